@@ -4,6 +4,7 @@ import platform
 import subprocess
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -154,15 +155,11 @@ def _params_findings(project: Project, params: "Params") -> Iterator[str]:
             f"{params.train.model} keeps training rows inside the model: whoever has the model "
             "has the rows of everyone who was not forgotten"
         )
-    methods = set() if params.unlearn is None else set(params.unlearn.methods)
-    shards = set(params.sharding.shards) if params.unlearn is None else set()
-    for folder, named, what in (
-        (project.shard_models, shards, "shards"),
-        (project.unlearned, methods, "methods"),
-    ):
-        present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-        if others := present - named - {".gitignore"}:
-            yield f"models of {what} that params.yaml does not name: {', '.join(sorted(others))}"
+    named = set(params.sharding.shards) if params.unlearn is None else set()
+    folder = project.shard_models
+    present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if others := present - named - {".gitignore"}:
+        yield f"models of shards that params.yaml does not name: {', '.join(sorted(others))}"
 
 
 def _key_file_findings(project: Project) -> Iterator[str]:
@@ -173,6 +170,13 @@ def _key_file_findings(project: Project) -> Iterator[str]:
 def _list_findings(context: "Context") -> Iterator[str]:
     from unlearn.stages.copies import find_copies
     from unlearn.stages.dvc import cache_folder
+    from unlearn.stages.unlearned import other_models
+
+    if others := {str(Path(name).parent) for name in other_models(context)}:
+        yield (
+            f"models of methods that params.yaml does not name: {', '.join(sorted(others))}; "
+            "`unlearn repro` deletes them"
+        )
 
     forget_list = context.read_list()
     if forget_list.by_hand:

@@ -71,15 +71,20 @@ def _check(context: "Context", source: Path) -> "Imported":
         raise InputError(f"there is no {source.name}")
     if not source.is_dir():
         return import_weights(context, source, training, holdout)
-    if source.resolve().parent != project.unlearned.resolve():
-        raise InputError(f"{source.name} is a folder, and none of models/unlearned")
+    folder = source.resolve()
+    methods = context.params.unlearn.methods if context.params.unlearn is not None else []
+    method = next(
+        (name for name in methods if folder == (project.unlearned / name).resolve()), None
+    )
+    if method is None:
+        raise InputError(f"{source.name} is a folder, and none of models/unlearned/METHOD")
     forget, kept = project.forget_file(WHOLE), project.retain_file(HOLDOUT)
     rows = MethodRows(
         read_shard(forget, "data/forget_set").rows if forget.is_file() else training.slice(0, 0),
         read_shard(project.retain_file(WHOLE), "data/retain_set").rows,
         calibration_half(read_shard(kept, "data/retain_set").rows),
     )
-    return import_unlearned(context, source.resolve(), rows, training, holdout)
+    return import_unlearned(context, method, rows, training, holdout)
 
 
 def _put_in_place(context: "Context", imported: "Imported") -> None:

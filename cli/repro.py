@@ -98,9 +98,11 @@ def _run_methods(context: "Context") -> dict[str, Any]:
     from unlearn.stages.dvc import run_dvc
     from unlearn.stages.state import list_is_applied, read_report
     from unlearn.stages.timings import read_timings
+    from unlearn.stages.unlearned import remove_other_models
 
     project = context.project
     before = _method_records(context)
+    remove_other_models(context)
     run_dvc(project.root, "repro", "forget")
     if not list_is_applied(project):
         # DVC took a line that came while the stage ran for applied.

@@ -123,8 +123,10 @@ def _unlearn(method: str) -> None:
     from unlearn.stages.pipeline import check_code_is_a_dependency
     from unlearn.stages.timings import record_method
     from unlearn.stages.unlearn.stage import run
+    from unlearn.stages.unlearned import remove_other_models
 
     context = _open()
+    remove_other_models(context)
     check_code_is_a_dependency(context.project, context.params)
     done = run(context, method)
     _timed(context, f"unlearn@{method}", done.seconds or 0.0, done.retained)

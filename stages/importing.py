@@ -112,7 +112,7 @@ def import_weights(context: Context, path: Path, training: pa.Table, holdout: pa
 
 
 def import_unlearned(
-    context: Context, folder: Path, rows: MethodRows, training: pa.Table, holdout: pa.Table
+    context: Context, method: str, rows: MethodRows, training: pa.Table, holdout: pa.Table
 ) -> Imported:
     """Take what a method made as the new original, which honours the list as it was applied.
 
@@ -120,8 +120,8 @@ def import_unlearned(
     ----------
     context
         The project.
-    folder
-        `models/unlearned/<method>`.
+    method
+        One of `unlearn.methods`.
     rows
         The forget set, the retain set and the calibration rows as they stand.
     training, holdout
@@ -132,7 +132,7 @@ def import_unlearned(
     InputError
         If the model is not of the forget set as it stands, or there is none.
     """
-    name = f"models/unlearned/{folder.name}"
+    folder, name = context.project.unlearned / method, f"models/unlearned/{method}"
     record = read_record(folder, name)
     if not is_genuine(context.key, folder, record):
         raise InputError(f"{name} is not what its record says", "`unlearn repro` makes it anew")

@@ -19,8 +19,7 @@ import pyarrow as pa
 from unlearn.stages.context import Context
 from unlearn.stages.environment import environment
 from unlearn.stages.errors import InputError
-from unlearn.stages.files import canonical_json, digest_file, digest_json
-from unlearn.stages.method_params import MethodSettings
+from unlearn.stages.files import canonical_json, digest_file, digest_json, remove_unplanned
 from unlearn.stages.params import ALGORITHM, own_code
 from unlearn.stages.recipe import Recipe
 from unlearn.stages.shard_file import digest_rows
@@ -196,6 +195,25 @@ def inputs_digest(context: Context, method: str, original: str, rows: MethodRows
     return digest_json(facts)
 
 
-def default_settings(method: str) -> dict[str, Any]:
-    """Return the default settings of a built-in method, as JSON values."""
-    return dict(getattr(MethodSettings(), method).model_dump(mode="json"))
+def other_models(context: Context) -> list[str]:
+    """Return the files below models/unlearned that belong to no method of params.yaml.
+
+    A method that was taken out leaves its model behind, which later requests would not reach.
+    """
+    folder, unlearn = context.project.unlearned, context.params.unlearn
+    named = [folder / name for name in (unlearn.methods if unlearn is not None else ())]
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file()
+        and path.name != ".gitignore"
+        and not any(path.is_relative_to(own) for own in named)
+    )
+
+
+def remove_other_models(context: Context) -> None:
+    """Delete what `other_models` finds."""
+    folder = context.project.unlearned
+    if others := set(other_models(context)):
+        files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+        remove_unplanned(folder, files - others)

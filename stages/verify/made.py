@@ -26,6 +26,7 @@ from unlearn.stages.unlearned import (
     Record,
     inputs_digest,
     is_genuine,
+    other_models,
     read_record,
 )
 from unlearn.stages.verify.exactness import (
@@ -94,6 +95,8 @@ def check_original(
     check_applied(context, forget_list, found)
     check_retained(context, WHOLE, whole.retain, found)
     check_retained(context, HOLDOUT, holdout.retain, found)
+    if other_models(context):
+        found.add("models/unlearned holds models that params.yaml does not name")
     unlearn = context.params.unlearn
     if unlearn is not None and unlearn.original == "trained":
         rows = in_order(pa.concat_tables([whole.retain, whole.forget]))

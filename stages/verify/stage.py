@@ -122,8 +122,8 @@ def _run_posthoc(context: Context, forget_list: ForgetList) -> dict[str, Any]:
 
 
 def _file_of(method: str) -> str:
-    """Return the name of a method's file of numbers; one of the user's own may be a path."""
-    return f"{method.replace('/', '-').replace(':', '-')}.json"
+    """Return the path of a method's file of numbers; one of the user's own may be in a folder."""
+    return f"{method}.json"
 
 
 def _write(

@@ -17,7 +17,15 @@ from unlearn.stages.paths import Project
 from unlearn.stages.shard_file import read_shard, write_shard
 from unlearn.stages.unlearn import stage
 from unlearn.stages.unlearn.stage import NOTHING, TRAINED, Done
-from unlearn.stages.unlearned import WHOLE, Record, is_genuine, read_record, seal
+from unlearn.stages.unlearned import (
+    WHOLE,
+    Record,
+    is_genuine,
+    other_models,
+    read_record,
+    remove_other_models,
+    seal,
+)
 
 from tests.conftest import make_frame
 from tests.stages.conftest import KEY, make_context, put_on_list, token_of
@@ -535,3 +543,23 @@ def test_before_training_there_is_nothing_to_start_from(tmp_path: Path) -> None:
         stage.run(context, "ssd")
     assert context.project == Project(tmp_path / "new")
     assert not context.project.unlearned.exists()
+
+
+def test_the_model_of_a_method_that_was_taken_out_goes(project: Context) -> None:
+    """Later requests would not reach it, and it still knows whom they name."""
+    named = project.params.unlearn
+    assert named is not None
+    first, *left = named.methods
+    own = "methods/my.py:forget_it"
+    for name in (first, own):
+        folder = project.project.unlearned / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model.json").write_text("{}", encoding="utf-8")
+    without = changed_params(project, "unlearn", methods=[*left, own], deploy=left[0])
+
+    assert {Path(name).parent.name for name in other_models(without)} == {first}
+    remove_other_models(without)
+
+    assert other_models(without) == []
+    assert not (project.project.unlearned / first).exists()
+    assert (project.project.unlearned / own / "model.json").is_file()

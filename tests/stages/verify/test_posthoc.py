@@ -16,7 +16,7 @@ from unlearn.stages.files import json_bytes
 from unlearn.stages.paths import HOLDOUT
 from unlearn.stages.shard_file import read_shard, write_shard
 from unlearn.stages.unlearn import stage as unlearn_stage
-from unlearn.stages.unlearned import WHOLE, read_record, sealed
+from unlearn.stages.unlearned import WHOLE, read_record, remove_other_models, sealed
 from unlearn.stages.verify.stage import run
 
 from tests.conftest import make_frame
@@ -189,12 +189,15 @@ def test_the_report_has_all_that_it_promises_of_every_method(mild: Context) -> N
 
 def test_every_method_has_a_file_of_numbers(mild: Context) -> None:
     report = read_json(mild.project.report)
-    found = {path.name: read_json(path) for path in mild.project.method_metrics.iterdir()}
+    folder = mild.project.method_metrics
+    found = {
+        path.relative_to(folder).as_posix(): read_json(path) for path in folder.rglob("*.json")
+    }
 
-    assert set(found) == {"retrain.json", "finetune.json", "ssd.json", "my.py-as_it_was.json"}
-    for name, stem in (("retrain", "retrain"), (AS_IT_WAS, "my.py-as_it_was")):
-        assert found[f"{stem}.json"]["label"] == report["methods"][name]["label"]
-        assert found[f"{stem}.json"]["forget"] == report["methods"][name]["forget_accuracy"]
+    assert set(found) == {"retrain.json", "finetune.json", "ssd.json", f"{AS_IT_WAS}.json"}
+    for name in ("retrain", AS_IT_WAS):
+        assert found[f"{name}.json"]["label"] == report["methods"][name]["label"]
+        assert found[f"{name}.json"]["forget"] == report["methods"][name]["forget_accuracy"]
     table = (mild.project.plots / "methods.csv").read_text(encoding="ascii").splitlines()
     assert [line.partition(",")[0] for line in table] == [
         "method",
@@ -441,6 +444,13 @@ SABOTAGE: dict[str, tuple[Callable[[Context], object], str, str]] = {
         "ssd",
         "record.json is not readable",
     ),
+    "the model of a method that was taken out": (
+        lambda context: shutil.copytree(
+            context.project.unlearned / "ssd", context.project.unlearned / "scrub"
+        ),
+        "retrain",
+        "models/unlearned holds models that params.yaml does not name",
+    ),
     "no final model": (
         lambda context: shutil.rmtree(context.project.final_model),
         "retrain",
@@ -535,6 +545,7 @@ def test_nothing_to_forget(mild: Context) -> None:
 
 def test_a_method_that_does_not_apply_says_why(mild: Context) -> None:
     context = changed_params(mild, "unlearn", methods=["retrain", "certified_removal"])
+    remove_other_models(context)
     unlearn_stage.run(context, "certified_removal")
     report = check_reports(context)
     found = report["methods"]["certified_removal"]
