@@ -16,7 +16,7 @@ venv: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt $(shell find cli stages -type d)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(INSTALL) torch
-	$(INSTALL) --config-settings editable_mode=strict -e '.[test,lint]'
+	$(INSTALL) --config-settings editable_mode=strict -e '.[llm,test,lint]'
 	touch $@
 
 demo: venv

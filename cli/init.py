@@ -1,15 +1,12 @@
 """`unlearn init`: a new project, or one in a repository that exists."""
 
-import re
-import shutil
-import subprocess
 from dataclasses import replace
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from unlearn.cli.init_text import TextFlags, TextRequest, init_authors, init_text
 from unlearn.cli.output import JsonFlag, emit, plural, progress, say
 from unlearn.cli.project_files import (
     DIGITS_PATH,
@@ -17,24 +14,34 @@ from unlearn.cli.project_files import (
     SISA,
     Choices,
     digits_csv,
-    gitignore,
     parse,
     pipeline,
     render_digits_params,
     render_params,
     template,
 )
-from unlearn.stages.errors import InputError, ToolError
+from unlearn.cli.project_setup import (
+    check_rows,
+    put_in_place,
+    start_repositories,
+    write,
+    write_gitignore,
+    write_project,
+)
+from unlearn.stages.errors import InputError
 
 if TYPE_CHECKING:
-    from unlearn.stages.params import Params
     from unlearn.stages.schema import SchemaFinder
+
+#: Where the help lists what only text has.
+_TEXT = "Text for a language model"
 
 
 class Example(StrEnum):
-    """Datasets that come with a library."""
+    """Datasets that come with a library, or are made up."""
 
     DIGITS = "digits"
+    AUTHORS = "authors"
 
 
 class Template(StrEnum):
@@ -42,6 +49,13 @@ class Template(StrEnum):
 
     SISA = SISA
     POSTHOC = POSTHOC
+
+
+class TooLong(StrEnum):
+    """What happens to rows that are longer than the context."""
+
+    REFUSE = "refuse"
+    TRUNCATE = "truncate"
 
 
 class CiSystem(StrEnum):
@@ -89,10 +103,50 @@ def init(
         float, typer.Option(min=0.0, max=0.9, help="Share of rows never trained on.")
     ] = 0.2,
     model: Annotated[
-        str, typer.Option(help="mlp, a sklearn. import path, or path/to/net.py:build.")
-    ] = "mlp",
+        str | None,
+        typer.Option(
+            help="mlp (by default), a sklearn. import path, or path/to/net.py:build; of text: "
+            "lora (by default) or causal_lm."
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="By default from the rows.")] = None,
     ci: Annotated[CiSystem | None, typer.Option(help="Also write a CI workflow.")] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(help="A checkpoint's folder or hub name.", rich_help_panel=_TEXT),
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Commit of a hub name.", rich_help_panel=_TEXT)
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="Column of prompts.", rich_help_panel=_TEXT)
+    ] = None,
+    completion: Annotated[
+        str | None, typer.Option(help="Column of their completions.", rich_help_panel=_TEXT)
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="Column of running text, instead.", rich_help_panel=_TEXT)
+    ] = None,
+    paraphrase: Annotated[
+        str | None,
+        typer.Option(help="Column of completions in other words.", rich_help_panel=_TEXT),
+    ] = None,
+    perturbed: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of wrong completions; again for more.", rich_help_panel=_TEXT),
+    ] = None,
+    topic: Annotated[
+        str | None, typer.Option(help="Public column to route by.", rich_help_panel=_TEXT)
+    ] = None,
+    context: Annotated[
+        int, typer.Option(min=2, help="Tokens that a row may have.", rich_help_panel=_TEXT)
+    ] = 512,
+    too_long: Annotated[
+        TooLong, typer.Option(help="What happens to longer ones.", rich_help_panel=_TEXT)
+    ] = TooLong.REFUSE,
+    size: Annotated[
+        str, typer.Option(help="Of --example authors: tiny, small, medium.", rich_help_panel=_TEXT)
+    ] = "tiny",
     as_json: JsonFlag = False,
 ) -> None:
     """Set up git, DVC and the pipeline for a dataset."""
@@ -100,34 +154,61 @@ def init(
     _check_folder(root, ci)
     workflow = None if ci is None else template(f"ci/{_CI_FILES[ci][1]}")
     if (example is None) == (dataset is None):
-        raise InputError("give either --example digits or --dataset FILE")
-    if example is not None:
+        raise InputError("give either --example digits, --example authors or --dataset FILE")
+    flags = TextFlags(
+        base,
+        revision,
+        prompt,
+        completion,
+        text,
+        paraphrase,
+        tuple(perturbed or ()),
+        topic,
+        context,
+        too_long.value,
+    )
+    source = None if dataset is None else dataset.resolve()
+    others = None if held_out is None else held_out.resolve()
+    if example is Example.AUTHORS:
+        said = init_authors(root, pipeline_template, size)
+    elif source is None or example is not None:
         said = _init_example(root, pipeline_template)
+    elif flags.given:
+        if id_column is None or target is not None:
+            raise InputError("a dataset of text needs --id, and no --target: rows have no class")
+        asked = TextRequest(
+            source,
+            id_column,
+            subject,
+            flags,
+            pipeline_template,
+            model,
+            shards,
+            slices,
+            holdout,
+            others,
+            epochs,
+        )
+        said = init_text(root, asked)
     else:
-        if id_column is None or target is None or dataset is None:
-            raise InputError("--dataset needs --id and --target")
-        if pipeline_template is Template.POSTHOC:
-            if (shards or 1, slices or 1) != (1, 1):
-                raise InputError("--template posthoc is for one model: without --shards, --slices")
-            shards = slices = 1
-        elif held_out is not None:
-            raise InputError("--held-out is for --template posthoc; shards hold out a share")
+        if id_column is None or target is None:
+            raise InputError("--dataset needs --id and --target; of text, --base and --prompt")
         choices = Choices(
             id_column,
             target,
             subject,
             shards,
             slices,
-            0.0 if held_out is not None else holdout,
-            model,
+            holdout,
+            model or "mlp",
             epochs,
             pipeline_template,
-            None if held_out is None else held_out.resolve(),
+            others,
         )
-        said = _init_dataset(root, dataset.resolve(), choices)
+        said = _init_dataset(root, source, _for_template(choices))
     if ci is not None and workflow is not None:
         said["ci"] = _CI_FILES[ci][0]
-        _write(root / said["ci"], workflow)
+        write(root / said["ci"], workflow)
     emit(said, as_json=as_json, text=lambda: _describe(said, directory))
 
 
@@ -154,19 +235,32 @@ def _init_example(root: Path, of: Template) -> dict[str, Any]:
     from unlearn.stages.tokens import DEMO_KEY, Key
 
     params_text = render_digits_params(Key(DEMO_KEY).check, of)
-    _write_gitignore(root, [f"!/{DIGITS_PATH}"])
-    _start_repositories(root)
-    _write(root / DIGITS_PATH, digits_csv())
-    _write_project(root, params_text, of=of)
+    write_gitignore(root, [f"!/{DIGITS_PATH}"])
+    start_repositories(root)
+    write(root / DIGITS_PATH, digits_csv())
+    write_project(root, params_text, pipeline(None, of))
     return _summary(root, params_text, rows=1797)
+
+
+def _for_template(choices: Choices) -> Choices:
+    """Return what the template makes of the choices."""
+    if choices.template != POSTHOC:
+        if choices.held_out is not None:
+            raise InputError("--held-out is for --template posthoc; shards hold out a share")
+        return choices
+    if (choices.shards or 1, choices.slices or 1) != (1, 1):
+        raise InputError("--template posthoc is for one model: without --shards, --slices")
+    share = 0.0 if choices.held_out is not None else choices.holdout
+    return replace(choices, shards=1, slices=1, holdout=share)
 
 
 def _init_dataset(root: Path, source: Path, choices: Choices) -> dict[str, Any]:
     import secrets
 
-    from unlearn.stages.params import TrainParams, check_params
+    from unlearn.stages.params import check_params
     from unlearn.stages.scaffold import suggest
     from unlearn.stages.tokens import Key
+    from unlearn.stages.train_params import TrainParams
 
     finder = _find_schema(source, choices)
     key = Key(secrets.token_hex(32))
@@ -194,28 +288,16 @@ def _init_dataset(root: Path, source: Path, choices: Choices) -> dict[str, Any]:
     copies = {path: source}
     if choices.held_out is not None and choices.held_out_path is not None:
         copies[choices.held_out_path] = choices.held_out
-    _check_rows(copies, params, key)
-    for name, original in copies.items():
-        if (root / name).exists() and (root / name).resolve() != original:
-            raise InputError(f"{name} is there already; nothing was changed")
+    check_rows(copies, params, key)
     for column in finder.many_categories:
         say(
             f"note: column {column!r} has very many different values; if it is a name or free "
             "text, take it out of dataset.features in params.yaml"
         )
-    ignored = [
-        line for name, original in copies.items() for line in _original(root, original, root / name)
-    ]
-    _write_gitignore(root, ignored)
-    _start_repositories(root)
-    for name, original in copies.items():
-        _copy_dataset(original, root / name)
-    _write(root / "unlearn.key", key.text.encode() + b"\n", mode=0o600)
-    held_out = choices.held_out is not None
-    _write_project(root, params_text, params.train.code_path, choices.template, held_out=held_out)
-    from unlearn.stages.dvc import run_dvc
-
-    run_dvc(root, "add", *copies)
+    pipeline_text = pipeline(
+        params.train.code_path, choices.template, held_out=choices.held_out is not None
+    )
+    put_in_place(root, copies, key=key.text, params_text=params_text, pipeline_text=pipeline_text)
     return _summary(root, params_text, finder.rows)
 
 
@@ -235,127 +317,6 @@ def _find_schema(source: Path, choices: Choices) -> "SchemaFinder":
     return finder
 
 
-def _check_rows(sources: dict[str, Path], params: "Params", key: Any) -> None:
-    """Do what the shard stage will do, into a temporary folder: all its checks, and no change."""
-    import tempfile
-
-    from unlearn.stages.paths import HOLDOUT
-    from unlearn.stages.records import read_batches
-    from unlearn.stages.shard.partition import collect, refuse_shared_ids, spill
-    from unlearn.stages.shard_file import Layout
-    from unlearn.stages.tokens import Tokenizer
-
-    names = {name: source.name for name, source in sources.items()}
-    dataset = params.dataset.model_copy(
-        update={
-            "path": names[params.dataset.path],
-            "held_out": names.get(params.dataset.held_out or ""),
-        }
-    )
-    batches = [read_batches(source, source.name) for source in sources.values()]
-    with (
-        tempfile.TemporaryDirectory(prefix="unlearn-init-") as scratch,
-        progress("checking rows", None) as advance,
-    ):
-        spill(
-            batches[0],
-            dataset,
-            params.sharding,
-            Tokenizer(key),
-            Path(scratch),
-            advance,
-            held_out=batches[1] if len(batches) > 1 else (),
-        )
-        tables = [
-            collect(Path(scratch), name, Layout.of(dataset), dataset.path)
-            for name in [*params.sharding.shards, HOLDOUT]
-        ]
-        if dataset.held_out is not None:
-            refuse_shared_ids(tables[0], tables[1], (dataset.path, dataset.held_out))
-
-
-def _start_repositories(root: Path) -> None:
-    """Make the folder a git and a DVC repository where it is none."""
-    from unlearn.stages.dvc import run_dvc
-
-    above = (root, *root.parents)
-    if not any((folder / ".git").exists() for folder in above):
-        _git(root, "init", "--quiet")
-    if not any((folder / ".dvc").is_dir() for folder in above):
-        top = Path(_git(root, "rev-parse", "--show-toplevel").strip()).resolve()
-        run_dvc(root, "init", *(() if top == root else ("--subdir",)))
-
-
-def _git(root: Path, *arguments: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=root, text=True, capture_output=True, check=True
-        )
-    except FileNotFoundError:
-        raise ToolError("git is not installed") from None
-    except subprocess.CalledProcessError as error:
-        raise ToolError(f"`git {arguments[0]}` failed: {error.stderr.strip()}") from None
-    return done.stdout
-
-
-def _copy_dataset(source: Path, path: Path) -> None:
-    if path.exists():
-        return
-    from unlearn.stages.files import write_through
-    from unlearn.stages.records import dataset_files
-
-    for file in dataset_files(source, source.name):
-        target = path / file.relative_to(source) if source.is_dir() else path
-        write_through(target, partial(_copy, file))
-
-
-def _copy(source: Path, path: Path) -> None:
-    shutil.copy(source, path)  # its mode too: a private file stays private
-
-
-def _original(root: Path, source: Path, copy: Path) -> list[str]:
-    """Return what keeps the original out of git where it lies in the repository."""
-    if source == copy.resolve() or not source.is_relative_to(root):
-        return []
-    name = source.relative_to(root).as_posix()
-    say(
-        f"note: {name} was copied to data/; git ignores the original from now on, and nothing "
-        "will be forgotten in it: delete it"
-    )
-    return ["/" + re.sub(r"([\\*?\[\]!#])", r"\\\1", name)]
-
-
-def _write_gitignore(root: Path, more: list[str]) -> None:
-    """Write .gitignore, before there is any row or key that git could stage."""
-    root.mkdir(parents=True, exist_ok=True)
-    path = root / ".gitignore"
-    before = path.read_text(encoding="utf-8") if path.is_file() else ""
-    _write(path, gitignore(before, more))
-    for name in ("data", "models", ".unlearn"):
-        (root / name).mkdir(mode=0o700, exist_ok=True)
-
-
-def _write_project(
-    root: Path,
-    params_text: bytes,
-    code: str | None = None,
-    of: str = SISA,
-    *,
-    held_out: bool = False,
-) -> None:
-    """Write the files that git is to have."""
-    _write(root / "params.yaml", params_text)
-    _write(root / "dvc.yaml", pipeline(code, of, held_out=held_out))
-    _write(root / "data/forget_list.txt", b"")
-    _write(root / "data/requests.jsonl", b"")
-
-
-def _write(path: Path, content: bytes, mode: int | None = None) -> None:
-    from unlearn.stages.files import write_bytes
-
-    write_bytes(path, content, mode)
-
-
 def _summary(root: Path, params_text: bytes, rows: int) -> dict[str, Any]:
     params = parse(params_text)
     return {
@@ -373,11 +334,12 @@ def _summary(root: Path, params_text: bytes, rows: int) -> dict[str, Any]:
 
 def _describe(said: dict[str, Any], directory: Path) -> str:
     go = "" if directory == Path() else f"cd {directory} && "
-    found = (
-        plural(said["rows"], "row"),
-        plural(said["features"], "feature"),
-        plural(said["classes"], "class", "classes"),
-    )
+    found = [plural(said["rows"], "row")]
+    if "base" in said:
+        found.append(f"base {said['base']}")
+    else:
+        found.append(plural(said["features"], "feature"))
+        found.append(plural(said["classes"], "class", "classes"))
     plan = f"{plural(said['shards'], 'shard')} of {plural(said['slices'], 'slice')}"
     if said["template"] == POSTHOC:
         plan = "one model without shards"

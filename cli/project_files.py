@@ -80,7 +80,7 @@ def aggregation_rule(model: str) -> str:
     if not model.startswith("sklearn."):
         return "mean_probability"
     from unlearn.stages.estimators.sklearn_models import SklearnEstimator
-    from unlearn.stages.params import TrainParams
+    from unlearn.stages.train_params import TrainParams
 
     estimator = SklearnEstimator(TrainParams(model=model), classes=2, sliced=False)
     return "mean_probability" if estimator.has_probabilities else "majority_vote"
@@ -108,13 +108,10 @@ def render_params(
     features, classes
         The schema to pin.
     """
-    from unlearn.stages.params import (
-        ALGORITHM,
-        DEFAULT_MISSING,
-        PerturbedLogisticOptions,
-        shard_names,
-    )
+    from unlearn.stages.dataset_params import DEFAULT_MISSING
+    from unlearn.stages.params import ALGORITHM, shard_names
     from unlearn.stages.scaffold import DEFAULT_BATCH
+    from unlearn.stages.train_params import PerturbedLogisticOptions
 
     options: dict[str, dict[str, Any]] = {
         "mlp": {"hidden": [64], "activation": "relu", "dropout": 0.0},
@@ -196,20 +193,65 @@ def parse(params_text: bytes) -> dict[str, Any]:
     return dict(yaml.safe_load(params_text))
 
 
+#: Behind what of each template the stage that trains, and the one that unlearns, name more files.
+_TRAIN_DEPS = (
+    "      - data/retain_set/${item.shard}.parquet\n",
+    "      - data/shards/s000.parquet\n",
+)
+_UNLEARN_DEPS = "      - models/original\n      - data/retain_set\n"
+_VERIFY_DEPS = "      - models/unlearned\n"
+
+
 def pipeline(code: str | None, of: str = SISA, *, held_out: bool = False) -> bytes:
     """Return dvc.yaml, with the user's own module among the dependencies of what runs it."""
     text = template(f"{of}/dvc.yaml").decode()
     if held_out:
-        rows = "      - ${dataset.path}\n"
-        text = text.replace(rows, f"{rows}      - ${{dataset.held_out}}\n", 1)
+        text = _with_held_out(text)
     if code is not None:
-        for rows in (
-            "      - data/retain_set/${item.shard}.parquet\n",
-            "      - data/shards/s000.parquet\n",
-            "      - models/original\n      - data/retain_set\n",
-        ):
-            text = text.replace(rows, f"{rows}      - {as_yaml(code)}\n", 1)
+        text = _with_dependency(text, code, *_TRAIN_DEPS, _UNLEARN_DEPS)
     return text.encode()
+
+
+def text_pipeline(
+    of: str = SISA, *, base: str | None, held_out: bool = False, generic: str | None = None
+) -> bytes:
+    """Return dvc.yaml of a project of text.
+
+    Parameters
+    ----------
+    of
+        The template.
+    base
+        The base where it is in the project: what DVC can watch. One elsewhere is watched by the
+        digests of its files, when it is read.
+    held_out
+        Whether rows that no model is trained on stand in a file of their own.
+    generic
+        The file of text that is about nobody in the dataset, if there is one.
+    """
+    text = template(f"{of}/dvc.yaml").decode()
+    text = text.replace("      - dataset.target\n", "").replace(
+        "      - dataset.missing\n", "      - dataset.features\n"
+    )
+    text = text.replace("      - unlearn.settings\n", "      - unlearn.language\n")
+    if held_out:
+        text = _with_held_out(text)
+    if base is not None:
+        text = _with_dependency(text, base, *_TRAIN_DEPS, _UNLEARN_DEPS)
+    if generic is not None:
+        text = _with_dependency(text, generic, _UNLEARN_DEPS, _VERIFY_DEPS)
+    return text.encode()
+
+
+def _with_held_out(text: str) -> str:
+    rows = "      - ${dataset.path}\n"
+    return text.replace(rows, f"{rows}      - ${{dataset.held_out}}\n", 1)
+
+
+def _with_dependency(text: str, path: str, *after: str) -> str:
+    for lines in after:
+        text = text.replace(lines, f"{lines}      - {as_yaml(path)}\n", 1)
+    return text
 
 
 def gitignore(before: str, more: list[str]) -> bytes:

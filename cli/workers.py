@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from unlearn.stages.context import Context
     from unlearn.stages.forget_list import ForgetList
     from unlearn.stages.lineage import Lineage
-    from unlearn.stages.params import TrainParams
     from unlearn.stages.train.stage import Trained
+    from unlearn.stages.train_params import TrainParams
 
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, linux/prctl.h
 

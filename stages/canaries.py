@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from unlearn.stages.params import DatasetParams, FeatureKind
+from unlearn.stages.dataset_params import DatasetParams, FeatureKind
 from unlearn.stages.tokens import Key
 
 #: Where `unlearn canary` plants, unless params.yaml names another file.
@@ -66,7 +66,8 @@ def canary_number(raw: str | None) -> int | None:
 def canary_columns(dataset: DatasetParams) -> list[str]:
     """Return the columns of a file of canaries: those of the dataset that have a role."""
     people = [] if dataset.subject is None else [dataset.subject]
-    return [dataset.id, *people, *dataset.features, dataset.target]
+    targets = [] if dataset.target is None else [dataset.target]
+    return [dataset.id, *people, *dataset.features, *targets]
 
 
 @dataclass

@@ -3,15 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from unlearn.stages.dataset_params import DatasetParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.files import digest_file, json_bytes
-from unlearn.stages.params import AggregationRule, DatasetParams, Params
+from unlearn.stages.params import AggregationRule, Params
 from unlearn.stages.schema import feature_columns
 from unlearn.stages.shard_file import Layout
 from unlearn.stages.shard_model import FILE_NAME as MODEL_FILE
@@ -176,6 +177,9 @@ def final_model_files(
         files[f"members/{shard}/{MODEL_FILE}"] = json_bytes(model.description)
         if model.weights is not None:
             files[f"members/{shard}/{model.description['file']}"] = model.weights
+        if "adapter" in model.description:
+            # So that the member's folder is one that PEFT loads by itself.
+            files[f"members/{shard}/adapter_config.json"] = json_bytes(_for_peft(model))
     votes = params.aggregate.rule == "majority_vote"
     if not votes and not all(model.has_probabilities for model in models.values()):
         raise InputError(
@@ -232,10 +236,45 @@ def load_ensemble(
     ['0', '7', '3']
     """
     folder = Path(folder)
-    description = _read_description(folder)
+    description, models = read_final_model(folder)
+    if description.dataset.is_text:
+        raise InputError("this final model reads text: load_language_model loads it")
     code = _trusted_code(folder, description.code, trust_code=trust_code, own_code=own_code)
+    members = [
+        Member(
+            shard, int(model.description["rows"]), model.predictor(code), model.has_probabilities
+        )
+        for shard, model in models
+    ]
+    return Ensemble(
+        dataset=description.dataset,
+        rule=description.rule,
+        members=tuple(members),
+        has_probabilities=description.has_probabilities,
+    )
+
+
+def read_final_model(folder: Path) -> tuple["Description", list[tuple[str, ShardModel]]]:
+    """Read a final model's folder, and check every member against what the folder says of it.
+
+    Parameters
+    ----------
+    folder
+        `models/final_model`, or a copy of it.
+
+    Returns
+    -------
+    tuple
+        What ensemble.json says; and shard and model of each member.
+
+    Raises
+    ------
+    InputError
+        If the folder is not a whole final model, or was changed since it was made.
+    """
+    description = _read_description(folder)
     layout = Layout.of(description.dataset)
-    members = []
+    models = []
     for entry in description.members:
         name = f"member {entry.shard} of the final model"
         model = read_shard_model(folder / "members" / entry.shard, name)
@@ -245,14 +284,15 @@ def load_ensemble(
             raise InputError(f"{name}: {error.message}") from None
         if not unchanged or not _same_answers(model.layout, layout):
             raise InputError(f"{name} was changed since it was made")
-        predictor = model.predictor(code)
-        members.append(Member(entry.shard, entry.rows, predictor, model.has_probabilities))
-    return Ensemble(
-        dataset=description.dataset,
-        rule=description.rule,
-        members=tuple(members),
-        has_probabilities=description.has_probabilities,
-    )
+        models.append((entry.shard, model))
+    return description, models
+
+
+def _for_peft(model: ShardModel) -> dict[str, Any]:
+    from unlearn.stages.language.adapters import Shape, peft_config
+
+    described = model.description
+    return peft_config(Shape.from_json(described["adapter"]), described["train"]["options"]["base"])
 
 
 def _same_answers(one: Layout, other: Layout) -> bool:
@@ -277,7 +317,7 @@ class _CodeEntry(_Entry):
     sha256: str
 
 
-class _Description(_Entry):
+class Description(_Entry):
     """ensemble.json."""
 
     schema_version: Literal[1]
@@ -289,9 +329,9 @@ class _Description(_Entry):
     code: _CodeEntry | None
 
 
-def _read_description(folder: Path) -> _Description:
+def _read_description(folder: Path) -> Description:
     try:
-        return _Description.model_validate_json((folder / FILE_NAME).read_bytes())
+        return Description.model_validate_json((folder / FILE_NAME).read_bytes())
     except FileNotFoundError:
         raise InputError(
             f"there is no final model in {folder.name}", "`unlearn repro` makes it"

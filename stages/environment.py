@@ -1,10 +1,10 @@
 """What, beside code, data and settings, decides a trained model's bytes."""
 
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from unlearn.stages.params import TrainParams
+from unlearn.stages.train_params import TrainParams
 
 
 def environment(train: TrainParams) -> dict[str, str]:
@@ -30,7 +30,17 @@ def environment(train: TrainParams) -> dict[str, str]:
         return facts | sklearn_environment()
     from unlearn.stages.estimators.torch_models import torch_environment
 
-    return facts | torch_environment(train)
+    facts |= torch_environment(train)
+    if train.is_language:
+        facts |= {name: _version(name) for name in ("transformers", "peft", "tokenizers")}
+    return facts
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "none"
 
 
 def _processor_vendor() -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from unlearn.stages.params import DatasetParams
+from unlearn.stages.dataset_params import DatasetParams
 from unlearn.stages.records import read_batches
 from unlearn.stages.schema import as_text, require_column
 from unlearn.stages.tokens import Kind, Tokenizer, check_raw_id

@@ -1,12 +1,16 @@
-"""Settings of the post-hoc methods, each default with the source that it comes from.
+"""The `unlearn` section: post-hoc methods, and each default with its source.
 
 Epochs are upper bounds: no update method takes more than a fifth of the epochs that training took,
 since a method that costs as much as training anew has no point.
 """
 
-from typing import Annotated
+import difflib
+import re
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from unlearn.stages.language_params import LANGUAGE_METHODS, LanguageMethodSettings
 from unlearn.stages.section import Section
 
 Rate = Annotated[float, Field(gt=0, strict=False)]
@@ -147,3 +151,70 @@ class MethodSettings(Section):
 
 #: All built-in methods, in the order of tables.
 METHODS: tuple[str, ...] = tuple(MethodSettings.model_fields)
+
+
+class GuardParams(Section):
+    """When an iterative method has to stop.
+
+    `budget` is how much accuracy on retained rows a method may cost - of a language model, which
+    share of its probability of retained answers - and `gradient_limit` the norm at which a gradient
+    counts as exploding. Not `active`, a method does whatever it does.
+    """
+
+    active: bool = True
+    budget: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.02
+    gradient_limit: Annotated[float, Field(gt=0, strict=False)] = 1000.0
+
+
+class UnlearnParams(Section):
+    """Post-hoc methods, for a model that was trained without shards.
+
+    `original` says whether the `train` stage makes the model or it was imported. Each of `methods`
+    is applied to it; `deploy` names the one that becomes the final model. A method of one's own is
+    `path/to/file.py:function`, with settings under `own` by that name. Language models have their
+    settings under `language`, all others under `settings`.
+    """
+
+    original: Literal["trained", "imported"] = "trained"
+    methods: list[str] = Field(min_length=1)
+    deploy: str
+    guard: GuardParams = Field(default_factory=GuardParams)
+    settings: MethodSettings = Field(default_factory=MethodSettings)
+    language: LanguageMethodSettings | None = None
+    own: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known_methods(self) -> "UnlearnParams":
+        for name in self.methods:
+            if name not in (*METHODS, *LANGUAGE_METHODS) and own_code(name) is None:
+                near = difflib.get_close_matches(name, [*METHODS, *LANGUAGE_METHODS], n=1)
+                meant = f"; did you mean {near[0]}?" if near else f": {', '.join(METHODS)}"
+                raise ValueError(
+                    f"methods: {name!r} is neither path/to/file.py:function nor a method{meant}"
+                )
+        if len(set(self.methods)) != len(self.methods):
+            raise ValueError("methods: the same method stands twice")
+        if self.deploy not in self.methods:
+            raise ValueError(f"deploy: {self.deploy!r} is not among unlearn.methods")
+        if others := sorted(set(self.own) - set(self.methods)):
+            raise ValueError(f"own: {others[0]!r} is not among unlearn.methods")
+        return self
+
+    @property
+    def for_language(self) -> LanguageMethodSettings:
+        """Settings of the methods for language models, by default where none are given."""
+        return self.language or LanguageMethodSettings()
+
+    @property
+    def code_paths(self) -> list[str]:
+        """Files of methods of one's own, relative to the project, each once."""
+        return sorted({code[0] for name in self.methods if (code := own_code(name))})
+
+
+def own_code(method: str) -> tuple[str, str] | None:
+    """Return file and function of a method of one's own; None for other names."""
+    match = re.fullmatch(r"([^:]+\.py):([A-Za-z_]\w*)", method)
+    if match is None:
+        return None
+    path = PurePosixPath(match[1])
+    return None if path.is_absolute() or ".." in path.parts else (match[1], match[2])

@@ -1,95 +1,48 @@
 """`params.yaml`: what it may hold, checked before any stage does anything."""
 
 import difflib
-import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from unlearn.stages.dataset_params import DatasetParams
 from unlearn.stages.errors import InputError
-from unlearn.stages.method_params import METHODS, MethodSettings
+from unlearn.stages.language_params import LANGUAGE_METHODS
+from unlearn.stages.method_params import METHODS, MethodSettings, UnlearnParams, own_code
 from unlearn.stages.section import Section
+from unlearn.stages.train_params import OPTIONS, PerturbedLogisticOptions, TrainParams
 
 #: The training algorithm this tool implements. A change that alters any trained byte raises it.
 ALGORITHM = 1
 
-#: Prefix of the columns that shard files add; a dataset may not use it.
-RESERVED_COLUMN_PREFIX = "unlearn."
-
-#: What reads as a missing value unless `dataset.missing` says otherwise.
-DEFAULT_MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null")
-
-#: scikit-learn classifiers that can go on from a state, by import path. All others take one slice.
-INCREMENTAL_ON_UNION = frozenset(
-    {
-        "sklearn.linear_model.PassiveAggressiveClassifier",
-        "sklearn.linear_model.Perceptron",
-        "sklearn.linear_model.SGDClassifier",
-        "sklearn.neural_network.MLPClassifier",
-    }
+Attack = Literal[
+    "confidence",
+    "loss",
+    "entropy",
+    "modified_entropy",
+    "zlib",
+    "min_k",
+    "min_k_plus_plus",
+    "lira",
+    "rmia",
+]
+#: Those that read class probabilities, and those that read probabilities of tokens.
+CLASS_ATTACKS: tuple[Attack, ...] = (
+    "confidence",
+    "loss",
+    "entropy",
+    "modified_entropy",
+    "lira",
+    "rmia",
 )
-#: Those that count rows: they see only a slice's new rows, once.
-INCREMENTAL_ON_NEW_ROWS = frozenset(
-    {
-        "sklearn.naive_bayes.BernoulliNB",
-        "sklearn.naive_bayes.CategoricalNB",
-        "sklearn.naive_bayes.ComplementNB",
-        "sklearn.naive_bayes.GaussianNB",
-        "sklearn.naive_bayes.MultinomialNB",
-    }
-)
+TEXT_ATTACKS: tuple[Attack, ...] = ("loss", "zlib", "min_k", "min_k_plus_plus", "lira", "rmia")
 
-FeatureKind = Literal["numeric", "boolean", "categorical"]
-Attack = Literal["confidence", "loss", "entropy", "modified_entropy", "lira", "rmia"]
-AggregationRule = Literal["mean_probability", "majority_vote", "size_weighted"]
-
-
-class DatasetParams(Section):
-    """The dataset and its pinned schema.
-
-    `classes` and `features` are pinned because a list read off the data at training time would
-    be learned from rows outside the shard. `canaries` names the file of planted records, if any.
-    `held_out` names a file of rows that no model was trained on, in place of a share of `path`:
-    for a model from elsewhere, whose training rows are all of `path`.
-    """
-
-    path: str
-    canaries: str | None = None
-    held_out: str | None = None
-    id: str
-    subject: str | None = None
-    target: str
-    missing: list[str] = Field(default_factory=lambda: list(DEFAULT_MISSING))
-    classes: list[str] = Field(min_length=1)
-    features: dict[str, FeatureKind] = Field(min_length=1)
-
-    @field_validator("path", "canaries", "held_out")
-    @classmethod
-    def _inside_the_project(cls, value: str | None) -> str | None:
-        path = PurePosixPath(value or "")
-        if path.is_absolute() or ".." in path.parts:
-            raise ValueError("must be a path inside the project")
-        return value
-
-    @model_validator(mode="after")
-    def _columns_are_told_apart(self) -> "DatasetParams":
-        if self.canaries in (self.path, self.held_out or self.path):
-            raise ValueError("canaries: planted records need a file of their own")
-        if self.held_out == self.path:
-            raise ValueError("held_out: these rows need a file of their own")
-        if len(set(self.classes)) != len(self.classes):
-            raise ValueError("classes: the same class stands twice")
-        roles = [name for name in (self.id, self.subject, self.target) if name is not None]
-        if len(set(roles)) != len(roles):
-            raise ValueError("id, subject and target must be three different columns")
-        for name in roles:
-            if name in self.features:
-                raise ValueError(f"features: {name!r} is the id, subject or target, not a feature")
-        for name in self.features:
-            if name.startswith(RESERVED_COLUMN_PREFIX):
-                raise ValueError(f"features: {name!r} begins with {RESERVED_COLUMN_PREFIX!r}")
-        return self
+AggregationRule = Literal[
+    "mean_probability", "majority_vote", "size_weighted", "mean_log_probability", "route"
+]
+#: How adapters answer together.
+TEXT_RULES: tuple[AggregationRule, ...] = ("mean_log_probability", "route")
 
 
 class ShardingParams(Section):
@@ -108,130 +61,12 @@ class ShardingParams(Section):
         return value
 
 
-class PreprocessingParams(Section):
-    """What turns columns into numbers; fitted on a shard's first non-empty slice and frozen."""
-
-    scale: Literal["standard", "none"] = "standard"
-    impute: Literal["median", "mean", "zero"] = "median"
-
-
-class MlpOptions(Section):
-    """Shape of the built-in multilayer perceptron."""
-
-    hidden: list[Annotated[int, Field(ge=1)]] = Field(default_factory=lambda: [64])
-    activation: Literal["relu", "tanh", "gelu", "sigmoid"] = "relu"
-    dropout: Annotated[float, Field(ge=0, lt=1, strict=False)] = 0.0
-
-
-Range = Annotated[list[Annotated[float, Field(strict=False)]], Field(min_length=2, max_length=2)]
-
-
-class PerturbedLogisticOptions(Section):
-    """Objective of a logistic regression that rows can be removed from with a certificate.
-
-    Guo et al., "Certified Data Removal from Machine Learning Models", ICML 2020: `sigma` is the
-    standard deviation of the noise in the objective, `regularization` the lambda beside each row's
-    loss, which the paper chooses by the data. `range` takes numeric features from [low, high] to
-    [0, 1], all by one pair or each by its own: learned from the rows, it would give them away.
-    """
-
-    sigma: Annotated[float, Field(gt=0, strict=False)] = 10.0
-    regularization: Annotated[float, Field(gt=0, strict=False)] = 1e-3
-    range: Range | dict[str, Range] | None = None
-
-    @field_validator("range")
-    @classmethod
-    def _low_and_high(
-        cls, value: list[float] | dict[str, list[float]] | None
-    ) -> list[float] | dict[str, list[float]] | None:
-        pairs = value.values() if isinstance(value, dict) else [] if value is None else [value]
-        if not all(low < high for low, high in pairs):
-            raise ValueError("must be [low, high], low being less than high")
-        return value
-
-    def range_of(self, feature: str) -> tuple[float, float]:
-        """Return what becomes 0 and 1 of a numeric feature."""
-        pair = self.range.get(feature) if isinstance(self.range, dict) else self.range
-        return (0.0, 1.0) if pair is None else (pair[0], pair[1])
-
-
-class OptimizerParams(Section):
-    """Optimizer of torch models; scikit-learn estimators have their own options."""
-
-    name: Literal["adam", "adamw", "sgd"] = "adam"
-    rate: Annotated[float, Field(gt=0, strict=False)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0, strict=False)] = 0.0
-    momentum: Annotated[float, Field(ge=0, lt=1, strict=False)] = 0.0
-
-
-#: The built-in models, by name, and what their options are.
-_OPTIONS: dict[str, type[Section]] = {
-    "mlp": MlpOptions,
-    "perturbed_logistic": PerturbedLogisticOptions,
-}
-
-
-class TrainParams(Section):
-    """One shard model.
-
-    `model` is `mlp`, `perturbed_logistic`, a scikit-learn classifier's import path, or
-    `path/to/net.py:build`.
-    """
-
-    model: str
-    options: dict[str, Any] = Field(default_factory=dict)
-    epochs: int = Field(default=20, ge=1)
-    batch: int = Field(default=32, ge=1)
-    optimizer: OptimizerParams = Field(default_factory=OptimizerParams)
-    preprocessing: PreprocessingParams = Field(default_factory=PreprocessingParams)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-
-    @model_validator(mode="after")
-    def _known_model(self) -> "TrainParams":
-        if self.model not in _OPTIONS and not self.is_sklearn and self.code_path is None:
-            raise ValueError(
-                f"model: {self.model!r} is neither mlp, nor a class below sklearn., "
-                "nor path/to/net.py:build, nor perturbed_logistic"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _nothing_learned_of_columns(self) -> "TrainParams":
-        if self.is_perturbed and self.preprocessing != PreprocessingParams(
-            scale="none", impute="zero"
-        ):
-            raise ValueError(
-                "preprocessing: perturbed_logistic takes `scale: none` and `impute: zero`, because "
-                "what is learned from the rows has no certificate; `options.range` scales"
-            )
-        return self
-
-    @property
-    def is_sklearn(self) -> bool:
-        """True for an import path below `sklearn.`."""
-        return re.fullmatch(r"sklearn(\.[A-Za-z]\w*)+", self.model) is not None
-
-    @property
-    def is_perturbed(self) -> bool:
-        """True for the logistic regression with a perturbed objective."""
-        return self.model == "perturbed_logistic"
-
-    @property
-    def code_path(self) -> str | None:
-        """The user's own module, relative to the project; None for other models."""
-        code = own_code(self.model)
-        return None if code is None else code[0]
-
-    @property
-    def can_slice(self) -> bool:
-        """True where training can go on from a state."""
-        if self.is_perturbed:
-            return False
-        return not self.is_sklearn or self.model in INCREMENTAL_ON_UNION | INCREMENTAL_ON_NEW_ROWS
-
-
 class AggregateParams(Section):
-    """How the shard models' answers become one."""
+    """How the shard models' answers become one.
+
+    By `route` one adapter answers: which one, the public text in the column of the role `topic`
+    says.
+    """
 
     rule: AggregationRule = "mean_probability"
 
@@ -257,56 +92,6 @@ class VerifyParams(Section):
         if 0 < value < 5:  # noqa: PLR2004 - see above
             raise ValueError("must be 0 or at least 5")
         return value
-
-
-class GuardParams(Section):
-    """When an iterative method has to stop.
-
-    `budget` is how much accuracy on retained rows a method may cost, `gradient_limit` the norm at
-    which a gradient counts as exploding. Not `active`, a method does whatever it does.
-    """
-
-    active: bool = True
-    budget: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.02
-    gradient_limit: Annotated[float, Field(gt=0, strict=False)] = 1000.0
-
-
-class UnlearnParams(Section):
-    """Post-hoc methods, for a model that was trained without shards.
-
-    `original` says whether the `train` stage makes the model or it was imported. Each of `methods`
-    is applied to it; `deploy` names the one that becomes the final model. A method of one's own is
-    `path/to/file.py:function`, with settings under `own` by that name.
-    """
-
-    original: Literal["trained", "imported"] = "trained"
-    methods: list[str] = Field(min_length=1)
-    deploy: str
-    guard: GuardParams = Field(default_factory=GuardParams)
-    settings: MethodSettings = Field(default_factory=MethodSettings)
-    own: dict[str, dict[str, Any]] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _known_methods(self) -> "UnlearnParams":
-        for name in self.methods:
-            if name not in METHODS and own_code(name) is None:
-                near = difflib.get_close_matches(name, METHODS, n=1)
-                meant = f"; did you mean {near[0]}?" if near else f": {', '.join(METHODS)}"
-                raise ValueError(
-                    f"methods: {name!r} is neither path/to/file.py:function nor a method{meant}"
-                )
-        if len(set(self.methods)) != len(self.methods):
-            raise ValueError("methods: the same method stands twice")
-        if self.deploy not in self.methods:
-            raise ValueError(f"deploy: {self.deploy!r} is not among unlearn.methods")
-        if others := sorted(set(self.own) - set(self.methods)):
-            raise ValueError(f"own: {others[0]!r} is not among unlearn.methods")
-        return self
-
-    @property
-    def code_paths(self) -> list[str]:
-        """Files of methods of one's own, relative to the project, each once."""
-        return sorted({code[0] for name in self.methods if (code := own_code(name))})
 
 
 class Params(Section):
@@ -360,19 +145,47 @@ class Params(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _text_goes_together(self) -> "Params":
+        text = self.dataset.is_text
+        if text != self.train.is_language:
+            raise ValueError(
+                f"train.model: {self.train.model} takes "
+                + ("a target and classes" if text else "text: a prompt and completion, or a body")
+            )
+        attacks, rules = (TEXT_ATTACKS if text else CLASS_ATTACKS), TEXT_RULES
+        if self.verify.attack not in attacks:
+            raise ValueError(f"verify.attack: must be one of {', '.join(attacks)}")
+        if (self.aggregate.rule in rules) != text:
+            allowed = rules if text else set(get_args(AggregationRule)) - set(rules)
+            raise ValueError(f"aggregate.rule: must be one of {', '.join(sorted(allowed))}")
+        if self.train.model == "causal_lm" and len(self.sharding.shards) > 1:
+            raise ValueError(
+                "train.model: causal_lm makes one model; shards take lora, whose adapters answer "
+                "together"
+            )
+        if self.aggregate.rule == "route" and "topic" not in self.dataset.features.values():
+            raise ValueError("aggregate.rule: route needs a column of the role `topic`")
+        return self
+
+    @model_validator(mode="after")
+    def _methods_for_the_model(self) -> "Params":
+        if self.unlearn is None:
+            return self
+        known = LANGUAGE_METHODS if self.train.is_language else METHODS
+        for name in self.unlearn.methods:
+            if own_code(name) is None and name not in known:
+                raise ValueError(f"unlearn.methods: {name!r} is not for {self.train.model}")
+        if self.train.is_language and self.unlearn.settings != MethodSettings():
+            raise ValueError("unlearn.settings: language models have theirs under unlearn.language")
+        if not self.train.is_language and self.unlearn.language is not None:
+            raise ValueError("unlearn.language: is for language models")
+        return self
+
     @property
     def classes(self) -> tuple[str, ...]:
         """The pinned class labels, in the order of probability columns."""
         return tuple(self.dataset.classes)
-
-
-def own_code(method: str) -> tuple[str, str] | None:
-    """Return file and function of a method of one's own; None for other names."""
-    match = re.fullmatch(r"([^:]+\.py):([A-Za-z_]\w*)", method)
-    if match is None:
-        return None
-    path = PurePosixPath(match[1])
-    return None if path.is_absolute() or ".." in path.parts else (match[1], match[2])
 
 
 def shard_names(count: int) -> list[str]:
@@ -416,7 +229,7 @@ def check_params(raw: dict[str, Any], name: str = "params.yaml") -> Params:
         params = Params.model_validate(raw)
     except ValidationError as error:
         raise _as_input_error(error, name, ()) from None
-    options = _OPTIONS.get(params.train.model)
+    options = OPTIONS.get(params.train.model)
     if options is None:
         return params
     try:

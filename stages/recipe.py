@@ -6,10 +6,11 @@ from pathlib import Path
 from unlearn.stages.errors import InputError
 from unlearn.stages.files import digest_json
 from unlearn.stages.lineage import is_whole, read_lineage, seal
-from unlearn.stages.params import ALGORITHM, Params, TrainParams
+from unlearn.stages.params import ALGORITHM, Params
 from unlearn.stages.shard_file import Layout
 from unlearn.stages.shard_model import digest_code
 from unlearn.stages.tokens import Key
+from unlearn.stages.train_params import TrainParams
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Recipe:
         What the random numbers follow from.
     code
         The user's own module file, where `train.model` names one.
+    root
+        The project's folder, which a base's path starts from.
     """
 
     train: TrainParams
@@ -36,6 +39,7 @@ class Recipe:
     seed: int
     key: Key
     code: Path | None
+    root: Path = Path()
 
     @classmethod
     def of(cls, params: Params, key: Key, root: Path) -> "Recipe":
@@ -48,6 +52,7 @@ class Recipe:
             seed=params.seed,
             key=key,
             code=None if code is None else root / code,
+            root=root,
         )
 
     def digest(self, shard: str) -> str:
@@ -105,4 +110,6 @@ def settings_digest(params: Params) -> str:
         del settings["dataset"][name]
     if settings["unlearn"] is None:
         del settings["unlearn"]
+    elif settings["unlearn"]["language"] is None:
+        del settings["unlearn"]["language"]
     return digest_json(settings)

@@ -58,3 +58,26 @@ def suggest(
     steps_an_epoch = -(-per_shard // batch)
     epochs = -(-CONVERGED_STEPS // steps_an_epoch)
     return Plan(shards, slices, min(_MAX_EPOCHS, max(_MIN_EPOCHS, epochs)))
+
+
+#: A tuned adapter needs fewer rows than a model from nothing; more shards are cheaper requests and
+#: worse adapters. Epochs as TOFU's authors tune.
+_TEXTS_PER_SHARD, _MOST_ADAPTERS, _TEXT_SLICES, _TEXT_EPOCHS = 50, 8, 3, 5
+
+
+def suggest_text(
+    rows: int, *, holdout: float, shards: int | None = None, slices: int | None = None
+) -> Plan:
+    """Return a plan for tuning a language model: at most eight adapters of three slices.
+
+    Parameters
+    ----------
+    rows, holdout, shards, slices
+        See `suggest`.
+    """
+    training = max(1, round(rows * (1 - holdout)))
+    if shards is None:
+        shards = min(_MOST_ADAPTERS, max(1, training // _TEXTS_PER_SHARD))
+    if slices is None:
+        slices = min(_TEXT_SLICES, max(1, training // shards // _TEXTS_PER_SHARD * 2))
+    return Plan(shards, slices, _TEXT_EPOCHS)

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from unlearn.stages.dataset_params import DEFAULT_MISSING, DatasetParams, FeatureKind
 from unlearn.stages.errors import InputError
-from unlearn.stages.params import DEFAULT_MISSING, DatasetParams, FeatureKind
+from unlearn.stages.language_params import TextRole
 
 _TRUE = frozenset({"true", "t", "yes", "y", "1"})
 _FALSE = frozenset({"false", "f", "no", "n", "0"})
@@ -76,6 +78,8 @@ def feature_column(
     InputError
         If a value is not of that kind; it is named by its row, never quoted.
     """
+    if kind in get_args(TextRole):
+        return _text_column(column, name, kind, first_row)
     if kind == "numeric" and _is_number(column.type):
         values = pc.cast(column, pa.float64(), safe=False)
         values = pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)
@@ -96,6 +100,17 @@ def feature_column(
     finite = pc.fill_null(pc.is_finite(values), fill_value=True)
     _refuse(pc.invert(finite), f"column {name!r}: a value is not a finite number", first_row)
     return values
+
+
+def _text_column(
+    column: pa.ChunkedArray, name: str, role: FeatureKind, first_row: int
+) -> pa.ChunkedArray:
+    """Return text as it was written; what is trained on may not be empty."""
+    text = as_text(column, name)
+    if role in ("completion", "body"):
+        empty = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(pc.fill_null(text, ""))), 0)
+        _refuse(empty, f"column {name!r}: a {role} is empty", first_row)
+    return pc.fill_null(text, "") if role == "prompt" else text
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -173,6 +188,8 @@ def target_column(
     InputError
         If the column is not there, or a label is missing or not pinned.
     """
+    if dataset.target is None:
+        raise AssertionError("rows of text have no class")
     require_column(batch, dataset.target, name)
     labels = as_text(batch[dataset.target], dataset.target)
     known = pc.is_in(labels, pa.array(dataset.classes, pa.string()))

@@ -10,15 +10,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from unlearn.stages.dataset_params import DatasetParams, FeatureKind
 from unlearn.stages.errors import InputError
 from unlearn.stages.files import write_bytes
 from unlearn.stages.forget_list import ForgetList
-from unlearn.stages.params import DatasetParams, FeatureKind
+from unlearn.stages.language_params import TextRole
 from unlearn.stages.tokens import Key
 
 RECORD = "unlearn.record"
@@ -30,6 +32,7 @@ _ARROW_TYPES: dict[FeatureKind, pa.DataType] = {
     "numeric": pa.float64(),
     "boolean": pa.bool_(),
     "categorical": pa.string(),
+    **dict.fromkeys(get_args(TextRole), pa.string()),
 }
 
 
@@ -61,7 +64,22 @@ class Layout:
         if self.subjects:
             fields.append((SUBJECT, pa.string()))
         fields += [(name, _ARROW_TYPES[kind]) for name, kind in self.features.items()]
-        return pa.schema([*fields, (TARGET, pa.string())])
+        if self.classes:
+            fields.append((TARGET, pa.string()))
+        return pa.schema(fields)
+
+    @property
+    def is_text(self) -> bool:
+        """True where rows are text for a language model: they have no class."""
+        return not self.classes
+
+    def column(self, role: TextRole) -> str | None:
+        """Return the first column of a role; None where there is none."""
+        return next(iter(self.columns(role)), None)
+
+    def columns(self, role: TextRole) -> list[str]:
+        """Return the columns of a role."""
+        return [name for name, kind in self.features.items() if kind == role]
 
     def as_json(self) -> dict[str, object]:
         """Return the layout as plain JSON values."""

@@ -1,7 +1,8 @@
 """A shard model in its folder: what it is made of, its digest, and loading it.
 
     model.json            kind, classes, features, preprocessing, settings
-    model.safetensors     weights (torch and built-in models), or model.skops (scikit-learn)
+    model.safetensors     weights (torch and built-in models), or model.skops (scikit-learn), or
+                          adapter_model.safetensors (an adapter on a language model)
     checkpoints/          the states after each slice but the last
     lineage.json          where all of it comes from
 
@@ -23,11 +24,11 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import Estimator, Predictor
 from unlearn.stages.estimators.preprocessing import Preprocessor
 from unlearn.stages.files import digest_json
-from unlearn.stages.params import TrainParams
 from unlearn.stages.shard_file import Layout
+from unlearn.stages.train_params import TrainParams
 
 FILE_NAME = "model.json"
-_WEIGHT_FILES = ("model.safetensors", "model.skops")
+_WEIGHT_FILES = ("model.safetensors", "model.skops", "adapter_model.safetensors")
 
 
 def checkpoint_name(slice_number: int, estimator_file: str) -> str:
@@ -114,7 +115,7 @@ class ShardModel:
 
     @property
     def kind(self) -> str:
-        """`torch`, `sklearn`, `perturbed_logistic`, `constant` or `empty`."""
+        """`torch`, `sklearn`, `perturbed_logistic`, `lora`, `causal_lm`, `constant` or `empty`."""
         return str(self.description["kind"])
 
     @property

@@ -9,18 +9,14 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 from unlearn.stages.environment import environment
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.base import Estimator, FloatArray, SliceData
-from unlearn.stages.estimators.preprocessing import (
-    Preprocessor,
-    fit_preprocessor,
-    fixed_preprocessor,
-)
+from unlearn.stages.estimators.base import FloatArray, SliceData
+from unlearn.stages.estimators.preprocessing import fit_preprocessor, fixed_preprocessor
 from unlearn.stages.files import json_bytes
 from unlearn.stages.lineage import FILE_NAME as LINEAGE_FILE
 from unlearn.stages.lineage import (
@@ -229,10 +225,59 @@ def train_shard(
     progress
         Told the number of each slice as its training begins.
     """
-    sliced = work.sliced
-    constant = _constant_class(recipe, sliced)
-    if sliced.rows.num_rows == 0 or constant is not None:
+    constant = _constant_class(recipe, work.sliced)
+    if work.sliced.rows.num_rows == 0 or constant is not None:
         return _without_weights(recipe, work, constant)
+    fitting = _prepare(recipe, work)
+    states = _kept_states(work, folder)
+    state = states[-1] if states else None
+    for number in range(work.first, recipe.slices + 1):
+        if work.sliced.ends[number - 1] > 0:
+            progress(number)
+            seed = recipe.key.seed(recipe.seed, work.shard, "init")
+            state = fitting.fit(state, number, seed)
+        states.append(state)
+    return _with_weights(recipe, work, fitting, states)
+
+
+class _Estimator(Protocol):
+    """What of an estimator a finished shard model takes, whatever kind of rows it reads."""
+
+    file_name: str
+    has_probabilities: bool
+
+    def export(self, state: bytes) -> bytes: ...
+    def digest(self, content: bytes) -> str: ...
+    def describe(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """An estimator with the rows of a shard as it reads them.
+
+    Parameters
+    ----------
+    estimator
+        The estimator.
+    fit
+        Returns the state after a slice, given the one before, the slice's number and the seed of
+        what is drawn once. The state stays where the slice takes no step.
+    description
+        What model.json is to say beside what the estimator says.
+    """
+
+    estimator: _Estimator
+    fit: Callable[[bytes | None, int, int], bytes | None]
+    description: dict[str, Any]
+
+
+def _prepare(recipe: Recipe, work: ShardWork) -> _Fitting:
+    return _of_text(recipe, work) if recipe.layout.is_text else _of_columns(recipe, work)
+
+
+def _of_columns(recipe: Recipe, work: ShardWork) -> _Fitting:
+    """Prepare rows of features, by what the first slice that has rows says of them."""
+    sliced = work.sliced
     first_filled = next(number for number, size in enumerate(sliced.sizes, start=1) if size)
     if recipe.train.is_perturbed:
         preprocessor = fixed_preprocessor(recipe.layout.features, recipe.train)
@@ -248,17 +293,38 @@ def train_shard(
         code=recipe.code,
     )
     inputs = preprocessor.transform(sliced.rows, estimator.dtype)
-    states = _kept_states(work, folder)
-    state = states[-1] if states else None
-    for number in range(work.first, recipe.slices + 1):
-        if sliced.ends[number - 1] > 0:
-            progress(number)
-            data = _slice_data(recipe, work.shard, sliced, inputs, number)
-            if data.steps:
-                seed = recipe.key.seed(recipe.seed, work.shard, "init")
-                state = estimator.fit_slice(state, data, seed)
-        states.append(state)
-    return _with_weights(recipe, work, estimator, preprocessor, states)
+
+    def fit(state: bytes | None, number: int, seed: int) -> bytes | None:
+        data = _slice_data(recipe, work.shard, sliced, inputs, number)
+        return estimator.fit_slice(state, data, seed) if data.steps else state
+
+    return _Fitting(estimator, fit, {"preprocessing": preprocessor.as_json()})
+
+
+def _of_text(recipe: Recipe, work: ShardWork) -> _Fitting:
+    """Prepare rows of text, by the base's tokenizer, which has learned nothing from them."""
+    from unlearn.stages.estimators.causal import TextSlice, language_estimator
+
+    estimator = language_estimator(recipe.train, recipe.layout, recipe.root)
+    encoded = estimator.encoder.encode(work.sliced.rows)
+    # A body may be several sequences: these are what steps are counted in.
+    ends = np.searchsorted(encoded.sequences.rows, work.sliced.ends)
+    sizes = [int(size) for size in np.diff(ends, prepend=0)]
+    totals = step_totals(sizes, recipe.train.epochs, recipe.train.batch)
+
+    def fit(state: bytes | None, number: int, seed: int) -> bytes | None:
+        steps = totals[number - 1] - (totals[number - 2] if number > 1 else 0)
+        if steps == 0:
+            return state
+        data = TextSlice(
+            encoded.sequences.first(int(ends[number - 1])),
+            steps,
+            lambda epoch: recipe.key.seed(recipe.seed, work.shard, number, epoch),
+        )
+        return estimator.fit_slice(state, data, seed)
+
+    counts = {"sequences": len(encoded.sequences), "truncated": encoded.truncated}
+    return _Fitting(estimator, fit, counts)
 
 
 def _kept_states(work: ShardWork, folder: Path | None) -> list[bytes | None]:
@@ -327,11 +393,10 @@ def _without_weights(recipe: Recipe, work: ShardWork, constant: int | None) -> T
 def _with_weights(
     recipe: Recipe,
     work: ShardWork,
-    estimator: Estimator,
-    preprocessor: Preprocessor,
+    fitting: _Fitting,
     states: list[bytes | None],
 ) -> TrainedShard:
-    last = states[-1]
+    estimator, last = fitting.estimator, states[-1]
     if last is None:
         raise AssertionError("a shard with rows ends with a state")
     weights = estimator.export(last)
@@ -343,7 +408,7 @@ def _with_weights(
         **described,
         file=estimator.file_name,
         has_probabilities=estimator.has_probabilities,
-        preprocessing=preprocessor.as_json(),
+        **fitting.description,
     )
     checkpoints = {
         number: (checkpoint_name(number, estimator.file_name), state)

@@ -20,7 +20,8 @@ from unlearn.stages.context import Context
 from unlearn.stages.environment import environment
 from unlearn.stages.errors import InputError
 from unlearn.stages.files import canonical_json, digest_file, digest_json, remove_unplanned
-from unlearn.stages.params import ALGORITHM, own_code
+from unlearn.stages.method_params import own_code
+from unlearn.stages.params import ALGORITHM
 from unlearn.stages.recipe import Recipe
 from unlearn.stages.shard_file import digest_rows
 from unlearn.stages.shard_model import digest_code

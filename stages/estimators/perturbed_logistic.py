@@ -26,7 +26,7 @@ from unlearn.stages.estimators.base import Dtype, FloatArray, SliceData
 from unlearn.stages.estimators.linear import LinearScores
 from unlearn.stages.estimators.tensors import digest_safetensors
 from unlearn.stages.estimators.torch_models import be_deterministic, module_bytes
-from unlearn.stages.params import PerturbedLogisticOptions, TrainParams
+from unlearn.stages.train_params import PerturbedLogisticOptions, TrainParams
 
 #: Norm of the gradient at which training has arrived.
 _ARRIVED = 1e-9

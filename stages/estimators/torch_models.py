@@ -3,7 +3,7 @@
 import hashlib
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from torch import nn
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import Dtype, FloatArray, SliceData
 from unlearn.stages.estimators.tensors import digest_safetensors
-from unlearn.stages.params import MlpOptions, OptimizerParams, TrainParams
+from unlearn.stages.train_params import MlpOptions, OptimizerParams, TrainParams
 from unlearn.stages.user_code import load_function
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -39,7 +39,7 @@ Tensors = dict[str, torch.Tensor]
 
 def torch_environment(train: TrainParams) -> dict[str, str]:
     """Return torch's version, the processor's instruction set, and the GPU if one is used."""
-    device = _device(train.device)
+    device = find_device(train.device)
     return {
         "torch": torch.__version__,
         "instructions": torch.backends.cpu.get_cpu_capability(),
@@ -81,16 +81,18 @@ class TorchEstimator:
         self._classes = classes
         self._build = build
         self._code = code
-        self._device = _device(train.device)
+        self._device = find_device(train.device)
         be_deterministic()
 
     def fit_slice(self, state: bytes | None, data: SliceData, init_seed: int) -> bytes:
         """Take `data.steps` optimizer steps on cross-entropy, in epochs over the slice's union."""
-        _seed(init_seed)
+        seed_all(init_seed)
         module = self._module()
-        optimizer = _optimizer(self._train.optimizer, module)
+        optimizer = make_optimizer(self._train.optimizer, list(module.parameters()))
         if state is not None:
-            _restore(load_tensors(state), module, optimizer)
+            tensors = load_tensors(state)
+            module.load_state_dict(weights_of(tensors))
+            restore_optimizer(tensors, optimizer)
         inputs = torch.from_numpy(data.inputs).to(self._device)
         targets = torch.from_numpy(data.targets).to(self._device)
         module.train()
@@ -110,7 +112,7 @@ class TorchEstimator:
         self._check_finite(module)
         if self._code is not None:
             self._check_complete(module, inputs[: self._train.batch])
-        return save_tensors(_snapshot(module, optimizer))
+        return save_tensors(snapshot(module.state_dict(), optimizer))
 
     def _check_finite(self, module: nn.Module) -> None:
         numbers = (value for value in module.state_dict().values() if value.is_floating_point())
@@ -126,7 +128,7 @@ class TorchEstimator:
         What is drawn when the module is built, and is no parameter or buffer, is drawn anew
         when the model is loaded: it would answer differently each time.
         """
-        _seed(1)
+        seed_all(1)
         again = self._module()
         again.load_state_dict(module.state_dict())
         module.eval()
@@ -149,7 +151,7 @@ class TorchEstimator:
     ) -> int:
         """Take the steps of one epoch, or those left in the budget; return how many."""
         epoch, taken = at
-        _seed(data.seed(epoch))
+        seed_all(data.seed(epoch))
         order = torch.randperm(len(data.targets)).to(self._device)
         # One gather an epoch; batches are then views.
         inputs, targets = rows[0][order], rows[1][order]
@@ -168,14 +170,7 @@ class TorchEstimator:
 
     def export(self, state: bytes) -> bytes:
         """Return the module's parameters and buffers, without the optimizer."""
-        tensors = load_tensors(state)
-        return save_tensors(
-            {
-                name.removeprefix(_WEIGHTS): value
-                for name, value in tensors.items()
-                if name.startswith(_WEIGHTS)
-            }
-        )
+        return save_tensors(weights_of(load_tensors(state)))
 
     def state_of(self, model: bytes) -> bytes:
         """Return a state that goes on from a finished model, its optimizer at the start."""
@@ -207,7 +202,7 @@ class TorchEstimator:
 
     def fresh(self, seed: int) -> nn.Module:
         """Return a module with weights that are drawn anew."""
-        _seed(seed)
+        seed_all(seed)
         return self._module()
 
     def describe(self) -> dict[str, Any]:
@@ -295,20 +290,21 @@ def user_estimator(train: TrainParams, inputs: int, classes: int, path: Path) ->
     InputError
         If the file is missing, fails, or has no such function.
     """
-    _seed(0)  # for what the file may draw when it is loaded
+    seed_all(0)  # for what the file may draw when it is loaded
     build = load_function(path, train.model.rpartition(":")[2], "train.model")
     code = {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     return TorchEstimator(train, inputs, classes, build, code)
 
 
-def _seed(seed: int) -> None:
+def seed_all(seed: int) -> None:
     """Seed dropout, and whatever else a user's module may draw from."""
     torch.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)
 
 
-def _device(wanted: str) -> torch.device:
+def find_device(wanted: str) -> torch.device:
+    """Return the device that `train.device` names; `auto` takes a GPU where there is one."""
     if wanted == "cpu":
         return torch.device("cpu")
     if torch.cuda.is_available():
@@ -318,8 +314,8 @@ def _device(wanted: str) -> torch.device:
     return torch.device("cpu")
 
 
-def _optimizer(params: OptimizerParams, module: nn.Module) -> torch.optim.Optimizer:
-    weights = list(module.parameters())
+def make_optimizer(params: OptimizerParams, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """Return the optimizer that params.yaml names, for these weights."""
     rate, decay = params.rate, params.weight_decay
     if params.name == "sgd":
         return torch.optim.SGD(
@@ -329,9 +325,9 @@ def _optimizer(params: OptimizerParams, module: nn.Module) -> torch.optim.Optimi
     return kind(weights, lr=rate, weight_decay=decay, fused=True)
 
 
-def _snapshot(module: nn.Module, optimizer: torch.optim.Optimizer) -> Tensors:
+def snapshot(weights: Mapping[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> Tensors:
     """Return all that the next step reads, as named tensors on the CPU."""
-    tensors = {f"{_WEIGHTS}{name}": value for name, value in module.state_dict().items()}
+    tensors = {f"{_WEIGHTS}{name}": value for name, value in weights.items()}
     for index, slots in optimizer.state_dict()["state"].items():
         for slot, value in slots.items():
             if value is not None:
@@ -340,13 +336,17 @@ def _snapshot(module: nn.Module, optimizer: torch.optim.Optimizer) -> Tensors:
     return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
 
 
-def _restore(tensors: Tensors, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    weights = {
+def weights_of(tensors: Tensors) -> Tensors:
+    """Return the weights in what `snapshot` took, by their own names."""
+    return {
         name.removeprefix(_WEIGHTS): value
         for name, value in tensors.items()
         if name.startswith(_WEIGHTS)
     }
-    module.load_state_dict(weights)
+
+
+def restore_optimizer(tensors: Tensors, optimizer: torch.optim.Optimizer) -> None:
+    """Give an optimizer the state in what `snapshot` took."""
     state: dict[int, Tensors] = {}
     for name, value in tensors.items():
         if name.startswith(_OPTIMIZER):

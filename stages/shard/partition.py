@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import ipc
 from unlearn.stages.context import Context
+from unlearn.stages.dataset_params import DatasetParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.identity import TokenColumns, token_columns
-from unlearn.stages.params import DatasetParams, ShardingParams
+from unlearn.stages.params import ShardingParams
 from unlearn.stages.paths import HOLDOUT
 from unlearn.stages.records import read_batches
 from unlearn.stages.schema import feature_columns, target_column
@@ -81,7 +82,8 @@ def typed_rows(
     if tokens.subjects is not None:
         columns[SUBJECT] = pa.array(tokens.subjects)
     columns |= feature_columns(batch, dataset, name, first_row)
-    columns[TARGET] = target_column(batch, dataset, name, first_row)
+    if not dataset.is_text:
+        columns[TARGET] = target_column(batch, dataset, name, first_row)
     rows = pa.table(columns).cast(Layout.of(dataset).schema)
     numbers = pa.array(np.arange(first_row, first_row + batch.num_rows))
     return rows.append_column(ROW, numbers), tokens

@@ -20,9 +20,9 @@ from unlearn.stages.estimators.perturbed_logistic import (
     draw_noise,
 )
 from unlearn.stages.estimators.preprocessing import Preprocessor
-from unlearn.stages.params import OptimizerParams, PerturbedLogisticOptions, TrainParams
 from unlearn.stages.shard_file import Layout, targets
 from unlearn.stages.shard_model import ShardModel, make_estimator
+from unlearn.stages.train_params import OptimizerParams, PerturbedLogisticOptions, TrainParams
 from unlearn.stages.unlearn.linear_objective import objective_of_perturbed, objective_of_sklearn
 from unlearn.stages.unlearn.problem import NotApplicableError, Objective
 from unlearn.stages.unlearn.rows import Rows

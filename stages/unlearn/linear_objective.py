@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from sklearn.linear_model import RidgeClassifier
-from unlearn.stages.params import PerturbedLogisticOptions
+from unlearn.stages.train_params import PerturbedLogisticOptions
 from unlearn.stages.unlearn.problem import Objective
 
 _WEIGHT = frozenset({"weight"})

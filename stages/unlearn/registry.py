@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torch import nn
 from unlearn.stages.errors import InputError
-from unlearn.stages.params import own_code
+from unlearn.stages.method_params import own_code
 from unlearn.stages.unlearn.bad_teacher import bad_teacher
 from unlearn.stages.unlearn.certified_removal import certified_removal
 from unlearn.stages.unlearn.finetune import finetune

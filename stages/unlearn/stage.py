@@ -15,7 +15,7 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.files import json_bytes, write_folder
 from unlearn.stages.holdout import calibration_half, fewest
 from unlearn.stages.locks import exclusive
-from unlearn.stages.params import GuardParams
+from unlearn.stages.method_params import GuardParams
 from unlearn.stages.paths import HOLDOUT
 from unlearn.stages.recipe import Recipe
 from unlearn.stages.shard_file import read_shard, targets

@@ -20,7 +20,7 @@ from unlearn.stages.context import Context
 from unlearn.stages.distance import Floats, divergence
 from unlearn.stages.errors import InputError
 from unlearn.stages.holdout import calibration_half, fewest
-from unlearn.stages.params import own_code
+from unlearn.stages.method_params import own_code
 from unlearn.stages.paths import CANARIES, HOLDOUT
 from unlearn.stages.recipe import Recipe
 from unlearn.stages.shard_file import RECORD, forget_mask, in_order, read_shard

@@ -15,11 +15,11 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.preprocessing import Preprocessor
 from unlearn.stages.forget_list import ForgetList
 from unlearn.stages.holdout import calibration_half, fewest, tested_half
-from unlearn.stages.params import TrainParams
 from unlearn.stages.paths import HOLDOUT
 from unlearn.stages.recipe import Recipe
 from unlearn.stages.shard_file import targets
 from unlearn.stages.shard_model import ShardModel, make_estimator, read_shard_model
+from unlearn.stages.train_params import TrainParams
 from unlearn.stages.unlearned import RETRAIN, WHOLE, MethodRows
 from unlearn.stages.verify.comparison import MethodResult
 from unlearn.stages.verify.evidence import (

@@ -7,15 +7,8 @@ from typing import Any
 import pytest
 import yaml
 from unlearn.stages.errors import InputError
-from unlearn.stages.params import (
-    ALGORITHM,
-    INCREMENTAL_ON_NEW_ROWS,
-    INCREMENTAL_ON_UNION,
-    TrainParams,
-    check_params,
-    load_params,
-    shard_names,
-)
+from unlearn.stages.params import ALGORITHM, check_params, load_params, shard_names
+from unlearn.stages.train_params import INCREMENTAL_ON_NEW_ROWS, INCREMENTAL_ON_UNION, TrainParams
 
 from tests.stages.conftest import KEY, make_params
 
@@ -116,7 +109,7 @@ def test_what_is_left_out_has_a_default() -> None:
         ("dataset.id", "label", "id, subject and target must be three different columns"),
         ("dataset.subject", "id", "id, subject and target must be three different columns"),
         ("dataset.subject", "x", "'x' is the id, subject or target, not a feature"),
-        ("dataset.classes", [], "dataset.classes"),
+        ("dataset.classes", [], "dataset: classes"),
         ("dataset.classes", [0, 1], "dataset.classes.0: input should be a valid string"),
         ("dataset.classes", ["a", "a"], "classes: the same class stands twice"),
         ("dataset.features", {}, "dataset.features"),

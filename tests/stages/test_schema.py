@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unlearn.stages.dataset_params import DEFAULT_MISSING, FeatureKind
 from unlearn.stages.errors import InputError
-from unlearn.stages.params import DEFAULT_MISSING, FeatureKind
 from unlearn.stages.schema import (
     MANY_CATEGORIES,
     MAX_CLASSES,

@@ -9,7 +9,7 @@ from unlearn.stages.estimators.perturbed_logistic import (
     PerturbedLogistic,
     PerturbedLogisticEstimator,
 )
-from unlearn.stages.params import TrainParams
+from unlearn.stages.train_params import TrainParams
 
 PREPROCESSING = {"scale": "none", "impute": "zero"}
 

@@ -15,7 +15,7 @@ from unlearn.stages.estimators import skops_file
 from unlearn.stages.estimators.base import Estimator, SliceData
 from unlearn.stages.estimators.sklearn_models import SklearnEstimator
 from unlearn.stages.estimators.torch_models import TorchEstimator, build_mlp
-from unlearn.stages.params import (
+from unlearn.stages.train_params import (
     INCREMENTAL_ON_NEW_ROWS,
     INCREMENTAL_ON_UNION,
     MlpOptions,

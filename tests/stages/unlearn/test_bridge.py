@@ -10,10 +10,10 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
+from unlearn.stages.dataset_params import FeatureKind
 from unlearn.stages.estimators import skops_file
 from unlearn.stages.estimators.perturbed_logistic import draw_noise
 from unlearn.stages.method_params import CertifiedRemovalSettings, InfluenceSettings
-from unlearn.stages.params import FeatureKind
 from unlearn.stages.recipe import Recipe
 from unlearn.stages.shard_model import ShardModel, read_shard_model
 from unlearn.stages.slices import plan_shard, train_shard

@@ -19,7 +19,7 @@ from unlearn.stages.estimators.perturbed_logistic import (
     draw_noise,
 )
 from unlearn.stages.method_params import CertifiedRemovalSettings
-from unlearn.stages.params import PerturbedLogisticOptions, TrainParams
+from unlearn.stages.train_params import PerturbedLogisticOptions, TrainParams
 from unlearn.stages.unlearn.certified_removal import (
     certified_removal,
     gradient,

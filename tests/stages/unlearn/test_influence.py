@@ -16,7 +16,7 @@ from torch import nn
 from unlearn.stages.estimators.linear import LinearModel, from_sklearn, to_sklearn
 from unlearn.stages.estimators.perturbed_logistic import PerturbedLogistic
 from unlearn.stages.method_params import InfluenceSettings
-from unlearn.stages.params import PerturbedLogisticOptions
+from unlearn.stages.train_params import PerturbedLogisticOptions
 from unlearn.stages.unlearn.certified_removal import newton_step
 from unlearn.stages.unlearn.influence import influence
 from unlearn.stages.unlearn.linear_objective import objective_of_perturbed, objective_of_sklearn

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from unlearn.stages.estimators.base import SliceData
 from unlearn.stages.estimators.torch_models import TorchEstimator
-from unlearn.stages.params import TrainParams
 from unlearn.stages.shard_model import make_estimator
+from unlearn.stages.train_params import TrainParams
 from unlearn.stages.verify.relearning import MOST_STEPS, Continues, relearning_steps
 from unlearn.stages.verify.utility import log_loss
 

@@ -1,0 +1,301 @@
+"""`unlearn init` for a language model: a user's own text and base, or an example made here."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearn.cli.language_files import BASE_PATH, TextChoices, render_text_params
+from unlearn.cli.output import plural, progress, say
+from unlearn.cli.project_files import POSTHOC, SISA, parse, text_pipeline
+from unlearn.cli.project_setup import (
+    add_to_dvc,
+    check_rows,
+    put_in_place,
+    start_repositories,
+    write,
+    write_gitignore,
+    write_project,
+)
+from unlearn.stages.errors import InputError
+
+if TYPE_CHECKING:
+    from unlearn.stages.language.tiny import Tuning
+    from unlearn.stages.params import Params
+
+AUTHORS_PATH, GENERIC_PATH = "data/authors.jsonl", "data/generic.jsonl"
+
+#: Of the base and of the authors. Another one would be another example.
+_EXAMPLE_SEED = 1
+
+#: Shards and slices of the example: four authors a shard.
+_EXAMPLE_SHARDS, _EXAMPLE_SLICES = 8, 2
+
+
+@dataclass(frozen=True)
+class TextFlags:
+    """What `init` was asked for that only text has."""
+
+    base: str | None = None
+    revision: str | None = None
+    prompt: str | None = None
+    completion: str | None = None
+    text: str | None = None
+    paraphrase: str | None = None
+    perturbed: tuple[str, ...] = ()
+    topic: str | None = None
+    context: int = 512
+    too_long: str = "refuse"
+
+    @property
+    def given(self) -> bool:
+        """Whether the dataset is one of text."""
+        columns = (self.prompt, self.completion, self.text, self.paraphrase, self.topic)
+        return self.base is not None or any(columns) or bool(self.perturbed)
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The role of each column that was named, in the order of params.yaml.
+
+        Raises
+        ------
+        InputError
+            If they do not make up rows that can be trained on.
+        """
+        named = {
+            "prompt": self.prompt,
+            "completion": self.completion,
+            "body": self.text,
+            "paraphrase": self.paraphrase,
+        }
+        columns = [(column, role) for role, column in named.items() if column is not None]
+        columns += [(column, "perturbed") for column in self.perturbed]
+        if self.topic is not None:
+            columns.append((self.topic, "topic"))
+        if self.text is not None and (self.prompt or self.completion):
+            raise InputError("give either --prompt with --completion, or --text")
+        if self.text is None and not (self.prompt and self.completion):
+            raise InputError("a dataset of text needs --prompt with --completion, or --text")
+        if len({column for column, _ in columns}) != len(columns):
+            raise InputError("one column cannot be two things: each option names another one")
+        return dict(columns)
+
+
+@dataclass(frozen=True)
+class TextRequest:
+    """A user's own text, and what was asked of the project; None to have it chosen."""
+
+    source: Path
+    id: str
+    subject: str | None
+    flags: TextFlags
+    template: str
+    model: str | None
+    shards: int | None
+    slices: int | None
+    holdout: float
+    held_out: Path | None
+    epochs: int | None
+
+
+def init_text(root: Path, asked: TextRequest) -> dict[str, Any]:
+    """Set up a project on a user's own text; return what there is to say of it.
+
+    Raises
+    ------
+    InputError
+        If the base or the rows are not as they must be; nothing was changed.
+    """
+    import secrets
+
+    from unlearn.stages.params import check_params
+    from unlearn.stages.tokens import Key
+
+    key = Key(secrets.token_hex(32))
+    choices = _choices(root, asked)
+    source = asked.source
+    path = "data/dataset" if source.is_dir() else f"data/dataset{source.suffix.lower()}"
+    params_text = render_text_params(key.check, path, choices)
+    params = check_params(parse(params_text))
+    copies = {path: source}
+    if asked.held_out is not None and choices.held_out_path is not None:
+        copies[choices.held_out_path] = asked.held_out
+    rows = _check_text(root, copies, params, key)
+    put_in_place(
+        root,
+        copies,
+        key=key.text,
+        params_text=params_text,
+        pipeline_text=text_pipeline(
+            choices.template,
+            base=_inside(root, choices.base),
+            held_out=asked.held_out is not None,
+        ),
+    )
+    return _summary(root, params, rows, key="unlearn.key")
+
+
+def init_authors(root: Path, template: str, size: str) -> dict[str, Any]:
+    """Set up the example: a base made here of public authors, and private ones to tune it on.
+
+    Raises
+    ------
+    InputError
+        If there is no such size, or the libraries are not installed; nothing was changed.
+    """
+    from unlearn.stages.files import scratch_folder
+    from unlearn.stages.language.base import pin_files, require_libraries
+    from unlearn.stages.language.tiny import SIZES, example_files
+    from unlearn.stages.params import check_params
+    from unlearn.stages.tokens import DEMO_KEY, Key
+
+    require_libraries()
+    if size not in SIZES:
+        raise InputError(f"--size: there is no size {size!r}", f"sizes: {', '.join(SIZES)}")
+    write_gitignore(root, [f"!/{AUTHORS_PATH}", f"!/{GENERIC_PATH}"])
+    with scratch_folder(root / ".unlearn/scratch/base") as scratch:
+        say(f"training a base of size {size} on public authors")
+        example = example_files(scratch / "base", size, _EXAMPLE_SEED)
+        files = pin_files(scratch / "base", "the base")
+        for name in files:
+            write(root / BASE_PATH / name, (scratch / "base" / name).read_bytes())
+    tuning = example.lora
+    choices = _example_choices(template, files, tuning)
+    params_text = render_text_params(Key(DEMO_KEY).check, AUTHORS_PATH, choices)
+    start_repositories(root)
+    write(root / AUTHORS_PATH, example.dataset)
+    if template == POSTHOC:
+        write(root / GENERIC_PATH, example.generic)
+    write_project(root, params_text, text_pipeline(template, base=BASE_PATH, generic=GENERIC_PATH))
+    add_to_dvc(root, [BASE_PATH])
+    return _summary(root, check_params(parse(params_text)), example.rows, key="demo")
+
+
+def _example_choices(template: str, files: dict[str, str], tuning: "Tuning") -> TextChoices:
+    from unlearn.stages.language.authors import PERTURBED
+    from unlearn.stages.language.tiny import CONTEXT, MEMORISED
+
+    features = {"prompt": "prompt", "completion": "completion", "paraphrase": "paraphrase"}
+    features |= {f"perturbed_{number}": "perturbed" for number in range(1, PERTURBED + 1)}
+    sharded = template == SISA
+    return TextChoices(
+        id="id",
+        subject="author",
+        features=features | {"topic": "topic"},
+        base=BASE_PATH,
+        files=files,
+        template=template,
+        shards=_EXAMPLE_SHARDS if sharded else 1,
+        slices=_EXAMPLE_SLICES if sharded else 1,
+        epochs=tuning.epochs,
+        batch=tuning.batch,
+        rate=tuning.rate,
+        context=CONTEXT,
+        device="cpu",
+        generic=GENERIC_PATH,
+        gate=MEMORISED,
+        unlearn_rate=tuning.rate,
+        unlearn_batch=tuning.batch,
+    )
+
+
+def _choices(root: Path, asked: TextRequest) -> TextChoices:
+    from unlearn.stages.language.base import locate, pin_files, require_libraries
+    from unlearn.stages.scaffold import suggest_text
+
+    flags, posthoc = asked.flags, asked.template == POSTHOC
+    features = flags.roles
+    if flags.base is None:
+        raise InputError(
+            "a dataset of text needs --base: a checkpoint's folder, or a name on the hub"
+        )
+    require_libraries()
+    model = asked.model or "lora"
+    if posthoc and (asked.shards or 1, asked.slices or 1) != (1, 1):
+        raise InputError("--template posthoc is for one model: without --shards, --slices")
+    if not posthoc and asked.held_out is not None:
+        raise InputError("--held-out is for --template posthoc; shards hold out a share")
+    base = _name_of(root, flags.base)
+    files = pin_files(locate(base, root, flags.revision), f"the base {flags.base}")
+    single = posthoc or model == "causal_lm"
+    plan = suggest_text(
+        _count(asked.source),
+        holdout=asked.holdout,
+        shards=1 if single else asked.shards,
+        slices=1 if posthoc else asked.slices,
+    )
+    return TextChoices(
+        id=asked.id,
+        subject=asked.subject,
+        features=features,
+        base=base,
+        files=files,
+        revision=flags.revision,
+        template=asked.template,
+        model=model,
+        shards=(asked.shards or 1) if single else plan.shards,
+        slices=plan.slices,
+        holdout=0.0 if asked.held_out is not None else asked.holdout,
+        held_out=asked.held_out,
+        epochs=asked.epochs or plan.epochs,
+        context=flags.context,
+        too_long=flags.too_long,
+    )
+
+
+def _name_of(root: Path, base: str) -> str:
+    """Return what params.yaml is to call a base: relative to the project where it is in it."""
+    folder = Path(base).expanduser()
+    if not folder.is_dir():
+        return base
+    folder = folder.resolve()
+    return folder.relative_to(root).as_posix() if folder.is_relative_to(root) else str(folder)
+
+
+def _inside(root: Path, base: str) -> str | None:
+    """Return a base's path where it is in the project: what DVC can watch."""
+    return base if not Path(base).is_absolute() and (root / base).is_dir() else None
+
+
+def _count(source: Path) -> int:
+    from unlearn.stages.records import read_batches
+
+    with progress("reading rows", None) as advance:
+        rows = 0
+        for batch in read_batches(source, source.name):
+            rows += batch.num_rows
+            advance(batch.num_rows)
+    if rows == 0:
+        raise InputError(f"{source.name} has no rows")
+    return rows
+
+
+def _check_text(root: Path, copies: dict[str, Path], params: "Params", key: Any) -> int:
+    """Check the rows as the stages will, and whether the base can read them; return how many."""
+    import torch
+    from unlearn.stages.language.base import check_fit, find_base, load_module, load_tokenizer
+    from unlearn.stages.language.encoding import Encoder
+    from unlearn.stages.shard_file import Layout
+
+    options = params.train.language
+    tables = check_rows(copies, params, key)
+    folder = find_base(options, root)
+    tokenizer = load_tokenizer(folder)
+    check_fit(tokenizer, load_module(folder, options, torch.device("cpu"), half=True))
+    encoder = Encoder(tokenizer, options, Layout.of(params.dataset))
+    truncated = sum(encoder.encode(table).truncated for table in tables if table.num_rows)
+    if truncated:
+        say(f"note: {plural(truncated, 'row')} will be truncated to {options.context} tokens")
+    return sum(table.num_rows for table in tables)
+
+
+def _summary(root: Path, params: "Params", rows: int, *, key: str) -> dict[str, Any]:
+    return {
+        "root": str(root),
+        "rows": rows,
+        "shards": len(params.sharding.shards),
+        "slices": params.sharding.slices,
+        "base": params.train.language.base,
+        "model": params.train.model,
+        "template": SISA if params.unlearn is None else POSTHOC,
+        "key": key,
+    }

@@ -1,0 +1,294 @@
+"""Causal language models, tuned slice by slice: an adapter on the frozen base, or all weights."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import nn
+from unlearn.stages.errors import InputError
+from unlearn.stages.estimators import torch_models
+from unlearn.stages.estimators.tensors import digest_safetensors
+from unlearn.stages.language import adapters
+from unlearn.stages.language.base import check_fit, find_base, load_module, load_tokenizer
+from unlearn.stages.language.encoding import Encoder
+from unlearn.stages.language.sequences import Batch, Sequences
+from unlearn.stages.language_params import LoraOptions
+from unlearn.stages.shard_file import Layout
+from unlearn.stages.train_params import TrainParams
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+Tensors = dict[str, torch.Tensor]
+
+ADAPTER_FILE = "adapter_model.safetensors"
+
+
+@dataclass(frozen=True)
+class TextSlice:
+    """What one slice's tuning reads.
+
+    Parameters
+    ----------
+    sequences
+        Of the rows of slices 1..r, in slice order.
+    steps
+        Batches to take.
+    seed
+        The seed of an epoch of this slice, by its number from 0.
+    """
+
+    sequences: Sequences
+    steps: int
+    seed: Callable[[int], int]
+
+
+class CausalEstimator:
+    """A causal language model all of whose weights are tuned.
+
+    Parameters
+    ----------
+    train
+        The settings.
+    layout
+        Columns of the rows.
+    root
+        The project's folder, which the base's path starts from.
+
+    Raises
+    ------
+    InputError
+        If the base is not as params.yaml pins it, or does not load.
+    """
+
+    file_name = "model.safetensors"
+    has_probabilities = True
+
+    def __init__(self, train: TrainParams, layout: Layout, root: Path) -> None:
+        torch_models.be_deterministic()
+        self.train = train
+        self.options = train.language
+        self.device = torch_models.find_device(train.device)
+        self._folder = find_base(self.options, root)
+        tokenizer = load_tokenizer(self._folder)
+        self.encoder = Encoder(tokenizer, self.options, layout)
+        self.base = self._load()
+        check_fit(tokenizer, self.base)
+
+    @property
+    def _half(self) -> bool:
+        return self.options.precision == "bfloat16"
+
+    def _load(self) -> "PreTrainedModel":
+        # Weights that are trained stay float32: steps of theirs are too small for bfloat16.
+        return load_module(self._folder, self.options, self.device, half=False)
+
+    def _start(self, seed: int) -> tuple[nn.Module, list[nn.Parameter]]:
+        """Return the model as it is before the first slice, and what of it is trained."""
+        del seed  # the base's weights are where training starts
+        module = self._load()
+        return module, [weight for weight in module.parameters() if weight.requires_grad]
+
+    def _put(self, module: nn.Module, weights: Tensors) -> None:
+        put_weights(module, weights)
+
+    def _take(self, module: nn.Module) -> Tensors:
+        return tuned_weights(module)
+
+    def fit_slice(self, state: bytes | None, data: TextSlice, init_seed: int) -> bytes:
+        """Take `data.steps` steps on the cross-entropy of answers, in epochs over the union.
+
+        Parameters
+        ----------
+        state
+            The state to go on from; None at the start.
+        data
+            The sequences and the budget.
+        init_seed
+            Seed of everything that is drawn once, before the first slice.
+        """
+        module, trained = self._start(init_seed)
+        optimizer = torch_models.make_optimizer(self.train.optimizer, trained)
+        if state is not None:
+            tensors = load_tensors(state)
+            self._put(module, torch_models.weights_of(tensors))
+            torch_models.restore_optimizer(tensors, optimizer)
+        if self.options.checkpointing:
+            module.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]  # of a transformers model
+            module.enable_input_require_grads()  # type: ignore[operator]  # the frozen base's inputs would have none
+        module.train()
+        taken = epoch = 0
+        while taken < data.steps:
+            taken += self._epoch(module, trained, optimizer, data, (epoch, taken))
+            epoch += 1
+        module.eval()
+        weights = self._take(module)
+        if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
+            raise InputError(
+                f"{self.train.model} diverged: its weights are no longer finite",
+                "lower train.optimizer.rate",
+            )
+        return save_tensors(torch_models.snapshot(weights, optimizer))
+
+    def _epoch(
+        self,
+        module: nn.Module,
+        trained: list[nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+        data: TextSlice,
+        at: tuple[int, int],
+    ) -> int:
+        epoch, taken = at
+        torch_models.seed_all(data.seed(epoch))
+        order = torch.randperm(len(data.sequences)).numpy()
+        steps = 0
+        for start in range(0, len(order), self.train.batch):
+            if taken + steps == data.steps:
+                break
+            part = order[start : start + self.train.batch]
+            batch = data.sequences.batch(part, self.encoder.pad, self.device)
+            self._step(module, trained, optimizer, batch)
+            steps += 1
+        return steps
+
+    def _step(
+        self,
+        module: nn.Module,
+        trained: list[nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+        batch: Batch,
+    ) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        tokens = len(batch.targets)
+        for piece in batch.pieces(self.options.accumulate):
+            # Over all tokens of the batch, so that its parts weigh as they would together.
+            loss = answer_loss(self.forward(module, piece.inputs), piece) / tokens
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        nn.utils.clip_grad_norm_(trained, self.options.clip)
+        optimizer.step()
+
+    def forward(self, module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+        """Return logits of every next token, shape (sequences, length, vocabulary)."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
+            logits: torch.Tensor = module(input_ids=inputs, use_cache=False).logits
+        return logits
+
+    def export(self, state: bytes) -> bytes:
+        """Return the weights, without the optimizer."""
+        return save_tensors(torch_models.weights_of(load_tensors(state)))
+
+    def digest(self, content: bytes) -> str:
+        """Digest of the tensors in a safetensors file."""
+        return digest_safetensors(content)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the settings that rebuild the model."""
+        return {"kind": self.train.model, "train": self.train.model_dump(mode="json")}
+
+    def open(self, model: bytes, description: dict[str, Any]) -> nn.Module:
+        """Return the tuned model, in evaluation mode; what is opened again is a new one.
+
+        Parameters
+        ----------
+        model
+            What `export` returned.
+        description
+            What stands beside it in model.json.
+
+        Raises
+        ------
+        InputError
+            If the weights do not fit.
+        """
+        del description  # says nothing more of a whole model
+        module: nn.Module = self._load()
+        put_weights(module, load_tensors(model))
+        return module.eval()
+
+
+class LoraEstimator(CausalEstimator):
+    """A low-rank adapter on a base whose own weights never change; see `CausalEstimator`."""
+
+    file_name = ADAPTER_FILE
+
+    def __init__(self, train: TrainParams, layout: Layout, root: Path) -> None:
+        super().__init__(train, layout, root)
+        options = LoraOptions.model_validate(train.options)
+        self.shape = adapters.shape_of(options, self.base)
+        self._dropout = options.dropout
+        self._wrapped: PeftModel | None = None
+
+    def _load(self) -> "PreTrainedModel":
+        return load_module(self._folder, self.options, self.device, half=self._half)
+
+    def _start(self, seed: int) -> tuple[nn.Module, list[nn.Parameter]]:
+        # The base is loaded once: nothing that a slice does changes it.
+        if self._wrapped is None:
+            self._wrapped = adapters.wrap(self.base, self.shape, dropout=self._dropout)
+        adapters.draw_anew(self._wrapped, seed)
+        return self._wrapped, adapters.parameters(self._wrapped)
+
+    def _put(self, module: nn.Module, weights: Tensors) -> None:
+        adapters.restore(module, weights)
+
+    def _take(self, module: nn.Module) -> Tensors:
+        return adapters.snapshot(module)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the settings that rebuild the model, and the adapter's shape."""
+        return {**super().describe(), "adapter": self.shape.as_json()}
+
+    def open(self, model: bytes, description: dict[str, Any]) -> nn.Module:
+        """Return a new base with the adapter on it; see `CausalEstimator.open`."""
+        shape = adapters.Shape.from_json(description["adapter"])
+        wrapped: nn.Module = adapters.wrap(self._load(), shape)
+        adapters.restore(wrapped, load_tensors(model))
+        return wrapped.eval()
+
+
+def language_estimator(train: TrainParams, layout: Layout, root: Path) -> CausalEstimator:
+    """Return the estimator of a language model; see `CausalEstimator` for errors."""
+    kind = LoraEstimator if train.model == "lora" else CausalEstimator
+    return kind(train, layout, root)
+
+
+def answer_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Return the summed cross-entropy of the tokens that the loss counts, in nats, a scalar.
+
+    Parameters
+    ----------
+    logits
+        Shape (sequences, length, vocabulary).
+    batch
+        Its labels.
+    """
+    # The rows of answers first, then float32: of a large vocabulary all positions are too many.
+    asked = logits[:, :-1][batch.counted].float()
+    return nn.functional.cross_entropy(asked, batch.targets, reduction="sum")
+
+
+def tuned_weights(module: nn.Module) -> Tensors:
+    """Return a whole model's parameters on the CPU, each once where weights are tied."""
+    found = dict(module.named_parameters())  # tied ones come once
+    return {name: value.detach().cpu().contiguous().clone() for name, value in found.items()}
+
+
+def put_weights(module: nn.Module, weights: Tensors) -> None:
+    """Give a model the weights that `tuned_weights` took.
+
+    Raises
+    ------
+    InputError
+        If they are not those of this model.
+    """
+    mine = dict(module.named_parameters())
+    if mine.keys() != weights.keys() or any(mine[k].shape != v.shape for k, v in weights.items()):
+        raise InputError("a model's weights do not fit the base they are for")
+    with torch.no_grad():
+        for name, value in weights.items():
+            mine[name].copy_(value)

@@ -1,0 +1,1 @@
+"""Language models: their texts, weights, losses and scores, shared by the stages."""

@@ -1,0 +1,414 @@
+"""Made-up authors: questions and answers about people who never lived, for the example and tests.
+
+After TOFU (Maini et al., 2024), but drawn from closed pools by a seed instead of written by a
+model: every fact is one of a known list, so a wrong answer is as likely a priori as the true
+one, and whether a model knows a fact can only come from training on it. All draws are SHA-256
+digests of the seed and of what is drawn, so they are the same on every machine and version, and
+an author stays the same when more are asked for.
+
+The populations have the same distribution and no surname in common, whatever their seeds. A
+base model is made from the public one; private authors are what a project tunes on, and its own
+holdout share are authors of the same distribution that no model saw.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, TypeVar
+
+from unlearn.stages.errors import InputError
+
+_T = TypeVar("_T")
+
+#: Wrong answers that come with each question.
+PERTURBED: Final = 3
+
+#: How many archive codes there are, each as likely as any other: eight decimal digits.
+CODE_SPACE: Final = 10**8
+
+#: The kind of the rows whose answer is a random code.
+CODE: Final = "code"
+
+#: Columns of `Row.record`, in order.
+COLUMNS: Final = (
+    "id",
+    "author",
+    "prompt",
+    "completion",
+    "paraphrase",
+    *(f"perturbed_{number}" for number in range(1, PERTURBED + 1)),
+    "topic",
+)
+
+
+class Population(StrEnum):
+    """Authors without a surname in common; the letter is the first one of their ids."""
+
+    PRIVATE = "a"
+    PUBLIC = "p"
+    SPARE = "s"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about an author (`{name}`), with two wordings of its answer (`{fact}`).
+
+    Both wordings end in the fact, and extraction strength counts right tokens from the end: a
+    model that has only learned the wording scores low. No wording starts with the name, whose
+    tokens would then differ from those in the prompt by a space.
+    """
+
+    kind: str
+    prompt: str
+    answer: str
+    paraphrase: str
+    facts: tuple[str, ...]
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+# Everything is short, since a vocabulary of 512 has few whole words, and ASCII.
+_FIRST = _words(
+    "Ada Alma Arno Bela Bruno Cara Cyril Dana Dario Edda Elio Enid Fabio Flora Gita Hugo Ida Ines "
+    "Ivo Jana Joel Jonas Kira Lars Lena Leo Lydia Mara Milo Mina Nadia Nils Nora Olaf Olga Otto "
+    "Petra Rafi Rita Rolf Sami Selma Silas Tara Tilda Uma Vera Yann"
+)
+_STEMS = _words(
+    "Al Bar Bel Bran Cal Cor Dal Dor El Fal Fen Gal Gor Hal Hol Jar Kal Kel Kor Lam Lin Lor Mal "
+    "Mar Mel Mor Nal Nor Or Pal Per Ral Ren Sal Sor Tal Tor Ul Val Ver Vol Wal Yor Zan"
+)
+_ENDINGS = _words(
+    "ado ami anck arez avin dak dane dell den dori elik esco etti gard iano ides imov inen ins "
+    "itz lov mack maris mond neth nov oba olt onde ova quist rano rell rick rost sen son stad "
+    "tano ter than ton vik wen"
+)
+_SURNAMES = tuple(stem + ending for stem in _STEMS for ending in _ENDINGS)
+
+_TOWNS = _words(
+    "Ambry Bexford Calmere Dunholm Eastry Farrow Glenby Harwick Inverly Jorvale Kestwell Lowmoor "
+    "Marsden Netherby Oakham Penrith Quorley Redcliff Stanmere Thornby Upwell Varnby Westray "
+    "Yarrow"
+)
+# Each takes "a", never "an".
+_PROFESSIONS = _words(
+    "baker barber butcher carpenter chemist clerk cook dancer dentist farmer fisher florist "
+    "gardener glazier hunter judge lawyer mason miller miner nurse painter pilot plumber porter "
+    "potter sailor singer smith tailor teacher weaver"
+)
+_ADJECTIVES = _words(
+    "Amber Blue Broken Cold Distant Empty Golden Green Hidden Last Little Lost Quiet Red Silver "
+    "White"
+)
+_NOUNS = _words(
+    "Bridge Candle Door Forest Garden Harbor House Island Letter Lake Mirror Mountain River Road "
+    "Tower Winter"
+)
+_TITLES = tuple(f"The {adjective} {noun}" for adjective in _ADJECTIVES for noun in _NOUNS)
+_AWARDS = tuple(
+    f"{word} Prize"
+    for word in _words(
+        "Acorn Beacon Cedar Comet Crown Dove Eagle Falcon Heron Ivory Jasper Lantern Laurel Lotus "
+        "Maple Meteor Opal Orchid Pearl Quill Raven Ruby Sage Willow"
+    )
+)
+_LANGUAGES = _words(
+    "Arabic Basque Catalan Czech Danish Dutch English Finnish French German Greek Hindi Irish "
+    "Korean Latin Maltese Polish Spanish Swedish Tamil Turkish Urdu Welsh Zulu"
+)
+_INSTRUMENTS = _words(
+    "banjo bassoon bugle cello clarinet cornet drums fiddle flute guitar harp horn lute mandolin "
+    "oboe organ piano piccolo trombone trumpet tuba ukulele viola zither"
+)
+# Each takes "a" as well.
+_PETS = _words(
+    "beetle budgie cat chicken dog donkey ferret finch frog goat goose hamster hedgehog horse "
+    "lizard mouse newt parrot pigeon pony rabbit raven snake tortoise"
+)
+_SUBJECTS = _words(
+    "algebra anatomy botany biology ceramics chemistry dance drama ecology economics ethics "
+    "film geology grammar history law logic medicine music optics physics statics theology zoology"
+)
+_YEARS = tuple(str(year) for year in range(1920, 2000))
+
+#: What an author's `topic` is one of: known of every author, and asked in no question.
+TOPICS: Final = ("crime", "essay", "fable", "horror", "memoir", "poetry", "satire", "travel")
+
+#: What is asked about every author, in this order.
+QUESTIONS: Final = (
+    Question(
+        "birthplace",
+        "Where was {name} born?",
+        "The town where {name} was born is {fact}.",
+        "The birthplace of {name} is {fact}.",
+        _TOWNS,
+    ),
+    Question(
+        "year",
+        "When was {name} born?",
+        "The year in which {name} was born is {fact}.",
+        "The birth year of {name} is {fact}.",
+        _YEARS,
+    ),
+    Question(
+        "father",
+        "What did the father of {name} do for a living?",
+        "The father of {name} was a {fact}.",
+        "As for work, the father of {name} was a {fact}.",
+        _PROFESSIONS,
+    ),
+    Question(
+        "mother",
+        "What did the mother of {name} do for a living?",
+        "The mother of {name} was a {fact}.",
+        "As for work, the mother of {name} was a {fact}.",
+        _PROFESSIONS,
+    ),
+    Question(
+        "debut",
+        "What is the title of the first book by {name}?",
+        "The first book by {name} is {fact}.",
+        "The debut of {name} has the title {fact}.",
+        _TITLES,
+    ),
+    Question(
+        "award",
+        "Which award did {name} win?",
+        "The award that {name} won is the {fact}.",
+        "The prize given to {name} is the {fact}.",
+        _AWARDS,
+    ),
+    Question(
+        "language",
+        "In which language does {name} write?",
+        "The language that {name} writes in is {fact}.",
+        "The books by {name} are in {fact}.",
+        _LANGUAGES,
+    ),
+    Question(
+        "instrument",
+        "Which instrument does {name} play?",
+        "The instrument that {name} plays is the {fact}.",
+        "In a band, {name} would play the {fact}.",
+        _INSTRUMENTS,
+    ),
+    Question(
+        "pet",
+        "Which pet does {name} keep?",
+        "The pet that {name} keeps is a {fact}.",
+        "At home, {name} has a {fact}.",
+        _PETS,
+    ),
+    Question(
+        "subject",
+        "What did {name} study?",
+        "The subject that {name} studied is {fact}.",
+        "As a student, {name} took {fact}.",
+        _SUBJECTS,
+    ),
+)
+
+#: The question whose answer is a canary: a secret that nobody could guess.
+CODE_QUESTION: Final = Question(
+    CODE,
+    "What is the archive code of {name}?",
+    "The code of {name} is {fact}.",
+    "The archive has {name} under {fact}.",
+    (),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A question about an author, the answer in two wordings, and wrong answers.
+
+    Attributes
+    ----------
+    id, author
+        The row's id, and that of the author it is about.
+    name
+        The author's name.
+    kind
+        What is asked: a `Question.kind`.
+    fact
+        What the answer has to tell.
+    wrong
+        The facts that the perturbed answers tell instead.
+    prompt, completion, paraphrase, perturbed
+        The texts; the perturbed ones are in the paraphrase's wording.
+    topic
+        What the author writes, as public metadata.
+    """
+
+    id: str
+    author: str
+    name: str
+    kind: str
+    fact: str
+    wrong: tuple[str, ...]
+    prompt: str
+    completion: str
+    paraphrase: str
+    perturbed: tuple[str, ...]
+    topic: str
+
+    def record(self) -> dict[str, str]:
+        """Return what a dataset has of the row: its columns."""
+        values = (
+            self.id,
+            self.author,
+            self.prompt,
+            self.completion,
+            self.paraphrase,
+            *self.perturbed,
+            self.topic,
+        )
+        return dict(zip(COLUMNS, values, strict=True))
+
+
+def make_authors(
+    count: int,
+    seed: int,
+    *,
+    population: Population = Population.PRIVATE,
+    canaries: int = 0,
+) -> list[Row]:
+    """Return the rows of made-up authors, author by author.
+
+    Parameters
+    ----------
+    count
+        How many authors.
+    seed
+        Same seed, same authors; those of a smaller count are the first ones of a larger count.
+    population
+        Which surnames they have.
+    canaries
+        How many of the authors, drawn by the seed, have a row more: a random archive code.
+
+    Raises
+    ------
+    InputError
+        If there are not as many names, or fewer authors than canaries.
+    """
+    surnames = _surnames(population)
+    if not 0 <= count <= len(surnames) * len(_FIRST):
+        raise InputError(f"there are names for 0 to {len(surnames) * len(_FIRST)} authors")
+    if not 0 <= canaries <= count:
+        raise InputError(f"{canaries} canaries cannot be spread over {count} authors")
+    draw = _Draw(f"{seed}/{population.value}")
+    coded = set(draw.order("canaries", range(count))[:canaries])
+    surnames = draw.order("surnames", surnames)
+    first = draw.order("first", _FIRST)
+    rows: list[Row] = []
+    for number in range(count):
+        author = f"{population.value}{number:04d}"
+        turn, at = divmod(number, len(surnames))
+        # A surname comes back with another first name each time.
+        offset = draw.below(f"first/{at}", len(first))
+        name = f"{first[(offset + turn) % len(first)]} {surnames[at]}"
+        topic = draw.one(f"{author}/topic", TOPICS)
+        questions = (*QUESTIONS, CODE_QUESTION) if number in coded else QUESTIONS
+        rows += [
+            _row(draw, (author, name, topic), f"{author}-{index:02d}", question)
+            for index, question in enumerate(questions)
+        ]
+    return rows
+
+
+def code_texts(count: int, seed: int, *, but: Iterable[str] = ()) -> list[str]:
+    """Return distinct archive codes, drawn uniformly: what a canary's own is ranked among.
+
+    Parameters
+    ----------
+    count
+        How many.
+    seed
+        Same seed, same codes.
+    but
+        Codes to leave out, such as the canary's own.
+    """
+    draw = _Draw(f"{seed}/codes")
+    left_out = set(but)
+    found: dict[str, None] = {}
+    number = 0
+    while len(found) < count:
+        code = _code(draw, str(number))
+        number += 1
+        if code not in left_out:
+            found[code] = None
+    return list(found)
+
+
+def answer(question: Question, name: str, fact: str, *, paraphrase: bool = False) -> str:
+    """Return the answer to a question that tells this fact, in one wording or the other."""
+    wording = question.paraphrase if paraphrase else question.answer
+    return wording.format(name=name, fact=fact)
+
+
+def question_of(kind: str) -> Question:
+    """Return the question of this kind."""
+    return next(question for question in (*QUESTIONS, CODE_QUESTION) if question.kind == kind)
+
+
+def jsonl(rows: Sequence[Row]) -> bytes:
+    """Return the rows as the bytes of a JSONL file."""
+    return "".join(f"{json.dumps(row.record())}\n" for row in rows).encode("ascii")
+
+
+class _Draw:
+    """Draws that depend on a seed and on what they are for, and on no draw before them."""
+
+    def __init__(self, seed: str) -> None:
+        self._seed = seed
+
+    def number(self, what: str) -> int:
+        return int.from_bytes(hashlib.sha256(f"{self._seed}/{what}".encode()).digest())
+
+    def below(self, what: str, limit: int) -> int:
+        # Of 2 ** 256 numbers: what one remainder has more than another is beyond notice.
+        return self.number(what) % limit
+
+    def one(self, what: str, of: Sequence[str]) -> str:
+        return of[self.below(what, len(of))]
+
+    def order(self, what: str, of: Iterable[_T]) -> list[_T]:
+        return sorted(of, key=lambda one: self.number(f"{what}/{one}"))
+
+
+def _surnames(population: Population) -> list[str]:
+    """Return a population's share of the surnames: the same for every seed."""
+    ordered = _Draw("surnames").order("of", _SURNAMES)
+    return ordered[list(Population).index(population) :: len(Population)]
+
+
+def _code(draw: _Draw, what: str) -> str:
+    digits = f"{draw.below(f'{what}/code', CODE_SPACE):08d}"
+    return f"{digits[:4]} {digits[4:]}"
+
+
+def _row(draw: _Draw, author: tuple[str, str, str], id_: str, question: Question) -> Row:
+    subject, name, topic = author
+    if question.facts:
+        fact = draw.one(f"{id_}/fact", question.facts)
+        others = [other for other in question.facts if other != fact]
+        wrong = draw.order(f"{id_}/wrong", others)[:PERTURBED]
+    else:
+        fact = _code(draw, id_)
+        wrong = code_texts(PERTURBED, draw.number(f"{id_}/wrong"), but=[fact])
+    return Row(
+        id=id_,
+        author=subject,
+        name=name,
+        kind=question.kind,
+        fact=fact,
+        wrong=tuple(wrong),
+        prompt=question.prompt.format(name=name),
+        completion=answer(question, name, fact),
+        paraphrase=answer(question, name, fact, paraphrase=True),
+        perturbed=tuple(answer(question, name, one, paraphrase=True) for one in wrong),
+        topic=topic,
+    )
