@@ -62,6 +62,13 @@ def plant(context: "Context", count: int) -> dict[str, Any]:
     from unlearn.stages.dvc import run_dvc
 
     project, dataset = context.project, context.params.dataset
+    if dataset.is_text:
+        raise InputError(
+            "canaries are made-up rows with a wrong class, and rows of text have no class; "
+            "nothing was changed",
+            "put rows with random answers into the dataset, as `unlearn init --example authors` "
+            "has them",
+        )
     name = dataset.canaries or CANARIES_PATH
     path = project.root / name
     if dataset.canaries is None and path.exists():

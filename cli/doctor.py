@@ -3,7 +3,7 @@
 import platform
 import subprocess
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from unlearn.stages.params import Params
 
 _PACKAGES = ("dvc-unlearn", "dvc", "torch", "scikit-learn", "numpy", "pyarrow")
+
+#: Of the extra `llm`.
+_LANGUAGE_PACKAGES = ("transformers", "peft", "tokenizers")
 
 #: Estimators that keep training rows inside the model.
 _ROW_STORING = (
@@ -34,12 +37,29 @@ _TRACKED_IN_DATA = ("data/forget_list.txt", "data/requests.jsonl")
 def doctor(as_json: JsonFlag = False) -> None:
     """Check environment, key, lock, leftovers and copies; exit 1 if anything is found."""
     project = find_project()
-    facts = {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()}
+    names = (*_PACKAGES, *(_LANGUAGE_PACKAGES if _is_language(project) else ()))
+    facts = {name: _version(name) for name in names} | {"python": platform.python_version()}
     findings = list(_findings(project))
     result = {"environment": facts, "findings": findings, "healthy": not findings}
     emit(result, as_json=as_json, text=lambda: _describe(result))
     if findings:
         raise typer.Exit(1)
+
+
+def _is_language(project: Project) -> bool:
+    from unlearn.stages.params import load_params
+
+    try:
+        return load_params(project.params).train.is_language
+    except InputError:
+        return False  # a finding of its own
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "missing"
 
 
 def _findings(project: Project) -> Iterator[str]:
@@ -105,11 +125,11 @@ def _git_findings(project: Project) -> Iterator[str]:
     if done.returncode != 0:
         yield "this is not a git repository: audits compare what git keeps"
         return
-    public = _public_dataset(project)
+    public = _public_files(project)
     tracked = [
         name
         for name in done.stdout.splitlines()
-        if name not in (*_TRACKED_IN_DATA, public) and not name.endswith(".dvc")
+        if name not in (*_TRACKED_IN_DATA, *public) and not name.endswith(".dvc")
     ]
     if tracked:
         yield f"git tracks what must stay out of it: {', '.join(tracked[:5])}"
@@ -121,16 +141,20 @@ def _git_findings(project: Project) -> Iterator[str]:
             yield f".gitignore does not cover {name.removesuffix('/x')}"
 
 
-def _public_dataset(project: Project) -> str | None:
-    """Return the dataset's path where it is the example's, which is public."""
+def _public_files(project: Project) -> list[str]:
+    """Return the dataset's path where it is the example's, and text that is about nobody in it."""
     from unlearn.stages.params import load_params
     from unlearn.stages.tokens import DEMO_KEY, Key
 
     try:
         params = load_params(project.params)
     except InputError:
-        return None
-    return params.dataset.path if params.key_check == Key(DEMO_KEY).check else None
+        return []
+    generic = None if params.unlearn is None else params.unlearn.for_language.generic
+    found = [] if generic is None else [generic]
+    if params.key_check == Key(DEMO_KEY).check:
+        found.append(params.dataset.path)
+    return found
 
 
 def _leftovers(project: Project) -> Iterator[str]:
@@ -155,11 +179,24 @@ def _params_findings(project: Project, params: "Params") -> Iterator[str]:
             f"{params.train.model} keeps training rows inside the model: whoever has the model "
             "has the rows of everyone who was not forgotten"
         )
+    if params.train.is_language:
+        yield from _base_findings(project, params)
     named = set(params.sharding.shards) if params.unlearn is None else set()
     folder = project.shard_models
     present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if others := present - named - {".gitignore"}:
         yield f"models of shards that params.yaml does not name: {', '.join(sorted(others))}"
+
+
+def _base_findings(project: Project, params: "Params") -> Iterator[str]:
+    from unlearn.stages.language.base import find_base, require_libraries
+
+    options = params.train.language
+    try:
+        require_libraries()
+        find_base(options, project.root)
+    except InputError as error:
+        yield error.message
 
 
 def _key_file_findings(project: Project) -> Iterator[str]:

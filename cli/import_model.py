@@ -28,7 +28,8 @@ def import_model(
     source: Annotated[
         Path,
         typer.Argument(
-            help="Weights (.safetensors, .pt of a state dict, .skops), or models/unlearned/METHOD."
+            help="Weights (.safetensors, .pt of a state dict, .skops), a tuned language model's "
+            "folder, or models/unlearned/METHOD."
         ),
     ],
     as_json: JsonFlag = False,
@@ -54,13 +55,14 @@ def import_model(
         "majority": round(imported.majority, 6),
         "holdout_rows": imported.rows,
     }
-    emit(result, as_json=as_json, text=lambda: _describe(result))
+    is_text = context.layout.is_text
+    emit(result, as_json=as_json, text=lambda: _describe(result, is_text=is_text))
 
 
 def _check(context: "Context", source: Path) -> "Imported":
     from unlearn.cli.plan import rows_of_shards
     from unlearn.stages.holdout import calibration_half
-    from unlearn.stages.importing import import_unlearned, import_weights
+    from unlearn.stages.importing import import_checkpoint, import_unlearned, import_weights
     from unlearn.stages.shard_file import read_shard
     from unlearn.stages.unlearned import WHOLE, MethodRows
 
@@ -69,13 +71,18 @@ def _check(context: "Context", source: Path) -> "Imported":
         training, holdout = rows_of(WHOLE), rows_of(HOLDOUT)
     if not source.exists():
         raise InputError(f"there is no {source.name}")
+    is_text = context.layout.is_text
     if not source.is_dir():
+        if is_text:
+            raise InputError(f"{source.name} is no folder of a tuned language model")
         return import_weights(context, source, training, holdout)
     folder = source.resolve()
     methods = context.params.unlearn.methods if context.params.unlearn is not None else []
     method = next(
         (name for name in methods if folder == (project.unlearned / name).resolve()), None
     )
+    if method is None and is_text:
+        return import_checkpoint(context, folder, training, holdout)
     if method is None:
         raise InputError(f"{source.name} is a folder, and none of models/unlearned/METHOD")
     forget, kept = project.forget_file(WHOLE), project.retain_file(HOLDOUT)
@@ -135,13 +142,15 @@ def _edits(project: Project, context: "Context") -> dict[Path, str]:
     return edits
 
 
-def _describe(found: dict[str, Any]) -> str:
+def _describe(found: dict[str, Any], *, is_text: bool) -> str:
+    measured = "answer tokens right" if is_text else "accuracy"
+    compared = "its base on these" if is_text else "always the commonest class"
     lines = [
         f"{found['source']} is the original now",
         (
-            f"accuracy {found['holdout_accuracy']:.3f} on {found['holdout_rows']:,} held-out rows, "
-            f"{found['training_accuracy']:.3f} on the others; "
-            f"always the commonest class: {found['majority']:.3f}"
+            f"{measured} {found['holdout_accuracy']:.3f} on {found['holdout_rows']:,} held-out "
+            f"rows, {found['training_accuracy']:.3f} on the others; {compared}: "
+            f"{found['majority']:.3f}"
         ),
     ]
     if found["training_accuracy"] <= found["holdout_accuracy"]:

@@ -139,8 +139,13 @@ def init(
         str | None, typer.Option(help="Public column to route by.", rich_help_panel=_TEXT)
     ] = None,
     context: Annotated[
-        int, typer.Option(min=2, help="Tokens that a row may have.", rich_help_panel=_TEXT)
-    ] = 512,
+        int | None,
+        typer.Option(
+            min=2,
+            help="Tokens that a row may have; by default 512, or what the base reads.",
+            rich_help_panel=_TEXT,
+        ),
+    ] = None,
     too_long: Annotated[
         TooLong, typer.Option(help="What happens to longer ones.", rich_help_panel=_TEXT)
     ] = TooLong.REFUSE,

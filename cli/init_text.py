@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 AUTHORS_PATH, GENERIC_PATH = "data/authors.jsonl", "data/generic.jsonl"
 
+#: Tokens that a row may have, where the base reads as many.
+_CONTEXT = 512
+
 #: Of the base and of the authors. Another one would be another example.
 _EXAMPLE_SEED = 1
 
@@ -43,7 +46,7 @@ class TextFlags:
     paraphrase: str | None = None
     perturbed: tuple[str, ...] = ()
     topic: str | None = None
-    context: int = 512
+    context: int | None = None
     too_long: str = "refuse"
 
     @property
@@ -120,6 +123,11 @@ def init_text(root: Path, asked: TextRequest) -> dict[str, Any]:
     if asked.held_out is not None and choices.held_out_path is not None:
         copies[choices.held_out_path] = asked.held_out
     rows = _check_text(root, copies, params, key)
+    if Path(choices.base).is_absolute():
+        say(
+            f"note: the base is outside the project, at {choices.base}: other machines need it "
+            "there. One below models/, tracked by `dvc add`, comes with `dvc pull`"
+        )
     put_in_place(
         root,
         copies,
@@ -131,6 +139,8 @@ def init_text(root: Path, asked: TextRequest) -> dict[str, Any]:
             held_out=asked.held_out is not None,
         ),
     )
+    if choices.base.startswith("models/") and not (root / f"{choices.base}.dvc").exists():
+        add_to_dvc(root, [choices.base])  # git ignores what is there
     return _summary(root, params, rows, key="unlearn.key")
 
 
@@ -199,7 +209,8 @@ def _example_choices(template: str, files: dict[str, str], tuning: "Tuning") -> 
 
 
 def _choices(root: Path, asked: TextRequest) -> TextChoices:
-    from unlearn.stages.language.base import locate, pin_files, require_libraries
+    from unlearn.stages.language.base import locate, longest, pin_files, require_libraries
+    from unlearn.stages.language_params import LANGUAGE_MODELS
     from unlearn.stages.scaffold import suggest_text
 
     flags, posthoc = asked.flags, asked.template == POSTHOC
@@ -210,12 +221,15 @@ def _choices(root: Path, asked: TextRequest) -> TextChoices:
         )
     require_libraries()
     model = asked.model or "lora"
+    if model not in LANGUAGE_MODELS:
+        raise InputError(f"--model {model} does not read text: take {' or '.join(LANGUAGE_MODELS)}")
     if posthoc and (asked.shards or 1, asked.slices or 1) != (1, 1):
         raise InputError("--template posthoc is for one model: without --shards, --slices")
     if not posthoc and asked.held_out is not None:
         raise InputError("--held-out is for --template posthoc; shards hold out a share")
     base = _name_of(root, flags.base)
-    files = pin_files(locate(base, root, flags.revision), f"the base {flags.base}")
+    folder = locate(base, root, flags.revision)
+    files = pin_files(folder, f"the base {flags.base}")
     single = posthoc or model == "causal_lm"
     plan = suggest_text(
         _count(asked.source),
@@ -237,7 +251,7 @@ def _choices(root: Path, asked: TextRequest) -> TextChoices:
         holdout=0.0 if asked.held_out is not None else asked.holdout,
         held_out=asked.held_out,
         epochs=asked.epochs or plan.epochs,
-        context=flags.context,
+        context=flags.context or min(_CONTEXT, longest(folder) or _CONTEXT),
         too_long=flags.too_long,
     )
 
@@ -271,6 +285,7 @@ def _count(source: Path) -> int:
 
 def _check_text(root: Path, copies: dict[str, Path], params: "Params", key: Any) -> int:
     """Check the rows as the stages will, and whether the base can read them; return how many."""
+    import pyarrow as pa
     import torch
     from unlearn.stages.language.base import check_fit, find_base, load_module, load_tokenizer
     from unlearn.stages.language.encoding import Encoder
@@ -282,10 +297,11 @@ def _check_text(root: Path, copies: dict[str, Path], params: "Params", key: Any)
     tokenizer = load_tokenizer(folder)
     check_fit(tokenizer, load_module(folder, options, torch.device("cpu"), half=True))
     encoder = Encoder(tokenizer, options, Layout.of(params.dataset))
-    truncated = sum(encoder.encode(table).truncated for table in tables if table.num_rows)
+    rows = pa.concat_tables(tables)
+    truncated = encoder.encode(rows).truncated
     if truncated:
         say(f"note: {plural(truncated, 'row')} will be truncated to {options.context} tokens")
-    return sum(table.num_rows for table in tables)
+    return rows.num_rows
 
 
 def _summary(root: Path, params: "Params", rows: int, *, key: str) -> dict[str, Any]:

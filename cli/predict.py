@@ -1,15 +1,13 @@
 """`unlearn predict`: the final model on a file."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from unlearn.cli.output import JsonFlag, emit, plural, progress
 from unlearn.stages.errors import InputError
 from unlearn.stages.paths import find_project
-
-if TYPE_CHECKING:
-    from unlearn.stages.ensemble import Ensemble
 
 
 def predict(
@@ -21,10 +19,19 @@ def predict(
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Run the torch code that the folder carries.")
     ] = False,
+    base: Annotated[
+        str | None,
+        typer.Option(help="Of a language model: where its base is, if not where it was."),
+    ] = None,
+    tokens: Annotated[
+        int, typer.Option(min=0, help="Of a language model: tokens to generate, at most.")
+    ] = 64,
     as_json: JsonFlag = False,
 ) -> None:
-    """Predict: the id where the input has one, the class, and a probability for each class."""
-    from unlearn.stages.predictions import predict_file
+    """Predict: the id where the input has one, the class, and a probability for each class.
+
+    A language model gives the perplexity of each text, and what it says to each prompt.
+    """
     from unlearn.stages.records import FORMATS
 
     if output.suffix.lower() not in FORMATS:
@@ -33,23 +40,42 @@ def predict(
         raise InputError(f"--output {output.name} is a directory")
     if not output.parent.is_dir():
         raise InputError(f"--output: there is no folder {output.parent}")
-    ensemble = _load(model, trust_code=trust_code)
+    answer = _load(model, trust_code=trust_code, base=base, tokens=tokens)
     with progress("predicting rows", None) as advance:
-        rows = predict_file(ensemble, source, output, advance)
+        rows = answer(source, output, advance)
     result = {"rows": rows, "output": str(output)}
     emit(result, as_json=as_json, text=lambda: f"{plural(rows, 'row')} to {output}")
 
 
-def _load(folder: Path | None, *, trust_code: bool) -> "Ensemble":
-    from unlearn.stages.ensemble import load_ensemble
+#: Writes the answers for a file into another, and returns how many rows there were.
+Answer = Callable[[Path, Path, Callable[[int], None]], int]
+
+
+def _load(folder: Path | None, *, trust_code: bool, base: str | None, tokens: int) -> Answer:
+    from unlearn.stages.ensemble import load_ensemble, reads_text
     from unlearn.stages.params import load_params
 
-    if folder is not None:
-        return load_ensemble(folder, trust_code=trust_code)
-    project = find_project()
-    code = load_params(project.params).train.code_path
-    return load_ensemble(
-        project.final_model,
-        trust_code=trust_code,
-        own_code=None if code is None else project.root / code,
-    )
+    root, own_code = Path(), None
+    if folder is None:
+        project = find_project()
+        root, folder = project.root, project.final_model
+        code = load_params(project.params).train.code_path
+        own_code = None if code is None else root / code
+    if reads_text(folder):
+        return _language(folder, root, base, tokens)
+    if base is not None:
+        raise InputError("--base is for language models")
+    from unlearn.stages.predictions import predict_file
+
+    ensemble = load_ensemble(folder, trust_code=trust_code, own_code=own_code)
+    return lambda source, output, advance: predict_file(ensemble, source, output, advance)
+
+
+def _language(folder: Path, root: Path, base: str | None, tokens: int) -> Answer:
+    from unlearn.stages.language.loading import load_language_model
+    from unlearn.stages.language.predictions import predict_texts
+
+    # A path on the command line starts from here, not from the project.
+    here = base if base is None or not Path(base).is_dir() else str(Path(base).resolve())
+    model = load_language_model(folder, root, base=here)
+    return lambda source, output, advance: predict_texts(model, source, output, tokens, advance)

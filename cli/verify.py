@@ -3,6 +3,7 @@
 from typing import Annotated, Any, get_args
 
 import typer
+from unlearn.cli import knowledge_tables
 from unlearn.cli.output import JsonFlag, emit
 from unlearn.stages.paths import find_project
 
@@ -28,7 +29,12 @@ _COSTS = (
     "retain passes",
     "stopped by",
 )
-_LEFT = {"method", "label", "verdict", "stopped by"}
+#: What stands above the tables of what language models know.
+_OF_METHODS = (
+    "of the forgotten rows (utility and perplexity of text about nobody: beside the original's):"
+)
+_OF_ROWS = "what the final model knows, of forgotten rows and of rows that it never saw:"
+_LEFT = {"method", "label", "verdict", "stopped by", "rows"}
 
 
 def verify(
@@ -72,13 +78,23 @@ def _describe(report: dict[str, Any]) -> str:
         lines.append(f"deployed: {report['deploy']}, {report['label']}")
         first = ["retrain", report["deploy"]]
         order = sorted(report["methods"], key=lambda name: (name not in first, name != "retrain"))
-        lines += _methods({name: report["methods"][name] for name in order})
+        methods = {name: report["methods"][name] for name in order}
+        lines += _methods(methods)
+        lines += _knowledge(
+            knowledge_tables.of_methods(methods, report.get("original")), _OF_METHODS
+        )
     lines.append(f"exactness: {_of_one_model(report) if is_posthoc else _of_shards(report)}")
     lines += _membership(report["membership"], is_posthoc=is_posthoc)
+    if not is_posthoc:
+        lines += _knowledge(knowledge_tables.of_rows(report.get("language")), _OF_ROWS)
     if utility["accuracy"] is None:
         lines.append("utility: nothing to measure it on")
     else:
         lines.append(f"utility: {_utility(utility)} on {utility['rows']:,} held-out rows")
+    if utility.get("language"):
+        lines.append(f"  {knowledge_tables.in_words(utility['language'])}")
+    if "covers" in report and report["covers"] not in report["reasons"]:
+        lines.append(f"covers: {report['covers']}")
     if "change" in report:
         lines += _change(report["change"])
     return "\n".join(lines)
@@ -150,6 +166,14 @@ def _cost(name: str, found: dict[str, Any]) -> list[str]:
     ]
 
 
+def _knowledge(table: list[tuple[str, ...]], title: str) -> list[str]:
+    """Return a table of what language models know under its title; nothing without rows."""
+    if not table:
+        return []
+    head, *rows = table
+    return [title, *_table(head, [list(cells) for cells in rows])]
+
+
 def _table(head: tuple[str, ...], rows: list[list[str]]) -> list[str]:
     """Return lines of columns as wide as what is in them; none without rows."""
     if not rows:
@@ -184,7 +208,7 @@ def _membership(found: dict[str, Any] | None, *, is_posthoc: bool) -> list[str]:
     inside = "in the model" if is_posthoc else "in the models  deployed"
     lines.append(f"  {'attack':17}  {'AUC':>5}  {'95 % interval':>14}  {inside}")
     deployed = found["final_model"]["attacks"]
-    for name in get_args(Attack):
+    for name in [name for name in get_args(Attack) if name in found["attacks"]]:
         entry = found["attacks"][name]
         line = f"  {name:17}  {_number(entry['auc']):>5}  {_interval(entry['ci']):>14}  "
         control = _number(entry["control"]["auc"])

@@ -254,6 +254,11 @@ def load_ensemble(
     )
 
 
+def reads_text(folder: Path) -> bool:
+    """Tell whether the final model in a folder is one of language models; see `load_ensemble`."""
+    return _read_description(folder).dataset.is_text
+
+
 def read_final_model(folder: Path) -> tuple["Description", list[tuple[str, ShardModel]]]:
     """Read a final model's folder, and check every member against what the folder says of it.
 

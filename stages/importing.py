@@ -42,9 +42,11 @@ class Imported:
     files
         What models/original is to hold.
     holdout_accuracy, training_accuracy
-        On the held-out rows, and on the others.
+        On the held-out rows, and on the others; of a language model the share of answer tokens
+        that it gives as the likeliest.
     majority
-        Share of the commonest class among the held-out rows.
+        Share of the commonest class among the held-out rows; of a language model what its base
+        gets right of the others.
     rows
         How many held-out rows there were.
     """
@@ -109,6 +111,31 @@ def import_weights(context: Context, path: Path, training: pa.Table, holdout: pa
         IMPORT_FILE: note,
     }
     return _checked(context, path.name, model, files, training, holdout)
+
+
+def import_checkpoint(
+    context: Context, folder: Path, training: pa.Table, holdout: pa.Table
+) -> Imported:
+    """Check a tuned language model against params.yaml and the dataset; see `import_weights`.
+
+    Parameters
+    ----------
+    context
+        The project: `train.model` names what the checkpoint is, `train.options.base` its base.
+    folder
+        What transformers or PEFT wrote.
+    training, holdout
+        See `import_weights`.
+    """
+    from unlearn.stages.language.importing import read_checkpoint
+
+    model = read_checkpoint(context, folder, training.num_rows)
+    files = {
+        MODEL_FILE: json_bytes(model.description),
+        str(model.description["file"]): model.weights or b"",
+        IMPORT_FILE: json_bytes({"schema_version": 1, "honours": []}),
+    }
+    return _checked(context, folder.name, model, files, training, holdout)
 
 
 def import_unlearned(
@@ -283,6 +310,8 @@ def _checked(
         raise InputError(
             "no row is held out, so that the model cannot be checked", "set sharding.holdout"
         )
+    if context.layout.is_text:
+        return _checked_text(context, name, model, files, training, holdout)
     code = context.params.train.code_path
     try:
         predictor = model.predictor(None if code is None else context.project.root / code)
@@ -312,6 +341,26 @@ def _checked(
             "are the columns in the order and scale of its training, and the classes in its order?",
         )
     return Imported(files, right["holdout"], right.get("training", 0.0), majority, holdout.num_rows)
+
+
+def _checked_text(
+    context: Context,
+    name: str,
+    model: ShardModel,
+    files: dict[str, bytes],
+    training: pa.Table,
+    holdout: pa.Table,
+) -> Imported:
+    from unlearn.stages.language.importing import token_accuracies
+
+    tuned, unseen, base = token_accuracies(context, model, training, holdout)
+    if tuned <= base and training.num_rows:
+        raise InputError(
+            f"{name} is right on {tuned:.1%} of the dataset's answer tokens, no more than its base "
+            f"is ({base:.1%})",
+            "is this the model that was tuned on these rows, and its prompt format theirs?",
+        )
+    return Imported(files, unseen, tuned, base, holdout.num_rows)
 
 
 def _sides(training: pa.Table, holdout: pa.Table) -> Iterable[tuple[str, pa.Table]]:

@@ -26,26 +26,42 @@ def read_pipeline(project: Project) -> dict[str, Any]:
 
 
 def check_code_is_a_dependency(project: Project, params: Params) -> None:
-    """Make sure that a change of the user's own module would rerun training.
+    """Make sure that a change of a file that models are made with would rerun what reads it.
+
+    Of the user's own module and methods; of a language model's base where it is in the project,
+    and of the text that its guard and `verify` ask about.
 
     Raises
     ------
     InputError
-        If params.yaml names a file that dvc.yaml does not list under the stages that run it.
+        If params.yaml names a file that dvc.yaml does not list under the stages that read it.
     """
-    needed = [] if params.train.code_path is None else [("train", params.train.code_path)]
+    needed = []
+    made_with = [path for path in (params.train.code_path, _own_base(project, params)) if path]
+    imported = params.unlearn is not None and params.unlearn.original == "imported"
+    if not imported:
+        needed += [("train", path) for path in made_with]
     if params.unlearn is not None:
-        imported = params.unlearn.original == "imported"
-        needed = [("unlearn", path) for _, path in needed] + ([] if imported else needed)
-        needed += [("unlearn", path) for path in params.unlearn.code_paths]
+        needed += [("unlearn", path) for path in (*made_with, *params.unlearn.code_paths)]
+        generic = params.unlearn.for_language.generic
+        if generic is not None:
+            needed += [("unlearn", generic), ("verify", generic)]
     stages = read_pipeline(project) if needed else {}
-    for name, code in needed:
+    for name, path in needed:
         stage = stages.get(name, {})
-        if code not in (stage.get("deps", []) if isinstance(stage, dict) else []):
+        if path not in (stage.get("deps", []) if isinstance(stage, dict) else []):
             raise InputError(
-                f"params.yaml names {code}, which dvc.yaml does not list as a dependency of {name}",
-                f"add `- {code}` under stages.{name}.deps, so that a change of it is seen",
+                f"params.yaml names {path}, which dvc.yaml does not list as a dependency of {name}",
+                f"add `- {path}` under stages.{name}.deps, so that a change of it is seen",
             )
+
+
+def _own_base(project: Project, params: Params) -> str | None:
+    """Return the base of a language model where it is a folder of the project."""
+    if not params.train.is_language:
+        return None
+    base = params.train.language.base
+    return base if not base.startswith("/") and (project.root / base).is_dir() else None
 
 
 def check_rows_are_dependencies(project: Project, params: Params) -> None:

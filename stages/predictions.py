@@ -42,10 +42,29 @@ def predict_file(
     InputError
         If the input is not readable or lacks a feature; no output is written.
     """
-    tables = _tables(ensemble, source, progress)
+    return write_tables(_tables(ensemble, source, progress), source.name, output)
+
+
+def write_tables(tables: Iterator[pa.Table], name: str, output: Path) -> int:
+    """Write tables of the same columns into one file; return how many rows they have.
+
+    Parameters
+    ----------
+    tables
+        What to write; made one at a time.
+    name
+        What errors call their source.
+    output
+        Ends in .csv, .parquet or .jsonl; written whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If there are no tables.
+    """
     first = next(tables, None)
     if first is None:
-        raise InputError(f"{source.name} has no rows")
+        raise InputError(f"{name} has no rows")
     rows = 0
 
     def counted() -> Iterator[pa.Table]:

@@ -4,6 +4,7 @@ Weights are read from safetensors alone, and no code of a checkpoint is ever run
 """
 
 import hashlib
+import json
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ _READ = (".json", ".safetensors", ".model", ".jinja", ".txt", ".tiktoken")
 
 #: Not of the model: what other tools leave beside it.
 _NOT_READ = ("trainer_state.json", "training_args.json", "all_results.json", "LICENSE.txt")
+
+#: Said outright: where nothing is said, transformers asks at the terminal, and runs it on a yes.
+_NO_CODE = False
 
 _INSTALL = "pip install 'dvc-unlearn[llm]'"
 
@@ -116,6 +120,16 @@ def locate(name: str, root: Path, revision: str | None) -> Path:
         ) from None
 
 
+def longest(folder: Path) -> int | None:
+    """Return how many tokens a checkpoint reads at most, where its config.json says so."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    found = config.get("max_position_embeddings") if isinstance(config, dict) else None
+    return found if isinstance(found, int) and found > 1 else None
+
+
 def _digest(path: Path) -> str:
     facts = path.stat()
     return _digest_of(path, facts.st_size, facts.st_mtime_ns)
@@ -137,13 +151,14 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
         If it has none that can be loaded without running its code.
     """
     _quiet()
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoTokenizer
 
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True
+            folder, local_files_only=True, trust_remote_code=_NO_CODE
         )
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ImportError, StrictDataclassError) as error:
         raise InputError(f"{folder.name} has no tokenizer that can be loaded") from error
     return tokenizer
 
@@ -171,18 +186,22 @@ def load_module(
     """
     _quiet()
     import torch
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
+    # A configuration's own checks have an error class apart from Python's.
+    refused = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError)
     try:
         module, told = AutoModelForCausalLM.from_pretrained(
             folder,
             local_files_only=True,
+            trust_remote_code=_NO_CODE,
             use_safetensors=True,
             dtype=torch.bfloat16 if half else torch.float32,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (*refused, SafetensorError, StrictDataclassError) as error:
         raise InputError(f"{folder.name} is no causal language model that can be loaded") from error
     if lacking := sorted(told["missing_keys"]) or sorted(map(str, told.get("mismatched_keys", []))):
         # They would be drawn at random, with no more than a warning.

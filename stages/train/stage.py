@@ -8,6 +8,7 @@ from pathlib import Path
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.files import remove_unplanned, write_folder
+from unlearn.stages.language.base import find_base
 from unlearn.stages.lineage import FILE_NAME as LINEAGE_FILE
 from unlearn.stages.lineage import read_lineage
 from unlearn.stages.locks import exclusive
@@ -105,6 +106,9 @@ def _train(
                 "`unlearn repro` makes it anew",
             )
         recipe = Recipe.of(context.params, context.key, project.root)
+        if recipe.layout.is_text:
+            # Even where nothing is to do: DVC is about to record the base as what this was made on.
+            find_base(recipe.train.language, project.root)
         work = plan_shard(recipe, shard, retained.rows, folder)
         if work.first <= recipe.slices:
             trained = train_shard(recipe, work, folder, progress)
