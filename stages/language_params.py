@@ -43,7 +43,16 @@ class AdapterOptions(Section):
 
     rank: int = Field(default=16, ge=1)
     alpha: Annotated[float, Field(gt=0, strict=False)] = 32.0
-    targets: Literal["all-linear"] | Annotated[list[str], Field(min_length=1)] = "all-linear"
+    targets: Literal["all-linear"] | list[str] = "all-linear"
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _all_or_by_name(cls, value: object) -> object:
+        # Said here: of a choice between two types pydantic would speak of the first alone.
+        named = isinstance(value, list) and value and all(isinstance(name, str) for name in value)
+        if value != ALL_LINEAR and not named:
+            raise ValueError(f"must be {ALL_LINEAR} or a list of layers' names")
+        return value
 
 
 class LanguageOptions(Section):

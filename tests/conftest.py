@@ -369,3 +369,21 @@ def workspace(tmp_path: Path) -> Iterator[Path]:
     """Yield an empty folder, and remove it afterwards: projects carry DVC caches."""
     yield tmp_path
     shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the offline base of .13 M parameters, as the example makes it."""
+    from unlearn.stages.language.tiny import make_base
+
+    from tests.language_models import made_once
+
+    return made_once(tmp_path_factory, "tiny", lambda folder: make_base(folder, "tiny", 1))
+
+
+@pytest.fixture(scope="session")
+def blank_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a base of the same shape that has learned nothing: quickly made."""
+    from tests.language_models import made_once, make_blank_base
+
+    return made_once(tmp_path_factory, "blank", make_blank_base)

@@ -77,8 +77,8 @@ class CausalEstimator:
         self._folder = find_base(self.options, root)
         tokenizer = load_tokenizer(self._folder)
         self.encoder = Encoder(tokenizer, self.options, layout)
-        self.base = self._load()
-        check_fit(tokenizer, self.base)
+        self._base: PreTrainedModel | None = self._load()
+        check_fit(tokenizer, self._base)
 
     @property
     def _half(self) -> bool:
@@ -88,10 +88,27 @@ class CausalEstimator:
         # Weights that are trained stay float32: steps of theirs are too small for bfloat16.
         return load_module(self._folder, self.options, self.device, half=False)
 
+    @property
+    def base(self) -> "PreTrainedModel":
+        """The base as its files have it, without any adapter."""
+        if self._base is None:
+            self._base = self._load()
+        return self._base
+
+    def _take_base(self) -> "PreTrainedModel":
+        """Return a base to be changed: `base` is another one from now on, read when asked for.
+
+        So there is one in memory, and not two, while a model is tuned or asked.
+        """
+        base, self._base = self.base, None
+        return base
+
     def _start(self, seed: int) -> tuple[nn.Module, list[nn.Parameter]]:
         """Return the model as it is before the first slice, and what of it is trained."""
         del seed  # the base's weights are where training starts
-        module = self._load()
+        module = self._take_base()
+        if self.options.checkpointing:
+            compute_twice(module)
         return module, [weight for weight in module.parameters() if weight.requires_grad]
 
     def _put(self, module: nn.Module, weights: Tensors) -> None:
@@ -118,9 +135,6 @@ class CausalEstimator:
             tensors = load_tensors(state)
             self._put(module, torch_models.weights_of(tensors))
             torch_models.restore_optimizer(tensors, optimizer)
-        if self.options.checkpointing:
-            module.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]  # of a transformers model
-            module.enable_input_require_grads()  # type: ignore[operator]  # the frozen base's inputs would have none
         module.train()
         taken = epoch = 0
         while taken < data.steps:
@@ -206,7 +220,7 @@ class CausalEstimator:
             If the weights do not fit.
         """
         del description  # says nothing more of a whole model
-        module: nn.Module = self._load()
+        module: nn.Module = self._take_base()
         put_weights(module, load_tensors(model))
         return module.eval()
 
@@ -227,9 +241,11 @@ class LoraEstimator(CausalEstimator):
         return load_module(self._folder, self.options, self.device, half=self._half)
 
     def _start(self, seed: int) -> tuple[nn.Module, list[nn.Parameter]]:
-        # The base is loaded once: nothing that a slice does changes it.
+        # The base is read once: nothing that a slice does changes it.
         if self._wrapped is None:
-            self._wrapped = adapters.wrap(self.base, self.shape, dropout=self._dropout)
+            self._wrapped = adapters.wrap(self._take_base(), self.shape, dropout=self._dropout)
+            if self.options.checkpointing:
+                compute_twice(self._wrapped)
         adapters.draw_anew(self._wrapped, seed)
         return self._wrapped, adapters.parameters(self._wrapped)
 
@@ -246,7 +262,7 @@ class LoraEstimator(CausalEstimator):
     def open(self, model: bytes, description: dict[str, Any]) -> nn.Module:
         """Return a new base with the adapter on it; see `CausalEstimator.open`."""
         shape = adapters.Shape.from_json(description["adapter"])
-        wrapped: nn.Module = adapters.wrap(self._load(), shape)
+        wrapped: nn.Module = adapters.wrap(self._take_base(), shape)
         adapters.restore(wrapped, load_tensors(model))
         return wrapped.eval()
 
@@ -270,6 +286,26 @@ def answer_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     # The rows of answers first, then float32: of a large vocabulary all positions are too many.
     asked = logits[:, :-1][batch.counted].float()
     return nn.functional.cross_entropy(asked, batch.targets, reduction="sum")
+
+
+def compute_twice(module: nn.Module) -> None:
+    """Make a model forget its activations and compute them again in the backward pass.
+
+    Raises
+    ------
+    InputError
+        If its layers cannot.
+    """
+    # The later name first: the earlier one warns of its end.
+    later = getattr(module, "activation_checkpointing_enable", None)
+    enable = later or module.gradient_checkpointing_enable
+    try:
+        enable({"use_reentrant": False})  # type: ignore[operator]  # of a transformers model
+    except ValueError:
+        raise InputError(
+            "the base cannot compute its activations twice",
+            "set train.options.checkpointing: false",
+        ) from None
 
 
 def tuned_weights(module: nn.Module) -> Tensors:

@@ -108,14 +108,17 @@ class Encoder:
         return self._pairs(self._tokens(prompts), self._tokens(tails))
 
     def prompts(self, rows: pa.Table) -> list[list[int]]:
-        """Return the tokens that a generation goes on from: prompts, or starts of bodies alone."""
+        """Return the tokens that a generation goes on from: prompts, or starts of bodies alone.
+
+        None is empty: where nothing else starts a text, the end of another one does.
+        """
         prompt = self.layout.column("prompt")
         if prompt is None:
-            return [list(self._start) for _ in range(rows.num_rows)]
+            return [self._start or [self._end] for _ in range(rows.num_rows)]
         texts = [self._prompt(text or "") for text in rows[prompt].to_pylist()]
         head = [] if self._has_template else self._start
         room = self.options.context - 1
-        return [(head + tokens)[-room:] for tokens in self._tokens(texts)]
+        return [(head + tokens)[-room:] or [self._end] for tokens in self._tokens(texts)]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens, without special ones."""
@@ -138,11 +141,10 @@ class Encoder:
         heads, tails = [], []
         for prompt, answer in zip(prompts, answers, strict=True):
             head = self._prompt(prompt)
-            whole = self.tokenizer.apply_chat_template(
-                [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}],
-                tokenize=False,
+            whole = self._rendered(
+                [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
             )
-            if not isinstance(whole, str) or not whole.startswith(head):
+            if not whole.startswith(head):
                 raise InputError(
                     "the tokenizer's chat template does not put an answer right behind its prompt",
                     "set train.options.chat: false",
@@ -154,11 +156,19 @@ class Encoder:
     def _prompt(self, text: str) -> str:
         if not self._has_template:
             return text + self.options.separator
-        return str(
-            self.tokenizer.apply_chat_template(
-                [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
-            )
-        )
+        return self._rendered([{"role": "user", "content": text}], add_generation_prompt=True)
+
+    def _rendered(self, messages: list[dict[str, str]], **more: bool) -> str:
+        from jinja2 import TemplateError
+
+        try:
+            return str(self.tokenizer.apply_chat_template(messages, tokenize=False, **more))
+        except TemplateError:
+            # Its words may quote a row.
+            raise InputError(
+                "the tokenizer's chat template does not take a prompt with its answer",
+                "set train.options.chat: false",
+            ) from None
 
     def _tokens(self, texts: list[str]) -> list[list[int]]:
         if not texts:

@@ -1,9 +1,11 @@
 """The final model of a language project: adapters that answer as one, or one whole model."""
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +16,22 @@ from unlearn.stages.dataset_params import DatasetParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.causal import CausalEstimator, LoraEstimator, language_estimator
 from unlearn.stages.language import adapters
+from unlearn.stages.language.continuation import continue_prompts, new_keys
 from unlearn.stages.language.encoding import Encoder
-from unlearn.stages.language.scoring import Forward, TokenScores, joined, score
+from unlearn.stages.language.left_out import log_probabilities_without
+from unlearn.stages.language.scoring import (
+    BATCH,
+    NOTHING,
+    Columns,
+    Floats,
+    Forward,
+    TokenScores,
+    columns_of,
+    joined,
+    of_members,
+    put_apart,
+    score,
+)
 from unlearn.stages.language.sequences import Ints, Sequences
 from unlearn.stages.params import AggregationRule
 from unlearn.stages.shard_file import Layout
@@ -23,7 +39,10 @@ from unlearn.stages.shard_model import ShardModel
 from unlearn.stages.train_params import TrainParams
 
 #: Prompts that a text is generated for at once.
-_GENERATED_AT_ONCE = 16
+_GENERATED_AT_ONCE = 32
+
+#: Sequences asked about at once, counted for each member that is asked.
+_TOGETHER = 4 * BATCH
 
 
 @dataclass(frozen=True)
@@ -32,6 +51,11 @@ class LanguageMember:
 
     shard: str
     rows: int
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Answers are probabilities."""
+        return True
 
 
 @dataclass(frozen=True)
@@ -46,11 +70,16 @@ class Answered:
         Each member's scores of them.
     final
         The ensemble's.
+    without
+        Log-probability of each token that the loss counts under ensembles without the row's own
+        member and without one more, shape (tokens, members), as `log_probabilities_without` has
+        it; None where it was not asked for, or nothing would be left.
     """
 
     sequences: Sequences
     members: tuple[TokenScores, ...]
     final: TokenScores
+    without: Floats | None = None
 
 
 class LanguageEnsemble:
@@ -99,9 +128,37 @@ class LanguageEnsemble:
         return self._module
 
     @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self._estimator.device
+
+    @property
     def has_probabilities(self) -> bool:
         """Answers are probabilities."""
         return True
+
+    @property
+    def forward(self) -> Forward:
+        """Asks all members together, or the only one; not by `route`, which takes rows."""
+        return self._forward_of(0) if len(self.members) == 1 else self._mean
+
+    def tuned_parameters(self) -> list[nn.Parameter]:
+        """Return what was tuned of the only member: its adapter, or all weights."""
+        if self._has_adapters:
+            return adapters.parameters(self._module, self.members[0].shard)
+        return list(self._module.parameters())
+
+    def merged(self) -> nn.Module:
+        """Return a copy of the only member as one whole model."""
+        whole: nn.Module = copy.deepcopy(self._module)
+        if self._has_adapters:
+            self._activate(0)
+            whole = whole.merge_and_unload()  # type: ignore[operator]  # of PEFT
+        return whole.eval()
+
+    def of_module(self, module: nn.Module) -> "LanguageEnsemble":
+        """Return the only member with a whole model in the place of its own, as `merged` is one."""
+        return LanguageEnsemble(self._estimator, module, self.members, self.rule, self.dataset)
 
     def answer(self, rows: pa.Table, column: str | None = None) -> Answered:
         """Ask every member, and the ensemble, about rows.
@@ -118,27 +175,78 @@ class LanguageEnsemble:
         InputError
             If no member is left, or rows are too long.
         """
-        self._check_members()
-        sequences = self.encoder.encode(rows, column).sequences
-        members = tuple(
-            self.score(sequences, self._forward_of(number)) for number in range(len(self.members))
-        )
+        sequences, members = self.answer_each(rows, column)
         if len(members) == 1:
             return Answered(sequences, members, members[0])
         if self.rule == "route":
             chosen = self.routes(rows)[sequences.rows]
-            return Answered(sequences, members, _chosen(members, chosen))
+            return Answered(sequences, members, of_members(members, chosen))
         return Answered(sequences, members, self.score(sequences, self._mean))
+
+    def answer_each(
+        self, rows: pa.Table, column: str | None = None
+    ) -> tuple[Sequences, tuple[TokenScores, ...]]:
+        """Ask every member alone about rows; see `answer`."""
+        self._check_members()
+        sequences = self.encoder.encode(rows, column).sequences
+        numbers = range(len(self.members))
+        return sequences, tuple(self.score(sequences, self._forward_of(n)) for n in numbers)
+
+    def answer_without(self, rows: pa.Table, home: Ints) -> Answered:
+        """Ask every member, the ensemble, and ensembles without some members; see `answer`.
+
+        All of it in one pass, where members answer by their mean.
+
+        Parameters
+        ----------
+        rows
+            A table of the layout.
+        home
+            Each row's own member, shape (rows,).
+        """
+        count = len(self.members)
+        if self.rule == "route" or count < 3:  # noqa: PLR2004 - own, another one, and one to ask
+            return self.answer(rows)
+        sequences = self.encoder.encode(rows).sequences
+        own = home[sequences.rows]
+        members: list[list[Columns]] = [[NOTHING] * len(sequences) for _ in range(count)]
+        final: list[Columns] = [NOTHING] * len(sequences)
+        parts: list[Floats] = [np.zeros((0, count))] * len(sequences)
+        size, device = max(1, _TOGETHER // count), self._estimator.device
+        with torch.inference_mode():
+            for indices, batch in sequences.batches(size, self.encoder.pad, device):
+                logs = self._each(batch.inputs)[:, :, :-1][:, batch.counted]
+                for member, own_logs in zip(members, logs, strict=True):
+                    put_apart(member, indices, batch, columns_of(own_logs, batch.targets))
+                whole = columns_of(logs.mean(dim=0), batch.targets)
+                put_apart(final, indices, batch, whole)
+                sizes = batch.counted.sum(dim=1).cpu().numpy()
+                homes = torch.from_numpy(np.repeat(own[indices], sizes)).to(device)
+                left = log_probabilities_without(logs, batch.targets, homes).cpu().numpy()
+                for index, part in zip(indices, np.split(left, np.cumsum(sizes)[:-1]), strict=True):
+                    parts[int(index)] = part
+        return Answered(
+            sequences,
+            tuple(joined(member) for member in members),
+            joined(final),
+            np.concatenate([np.zeros((0, count)), *parts]),
+        )
 
     def scores(self, rows: pa.Table, column: str | None = None) -> TokenScores:
         """Ask the ensemble alone about rows; see `answer`."""
         self._check_members()
+        return self._scores(rows, column, self.encoder.encode(rows, column).sequences)
+
+    def row_scores(self, rows: pa.Table, column: str | None = None) -> TokenScores:
+        """Ask the ensemble about rows, the tokens of each row together; see `answer`."""
+        self._check_members()
         sequences = self.encoder.encode(rows, column).sequences
-        if len(self.members) == 1:
-            return self.score(sequences, self._forward_of(0))
-        if self.rule == "route":
+        return self._scores(rows, column, sequences).by_row(sequences.rows, rows.num_rows)
+
+    def _scores(self, rows: pa.Table, column: str | None, sequences: Sequences) -> TokenScores:
+        if self.rule == "route" and len(self.members) > 1:
             return self.answer(rows, column).final
-        return self.score(sequences, self._mean)
+        return self.score(sequences, self.forward)
 
     def score(self, sequences: Sequences, forward: Forward) -> TokenScores:
         """Score sequences by one way of asking."""
@@ -156,7 +264,8 @@ class LanguageEnsemble:
         """
         self._check_members()
         prompts = self.encoder.prompts(rows)
-        routes = self.routes(rows) if self.rule == "route" else np.zeros(len(prompts), np.int64)
+        routed = self.rule == "route" and len(self.members) > 1
+        routes = self.routes(rows) if routed else np.zeros(len(prompts), np.int64)
         texts = [""] * len(prompts)
         # Prompts of one length together: nothing has to be padded on the left.
         order = sorted(range(len(prompts)), key=lambda at: (len(prompts[at]), int(routes[at])))
@@ -182,6 +291,11 @@ class LanguageEnsemble:
             dtype=np.int64,
         )
 
+    @property
+    def _has_adapters(self) -> bool:
+        # As only PEFT's models have it.
+        return hasattr(self._module, "get_base_model")
+
     def _check_members(self) -> None:
         if not self.members:
             raise InputError("the final model has no members: every shard lost all its rows")
@@ -194,61 +308,62 @@ class LanguageEnsemble:
         return forward
 
     def _activate(self, number: int) -> None:
-        if isinstance(self._estimator, LoraEstimator):
+        if self._has_adapters:
             self._module.set_adapter(self.members[number].shard)  # type: ignore[operator]  # of PEFT
 
     def _mean(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return the mean of the members' log-probabilities: all adapters in one pass."""
+        """Return the mean of the members' log-probabilities."""
+        # Renormalised by whoever takes a softmax of it.
+        return self._each(inputs).mean(dim=0)
+
+    def _each(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the members' log-probabilities, all adapters in one pass, members first."""
         count = len(self.members)
         names = [member.shard for member in self.members for _ in range(len(inputs))]
-        with torch.autocast(
-            self._estimator.device.type,
-            torch.bfloat16,
-            enabled=self._estimator.options.precision == "bfloat16",
-        ):
+        with self._autocast():
             logits = self._module(
                 input_ids=inputs.repeat(count, 1), adapter_names=names, use_cache=False
             ).logits
         logs = torch.log_softmax(logits.float(), dim=-1)
-        # Renormalised by whoever takes a softmax of it.
-        return logs.view(count, *inputs.shape, -1).mean(dim=0)
+        return logs.view(count, *inputs.shape, -1)
+
+    def _autocast(self) -> torch.autocast:
+        half = self._estimator.options.precision == "bfloat16"
+        return torch.autocast(self._estimator.device.type, torch.bfloat16, enabled=half)
 
     def _continue(self, prompts: list[list[int]], route: int, most: int) -> list[list[int]]:
         """Return the greedy continuations of prompts of one length."""
-        inputs = torch.tensor(prompts, device=self._estimator.device)
-        forward = self._forward_of(route)
+        room = self._estimator.options.context - len(prompts[0])
+        return continue_prompts(
+            lambda inputs, keys: self._next(inputs, route, keys),
+            prompts,
+            new_keys(self._module),
+            end=self.encoder.end,
+            most=min(most, max(room, 0)),
+            device=self.device,
+        )
+
+    def _next(self, inputs: torch.Tensor, route: int, keys: dict[str, Any]) -> torch.Tensor:
+        """Return log-probabilities of the token after each sequence, and add to its keys."""
+        together: dict[str, Any] = {}
+        count = 1
         if len(self.members) > 1 and self.rule != "route":
-            forward = self._mean
-        found: list[list[int]] = [[] for _ in prompts]
-        done = [False] * len(prompts)
-        room = self._estimator.options.context - inputs.shape[1]
-        with torch.inference_mode():
-            for _ in range(min(most, max(room, 0))):
-                # Without a cache of keys: answers are short, and so is this.
-                following = forward(inputs)[:, -1].argmax(dim=-1)
-                for at, token in enumerate(following.tolist()):
-                    done[at] = done[at] or token == self.encoder.end
-                    if not done[at]:
-                        found[at].append(int(token))
-                if all(done):
-                    break
-                inputs = torch.cat([inputs, following[:, None]], dim=1)
-        return found
+            count = len(self.members)
+            names = [member.shard for member in self.members for _ in range(len(inputs))]
+            together = {"adapter_names": names}
+        else:
+            self._activate(route)
+        with self._autocast():
+            logits = self._module(
+                input_ids=inputs.repeat(count, 1), use_cache=bool(keys), **keys, **together
+            ).logits
+        logs = torch.log_softmax(logits[:, -1].float(), dim=-1)
+        return logs.view(count, len(inputs), -1).mean(dim=0)
 
 
 def route_of(topic: str, members: int) -> int:
     """Return the member that answers rows of a topic: a public rule, without any key."""
     return int.from_bytes(hashlib.sha256(topic.encode()).digest()[:8], "big") % members
-
-
-def _chosen(members: Sequence[TokenScores], chosen: Ints) -> TokenScores:
-    """Return for each sequence the scores of the member that was chosen for it."""
-    parts = members[0].slices
-    found = []
-    for part, number in zip(parts, chosen, strict=True):
-        of = members[int(number)]
-        found.append((of.logprobs[part], of.mean[part], of.spread[part], of.right[part]))
-    return joined(found)
 
 
 def open_language_models(

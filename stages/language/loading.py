@@ -39,7 +39,9 @@ def load_language_model(
     if not description.dataset.is_text:
         raise InputError("this final model reads no text: load_ensemble loads it")
     if base is not None:
-        models = [(shard, _on(model, base)) for shard, model in models]
+        # A folder by its whole path, which may lead out of the project; else a hub name.
+        place = str((root / base).resolve()) if (root / base).is_dir() else base
+        models = [(shard, _on(model, place)) for shard, model in models]
     return open_language_models(models, description.dataset, description.rule, root)
 
 

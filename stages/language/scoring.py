@@ -48,7 +48,7 @@ class TokenScores:
     @property
     def slices(self) -> list[slice]:
         """Where each sequence's tokens are."""
-        starts = np.concatenate([[0], self.ends[:-1]]).astype(np.int64)
+        starts = np.concatenate([[0], self.ends]).astype(np.int64)[:-1]
         return [slice(int(a), int(b)) for a, b in zip(starts, self.ends, strict=True)]
 
     def by_row(self, rows: Ints, count: int) -> "TokenScores":
@@ -75,12 +75,11 @@ class TokenScores:
         return np.array([self.logprobs[part].mean() for part in self.slices], dtype=np.float64)
 
 
-@dataclass(frozen=True)
-class _Answered:
-    """A batch's answers as arrays, and how many tokens each sequence has."""
+#: The columns of `TokenScores`, of some tokens.
+Columns = tuple[Floats, Floats, Floats, Bools]
 
-    columns: tuple[Floats, Floats, Floats, Bools]
-    sizes: Ints
+#: The columns of no tokens.
+NOTHING: Columns = (np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.bool_))
 
 
 def score(
@@ -106,19 +105,36 @@ def score(
     batch
         Sequences at once.
     """
-    found: list[tuple[Floats, Floats, Floats, Bools]] = [_EMPTY] * len(sequences)
+    found: list[Columns] = [NOTHING] * len(sequences)
     with torch.inference_mode():
         for indices, padded in sequences.batches(batch, pad, device):
-            answered = _answer(forward, padded)
-            ends = np.cumsum(answered.sizes)
-            for place, index in enumerate(indices):
-                part = slice(int(ends[place] - answered.sizes[place]), int(ends[place]))
-                one, two, three, four = answered.columns
-                found[int(index)] = (one[part], two[part], three[part], four[part])
+            # Only where an answer's token is predicted: the others would cost as much again.
+            logits = forward(padded.inputs)[:, :-1][padded.counted]
+            put_apart(found, indices, padded, columns_of(logits, padded.targets))
     return joined(found)
 
 
-def joined(found: Sequence[tuple[Floats, Floats, Floats, Bools]]) -> TokenScores:
+def put_apart(found: list[Columns], indices: Ints, batch: Batch, columns: Columns) -> None:
+    """Put the columns of a batch's tokens where each of its sequences has its place.
+
+    Parameters
+    ----------
+    found
+        Columns by sequence; the batch's are put among them.
+    indices, batch
+        As `Sequences.batches` gave them.
+    columns
+        Of all tokens that the batch's loss counts, in order.
+    """
+    sizes = batch.counted.sum(dim=1).cpu().numpy()
+    ends = np.cumsum(sizes)
+    one, two, three, four = columns
+    for place, index in enumerate(indices):
+        part = slice(int(ends[place] - sizes[place]), int(ends[place]))
+        found[int(index)] = (one[part], two[part], three[part], four[part])
+
+
+def joined(found: Sequence[Columns]) -> TokenScores:
     """Return scores from the columns of each sequence."""
     sizes = [len(columns[0]) for columns in found]
     one, two, three, four = zip(*found, strict=True) if found else ((), (), (), ())
@@ -131,14 +147,35 @@ def joined(found: Sequence[tuple[Floats, Floats, Floats, Bools]]) -> TokenScores
     )
 
 
-_EMPTY = (np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.bool_))
+def of_members(members: Sequence[TokenScores], chosen: Ints) -> TokenScores:
+    """Return for each sequence the scores of the member that was chosen for it.
+
+    Parameters
+    ----------
+    members
+        Each member's scores of the same sequences.
+    chosen
+        A member for every sequence, shape (sequences,).
+    """
+    parts = members[0].slices
+    found = []
+    for part, number in zip(parts, chosen, strict=True):
+        of = members[int(number)]
+        found.append((of.logprobs[part], of.mean[part], of.spread[part], of.right[part]))
+    return joined(found)
 
 
-def _answer(forward: Forward, batch: Batch) -> _Answered:
-    counted, targets = batch.counted, batch.targets
-    # Only where an answer's token is predicted: the others would cost as much again.
-    logits = forward(batch.inputs)[:, :-1][counted].float()
-    logs = torch.log_softmax(logits, dim=-1)
+def columns_of(logits: torch.Tensor, targets: torch.Tensor) -> Columns:
+    """Return what answers say of tokens: the columns of `TokenScores`.
+
+    Parameters
+    ----------
+    logits
+        Where each token is predicted, shape (tokens, vocabulary); not normalised.
+    targets
+        The tokens, shape (tokens,).
+    """
+    logs = torch.log_softmax(logits.float(), dim=-1)
     probabilities = logs.exp()
     # 0 * -inf is no number, and counts nothing.
     weighted = torch.where(probabilities > 0, probabilities * logs, 0.0)
@@ -147,6 +184,5 @@ def _answer(forward: Forward, batch: Batch) -> _Answered:
     spread = (squares - mean**2).clamp_min(0.0).sqrt()
     own = logs.gather(1, targets[:, None])[:, 0].double()
     right = logs.argmax(dim=-1) == targets
-    columns = (own, mean, spread, right)
-    one, two, three, four = (column.cpu().numpy() for column in columns)
-    return _Answered((one, two, three, four), counted.sum(dim=1).cpu().numpy().astype(np.int64))
+    one, two, three, four = (column.cpu().numpy() for column in (own, mean, spread, right))
+    return one, two, three, four

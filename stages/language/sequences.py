@@ -103,6 +103,15 @@ class Sequences:
             self.rows[at],
         )
 
+    def followed_by(self, others: "Sequences") -> "Sequences":
+        """Return these sequences and others behind them; each keeps the row that it names."""
+        return Sequences(
+            np.concatenate([self.tokens, others.tokens]),
+            np.concatenate([self.ends, others.ends + len(self.tokens)]),
+            np.concatenate([self.answers, others.answers]),
+            np.concatenate([self.rows, others.rows]),
+        )
+
     def first(self, count: int) -> "Sequences":
         """Return the first sequences."""
         end = int(self.ends[count - 1]) if count else 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from unlearn.stages.errors import InputError
+from unlearn.stages.language import gate
 from unlearn.stages.language.authors import Population, Row, jsonl, make_authors
 from unlearn.stages.language.sequences import Sequences, ragged
 
@@ -27,7 +28,7 @@ END: Final = "<|end|>"
 PAD: Final = "<|pad|>"
 
 #: Mean extraction strength from which on a model counts as having memorised rows.
-MEMORISED: Final = 0.9
+MEMORISED: Final = gate.MEMORISED
 
 #: Private authors of the example: with a fifth held out and eight shards, four a shard.
 EXAMPLE_AUTHORS: Final = 40
@@ -93,9 +94,9 @@ SIZES: Final = {
 
 # Measured on two cores with one thread, on bases of seed 1 and private authors of seed 1, at a
 # constant rate with gradients clipped to 1. Extraction strength on the authors tuned on, and on
-# eight authors that no model saw:
-#   tiny    lora  4 authors: 1.00 and .17 in 2.5 s    all weights  32 authors: 1.00 and .21 in 13 s
-#   small   lora  4 authors: 1.00 and .22 in 9 s      all weights  32 authors: @@ and @@ in @@ s
+# eight authors that no model saw; seconds are about:
+#   tiny    lora  4 authors: 1.00 and .16 in 2.5 s    all weights  32 authors: 1.00 and .21 in 12 s
+#   small   lora  4 authors: 1.00 and .22 in 7 s      all weights  32 authors: 1.00 and .23 in 32 s
 RECOMMENDED: Final = {
     ("tiny", "lora"): Tuning(40, 8, 3e-3),
     ("tiny", "causal_lm"): Tuning(40, 16, 1e-3),
@@ -106,10 +107,21 @@ RECOMMENDED: Final = {
 }
 
 
-def make_tokenizer(texts: Iterable[str]) -> "PreTrainedTokenizerFast":
-    """Return a byte-level BPE tokenizer of 512 tokens, trained on these texts.
+def make_tokenizer(
+    texts: Iterable[str], *, vocabulary: int = VOCABULARY, context: int = CONTEXT
+) -> "PreTrainedTokenizerFast":
+    """Return a byte-level BPE tokenizer, trained on these texts.
 
     Digits are tokens of their own, so every year and every archive code is as long as any other.
+
+    Parameters
+    ----------
+    texts
+        What it is trained on.
+    vocabulary
+        How many tokens it has.
+    context
+        How many of them a text may have.
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
     from tokenizers.trainers import BpeTrainer
@@ -125,7 +137,7 @@ def make_tokenizer(texts: Iterable[str]) -> "PreTrainedTokenizerFast":
     tokenizer.decoder = decoders.ByteLevel()
     special = [AddedToken(text, special=True, normalized=False) for text in (PAD, BEGIN, END)]
     trainer = BpeTrainer(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         special_tokens=special,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -141,7 +153,7 @@ def make_tokenizer(texts: Iterable[str]) -> "PreTrainedTokenizerFast":
         bos_token=BEGIN,
         eos_token=END,
         pad_token=PAD,
-        model_max_length=CONTEXT,
+        model_max_length=context,
         padding_side="right",
         clean_up_tokenization_spaces=False,
     )
@@ -243,28 +255,8 @@ def encode(tokenizer: "PreTrainedTokenizerFast", texts: Sequence[tuple[str, str]
     )
 
 
-def check_memorised(extraction: float, minimum: float = MEMORISED) -> None:
-    """Stop a run whose model never memorised what it is to unlearn.
-
-    Parameters
-    ----------
-    extraction
-        Mean extraction strength of the tuned model on the forget set.
-    minimum
-        What it has to reach.
-
-    Raises
-    ------
-    InputError
-        If it does not: nothing that is measured after unlearning would mean anything.
-    """
-    # A NaN reaches nothing either.
-    if not extraction >= minimum:
-        raise InputError(
-            f"the tuned model did not memorise the forget set: its extraction strength is "
-            f"{extraction:.2f}, and unlearning is measured from {minimum:.2f} on",
-            "tune it for more epochs, or at a higher rate",
-        )
+#: The gate of projects that start from these bases.
+check_memorised = gate.check_memorised
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from unlearn.stages.params import TEXT_ATTACKS
 from unlearn.stages.planning import Costs
 from unlearn.stages.report.contents import Contents, LastRun, RocPoint, ScoreBin, ShardState
 
@@ -256,3 +257,66 @@ def full(**other: Any) -> Contents:
         "before": {"utility": older},
     }
     return Contents(**(given | other))
+
+
+def some_knowledge(extraction: float, rows: int = 40) -> dict[str, Any]:
+    """Return what a language model knows of some rows, as the report has it."""
+    return {
+        "rows": rows,
+        "tokens": 18 * rows,
+        "extraction_strength": extraction,
+        "exact_memorisation": 0.849,
+        "answer_probability": 0.539,
+        "perplexity": 1.886,
+        "truth_ratio": 0.034,
+        "rouge_l": 0.802,
+    }
+
+
+def a_text_report(*, posthoc: bool = False) -> dict[str, Any]:
+    """Return a whole reports/verify.json on a language model, with shards or of methods."""
+    unseen = some_knowledge(0.207, 80) | {"perplexity": 1.986, "rouge_l": 0.787}
+    covers = (
+        "this is about the tuning data, the rows of the dataset: what the base, models/base, "
+        "learned in its own pre-training is not covered"
+    )
+    report = a_posthoc_report(deploy="retrain") if posthoc else a_report()
+    attacks = {name: an_attack() for name in TEXT_ATTACKS}
+    membership = report["membership"] | {"attack": "loss" if posthoc else "lira"}
+    membership |= {"attacks": attacks, "final_model": {"attacks": attacks}}
+    report |= {"covers": covers, "membership": membership, "canaries": None}
+    report["utility"] |= {
+        "rows": 80,
+        "accuracy": 0.832,
+        "macro_f1": None,
+        "calibration_error": None,
+        "per_class": {},
+        "language": unseen,
+    }
+    if not posthoc:
+        report["language"] = {"forgotten": some_knowledge(0.211), "holdout": unseen}
+        report["reasons"] = [*report["reasons"], covers]
+        return report
+
+    def of_model(extraction: float, relearned: float | None) -> dict[str, Any]:
+        return {
+            "forget": some_knowledge(extraction),
+            "retain": some_knowledge(0.99),
+            "holdout": unseen,
+            "utility": 0.57,
+            "utility_ratio": 0.95,
+            "perplexity": 3.75,
+            "perplexity_ratio": 1.25,
+            "forget_quality": {"distance": 0.1, "p_value": 0.9},
+            "relearned": None if relearned is None else {"extraction_strength": relearned},
+            "four_bit": None,
+        }
+
+    report["original"] = {"language": of_model(1.0, 0.96) | {"utility_ratio": 1.0}}
+    methods = report["methods"]
+    report["methods"] = {
+        "npo": methods["negative_gradient_plus"] | {"language": of_model(0.211, 0.31)},
+        "retrain": methods["retrain"] | {"language": of_model(0.18, None)},
+    }
+    report |= {"deploy": "npo", "label": "approximate"}
+    return report

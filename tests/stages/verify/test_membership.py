@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 from scipy.special import expit
-from unlearn.stages.params import Attack
+from unlearn.stages.params import CLASS_ATTACKS, Attack
 from unlearn.stages.verify.answers import Answers
-from unlearn.stages.verify.exposure import ATTACKS, Exposure, of_shard_models, without_home
+from unlearn.stages.verify.exposure import Exposure, of_shard_models, without_home
 from unlearn.stages.verify.membership import Samples, attack, attack_all
+from unlearn.stages.verify.said import Said, of_classes
 from unlearn.stages.verify.scores import Bools, Floats, Ints
 
 MODELS = 5
@@ -24,11 +25,11 @@ def answers(
     logits[np.arange(rows), home] += gain
     truth = draw.integers(0, 2, rows) if targets is None else targets
 
-    def as_probabilities(of_truth: Floats) -> Floats:
+    def as_probabilities(of_truth: Floats) -> Said:
         both = np.empty((rows, 2))
         both[np.arange(rows), truth] = expit(of_truth)
         both[np.arange(rows), 1 - truth] = expit(-of_truth)
-        return both
+        return of_classes(both, truth)
 
     asked = as_probabilities(logits[np.arange(rows), home])
     final = as_probabilities(logits.mean(axis=1))
@@ -85,7 +86,7 @@ def test_they_see_more_than_attacks_on_one_answer() -> None:
     found = attack_all(*exposed(answers(100, gain=2, seed=4)), rng(), 10)
     values = {name: one.forgotten.value for name, one in found.items() if one is not None}
 
-    assert list(found) == list(ATTACKS)
+    assert list(found) == list(CLASS_ATTACKS)
     assert values["lira"] > values["loss"] + 0.15
     assert values["lira"] > values["confidence"] + 0.15
 
@@ -114,7 +115,14 @@ def test_non_members_are_matched_by_class() -> None:
     asked = np.empty((300, 2))
     asked[rows, others.targets] = expit(harder[rows, others.home])
     asked[rows, 1 - others.targets] = expit(-harder[rows, others.home])
-    uneven = Answers(others.home, others.targets, others.groups, harder, asked, others.final)
+    uneven = Answers(
+        others.home,
+        others.targets,
+        others.groups,
+        harder,
+        of_classes(asked, others.targets),
+        others.final,
+    )
     found = attack(*exposed(forgotten, uneven), "loss", rng(), min_rows=10)
 
     assert found is not None

@@ -1,0 +1,35 @@
+"""The gate before unlearning: what was never memorised cannot be seen to go."""
+
+from typing import Final
+
+from unlearn.stages.errors import InputError
+
+#: Mean extraction strength from which on a model counts as having memorised rows.
+MEMORISED: Final = 0.9
+
+
+def check_memorised(extraction: float, minimum: float = MEMORISED, *, told: bool = True) -> None:
+    """Stop a run whose model never memorised what it is to unlearn.
+
+    Parameters
+    ----------
+    extraction
+        Mean extraction strength of the tuned model on the forget set.
+    minimum
+        What it has to reach.
+    told
+        Whether the error may say the number: of few rows it says something of a person.
+
+    Raises
+    ------
+    InputError
+        If it does not: nothing that is measured after unlearning would mean anything.
+    """
+    # A NaN reaches nothing either.
+    if not extraction >= minimum:
+        said = f"is {extraction:.2f}" if told else "is less"
+        raise InputError(
+            f"the tuned model did not memorise the forget set: its extraction strength {said}, "
+            f"and unlearning is measured from {minimum:.2f} on",
+            "tune it for more epochs, or at a higher rate",
+        )
