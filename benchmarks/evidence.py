@@ -14,10 +14,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 import pandas as pd
 from unlearn.stages.ensemble import load_ensemble
+from unlearn.stages.params import CLASS_ATTACKS
 from unlearn.stages.paths import HOLDOUT
 from unlearn.stages.verify.evidence import Evidence, gather
 from unlearn.stages.verify.exactness import derive_rows
-from unlearn.stages.verify.exposure import ATTACKS
 
 from benchmarks.harness import Bench, machine, new_project, say, show, workplace
 
@@ -65,7 +65,7 @@ def compare_attacks(folder: Path, arguments: argparse.Namespace) -> None:
     after = evidence(bench)
     rows = []
     for model in ("shard_models", "final_model"):
-        for name in ATTACKS:
+        for name in CLASS_ATTACKS:
             cells = [_auc(found, model, name) for found in (before, after)]
             rows.append([model.replace("_", " "), name, *cells])
     show(

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +43,22 @@ class Done:
         return dict(json.loads(self.out))
 
 
-def run(command: Sequence[str], folder: Path, stdin: str | None = None) -> Done:
-    """Run a command as a user would, on the clock; stop the benchmark if it fails."""
+def run(
+    command: Sequence[str], folder: Path, stdin: str | None = None, *, codes: Collection[int] = (0,)
+) -> Done:
+    """Run a command as a user would, on the clock; stop the benchmark if it fails.
+
+    Parameters
+    ----------
+    command
+        The command.
+    folder
+        Where it is run.
+    stdin
+        What it reads.
+    codes
+        Exit codes that are no failure.
+    """
     environment = dict(os.environ)
     environment.pop(KEY_VARIABLE, None)
     environment["DVC_NO_ANALYTICS"] = "1"
@@ -62,7 +76,7 @@ def run(command: Sequence[str], folder: Path, stdin: str | None = None) -> Done:
         check=False,
     )
     seconds = time.perf_counter() - started
-    if done.returncode:
+    if done.returncode not in codes:
         sys.exit(f"{Path(command[0]).name} {command[1:]} failed\n{done.stdout}{done.stderr}")
     return Done(seconds, done.stdout)
 
@@ -73,9 +87,11 @@ class Bench:
 
     root: Path
 
-    def unlearn(self, *arguments: str, stdin: str | None = None) -> Done:
-        """Run `unlearn`."""
-        return run([UNLEARN, *arguments], self.root, stdin)
+    def unlearn(
+        self, *arguments: str, stdin: str | None = None, codes: Collection[int] = (0,)
+    ) -> Done:
+        """Run `unlearn`; see `run`."""
+        return run([UNLEARN, *arguments], self.root, stdin, codes=codes)
 
     def dvc(self, *arguments: str) -> Done:
         """Run `dvc`."""

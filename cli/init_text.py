@@ -19,7 +19,7 @@ from unlearn.cli.project_setup import (
 from unlearn.stages.errors import InputError
 
 if TYPE_CHECKING:
-    from unlearn.stages.language.tiny import Tuning
+    from unlearn.stages.language.tiny import Example
     from unlearn.stages.params import Params
 
 AUTHORS_PATH, GENERIC_PATH = "data/authors.jsonl", "data/generic.jsonl"
@@ -168,8 +168,7 @@ def init_authors(root: Path, template: str, size: str) -> dict[str, Any]:
         files = pin_files(scratch / "base", "the base")
         for name in files:
             write(root / BASE_PATH / name, (scratch / "base" / name).read_bytes())
-    tuning = example.lora
-    choices = _example_choices(template, files, tuning)
+    choices = _example_choices(template, files, example)
     params_text = render_text_params(Key(DEMO_KEY).check, AUTHORS_PATH, choices)
     start_repositories(root)
     write(root / AUTHORS_PATH, example.dataset)
@@ -180,13 +179,15 @@ def init_authors(root: Path, template: str, size: str) -> dict[str, Any]:
     return _summary(root, check_params(parse(params_text)), example.rows, key="demo")
 
 
-def _example_choices(template: str, files: dict[str, str], tuning: "Tuning") -> TextChoices:
+def _example_choices(template: str, files: dict[str, str], example: "Example") -> TextChoices:
     from unlearn.stages.language.authors import PERTURBED
     from unlearn.stages.language.tiny import CONTEXT, MEMORISED
 
     features = {"prompt": "prompt", "completion": "completion", "paraphrase": "paraphrase"}
     features |= {f"perturbed_{number}": "perturbed" for number in range(1, PERTURBED + 1)}
     sharded = template == SISA
+    # An adapter memorises the few authors of a shard; all of them together take all weights.
+    tuning = example.lora if sharded else example.full
     return TextChoices(
         id="id",
         subject="author",
@@ -194,6 +195,7 @@ def _example_choices(template: str, files: dict[str, str], tuning: "Tuning") -> 
         base=BASE_PATH,
         files=files,
         template=template,
+        model="lora" if sharded else "causal_lm",
         shards=_EXAMPLE_SHARDS if sharded else 1,
         slices=_EXAMPLE_SLICES if sharded else 1,
         epochs=tuning.epochs,
@@ -203,8 +205,9 @@ def _example_choices(template: str, files: dict[str, str], tuning: "Tuning") -> 
         device="cpu",
         generic=GENERIC_PATH,
         gate=MEMORISED,
-        unlearn_rate=tuning.rate,
-        unlearn_batch=tuning.batch,
+        # What methods train is an adapter on either.
+        unlearn_rate=example.lora.rate,
+        unlearn_batch=example.lora.batch,
     )
 
 
@@ -301,7 +304,7 @@ def _check_text(root: Path, copies: dict[str, Path], params: "Params", key: Any)
     truncated = encoder.encode(rows).truncated
     if truncated:
         say(f"note: {plural(truncated, 'row')} will be truncated to {options.context} tokens")
-    return rows.num_rows
+    return int(rows.num_rows)
 
 
 def _summary(root: Path, params: "Params", rows: int, *, key: str) -> dict[str, Any]:

@@ -32,6 +32,15 @@ def quarters(tested: pa.Table) -> Bools:
     return _half(tested, _QUARTER)
 
 
+def record_halves(rows: pa.Table) -> Bools:
+    """Tell which rows are in the first of two halves, each row by itself.
+
+    For rows that may all be of one person.
+    """
+    tokens = rows[RECORD].to_pylist()
+    return np.array([_bytes(token)[_HALF] % 2 == 0 for token in tokens], dtype=bool)
+
+
 def fewest(rows: pa.Table, most: int) -> pa.Table:
     """Return at most so many rows, drawn by their tokens, in their order."""
     if rows.num_rows <= most:

@@ -20,6 +20,7 @@ from unlearn.stages.context import Context
 from unlearn.stages.environment import environment
 from unlearn.stages.errors import InputError
 from unlearn.stages.files import canonical_json, digest_file, digest_json, remove_unplanned
+from unlearn.stages.language_params import LANGUAGE_METHODS
 from unlearn.stages.method_params import own_code
 from unlearn.stages.params import ALGORITHM
 from unlearn.stages.recipe import Recipe
@@ -151,7 +152,24 @@ def settings_of(context: Context, method: str) -> Any:
         raise AssertionError("a method is asked for in a project of shards")
     if own_code(method) is not None:
         return dict(unlearn.own.get(method, {}))
-    return getattr(unlearn.settings, method)
+    return getattr(unlearn.for_language if context.layout.is_text else unlearn.settings, method)
+
+
+def _shared_settings(context: Context) -> list[Any]:
+    """Return what all methods for language models read beside their own section."""
+    unlearn = context.params.unlearn
+    if unlearn is None or not context.layout.is_text:
+        return []
+    shared = unlearn.for_language.model_dump(mode="json", exclude=set(LANGUAGE_METHODS))
+    name = shared.pop("generic")
+    # What is in the file, wherever it is.
+    return [shared, None if name is None else _digest_of(context.project.root / name, name)]
+
+
+def _digest_of(path: Path, name: str) -> str:
+    if not path.is_file():
+        raise InputError(f"{name} does not exist", "unlearn.language.generic names it")
+    return digest_file(path)
 
 
 def inputs_digest(context: Context, method: str, original: str, rows: MethodRows) -> str:
@@ -192,6 +210,7 @@ def inputs_digest(context: Context, method: str, original: str, rows: MethodRows
             original,
             digest_rows(key, rows.forget, "forget"),
             digest_rows(key, rows.calibration, "calibration"),
+            *_shared_settings(context),
         ]
     return digest_json(facts)
 

@@ -17,6 +17,9 @@ _ATTACKS = {
     "loss": "Loss",
     "entropy": "Entropy",
     "modified_entropy": "Modified entropy",
+    "zlib": "Loss by zlib",
+    "min_k": "Min-K%",
+    "min_k_plus_plus": "Min-K%++",
 }
 _MODELS = {"shard_models": "The shard models", "final_model": "The final model"}
 #: Without shards the deployed model is all there is, and stands under both names.

@@ -33,6 +33,8 @@ _STOPPED = {
     "forget_target": "stopped: forgotten as far as unseen records are",
     "forgetting": "stopped: more would have undone the forgetting",
     "retain_budget": "stopped: it cost more accuracy than the budget allows",
+    "perplexity": "stopped: text about nobody became too unlikely",
+    "repetition": "stopped: what it says went in circles",
     "not_finite": "stopped: its numbers were no longer finite",
     "gradient": "stopped: its gradient exploded",
     "unguarded": "ran without a guard",

@@ -15,6 +15,7 @@ from unlearn.stages.report import words
 from unlearn.stages.report.attacks import attack_name, deciding_attack, membership
 from unlearn.stages.report.contents import Contents
 from unlearn.stages.report.history import last_run, shard_map, timeline
+from unlearn.stages.report.language import is_text, knowledge
 from unlearn.stages.report.methods import REFERENCE, deployed, is_posthoc, kind_of, methods
 from unlearn.stages.report.quality import exactness, identity, utility
 
@@ -44,6 +45,7 @@ def render(contents: Contents) -> str:
         deployed=deployed(contents),
         methods=methods(contents),
         facts=_facts(contents),
+        knowledge=knowledge(contents),
         membership=membership(contents),
         shards=shard_map(contents),
         run=last_run(contents),
@@ -170,9 +172,8 @@ def _facts(contents: Contents) -> list[Fact]:
         )
     if words.number(utility.get("accuracy")) is not None:
         rows = words.count(utility.get("rows"))
-        facts.append(
-            Fact(words.percent(utility["accuracy"]), "accuracy", f"on {rows} held-out records")
-        )
+        name = "of answers' tokens right" if is_text(report) else "accuracy"
+        facts.append(Fact(words.percent(utility["accuracy"]), name, f"on {rows} held-out records"))
     return facts
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from unlearn.stages.report import pictures, words
 from unlearn.stages.report.contents import Contents
+from unlearn.stages.report.language import is_text, utility_measures
 from unlearn.stages.report.methods import is_posthoc, kind_of, label_in_words
 
 #: How many classes a page can show and still be read.
@@ -40,8 +41,14 @@ def utility(contents: Contents) -> UtilityView:
     before = words.entry(contents.before, "utility")
     has_before = words.number(before.get("accuracy")) is not None
     accuracy, rows = now.get("accuracy"), now.get("rows")
+    of_text = is_text(contents.report)
     if words.number(accuracy) is None:
         headline = "The final model's quality was not measured: there is nothing to measure it on."
+    elif of_text:
+        headline = (
+            f"The final model finds {words.percent(accuracy)} of the tokens likeliest in the "
+            f"answers of {words.count(rows)} held-out records."
+        )
     else:
         headline = (
             f"The final model is right on {words.percent(accuracy)} of "
@@ -78,6 +85,8 @@ def utility(contents: Contents) -> UtilityView:
             "how far stated confidence is from the share that is right; 0 is best",
         ),
     )
+    if of_text:
+        measures = utility_measures(now, before, has_before=has_before)
     if all(words.number(now.get(key)) is None for key in _MEASURES):
         measures = ()
     classes = _classes(now, words.entry(before, "per_class") if has_before else {})

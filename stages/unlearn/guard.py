@@ -20,13 +20,16 @@ from torch import nn
 from unlearn.stages.unlearn.rows import Rows
 
 #: Why a phase ended. `done`: it had no steps to take. `epochs`: all of them were taken.
-#: `forgetting`: more steps of the second phase would undo the first's.
+#: `forgetting`: more steps of the second phase would undo the first's. `perplexity` and
+#: `repetition`: of language models alone.
 StoppedBy = Literal[
     "done",
     "epochs",
     "forget_target",
     "forgetting",
     "retain_budget",
+    "perplexity",
+    "repetition",
     "not_finite",
     "gradient",
     "unguarded",

@@ -8,7 +8,7 @@ into the model that is to be without them. No batch is skipped or merged for it.
 
 import hashlib
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import nn
@@ -25,6 +25,13 @@ Looks = Literal["strict", "patient", "epochs"]
 
 #: Yields the loss of one step after another of an epoch; each is computed when it is asked for.
 Losses = Callable[[int], Iterator[torch.Tensor]]
+
+
+class Seeded(Protocol):
+    """A run of a method, of any kind of model: all that is drawn follows from its seed."""
+
+    seed: int
+
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
@@ -87,13 +94,25 @@ def iterate(
             for name, moving in moves.items():
                 _hold(parameters[name], moving, before[name])
             total += 1
-            early = total < every and total & (total - 1) == 0
-            due = looks != "epochs" and taken < steps and (early or taken % every == 0)
+            due = looks != "epochs" and taken < steps and is_due(total, taken, every)
             if due and run.guard.stops(model, patient=looks == "patient"):
                 return False
         if run.guard.stops(model):
             return False
     return True
+
+
+def is_due(total: int, taken: int, every: int) -> bool:
+    """Tell whether the guard is to be asked after a step: after the first ones, then now and then.
+
+    Parameters
+    ----------
+    total, taken
+        Steps taken in all, and in this epoch.
+    every
+        After how many of an epoch's steps it is asked.
+    """
+    return (total < every and total & (total - 1) == 0) or taken % every == 0
 
 
 def outputs(model: nn.Module, rows: Rows, side: Side) -> torch.Tensor:
@@ -165,7 +184,7 @@ def mixed(
         yield forget.take(gone), retain.take(kept)
 
 
-def draws(run: Run, purpose: str) -> torch.Generator:
+def draws(run: Seeded, purpose: str) -> torch.Generator:
     """Return a source of random numbers that follows from the run's seed and the purpose."""
     digest = hashlib.sha256(f"{run.seed}:{purpose}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

@@ -6,12 +6,15 @@ Everything that it draws follows from `run.seed`.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import torch
 from torch import nn
-from unlearn.stages.unlearn.guard import Guard
+from unlearn.stages.errors import InputError
+from unlearn.stages.files import json_bytes
+from unlearn.stages.unlearn.guard import Guard, StoppedBy
 from unlearn.stages.unlearn.rows import Rows
 
 Side = Literal["forget", "retain"]
@@ -40,6 +43,53 @@ class MustRetrainError(Exception):
     def __init__(self, reason: str, facts: dict[str, Any]) -> None:
         super().__init__(reason)
         self.facts = facts
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A model that a method changed.
+
+    Parameters
+    ----------
+    files
+        Of the model, by name.
+    stopped_by, rolled_back
+        What ended an iterative method, and whether the guard took steps back.
+    passes
+        How often the method read each row of either side, on average.
+    facts
+        What else there is to say, as JSON values.
+    """
+
+    files: dict[str, bytes]
+    stopped_by: StoppedBy
+    rolled_back: bool
+    passes: dict[str, float]
+    facts: dict[str, Any]
+
+
+@contextmanager
+def told_by_name() -> Iterator[None]:
+    """Turn what a user's method or module raises into an error that says its name only.
+
+    Its message may quote a row.
+    """
+    try:
+        yield
+    except (NotApplicableError, MustRetrainError, InputError):
+        raise
+    except Exception as error:
+        raise InputError(
+            f"the method failed ({type(error).__name__})", "--debug shows where"
+        ) from error
+
+
+def check_facts(facts: dict[str, Any]) -> None:
+    """Raise an InputError if what a method has left to be said is no JSON."""
+    try:
+        json_bytes(facts)
+    except (TypeError, ValueError):
+        raise InputError("the method leaves facts that are no JSON values") from None
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,15 @@ from unlearn.stages.shard_model import ShardModel, read_shard_model
 from unlearn.stages.slices import TrainedShard, plan_shard, train_shard
 from unlearn.stages.unlearn.bridge import Opened, open_model
 from unlearn.stages.unlearn.guard import Guard, Probes
-from unlearn.stages.unlearn.problem import MustRetrainError, NotApplicableError, Run
+from unlearn.stages.unlearn.language.apply import unlearn_text
+from unlearn.stages.unlearn.problem import (
+    Changed,
+    MustRetrainError,
+    NotApplicableError,
+    Run,
+    check_facts,
+    told_by_name,
+)
 from unlearn.stages.unlearn.registry import Method, find_method
 from unlearn.stages.unlearn.rows import Rows
 from unlearn.stages.unlearn.targets import unseen_loss
@@ -167,9 +175,10 @@ def unlearn_rows(context: Context, name: str, original: ShardModel, rows: Method
     rows
         What the method is given.
     """
-    method = find_method(name, context.project.root)
+    # Language models have methods of their own.
+    method = None if context.layout.is_text else find_method(name, context.project.root)
     facts = environment(context.params.train)
-    record = Record(name, label_of(method), "", environment=facts)
+    record = Record(name, label_of(name, method), "", environment=facts)
     if name == RETRAIN:
         return _trained_anew(context, rows, record)
     forgotten, retained = rows.forget.num_rows, rows.retain.num_rows
@@ -183,12 +192,10 @@ def unlearn_rows(context: Context, name: str, original: ShardModel, rows: Method
                 f"more rows are to be forgotten ({forgotten:,}) than stay ({retained:,}): "
                 "training anew costs less, and is exact"
             )
-        opened = open_model(original, _code(context), init_seed=_init_seed(context))
-        run = _run_of(context, name, opened, rows)
-        torch.manual_seed(run.seed)
-        settings = settings_of(context, name)
-        module = _apply(method, opened, rows, settings, run)
-        weights = opened.close(module)
+        if method is None:
+            changed = unlearn_text(context, name, original, rows)
+        else:
+            changed = _of_columns(context, name, method, original, rows)
     except NotApplicableError as error:
         return Unlearned({}, replace(record, why_not=str(error)))
     except MustRetrainError as error:
@@ -196,54 +203,62 @@ def unlearn_rows(context: Context, name: str, original: ShardModel, rows: Method
         return _trained_anew(context, rows, spent)
     record = replace(
         record,
-        label=label_of(method, run.facts),
-        stopped_by=run.guard.stopped_by,
-        rolled_back=run.guard.rolled_back,
-        passes={
-            "forget": round(run.ledger.forget / forgotten, 4),
-            "retain": round(run.ledger.retain / retained, 4),
-        },
-        facts=run.facts,
+        label=label_of(name, method, changed.facts),
+        stopped_by=changed.stopped_by,
+        rolled_back=changed.rolled_back,
+        passes=changed.passes,
+        facts=changed.facts,
     )
-    description = {**original.description, "rows": retained}
-    file = str(description["file"])
-    return Unlearned({MODEL_FILE: json_bytes(description), file: weights}, record)
+    return Unlearned(changed.files, record)
 
 
-def label_of(method: Method, facts: dict[str, Any] | None = None) -> str:
+def label_of(name: str, method: Method | None, facts: dict[str, Any] | None = None) -> str:
     """Return what a method's result may be called.
 
     Parameters
     ----------
-    method
-        The method.
+    name, method
+        The method; None for a language model's, all of which but training anew approximate.
     facts
         Of its run; a certificate has its numbers there.
     """
+    if method is None:
+        return "exact" if name == RETRAIN else "approximate"
     if method.kind != "certified" or not facts:
         return method.kind
     return f"certified(epsilon={facts['epsilon']:g}, delta={facts['delta']:g})"
 
 
+def _of_columns(
+    context: Context, name: str, method: Method, original: ShardModel, rows: MethodRows
+) -> Changed:
+    opened = open_model(original, _code(context), init_seed=_init_seed(context))
+    run = _run_of(context, name, opened, rows)
+    torch.manual_seed(run.seed)
+    module = _apply(method, opened, rows, settings_of(context, name), run)
+    weights = opened.close(module)
+    description = {**original.description, "rows": rows.retain.num_rows}
+    return Changed(
+        files={MODEL_FILE: json_bytes(description), str(description["file"]): weights},
+        stopped_by=run.guard.stopped_by,
+        rolled_back=run.guard.rolled_back,
+        passes={
+            "forget": round(run.ledger.forget / rows.forget.num_rows, 4),
+            "retain": round(run.ledger.retain / rows.retain.num_rows, 4),
+        },
+        facts=run.facts,
+    )
+
+
 def _apply(method: Method, opened: Opened, rows: MethodRows, settings: Any, run: Run) -> nn.Module:
     module = copy.deepcopy(opened.module)
-    try:
+    with told_by_name():
         changed = method.function(
             module, opened.rows(rows.forget), opened.rows(rows.retain), settings, run
         )
-    except (NotApplicableError, MustRetrainError, InputError):
-        raise
-    except Exception as error:
-        # Of a user's method or module: only the name, because the message may quote a row.
-        raise InputError(
-            f"the method failed ({type(error).__name__})", "--debug shows where"
-        ) from error
     if not isinstance(changed, nn.Module):
         raise InputError("the method does not return a torch module")
-    try:
-        json_bytes(run.facts)
-    except (TypeError, ValueError):
-        raise InputError("the method leaves facts that are no JSON values") from None
+    check_facts(run.facts)
     return changed
 
 

@@ -1,15 +1,51 @@
 """What the models say on the rows that an attack asks them about."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 from unlearn.stages.ensemble import Ensemble, combine
+from unlearn.stages.params import AggregationRule
 from unlearn.stages.shard_file import RECORD, SUBJECT, Layout, targets
+from unlearn.stages.verify.said import Said, of_classes
 from unlearn.stages.verify.scores import Bools, Floats, Ints, logit
 
 #: Rows asked about at once: every member's answer on them is in memory together.
 _ROWS_AT_ONCE = 2_000
+
+
+class MemberModel(Protocol):
+    """One model in a final model."""
+
+    @property
+    def shard(self) -> str:
+        """Name of the shard that it was trained on."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows that had."""
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether its probabilities are more than votes."""
+
+
+class FinalModel(Protocol):
+    """A final model of whichever kind of rows: an `Ensemble`, or a `LanguageEnsemble`."""
+
+    @property
+    def rule(self) -> AggregationRule:
+        """How its members answer together."""
+
+    @property
+    def members(self) -> Sequence[MemberModel]:
+        """The models that have rows."""
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether its probabilities are more than votes."""
 
 
 @dataclass(frozen=True)
@@ -22,30 +58,35 @@ class Answers:
         For every row the member that saw it, would have seen it, or is asked instead: an index
         into the ensemble's members, shape (rows,).
     targets
-        True class indices, shape (rows,).
+        True class indices, shape (rows,); rows of text are all of one.
     groups
         Rows of one person share a number, shape (rows,).
     logits
-        Every member's logit of the true class, shape (rows, members).
+        Every member's logit of the right answer, shape (rows, members).
     asked
-        The home member's probabilities, shape (rows, classes).
+        What the home member says.
     final
-        The ensemble's, shape (rows, classes).
+        What the ensemble says.
     outside
         Logits of models trained to compare with, shape (rows, models); None where the other
         members are compared with.
     unseen
         Which of those never saw each row, shape (rows, models).
+    beside, beside_unseen
+        The same of models to compare the ensemble with, both of shape (rows, models); None where
+        they follow from the members' logits.
     """
 
     home: Ints
     targets: Ints
     groups: Ints
     logits: Floats
-    asked: Floats
-    final: Floats
+    asked: Said
+    final: Said
     outside: Floats | None = None
     unseen: Bools | None = None
+    beside: Floats | None = None
+    beside_unseen: Bools | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -53,10 +94,10 @@ class Answers:
     @property
     def finite(self) -> bool:
         """Whether all answers are numbers."""
-        return bool(np.isfinite(self.logits).all() and np.isfinite(self.final).all())
+        return bool(np.isfinite(self.logits).all() and self.final.finite)
 
 
-def ask(model: Ensemble, rows: pa.Table, home: Ints, layout: Layout) -> Answers:
+def ask(model: FinalModel, rows: pa.Table, home: Ints, layout: Layout) -> Answers:
     """Ask every member of an ensemble about rows.
 
     Parameters
@@ -70,6 +111,10 @@ def ask(model: Ensemble, rows: pa.Table, home: Ints, layout: Layout) -> Answers:
     layout
         The project's columns and classes.
     """
+    if not isinstance(model, Ensemble):
+        from unlearn.stages.verify.language_answers import ask_language
+
+        return ask_language(model, rows, home)
     truth = targets(rows, layout)
     logits = np.zeros((rows.num_rows, len(model.members)))
     asked = np.zeros((rows.num_rows, len(layout.classes)))
@@ -83,6 +128,13 @@ def ask(model: Ensemble, rows: pa.Table, home: Ints, layout: Layout) -> Answers:
             logits[part, index] = logit(answer, truth[part])
             here = home[part] == index
             asked[part][here] = answer[here]
+    return Answers(
+        home, truth, persons(rows), logits, of_classes(asked, truth), of_classes(final, truth)
+    )
+
+
+def persons(rows: pa.Table) -> Ints:
+    """Return a number for every row, the same for all rows of a person, shape (rows,)."""
     governing = rows[SUBJECT if SUBJECT in rows.column_names else RECORD].to_pylist()
     _, groups = np.unique(np.array(governing, dtype=str), return_inverse=True)
-    return Answers(home, truth, groups.astype(np.int64), logits, asked, final)
+    return groups.astype(np.int64)

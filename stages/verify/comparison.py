@@ -30,6 +30,8 @@ class MethodResult:
         What ended an iterative method, and whether the guard went back.
     facts
         What else the method says.
+    language
+        What is known of a language model besides, as JSON values; None for other models.
     """
 
     label: str
@@ -47,15 +49,17 @@ class MethodResult:
     stopped_by: str | None = None
     rolled_back: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
+    language: dict[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the result as JSON values."""
-        return asdict(self) | {"reasons": list(self.reasons)}
+        """Return the result as JSON values; `language` only where there is something in it."""
+        found = asdict(self) | {"reasons": list(self.reasons)}
+        return found if self.language is not None else _without_language(found)
 
     def summary(self) -> dict[str, Any]:
         """Return what `dvc metrics show` is to print of the method: a line of a table."""
         membership = self.membership or {}
-        return {
+        found = {
             "label": self.label.partition("(")[0],
             "verdict": self.verdict,
             "forget": self.forget_accuracy,
@@ -66,6 +70,16 @@ class MethodResult:
             "relearning": self.relearning_ratio,
             "stopped": self.stopped_by,
         }
+        if self.language is None:
+            return found
+        return found | {
+            "extraction": (self.language["forget"] or {}).get("extraction_strength"),
+            "utility": self.language["utility_ratio"],
+        }
+
+
+def _without_language(found: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in found.items() if name != "language"}
 
 
 def methods_table(results: dict[str, MethodResult]) -> bytes:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from unlearn.stages.context import Context
-from unlearn.stages.ensemble import Ensemble
+from unlearn.stages.params import CLASS_ATTACKS, TEXT_ATTACKS, Attack, Params
 from unlearn.stages.recipe import Recipe
+from unlearn.stages.verify.answers import FinalModel
 from unlearn.stages.verify.calibrated import MIN_REFERENCES
 from unlearn.stages.verify.exposure import (
-    ATTACKS,
     CALIBRATED,
     REFERENCED,
     Exposure,
@@ -84,7 +84,7 @@ NO_EVIDENCE = Evidence()
 
 def gather(
     context: Context,
-    model: Ensemble,
+    model: FinalModel,
     forgotten: Mapping[str, pa.Table],
     retained: Callable[[str], pa.Table],
     holdout: pa.Table,
@@ -112,13 +112,13 @@ def gather(
     minimum = params.verify.min_rows
     if asked < minimum:
         few = f"forgotten rows: {asked}, fewer than verify.min_rows ({minimum}): counts only"
-        return _unasked(context, few, (asked, non_members(holdout).num_rows))
+        return _unasked(context, few, (asked, non_members(holdout, context.layout).num_rows))
     drawn = draw(model, context.layout, forgotten, retained, holdout, _references(context, model))
     if drawn is None:
         lost = "the shards of the forgotten rows have no model left: there is nothing to ask"
-        return _unasked(context, lost, (asked, non_members(holdout).num_rows))
+        return _unasked(context, lost, (asked, non_members(holdout, context.layout).num_rows))
     attacks = {
-        name: attack_all(exposure, drawn.samples, _rng(context, name), minimum)
+        name: attack_all(exposure, drawn.samples, _rng(context, name), minimum, attacks_for(params))
         for name, exposure in _exposures(model, drawn).items()
     }
     counts = len(drawn.samples.forgotten), len(drawn.samples.others)
@@ -137,25 +137,33 @@ def gather(
     return Evidence(attacks, deciding, verdict, counts)
 
 
+def attacks_for(params: Params) -> tuple[Attack, ...]:
+    """Return the attacks that there are for a project's rows, in the order of reports."""
+    return TEXT_ATTACKS if params.dataset.is_text else CLASS_ATTACKS
+
+
 def _unasked(context: Context, why: str, counts: tuple[int, int]) -> Evidence:
     """Return the evidence where no model was asked: counts, and the reason."""
     settings = context.params.verify
     nothing: dict[str, Attacks] = {
-        name: dict.fromkeys(ATTACKS) for name in (SHARD_MODELS, FINAL_MODEL)
+        name: dict.fromkeys(attacks_for(context.params)) for name in (SHARD_MODELS, FINAL_MODEL)
     }
     return Evidence(nothing, settings.attack, judge_membership(None, settings.margin, why), counts)
 
 
-def _references(context: Context, model: Ensemble) -> Callable[[str, pa.Table], References] | None:
+def _references(
+    context: Context, model: FinalModel
+) -> Callable[[str, pa.Table], References] | None:
     """Return what trains models to compare with, where params.yaml asks for it and it helps."""
-    count = context.params.verify.reference_models
+    params = context.params
+    count = params.verify.reference_models
     if count == 0 or len(model.members) > MIN_REFERENCES:
         return None
-    recipe = Recipe.of(context.params, context.key, context.project.root)
-    return lambda shard, rows: train_references(recipe, shard, rows, count)
+    recipe = Recipe.of(params, context.key, context.project.root)
+    return lambda shard, rows: train_references(recipe, params.dataset, shard, rows, count)
 
 
-def _exposures(model: Ensemble, drawn: Drawn) -> dict[str, Exposure]:
+def _exposures(model: FinalModel, drawn: Drawn) -> dict[str, Exposure]:
     samples, population = drawn.samples, drawn.population
     rows = samples.forgotten, samples.members, samples.others
     answers = (*rows, population)
@@ -172,7 +180,7 @@ def _rng(context: Context, model: str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(seed))
 
 
-def _missing(model: Ensemble, deciding: str, min_rows: int) -> str:
+def _missing(model: FinalModel, deciding: str, min_rows: int) -> str:
     """Say why the deciding attack could not be made."""
     if not all(member.has_probabilities for member in model.members):
         return "the shard models only vote, and a vote has no score to attack"

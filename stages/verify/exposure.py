@@ -3,13 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import get_args
 
 import numpy as np
 from scipy.special import expit
-from unlearn.stages.ensemble import Ensemble
 from unlearn.stages.params import Attack
-from unlearn.stages.verify.answers import Answers
+from unlearn.stages.verify.answers import Answers, FinalModel
 from unlearn.stages.verify.calibrated import (
     MIN_REFERENCES,
     lira,
@@ -17,10 +15,8 @@ from unlearn.stages.verify.calibrated import (
     probability_ratios,
     rmia,
 )
-from unlearn.stages.verify.scores import POPULATION, Bools, Floats, Ints, logit
-
-#: All attacks, in the order of reports.
-ATTACKS: tuple[Attack, ...] = get_args(Attack)
+from unlearn.stages.verify.said import Said
+from unlearn.stages.verify.scores import Bools, Floats, Ints
 
 #: Those that compare with reference models.
 CALIBRATED: tuple[Attack, ...] = ("lira", "rmia")
@@ -36,12 +32,10 @@ class Asked:
 
     Parameters
     ----------
-    probabilities
-        Of the model under attack, shape (rows, classes).
-    targets
-        True class indices, shape (rows,).
+    said
+        What the model under attack says.
     own
-        Its logit of the true class, shape (rows,).
+        Its logit of the right answer, shape (rows,).
     references
         The reference models' logits, shape (rows, models).
     usable
@@ -50,8 +44,7 @@ class Asked:
         Which of several models under attack was asked, shape (rows,).
     """
 
-    probabilities: Floats
-    targets: Ints
+    said: Said
     own: Floats
     references: Floats
     usable: Bools
@@ -59,7 +52,7 @@ class Asked:
 
     @cached_property
     def chances(self) -> tuple[Floats, Floats]:
-        """Own and references' probabilities of the true class."""
+        """Own and references' probabilities of the right answer."""
         return expit(self.own), expit(self.references)
 
 
@@ -101,13 +94,13 @@ class Exposure:
         Parameters
         ----------
         attack
-            One of `ATTACKS` that the models allow.
+            An attack that the models allow.
         weights
             How often each reference model counts, shape (models,).
         """
         samples = (self.forgotten, self.members, self.others)
-        if attack in POPULATION:
-            one, two, three = (POPULATION[attack](s.probabilities, s.targets) for s in samples)
+        if attack not in CALIBRATED:
+            one, two, three = (sample.said.scores[attack] for sample in samples)
         elif attack == "lira":
             together = lira(
                 np.concatenate([sample.own for sample in samples]),
@@ -150,7 +143,6 @@ def of_shard_models(
         if answers.outside is not None and answers.unseen is not None:
             return Asked(
                 answers.asked,
-                answers.targets,
                 own,
                 answers.outside,
                 answers.unseen,
@@ -158,7 +150,7 @@ def of_shard_models(
             )
         usable = np.ones(answers.logits.shape, dtype=bool)
         usable[rows, answers.home] = False
-        return Asked(answers.asked, answers.targets, own, answers.logits, usable, answers.home)
+        return Asked(answers.asked, own, answers.logits, usable, answers.home)
 
     chances = expit(population.logits)
     strangers = asked(population)
@@ -172,7 +164,7 @@ def of_shard_models(
 
 
 def of_final_model(
-    model: Ensemble,
+    model: FinalModel,
     forgotten: Answers,
     members: Answers,
     others: Answers,
@@ -189,15 +181,17 @@ def of_final_model(
     votes = np.ones(len(sizes)) if model.rule != "size_weighted" else np.array(sizes, dtype=float)
 
     def asked(answers: Answers) -> Asked:
-        references = without_home(answers.logits, answers.home, votes)
-        usable = np.ones(references.shape, dtype=bool)
+        if answers.beside is not None and answers.beside_unseen is not None:
+            references, usable = answers.beside, answers.beside_unseen
+        else:
+            references = without_home(answers.logits, answers.home, votes)
+            usable = np.ones(references.shape, dtype=bool)
         if len(votes) == 1 and answers.outside is not None and answers.unseen is not None:
             # The final model is the one shard's.
             references, usable = answers.outside, answers.unseen
         return Asked(
             answers.final,
-            answers.targets,
-            logit(answers.final, answers.targets),
+            answers.final.logits,
             references,
             usable,
             np.zeros(len(answers), dtype=np.int64),

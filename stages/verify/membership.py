@@ -1,12 +1,13 @@
 """Membership inference: telling from a model's answers whether rows were trained on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from unlearn.stages.params import CLASS_ATTACKS, Attack
 from unlearn.stages.verify.answers import Answers
-from unlearn.stages.verify.exposure import ATTACKS, CALIBRATED, Exposure
+from unlearn.stages.verify.exposure import CALIBRATED, Exposure
 from unlearn.stages.verify.scores import Bools, Floats
 from unlearn.stages.verify.statistics import (
     Interval,
@@ -144,7 +145,7 @@ def attack(
     samples
         The rows.
     name
-        One of `exposure.ATTACKS`.
+        One of `params.CLASS_ATTACKS`, or for rows of text of `params.TEXT_ATTACKS`.
     rng
         Draws the bootstrap.
     min_rows
@@ -234,7 +235,11 @@ def _as_control(found: list[Interval], halves: list[Pair]) -> Control:
 
 
 def attack_all(
-    exposure: Exposure, samples: Samples, rng: np.random.Generator, min_rows: int
+    exposure: Exposure,
+    samples: Samples,
+    rng: np.random.Generator,
+    min_rows: int,
+    names: Sequence[Attack] = CLASS_ATTACKS,
 ) -> dict[str, Attacked | None]:
-    """Make every attack; see `attack`."""
-    return {name: attack(exposure, samples, name, rng, min_rows=min_rows) for name in ATTACKS}
+    """Make every attack that there is for such rows; see `attack`."""
+    return {name: attack(exposure, samples, name, rng, min_rows=min_rows) for name in names}

@@ -8,15 +8,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.canaries import included
 from unlearn.stages.context import Context
-from unlearn.stages.ensemble import Ensemble
 from unlearn.stages.forget_list import ForgetList
 from unlearn.stages.paths import CANARIES
 from unlearn.stages.shard_file import RECORD, SUBJECT, forget_mask, read_shard
 from unlearn.stages.tokens import home_shard
-from unlearn.stages.verify.answers import ask
+from unlearn.stages.verify.answers import FinalModel, ask
 from unlearn.stages.verify.calibrated import MIN_REFERENCES, lira
 from unlearn.stages.verify.one_run import one_run_bound
-from unlearn.stages.verify.scores import Bools, Floats, loss
+from unlearn.stages.verify.scores import Bools, Floats
 from unlearn.stages.verify.statistics import Scored, auc_intervals
 
 
@@ -52,7 +51,7 @@ class CanaryResult:
 
 
 def attack_canaries(
-    context: Context, model: Ensemble, forget_list: ForgetList
+    context: Context, model: FinalModel, forget_list: ForgetList
 ) -> CanaryResult | None:
     """Attack the planted canaries; None where there are none.
 
@@ -80,7 +79,7 @@ def attack_canaries(
     if answers is None or not answers.finite:
         return CanaryResult(rows.num_rows, int(trained_on.sum()))
     calibrated = len(model.members) > MIN_REFERENCES
-    scores = _lira(answers.logits, home) if calibrated else loss(answers.asked, answers.targets)
+    scores = _lira(answers.logits, home) if calibrated else answers.asked.scores["loss"]
     seed = context.key.seed(context.params.seed, "verify", "canaries")
     rng = np.random.Generator(np.random.PCG64(seed))
     value, interval = _auc(scores, trained_on, context.params.verify.min_rows, rng)

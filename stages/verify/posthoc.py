@@ -9,27 +9,23 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from unlearn.stages.context import Context
-from unlearn.stages.distance import disagreement, divergence
-from unlearn.stages.ensemble import Ensemble, Member
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.preprocessing import Preprocessor
 from unlearn.stages.forget_list import ForgetList
-from unlearn.stages.holdout import calibration_half, fewest, tested_half
+from unlearn.stages.holdout import calibration_half, tested_half
 from unlearn.stages.paths import HOLDOUT
 from unlearn.stages.recipe import Recipe
-from unlearn.stages.shard_file import targets
-from unlearn.stages.shard_model import ShardModel, make_estimator, read_shard_model
-from unlearn.stages.train_params import TrainParams
 from unlearn.stages.unlearned import RETRAIN, WHOLE, MethodRows
+from unlearn.stages.verify.class_measures import ClassMeasures
 from unlearn.stages.verify.comparison import MethodResult
 from unlearn.stages.verify.evidence import (
     FINAL_MODEL,
     NO_EVIDENCE,
     SHARD_MODELS,
     Evidence,
+    attacks_for,
 )
 from unlearn.stages.verify.exactness import Exactness, derive_rows
-from unlearn.stages.verify.exposure import ATTACKS, CALIBRATED, Exposure, of_shard_models
+from unlearn.stages.verify.exposure import CALIBRATED, Exposure, of_shard_models
 from unlearn.stages.verify.made import (
     ORIGINAL,
     Made,
@@ -37,13 +33,12 @@ from unlearn.stages.verify.made import (
     check_original,
     check_unlearned,
 )
+from unlearn.stages.verify.measures import Measures, Setting
 from unlearn.stages.verify.membership import Attacked, Samples, attack_all
 from unlearn.stages.verify.references import References, train_references
-from unlearn.stages.verify.relearning import Continues, relearning_steps
 from unlearn.stages.verify.sampling import draw
 from unlearn.stages.verify.scores import Floats
 from unlearn.stages.verify.statistics import Interval, Pair, Scored, difference_interval
-from unlearn.stages.verify.utility import accuracy, log_loss
 from unlearn.stages.verify.verdict import (
     Difference,
     Membership,
@@ -51,9 +46,6 @@ from unlearn.stages.verify.verdict import (
     judge_difference,
     judge_membership,
 )
-
-#: At most so many rows are learned again, and at most so many retained rows are asked about.
-_MOST_RELEARNED, _MOST_RETAINED = 1_000, 20_000
 
 
 @dataclass(frozen=True)
@@ -68,19 +60,20 @@ class Posthoc:
         Of the method that is deployed, as for any final model.
     exactness
         What the checks found that concern all methods, and the deployed one.
+    original
+        What was measured of a language model that all methods started from; else None.
     """
 
     results: dict[str, MethodResult]
     evidence: Evidence
     exactness: Exactness
+    original: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class _Answering:
-    """A model that can be asked: the original, or what a method made."""
+    """A model that was asked: the original, or what a method made."""
 
-    model: ShardModel
-    ensemble: Ensemble
     exposure: Exposure | None = None
     samples: Samples | None = None
     attacks: Mapping[str, Attacked | None] = field(default_factory=dict)
@@ -103,18 +96,22 @@ def compare_methods(context: Context, forget_list: ForgetList) -> Posthoc:
     rows = MethodRows(whole.forget, whole.retain, calibration_half(holdout.retain))
     common = check_original(context, forget_list, whole, holdout)
     made = {name: check_unlearned(context, name, rows) for name in unlearn.methods}
-    ask = _asker(context, rows, holdout.retain)
+    setting = Setting(context, rows, tested_half(holdout.retain))
+    measures = _measures(setting)
+    ask = _asker(setting, holdout.retain, measures)
+    unlearned = context.project.unlearned
+    # Training anew first, and then the original: others are measured beside them.
+    with_model = [name for name, found in made.items() if found.has_model]
+    asked = {name: ask(unlearned / name, name) for name in with_model if name == RETRAIN}
     original = ask(context.project.original, ORIGINAL)
-    answering = {
-        name: ask(context.project.unlearned / name, name) if found.has_model else None
-        for name, found in made.items()
-    }
+    asked |= {name: ask(unlearned / name, name) for name in with_model if name != RETRAIN}
+    answering = {name: asked.get(name) for name in made}
     final = Exactness()
     check_final_model(context, unlearn.deploy, final)
     deployed = made[unlearn.deploy]
     deployed = replace(deployed, problems=(*deployed.problems, *final.problems))
     made[unlearn.deploy] = deployed
-    compared = _Compared(context, rows, tested_half(holdout.retain), original, answering)
+    compared = _Compared(context, rows, original, answering, measures)
     results = {name: compared.result(name, found, common) for name, found in made.items()}
     exactness = Exactness(
         touched=int(rows.forget.num_rows > 0),
@@ -124,39 +121,49 @@ def compare_methods(context: Context, forget_list: ForgetList) -> Posthoc:
         problems=(*common.problems, *deployed.problems),
         environment=deployed.environment,
     )
-    return Posthoc(results, compared.evidence(unlearn.deploy), exactness)
+    before = None
+    if original is not None and context.params.dataset.is_text:
+        before = measures.numbers(ORIGINAL)
+    return Posthoc(results, compared.evidence(unlearn.deploy), exactness, before)
+
+
+def _measures(setting: Setting) -> Measures:
+    if not setting.context.params.dataset.is_text:
+        return ClassMeasures(setting)
+    from unlearn.stages.verify.language_measures import LanguageMeasures
+
+    return LanguageMeasures(setting)
 
 
 def _asker(
-    context: Context, rows: MethodRows, holdout: pa.Table
+    setting: Setting, holdout: pa.Table, measures: Measures
 ) -> Callable[[Path, str], _Answering | None]:
-    """Return what opens a model and asks it about all samples."""
+    """Return what opens a model, measures it and asks it about all samples."""
+    context, rows = setting.context, setting.rows
     params = context.params
 
     @cache
     def trained() -> References:
         recipe = Recipe.of(params, context.key, context.project.root)
-        return train_references(recipe, WHOLE, rows.retain, params.verify.reference_models)
+        count = params.verify.reference_models
+        return train_references(recipe, params.dataset, WHOLE, rows.retain, count)
 
     references = None
     if params.verify.reference_models:
         references = lambda _shard, _rows: trained()  # noqa: E731 - one line says it
-    code = params.train.code_path
 
     def ask(folder: Path, name: str) -> _Answering | None:
         try:
-            model = read_shard_model(folder, name)
-            if model.kind == "empty":
-                return None
-            predictor = model.predictor(None if code is None else context.project.root / code)
+            model = measures.open(folder, name)
         except InputError:
             return None  # named among the problems
-        member = Member(WHOLE, int(model.description["rows"]), predictor, model.has_probabilities)
-        ensemble = Ensemble(params.dataset, "mean_probability", (member,), model.has_probabilities)
+        if model is None:
+            return None
+        measures.look(name, model)
         if rows.forget.num_rows < params.verify.min_rows:
-            return _Answering(model, ensemble)
+            return _Answering()
         drawn = draw(
-            ensemble,
+            model,
             context.layout,
             {WHOLE: rows.forget},
             lambda _shard: rows.retain,
@@ -164,15 +171,15 @@ def _asker(
             references,
         )
         if drawn is None:
-            return _Answering(model, ensemble)
+            return _Answering()
         samples = drawn.samples
         asked = samples.forgotten, samples.members, samples.others, drawn.population
         probable = model.has_probabilities and all(answers.finite for answers in asked)
         exposure = of_shard_models(*asked, probable=probable)
         seed = context.key.seed(params.seed, "verify", "posthoc")
         rng = np.random.Generator(np.random.PCG64(seed))
-        attacks = attack_all(exposure, samples, rng, params.verify.min_rows)
-        return _Answering(model, ensemble, exposure, samples, attacks)
+        attacks = attack_all(exposure, samples, rng, params.verify.min_rows, attacks_for(params))
+        return _Answering(exposure, samples, attacks)
 
     return ask
 
@@ -185,22 +192,19 @@ class _Compared:
     ----------
     context, rows
         The project and its rows.
-    tested
-        Held-out rows that no guard looked at.
     original
         What all methods started from.
     answering
         What each method made; None for one that made no model.
-    steps
-        After how many steps each knows the forgotten rows again, as far as found out.
+    measures
+        What was measured of them.
     """
 
     context: Context
     rows: MethodRows
-    tested: pa.Table
     original: _Answering | None
     answering: Mapping[str, _Answering | None]
-    steps: dict[str, int | None] = field(default_factory=dict)
+    measures: Measures
 
     def result(self, name: str, made: Made, common: Exactness) -> MethodResult:
         """Return all that is known of a method."""
@@ -212,11 +216,6 @@ class _Compared:
         verdict = self._verdict(name, made, common)
         if model is None or record is None:
             return MethodResult(label, verdict.outcome, verdict.reasons)
-        retrained = None if name == RETRAIN else self.answering.get(RETRAIN)
-        numbers = self._numbers(model)
-        if retrained is not None:
-            numbers |= self._distances(model, retrained)
-        numbers["relearning_ratio"] = self._relearning(name)
         return MethodResult(
             label,
             verdict.outcome,
@@ -225,9 +224,35 @@ class _Compared:
             passes=record.passes,
             stopped_by=record.stopped_by,
             rolled_back=record.rolled_back,
-            facts=record.facts,
-            **numbers,
+            facts=self._told(record.facts),
+            **self._numbers(name, record.facts),
         )
+
+    def _numbers(self, name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what was measured; of a language model with what records and attacks add."""
+        numbers = dict(self.measures.numbers(name))
+        if "language" in numbers:
+            added = {"priv_leak": self._leak(name), "collapsed": facts.get("collapsed")}
+            numbers["language"] = {**numbers["language"], **added}
+        return numbers
+
+    def _leak(self, name: str) -> float | None:
+        """Return MUSE's measure of the deciding attack, beside the retrained model."""
+        from unlearn.stages.language.metrics import priv_leak
+
+        attack = self.context.params.verify.attack
+        models = [self.answering[name], self.answering.get(RETRAIN)]
+        found = [None if model is None else model.attacks.get(attack) for model in models]
+        own, retrained = found
+        if name == RETRAIN or own is None or retrained is None:
+            return None
+        return priv_leak(own.forgotten.value, retrained.forgotten.value)
+
+    def _told(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Return what a method has to say, without the means over rows that are too few for one."""
+        if self.rows.forget.num_rows >= self.context.params.verify.min_rows:
+            return facts
+        return {key: value for key, value in facts.items() if not key.startswith("forget_loss")}
 
     def _membership_as_json(self, name: str) -> dict[str, Any] | None:
         """Return the evidence, and the difference from the retrained model that decides."""
@@ -249,7 +274,7 @@ class _Compared:
         attacks = {SHARD_MODELS: model.attacks, FINAL_MODEL: model.attacks}
         others = 0 if model.samples is None else len(model.samples.others)
         if not model.attacks:
-            attacks = {key: dict.fromkeys(ATTACKS) for key in attacks}
+            attacks = {key: dict.fromkeys(attacks_for(self.context.params)) for key in attacks}
         return Evidence(attacks, deciding, self._membership(name), (forgotten, others))
 
     def _verdict(self, name: str, made: Made, common: Exactness) -> Verdict:
@@ -263,8 +288,11 @@ class _Compared:
             if made.reran:
                 said.append("retrained from these rows: the same numbers")
             return Verdict("pass", tuple(said))
+        doubt = self.measures.doubt()
         if self.rows.forget.num_rows == 0:
-            return Verdict("inconclusive", ("there is nothing to forget: this is the original",))
+            doubt = "there is nothing to forget: this is the original"
+        if doubt is not None:
+            return Verdict("inconclusive", (doubt,))
         found = self._membership(name)
         facts = made.record.facts if made.record is not None else {}
         if made.label.startswith("certified") and "residual_bound" in facts:
@@ -346,85 +374,6 @@ class _Compared:
             rescored if attack in CALIBRATED else None,
         )
 
-    def _numbers(self, model: _Answering) -> dict[str, float | None]:
-        """Return the accuracies; on few forgotten rows none, for few rows are a person."""
-        retained = fewest(self.rows.retain, _MOST_RETAINED)
-        samples = {
-            "forget_accuracy": self.rows.forget,
-            "retain_accuracy": retained,
-            "holdout_accuracy": self.tested,
-        }
-        minimum = self.context.params.verify.min_rows
-        return {
-            name: _accuracy(model, table, self.context) if table.num_rows >= minimum else None
-            for name, table in samples.items()
-        }
-
-    def _distances(self, model: _Answering, retrained: _Answering) -> dict[str, float | None]:
-        minimum = self.context.params.verify.min_rows
-        found: dict[str, float | None] = {}
-        if self.tested.num_rows >= minimum:
-            answers, reference = (
-                each.ensemble.probabilities(self.tested) for each in (model, retrained)
-            )
-            found["disagreement_with_retrain"] = disagreement(answers, reference)
-            if model.ensemble.has_probabilities and np.isfinite([answers, reference]).all():
-                found["kl_from_retrain"] = divergence(answers, reference)
-        if self.rows.forget.num_rows >= minimum:
-            answers, reference = (
-                each.ensemble.probabilities(self.rows.forget) for each in (model, retrained)
-            )
-            found["disagreement_on_forgotten"] = disagreement(answers, reference)
-        return found
-
-    def _relearning(self, name: str) -> float | None:
-        """Return the ratio of steps to learn the rows again; None where there is none to give."""
-        params = self.context.params
-        if params.train.is_sklearn or self.original is None or name == RETRAIN:
-            return None
-        if self.rows.forget.num_rows < params.verify.min_rows:
-            return None
-        own, reference = (self._steps(each) for each in (name, RETRAIN))
-        return None if own is None or not reference else own / reference
-
-    def _steps(self, name: str) -> int | None:
-        if name not in self.steps:
-            try:
-                self.steps[name] = self._relearn(name)
-            except InputError:
-                # A model that someone edited may not be one to train on with: a finding elsewhere.
-                self.steps[name] = None
-        return self.steps[name]
-
-    def _relearn(self, name: str) -> int | None:
-        model = self.answering.get(name)
-        if model is None or self.original is None or model.model.weights is None:
-            return None
-        rows = fewest(self.rows.forget, _MOST_RELEARNED)
-        description = model.model.description
-        preprocessor = Preprocessor.from_json(description["preprocessing"])
-        train = TrainParams.model_validate(description["train"])
-        code = train.code_path
-        estimator = make_estimator(
-            train,
-            preprocessor.width,
-            len(self.context.layout.classes),
-            sliced=True,
-            code=None if code is None else self.context.project.root / code,
-        )
-        if not isinstance(estimator, Continues):
-            return None
-        return relearning_steps(
-            estimator,
-            model.model.weights,
-            preprocessor.transform(rows, estimator.dtype),
-            targets(rows, self.context.layout),
-            log_loss(
-                self.original.ensemble.probabilities(rows), targets(rows, self.context.layout)
-            ),
-            self.context.key.seed(self.context.params.seed, "relearn"),
-        )
-
 
 def _pair(model: _Answering, attack: str) -> Pair:
     """Return a model's scores of the forgotten rows and of the others, matched by class."""
@@ -437,7 +386,3 @@ def _pair(model: _Answering, attack: str) -> Pair:
         Scored(forgotten, weights, samples.forgotten.groups),
         Scored(others, other_weights, samples.others.groups),
     )
-
-
-def _accuracy(model: _Answering, rows: pa.Table, context: Context) -> float:
-    return accuracy(model.ensemble.probabilities(rows), targets(rows, context.layout))

@@ -3,13 +3,14 @@
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from unlearn.stages.checkout import absent, check_out, needed, restore
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.lockfile import LockStages, folder_md5, md5_of
-from unlearn.stages.params import load_params
+from unlearn.stages.params import Params, load_params
 from unlearn.stages.paths import Project
 from unlearn.stages.tokens import load_key
 from unlearn.stages.verify.exactness import Retrain, check_shards, choose_shards, retrain_shards
@@ -86,6 +87,7 @@ def recheck(
             f"dvc.lock has no entry for train@{shard}" for shard in chosen if shard not in locked
         ]
         _fetch(project, there, revision, locked)
+        lend_base(params, project.root, there.root)
         problems += _other_models(there, lock, locked)
         found = check_shards(context, forget_list, locked, retrain=retrain)
     return Recheck(
@@ -129,6 +131,29 @@ def _fetch(project: Project, there: Project, revision: str | None, shards: list[
             f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing",
             "`dvc pull` fetches, or `unlearn repro` makes it",
         )
+
+
+def lend_base(params: Params, root: Path, there: Path) -> None:
+    """Make the base of a language model that is a folder of the project stand in another one, too.
+
+    Its files are pinned by their digests, so that those of today are as good as those of then, or
+    are found to be others when it is opened.
+
+    Parameters
+    ----------
+    params
+        Settings of the revision in `there`.
+    root, there
+        The project's folder, and that of the checked-out revision; nothing is done where they
+        are the same, or the base is there already.
+    """
+    if not params.train.is_language:
+        return
+    base = params.train.language.base
+    own, lent = root / base, there / base
+    if own.is_dir() and not lent.exists():
+        lent.parent.mkdir(parents=True, exist_ok=True)
+        lent.symlink_to(own.resolve(), target_is_directory=True)
 
 
 def _other_models(there: Project, lock: LockStages, shards: list[str]) -> Iterator[str]:

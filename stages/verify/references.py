@@ -1,12 +1,14 @@
 """Reference models trained to compare with, where there are too few shards to compare with."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from unlearn.stages.dataset_params import DatasetParams
 from unlearn.stages.recipe import Recipe
 from unlearn.stages.shard_file import RECORD, SUBJECT, targets
-from unlearn.stages.shard_model import RowPredictor, ShardModel
+from unlearn.stages.shard_model import ShardModel
 from unlearn.stages.slices import plan_shard, train_shard
 from unlearn.stages.verify.scores import Bools, Floats, logit
 
@@ -22,13 +24,20 @@ class References:
     ----------
     recipe, shard
         The settings and the shard's name.
-    predictors
-        The models, ready to answer; None for one that got no row.
+    count
+        How many.
+    empty
+        Which of them got no row, and are no models.
+    logits
+        Returns their logits of rows' right answers, shape (rows, references); any number for one
+        that is empty.
     """
 
     recipe: Recipe
     shard: str
-    predictors: tuple[RowPredictor | None, ...]
+    count: int
+    empty: frozenset[int]
+    logits: Callable[[pa.Table], Floats]
 
     def ask(self, rows: pa.Table, *, trained: bool) -> tuple[Floats, Bools]:
         """Return the references' logits on rows, and which of them never saw each row.
@@ -45,42 +54,90 @@ class References:
         tuple
             Both of shape (rows, references).
         """
-        logits = np.zeros((rows.num_rows, len(self.predictors)))
-        usable = np.ones(logits.shape, dtype=bool)
-        truth = targets(rows, self.recipe.layout)
-        for number, predictor in enumerate(self.predictors):
-            if predictor is None:
-                usable[:, number] = False
-                continue
-            logits[:, number] = logit(predictor.probabilities(rows), truth)
+        usable = np.ones((rows.num_rows, self.count), dtype=bool)
+        usable[:, sorted(self.empty)] = False
         if trained:
-            usable &= ~_drawn_for(self.recipe, self.shard, rows, len(self.predictors))
-        return logits, usable
+            usable &= ~_drawn_for(self.recipe, self.shard, rows, self.count)
+        return self.logits(rows), usable
 
 
-def train_references(recipe: Recipe, shard: str, rows: pa.Table, count: int) -> References:
+def train_references(
+    recipe: Recipe, dataset: DatasetParams, shard: str, rows: pa.Table, count: int
+) -> References:
     """Train reference models from nothing.
 
     Parameters
     ----------
-    recipe
-        The settings of the models under attack.
+    recipe, dataset
+        The settings of the models under attack, and what their rows are.
     shard, rows
         The shard's name and its rows, in the order of its file.
     count
         How many.
     """
-    predictors: list[RowPredictor | None] = []
+    models: list[ShardModel | None] = []
     drawn = _drawn_for(recipe, shard, rows, count)
     for number in range(count):
         half = rows.filter(pa.array(drawn[:, number]))
         if half.num_rows == 0:
-            predictors.append(None)
+            models.append(None)
             continue
         work = plan_shard(recipe, f"{shard} reference {number}", half, folder=None)
         files = train_shard(recipe, work, folder=None).files
-        predictors.append(ShardModel.of_files(files).predictor(recipe.code))
-    return References(recipe, shard, tuple(predictors))
+        models.append(ShardModel.of_files(files))
+    empty = frozenset(number for number, model in enumerate(models) if model is None)
+    if recipe.layout.is_text:
+        ask = _of_text(recipe, dataset, models)
+    else:
+        ask = _of_columns(recipe, models)
+    return References(recipe, shard, count, empty, ask)
+
+
+def _of_columns(
+    recipe: Recipe, models: Sequence[ShardModel | None]
+) -> Callable[[pa.Table], Floats]:
+    predictors = [None if model is None else model.predictor(recipe.code) for model in models]
+
+    def logits(rows: pa.Table) -> Floats:
+        truth = targets(rows, recipe.layout)
+        found = np.zeros((rows.num_rows, len(predictors)))
+        for number, predictor in enumerate(predictors):
+            if predictor is not None:
+                found[:, number] = logit(predictor.probabilities(rows), truth)
+        return found
+
+    return logits
+
+
+def _of_text(
+    recipe: Recipe, dataset: DatasetParams, models: Sequence[ShardModel | None]
+) -> Callable[[pa.Table], Floats]:
+    """Open language models: adapters side by side on one base, whole models one after another."""
+    from unlearn.stages.language.ensemble import open_language_models
+    from unlearn.stages.verify.language_answers import member_logits
+
+    there = [(number, model) for number, model in enumerate(models) if model is not None]
+    together = [there] if recipe.train.model == "lora" else [[one] for one in there]
+    # Several models are compared with them on the same rows, and opening them takes long.
+    known: dict[tuple[str, ...], Floats] = {}
+
+    def logits(rows: pa.Table) -> Floats:
+        tokens = tuple(rows[RECORD].to_pylist())
+        if tokens not in known:
+            known[tokens] = asked(rows)
+        return known[tokens]
+
+    def asked(rows: pa.Table) -> Floats:
+        found = np.zeros((rows.num_rows, len(models)))
+        for group in together:
+            named = [(f"reference_{number}", model) for number, model in group]
+            opened = open_language_models(named, dataset, "mean_log_probability", recipe.root)
+            sequences, answers = opened.answer_each(rows)
+            numbers = [number for number, _ in group]
+            found[:, numbers] = member_logits(answers, sequences.rows, rows.num_rows)
+        return found
+
+    return logits
 
 
 def _drawn_for(recipe: Recipe, shard: str, rows: pa.Table, count: int) -> Bools:

@@ -5,17 +5,31 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
-from unlearn.stages.ensemble import Ensemble
 from unlearn.stages.holdout import calibration_half, draw_among, fewest, quarters, tested_half
 from unlearn.stages.shard_file import RECORD, SUBJECT, Layout
 from unlearn.stages.tokens import home_shard
-from unlearn.stages.verify.answers import Answers, ask
+from unlearn.stages.verify.answers import Answers, FinalModel, ask
 from unlearn.stages.verify.membership import Samples
 from unlearn.stages.verify.references import References
 from unlearn.stages.verify.scores import Ints
 
-#: At most so many rows are asked about: enough for a rate of .1 % among the others.
-_MOST_FORGOTTEN, _MOST_MEMBERS, _MOST_OTHERS, _MOST_POPULATION = 5_000, 2_000, 10_000, 1_000
+
+@dataclass(frozen=True)
+class _Most:
+    """At most so many rows of each kind are asked about."""
+
+    forgotten: int
+    members: int
+    others: int
+    population: int
+
+
+#: Of classes, others are enough for a rate of .1 %. A row of text costs a thousand times as much.
+_OF_CLASSES, _OF_TEXT = _Most(5_000, 2_000, 10_000, 1_000), _Most(1_000, 300, 2_000, 200)
+
+
+def _most(layout: Layout) -> _Most:
+    return _OF_TEXT if layout.is_text else _OF_CLASSES
 
 
 @dataclass(frozen=True)
@@ -35,7 +49,7 @@ class Drawn:
 
 
 def draw(
-    model: Ensemble,
+    model: FinalModel,
     layout: Layout,
     forgotten: Mapping[str, pa.Table],
     retained: Callable[[str], pa.Table],
@@ -78,8 +92,9 @@ def draw(
         return None
     touched = [member for _, member in gone]
     members = [(retained(model.members[member].shard), member) for member in touched]
-    others = non_members(holdout)
-    population = fewest(calibration_half(holdout), _MOST_POPULATION)
+    most = _most(layout)
+    others = non_members(holdout, layout)
+    population = fewest(calibration_half(holdout), most.population)
 
     def homes(rows: pa.Table) -> Ints:
         return _homes(rows, index, touched, len(forgotten))
@@ -95,17 +110,17 @@ def draw(
         return _compared(answers, rows, trained, in_shard=in_shard) if trained else answers
 
     samples = Samples(
-        asked(*_together(gone, _MOST_FORGOTTEN)),
-        asked(*_together(members, _MOST_MEMBERS), in_shard=True),
+        asked(*_together(gone, most.forgotten)),
+        asked(*_together(members, most.members), in_shard=True),
         asked(others, homes(others)),
         quarters(others),
     )
     return Drawn(samples, asked(population, homes(population)))
 
 
-def non_members(holdout: pa.Table) -> pa.Table:
-    """Return the half of the holdout that stands for rows that no model saw."""
-    return fewest(tested_half(holdout), _MOST_OTHERS)
+def non_members(holdout: pa.Table, layout: Layout) -> pa.Table:
+    """Return the half of the holdout that stands for rows that no model saw; many are thinned."""
+    return fewest(tested_half(holdout), _most(layout).others)
 
 
 def _compared(

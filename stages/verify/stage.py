@@ -1,11 +1,11 @@
 """Entry of the `verify` stage."""
 
-from dataclasses import asdict
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 from unlearn.stages.context import Context
-from unlearn.stages.ensemble import Ensemble, load_ensemble
+from unlearn.stages.ensemble import Ensemble, load_ensemble, read_final_model
 from unlearn.stages.environment import environment
 from unlearn.stages.errors import InputError
 from unlearn.stages.files import remove_unplanned, write_bytes, write_json
@@ -15,6 +15,7 @@ from unlearn.stages.lockfile import folder_md5
 from unlearn.stages.paths import HOLDOUT
 from unlearn.stages.recipe import settings_digest
 from unlearn.stages.shard_file import targets
+from unlearn.stages.verify.answers import FinalModel
 from unlearn.stages.verify.change import MEASURES
 from unlearn.stages.verify.comparison import methods_table
 from unlearn.stages.verify.evidence import NO_EVIDENCE, Evidence, gather, rounded
@@ -72,17 +73,21 @@ def run(context: Context, *, retrain: Retrain = retrain_shards) -> dict[str, Any
     utility = Utility(holdout.num_rows)
     evidence = NO_EVIDENCE
     canaries: CanaryResult | None = None
+    language: dict[str, Any] | None = None
     try:
-        model = load_ensemble(context.project.final_model, own_code=_own_code(context))
+        model = _load(context)
     except InputError as error:
         exactness.add(f"models/final_model: {error.message}")
     else:
         utility = _utility(context, model, holdout)
         asked = {shard: forgotten[shard] for shard in context.params.sharding.shards}
+        language = _language(context, model, asked, utility)
         evidence = gather(context, model, asked, lambda name: rows_of(name).retain, holdout)
         if model.members:
             canaries = attack_canaries(context, model, forget_list)
     report = _report(context, forget_list, exactness, utility)
+    if context.params.dataset.is_text:
+        report["language"] = rounded(language)
     return _write(context, report, evidence, canaries)
 
 
@@ -96,7 +101,7 @@ def _run_posthoc(context: Context, forget_list: ForgetList) -> dict[str, Any]:
     exactness, utility = found.exactness, Utility(holdout.num_rows)
     canaries: CanaryResult | None = None
     try:
-        model = load_ensemble(context.project.final_model, own_code=_own_code(context))
+        model = _load(context)
     except InputError as error:
         exactness.add(f"models/final_model: {error.message}")
     else:
@@ -113,6 +118,8 @@ def _run_posthoc(context: Context, forget_list: ForgetList) -> dict[str, Any]:
         "deploy": unlearn.deploy,
         "methods": {name: rounded(result.as_json()) for name, result in found.results.items()},
     }
+    if context.params.dataset.is_text:
+        report["original"] = rounded(None if found.original is None else dict(found.original))
     metrics = context.project.method_metrics
     for name, result in found.results.items():
         write_json(metrics / _file_of(name), rounded(result.summary()))
@@ -146,7 +153,7 @@ def summary(report: dict[str, Any]) -> dict[str, Any]:
     membership, canaries = report["membership"] or {}, report["canaries"] or {}
     low, high = membership.get("ci") or (None, None)
     exactness, utility = report["exactness"], report["utility"]
-    return {
+    found = {
         "verdict": report["verdict"],
         "exactness": {name: exactness[name] for name in ("touched", "reran", "matched")},
         "membership": {
@@ -162,6 +169,11 @@ def summary(report: dict[str, Any]) -> dict[str, Any]:
         },
         "utility": {name: utility[name] for name in MEASURES},
     }
+    if (language := report.get("language")) is not None:
+        found["extraction_strength"] = {
+            rows: (known or {}).get("extraction_strength") for rows, known in language.items()
+        }
+    return found
 
 
 def _own_code(context: Context) -> Any:
@@ -169,9 +181,26 @@ def _own_code(context: Context) -> Any:
     return None if code is None else context.project.root / code
 
 
-def _utility(context: Context, model: Ensemble, holdout: pa.Table) -> Utility:
+def _load(context: Context) -> FinalModel:
+    """Load the final model, of whichever kind of rows; without members if no row is left."""
+    folder = context.project.final_model
+    if not context.params.dataset.is_text:
+        return load_ensemble(folder, own_code=_own_code(context))
+    description, models = read_final_model(folder)
+    if not models:
+        return Ensemble(description.dataset, description.rule, (), has_probabilities=True)
+    from unlearn.stages.language.loading import load_language_model
+
+    return load_language_model(folder, context.project.root)
+
+
+def _utility(context: Context, model: FinalModel, holdout: pa.Table) -> Utility:
     if not model.members or holdout.num_rows == 0:
         return Utility(holdout.num_rows)
+    if not isinstance(model, Ensemble):
+        from unlearn.stages.verify.knowledge import language_utility
+
+        return language_utility(model, holdout, context.params.verify.min_rows)
     return measure(
         model.probabilities(holdout),
         targets(holdout, context.layout),
@@ -181,14 +210,39 @@ def _utility(context: Context, model: Ensemble, holdout: pa.Table) -> Utility:
     )
 
 
+def _language(
+    context: Context, model: FinalModel, forgotten: Mapping[str, pa.Table], utility: Utility
+) -> dict[str, Any] | None:
+    """Return what a language model knows of forgotten and of unseen rows; None for others."""
+    if isinstance(model, Ensemble):
+        return None
+    from unlearn.stages.verify.knowledge import forgotten_beside_unseen
+
+    rows = pa.concat_tables(list(forgotten.values()))
+    minimum = context.params.verify.min_rows
+    return forgotten_beside_unseen(model, rows, utility.language, minimum)
+
+
+def _covers(context: Context) -> str | None:
+    """Say what a verdict on a language model is about, and what it is not."""
+    params = context.params
+    if not params.dataset.is_text:
+        return None
+    return (
+        "this is about the tuning data, the rows of the dataset: what the base, "
+        f"{params.train.language.base}, learned in its own pre-training is not covered"
+    )
+
+
 def _report(
     context: Context,
     forget_list: ForgetList,
     exactness: Exactness,
     utility: Utility,
 ) -> dict[str, Any]:
-    verdict = decide(exactness)
-    return {
+    covers, of_text = _covers(context), context.params.dataset.is_text
+    verdict = decide(exactness, covers)
+    report = {
         "schema_version": 1,
         "label": "exact",
         "verdict": verdict.outcome,
@@ -203,9 +257,10 @@ def _report(
         },
         "models": _models(context),
         "settings": settings_digest(context.params),
-        "utility": rounded(asdict(utility)),
+        "utility": rounded(utility.as_json(of_text=of_text)),
         "environment": environment(context.params.train),
     }
+    return report | {"covers": covers} if of_text else report
 
 
 def _models(context: Context) -> dict[str, str]:

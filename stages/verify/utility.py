@@ -1,7 +1,8 @@
 """What the model is worth, on rows that it never saw."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -68,7 +69,11 @@ class ClassUtility:
 
 @dataclass(frozen=True)
 class Utility:
-    """Quality on the holdout; None where there is nothing to measure it on."""
+    """Quality on the holdout; None where there is nothing to measure it on.
+
+    `language` holds, as JSON values, what a language model knows of these rows; for rows of text,
+    accuracy and log loss are of answer tokens.
+    """
 
     rows: int
     accuracy: float | None = None
@@ -76,6 +81,12 @@ class Utility:
     macro_f1: float | None = None
     calibration_error: float | None = None
     per_class: dict[str, ClassUtility] = field(default_factory=dict)
+    language: dict[str, Any] | None = None
+
+    def as_json(self, *, of_text: bool) -> dict[str, Any]:
+        """Return the quality as JSON values; `language` only for rows of text."""
+        found = asdict(self)
+        return found if of_text else {k: v for k, v in found.items() if k != "language"}
 
 
 def measure(

@@ -53,12 +53,19 @@ class Membership:
     reference: float = 0.5
 
 
-def decide(exactness: Exactness) -> Verdict:
+def decide(exactness: Exactness, covers: str | None = None) -> Verdict:
     """Judge an exact pipeline.
 
     Any mismatch fails. If none is found but a retraining check could not be made because the
     models come from another environment, the verdict is inconclusive. Else it passes: equal bytes
     are evidence that no attack's answer can add to or take from.
+
+    Parameters
+    ----------
+    exactness
+        What the checks found.
+    covers
+        What passing is about and what it is not, where that does not go without saying.
     """
     if exactness.problems:
         return Verdict("fail", exactness.problems)
@@ -76,6 +83,8 @@ def decide(exactness: Exactness) -> Verdict:
         reasons.append("no touched shard was retrained to check (verify.rerun is 0)")
     else:
         reasons.append("no shard is touched by the forget list, so none was retrained to check")
+    if covers is not None:
+        reasons.append(covers)
     return Verdict("pass", tuple(reasons))
 
 

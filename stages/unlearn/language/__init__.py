@@ -1,0 +1,1 @@
+"""Unlearning of tuned language models, by losses that are made small."""
