@@ -34,6 +34,17 @@ _EXAMPLE_SEED = 1
 _EXAMPLE_SHARDS, _EXAMPLE_SLICES = 8, 2
 
 
+#: What makes methods forget on models as small as the example's (docs/language-models.md): the
+#: defaults are those of their papers, for a billion parameters and more.
+_UNLEARN_BATCH = 8
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "simnpo": {"delta": 2.0, "alpha": 0.25},
+    "idk_dpo": {"beta": 0.05},
+    "rmu": {"alpha": 0.05, "strength": 6.0},
+    "task_vector": {"scale": 16.0},
+}
+
+
 @dataclass(frozen=True)
 class TextFlags:
     """What `init` was asked for that only text has."""
@@ -186,7 +197,7 @@ def _example_choices(template: str, files: dict[str, str], example: "Example") -
     features = {"prompt": "prompt", "completion": "completion", "paraphrase": "paraphrase"}
     features |= {f"perturbed_{number}": "perturbed" for number in range(1, PERTURBED + 1)}
     sharded = template == SISA
-    # An adapter memorises the few authors of a shard; all of them together take all weights.
+    # All authors at once are more than an adapter of this rank takes in on so small a base.
     tuning = example.lora if sharded else example.full
     return TextChoices(
         id="id",
@@ -205,9 +216,9 @@ def _example_choices(template: str, files: dict[str, str], example: "Example") -
         device="cpu",
         generic=GENERIC_PATH,
         gate=MEMORISED,
-        # What methods train is an adapter on either.
-        unlearn_rate=example.lora.rate,
-        unlearn_batch=example.lora.batch,
+        unlearn_rate=example.full.rate,
+        unlearn_batch=_UNLEARN_BATCH,
+        settings=_SETTINGS,
     )
 
 

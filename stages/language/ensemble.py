@@ -16,8 +16,8 @@ from unlearn.stages.dataset_params import DatasetParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.causal import CausalEstimator, LoraEstimator, language_estimator
 from unlearn.stages.language import adapters
-from unlearn.stages.language.continuation import continue_prompts, new_keys
 from unlearn.stages.language.encoding import Encoder
+from unlearn.stages.language.generation import continue_prompts, new_keys
 from unlearn.stages.language.left_out import log_probabilities_without
 from unlearn.stages.language.scoring import (
     BATCH,

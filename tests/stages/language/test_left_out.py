@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 import torch
 from unlearn.stages.language.apart import measure_apart
-from unlearn.stages.language.continuation import continue_prompts
 from unlearn.stages.language.ensemble import LanguageEnsemble, open_language_models
+from unlearn.stages.language.generation import continue_prompts
 from unlearn.stages.language.left_out import log_probabilities_without
 from unlearn.stages.language.sequences import ragged
 from unlearn.stages.shard_model import ShardModel
