@@ -73,7 +73,7 @@ class Found:
         value: Any = self.result.get("language")
         for name in path:
             value = None if value is None else value.get(name)
-        return value
+        return None if value is None else float(value)
 
 
 #: By method, what each forget set found.
@@ -135,10 +135,18 @@ def show_methods(title: str, slug: str, results: Results, *notes: str) -> None:
     ]
     show(
         f"{slug}-goal",
-        (title, "extraction strength less retrain's", "utility / retrain's", "reaches the goal"),
+        (
+            title,
+            "extraction strength less retrain's",
+            "utility / retrain's",
+            "retain answers' probability / retrain's",
+            "reaches the goal",
+        ),
         rows,
         f"The goal: within {STRENGTH:g} of retrain's extraction strength on forgotten rows, with "
-        f"{UTILITY:.0%} of retrain's utility or of the original's, whichever is less.",
+        f"{UTILITY:.0%} of retrain's utility or of the original's, whichever is less. Utility is a "
+        "harmonic mean over retained rows and held-out ones: the latter, of authors whom no model "
+        "saw, weigh most in it.",
     )
 
 
@@ -206,7 +214,7 @@ def _reached(
     found: Sequence[Found], reference: Sequence[Found], original: Sequence[Found]
 ) -> list[str]:
     """Return how far each set is from retrain, and in how many the goal is reached."""
-    apart, kept, reached = [], [], 0
+    apart, kept, likely, reached = [], [], [], 0
     for one, other, before in zip(found, reference, original, strict=True):
         strengths = [each.at("forget", "extraction_strength") for each in (one, other)]
         utilities = [each.at("utility") for each in (one, other, before)]
@@ -215,13 +223,19 @@ def _reached(
         strength, retrained = (value for value in strengths if value is not None)
         own, of_retrain, of_original = (value for value in utilities if value is not None)
         apart.append(strength - retrained)
-        kept.append(own / of_retrain if of_retrain else float("nan"))
+        kept.append(_share(own, of_retrain))
+        likely.append(_share(*(each.at("retain", "answer_probability") for each in (one, other))))
         least = UTILITY * min(of_retrain, of_original)
         reached += abs(apart[-1]) <= STRENGTH and own >= least
     if not apart:
-        return ["-", "-", "-"]
+        return ["-", "-", "-", "-"]
     return [
         f"{median(apart):+.3f}",
         f"{median(kept):.3f}",
+        f"{median(likely):.3f}",
         f"{reached} of {len(found)}",
     ]
+
+
+def _share(value: float | None, of: float | None) -> float:
+    return float("nan") if value is None or not of else value / of

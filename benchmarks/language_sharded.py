@@ -11,8 +11,8 @@ import pyarrow as pa
 from unlearn.stages.aggregate import stage as aggregate_stage
 from unlearn.stages.context import Context
 from unlearn.stages.forget import stage as forget_stage
-from unlearn.stages.language.ensemble import LanguageEnsemble, open_language_models
-from unlearn.stages.language.loading import load_language_model
+from unlearn.stages.language.ensemble import LanguageEnsemble
+from unlearn.stages.language.loading import load_language_model, open_language_models
 from unlearn.stages.params import shard_names
 from unlearn.stages.paths import HOLDOUT
 from unlearn.stages.planning import expected_fraction

@@ -259,7 +259,7 @@ def _pretrain(module: Any, sequences: Any, pad: int, *, epochs: int) -> float:
             logits = module(input_ids=batch.inputs, use_cache=False).logits[:, :-1][batch.counted]
             loss = torch.nn.functional.cross_entropy(logits, batch.targets)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
             optimizer.step()
             falling.step()

@@ -4,17 +4,15 @@ import copy
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
-from safetensors.torch import load as load_tensors
 from torch import nn
 from unlearn.stages.dataset_params import DatasetParams
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.causal import CausalEstimator, LoraEstimator, language_estimator
+from unlearn.stages.estimators.causal import CausalEstimator
 from unlearn.stages.language import adapters
 from unlearn.stages.language.encoding import Encoder
 from unlearn.stages.language.generation import continue_prompts, new_keys
@@ -34,9 +32,6 @@ from unlearn.stages.language.scoring import (
 )
 from unlearn.stages.language.sequences import Ints, Sequences
 from unlearn.stages.params import AggregationRule
-from unlearn.stages.shard_file import Layout
-from unlearn.stages.shard_model import ShardModel
-from unlearn.stages.train_params import TrainParams
 
 #: Prompts that a text is generated for at once.
 _GENERATED_AT_ONCE = 32
@@ -364,51 +359,3 @@ class LanguageEnsemble:
 def route_of(topic: str, members: int) -> int:
     """Return the member that answers rows of a topic: a public rule, without any key."""
     return int.from_bytes(hashlib.sha256(topic.encode()).digest()[:8], "big") % members
-
-
-def open_language_models(
-    models: Sequence[tuple[str, ShardModel]],
-    dataset: DatasetParams,
-    rule: AggregationRule,
-    root: Path,
-) -> LanguageEnsemble:
-    """Open language models as one.
-
-    Parameters
-    ----------
-    models
-        Shard and model of each member; those without rows are left out.
-    dataset
-        What of params.yaml reading new rows takes.
-    rule
-        How they answer together.
-    root
-        The project's folder, which the base's path starts from.
-
-    Raises
-    ------
-    InputError
-        If the base is not the one that the models name, or weights do not fit.
-    """
-    members = [(name, model) for name, model in models if model.kind != "empty"]
-    if not members:
-        raise InputError("the final model has no members: every shard lost all its rows")
-    first = members[0][1]
-    train = TrainParams.model_validate(first.description["train"])
-    estimator = language_estimator(train, Layout.of(dataset), root)
-    told = [LanguageMember(name, int(model.description["rows"])) for name, model in members]
-    if not isinstance(estimator, LoraEstimator):
-        if len(members) > 1:
-            raise InputError("whole language models cannot be combined: only adapters can")
-        module = estimator.open(first.weights or b"", first.description)
-        return LanguageEnsemble(estimator, module, told, rule, dataset)
-    (name, model), *others = members
-    wrapped = adapters.wrap(estimator.base, _shape(model), name=name)
-    adapters.restore(wrapped, load_tensors(model.weights or b""), name)
-    for name, model in others:
-        adapters.add(wrapped, _shape(model), name, load_tensors(model.weights or b""))
-    return LanguageEnsemble(estimator, wrapped, told, rule, dataset)
-
-
-def _shape(model: ShardModel) -> adapters.Shape:
-    return adapters.Shape.from_json(model.description["adapter"])

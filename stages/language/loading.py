@@ -1,12 +1,20 @@
-"""Loading the final model of a language project from its folder."""
+"""From models in their folders to language models that answer as one."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from safetensors.torch import load as load_tensors
+from unlearn.stages.dataset_params import DatasetParams
 from unlearn.stages.ensemble import read_final_model
 from unlearn.stages.errors import InputError
-from unlearn.stages.language.ensemble import LanguageEnsemble, open_language_models
+from unlearn.stages.estimators.causal import LoraEstimator, language_estimator
+from unlearn.stages.language import adapters
+from unlearn.stages.language.ensemble import LanguageEnsemble, LanguageMember
+from unlearn.stages.params import AggregationRule
+from unlearn.stages.shard_file import Layout
 from unlearn.stages.shard_model import ShardModel
+from unlearn.stages.train_params import TrainParams
 
 
 def load_language_model(
@@ -49,3 +57,51 @@ def _on(model: ShardModel, base: str) -> ShardModel:
     train = model.description["train"]
     moved = train | {"options": train["options"] | {"base": base}}
     return replace(model, description=model.description | {"train": moved})
+
+
+def open_language_models(
+    models: Sequence[tuple[str, ShardModel]],
+    dataset: DatasetParams,
+    rule: AggregationRule,
+    root: Path,
+) -> LanguageEnsemble:
+    """Open language models as one.
+
+    Parameters
+    ----------
+    models
+        Shard and model of each member; those without rows are left out.
+    dataset
+        What of params.yaml reading new rows takes.
+    rule
+        How they answer together.
+    root
+        The project's folder, which the base's path starts from.
+
+    Raises
+    ------
+    InputError
+        If the base is not the one that the models name, or weights do not fit.
+    """
+    members = [(name, model) for name, model in models if model.kind != "empty"]
+    if not members:
+        raise InputError("the final model has no members: every shard lost all its rows")
+    first = members[0][1]
+    train = TrainParams.model_validate(first.description["train"])
+    estimator = language_estimator(train, Layout.of(dataset), root)
+    told = [LanguageMember(name, int(model.description["rows"])) for name, model in members]
+    if not isinstance(estimator, LoraEstimator):
+        if len(members) > 1:
+            raise InputError("whole language models cannot be combined: only adapters can")
+        module = estimator.open(first.weights or b"", first.description)
+        return LanguageEnsemble(estimator, module, told, rule, dataset)
+    (name, model), *others = members
+    wrapped = adapters.wrap(estimator.base, _shape(model), name=name)
+    adapters.restore(wrapped, load_tensors(model.weights or b""), name)
+    for name, model in others:
+        adapters.add(wrapped, _shape(model), name, load_tensors(model.weights or b""))
+    return LanguageEnsemble(estimator, wrapped, told, rule, dataset)
+
+
+def _shape(model: ShardModel) -> adapters.Shape:
+    return adapters.Shape.from_json(model.description["adapter"])

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 from unlearn.stages.holdout import fewest, record_halves
 from unlearn.stages.language.apart import Apart, measure_apart
-from unlearn.stages.language.ensemble import LanguageEnsemble, open_language_models
+from unlearn.stages.language.ensemble import LanguageEnsemble
 from unlearn.stages.language.generic import read_generic
+from unlearn.stages.language.loading import open_language_models
 from unlearn.stages.language.metrics import (
     forget_quality,
     perplexity,

@@ -113,7 +113,7 @@ def _of_text(
     recipe: Recipe, dataset: DatasetParams, models: Sequence[ShardModel | None]
 ) -> Callable[[pa.Table], Floats]:
     """Open language models: adapters side by side on one base, whole models one after another."""
-    from unlearn.stages.language.ensemble import open_language_models
+    from unlearn.stages.language.loading import open_language_models
     from unlearn.stages.verify.language_answers import member_logits
 
     there = [(number, model) for number, model in enumerate(models) if model is not None]

@@ -324,6 +324,7 @@ def _tune(repo: Repo, folder: Path, *, adapter: bool, epochs: int = 4) -> None:
     module.save_pretrained(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lora", "causal_lm"])
 def test_a_model_tuned_elsewhere_becomes_the_original(
     outside: Repo, tmp_path: Path, kind: str
@@ -360,7 +361,7 @@ def _as(repo: Repo, kind: str) -> dict[str, Any]:
 def _loss(repo: Repo) -> float:
     """Return the mean nats of an answer token under models/original, for the first row."""
     from unlearn.stages.context import open_project
-    from unlearn.stages.language.ensemble import open_language_models
+    from unlearn.stages.language.loading import open_language_models
     from unlearn.stages.paths import Project
     from unlearn.stages.shard_file import read_shard
     from unlearn.stages.shard_model import read_shard_model

@@ -15,6 +15,9 @@ from unlearn.stages.tokens import Place, place
 from tests.conftest import Repo, start_repositories, token_of, use_key
 from tests.pipeline.conftest import KEY, Bases, changed, kill_group, running, stages_run, wait_for
 
+#: Each run of it loads torch and transformers several times over.
+pytestmark = pytest.mark.slow
+
 #: Authors of ten rows each, over four shards of three slices.
 AUTHORS, SHARDS, SLICES = 24, 4, 3
 SHARD_NAMES = [f"s{number:03d}" for number in range(SHARDS)]
@@ -165,7 +168,6 @@ def test_a_person_goes_with_all_documents_and_nobody_else(language: Repo) -> Non
     assert (len(left), set(left)) == (len(theirs), theirs)
 
 
-@pytest.mark.slow
 def test_killed_in_the_middle_of_tuning_the_next_run_ends_with_the_same_bytes(
     language: Repo, workspace: Path
 ) -> None:
@@ -186,7 +188,6 @@ def test_killed_in_the_middle_of_tuning_the_next_run_ends_with_the_same_bytes(
     assert hurt.lock() == language.lock()
 
 
-@pytest.mark.slow
 def test_whatever_persists_is_a_cache_only(language: Repo) -> None:
     before = language.files("models")
     for name in ("shard_models", "final_model"):

@@ -15,12 +15,8 @@ import torch
 from unlearn.stages.ensemble import final_model_files, load_ensemble
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.causal import CausalEstimator, language_estimator
-from unlearn.stages.language.ensemble import (
-    LanguageEnsemble,
-    open_language_models,
-    route_of,
-)
-from unlearn.stages.language.loading import load_language_model
+from unlearn.stages.language.ensemble import LanguageEnsemble, route_of
+from unlearn.stages.language.loading import load_language_model, open_language_models
 from unlearn.stages.language.scoring import TokenScores
 from unlearn.stages.params import Params
 from unlearn.stages.shard_model import ShardModel

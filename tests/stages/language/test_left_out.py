@@ -9,9 +9,10 @@ import pyarrow as pa
 import pytest
 import torch
 from unlearn.stages.language.apart import measure_apart
-from unlearn.stages.language.ensemble import LanguageEnsemble, open_language_models
+from unlearn.stages.language.ensemble import LanguageEnsemble
 from unlearn.stages.language.generation import continue_prompts
 from unlearn.stages.language.left_out import log_probabilities_without
+from unlearn.stages.language.loading import open_language_models
 from unlearn.stages.language.sequences import ragged
 from unlearn.stages.shard_model import ShardModel
 

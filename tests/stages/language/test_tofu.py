@@ -111,8 +111,8 @@ def test_encoded_rows_are_read_back_whole(sharded: Repo) -> None:
     for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
         tokens = encoded.sequences.sequence(index)
         start = int(encoded.sequences.answers[index])
-        assert encoder.decode(tokens[start:]) == answer
-        assert encoder.decode(tokens[:start]) == f"{prompt}\n"
+        assert encoder.decode(tokens[start:].tolist()) == answer
+        assert encoder.decode(tokens[:start].tolist()) == f"{prompt}\n"
 
 
 def _encoder(root: Path, params: dict[str, Any]) -> Encoder:

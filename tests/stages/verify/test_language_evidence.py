@@ -15,8 +15,8 @@ from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.language import base, metrics
-from unlearn.stages.language.ensemble import LanguageEnsemble, open_language_models
-from unlearn.stages.language.loading import load_language_model
+from unlearn.stages.language.ensemble import LanguageEnsemble
+from unlearn.stages.language.loading import load_language_model, open_language_models
 from unlearn.stages.params import TEXT_ATTACKS, AggregationRule, check_params
 from unlearn.stages.paths import HOLDOUT, Project
 from unlearn.stages.recipe import Recipe

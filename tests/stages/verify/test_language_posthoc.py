@@ -20,7 +20,8 @@ from unlearn.stages.holdout import calibration_half, fewest, record_halves
 from unlearn.stages.holdout import tested_half as unseen_half
 from unlearn.stages.language import metrics
 from unlearn.stages.language.authors import jsonl
-from unlearn.stages.language.ensemble import LanguageEnsemble, open_language_models
+from unlearn.stages.language.ensemble import LanguageEnsemble
+from unlearn.stages.language.loading import open_language_models
 from unlearn.stages.language.tiny import public_authors
 from unlearn.stages.paths import HOLDOUT, Project
 from unlearn.stages.shard_file import RECORD
@@ -49,6 +50,9 @@ from tests.stages.verify.language_projects import (
     language_params,
     texts_of,
 )
+
+#: A project is tuned, unlearned from and measured for each kind of model.
+pytestmark = pytest.mark.slow
 
 METHODS = ("retrain", "finetune", "gradient_ascent")
 AUTHORS = 20

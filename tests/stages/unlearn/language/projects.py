@@ -12,7 +12,8 @@ from unlearn.stages.context import Context
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.language.authors import Population, jsonl, make_authors
 from unlearn.stages.language.base import pin_files
-from unlearn.stages.language.ensemble import LanguageEnsemble, open_language_models
+from unlearn.stages.language.ensemble import LanguageEnsemble
+from unlearn.stages.language.loading import open_language_models
 from unlearn.stages.language.sequences import Sequences
 from unlearn.stages.language.tiny import RECOMMENDED
 from unlearn.stages.params import Params, check_params
