@@ -96,10 +96,10 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
         ),
         unlearning,
         f"A new adapter of rank {RANK} on a frozen model, {FORGOTTEN} of {AUTHORS} authors to "
-        f"forget; epochs: {lasting}. The bare loop asks the reference once, before its steps, and reads "
-        "the forget and the retain batch in a forward pass each. Its steps alone: nothing is "
-        "probed. Guard off: probes are asked before and after; guard on: at the end of every "
-        "epoch as well, and in between.",
+        f"forget; epochs: {lasting}. The bare loop asks the reference once, before its steps, and "
+        "reads the forget and the retain batch in a forward pass each. Its steps alone: nothing is "
+        "probed. Guard off: probes are asked before and after; guard on: at the end of every epoch "
+        "as well, and in between.",
     )
 
 

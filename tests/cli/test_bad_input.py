@@ -319,7 +319,11 @@ INITS: dict[str, tuple[str, tuple[str, ...], Callable[[pd.DataFrame], pd.DataFra
         ("init", "new", "--dataset", "nothing.csv", "--id", "id", "--target", "label"),
         lambda frame: frame,
     ),
-    "no dataset": ("give either --example digits, --example authors or --dataset FILE", ("init", "new"), pd.DataFrame),
+    "no dataset": (
+        "give either --example digits, --example authors or --dataset FILE",
+        ("init", "new"),
+        pd.DataFrame,
+    ),
     "no id": (
         "--dataset needs --id and --target",
         ("init", "new", "--dataset", "table.csv", "--target", "label"),
