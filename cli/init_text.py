@@ -37,7 +37,10 @@ _EXAMPLE_SHARDS, _EXAMPLE_SLICES = 8, 2
 #: What makes methods forget on models as small as the example's (docs/language-models.md): the
 #: defaults are those of their papers, for a billion parameters and more.
 _UNLEARN_BATCH = 8
+#: Times the rate that all weights are tuned at: an adapter takes more.
+_UNLEARN_RATES = 2
 _SETTINGS: dict[str, dict[str, Any]] = {
+    "npo": {"alpha": 0.1},
     "simnpo": {"delta": 2.0, "alpha": 0.25},
     "idk_dpo": {"beta": 0.05},
     "rmu": {"alpha": 0.05, "strength": 6.0},
@@ -216,7 +219,7 @@ def _example_choices(template: str, files: dict[str, str], example: "Example") -
         device="cpu",
         generic=GENERIC_PATH,
         gate=MEMORISED,
-        unlearn_rate=example.full.rate,
+        unlearn_rate=_UNLEARN_RATES * example.full.rate,
         unlearn_batch=_UNLEARN_BATCH,
         settings=_SETTINGS,
     )
