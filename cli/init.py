@@ -13,6 +13,7 @@ from unlearn.cli.project_files import (
     POSTHOC,
     SISA,
     Choices,
+    copied_to,
     digits_csv,
     parse,
     pipeline,
@@ -278,7 +279,7 @@ def _init_dataset(root: Path, source: Path, choices: Choices) -> dict[str, Any]:
     )
     if choices.epochs is not None:
         plan = replace(plan, epochs=choices.epochs)
-    path = "data/dataset" if source.is_dir() else f"data/dataset{source.suffix.lower()}"
+    path = copied_to("dataset", source)
     params_text = render_params(
         key.check,
         path=path,

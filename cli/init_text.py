@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearn.cli.language_files import BASE_PATH, TextChoices, render_text_params
 from unlearn.cli.output import plural, progress, say
-from unlearn.cli.project_files import POSTHOC, SISA, parse, text_pipeline
+from unlearn.cli.project_files import POSTHOC, SISA, copied_to, parse, text_pipeline
 from unlearn.cli.project_setup import (
     add_to_dvc,
     check_rows,
@@ -130,7 +130,7 @@ def init_text(root: Path, asked: TextRequest) -> dict[str, Any]:
     key = Key(secrets.token_hex(32))
     choices = _choices(root, asked)
     source = asked.source
-    path = "data/dataset" if source.is_dir() else f"data/dataset{source.suffix.lower()}"
+    path = copied_to("dataset", source)
     params_text = render_text_params(key.check, path, choices)
     params = check_params(parse(params_text))
     copies = {path: source}

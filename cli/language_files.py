@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearn.cli.project_files import POSTHOC, SISA, as_yaml, template
+from unlearn.cli.project_files import POSTHOC, SISA, as_yaml, copied_to, template
 
 if TYPE_CHECKING:
     from unlearn.stages.language_params import AdapterOptions
@@ -52,10 +52,7 @@ class TextChoices:
     @property
     def held_out_path(self) -> str | None:
         """Where the file of held-out rows stands in the project, if there is one."""
-        if self.held_out is None:
-            return None
-        suffix = "" if self.held_out.is_dir() else self.held_out.suffix.lower()
-        return f"data/held_out{suffix}"
+        return None if self.held_out is None else copied_to("held_out", self.held_out)
 
 
 #: Rates for models of a billion parameters and more: of an adapter, and of all weights.

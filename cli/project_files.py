@@ -37,10 +37,12 @@ class Choices:
     @property
     def held_out_path(self) -> str | None:
         """Where the file of held-out rows stands in the project, if there is one."""
-        if self.held_out is None:
-            return None
-        suffix = "" if self.held_out.is_dir() else self.held_out.suffix.lower()
-        return f"data/held_out{suffix}"
+        return None if self.held_out is None else copied_to("held_out", self.held_out)
+
+
+def copied_to(name: str, source: Path) -> str:
+    """Return where a file or folder of rows stands in the project, by its name there."""
+    return f"data/{name}" if source.is_dir() else f"data/{name}{source.suffix.lower()}"
 
 
 def digits_csv() -> bytes:

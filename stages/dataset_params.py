@@ -1,11 +1,10 @@
 """The `dataset` section: where rows are, and what their columns are."""
 
-from pathlib import PurePosixPath
 from typing import Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 from unlearn.stages.language_params import TextRole, check_roles
-from unlearn.stages.section import Section
+from unlearn.stages.section import Section, inside_the_project
 
 #: Prefix of the columns that shard files add; a dataset may not use it.
 RESERVED_COLUMN_PREFIX = "unlearn."
@@ -49,10 +48,7 @@ class DatasetParams(Section):
     @field_validator("path", "canaries", "held_out")
     @classmethod
     def _inside_the_project(cls, value: str | None) -> str | None:
-        path = PurePosixPath(value or "")
-        if path.is_absolute() or ".." in path.parts:
-            raise ValueError("must be a path inside the project")
-        return value
+        return inside_the_project(value)
 
     @model_validator(mode="after")
     def _columns_are_told_apart(self) -> "DatasetParams":

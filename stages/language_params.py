@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
-from unlearn.stages.section import Section
+from unlearn.stages.section import Section, inside_the_project
 
 #: What a column of text is, where rows are text for a language model. Loss is on `completion` or
 #: `body` alone; nothing is trained on `paraphrase`, `perturbed` and `topic`, which say how well a
@@ -243,10 +243,7 @@ class LanguageMethodSettings(Section):
     @field_validator("generic")
     @classmethod
     def _inside_the_project(cls, value: str | None) -> str | None:
-        path = PurePosixPath(value or "")
-        if path.is_absolute() or ".." in path.parts:
-            raise ValueError("must be a path inside the project")
-        return value
+        return inside_the_project(value)
 
 
 #: All built-in methods for language models, in the order of tables.
