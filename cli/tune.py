@@ -41,6 +41,11 @@ def tune(
                 "this is a pipeline of shards, which has no method to tune",
                 "`unlearn init --template posthoc` sets up one for post-hoc methods",
             )
+        if context.layout.is_text:
+            raise InputError(
+                "language models' methods are not searched for settings",
+                "docs/language-models.md says what was measured; set unlearn.language by hand",
+            )
         check_tunable(method)
         if not dry_run:
             _check_editable(context, method)

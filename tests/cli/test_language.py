@@ -264,6 +264,22 @@ def test_a_base_that_dvc_does_not_watch_stops_training(tuned: Repo) -> None:
     assert "params.yaml names models/base, which dvc.yaml does not list" in refused(done)
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("tune", "npo", "--budget", "1"), "language models' methods are not searched"),
+        (("canary", "--count", "3"), "rows of text have no class"),
+    ],
+)
+def test_what_text_has_no_use_for_is_refused(
+    outside: Repo, command: tuple[str, ...], said: str
+) -> None:
+    with unchanged(outside.root):
+        done = outside.inline(*command)
+
+    assert said in refused(done)
+
+
 def test_the_command_stays_quick_without_the_libraries() -> None:
     import subprocess
     import sys
