@@ -157,7 +157,7 @@ def test_rmu_drives_activations_towards_its_direction(lora: Context) -> None:
     moved = {}
     for side in ("forget", "retain"):
         batch = tuned.batch(getattr(problem, side), range(8))
-        outputs = []
+        outputs: list[Any] = []
 
         def take(_layer: Any, _inputs: Any, output: Any, into: list[Any] = outputs) -> None:
             into.append(output[0] if isinstance(output, tuple) else output)

@@ -111,9 +111,10 @@ def test_finished_work_is_left_alone(project: Context) -> None:
 QUICK_METHODS = ("retrain", "npo", "finetune")
 
 
-def generic_text(context: Context) -> None:
+def generic_text(context: Context) -> Context:
     path = context.project.root / "data/generic.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    return context
 
 
 CHANGES: dict[str, tuple[Any, set[str]]] = {
@@ -123,7 +124,7 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
     "the rate": (lambda c: changed(c, rate=2e-3), {"npo", "finetune"}),
     "the adapter": (lambda c: changed(c, adapter={"rank": 4}), {"npo", "finetune"}),
     "the guard": (lambda c: guarded(c, budget=0.5), {"npo", "finetune"}),
-    "the generic text": (lambda c: generic_text(c) or c, {"npo", "finetune"}),
+    "the generic text": (generic_text, {"npo", "finetune"}),
 }
 
 
