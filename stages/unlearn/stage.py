@@ -4,7 +4,7 @@ import copy
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import torch
@@ -22,7 +22,6 @@ from unlearn.stages.shard_file import read_shard, targets
 from unlearn.stages.shard_model import FILE_NAME as MODEL_FILE
 from unlearn.stages.shard_model import ShardModel, read_shard_model
 from unlearn.stages.slices import TrainedShard, plan_shard, train_shard
-from unlearn.stages.unlearn.bridge import Opened, open_model
 from unlearn.stages.unlearn.guard import Guard, Probes
 from unlearn.stages.unlearn.language.apply import unlearn_text
 from unlearn.stages.unlearn.problem import (
@@ -33,7 +32,6 @@ from unlearn.stages.unlearn.problem import (
     check_facts,
     told_by_name,
 )
-from unlearn.stages.unlearn.registry import Method, find_method
 from unlearn.stages.unlearn.rows import Rows
 from unlearn.stages.unlearn.targets import unseen_loss
 from unlearn.stages.unlearned import (
@@ -48,6 +46,10 @@ from unlearn.stages.unlearned import (
     sealed,
     settings_of,
 )
+
+if TYPE_CHECKING:
+    from unlearn.stages.unlearn.bridge import Opened
+    from unlearn.stages.unlearn.registry import Method
 
 #: The guard's probes: enough to see a loss move, few enough to ask often.
 _MOST_FORGET, _MOST_RETAIN = 1_000, 2_000
@@ -175,8 +177,7 @@ def unlearn_rows(context: Context, name: str, original: ShardModel, rows: Method
     rows
         What the method is given.
     """
-    # Language models have methods of their own.
-    method = None if context.layout.is_text else find_method(name, context.project.root)
+    method = None if context.layout.is_text else _method(context, name)
     facts = environment(context.params.train)
     record = Record(name, label_of(name, method), "", environment=facts)
     if name == RETRAIN:
@@ -212,7 +213,14 @@ def unlearn_rows(context: Context, name: str, original: ShardModel, rows: Method
     return Unlearned(changed.files, record)
 
 
-def label_of(name: str, method: Method | None, facts: dict[str, Any] | None = None) -> str:
+def _method(context: Context, name: str) -> "Method":
+    # Language models have methods of their own, and do without loading scikit-learn.
+    from unlearn.stages.unlearn.registry import find_method
+
+    return find_method(name, context.project.root)
+
+
+def label_of(name: str, method: "Method | None", facts: dict[str, Any] | None = None) -> str:
     """Return what a method's result may be called.
 
     Parameters
@@ -230,8 +238,10 @@ def label_of(name: str, method: Method | None, facts: dict[str, Any] | None = No
 
 
 def _of_columns(
-    context: Context, name: str, method: Method, original: ShardModel, rows: MethodRows
+    context: Context, name: str, method: "Method", original: ShardModel, rows: MethodRows
 ) -> Changed:
+    from unlearn.stages.unlearn.bridge import open_model
+
     opened = open_model(original, _code(context), init_seed=_init_seed(context))
     run = _run_of(context, name, opened, rows)
     torch.manual_seed(run.seed)
@@ -250,7 +260,9 @@ def _of_columns(
     )
 
 
-def _apply(method: Method, opened: Opened, rows: MethodRows, settings: Any, run: Run) -> nn.Module:
+def _apply(
+    method: "Method", opened: "Opened", rows: MethodRows, settings: Any, run: Run
+) -> nn.Module:
     module = copy.deepcopy(opened.module)
     with told_by_name():
         changed = method.function(
@@ -262,7 +274,7 @@ def _apply(method: Method, opened: Opened, rows: MethodRows, settings: Any, run:
     return changed
 
 
-def _run_of(context: Context, name: str, opened: Opened, rows: MethodRows) -> Run:
+def _run_of(context: Context, name: str, opened: "Opened", rows: MethodRows) -> Run:
     params = context.params
     seed = context.key.seed(params.seed, WHOLE, "unlearn", name)
     guard = params.unlearn.guard if params.unlearn is not None else GuardParams()
@@ -286,7 +298,7 @@ def _run_of(context: Context, name: str, opened: Opened, rows: MethodRows) -> Ru
     )
 
 
-def _target(opened: Opened, context: Context, rows: MethodRows) -> float | None:
+def _target(opened: "Opened", context: Context, rows: MethodRows) -> float | None:
     """Return the original's loss on unseen rows, of the classes that are to be forgotten."""
     if rows.calibration.num_rows == 0:
         return None

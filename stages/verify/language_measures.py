@@ -100,6 +100,7 @@ class LanguageMeasures:
         self._generic = None if generic is None else generic.slice(0, _MOST_GENERIC)
         self._seen: dict[str, _Seen] = {}
         self._retrained: LanguageEnsemble | None = None
+        self._digests: dict[str, str] = {}
 
     def open(self, folder: Path, name: str) -> FinalModel | None:
         """Open the model in a folder; see `Measures`."""
@@ -107,6 +108,7 @@ class LanguageMeasures:
         model = read_shard_model(folder, name)
         if model.kind == "empty":
             return None
+        self._digests[name] = model.digest
         params = context.params
         return open_language_models(
             [(WHOLE, model)], params.dataset, params.aggregate.rule, context.project.root
@@ -114,6 +116,9 @@ class LanguageMeasures:
 
     def look(self, name: str, model: FinalModel) -> None:
         """Ask a model everything; see `Measures`."""
+        if (twin := self._twin(name)) is not None:
+            self._seen[name] = self._seen[twin]
+            return
         asked = as_language(model)
         if name == RETRAIN:
             self._retrained = asked
@@ -130,6 +135,15 @@ class LanguageMeasures:
             apart=self._apart(asked, name, "holdout"),
             apart_forgotten=self._apart(asked, name, "forget"),
         )
+
+    def _twin(self, name: str) -> str | None:
+        """Return a method that left the same model: with nothing to forget, all of them do.
+
+        Not training anew or the original, which are not measured against the retrained model.
+        """
+        apart = (RETRAIN, ORIGINAL)
+        others = (other for other in self._seen if other not in apart and name not in apart)
+        return next((at for at in others if self._digests[at] == self._digests[name]), None)
 
     def doubt(self) -> str | None:
         """Say so where the original never memorised what was to be forgotten; see `Measures`."""

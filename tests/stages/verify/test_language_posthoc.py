@@ -37,7 +37,10 @@ from unlearn.stages.unlearned import (
 )
 from unlearn.stages.verify.exactness import derive_rows
 from unlearn.stages.verify.knowledge import Knowledge, knowledge_of, truth_ratios, utility_of
+from unlearn.stages.verify.language_measures import LanguageMeasures
 from unlearn.stages.verify.language_relearning import relearned, relearning_budget
+from unlearn.stages.verify.made import ORIGINAL
+from unlearn.stages.verify.measures import Setting
 from unlearn.stages.verify.references import train_references
 from unlearn.stages.verify.stage import run
 
@@ -349,6 +352,32 @@ def test_a_gate_that_the_original_does_not_reach_leaves_approximate_verdicts_ope
     (reason,) = methods["finetune"]["reasons"]
     assert reason.startswith("the original did not memorise the forgotten rows")
     assert "measured from 1.00 on" in reason
+
+
+def test_methods_that_left_the_same_model_are_measured_as_if_each_were_alone(
+    tuned: Context,
+) -> None:
+    """With nothing to forget that is all of them; they are asked once, not nine times."""
+    project = tuned.project
+    places = {"retrain": project.unlearned / "retrain", ORIGINAL: project.original}
+    untouched, changed = project.original, project.unlearned / "gradient_ascent"
+
+    def numbers(**methods: Path) -> list[dict[str, Any]]:
+        whole = derive_rows(tuned, WHOLE, tuned.read_list())
+        rows = MethodRows(whole.forget, whole.retain, unseen_rows(tuned))
+        measures = LanguageMeasures(Setting(tuned, rows, unseen_rows(tuned)))
+        for name, folder in (places | methods).items():
+            model = measures.open(folder, name)
+            assert model is not None
+            measures.look(name, model)
+        return [measures.numbers(name) for name in methods]
+
+    alone = [*numbers(npo=untouched), *numbers(npo=changed)]
+    together = numbers(npo=untouched, rmu=changed, simnpo=untouched, finetune=changed)
+
+    assert alone[0]["kl_from_retrain"] > 0, "the original's own numbers have no distance"
+    assert alone[0] != alone[1]
+    assert together == alone * 2
 
 
 def test_few_forgotten_rows_give_counts_only(tuned: Context) -> None:
