@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from unlearn.cli.init_text import TextFlags, TextRequest, init_authors, init_text
+from unlearn.cli.init_text import (
+    AUTHORS_PATH,
+    GENERIC_PATH,
+    TextFlags,
+    TextRequest,
+    init_authors,
+    init_text,
+)
+from unlearn.cli.language_files import BASE_PATH
 from unlearn.cli.output import JsonFlag, emit, plural, progress, say
 from unlearn.cli.project_files import (
     DIGITS_PATH,
@@ -33,6 +41,9 @@ from unlearn.stages.errors import InputError
 
 if TYPE_CHECKING:
     from unlearn.stages.schema import SchemaFinder
+
+#: Share of rows that are never trained on, where nothing else is asked for.
+_HOLDOUT = 0.2
 
 #: Where the help lists what only text has.
 _TEXT = "Text for a language model"
@@ -101,8 +112,11 @@ def init(
     shards: Annotated[int | None, typer.Option(min=1, help="By default from the rows.")] = None,
     slices: Annotated[int | None, typer.Option(min=1, help="By default from the rows.")] = None,
     holdout: Annotated[
-        float, typer.Option(min=0.0, max=0.9, help="Share of rows never trained on.")
-    ] = 0.2,
+        float | None,
+        typer.Option(
+            min=0.0, max=0.9, help=f"Share of rows never trained on; by default {_HOLDOUT}."
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -148,16 +162,20 @@ def init(
         ),
     ] = None,
     too_long: Annotated[
-        TooLong, typer.Option(help="What happens to longer ones.", rich_help_panel=_TEXT)
-    ] = TooLong.REFUSE,
+        TooLong | None,
+        typer.Option(help="What happens to longer ones; by default refuse.", rich_help_panel=_TEXT),
+    ] = None,
     size: Annotated[
-        str, typer.Option(help="Of --example authors: tiny, small, medium.", rich_help_panel=_TEXT)
-    ] = "tiny",
+        str | None,
+        typer.Option(
+            help="Of --example authors: tiny (by default), small, medium.", rich_help_panel=_TEXT
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Set up git, DVC and the pipeline for a dataset."""
     root = directory.resolve()
-    _check_folder(root, ci)
+    _check_folder(root, ci, example, pipeline_template)
     workflow = None if ci is None else template(f"ci/{_CI_FILES[ci][1]}")
     if (example is None) == (dataset is None):
         raise InputError("give either --example digits, --example authors or --dataset FILE")
@@ -171,17 +189,35 @@ def init(
         tuple(perturbed or ()),
         topic,
         context,
-        too_long.value,
+        None if too_long is None else too_long.value,
     )
+    options = {
+        "--held-out": held_out,
+        "--id": id_column,
+        "--target": target,
+        "--subject": subject,
+        "--shards": shards,
+        "--slices": slices,
+        "--holdout": holdout,
+        "--model": model,
+        "--epochs": epochs,
+        "--size": size,
+    }
+    _refuse_ignored(example, options | flags.options)
+    share = _HOLDOUT if holdout is None else holdout
     source = None if dataset is None else dataset.resolve()
     others = None if held_out is None else held_out.resolve()
     if example is Example.AUTHORS:
-        said = init_authors(root, pipeline_template, size)
+        said = init_authors(root, pipeline_template, size or "tiny")
     elif source is None or example is not None:
         said = _init_example(root, pipeline_template)
     elif flags.given:
         if id_column is None or target is not None:
-            raise InputError("a dataset of text needs --id, and no --target: rows have no class")
+            of_text = [name for name, value in flags.options.items() if value not in (None, ())]
+            raise InputError(
+                "a dataset of text needs --id, and no --target: rows have no class",
+                f"for text alone: {', '.join(of_text)}",
+            )
         asked = TextRequest(
             source,
             id_column,
@@ -191,7 +227,7 @@ def init(
             model,
             shards,
             slices,
-            holdout,
+            share,
             others,
             epochs,
         )
@@ -205,7 +241,7 @@ def init(
             subject,
             shards,
             slices,
-            holdout,
+            share,
             model or "mlp",
             epochs,
             pipeline_template,
@@ -218,11 +254,35 @@ def init(
     emit(said, as_json=as_json, text=lambda: _describe(said, directory))
 
 
-def _check_folder(root: Path, ci: CiSystem | None) -> None:
+def _refuse_ignored(example: Example | None, options: dict[str, object]) -> None:
+    """Refuse options that would not be looked at."""
+    given = [name for name, value in options.items() if value not in (None, ())]
+    if "--size" in given and example is not Example.AUTHORS:
+        raise InputError("--size is of --example authors")
+    if example is None:
+        if {"--held-out", "--holdout"} <= set(given):
+            raise InputError("give either --held-out or --holdout: a file of rows, or a share")
+        return
+    sized = ["--size"] if example is Example.AUTHORS else []
+    if beside := [name for name in given if name not in sized]:
+        raise InputError(
+            f"--example {example.value} is as it is: without {', '.join(beside)}",
+            f"it takes {', '.join(['--template', '--ci', *sized])}",
+        )
+
+
+def _check_folder(root: Path, ci: CiSystem | None, example: Example | None, of: Template) -> None:
     """Refuse a folder whose files would be overwritten."""
     if root.exists() and not root.is_dir():
         raise InputError(f"{root.name} is a file")
     taken = ["dvc.yaml", "params.yaml", "unlearn.key", "data/forget_list.txt"]
+    taken.append("data/requests.jsonl")
+    if example is Example.DIGITS:
+        taken.append(DIGITS_PATH)
+    elif example is Example.AUTHORS:
+        taken += [AUTHORS_PATH, BASE_PATH, f"{BASE_PATH}.dvc"]
+        if of is Template.POSTHOC:
+            taken.append(GENERIC_PATH)
     if ci is not None:
         taken.append(_CI_FILES[ci][0])
         if any((folder / ".git").exists() for folder in root.parents):

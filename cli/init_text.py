@@ -1,6 +1,6 @@
 """`unlearn init` for a language model: a user's own text and base, or an example made here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from unlearn.cli.project_setup import (
     add_to_dvc,
     check_rows,
     put_in_place,
+    refuse_tracked,
     start_repositories,
     write,
     write_gitignore,
@@ -61,13 +62,19 @@ class TextFlags:
     perturbed: tuple[str, ...] = ()
     topic: str | None = None
     context: int | None = None
-    too_long: str = "refuse"
+    too_long: str | None = None
 
     @property
     def given(self) -> bool:
         """Whether the dataset is one of text."""
-        columns = (self.prompt, self.completion, self.text, self.paraphrase, self.topic)
-        return self.base is not None or any(columns) or bool(self.perturbed)
+        return self != TextFlags()
+
+    @property
+    def options(self) -> dict[str, object]:
+        """The value of each option, by its name on the command line."""
+        return {
+            f"--{field.name.replace('_', '-')}": getattr(self, field.name) for field in fields(self)
+        }
 
     @property
     def roles(self) -> dict[str, str]:
@@ -136,6 +143,10 @@ def init_text(root: Path, asked: TextRequest) -> dict[str, Any]:
     copies = {path: source}
     if asked.held_out is not None and choices.held_out_path is not None:
         copies[choices.held_out_path] = asked.held_out
+    adds_base = choices.base.startswith("models/")
+    adds_base &= not (root / f"{choices.base}.dvc").exists()
+    if adds_base:
+        refuse_tracked(root, [choices.base])
     rows = _check_text(root, copies, params, key)
     if Path(choices.base).is_absolute():
         say(
@@ -153,7 +164,7 @@ def init_text(root: Path, asked: TextRequest) -> dict[str, Any]:
             held_out=asked.held_out is not None,
         ),
     )
-    if choices.base.startswith("models/") and not (root / f"{choices.base}.dvc").exists():
+    if adds_base:
         add_to_dvc(root, [choices.base])  # git ignores what is there
     return _summary(root, params, rows, key="unlearn.key")
 
@@ -175,6 +186,7 @@ def init_authors(root: Path, template: str, size: str) -> dict[str, Any]:
     require_libraries()
     if size not in SIZES:
         raise InputError(f"--size: there is no size {size!r}", f"sizes: {', '.join(SIZES)}")
+    refuse_tracked(root, [BASE_PATH])
     write_gitignore(root, [f"!/{AUTHORS_PATH}", f"!/{GENERIC_PATH}"])
     with scratch_folder(root / ".unlearn/scratch/base") as scratch:
         say(f"training a base of size {size} on public authors")
@@ -226,7 +238,13 @@ def _example_choices(template: str, files: dict[str, str], example: "Example") -
 
 
 def _choices(root: Path, asked: TextRequest) -> TextChoices:
-    from unlearn.stages.language.base import locate, longest, pin_files, require_libraries
+    from unlearn.stages.language.base import (
+        commit_of,
+        locate,
+        longest,
+        pin_files,
+        require_libraries,
+    )
     from unlearn.stages.language_params import LANGUAGE_MODELS
     from unlearn.stages.scaffold import suggest_text
 
@@ -245,6 +263,9 @@ def _choices(root: Path, asked: TextRequest) -> TextChoices:
     if not posthoc and asked.held_out is not None:
         raise InputError("--held-out is for --template posthoc; shards hold out a share")
     base = _name_of(root, flags.base)
+    is_here = (root / base).is_dir()
+    if is_here and flags.revision is not None:
+        raise InputError(f"--revision is for a name on the hub, and {flags.base} is a folder")
     folder = locate(base, root, flags.revision)
     files = pin_files(folder, f"the base {flags.base}")
     single = posthoc or model == "causal_lm"
@@ -260,7 +281,8 @@ def _choices(root: Path, asked: TextRequest) -> TextChoices:
         features=features,
         base=base,
         files=files,
-        revision=flags.revision,
+        # Whatever a branch's name stands for later, the files are those of this commit.
+        revision=None if is_here else commit_of(folder) or flags.revision,
         template=asked.template,
         model=model,
         shards=(asked.shards or 1) if single else plan.shards,
@@ -269,7 +291,7 @@ def _choices(root: Path, asked: TextRequest) -> TextChoices:
         held_out=asked.held_out,
         epochs=asked.epochs or plan.epochs,
         context=flags.context or min(_CONTEXT, longest(folder) or _CONTEXT),
-        too_long=flags.too_long,
+        too_long=flags.too_long or "refuse",
     )
 
 
@@ -304,7 +326,13 @@ def _check_text(root: Path, copies: dict[str, Path], params: "Params", key: Any)
     """Check the rows as the stages will, and whether the base can read them; return how many."""
     import pyarrow as pa
     import torch
-    from unlearn.stages.language.base import check_fit, find_base, load_module, load_tokenizer
+    from unlearn.stages.language.base import (
+        check_causal,
+        check_fit,
+        find_base,
+        load_module,
+        load_tokenizer,
+    )
     from unlearn.stages.language.encoding import Encoder
     from unlearn.stages.shard_file import Layout
 
@@ -312,7 +340,9 @@ def _check_text(root: Path, copies: dict[str, Path], params: "Params", key: Any)
     tables = check_rows(copies, params, key)
     folder = find_base(options, root)
     tokenizer = load_tokenizer(folder)
-    check_fit(tokenizer, load_module(folder, options, torch.device("cpu"), half=True))
+    module = load_module(folder, options, torch.device("cpu"), half=True)
+    check_fit(tokenizer, module)
+    check_causal(module)
     encoder = Encoder(tokenizer, options, Layout.of(params.dataset))
     rows = pa.concat_tables(tables)
     truncated = encoder.encode(rows).truncated

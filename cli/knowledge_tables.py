@@ -63,7 +63,7 @@ def _method(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
     forget, unseen = found["forget"] or {}, found["holdout"] or {}
     relearned, rounded = found["relearned"] or {}, found["four_bit"] or {}
     return (
-        name,
+        f"{name}, collapsed" if found.get("collapsed") else name,
         _number(forget.get("extraction_strength")),
         _number(unseen.get("extraction_strength")),
         _number(forget.get("answer_probability")),
@@ -71,7 +71,7 @@ def _method(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
         _number(forget.get("rouge_l")),
         _number(found["utility_ratio"]),
         _number(found["perplexity_ratio"]),
-        _number(relearned.get("extraction_strength")),
+        _from_to(relearned.get("before"), relearned.get("extraction_strength")),
         _number(rounded.get("extraction_strength")),
     )
 
@@ -86,6 +86,11 @@ def _row(said: str, known: Mapping[str, Any]) -> tuple[str, ...]:
         _number(known["rouge_l"]),
         _number(known["perplexity"]),
     )
+
+
+def _from_to(before: float | None, after: float | None) -> str:
+    # What was never forgotten can get less: tuned on one half, a model loses some of the other.
+    return _number(after) if before is None else f"{_number(before)} > {_number(after)}"
 
 
 def _number(value: float | None) -> str:

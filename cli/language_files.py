@@ -92,7 +92,8 @@ def render_text_params(key_check: str, path: str, choices: TextChoices) -> bytes
         "rate": choices.rate or _RATES[choices.model],
         "device": choices.device,
         "rule": "mean_log_probability",
-        "unlearn_rate": choices.unlearn_rate or _RATES[choices.model],
+        # Whatever was tuned, an adapter is what unlearns.
+        "unlearn_rate": choices.unlearn_rate or _RATES["lora"],
         "unlearn_epochs": choices.unlearn_epochs,
         "unlearn_batch": choices.unlearn_batch,
         "generic": choices.generic,

@@ -24,8 +24,11 @@ def predict(
         typer.Option(help="Of a language model: where its base is, if not where it was."),
     ] = None,
     tokens: Annotated[
-        int, typer.Option(min=0, help="Of a language model: tokens to generate, at most.")
-    ] = 64,
+        int | None,
+        typer.Option(
+            min=0, help="Of a language model: tokens to generate, at most; by default 64."
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Predict: the id where the input has one, the class, and a probability for each class.
@@ -47,11 +50,14 @@ def predict(
     emit(result, as_json=as_json, text=lambda: f"{plural(rows, 'row')} to {output}")
 
 
+#: What a language model says to a prompt at most, where nothing else is asked for.
+_TOKENS = 64
+
 #: Writes the answers for a file into another, and returns how many rows there were.
 Answer = Callable[[Path, Path, Callable[[int], None]], int]
 
 
-def _load(folder: Path | None, *, trust_code: bool, base: str | None, tokens: int) -> Answer:
+def _load(folder: Path | None, *, trust_code: bool, base: str | None, tokens: int | None) -> Answer:
     from unlearn.stages.ensemble import load_ensemble, reads_text
     from unlearn.stages.params import load_params
 
@@ -62,9 +68,12 @@ def _load(folder: Path | None, *, trust_code: bool, base: str | None, tokens: in
         code = load_params(project.params).train.code_path
         own_code = None if code is None else root / code
     if reads_text(folder):
-        return _language(folder, root, base, tokens)
-    if base is not None:
-        raise InputError("--base is for language models")
+        if trust_code:
+            raise InputError("--trust-code is for torch code; language models carry none")
+        return _language(folder, root, base, _TOKENS if tokens is None else tokens)
+    for option, value in (("--base", base), ("--tokens", tokens)):
+        if value is not None:
+            raise InputError(f"{option} is for language models")
     from unlearn.stages.predictions import predict_file
 
     ensemble = load_ensemble(folder, trust_code=trust_code, own_code=own_code)

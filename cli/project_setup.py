@@ -87,6 +87,18 @@ def _git(root: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def refuse_tracked(root: Path, names: Iterable[str]) -> None:
+    """Refuse files or folders that git tracks, before anything is written: DVC cannot add them."""
+    if not root.is_dir() or not any((folder / ".git").exists() for folder in (root, *root.parents)):
+        return
+    for name in names:
+        if _git(root, "ls-files", "--", f":(literal){name}"):
+            raise InputError(
+                f"git tracks {name}, which is for DVC to keep; nothing was changed",
+                f"`git rm -r --cached {name}` takes it out of git, and leaves it where it is",
+            )
+
+
 def _copy_dataset(source: Path, path: Path) -> None:
     if path.exists():
         return
@@ -146,8 +158,9 @@ def put_in_place(
     Raises
     ------
     InputError
-        If other rows stand where these are to go; nothing was changed.
+        If other rows stand where these are to go, or git tracks them; nothing was changed.
     """
+    refuse_tracked(root, copies)
     for name, original in copies.items():
         if (root / name).exists() and (root / name).resolve() != original:
             raise InputError(f"{name} is there already; nothing was changed")

@@ -1,7 +1,7 @@
 """`params.yaml`: what it may hold, checked before any stage does anything."""
 
 import difflib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
@@ -180,6 +180,22 @@ class Params(Section):
             raise ValueError("unlearn.settings: language models have theirs under unlearn.language")
         if not self.train.is_language and self.unlearn.language is not None:
             raise ValueError("unlearn.language: is for language models")
+        return self
+
+    @model_validator(mode="after")
+    def _generic_text_is_nobodys(self) -> "Params":
+        language = None if self.unlearn is None else self.unlearn.language
+        if language is None or language.generic is None:
+            return self
+        generic = PurePosixPath(language.generic)
+        for name in ("path", "held_out", "canaries"):
+            value = getattr(self.dataset, name)
+            rows = None if value is None else PurePosixPath(value)
+            if rows is not None and (generic.is_relative_to(rows) or rows.is_relative_to(generic)):
+                # It is taken for public, and is no measure of speech where it was trained on.
+                raise ValueError(
+                    f"unlearn.language.generic: needs a file of its own, apart from dataset.{name}"
+                )
         return self
 
     @property

@@ -5,6 +5,7 @@ Weights are read from safetensors alone, and no code of a checkpoint is ever run
 
 import hashlib
 import json
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,28 @@ _NOT_READ = ("trainer_state.json", "training_args.json", "all_results.json", "LI
 
 #: Said outright: where nothing is said, transformers asks at the terminal, and runs it on a yes.
 _NO_CODE = False
+
+#: Where transformers looks for chat templates that go before the pinned one.
+_TEMPLATES = "additional_chat_templates"
+
+_WEIGHTS = "model.safetensors"
+
+#: Settings by which a configuration can name kernels on the hub, which are code; and what they may
+#: say, which is part of the libraries.
+_KERNELS = ("attn_implementation", "experts_implementation")
+_BUILT_IN = (None, "sdpa", "eager")
+
+#: What libraries raise on files that are not as they should be.
+_REFUSED = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    ImportError,
+)
 
 _INSTALL = "pip install 'dvc-unlearn[llm]'"
 
@@ -49,7 +72,8 @@ def pin_files(folder: Path, name: str) -> dict[str, str]:
     Raises
     ------
     InputError
-        If it is no checkpoint, is an adapter, or has no weights in safetensors.
+        If it is no checkpoint, is an adapter, has no weights in safetensors, or would be loaded
+        from other files than these too.
     """
     if not folder.is_dir():
         raise InputError(f"{name} is no folder with a checkpoint")
@@ -65,12 +89,61 @@ def pin_files(folder: Path, name: str) -> dict[str, str]:
         raise InputError(f"{name} is an adapter, not a whole model")
     if "config.json" not in found:
         raise InputError(f"{name} has no config.json")
-    if not any(file.endswith(".safetensors") for file in found):
+    # Either is what transformers loads; any other name it would pass over.
+    if not found.keys() & {_WEIGHTS, f"{_WEIGHTS}.index.json"}:
         raise InputError(
             f"{name} has no weights in safetensors; others can run code and are never loaded",
             "save_pretrained(folder, safe_serialization=True) writes them",
         )
+    if (folder / _TEMPLATES).exists():
+        raise InputError(
+            f"{name} has a folder {_TEMPLATES}, which nothing pins",
+            "keep the one template that is meant as chat_template.jinja, and delete the folder",
+        )
+    for file, path in found.items():
+        if file.endswith(".index.json"):
+            _check_index(path, name, found.keys())
+        elif file.startswith("config."):
+            _check_config(path, name)
     return {file: _digest(path) for file, path in found.items()}
+
+
+def _check_index(path: Path, name: str, pinned: Collection[str]) -> None:
+    """Refuse an index of weights that stand in files which are not pinned."""
+    try:
+        named = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
+    except _REFUSED:
+        raise InputError(f"{name}: {path.name} is no index of weights") from None
+    for file in sorted(named, key=str):
+        if file not in pinned or not file.endswith(".safetensors"):
+            raise InputError(
+                f"{name}: {path.name} names weights in {file!r}, which is no .safetensors file "
+                "beside it"
+            )
+
+
+def _check_config(path: Path, name: str) -> None:
+    """Refuse a configuration that asks for code from the hub, or for weights of another name."""
+    try:
+        todo = [json.loads(path.read_text(encoding="utf-8"))]
+    except _REFUSED:
+        return  # loading says so
+    if isinstance(todo[0], dict) and todo[0].get("transformers_weights") is not None:
+        raise InputError(f"{name}: {path.name} names weights by transformers_weights")
+    while todo:
+        value = todo.pop()
+        if isinstance(value, list):
+            todo.extend(value)
+        elif isinstance(value, dict):
+            todo.extend(value.values())
+            for key, said in value.items():
+                if key.removeprefix("_").removesuffix("_internal") in _KERNELS and (
+                    said not in _BUILT_IN
+                ):
+                    raise InputError(
+                        f"{name}: {path.name} sets {key}, which can fetch code and run it",
+                        "take it out, or make it null, sdpa or eager",
+                    )
 
 
 def find_base(options: LanguageOptions, root: Path) -> Path:
@@ -120,6 +193,11 @@ def locate(name: str, root: Path, revision: str | None) -> Path:
         ) from None
 
 
+def commit_of(folder: Path) -> str | None:
+    """Return the commit of a hub's checkpoint by its folder, as `locate` returned it."""
+    return folder.name if folder.parent.name == "snapshots" else None
+
+
 def longest(folder: Path) -> int | None:
     """Return how many tokens a checkpoint reads at most, where its config.json says so."""
     try:
@@ -158,7 +236,7 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=_NO_CODE
         )
-    except (OSError, ValueError, KeyError, TypeError, ImportError, StrictDataclassError) as error:
+    except (*_REFUSED, StrictDataclassError) as error:
         raise InputError(f"{folder.name} has no tokenizer that can be loaded") from error
     return tokenizer
 
@@ -190,8 +268,6 @@ def load_module(
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    # A configuration's own checks have an error class apart from Python's.
-    refused = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError)
     try:
         module, told = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -201,7 +277,8 @@ def load_module(
             dtype=torch.bfloat16 if half else torch.float32,
             output_loading_info=True,
         )
-    except (*refused, SafetensorError, StrictDataclassError) as error:
+    # A configuration's own checks have an error class apart from Python's.
+    except (*_REFUSED, SafetensorError, StrictDataclassError) as error:
         raise InputError(f"{folder.name} is no causal language model that can be loaded") from error
     if lacking := sorted(told["missing_keys"]) or sorted(map(str, told.get("mismatched_keys", []))):
         # They would be drawn at random, with no more than a warning.
@@ -223,6 +300,33 @@ def check_fit(tokenizer: "PreTrainedTokenizerBase", module: Any) -> None:
         raise InputError(
             f"the base's tokenizer does not fit: it has a token {largest:,}, and the model has "
             f"places for {places:,}"
+        )
+
+
+def check_causal(module: Any) -> None:
+    """Raise an InputError if what a model says at a token depends on the tokens after it.
+
+    Two short sequences that differ in the last token alone are told apart nowhere before it by a
+    causal model. Scores, perplexities and generation all rest on that.
+    """
+    import torch
+
+    weight = module.get_input_embeddings().weight
+    places, length = weight.shape[0], 6
+    tokens = torch.arange(length, device=weight.device).repeat(2, 1)
+    tokens[1, -1] += 1
+    try:
+        with torch.no_grad():
+            logits = module(input_ids=tokens % places, use_cache=False).logits.float()
+    except _REFUSED as error:
+        raise InputError("the base cannot be asked for the token after some tokens") from error
+    moved = float((logits[0, :-1] - logits[1, :-1]).abs().max())
+    # Experts see the two sequences in other groups, and round otherwise.
+    rounding = 1e-3 if weight.dtype == torch.float32 else 0.03
+    if moved > rounding * max(1.0, float(logits.abs().max())):
+        raise InputError(
+            "the base is not causal: what it says at a token depends on the tokens after it",
+            "take a model for generating text, as GPT-2 or Llama are, and not one like BERT",
         )
 
 

@@ -7,7 +7,7 @@ one before, so that every token but the first is predicted exactly once.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 from unlearn.stages.errors import InputError
@@ -17,6 +17,11 @@ from unlearn.stages.shard_file import Layout
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+#: Before a template that asks for the date: a row's tokens must not change from day to day.
+_NO_CLOCK = "{% macro strftime_now(format) %}1 January 2025{% endmacro %}"
+
+TooLong = Literal["refuse", "truncate"]
 
 
 @dataclass(frozen=True)
@@ -90,27 +95,39 @@ class Encoder:
         body = self.layout.column("body")
         if body is not None:
             return self._bodies(rows[body].to_pylist())
-        completion = column or self.layout.column("completion")
-        answers = [text or "" for text in rows[str(completion)].to_pylist()]
+        own = self.layout.column("completion")
+        answers = [text or "" for text in rows[str(column or own)].to_pylist()]
+        if column in (None, own):
+            return self._answered(rows, answers, self.options.too_long)
         return self.encode_answers(rows, answers)
 
     def encode_answers(self, rows: pa.Table, answers: Sequence[str]) -> Encoded:
         """Encode rows' prompts with other answers than their own, one for each row.
 
+        Nothing is tuned on them, so that ones which are too long are truncated, never refused.
+
         Raises
         ------
         InputError
-            If the rows are bodies, which have no prompts; or as `encode` does.
+            If the rows are bodies, which have no prompts.
         """
+        return self._answered(rows, answers, "truncate")
+
+    def _answered(self, rows: pa.Table, answers: Sequence[str], too_long: TooLong) -> Encoded:
         if self.layout.column("prompt") is None:
             raise InputError("rows of running text have no prompt to answer")
         prompts, tails = self._texts(rows, answers)
-        return self._pairs(self._tokens(prompts), self._tokens(tails))
+        return self._pairs(self._tokens(prompts), self._tokens(tails), too_long)
 
     def prompts(self, rows: pa.Table) -> list[list[int]]:
         """Return the tokens that a generation goes on from: prompts, or starts of bodies alone.
 
         None is empty: where nothing else starts a text, the end of another one does.
+
+        Raises
+        ------
+        InputError
+            If prompts leave no room for an answer, and `too_long` is `refuse`; they are counted.
         """
         prompt = self.layout.column("prompt")
         if prompt is None:
@@ -118,7 +135,10 @@ class Encoder:
         texts = [self._prompt(text or "") for text in rows[prompt].to_pylist()]
         head = [] if self._has_template else self._start
         room = self.options.context - 1
-        return [(head + tokens)[-room:] or [self._end] for tokens in self._tokens(texts)]
+        found = [head + tokens for tokens in self._tokens(texts)]
+        if self.options.too_long == "refuse":
+            self._refuse("prompt", sum(len(tokens) > room for tokens in found))
+        return [tokens[-room:] or [self._end] for tokens in found]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens, without special ones."""
@@ -127,8 +147,14 @@ class Encoder:
 
     @property
     def end(self) -> int:
-        """The token that ends a text."""
-        return self._end
+        """The token that ends an answer: what a template puts behind one, else a text's end."""
+        if not self._has_template:
+            return self._end
+        said = "answer"
+        _, (tail,) = self._texts_in_turns([""], [said])
+        (behind,) = self._tokens([tail.partition(said)[2]])
+        is_mark = behind and behind[0] in self.tokenizer.all_special_ids
+        return behind[0] if is_mark else self._end
 
     @property
     def _has_template(self) -> bool:
@@ -138,6 +164,12 @@ class Encoder:
         prompts = [text or "" for text in rows[str(self.layout.column("prompt"))].to_pylist()]
         if not self._has_template:
             return [self._prompt(text) for text in prompts], list(answers)
+        self._refuse_marks([*prompts, *answers])
+        return self._texts_in_turns(prompts, answers)
+
+    def _texts_in_turns(
+        self, prompts: Sequence[str], answers: Sequence[str]
+    ) -> tuple[list[str], list[str]]:
         heads, tails = [], []
         for prompt, answer in zip(prompts, answers, strict=True):
             head = self._prompt(prompt)
@@ -153,17 +185,44 @@ class Encoder:
             tails.append(whole.removeprefix(head))
         return heads, tails
 
+    def _refuse_marks(self, texts: Sequence[str]) -> None:
+        """Raise an InputError if a person's text could end its own turn, or speak for another."""
+        marks = self.tokenizer.all_special_tokens
+        count = sum(any(mark in text for mark in marks) for text in texts)
+        if count:
+            said = "1 text spells" if count == 1 else f"{count:,} texts spell"
+            raise InputError(
+                f"{said} a control token of the base's chat template",
+                "take them out, or set train.options.chat: false",
+            )
+
     def _prompt(self, text: str) -> str:
         if not self._has_template:
             return text + self.options.separator
         return self._rendered([{"role": "user", "content": text}], add_generation_prompt=True)
 
+    def _refuse(self, what: str, count: int) -> None:
+        if count == 0:
+            return
+        said = f"1 {what} is" if count == 1 else f"{count:,} {what}s are"
+        raise InputError(
+            f"{said} longer than the context of {self.options.context} tokens",
+            "set train.options.too_long: truncate, or a larger context",
+        )
+
     def _rendered(self, messages: list[dict[str, str]], **more: bool) -> str:
         from jinja2 import TemplateError
 
         try:
-            return str(self.tokenizer.apply_chat_template(messages, tokenize=False, **more))
-        except TemplateError:
+            template = self.tokenizer.get_chat_template()
+            if "strftime_now" in template:
+                template = _NO_CLOCK + template
+            return str(
+                self.tokenizer.apply_chat_template(
+                    messages, chat_template=template, tokenize=False, **more
+                )
+            )
+        except (TemplateError, TypeError, ValueError, KeyError, AttributeError):
             # Its words may quote a row.
             raise InputError(
                 "the tokenizer's chat template does not take a prompt with its answer",
@@ -173,14 +232,23 @@ class Encoder:
     def _tokens(self, texts: list[str]) -> list[list[int]]:
         if not texts:
             return []
-        found = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        # Without a template nobody but the encoder writes marks: a person's text that spells one
+        # is text. With one they cannot be told apart, and are refused before.
+        found = self.tokenizer(
+            texts,
+            add_special_tokens=False,
+            verbose=False,
+            split_special_tokens=not self._has_template,
+        )["input_ids"]
         return [[int(token) for token in tokens] for tokens in found]
 
-    def _pairs(self, prompts: list[list[int]], answers: list[list[int]]) -> Encoded:
+    def _pairs(
+        self, prompts: list[list[int]], answers: list[list[int]], refused: TooLong
+    ) -> Encoded:
         # A template writes its own marks of start and end.
         head, tail = ([], []) if self._has_template else (self._start, [self._end])
         context, parts, starts = self.options.context, [], []
-        too_long = 0
+        too_long = silent = 0
         for prompt, answer in zip(prompts, answers, strict=True):
             first, second = head + prompt, answer + tail
             if len(first) + len(second) > context:
@@ -192,14 +260,14 @@ class Encoder:
             if not first:
                 # Nothing predicts the first token of all.
                 first, second = second[:1], second[1:]
+            silent += not second
             parts.append(first + second)
             starts.append(len(first))
-        if too_long and self.options.too_long == "refuse":
-            rows = "1 row is" if too_long == 1 else f"{too_long:,} rows are"
-            raise InputError(
-                f"{rows} longer than the context of {context} tokens",
-                "set train.options.too_long: truncate, or a larger context",
-            )
+        if silent:
+            rows = "1 row has" if silent == 1 else f"{silent:,} rows have"
+            raise InputError(f"{rows} an answer without a token that a loss could count")
+        if refused == "refuse":
+            self._refuse("row", too_long)
         return Encoded(ragged(parts, starts, list(range(len(parts)))), too_long)
 
     def _bodies(self, texts: list[str]) -> Encoded:

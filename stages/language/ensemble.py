@@ -31,13 +31,14 @@ from unlearn.stages.language.scoring import (
     score,
 )
 from unlearn.stages.language.sequences import Ints, Sequences
+from unlearn.stages.language_params import LoraOptions
 from unlearn.stages.params import AggregationRule
 
 #: Prompts that a text is generated for at once.
 _GENERATED_AT_ONCE = 32
 
 #: Sequences asked about at once, counted for each member that is asked.
-_TOGETHER = 4 * BATCH
+_TOGETHER = BATCH
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,24 @@ class LanguageEnsemble:
             whole = whole.merge_and_unload()  # type: ignore[operator]  # of PEFT
         return whole.eval()
 
+    def to_tune_on(self, seed: int) -> "LanguageEnsemble":
+        """Return what tuning the only member goes on from.
+
+        Where adapters are tuned that is a new one on a merged copy: of the same shape whatever the
+        member's own is by now, so that no model learns faster for having a larger one.
+        """
+        options = self._estimator.options
+        if not isinstance(options, LoraOptions):
+            return self
+        whole: Any = self.merged()
+        name = self.members[0].shard
+        shape = adapters.shape_of(options, whole)
+        wrapped = adapters.wrap(whole, shape, name=name)
+        adapters.draw_anew(wrapped, seed, name)
+        return self.of_module(wrapped)
+
     def of_module(self, module: nn.Module) -> "LanguageEnsemble":
-        """Return the only member with a whole model in the place of its own, as `merged` is one."""
+        """Return the only member with another model in the place of its own."""
         return LanguageEnsemble(self._estimator, module, self.members, self.rule, self.dataset)
 
     def answer(self, rows: pa.Table, column: str | None = None) -> Answered:
@@ -210,7 +227,7 @@ class LanguageEnsemble:
         size, device = max(1, _TOGETHER // count), self._estimator.device
         with torch.inference_mode():
             for indices, batch in sequences.batches(size, self.encoder.pad, device):
-                logs = self._each(batch.inputs)[:, :, :-1][:, batch.counted]
+                logs = self._each(batch.inputs, batch.counted)
                 for member, own_logs in zip(members, logs, strict=True):
                     put_apart(member, indices, batch, columns_of(own_logs, batch.targets))
                 whole = columns_of(logs.mean(dim=0), batch.targets)
@@ -245,7 +262,15 @@ class LanguageEnsemble:
 
     def score(self, sequences: Sequences, forward: Forward) -> TokenScores:
         """Score sequences by one way of asking."""
-        return score(forward, sequences, self.encoder.pad, device=self._estimator.device)
+        together = len(self.members) if forward == self._mean else 1
+        return score(
+            forward,
+            sequences,
+            self.encoder.pad,
+            device=self._estimator.device,
+            # The mean asks all members at once, and has logits of all of them.
+            batch=max(1, BATCH // together),
+        )
 
     def generate(self, rows: pa.Table, most: int) -> list[str]:
         """Return what follows each row's prompt, the most probable token each time.
@@ -260,6 +285,7 @@ class LanguageEnsemble:
         self._check_members()
         prompts = self.encoder.prompts(rows)
         routed = self.rule == "route" and len(self.members) > 1
+        at_once = _GENERATED_AT_ONCE if routed else max(1, _GENERATED_AT_ONCE // len(self.members))
         routes = self.routes(rows) if routed else np.zeros(len(prompts), np.int64)
         texts = [""] * len(prompts)
         # Prompts of one length together: nothing has to be padded on the left.
@@ -268,8 +294,8 @@ class LanguageEnsemble:
         for at in order:
             groups.setdefault((len(prompts[at]), int(routes[at])), []).append(at)
         for (_, route), places in groups.items():
-            for start in range(0, len(places), _GENERATED_AT_ONCE):
-                part = places[start : start + _GENERATED_AT_ONCE]
+            for start in range(0, len(places), at_once):
+                part = places[start : start + at_once]
                 for at, tokens in zip(
                     part, self._continue([prompts[at] for at in part], route, most), strict=True
                 ):
@@ -311,16 +337,27 @@ class LanguageEnsemble:
         # Renormalised by whoever takes a softmax of it.
         return self._each(inputs).mean(dim=0)
 
-    def _each(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return the members' log-probabilities, all adapters in one pass, members first."""
+    def _each(self, inputs: torch.Tensor, counted: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the members' log-probabilities, all adapters in one pass, members first.
+
+        Parameters
+        ----------
+        inputs
+            Shape (sequences, length).
+        counted
+            Where an answer's token is predicted, shape (sequences, length - 1): only these, one
+            behind the other. All of a vocabulary, they are what takes memory.
+        """
         count = len(self.members)
         names = [member.shard for member in self.members for _ in range(len(inputs))]
         with self._autocast():
             logits = self._module(
                 input_ids=inputs.repeat(count, 1), adapter_names=names, use_cache=False
             ).logits
-        logs = torch.log_softmax(logits.float(), dim=-1)
-        return logs.view(count, *inputs.shape, -1)
+        logits = logits.view(count, *inputs.shape, -1)
+        if counted is not None:
+            logits = logits[:, :, :-1][:, counted]
+        return torch.log_softmax(logits.float(), dim=-1)
 
     def _autocast(self) -> torch.autocast:
         half = self._estimator.options.precision == "bfloat16"

@@ -7,6 +7,9 @@ from unlearn.stages.errors import InputError
 #: Mean extraction strength from which on a model counts as having memorised rows.
 MEMORISED: Final = 0.9
 
+#: Forgotten rows that a model is asked about at most.
+MOST_FORGET: Final = 200
+
 
 def check_memorised(extraction: float, minimum: float = MEMORISED, *, told: bool = True) -> None:
     """Stop a run whose model never memorised what it is to unlearn.

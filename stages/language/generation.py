@@ -47,26 +47,26 @@ def greedy(
     if not prompts:
         return found
     lengths = torch.tensor([len(prompt) for prompt in prompts])
-    room = min(most, context - int(lengths.max()))
-    width = int(lengths.max()) + max(room, 0)
-    tokens = torch.full((len(prompts), width), end)
+    # Each prompt has its own: beside a long one, a short one is answered in full.
+    rooms = (context - lengths).clamp(min=0, max=most)
+    tokens = torch.full((len(prompts), int((lengths + rooms).max())), end)
     for at, prompt in enumerate(prompts):
         tokens[at, : len(prompt)] = torch.tensor(prompt)
-    tokens, lengths = tokens.to(device), lengths.to(device)
+    tokens, lengths, rooms = (of.to(device) for of in (tokens, lengths, rooms))
     each = torch.arange(len(prompts), device=device)
-    done = torch.zeros(len(prompts), dtype=torch.bool, device=device)
-    for _ in range(room):
+    done = rooms == 0
+    for step in range(int(rooms.max())):
         with torch.no_grad():
             logits = forward(tokens[:, : int(lengths.max())])
         following = logits[each, lengths - 1].argmax(dim=-1)
-        done |= following == end
+        done |= (following == end) | (rooms <= step)
         if bool(done.all()):
             break
-        tokens[each, lengths] = following
-        lengths = lengths + 1
-        for at, token in enumerate(following.tolist()):
-            if not done[at]:
-                found[at].append(int(token))
+        going = ~done
+        tokens[each[going], lengths[going]] = following[going]
+        lengths = lengths + going
+        for at in each[going].tolist():
+            found[at].append(int(following[at]))
     return found
 
 

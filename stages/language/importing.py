@@ -24,7 +24,7 @@ from unlearn.stages.estimators.causal import (
 )
 from unlearn.stages.holdout import fewest
 from unlearn.stages.language import adapters
-from unlearn.stages.language.base import load_module, pin_files
+from unlearn.stages.language.base import check_causal, load_module, pin_files
 from unlearn.stages.language.scoring import score
 from unlearn.stages.shard_model import ShardModel
 
@@ -41,7 +41,20 @@ _BEYOND: dict[str, Any] = {
     "alpha_pattern": {},
     "bias": "none",
     "layer_replication": None,
+    "lora_bias": False,
+    "target_parameters": None,
+    "trainable_token_indices": None,
+    "alora_invocation_tokens": None,
+    "use_qalora": False,
+    "use_bdlora": None,
+    "arrow_config": None,
+    "kasa_config": None,
+    "monteclora_config": None,
 }
+
+#: How the two matrices may have started. Other ways change the base's own weights, and an adapter
+#: of theirs is none on the base as it is.
+_STARTS = (None, True, False, "gaussian")
 
 
 def read_checkpoint(context: Context, folder: Path, rows: int) -> ShardModel:
@@ -70,9 +83,11 @@ def read_checkpoint(context: Context, folder: Path, rows: int) -> ShardModel:
             f"{folder.name} is {found}, and train.model is {train.model}",
             "lora takes a folder that PEFT wrote, causal_lm one of a whole model",
         )
+    check_causal(estimator.base)
     described = estimator.describe()
     if is_adapter:
         shape, tensors = _read_adapter(folder)
+        _check_layers(folder.name, shape, estimator.base)
         wrapped = adapters.wrap(estimator.base, shape)
         adapters.restore(wrapped, tensors)
         described["adapter"] = shape.as_json()
@@ -102,11 +117,22 @@ def _read_adapter(folder: Path) -> tuple[adapters.Shape, adapters.Tensors]:
         raise InputError(
             f"{name} has no {ADAPTER_FILE}; other formats can run code and are never loaded"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, SafetensorError):
         raise InputError(f"{name} is not readable as an adapter of PEFT") from None
+    if rank < 1 or not math.isfinite(alpha):
+        raise InputError(
+            f"{name} has r {rank} and lora_alpha {alpha}: a rank is 1 or more, and alpha a number"
+        )
     for setting, plain in _BEYOND.items():
         if config.get(setting) not in (plain, None):
             raise InputError(f"{name} is more than a low-rank adapter: it has {setting}")
+    if config.get("init_lora_weights") not in _STARTS:
+        raise InputError(
+            f"{name} is on another base: init_lora_weights {config['init_lora_weights']!r} changes "
+            "it",
+            "PEFT's save_pretrained(..., path_initial_model_for_weight_conversion=...) makes it a "
+            "plain adapter",
+        )
     if str(config.get("peft_type", "LORA")).upper() != "LORA":
         raise InputError(f"{name} is no LoRA adapter")
     if config.get("use_rslora"):
@@ -123,6 +149,16 @@ def _targets(name: str, tensors: dict[str, torch.Tensor]) -> tuple[str, ...]:
     if not layers or expected != tensors.keys():
         raise InputError(f"{name} holds other weights than those of an adapter's two matrices")
     return layers
+
+
+def _check_layers(name: str, shape: adapters.Shape, base: torch.nn.Module) -> None:
+    """Refuse an adapter on what the base does not have, which PEFT would stumble on."""
+    layers = set(adapters.linear_layers(base))
+    for target in shape.targets:
+        if target not in layers:
+            raise InputError(
+                f"{name} is on {target}, which is no linear layer of the base that takes an adapter"
+            )
 
 
 def _plain(tensors: dict[str, torch.Tensor]) -> adapters.Tensors:

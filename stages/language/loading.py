@@ -10,6 +10,7 @@ from unlearn.stages.ensemble import read_final_model
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.causal import LoraEstimator, language_estimator
 from unlearn.stages.language import adapters
+from unlearn.stages.language.base import locate
 from unlearn.stages.language.ensemble import LanguageEnsemble, LanguageMember
 from unlearn.stages.params import AggregationRule
 from unlearn.stages.shard_file import Layout
@@ -47,15 +48,19 @@ def load_language_model(
     if not description.dataset.is_text:
         raise InputError("this final model reads no text: load_ensemble loads it")
     if base is not None:
-        # A folder by its whole path, which may lead out of the project; else a hub name.
-        place = str((root / base).resolve()) if (root / base).is_dir() else base
-        models = [(shard, _on(model, place)) for shard, model in models]
+        models = [(shard, _on(model, base, root)) for shard, model in models]
     return open_language_models(models, description.dataset, description.rule, root)
 
 
-def _on(model: ShardModel, base: str) -> ShardModel:
+def _on(model: ShardModel, base: str, root: Path) -> ShardModel:
     train = model.description["train"]
-    moved = train | {"options": train["options"] | {"base": base}}
+    options = train["options"]
+    # The commit is of the one hub name; what files another one has is checked in any case.
+    revision = options.get("revision") if base == options["base"] else None
+    locate(base, root, revision)
+    # A folder by its whole path, which may lead out of the project; else a hub name.
+    place = str((root / base).resolve()) if (root / base).is_dir() else base
+    moved = train | {"options": options | {"base": place, "revision": revision}}
     return replace(model, description=model.description | {"train": moved})
 
 

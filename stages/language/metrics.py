@@ -181,6 +181,14 @@ def rouge_l_recall(answer: str, reference: str) -> float:
     return rouge_l(answer, reference).recall
 
 
+def has_words(text: str) -> bool:
+    """Tell whether ROUGE sees any word in a text: of Latin letters without accents, or digits.
+
+    Of a text in another script it sees nothing, and says 0 of the text itself.
+    """
+    return _WORD.search(text.lower()) is not None
+
+
 def _common_subsequence(one: Sequence[str], other: Sequence[str]) -> int:
     """Return the length of the longest common subsequence, in len(one) * len(other) steps."""
     # longest[j]: of what was read of `one` and the first j of `other`.

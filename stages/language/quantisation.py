@@ -8,6 +8,7 @@ their own precision: nothing gets smaller or faster, and no special kernel is ne
 """
 
 import copy
+from typing import Any
 
 import torch
 from torch import nn
@@ -89,18 +90,33 @@ def quantised(module: nn.Module, block: int = 64) -> nn.Module:
     if any(hasattr(layer, "base_layer") for layer in module.modules()):  # as peft wraps layers
         raise ValueError("The model has an adapter beside its weights: merge it before quantising")
     rounded = copy.deepcopy(module)
-    kept = _heads_and_embeddings(rounded)
-    layers = [
-        layer
-        for layer in rounded.modules()
-        if isinstance(layer, nn.Linear) and id(layer.weight) not in kept
-    ]
+    layers = _rounded_layers(rounded)
     if not layers:
         raise ValueError("The model has no linear layer apart from its head: nothing to quantise")
     with torch.no_grad():
         for layer in layers:
-            layer.weight.copy_(round_trip(layer.weight, block))
+            weight = layer.weight
+            # Conv1D keeps it the other way round: blocks go along what one output is summed over.
+            across = not isinstance(layer, nn.Linear)
+            trip = round_trip(weight.T, block).T if across else round_trip(weight, block)
+            weight.copy_(trip)
     return rounded
+
+
+def roundable(module: nn.Module) -> bool:
+    """Tell whether a model has a linear layer that `quantised` would round."""
+    return bool(_rounded_layers(module))
+
+
+def _rounded_layers(module: nn.Module) -> list[Any]:
+    from transformers.pytorch_utils import Conv1D
+
+    kept = _heads_and_embeddings(module)
+    return [
+        layer
+        for layer in module.modules()
+        if isinstance(layer, nn.Linear | Conv1D) and id(layer.weight) not in kept
+    ]
 
 
 def _heads_and_embeddings(module: nn.Module) -> set[int]:

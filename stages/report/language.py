@@ -71,8 +71,9 @@ _METHOD_NOTE = (
     "Answer probability, truth ratio and ROUGE-L are of the forgotten records; a truth ratio of 1 "
     "says that right and wrong answers are equally likely. Utility and perplexity are beside the "
     "original's. After relearning: extraction strength of one half of the forgotten records when "
-    "the model was tuned a little on the other half. After four bits: when its weights were "
-    "rounded to four bits. What was merely hidden comes back there."
+    "the model was tuned a little on the other half, from what it was before. After four bits: "
+    "when its weights were rounded to four bits. What was merely hidden comes back there. "
+    "Collapsed: the model hardly speaks any more; that it gives nothing away is no success."
 )
 
 
@@ -170,7 +171,7 @@ def _of_methods(contents: Contents, covers: str | None) -> KnowledgeView:
     order = sorted(methods, key=lambda name: (name != REFERENCE, name != deployed, name))
     models |= {name: words.entry(methods, name) for name in order}
     rows = [
-        (words.plain(name, 40), name == deployed, _method(known))
+        (_named(name, known), name == deployed, _method(known))
         for name, found in models.items()
         if (known := words.entry(found, "language")) and words.entry(known, "forget")
     ]
@@ -197,6 +198,11 @@ def _of_methods(contents: Contents, covers: str | None) -> KnowledgeView:
     )
 
 
+def _named(name: str, known: Mapping[str, Any]) -> str:
+    plain = words.plain(name, 40)
+    return f"{plain}, collapsed" if known.get("collapsed") else plain
+
+
 def _method(known: Mapping[str, Any]) -> tuple[str, ...]:
     forget, unseen = words.entry(known, "forget"), words.entry(known, "holdout")
     return (
@@ -207,9 +213,15 @@ def _method(known: Mapping[str, Any]) -> tuple[str, ...]:
         words.decimal(forget.get("rouge_l")),
         words.percent(known.get("utility_ratio")),
         _times(known.get("perplexity_ratio")),
-        words.percent(words.entry(known, "relearned").get("extraction_strength")),
+        _relearned(words.entry(known, "relearned")),
         words.percent(words.entry(known, "four_bit").get("extraction_strength")),
     )
+
+
+def _relearned(found: Mapping[str, Any]) -> str:
+    after = words.percent(found.get("extraction_strength"))
+    before = words.number(found.get("before"))
+    return after if before is None else f"{words.percent(before)} to {after}"
 
 
 def _times(value: object) -> str:

@@ -14,6 +14,7 @@ from unlearn.stages.language.ensemble import LanguageEnsemble
 from unlearn.stages.language.metrics import (
     exact_memorisation,
     extraction_strength,
+    has_words,
     model_utility,
     perplexity,
     rouge_l_recall,
@@ -49,7 +50,8 @@ class Knowledge:
         Of `truth_told`, or of `truth_hidden` for rows that were to be forgotten; None where no
         row has both perturbed answers and a right one.
     rouge_l
-        Recall of greedy generation, on a sample; None for rows without prompts.
+        Recall of greedy generation, on a sample; None for rows without prompts, or whose answers
+        have no word that ROUGE sees.
     """
 
     rows: int
@@ -98,6 +100,7 @@ def measure_knowledge(
     scores: TokenScores | None = None,
     ratios: Floats | None = None,
     told: Callable[[float], float] = truth_told,
+    min_rows: int = 1,
     generate: bool = True,
 ) -> Knowledge:
     """Ask a model all that `Knowledge` says.
@@ -113,14 +116,17 @@ def measure_knowledge(
         where they are not given.
     told
         What a truth ratio is worth: `truth_told` or `truth_hidden`.
+    min_rows
+        With fewer rows that have wrong answers there is no truth ratio.
     generate
         Whether texts are generated for ROUGE-L.
     """
     found = knowledge_of(model.row_scores(rows) if scores is None else scores)
     ratios = truth_ratios(model, rows) if ratios is None else ratios
+    enough = len(ratios) >= max(min_rows, 1)
     return replace(
         found,
-        truth_ratio=_mean(told(float(ratio)) for ratio in ratios) if len(ratios) else None,
+        truth_ratio=_mean(told(float(ratio)) for ratio in ratios) if enough else None,
         rouge_l=rouge_recall(model, rows) if generate else None,
     )
 
@@ -166,7 +172,8 @@ def generated_recall(model: LanguageEnsemble, samples: Mapping[str, pa.Table]) -
     Returns
     -------
     dict
-        By name; empty for rows without prompts.
+        By name; of rows whose answers have no word that ROUGE sees, none, and none of rows
+        without prompts.
     """
     layout = model.encoder.layout
     if layout.column("prompt") is None or not samples:
@@ -175,13 +182,18 @@ def generated_recall(model: LanguageEnsemble, samples: Mapping[str, pa.Table]) -
     # More words than the longest true answer has add nothing to a recall worth the time.
     longest = int(model.encoder.encode(rows).sequences.counted.max())
     said = model.generate(rows, min(longest, _MOST_TOKENS))
-    recalls = [
-        rouge_l_recall(answer, true)
-        for answer, true in zip(said, answer_texts(rows, layout), strict=True)
-    ]
+    recalls = np.array(
+        [
+            rouge_l_recall(answer, true) if has_words(true) else np.nan
+            for answer, true in zip(said, answer_texts(rows, layout), strict=True)
+        ]
+    )
     ends = np.cumsum([sample.num_rows for sample in samples.values()])
-    parts = np.split(np.array(recalls), ends[:-1])
-    return {name: float(part.mean()) for name, part in zip(samples, parts, strict=True)}
+    parts = {
+        name: part[~np.isnan(part)]
+        for name, part in zip(samples, np.split(recalls, ends[:-1]), strict=True)
+    }
+    return {name: float(part.mean()) for name, part in parts.items() if len(part)}
 
 
 def utility_of(parts: Sequence[Knowledge]) -> float:
@@ -209,7 +221,9 @@ def language_utility(model: FinalModel, holdout: pa.Table, min_rows: int) -> Uti
         return Utility(0)
     scores = model.row_scores(rows)
     enough = rows.num_rows >= min_rows and scores.finite
-    known = measure_knowledge(model, rows, scores=scores).as_json() if enough else None
+    known = None
+    if enough:
+        known = measure_knowledge(model, rows, scores=scores, min_rows=min_rows).as_json()
     return Utility(
         rows=rows.num_rows,
         accuracy=float(scores.right.mean()),
@@ -239,7 +253,8 @@ def forgotten_beside_unseen(
     model, rows, found = as_language(model), fewest(forgotten, MOST_ROWS), None
     if rows.num_rows >= min_rows:
         scores = model.row_scores(rows)
-        found = measure_knowledge(model, rows, scores=scores).as_json() if scores.finite else None
+        if scores.finite:
+            found = measure_knowledge(model, rows, scores=scores, min_rows=min_rows).as_json()
     return {"forgotten": found, "holdout": unseen}
 
 

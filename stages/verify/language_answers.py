@@ -2,8 +2,10 @@
 
 import numpy as np
 import pyarrow as pa
+from unlearn.stages.language.encoding import Encoder
 from unlearn.stages.language.ensemble import LanguageEnsemble
 from unlearn.stages.language.scoring import TokenScores, of_members
+from unlearn.stages.language.sequences import Sequences
 from unlearn.stages.shard_file import Layout
 from unlearn.stages.verify.answers import Answers, FinalModel, persons
 from unlearn.stages.verify.said import logit_of_logs, of_tokens
@@ -28,7 +30,7 @@ def ask_language(model: FinalModel, rows: pa.Table, home: Ints) -> Answers:
     model = as_language(model)
     found = model.answer_without(rows, home)
     count, sequences = rows.num_rows, found.sequences
-    texts = answer_texts(rows, model.encoder.layout)
+    texts = scored_texts(model.encoder, rows, sequences)
     asked = of_members(found.members, home[sequences.rows])
     logits = member_logits(found.members, sequences.rows, count)
     beside, unseen = None, None
@@ -81,7 +83,7 @@ def row_means(values: Floats, ends: Ints) -> Floats:
     ends
         Where each row ends among the tokens, shape (rows,).
     """
-    starts = np.concatenate([[0], ends[:-1]])
+    starts = np.concatenate([[0], ends])[:-1]  # of no rows, none
     parts = [values[a:b].mean(axis=0) for a, b in zip(starts, ends, strict=True)]
     return np.array(parts, dtype=np.float64).reshape(len(ends), values.shape[1])
 
@@ -90,6 +92,25 @@ def answer_texts(rows: pa.Table, layout: Layout) -> list[str]:
     """Return what the loss counts of each row, as text: its completion, or its body."""
     column = layout.column("completion") or layout.column("body")
     return [text or "" for text in rows[str(column)].to_pylist()]
+
+
+def scored_texts(encoder: Encoder, rows: pa.Table, sequences: Sequences) -> list[str]:
+    """Return the text of the tokens that were scored: of a truncated row, what is left of it.
+
+    Parameters
+    ----------
+    encoder
+        What made the sequences of the rows.
+    rows, sequences
+        The rows, and their sequences in the same order.
+    """
+    if encoder.options.too_long == "refuse" or encoder.layout.column("body") is not None:
+        return answer_texts(rows, encoder.layout)
+    starts = sequences.answers
+    return [
+        encoder.decode(sequences.sequence(at)[int(starts[at]) :].tolist())
+        for at in range(len(sequences))
+    ]
 
 
 def _never_saw(shape: tuple[int, ...], home: Ints, asked: Ints) -> Bools:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from unlearn.stages.holdout import fewest, record_halves
 from unlearn.stages.language.apart import Apart, measure_apart
 from unlearn.stages.language.ensemble import LanguageEnsemble
+from unlearn.stages.language.gate import MOST_FORGET
 from unlearn.stages.language.generic import read_generic
 from unlearn.stages.language.loading import open_language_models
 from unlearn.stages.language.metrics import (
@@ -18,7 +19,7 @@ from unlearn.stages.language.metrics import (
     truth_hidden,
     truth_told,
 )
-from unlearn.stages.language.quantisation import quantised
+from unlearn.stages.language.quantisation import quantised, roundable
 from unlearn.stages.language.scoring import TokenScores
 from unlearn.stages.shard_model import read_shard_model
 from unlearn.stages.unlearned import RETRAIN, WHOLE
@@ -38,11 +39,15 @@ from unlearn.stages.verify.measures import Setting
 from unlearn.stages.verify.scores import Floats
 
 #: Rows that every model is asked about at most.
-_MOST = {"forget": 200, "retain": 100, "holdout": 100}
+_MOST = {"forget": MOST_FORGET, "retain": 100, "holdout": 100}
 _MOST_GENERIC = 100
 
-#: Rows of each kind that texts are generated for.
+#: Rows of each kind that texts are generated for, if as few may have a number at all.
 _GENERATED = 24
+
+#: A model that gives retained answers less than this share of the original's probability has
+#: collapsed: whatever an attack finds or misses in it, it is not what anyone would deploy.
+_LEAST_KEPT = 0.5
 
 _KEPT = ("retain", "holdout")
 
@@ -68,6 +73,8 @@ class _Seen:
         the utility that answer probabilities alone come to.
     apart, apart_forgotten
         How far it is from the retrained model on held-out and on forgotten rows.
+    finite
+        Whether all its answers are numbers.
     """
 
     right: Mapping[str, float]
@@ -78,6 +85,7 @@ class _Seen:
     rounded: tuple[float | None, float | None]
     apart: Apart | None
     apart_forgotten: Apart | None
+    finite: bool
 
 
 class LanguageMeasures:
@@ -92,7 +100,7 @@ class LanguageMeasures:
         }
         # Few rows are a person, not a statistic.
         self._rows = {
-            kind: fewest(rows, _MOST[kind])
+            kind: fewest(rows, max(_MOST[kind], setting.min_rows))
             for kind, rows in tables.items()
             if rows.num_rows >= setting.min_rows
         }
@@ -128,12 +136,13 @@ class LanguageMeasures:
         self._seen[name] = _Seen(
             right={kind: float(each.right.mean()) for kind, each in scores.items()},
             known=self._known(asked, scores, ratios) if finite else {},
-            ratios=ratios.get("forget", np.zeros(0)),
+            ratios=ratios.get("forget", np.zeros(0)) if finite else np.zeros(0),
             generic=self._perplexity(asked),
             relearned=self._relearn(asked) if finite else None,
             rounded=self._round(asked) if finite else (None, None),
             apart=self._apart(asked, name, "holdout"),
             apart_forgotten=self._apart(asked, name, "forget"),
+            finite=finite,
         )
 
     def _twin(self, name: str) -> str | None:
@@ -144,6 +153,32 @@ class LanguageMeasures:
         apart = (RETRAIN, ORIGINAL)
         others = (other for other in self._seen if other not in apart and name not in apart)
         return next((at for at in others if self._digests[at] == self._digests[name]), None)
+
+    def collapse(self, name: str) -> str | None:
+        """Say how a model speaks no more; see `Measures`.
+
+        One that says anything of everything gives no row away. So does one that is about right.
+        """
+        seen, original = self._seen.get(name), self._seen.get(ORIGINAL)
+        unlearn = self._setting.context.params.unlearn
+        if seen is None or original is None or unlearn is None:
+            return None
+        if not seen.finite:
+            return "its answers are no numbers"
+        limit = unlearn.for_language.perplexity_limit
+        louder = _ratio(seen.generic, original.generic)
+        if self._generic is not None and original.generic is not None:
+            if louder is None:
+                return "what it makes of text about nobody is no number"
+            if louder > limit:
+                return (
+                    f"it finds text about nobody {louder:.3g} times as perplexing as the original "
+                    f"does, over the limit of {limit:g}"
+                )
+        kept = _ratio(*(_probability(of.known.get("retain")) for of in (seen, original)))
+        if kept is not None and kept < _LEAST_KEPT:
+            return f"it gives retained answers {kept:.0%} of the original's probability"
+        return None
 
     def doubt(self) -> str | None:
         """Say so where the original never memorised what was to be forgotten; see `Measures`."""
@@ -215,11 +250,13 @@ class LanguageMeasures:
                 scores=scores[kind],
                 ratios=ratios[kind],
                 told=truth_hidden if kind == "forget" else truth_told,
+                min_rows=self._setting.min_rows,
                 generate=False,
             )
             for kind, rows in self._rows.items()
         }
-        samples = {kind: fewest(rows, _GENERATED) for kind, rows in self._rows.items()}
+        most = max(_GENERATED, self._setting.min_rows)
+        samples = {kind: fewest(rows, most) for kind, rows in self._rows.items()}
         recall = generated_recall(model, samples)
         return {kind: replace(of, rouge_l=recall.get(kind)) for kind, of in known.items()}
 
@@ -240,7 +277,10 @@ class LanguageMeasures:
 
     def _round(self, model: LanguageEnsemble) -> tuple[float | None, float | None]:
         """Return extraction strength and utility after four bits, by answer tokens alone."""
-        rounded = model.of_module(quantised(model.merged()))
+        merged = model.merged()
+        if not roundable(merged):
+            return None, None
+        rounded = model.of_module(quantised(merged))
         known = {}
         for kind, rows in self._rows.items():
             scores = rounded.row_scores(rows)
@@ -287,6 +327,10 @@ def _utility(known: Mapping[str, Knowledge]) -> float | None:
     if not all(kind in known for kind in _KEPT):
         return None
     return utility_of([known[kind] for kind in _KEPT])
+
+
+def _probability(known: Knowledge | None) -> float | None:
+    return None if known is None else known.answer_probability
 
 
 def _ratio(value: float | None, to: float | None) -> float | None:

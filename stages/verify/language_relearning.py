@@ -35,19 +35,20 @@ def relearned(
     Parameters
     ----------
     model
-        The model: its adapter is tuned, or all its weights where it has none.
+        The model, of one member: a new adapter is tuned where it has one, else all its weights.
     sequences
         What it is tuned on, at least one.
     train
         How the original was tuned: optimizer, rate, batch and clip are the same here.
     seed
-        Of the order of the sequences.
+        Of the order of the sequences, and of a new adapter.
     """
-    weights = model.tuned_parameters()
+    tuned = model.to_tune_on(seed)
+    weights = tuned.tuned_parameters()
     kept = [weight.detach().clone() for weight in weights]
     try:
-        _tune(model, weights, sequences, train, seed)
-        yield model
+        _tune(tuned, weights, sequences, train, seed)
+        yield tuned
     finally:
         with torch.no_grad():
             for weight, value in zip(weights, kept, strict=True):

@@ -54,5 +54,8 @@ class Measures(Protocol):
     def numbers(self, name: str) -> Mapping[str, Any]:
         """Return fields of `MethodResult` for a model that was looked at."""
 
+    def collapse(self, name: str) -> str | None:
+        """Say how a model that was looked at is no use any more; None where it is."""
+
     def doubt(self) -> str | None:
         """Say why nothing that is measured here means anything; None where it does."""

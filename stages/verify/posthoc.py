@@ -106,6 +106,9 @@ def compare_methods(context: Context, forget_list: ForgetList) -> Posthoc:
     original = ask(context.project.original, ORIGINAL)
     asked |= {name: ask(unlearned / name, name) for name in with_model if name != RETRAIN}
     answering = {name: asked.get(name) for name in made}
+    if RETRAIN in made and made[RETRAIN].problems:
+        # Whatever stands there is not the model that was trained without the rows.
+        answering[RETRAIN] = None
     final = Exactness()
     check_final_model(context, unlearn.deploy, final)
     deployed = made[unlearn.deploy]
@@ -232,9 +235,17 @@ class _Compared:
         """Return what was measured; of a language model with what records and attacks add."""
         numbers = dict(self.measures.numbers(name))
         if "language" in numbers:
-            added = {"priv_leak": self._leak(name), "collapsed": facts.get("collapsed")}
+            collapsed = self._collapse(name, facts) is not None
+            added = {"priv_leak": self._leak(name), "collapsed": collapsed}
             numbers["language"] = {**numbers["language"], **added}
         return numbers
+
+    def _collapse(self, name: str, facts: Mapping[str, Any]) -> str | None:
+        """Say how a model is no use any more: by what is measured here, or by its own guard."""
+        found = self.measures.collapse(name)
+        if found is None and facts.get("collapsed"):
+            return "its guard found that it no longer speaks"
+        return found
 
     def _leak(self, name: str) -> float | None:
         """Return MUSE's measure of the deciding attack, beside the retrained model."""
@@ -250,9 +261,14 @@ class _Compared:
 
     def _told(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Return what a method has to say, without the means over rows that are too few for one."""
-        if self.rows.forget.num_rows >= self.context.params.verify.min_rows:
-            return facts
-        return {key: value for key, value in facts.items() if not key.startswith("forget_loss")}
+        means = {
+            "forget_loss": self.rows.forget,
+            "retain_probability": self.rows.retain,
+            "target": self.rows.calibration,
+        }
+        least = self.context.params.verify.min_rows
+        few = tuple(name for name, rows in means.items() if rows.num_rows < least)
+        return {key: value for key, value in facts.items() if not key.startswith(few)}
 
     def _membership_as_json(self, name: str) -> dict[str, Any] | None:
         """Return the evidence, and the difference from the retrained model that decides."""
@@ -293,9 +309,16 @@ class _Compared:
             doubt = "there is nothing to forget: this is the original"
         if doubt is not None:
             return Verdict("inconclusive", (doubt,))
+        return self._of_approximate(name, made.label, made.record.facts if made.record else {})
+
+    def _of_approximate(self, name: str, label: str, facts: Mapping[str, Any]) -> Verdict:
+        """Judge what a method that is not exact made, its lineage being as it should."""
         found = self._membership(name)
-        facts = made.record.facts if made.record is not None else {}
-        if made.label.startswith("certified") and "residual_bound" in facts:
+        if (ruin := self._collapse(name, facts)) is not None:
+            # Constant answers give nobody away, and are no success.
+            reasons = (f"the model has collapsed: {ruin}", *found.reasons)
+            return Verdict("fail" if found.outcome == "fail" else "inconclusive", reasons)
+        if label.startswith("certified") and "residual_bound" in facts:
             bound = (
                 f"certificate: residual {facts['residual_bound']:.3g} of "
                 f"{facts['residual_budget']:.3g}"

@@ -288,6 +288,16 @@ def test_bad_input_is_named_and_changes_nothing(done: Repo, name: str) -> None:
     assert SECRET not in answer.err
 
 
+@pytest.mark.parametrize("option", ["--base", "--tokens"])
+def test_predict_refuses_what_is_of_language_models(done: Repo, option: str) -> None:
+    with unchanged(done.root):
+        answer = done.inline(
+            "predict", "--input", "data/dataset.csv", "--output", "o.csv", option, "64"
+        )
+
+    assert f"{option} is for language models" in refused(answer)
+
+
 def test_an_id_that_is_no_text_is_an_error_too(done: Repo) -> None:
     with unchanged(done.root):
         raw = subprocess.run(
@@ -391,6 +401,31 @@ INITS: dict[str, tuple[str, tuple[str, ...], Callable[[pd.DataFrame], pd.DataFra
         (*INIT, "--model", "net.py:build"),
         lambda frame: frame,
     ),
+    "a table with options of text": (
+        "a dataset of text needs --id, and no --target",
+        (*INIT, "--context", "64"),
+        lambda frame: frame,
+    ),
+    "a table with what happens to long text": (
+        "a dataset of text needs --id, and no --target",
+        (*INIT, "--too-long", "refuse"),
+        lambda frame: frame,
+    ),
+    "a table with a hub's commit": (
+        "a dataset of text needs --id, and no --target",
+        (*INIT, "--revision", "main"),
+        lambda frame: frame,
+    ),
+    "a table with a size": (
+        "--size is of --example authors",
+        (*INIT, "--size", "tiny"),
+        lambda frame: frame,
+    ),
+    "two kinds of held-out rows": (
+        "give either --held-out or --holdout",
+        (*INIT, "--template", "posthoc", "--held-out", "table.csv", "--holdout", "0.2"),
+        lambda frame: frame,
+    ),
     "no such CI": ("Invalid value for '--ci'", (*INIT, "--ci", "jenkins"), lambda frame: frame),
 }
 
@@ -424,6 +459,52 @@ def test_init_overwrites_no_file(tmp_path: Path, name: str) -> None:
         answer = Repo(tmp_path).inline(*INIT)
 
     assert f"{name} is there already; nothing was changed" in refused(answer)
+
+
+EXAMPLES = {
+    "digits": ("data/requests.jsonl", "data/digits.csv"),
+    "authors": ("data/authors.jsonl", "data/generic.jsonl", "models/base/mine", "models/base.dvc"),
+}
+
+
+@pytest.mark.parametrize(
+    ("example", "name"), [(example, name) for example in EXAMPLES for name in EXAMPLES[example]]
+)
+def test_an_example_overwrites_no_file(tmp_path: Path, example: str, name: str) -> None:
+    taken = tmp_path / "new" / name
+    taken.parent.mkdir(parents=True)
+    taken.write_text("mine", encoding="utf-8")
+
+    with unchanged(tmp_path):
+        answer = Repo(tmp_path).inline("init", "new", "--example", example, "--template", "posthoc")
+
+    assert f"{name.removesuffix('/mine')} is there already; nothing was changed" in refused(answer)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize(
+    "options",
+    [
+        *(("--base", "b"), ("--revision", "main"), ("--context", "64"), ("--too-long", "refuse")),
+        *(("--prompt", "p"), ("--text", "t"), ("--perturbed", "w"), ("--topic", "t")),
+        *(("--id", "id"), ("--target", "label"), ("--subject", "person"), ("--model", "mlp")),
+        *(("--shards", "2"), ("--slices", "1"), ("--holdout", "0.2"), ("--epochs", "3")),
+        ("--held-out", "table.csv"),
+    ],
+    ids=lambda options: options[0],
+)
+def test_an_example_is_as_it_is(tmp_path: Path, example: str, options: tuple[str, ...]) -> None:
+    with unchanged(tmp_path):
+        answer = Repo(tmp_path).inline("init", "new", "--example", example, *options)
+
+    assert f"--example {example} is as it is: without {options[0]}" in refused(answer)
+
+
+def test_digits_have_no_size(tmp_path: Path) -> None:
+    with unchanged(tmp_path):
+        answer = Repo(tmp_path).inline("init", "new", "--example", "digits", "--size", "tiny")
+
+    assert "--size is of --example authors" in refused(answer)
 
 
 @pytest.mark.parametrize(

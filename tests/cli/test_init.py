@@ -153,12 +153,13 @@ def test_a_directory_is_a_dataset(repositories: Repo, tmp_path: Path) -> None:
 def test_a_dataset_that_stands_in_its_place_is_taken_as_it_is(repositories: Repo) -> None:
     (repositories.root / "data").mkdir()
     source = table(repositories.root / "data", name="dataset.csv")
-    before = source.stat().st_ino
+    before = source.read_bytes()
 
     done = init(repositories, ".", "--dataset", "data/dataset.csv", *ASKED)
 
     assert done.code == 0, done.err
-    assert source.stat().st_ino == before or source.is_symlink()
+    assert source.read_bytes() == before
+    assert [path.name for path in source.parent.glob("dataset*.csv")] == ["dataset.csv"]
 
 
 def test_subjects_and_numbers_that_were_asked_for(repositories: Repo, tmp_path: Path) -> None:

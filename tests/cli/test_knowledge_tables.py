@@ -68,9 +68,18 @@ def test_methods_stand_below_the_original() -> None:
         "0.802",
         "0.950",
         "1.250",
+        "0.200",
+        ">",
         "0.310",
         "-",
     ]
+
+
+def test_a_collapsed_model_is_named_so() -> None:
+    report = a_text_report(posthoc=True)
+    report["methods"]["npo"]["language"]["collapsed"] = True
+
+    assert any(line.strip().startswith("npo, collapsed ") for line in lines(report))
 
 
 def test_numbers_that_are_not_there_are_no_errors() -> None:

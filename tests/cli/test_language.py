@@ -126,6 +126,8 @@ def test_running_text_takes_one_column(place: Repo) -> None:
         ),
         ((*TEXT, "--base", "base", "--model", "causal_lm", "--shards", "2"), "shards take lora"),
         ((*TEXT, "--base", "base", "--model", "mlp"), "--model mlp does not read text"),
+        ((*TEXT, "--base", "base", "--revision", "main"), "--revision is for a name on the hub"),
+        ((*TEXT, "--base", "base", "--size", "small"), "--size is of --example authors"),
     ],
 )
 def test_what_does_not_make_a_project_is_refused_and_nothing_changes(
@@ -154,6 +156,17 @@ def _other_tokenizer(root: Path) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
+def _reads_ahead(root: Path) -> None:
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertLMHeadModel
+
+    torch.manual_seed(0)
+    places = len(AutoTokenizer.from_pretrained(root / "base"))
+    shape = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2}
+    config = BertConfig(**shape, vocab_size=places, initializer_range=1.0)
+    BertLMHeadModel(config).save_pretrained(root / "base")
+
+
 def _empty_completion(root: Path) -> None:
     lines = [row.record() for row in ROWS]
     lines[7]["completion"] = "  "
@@ -166,6 +179,7 @@ def _empty_completion(root: Path) -> None:
     [
         (_without_safetensors, "has no weights in safetensors"),
         (_other_tokenizer, "tokenizer does not fit"),
+        (_reads_ahead, "the base is not causal"),
         (_empty_completion, "a completion is empty (data row 8)"),
         (lambda root: (root / "base/config.json").unlink(), "has no config.json"),
         (lambda root: (root / "base/tokenizer.json").unlink(), "has no tokenizer"),
@@ -183,6 +197,45 @@ def test_a_base_or_a_row_that_cannot_be_used_is_named(
     assert said in message
     assert not any(row.completion in done.err or row.author in done.err for row in ROWS)
     assert everything(place.root) == before
+
+
+def test_a_base_from_the_hub_is_pinned_to_its_commit(
+    place: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "0123456789abcdef" * 2 + "01234567"
+    snapshot = place.root / "cache/models--made--up/snapshots" / commit
+    shutil.copytree(place.root / "base", snapshot)
+    asked: list[str | None] = []
+
+    def download(name: str, *, revision: str | None, **_: object) -> str:
+        assert name == "made/up"
+        asked.append(revision)
+        return str(snapshot)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    base = ("--base", "made/up", "--revision", "main")
+    done = init(place, "new", "--dataset", "rows.jsonl", *TEXT, *base)
+
+    assert done.code == 0, done.err
+    params = yaml.safe_load((place.root / "new/params.yaml").read_text(encoding="utf-8"))
+    assert params["train"]["options"]["base"] == "made/up"
+    assert params["train"]["options"]["revision"] == commit
+    assert asked == ["main", commit]
+
+
+def test_a_base_that_git_tracks_is_refused_before_anything_is_written(place: Repo) -> None:
+    new = start_repositories(place.root / "new")
+    shutil.copytree(place.root / "base", new.root / "models/base")
+    new.commit("with a base")
+    asked = ("--dataset", "rows.jsonl", *TEXT, "--base", "new/models/base")
+    with unchanged(place.root):
+        done = init(place, "new", *asked)
+
+    assert "git tracks models/base, which is for DVC to keep" in refused(done)
+    assert "hint: `git rm -r --cached models/base` takes it out of git" in done.err
+    new.git("rm", "-r", "--quiet", "--cached", "models/base")
+    again = init(place, "new", *asked)
+    assert again.code == 0, again.err
 
 
 def test_rows_that_are_truncated_are_counted(place: Repo) -> None:
@@ -231,6 +284,25 @@ def test_predict_reads_a_moved_final_model_with_the_base_named(tuned: Repo, tmp_
 
     assert done.code == 0, done.err
     assert records(shipped / "there.jsonl") == records(tuned.root / "here.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--base", "../nope"), "the base ../nope is not there"),
+        (("--base", "nope/../../nope"), "the base nope/../../nope is not there"),
+        (("--base", "no such name"), "the base no such name is neither a folder here nor"),
+        (("--trust-code",), "--trust-code is for torch code"),
+    ],
+)
+def test_predict_refuses_what_it_has_no_use_for(
+    tuned: Repo, options: tuple[str, ...], said: str
+) -> None:
+    (tuned.root / "asked.jsonl").write_bytes(jsonl(ROWS[:3]))
+    with unchanged(tuned.root):
+        done = tuned.inline("predict", "--input", "asked.jsonl", "--output", "o.jsonl", *options)
+
+    assert said in refused(done)
 
 
 def test_predict_without_prompts_is_refused(tuned: Repo) -> None:
@@ -435,6 +507,23 @@ def _loss_of_peft(repo: Repo, folder: Path) -> float:
         ),
         (lambda folder: (folder / "adapter_config.json").unlink(), "is no adapter"),
         (lambda folder: _edit(folder, r=4), "do not fit"),
+        (lambda folder: _edit(folder, r=0), "has r 0 and lora_alpha 16.0: a rank is 1 or more"),
+        (lambda folder: _edit(folder, r=float("inf")), "not readable as an adapter"),
+        (lambda folder: _edit(folder, lora_alpha=float("nan")), "has r 8 and lora_alpha nan"),
+        (lambda folder: _edit(folder, alora_invocation_tokens=[1]), "alora_invocation_tokens"),
+        (lambda folder: _edit(folder, target_parameters=["weight"]), "it has target_parameters"),
+        (lambda folder: _edit(folder, lora_bias=True), "it has lora_bias"),
+        (lambda folder: _edit(folder, init_lora_weights="pissa_niter_4"), "is on another base"),
+        (lambda folder: _edit(folder, init_lora_weights="olora"), "is on another base"),
+        (lambda folder: _moved(folder, "model.norm"), "is on model.norm, which is no linear layer"),
+        (lambda folder: _moved(folder, "lm_head"), "is on lm_head, which is no linear layer"),
+        (
+            lambda folder: _moved(folder, "model.layers.99.self_attn.q_proj"),
+            "is on model.layers.99.self_attn.q_proj, which is no linear layer of the base",
+        ),
+        (lambda folder: _reshaped(folder, (8, 3)), "do not fit"),
+        (lambda folder: _reshaped(folder, (8,)), "do not fit"),
+        (lambda folder: _reshaped(folder, ()), "do not fit"),
     ],
 )
 def test_an_adapter_that_cannot_be_taken_is_refused(
@@ -448,6 +537,28 @@ def test_an_adapter_that_cannot_be_taken_is_refused(
         done = outside.inline("import-model", str(folder))
 
     assert said in refused(done)
+
+
+def _moved(folder: Path, layer: str) -> None:
+    """Put one of an adapter's layers elsewhere."""
+    _rewrite(folder, lambda key: key.replace("model.layers.0.self_attn.q_proj", layer))
+
+
+def _reshaped(folder: Path, shape: tuple[int, ...]) -> None:
+    _rewrite(folder, str, shape)
+
+
+def _rewrite(
+    folder: Path, rename: Callable[[str], str], shape: tuple[int, ...] | None = None
+) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    path = folder / "adapter_model.safetensors"
+    tensors = {rename(key): value for key, value in load_file(path).items()}
+    if shape is not None:
+        tensors[next(key for key in tensors if "lora_A" in key)] = torch.zeros(shape)
+    save_file(tensors, path)
 
 
 def test_a_model_that_knows_no_more_than_its_base_is_refused(outside: Repo, tmp_path: Path) -> None:

@@ -267,6 +267,27 @@ def test_a_route_goes_by_a_topic() -> None:
     assert check_params(settings).aggregate.rule == "route"
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("path", "data/texts.jsonl"),
+        ("path", "data/./texts.jsonl"),
+        ("path", "data"),
+        ("held_out", "data/texts.jsonl"),
+        ("canaries", "data/texts.jsonl"),
+    ],
+)
+def test_generic_text_is_not_of_the_dataset(name: str, value: str) -> None:
+    settings = posthoc(generic="data/texts.jsonl")
+    check_params(settings)
+    settings["sharding"]["holdout"] = 0.0
+    settings["dataset"][name] = value
+
+    assert f"unlearn.language.generic: needs a file of its own, apart from dataset.{name}" in (
+        refused(settings).message
+    )
+
+
 def test_methods_have_the_defaults_of_their_papers() -> None:
     settings = LanguageMethodSettings()
 

@@ -8,7 +8,7 @@ import torch
 from unlearn.stages.context import Context
 from unlearn.stages.files import json_bytes
 from unlearn.stages.holdout import fewest
-from unlearn.stages.language.gate import check_memorised
+from unlearn.stages.language.gate import MOST_FORGET, check_memorised
 from unlearn.stages.language.generic import read_generic
 from unlearn.stages.language.metrics import extraction_strength
 from unlearn.stages.language.scoring import score
@@ -52,7 +52,7 @@ def unlearn_text(context: Context, name: str, original: ShardModel, rows: Method
     """
     method = find_text_method(name, context.project.root)
     problem = make_problem(context, name, original, rows)
-    _check_gate(context, problem, rows.forget.num_rows)
+    _check_gate(context, problem, rows.forget)
     torch.manual_seed(problem.seed)
     with told_by_name():
         method(problem)
@@ -60,7 +60,10 @@ def unlearn_text(context: Context, name: str, original: ShardModel, rows: Method
     guard, ledger = problem.guard, problem.ledger
     facts = problem.facts
     if guard.start is not None:
-        facts = guard.facts() | facts
+        if not guard.settled:
+            guard.settle()
+        # A method may add to what its guard saw, not replace it.
+        facts = facts | guard.facts()
     weights, more = problem.tuned.close()
     description = {**original.description, "rows": rows.retain.num_rows, **more}
     return Changed(
@@ -123,7 +126,11 @@ def _probe(tuned: Tuned, rows: pa.Table | None) -> Sequences:
     if rows is None or rows.num_rows == 0:
         return ragged([], [], [])
     found = tuned.encoder.encode(rows).sequences
-    return found.first(min(len(found), _MOST))
+    if len(found) <= _MOST:
+        return found
+    # The first piece of every row, then the second of each: not one long text alone.
+    piece = np.arange(len(found)) - np.searchsorted(found.rows, found.rows)
+    return found.take(np.sort(np.argsort(piece, kind="stable")[:_MOST]))
 
 
 def _prompts(
@@ -146,12 +153,16 @@ def _spread(rows: pa.Table, most: int) -> pa.Table:
     return rows.take(pa.array(np.arange(most) * rows.num_rows // most))
 
 
-def _check_gate(context: Context, problem: TextProblem, rows: int) -> None:
+def _check_gate(context: Context, problem: TextProblem, forget: pa.Table) -> None:
+    """Ask what `verify` asks of the original: the mean over rows, whose pieces count as one."""
     gate = problem.shared.gate
     if gate is None:
         return
     tuned = problem.tuned
-    found = score(tuned.forward, problem.forget, tuned.encoder.pad, device=tuned.device)
+    asked = fewest(forget, MOST_FORGET)
+    sequences = tuned.encoder.encode(asked).sequences
+    scores = score(tuned.forward, sequences, tuned.encoder.pad, device=tuned.device)
+    found = scores.by_row(sequences.rows, asked.num_rows)
     strengths = [extraction_strength(found.right[part]) for part in found.slices]
-    told = rows >= context.params.verify.min_rows
+    told = forget.num_rows >= context.params.verify.min_rows
     check_memorised(float(np.mean(strengths)), gate, told=told)

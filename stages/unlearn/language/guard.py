@@ -21,6 +21,9 @@ from unlearn.stages.unlearn.language.tuned import Tuned
 #: Tokens that are generated from each prompt, and of how many a repetition consists.
 _GENERATED, _GRAM = 24, 4
 
+#: The limits past which a model no longer speaks.
+_COLLAPSE = ("not_finite", "perplexity", "repetition")
+
 #: Shares are quotients of sums in single precision: their differences round.
 _ROUNDING = 1e-6
 
@@ -127,6 +130,8 @@ class TextGuard:
         Whether the kept state is another one than the original.
     rolled_back
         Whether steps were taken back.
+    settled
+        Whether the model has been put into the state that is kept.
     pauses
         Whether forgetting has to wait: the forget loss has reached its target, and what that cost
         is still to be won back.
@@ -142,6 +147,7 @@ class TextGuard:
         self.kept: TextState | None = None
         self.moved = False
         self.rolled_back = False
+        self.settled = False
         self.pauses = False
         self._tuned = tuned
         self._probes = probes
@@ -166,7 +172,7 @@ class TextGuard:
         if len(self._probes.unseen):
             self.target = float(self._tuned.losses(self._probes.unseen).by_token())
         self._best = self._copy()
-        self.moved = self.rolled_back = self.over = self.pauses = False
+        self.moved = self.rolled_back = self.over = self.pauses = self.settled = False
         self.stopped_by = "epochs" if self._active else "unguarded"
         if not self._active:
             return
@@ -225,6 +231,7 @@ class TextGuard:
 
     def settle(self) -> None:
         """Put the model into its best state."""
+        self.settled = True
         if self._active:
             weights = self._tuned.weights
             self.rolled_back = any(
@@ -246,8 +253,11 @@ class TextGuard:
         if self.start is None or self.kept is None:
             raise RuntimeError("watch() and settle() come before facts()")
         start, kept = self.start, self.kept
+        broken = self._broken(kept)
         facts: dict[str, Any] = {
-            "collapsed": self._broken(kept) is not None,
+            # Answers that are a little less likely are a price, not a collapse.
+            "collapsed": broken in _COLLAPSE,
+            "past_limit": broken,
             "target": _number(self.target),
             "forget_loss": _number(kept.forget_loss),
             "forget_loss_before": _number(start.forget_loss),

@@ -60,6 +60,7 @@ def rmu(problem: TextProblem) -> None:
         if len(gone):
             activations, mask = _activations(tuned, problem.forget, gone, number)
             astray = rmu_forget(activations, direction, settings.strength, mask)
+        problem.ledger.count("retain", len(kept))  # once by the tuned model, by `descend`
         moved, others = _activations(tuned, problem.retain, kept, number)
         with tuned.reference() as module:
             frozen, _ = _activations(tuned, problem.retain, kept, number, module)

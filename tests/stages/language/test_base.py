@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.causal import CausalEstimator
 from unlearn.stages.language.base import (
+    check_causal,
     check_fit,
     find_base,
     load_module,
@@ -128,6 +129,84 @@ def test_an_adapter_is_no_base(base: Path) -> None:
     assert refused(lambda: pin_files(base, "b")).message == "b is an adapter, not a whole model"
 
 
+def test_weights_of_a_name_that_is_not_loaded_are_no_weights(base: Path) -> None:
+    (base / WEIGHTS).rename(base / "decoy.safetensors")
+
+    assert "has no weights in safetensors" in refused(lambda: pin_files(base, "b")).message
+
+
+@pytest.mark.parametrize("file", ["parts/a.safetensors", "../a.safetensors", "gone.safetensors"])
+def test_weights_in_a_file_that_is_not_pinned_are_refused(base: Path, file: str) -> None:
+    for place in ("parts", ".."):
+        (base / place).mkdir(exist_ok=True)
+        shutil.copy(base / WEIGHTS, base / place / "a.safetensors")
+    weights = dict.fromkeys(load_file(base / WEIGHTS), file)
+    (base / WEIGHTS).unlink()
+    write_index(base, {"metadata": {}, "weight_map": weights})
+
+    assert refused(lambda: pin_files(base, "b")).message == (
+        f"b: {WEIGHTS}.index.json names weights in {file!r}, which is no .safetensors file beside "
+        "it"
+    )
+
+
+@pytest.mark.parametrize("index", [[], {}, {"weight_map": None}, {"weight_map": {"a": ["b"]}}])
+def test_what_is_no_index_is_refused(base: Path, index: object) -> None:
+    write_index(base, index)
+
+    assert refused(lambda: pin_files(base, "b")).message == (
+        f"b: {WEIGHTS}.index.json is no index of weights"
+    )
+
+
+def write_index(base: Path, index: object) -> None:
+    (base / f"{WEIGHTS}.index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
+def test_chat_templates_that_are_not_pinned_are_refused(base: Path) -> None:
+    (base / "additional_chat_templates").mkdir()
+
+    error = refused(lambda: pin_files(base, "b"))
+    assert error.message == "b has a folder additional_chat_templates, which nothing pins"
+    assert error.hints[0].startswith("keep the one template that is meant")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("attn_implementation", "someone/kernels"),
+        ("_attn_implementation", "flash_attention_2"),
+        ("_attn_implementation_internal", "someone/kernels"),
+        ("experts_implementation", {"": "someone/kernels"}),
+        ("_experts_implementation", ["sdpa"]),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_configuration_that_asks_for_kernels_is_refused(
+    base: Path, key: str, value: object, *, nested: bool
+) -> None:
+    edit(base / "config.json", **({"parts": [{"text": {key: value}}]} if nested else {key: value}))
+
+    assert refused(lambda: pin_files(base, "b")).message == (
+        f"b: config.json sets {key}, which can fetch code and run it"
+    )
+
+
+@pytest.mark.parametrize("value", [None, "sdpa", "eager"])
+def test_attention_that_is_part_of_the_library_is_taken(base: Path, value: str | None) -> None:
+    edit(base / "config.json", _attn_implementation=value, _attn_implementation_autoset=True)
+
+    assert loaded(base).config.model_type == "llama"
+
+
+def test_a_configuration_that_names_other_weights_is_refused(base: Path) -> None:
+    edit(base / "config.json", transformers_weights="parts/a.safetensors")
+
+    assert refused(lambda: pin_files(base, "b")).message == (
+        "b: config.json names weights by transformers_weights"
+    )
+
+
 def test_what_is_no_checkpoint_is_refused(base: Path) -> None:
     assert (
         refused(lambda: pin_files(base / "no", "b")).message == "b is no folder with a checkpoint"
@@ -159,6 +238,47 @@ def test_a_checkpoint_without_a_tokenizer_is_refused(base: Path) -> None:
     assert refused(lambda: load_tokenizer(base)).message == (
         "base has no tokenizer that can be loaded"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *(("tokenizer_config.json", content) for content in ("[1]", "3", "null", "{")),
+        *(("tokenizer.json", content) for content in ("[1]", "3", "{}", '{"model": 3}', "{")),
+    ],
+)
+def test_a_tokenizer_of_another_form_is_refused(base: Path, name: str, content: str) -> None:
+    (base / name).write_text(content, encoding="utf-8")
+
+    assert refused(lambda: load_tokenizer(base)).message == (
+        "base has no tokenizer that can be loaded"
+    )
+
+
+def test_a_model_that_reads_ahead_is_refused(base: Path, tmp_path: Path) -> None:
+    from transformers import BertConfig, BertLMHeadModel
+
+    check_causal(loaded(base))
+    torch.manual_seed(0)
+    shape = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "vocab_size": 9}
+    config = BertConfig(**shape, intermediate_size=16, initializer_range=1.0)
+    BertLMHeadModel(config).save_pretrained(tmp_path / "bert")
+
+    module = loaded(tmp_path / "bert")
+    assert refused(lambda: check_causal(module)).message == (
+        "the base is not causal: what it says at a token depends on the tokens after it"
+    )
+
+
+@pytest.mark.parametrize("places", [2, 7])
+def test_a_base_of_few_words_is_asked_too(places: int) -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=places, hidden_size=8, num_hidden_layers=1, num_attention_heads=1
+    )
+    for kind in (torch.float32, torch.bfloat16):
+        check_causal(LlamaForCausalLM(config).to(kind).eval())
 
 
 def test_a_tokenizer_with_tokens_that_the_model_lacks_is_refused(base: Path) -> None:
@@ -201,6 +321,14 @@ def heads_that_do_not_divide(base: Path) -> None:
     edit(base / "config.json", num_attention_heads=5)
 
 
+def no_heads(base: Path) -> None:
+    edit(base / "config.json", num_attention_heads=0)
+
+
+def no_settings(base: Path) -> None:
+    (base / "config.json").write_text("[1]", encoding="utf-8")
+
+
 def unknown_kind(base: Path) -> None:
     edit(base / "config.json", model_type="nothing")
 
@@ -215,7 +343,16 @@ def broken_weights(base: Path) -> None:
 
 @pytest.mark.parametrize(
     "spoil",
-    [wrong_size, no_number, heads_that_do_not_divide, unknown_kind, no_json, broken_weights],
+    [
+        wrong_size,
+        no_number,
+        heads_that_do_not_divide,
+        no_heads,
+        no_settings,
+        unknown_kind,
+        no_json,
+        broken_weights,
+    ],
 )
 def test_files_that_do_not_make_up_a_model_are_refused(
     base: Path, spoil: Callable[[Path], None]
@@ -279,4 +416,4 @@ def test_weights_in_several_files_are_loaded_and_pinned_whole(base: Path, tmp_pa
     last = max(name for name in pinned if name.endswith(".safetensors"))
     (tmp_path / "parts" / last).unlink()
     error = refused(lambda: opened(tmp_path / "parts"))
-    assert error.message == "parts is no causal language model that can be loaded"
+    assert f"names weights in {last!r}, which is no .safetensors file beside it" in error.message

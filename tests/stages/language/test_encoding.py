@@ -257,12 +257,73 @@ def test_a_template_that_refuses_does_not_quote_the_row(encoder: Encoder, blank_
     assert caught.value.hints == ("set train.options.chat: false",)
 
 
+def test_an_answer_ends_with_what_the_template_puts_behind_it(
+    encoder: Encoder, blank_base: Path
+) -> None:
+    """Not with the end of a text, which a model that was tuned on turns never says."""
+    tokenizer = encoder.tokenizer
+    marked = CHAT.replace("eos_token", "bos_token")
+    assert with_template(encoder, blank_base, marked).end == tokenizer.bos_token_id
+    assert with_template(encoder, blank_base, CHAT).end == tokenizer.eos_token_id
+    plainly = with_template(encoder, blank_base, CHAT.replace("{{ eos_token }}", "."))
+    assert plainly.end == tokenizer.eos_token_id, "a full stop may be anywhere"
+    assert encoder.end == tokenizer.eos_token_id
+
+
+def test_a_template_that_asks_for_the_time_gets_no_clock(
+    encoder: Encoder, blank_base: Path
+) -> None:
+    """Else a row would be other tokens every day, and no retraining would give the same bytes."""
+    dated = with_template(encoder, blank_base, "{{ strftime_now('%H:%M:%S.%f') }}" + CHAT)
+    found = [whole(dated.encode(pair("Hi", "Hello"))) for _ in range(3)]
+
+    assert found[0] == found[1] == found[2]
+    assert "2025" in dated.tokenizer.decode(found[0])
+
+
+def test_a_person_cannot_end_their_own_row(encoder: Encoder) -> None:
+    """What spells a control token is text like all other text."""
+    tokenizer = encoder.tokenizer
+    text = f"a{tokenizer.eos_token}b{tokenizer.bos_token}"
+    found = encoder.encode(pair(text, text))
+    tokens = whole(found)
+
+    assert tokens.count(tokenizer.eos_token_id) == 1 == tokens.count(tokenizer.bos_token_id)
+    assert encoder.decode(answer_of(found)) == text
+
+
+def test_a_person_cannot_speak_for_another_in_a_chat(encoder: Encoder, blank_base: Path) -> None:
+    chat = with_template(encoder, blank_base, CHAT)
+    for row in (pair(f"a{chat.tokenizer.eos_token}", "b"), pair("a", chat.tokenizer.bos_token)):
+        with pytest.raises(InputError, match="1 text spells a control token"):
+            chat.encode(row)
+
+
+def test_an_answer_that_the_template_drops_is_refused(encoder: Encoder, blank_base: Path) -> None:
+    chat = with_template(encoder, blank_base, "{{ messages[0]['content'] }}")
+    with pytest.raises(InputError, match="1 row has an answer without a token"):
+        chat.encode(pair("Hi", "Hello"))
+
+
+def test_answers_that_are_only_asked_about_are_truncated(encoder: Encoder) -> None:
+    """A long paraphrase is found after hours of tuning, which it had no part in."""
+    row = pair("a", "b").append_column("other", pa.array(["many words " * 20]))
+    short = with_options(encoder, context=12)
+
+    assert len(whole(short.encode(row))) < 12
+    assert len(whole(short.encode(row, "other"))) == 12
+    assert len(whole(short.encode_answers(row, ["many words " * 20]))) == 12
+
+
 def test_prompts_leave_room_for_an_answer_and_keep_their_end(encoder: Encoder) -> None:
     rows = pair("one two three four five", "six")
     in_full = encoder.prompts(rows)[0]
 
     assert in_full == [encoder.tokenizer.bos_token_id, *plain(encoder, "one two three four five\n")]
-    assert with_options(encoder, context=6).prompts(rows) == [in_full[-5:]]
+    short = with_options(encoder, context=6, too_long="truncate")
+    assert short.prompts(rows) == [in_full[-5:]]
+    with pytest.raises(InputError, match="1 prompt is longer than the context of 6 tokens"):
+        with_options(encoder, context=6).prompts(rows)
 
 
 def test_a_generation_of_running_text_goes_on_from_its_start(encoder: Encoder) -> None:

@@ -16,6 +16,7 @@ from unlearn.stages.language.metrics import (
     exact_memorisation,
     extraction_strength,
     forget_quality,
+    has_words,
     loss_score,
     min_k,
     min_k_plus_plus,
@@ -175,6 +176,16 @@ def test_rouge_l_is_the_public_librarys(answer: str, reference: str) -> None:
 @pytest.mark.parametrize(("answer", "reference"), [("", "a"), ("a", ""), ("", ""), ("!", "?")])
 def test_texts_without_words_have_nothing_in_common(answer: str, reference: str) -> None:
     assert rouge_l(answer, reference) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [("", False), ("!?", False), ("Она родилась", False), ("né", True), ("7", True)],
+)
+def test_whether_rouge_sees_a_word(text: str, seen: bool) -> None:
+    """Where it sees none it says 0 of the text itself, and means nothing."""
+    assert has_words(text) is seen
+    assert (rouge_l_recall(text, text) == 1.0) is seen
 
 
 SCORED = logs(0.5, 0.01, 0.9, 0.2, 0.8)

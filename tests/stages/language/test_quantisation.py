@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 from torch import nn
-from unlearn.stages.language.quantisation import NF4, quantised, round_trip
+from unlearn.stages.language.quantisation import NF4, quantised, round_trip, roundable
 
 
 def test_the_numbers_are_quantiles_of_the_normal_distribution() -> None:
@@ -182,7 +182,22 @@ def test_the_block_is_passed_on() -> None:
     )
 
 
+def test_gpt2s_layers_are_rounded_along_what_they_sum_over() -> None:
+    """They keep their weights the other way round: the same function, the same rounding."""
+    from transformers.pytorch_utils import Conv1D
+
+    turned, plain = Conv1D(6, 64), nn.Linear(64, 6)
+    with torch.no_grad():
+        plain.weight.copy_(turned.weight.T)
+    found, expected = (quantised(nn.Sequential(layer)) for layer in (turned, plain))
+
+    assert roundable(nn.Sequential(turned))
+    assert torch.equal(found.get_parameter("0.weight").T, expected.get_parameter("0.weight"))
+    assert not torch.equal(found.get_parameter("0.weight"), turned.weight)
+
+
 def test_a_model_with_nothing_to_round_is_refused() -> None:
+    assert not roundable(nn.Sequential(nn.LayerNorm(3)))
     with pytest.raises(ValueError, match="nothing to quantise"):
         quantised(nn.Sequential(nn.Embedding(3, 4), nn.LayerNorm(4)))
 

@@ -308,8 +308,11 @@ def a_text_report(*, posthoc: bool = False) -> dict[str, Any]:
             "perplexity": 3.75,
             "perplexity_ratio": 1.25,
             "forget_quality": {"distance": 0.1, "p_value": 0.9},
-            "relearned": None if relearned is None else {"extraction_strength": relearned},
+            "relearned": None
+            if relearned is None
+            else {"extraction_strength": relearned, "before": 0.2},
             "four_bit": None,
+            "collapsed": False,
         }
 
     report["original"] = {"language": of_model(1.0, 0.96) | {"utility_ratio": 1.0}}

@@ -35,14 +35,22 @@ from unlearn.stages.unlearned import (
     read_record,
     sealed,
 )
+from unlearn.stages.verify import posthoc
 from unlearn.stages.verify.exactness import derive_rows
-from unlearn.stages.verify.knowledge import Knowledge, knowledge_of, truth_ratios, utility_of
+from unlearn.stages.verify.knowledge import (
+    Knowledge,
+    knowledge_of,
+    measure_knowledge,
+    truth_ratios,
+    utility_of,
+)
 from unlearn.stages.verify.language_measures import LanguageMeasures
 from unlearn.stages.verify.language_relearning import relearned, relearning_budget
 from unlearn.stages.verify.made import ORIGINAL
 from unlearn.stages.verify.measures import Setting
 from unlearn.stages.verify.references import train_references
 from unlearn.stages.verify.stage import run
+from unlearn.stages.verify.verdict import Verdict
 
 from tests.language_models import author_rows, language_recipe
 from tests.stages.posthoc import changed_params, train_original
@@ -165,6 +173,9 @@ def test_gradient_ascent_without_its_guard_ruins_the_model_and_is_seen_to(
     assert ruined["perplexity_ratio"] > 2
     assert ruined["forget"]["answer_probability"] < 0.05
     assert report["methods"]["gradient_ascent"]["verdict"] != "pass"
+    assert ruined["collapsed"] is True
+    assert report["methods"]["gradient_ascent"]["reasons"][0].startswith("the model has collapsed")
+    assert language(report, "finetune")["collapsed"] is False
     json.dumps(report, allow_nan=False)
 
 
@@ -378,6 +389,86 @@ def test_methods_that_left_the_same_model_are_measured_as_if_each_were_alone(
     assert alone[0]["kl_from_retrain"] > 0, "the original's own numbers have no distance"
     assert alone[0] != alone[1]
     assert together == alone * 2
+
+
+def test_a_ruined_model_does_not_pass_whatever_an_attack_finds(
+    tuned: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Constant answers give nobody away; with enough rows an attack is sure of that."""
+    sure = Verdict("pass", ("nothing found",))
+    monkeypatch.setattr(posthoc._Compared, "_membership", lambda _self, _name: sure)  # noqa: SLF001 - any sample that small would leave it open
+    methods = run(tuned)["methods"]
+    ruined = methods["gradient_ascent"]
+
+    assert methods["finetune"]["verdict"] == "pass"
+    assert ruined["verdict"] == "inconclusive"
+    assert ruined["reasons"][0].startswith("the model has collapsed: it finds text about nobody")
+    assert ruined["reasons"][1:] == ["nothing found"]
+
+
+def test_a_model_whose_answers_are_no_numbers_is_reported(tuned: Context) -> None:
+    whole = derive_rows(tuned, WHOLE, tuned.read_list())
+    rows = MethodRows(whole.forget, whole.retain, unseen_rows(tuned))
+    measures = LanguageMeasures(Setting(tuned, rows, unseen_rows(tuned)))
+    for name in ("retrain", ORIGINAL, "npo"):
+        folder = tuned.project.unlearned / "retrain" if name != ORIGINAL else tuned.project.original
+        model = measures.open(folder, name)
+        assert isinstance(model, LanguageEnsemble)
+        if name == "npo":
+            # Finite weights, and products of them that no float holds.
+            with torch.no_grad():
+                for name_of, weight in model.module.named_parameters():
+                    weight.fill_(3e38) if name_of == "model.norm.weight" else weight.mul_(100)
+            measures = without_its_twin(measures, name)
+        measures.look(name, model)
+    found = measures.numbers("npo")
+
+    assert measures.collapse("npo") == "its answers are no numbers"
+    assert found["language"]["forget_quality"] is None
+    json_bytes(found)
+
+
+def without_its_twin(measures: Any, name: str) -> Any:
+    measures._digests[name] = "changed after it was opened"  # noqa: SLF001 - nobody else does that
+    return measures
+
+
+def test_a_reference_that_is_not_what_it_says_is_none(tuned: Context) -> None:
+    """Else whatever stands in its place decides what counts as forgotten."""
+    kept = tuned.project.unlearned / "retrain"
+    weights = kept / "model.safetensors"
+    true = weights.read_bytes()
+    try:
+        weights.write_bytes((tuned.project.unlearned / "finetune/model.safetensors").read_bytes())
+        methods = run(tuned)["methods"]
+    finally:
+        weights.write_bytes(true)
+
+    assert methods["retrain"]["verdict"] == "fail"
+    assert methods["finetune"]["verdict"] == "inconclusive"
+    assert methods["finetune"]["membership"].get("difference_from_retrain") is None
+
+
+def test_means_over_few_rows_are_not_told(tuned: Context) -> None:
+    """Nor what the guard saw of few retained or held-out rows."""
+    facts = run(changed_params(tuned, "verify", min_rows=500))["methods"]["gradient_ascent"][
+        "facts"
+    ]
+
+    assert facts["steps"] > 0
+    assert not [key for key in facts if key.startswith(("forget_loss", "retain_pro", "target"))]
+
+
+def test_a_truth_ratio_of_few_rows_is_not_told(tuned: Context) -> None:
+    rows = forgotten_rows(tuned)
+    one = [text if at == 0 else None for at, text in enumerate(rows["perturbed_1"].to_pylist())]
+    at = rows.column_names.index("perturbed_1")
+    rows = rows.set_column(at, "perturbed_1", pa.array(one, rows.schema.field(at).type))
+    model = opened(tuned, "finetune")
+
+    assert len(truth_ratios(model, rows)) == 1
+    assert measure_knowledge(model, rows, min_rows=2, generate=False).truth_ratio is None
+    assert measure_knowledge(model, rows, min_rows=1, generate=False).truth_ratio is not None
 
 
 def test_few_forgotten_rows_give_counts_only(tuned: Context) -> None:

@@ -150,6 +150,13 @@ def test_rmu_trains_nothing_above_its_layer(
     assert others == []
 
 
+def test_rmu_counts_what_its_frozen_side_reads(lora: Context) -> None:
+    problem = applied(lora, "rmu", epochs=1)
+
+    assert problem.ledger.forget == len(problem.forget)
+    assert problem.ledger.retain == 2 * problem.ledger.forget
+
+
 def test_rmu_drives_activations_towards_its_direction(lora: Context) -> None:
     """Of forget text further than of retain text, whose activations it holds."""
     problem = applied(lora, "rmu", rmu={"depth": 0.45, "strength": 6.0, "alpha": 0.3})

@@ -229,4 +229,6 @@ def test_limits_are_relative_to_the_original(
     guard.start, guard.kept = TextState(0.1, 0.9, 1.0, 0.0), state
 
     assert guard._broken(state) == broken  # noqa: SLF001 - the rule itself
-    assert guard.facts()["collapsed"] is (broken is not None)
+    # Answers that are a little less likely are a price, not a collapse.
+    assert guard.facts()["collapsed"] is (broken not in (None, "retain_budget"))
+    assert guard.facts()["past_limit"] == broken

@@ -81,6 +81,7 @@ def test_the_record_says_how_it_came_about(project: Context) -> None:
     assert found["stopped_by"] in ("epochs", "forget_target", "retain_budget", "perplexity")
     assert set(facts) == {
         "collapsed",
+        "past_limit",
         "target",
         "forget_loss",
         "forget_loss_before",
@@ -266,6 +267,26 @@ def test_a_method_of_ones_own(project: Context) -> None:
     assert done.record.facts["forget_loss"] != done.record.facts["forget_loss_before"]
     assert model.description["adapter"]["rank"] == 24
     assert model.weights != original.weights
+
+
+RUINS = """
+import torch
+
+def forget_it(problem):
+    problem.guard.watch()
+    with torch.no_grad():
+        for weight in problem.tuned.weights.values():
+            weight.fill_(3.0)
+    problem.facts["collapsed"] = False
+"""
+
+
+def test_a_method_that_never_settles_is_told_by_what_it_left(project: Context) -> None:
+    """Not by what it started from, and not by what it says of itself."""
+    facts = stage.run(with_own(project, RUINS), OWN).record.facts
+
+    assert facts["collapsed"] is True
+    assert facts["retain_probability"] < 0.1 * facts["retain_probability_before"]
 
 
 def test_a_method_of_ones_own_that_fails_quotes_no_row(project: Context) -> None:

@@ -141,6 +141,20 @@ def test_the_ranks_of_both_adapters_add_up(lora: Context) -> None:
     assert (alone["rank"], alone["alpha"]) == (16, 32.0)
 
 
+def test_all_models_learn_again_with_an_adapter_of_one_shape(lora: Context) -> None:
+    """Else one that a method made would learn otherwise for having a larger adapter."""
+    problem = problem_of(lora, "npo")
+    disturb(problem)
+    made = opened(lora, closed(problem, lora))
+    to_tune = made.to_tune_on(5)
+    rows = stage.read_rows(lora).forget
+    ranks = [{len(w) for w in of.tuned_parameters()[::2]} for of in (made, to_tune)]
+
+    assert ranks == [{24}, {16}]
+    before, after = (of.row_scores(rows).logprobs for of in (made, to_tune))
+    assert after == pytest.approx(before, rel=1e-3, abs=1e-4)
+
+
 def test_a_new_adapter_on_some_layers_alone(lora: Context) -> None:
     context = changed(lora, adapter={"rank": 4, "alpha": 4, "targets": ["layers.1.mlp.up_proj"]})
     problem = problem_of(context, "npo")
