@@ -117,7 +117,8 @@ def measure_knowledge(
     told
         What a truth ratio is worth: `truth_told` or `truth_hidden`.
     min_rows
-        With fewer rows that have wrong answers there is no truth ratio.
+        With fewer rows that have wrong answers there is no truth ratio, and with fewer whose
+        answers have words no ROUGE-L.
     generate
         Whether texts are generated for ROUGE-L.
     """
@@ -127,7 +128,7 @@ def measure_knowledge(
     return replace(
         found,
         truth_ratio=_mean(told(float(ratio)) for ratio in ratios) if enough else None,
-        rouge_l=rouge_recall(model, rows) if generate else None,
+        rouge_l=rouge_recall(model, rows, min_rows) if generate else None,
     )
 
 
@@ -154,12 +155,14 @@ def truth_ratios(model: LanguageEnsemble, rows: pa.Table) -> Floats:
     )
 
 
-def rouge_recall(model: LanguageEnsemble, rows: pa.Table) -> float | None:
+def rouge_recall(model: LanguageEnsemble, rows: pa.Table, min_rows: int = 1) -> float | None:
     """Return the mean ROUGE-L recall of what a model generates; None for rows without prompts."""
-    return generated_recall(model, {"": fewest(rows, _MOST_GENERATED)}).get("")
+    return generated_recall(model, {"": fewest(rows, _MOST_GENERATED)}, min_rows).get("")
 
 
-def generated_recall(model: LanguageEnsemble, samples: Mapping[str, pa.Table]) -> dict[str, float]:
+def generated_recall(
+    model: LanguageEnsemble, samples: Mapping[str, pa.Table], min_rows: int = 1
+) -> dict[str, float]:
     """Return the mean ROUGE-L recall on each of some samples, all texts being generated together.
 
     Parameters
@@ -168,12 +171,13 @@ def generated_recall(model: LanguageEnsemble, samples: Mapping[str, pa.Table]) -
         The model.
     samples
         Rows by name, at least one each.
+    min_rows
+        Of fewer rows whose answers have a word that ROUGE sees there is no mean.
 
     Returns
     -------
     dict
-        By name; of rows whose answers have no word that ROUGE sees, none, and none of rows
-        without prompts.
+        By name; empty for rows without prompts.
     """
     layout = model.encoder.layout
     if layout.column("prompt") is None or not samples:
@@ -193,7 +197,8 @@ def generated_recall(model: LanguageEnsemble, samples: Mapping[str, pa.Table]) -
         name: part[~np.isnan(part)]
         for name, part in zip(samples, np.split(recalls, ends[:-1]), strict=True)
     }
-    return {name: float(part.mean()) for name, part in parts.items() if len(part)}
+    least = max(min_rows, 1)
+    return {name: float(part.mean()) for name, part in parts.items() if len(part) >= least}
 
 
 def utility_of(parts: Sequence[Knowledge]) -> float:

@@ -257,7 +257,7 @@ class LanguageMeasures:
         }
         most = max(_GENERATED, self._setting.min_rows)
         samples = {kind: fewest(rows, most) for kind, rows in self._rows.items()}
-        recall = generated_recall(model, samples)
+        recall = generated_recall(model, samples, self._setting.min_rows)
         return {kind: replace(of, rouge_l=recall.get(kind)) for kind, of in known.items()}
 
     def _perplexity(self, model: LanguageEnsemble) -> float | None:
@@ -305,6 +305,8 @@ class LanguageMeasures:
         before = knowledge_of(model.row_scores(asked)).extraction_strength
         with relearned(model, sequences, context.params.train, seed) as tuned:
             scores = tuned.row_scores(asked)
+        if not scores.finite:
+            return None  # it learned nothing, and is not to read as if nothing had come back
         return {
             "extraction_strength": knowledge_of(scores).extraction_strength,
             "before": before,

@@ -101,14 +101,16 @@ def compare_methods(context: Context, forget_list: ForgetList) -> Posthoc:
     ask = _asker(setting, holdout.retain, measures)
     unlearned = context.project.unlearned
     # Training anew first, and then the original: others are measured beside them.
-    with_model = [name for name, found in made.items() if found.has_model]
+    # A reference that is not what it says is none: nothing is measured beside it.
+    with_model = [
+        name
+        for name, found in made.items()
+        if found.has_model and not (name == RETRAIN and found.problems)
+    ]
     asked = {name: ask(unlearned / name, name) for name in with_model if name == RETRAIN}
     original = ask(context.project.original, ORIGINAL)
     asked |= {name: ask(unlearned / name, name) for name in with_model if name != RETRAIN}
     answering = {name: asked.get(name) for name in made}
-    if RETRAIN in made and made[RETRAIN].problems:
-        # Whatever stands there is not the model that was trained without the rows.
-        answering[RETRAIN] = None
     final = Exactness()
     check_final_model(context, unlearn.deploy, final)
     deployed = made[unlearn.deploy]

@@ -41,6 +41,7 @@ from unlearn.stages.verify.knowledge import (
     Knowledge,
     knowledge_of,
     measure_knowledge,
+    rouge_recall,
     truth_ratios,
     utility_of,
 )
@@ -447,6 +448,7 @@ def test_a_reference_that_is_not_what_it_says_is_none(tuned: Context) -> None:
     assert methods["retrain"]["verdict"] == "fail"
     assert methods["finetune"]["verdict"] == "inconclusive"
     assert methods["finetune"]["membership"].get("difference_from_retrain") is None
+    assert methods["finetune"]["language"]["forget_quality"] is None
 
 
 def test_means_over_few_rows_are_not_told(tuned: Context) -> None:
@@ -469,6 +471,18 @@ def test_a_truth_ratio_of_few_rows_is_not_told(tuned: Context) -> None:
     assert len(truth_ratios(model, rows)) == 1
     assert measure_knowledge(model, rows, min_rows=2, generate=False).truth_ratio is None
     assert measure_knowledge(model, rows, min_rows=1, generate=False).truth_ratio is not None
+
+
+def test_a_rouge_of_few_rows_is_not_told(tuned: Context) -> None:
+    """Of answers in another script it sees nothing: one that it sees is one person's."""
+    rows = forgotten_rows(tuned).slice(0, 3)
+    others = pa.array([rows["completion"][0].as_py(), "Осло", "Рига"])
+    rows = rows.set_column(rows.column_names.index("completion"), "completion", others)
+    model = opened(tuned, "finetune")
+
+    assert measure_knowledge(model, rows, min_rows=2).rouge_l is None
+    seen = measure_knowledge(model, rows, min_rows=1).rouge_l
+    assert seen == pytest.approx(rouge_recall(model, rows.slice(0, 1)))
 
 
 def test_few_forgotten_rows_give_counts_only(tuned: Context) -> None:
