@@ -16,16 +16,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 import numpy.typing as npt
+from unlearn.cli.init.scaffold import suggest
 from unlearn.stages.context import Context
-from unlearn.stages.forget_list import parse_forget_list, render
-from unlearn.stages.planning import (
-    expected_fraction,
-    fraction_of_full_training,
-    plan_shards,
-)
-from unlearn.stages.scaffold import suggest
-from unlearn.stages.shard_file import read_shard
-from unlearn.stages.tokens import place
+from unlearn.stages.requests.plan import expected_fraction, fraction_of_full_training, plan_shards
+from unlearn.stages.rows.forget_list import parse_forget_list, render
+from unlearn.stages.rows.shard_file import read_shard
+from unlearn.stages.rows.tokens import place
 
 from benchmarks.harness import Bench, machine, new_project, say, show, workplace
 from benchmarks.models import place_anew, train_and_score

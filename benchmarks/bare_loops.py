@@ -11,13 +11,13 @@ from typing import Any
 import pyarrow as pa
 import torch
 from torch import nn
+from unlearn.cli.examples.authors import Population, make_authors
+from unlearn.cli.examples.tiny_base import SEPARATOR, make_config, make_tokenizer
+from unlearn.stages.config.train import TrainParams
 from unlearn.stages.estimators.causal import CausalEstimator, language_estimator
-from unlearn.stages.language.authors import Population, make_authors
-from unlearn.stages.language.base import pin_files
-from unlearn.stages.language.sequences import Batch, Ints, Sequences
-from unlearn.stages.language.tiny import SEPARATOR, make_config, make_tokenizer
-from unlearn.stages.shard_file import RECORD, Layout
-from unlearn.stages.train_params import TrainParams
+from unlearn.stages.rows.shard_file import RECORD, Layout
+from unlearn.stages.text.base import pin_files
+from unlearn.stages.text.sequences import Batch, Ints, Sequences
 
 from benchmarks.harness import spread
 

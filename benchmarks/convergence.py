@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import pandas as pd
 from sklearn.datasets import make_classification
-from unlearn.stages.scaffold import CONVERGED_STEPS, DEFAULT_BATCH, suggest
+from unlearn.cli.init.scaffold import CONVERGED_STEPS, DEFAULT_BATCH, suggest
 from unlearn.stages.shard.stage import run as place_rows
 
 from benchmarks import adult, purchase

@@ -84,7 +84,7 @@ import sys
 from pathlib import Path
 
 from unlearn.stages.context import open_project
-from unlearn.stages.paths import find_project
+from unlearn.stages.project.paths import find_project
 
 context = open_project(find_project())
 listed = set(context.read_list().tokens)

@@ -13,11 +13,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 import pandas as pd
-from unlearn.stages.ensemble import load_ensemble
-from unlearn.stages.params import CLASS_ATTACKS
-from unlearn.stages.paths import HOLDOUT
+from unlearn.stages.config.params import CLASS_ATTACKS
+from unlearn.stages.final_model.ensemble import load_ensemble
+from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.verify.evidence import Evidence, gather
-from unlearn.stages.verify.exactness import derive_rows
+from unlearn.stages.verify.exactness.checks import derive_rows
 
 from benchmarks.harness import Bench, machine, new_project, say, show, workplace
 

@@ -19,9 +19,9 @@ from typing import Any
 
 import yaml
 from unlearn.stages.context import Context, open_project
-from unlearn.stages.paths import Project
-from unlearn.stages.timings import Timing, read_timings
-from unlearn.stages.tokens import KEY_VARIABLE, Key
+from unlearn.stages.project.paths import Project
+from unlearn.stages.project.timings import Timing, read_timings
+from unlearn.stages.rows.tokens import KEY_VARIABLE, Key
 
 #: A published key, so that a table can be made again: which rows share a shard follows from it.
 BENCHMARK_KEY = hashlib.sha256(b"unlearn benchmark key: public, for measurements only").hexdigest()

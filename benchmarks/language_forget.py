@@ -9,11 +9,11 @@ from pathlib import Path
 from statistics import mean
 
 from unlearn.stages.context import Context
-from unlearn.stages.files import digest_file
 from unlearn.stages.forget import stage as forget_stage
-from unlearn.stages.forget_list import render
-from unlearn.stages.planning import expected_fraction
-from unlearn.stages.shard_file import SUBJECT, read_shard
+from unlearn.stages.project.files import digest_file
+from unlearn.stages.requests.plan import expected_fraction
+from unlearn.stages.rows.forget_list import render
+from unlearn.stages.rows.shard_file import SUBJECT, read_shard
 from unlearn.stages.train import stage as train_stage
 
 from benchmarks.harness import Bench, say, show

@@ -14,10 +14,10 @@ import numpy as np
 from unlearn.stages.aggregate import stage as aggregate_stage
 from unlearn.stages.context import Context
 from unlearn.stages.forget import stage as forget_stage
-from unlearn.stages.forget_list import render
-from unlearn.stages.shard_file import SUBJECT, read_shard
+from unlearn.stages.rows.forget_list import render
+from unlearn.stages.rows.shard_file import SUBJECT, read_shard
+from unlearn.stages.training.method_record import RETRAIN, WHOLE
 from unlearn.stages.unlearn import stage as unlearn_stage
-from unlearn.stages.unlearned import RETRAIN, WHOLE
 from unlearn.stages.verify import stage as verify_stage
 
 from benchmarks.harness import say, show

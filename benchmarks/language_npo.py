@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from unlearn.stages.config.text import AdapterOptions, LanguageMethodSettings, NpoSettings
 from unlearn.stages.estimators.causal import TextSlice
-from unlearn.stages.language.sequences import Ints, Sequences, ragged
-from unlearn.stages.language_params import AdapterOptions, LanguageMethodSettings, NpoSettings
-from unlearn.stages.shard_model import ShardModel
-from unlearn.stages.unlearn.language.descent import both_sides
-from unlearn.stages.unlearn.language.guard import Limits, TextGuard, TextProbes
-from unlearn.stages.unlearn.language.methods import npo
-from unlearn.stages.unlearn.language.problem import TextProblem
-from unlearn.stages.unlearn.language.tuned import Tuned
+from unlearn.stages.text.sequences import Ints, Sequences, ragged
+from unlearn.stages.training.shard_model import ShardModel
+from unlearn.stages.unlearn.text.descent import both_sides
+from unlearn.stages.unlearn.text.guard import Limits, TextGuard, TextProbes
+from unlearn.stages.unlearn.text.methods import npo
+from unlearn.stages.unlearn.text.problem import TextProblem
+from unlearn.stages.unlearn.text.tuned import Tuned
 
 from benchmarks.bare_loops import (
     AUTHORS,

@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from unlearn.stages.aggregate import stage as aggregate_stage
+from unlearn.stages.config.params import shard_names
 from unlearn.stages.context import Context
+from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
+from unlearn.stages.final_model.text_loading import load_language_model, open_language_models
 from unlearn.stages.forget import stage as forget_stage
-from unlearn.stages.language.ensemble import LanguageEnsemble
-from unlearn.stages.language.loading import load_language_model, open_language_models
-from unlearn.stages.params import shard_names
-from unlearn.stages.paths import HOLDOUT
-from unlearn.stages.planning import expected_fraction
+from unlearn.stages.project.paths import HOLDOUT
+from unlearn.stages.requests.plan import expected_fraction
+from unlearn.stages.rows.shard_file import read_shard
 from unlearn.stages.shard import stage as shard_stage
-from unlearn.stages.shard_file import read_shard
-from unlearn.stages.shard_model import read_shard_model
 from unlearn.stages.train import stage as train_stage
-from unlearn.stages.verify.knowledge import Knowledge, measure_knowledge
+from unlearn.stages.training.shard_model import read_shard_model
+from unlearn.stages.verify.measures.memorisation import Knowledge, measure_knowledge
 
 from benchmarks.harness import Bench, say, show
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from unlearn.stages.estimators.causal import CausalEstimator, TextSlice
 from unlearn.stages.estimators.torch_models import be_deterministic
-from unlearn.stages.language.sequences import Ints, Sequences
+from unlearn.stages.text.sequences import Ints, Sequences
 
 from benchmarks.bare_loops import (
     AUTHORS,

@@ -24,15 +24,15 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 from unlearn.cli.stage import use_one_thread
 from unlearn.stages.aggregate import stage as aggregate_stage
+from unlearn.stages.config.methods import METHODS
 from unlearn.stages.context import Context
 from unlearn.stages.forget import stage as forget_stage
-from unlearn.stages.forget_list import render
-from unlearn.stages.method_params import METHODS
+from unlearn.stages.rows.forget_list import render
+from unlearn.stages.rows.shard_file import RECORD, read_shard
 from unlearn.stages.shard import stage as shard_stage
-from unlearn.stages.shard_file import RECORD, read_shard
 from unlearn.stages.train import stage as train_stage
+from unlearn.stages.training.method_record import RETRAIN, WHOLE
 from unlearn.stages.unlearn import stage as unlearn_stage
-from unlearn.stages.unlearned import RETRAIN, WHOLE
 from unlearn.stages.verify import stage as verify_stage
 
 from benchmarks.adult import write_dataset

@@ -12,16 +12,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from unlearn.cli.stage import use_one_thread
+from unlearn.stages.config.params import shard_names
 from unlearn.stages.context import Context, open_project
-from unlearn.stages.ensemble import mean_probability
-from unlearn.stages.params import shard_names
-from unlearn.stages.paths import HOLDOUT, Project
-from unlearn.stages.recipe import Recipe
+from unlearn.stages.final_model.ensemble import mean_probability
+from unlearn.stages.project.paths import HOLDOUT, Project
+from unlearn.stages.rows.shard_file import read_shard, targets
 from unlearn.stages.shard.stage import run as place_rows
-from unlearn.stages.shard_file import read_shard, targets
-from unlearn.stages.shard_model import RowPredictor, ShardModel, read_shard_model
-from unlearn.stages.slices import plan_shard, train_shard
-from unlearn.stages.verify.utility import accuracy, log_loss
+from unlearn.stages.training.recipe import Recipe
+from unlearn.stages.training.shard_model import RowPredictor, ShardModel, read_shard_model
+from unlearn.stages.training.slices import plan_shard, train_shard
+from unlearn.stages.verify.measures.utility import accuracy, log_loss
 
 from benchmarks.harness import Bench
 

@@ -16,10 +16,10 @@ from unlearn.cli.stage import use_one_thread
 from unlearn.stages.context import open_project
 from unlearn.stages.estimators.base import SliceData
 from unlearn.stages.estimators.preprocessing import fit_preprocessor
-from unlearn.stages.paths import Project
-from unlearn.stages.shard_file import read_shard, targets
-from unlearn.stages.shard_model import make_estimator
-from unlearn.stages.slices import step_totals
+from unlearn.stages.project.paths import Project
+from unlearn.stages.rows.shard_file import read_shard, targets
+from unlearn.stages.training.shard_model import make_estimator
+from unlearn.stages.training.slices import step_totals
 
 
 def main() -> None:

@@ -17,11 +17,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
-from unlearn.stages.planning import expected_fraction
-from unlearn.stages.scaffold import suggest
-from unlearn.stages.shard_file import targets
-from unlearn.stages.shard_model import read_shard_model
-from unlearn.stages.verify.utility import accuracy
+from unlearn.cli.init.scaffold import suggest
+from unlearn.stages.requests.plan import expected_fraction
+from unlearn.stages.rows.shard_file import targets
+from unlearn.stages.training.shard_model import read_shard_model
+from unlearn.stages.verify.measures.utility import accuracy
 
 from benchmarks.harness import Bench, machine, new_project, run, say, show, spread, workplace
 from benchmarks.models import holdout, score_shard_models

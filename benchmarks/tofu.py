@@ -206,7 +206,7 @@ def train_base(folder: Path, tofu: Tofu, arguments: argparse.Namespace) -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
     from transformers.utils.logging import disable_progress_bar
-    from unlearn.stages.language.tiny import SEPARATOR, encode, make_tokenizer
+    from unlearn.cli.examples.tiny_base import SEPARATOR, encode, make_tokenizer
 
     rows = [*(tofu.public[: 20 * ROWS] if arguments.quick else tofu.public), *tofu.generic]
     texts = [(row["question"], row["answer"]) for row in rows]

@@ -13,7 +13,6 @@ from unlearn.cli import (
     doctor,
     forget,
     import_model,
-    init,
     plan,
     predict,
     report,
@@ -23,6 +22,7 @@ from unlearn.cli import (
     tune,
     verify,
 )
+from unlearn.cli.init import command as init
 from unlearn.cli.output import report_error
 from unlearn.stages.errors import UnlearnError
 

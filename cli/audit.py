@@ -7,12 +7,12 @@ import typer
 from unlearn.cli.output import JsonFlag, emit, names, plural
 from unlearn.cli.stage import use_one_thread
 from unlearn.stages.errors import InputError
-from unlearn.stages.paths import Project, find_project
+from unlearn.stages.project.paths import Project, find_project
 
 if TYPE_CHECKING:
-    from unlearn.stages.audit import Audit
-    from unlearn.stages.lockfile import LockStages
-    from unlearn.stages.verify.recheck import Recheck
+    from unlearn.stages.audit.compare import Audit
+    from unlearn.stages.dvc.lockfile import LockStages
+    from unlearn.stages.verify.exactness.recheck import Recheck
 
 _MARKS = {"consistent": "✅", "inconsistent": "❌", "inconclusive": "❔"}
 
@@ -36,8 +36,8 @@ def audit(
 ) -> None:
     """Compare two states of the pipeline; exit 1 if a change has no cause, or a cause no change."""
     asked = None if rerun is None else _shards_asked(rerun)
-    from unlearn.stages.audit import compare
-    from unlearn.stages.snapshot import take_snapshot
+    from unlearn.stages.audit.compare import compare
+    from unlearn.stages.audit.snapshot import take_snapshot
 
     project = find_project()
     old_name, new_name = _revisions(revisions)
@@ -90,7 +90,7 @@ def _retrain(
 ) -> "Recheck":
     use_one_thread()
     from unlearn.cli.workers import retrain_side_by_side
-    from unlearn.stages.verify.recheck import recheck
+    from unlearn.stages.verify.exactness.recheck import recheck
 
     changed = [item.stage.partition("@")[2] for item in found.retrained]
     return recheck(project, revision, lock, changed, asked, retrain=retrain_side_by_side)

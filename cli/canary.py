@@ -17,11 +17,11 @@ from unlearn.cli.text_edits import (
     with_setting,
 )
 from unlearn.stages.errors import BusyError, InputError
-from unlearn.stages.paths import Project, find_project
+from unlearn.stages.project.paths import Project, find_project
 
 if TYPE_CHECKING:
     from unlearn.stages.context import Context
-    from unlearn.stages.tokens import Kind
+    from unlearn.stages.rows.tokens import Kind
 
 _POLL = 0.1
 
@@ -32,7 +32,7 @@ def canary(
 ) -> None:
     """Plant made-up, mislabelled records; a keyed fair coin decides which are trained on."""
     from unlearn.stages.context import open_project
-    from unlearn.stages.locks import exclusive
+    from unlearn.stages.project.locks import exclusive
 
     project = find_project()
     with exclusive(project.lock_file("repro"), "an `unlearn repro`, or another `unlearn canary`,"):
@@ -58,8 +58,8 @@ def plant(context: "Context", count: int) -> dict[str, Any]:
     InputError
         If dataset or canaries cannot be read, or params.yaml or dvc.yaml not be added to.
     """
-    from unlearn.stages.canaries import CANARIES_PATH
-    from unlearn.stages.dvc import run_dvc
+    from unlearn.stages.dvc.command import run_dvc
+    from unlearn.stages.rows.canaries import CANARIES_PATH
 
     project, dataset = context.project, context.params.dataset
     if dataset.is_text:
@@ -94,8 +94,8 @@ def wait_for_dvc(project: Project) -> None:
     DVC notes what a stage depends on when the stage has ended: it would take canaries that the
     stage never saw for put into shards.
     """
-    from unlearn.stages.dvc import running_reader
-    from unlearn.stages.locks import PATIENCE
+    from unlearn.stages.dvc.command import running_reader
+    from unlearn.stages.project.locks import PATIENCE
 
     deadline = time.monotonic() + PATIENCE
     while running_reader(project, project.params) is not None:
@@ -109,8 +109,8 @@ def wait_for_dvc(project: Project) -> None:
 
 def _present(context: "Context", path: Path, name: str) -> list[str]:
     """Return the ids of the canaries that there are; refuse a file that cannot be added to."""
-    from unlearn.stages.canaries import canary_columns
-    from unlearn.stages.records import read_batches
+    from unlearn.stages.rows.canaries import canary_columns
+    from unlearn.stages.rows.records import read_batches
 
     if not path.exists():
         return []
@@ -129,7 +129,7 @@ def _present(context: "Context", path: Path, name: str) -> list[str]:
 
 def _edits(context: "Context", name: str) -> dict[Path, str]:
     """Return the new text of each file that does not name the canaries yet."""
-    from unlearn.stages.pipeline import check_rows_are_dependencies, read_pipeline
+    from unlearn.stages.dvc.pipeline import check_rows_are_dependencies, read_pipeline
 
     project, params = context.project, context.params
     read_pipeline(project)  # an error of its own where it cannot be read at all
@@ -148,7 +148,7 @@ def _edits(context: "Context", name: str) -> dict[Path, str]:
 
 def _new_rows(context: "Context", present: Iterable[str], count: int) -> list[list[str]]:
     """Make canaries with ids that nobody has: no record, no person, no line of the forget list."""
-    from unlearn.stages.canaries import (
+    from unlearn.stages.rows.canaries import (
         Aggregates,
         canary_columns,
         canary_id,
@@ -156,7 +156,7 @@ def _new_rows(context: "Context", present: Iterable[str], count: int) -> list[li
         new_numbers,
         next_number,
     )
-    from unlearn.stages.forget_list import place_of_line
+    from unlearn.stages.rows.forget_list import place_of_line
 
     dataset, params = context.params.dataset, context.params
     about = Aggregates(dataset.features, params.verify.min_rows)
@@ -178,9 +178,9 @@ def _new_rows(context: "Context", present: Iterable[str], count: int) -> list[li
 
 def _look_through(context: "Context", about: Any) -> set[int]:
     """Read the dataset once: into the aggregates, and for ids that look like a canary's."""
-    from unlearn.stages.canaries import canary_number
-    from unlearn.stages.records import read_batches
-    from unlearn.stages.schema import as_text, feature_columns, require_column
+    from unlearn.stages.rows.canaries import canary_number
+    from unlearn.stages.rows.records import read_batches
+    from unlearn.stages.rows.schema import as_text, feature_columns, require_column
 
     dataset = context.params.dataset
     taken: set[int] = set()
@@ -211,8 +211,8 @@ def _file_with(path: Path, rows: list[list[str]]) -> bytes:
 
 
 def _summary(context: "Context", rows: list[list[str]], name: str, *, total: int) -> dict[str, Any]:
-    from unlearn.stages.canaries import included
-    from unlearn.stages.forget_list import place_of_line
+    from unlearn.stages.rows.canaries import included
+    from unlearn.stages.rows.forget_list import place_of_line
 
     kind: Kind = "subject" if context.has_subjects else "record"
     ids = [row[0] for row in rows[1:]]

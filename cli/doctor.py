@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 from unlearn.cli.output import JsonFlag, emit, plural
 from unlearn.stages.errors import InputError, UnlearnError
-from unlearn.stages.paths import Project, find_project
+from unlearn.stages.project.paths import Project, find_project
 
 if TYPE_CHECKING:
+    from unlearn.stages.config.params import Params
     from unlearn.stages.context import Context
-    from unlearn.stages.params import Params
 
 _PACKAGES = ("dvc-unlearn", "dvc", "torch", "scikit-learn", "numpy", "pyarrow")
 
@@ -47,7 +47,7 @@ def doctor(as_json: JsonFlag = False) -> None:
 
 
 def _is_language(project: Project) -> bool:
-    from unlearn.stages.params import load_params
+    from unlearn.stages.config.params import load_params
 
     try:
         return load_params(project.params).train.is_language
@@ -63,8 +63,8 @@ def _version(name: str) -> str:
 
 
 def _findings(project: Project) -> Iterator[str]:
+    from unlearn.stages.config.params import load_params
     from unlearn.stages.context import open_project
-    from unlearn.stages.params import load_params
 
     yield from _lock_findings(project)
     yield from _git_findings(project)
@@ -85,9 +85,9 @@ def _findings(project: Project) -> Iterator[str]:
 
 
 def _lock_findings(project: Project) -> Iterator[str]:
-    from unlearn.stages.params import load_params
-    from unlearn.stages.pipeline import read_pipeline, stage_names
-    from unlearn.stages.state import load_lock
+    from unlearn.stages.config.params import load_params
+    from unlearn.stages.dvc.lockfile import load_lock
+    from unlearn.stages.dvc.pipeline import read_pipeline, stage_names
 
     try:
         lock = load_lock(project)
@@ -143,8 +143,8 @@ def _git_findings(project: Project) -> Iterator[str]:
 
 def _public_files(project: Project) -> list[str]:
     """Return the dataset's path where it is the example's, and text that is about nobody in it."""
-    from unlearn.stages.params import load_params
-    from unlearn.stages.tokens import DEMO_KEY, Key
+    from unlearn.stages.config.params import load_params
+    from unlearn.stages.rows.tokens import DEMO_KEY, Key
 
     try:
         params = load_params(project.params)
@@ -158,7 +158,7 @@ def _public_files(project: Project) -> list[str]:
 
 
 def _leftovers(project: Project) -> Iterator[str]:
-    from unlearn.stages.files import TEMPORARY_PREFIX
+    from unlearn.stages.project.files import TEMPORARY_PREFIX
 
     found = [
         path
@@ -189,7 +189,7 @@ def _params_findings(project: Project, params: "Params") -> Iterator[str]:
 
 
 def _base_findings(project: Project, params: "Params") -> Iterator[str]:
-    from unlearn.stages.language.base import find_base, require_libraries
+    from unlearn.stages.text.base import find_base, require_libraries
 
     options = params.train.language
     try:
@@ -205,9 +205,9 @@ def _key_file_findings(project: Project) -> Iterator[str]:
 
 
 def _list_findings(context: "Context") -> Iterator[str]:
-    from unlearn.stages.copies import find_copies
-    from unlearn.stages.dvc import cache_folder
-    from unlearn.stages.unlearned import other_models
+    from unlearn.stages.audit.copies import find_copies
+    from unlearn.stages.dvc.command import cache_folder
+    from unlearn.stages.training.method_record import other_models
 
     if others := {str(Path(name).parent) for name in other_models(context)}:
         yield (

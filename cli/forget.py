@@ -7,10 +7,10 @@ import typer
 from unlearn.cli.ids import content_of, name_of
 from unlearn.cli.output import JsonFlag, emit, names, plural
 from unlearn.stages.errors import InputError
-from unlearn.stages.paths import find_project
+from unlearn.stages.project.paths import find_project
 
 if TYPE_CHECKING:
-    from unlearn.stages.requests import Resolved
+    from unlearn.stages.requests.request import Resolved
 
 
 def forget(
@@ -34,8 +34,8 @@ def forget(
 ) -> None:
     """Mark records to be forgotten, all or nothing; `unlearn repro` or `dvc repro` does it."""
     from unlearn.stages.context import open_project
-    from unlearn.stages.requests import Wanted, add_request, read_ids, rewrite_by_hand
-    from unlearn.stages.tokens import check_raw_id
+    from unlearn.stages.requests.request import Wanted, add_request, read_ids, rewrite_by_hand
+    from unlearn.stages.rows.tokens import check_raw_id
 
     if ids is None and not one and subjects is None:
         raise InputError("whom to forget? give --ids FILE, --id ID or --subjects FILE")

@@ -15,11 +15,11 @@ from unlearn.cli.text_edits import (
     without_stage,
 )
 from unlearn.stages.errors import InputError
-from unlearn.stages.paths import HOLDOUT, Project, find_project
+from unlearn.stages.project.paths import HOLDOUT, Project, find_project
 
 if TYPE_CHECKING:
     from unlearn.stages.context import Context
-    from unlearn.stages.importing import Imported
+    from unlearn.stages.training.importing import Imported
 
 _ORIGINAL = "models/original"
 
@@ -37,7 +37,7 @@ def import_model(
     """Make a trained model the original that post-hoc methods start from."""
     use_one_thread()
     from unlearn.stages.context import open_project
-    from unlearn.stages.locks import exclusive
+    from unlearn.stages.project.locks import exclusive
 
     context = open_project(find_project())
     if context.params.unlearn is None:
@@ -61,10 +61,14 @@ def import_model(
 
 def _check(context: "Context", source: Path) -> "Imported":
     from unlearn.cli.plan import rows_of_shards
-    from unlearn.stages.holdout import calibration_half
-    from unlearn.stages.importing import import_checkpoint, import_unlearned, import_weights
-    from unlearn.stages.shard_file import read_shard
-    from unlearn.stages.unlearned import WHOLE, MethodRows
+    from unlearn.stages.rows.holdout import calibration_half
+    from unlearn.stages.rows.shard_file import read_shard
+    from unlearn.stages.training.importing import (
+        import_checkpoint,
+        import_unlearned,
+        import_weights,
+    )
+    from unlearn.stages.training.method_record import WHOLE, MethodRows
 
     project = context.project
     with rows_of_shards(context, anew=not project.shard_file(WHOLE).is_file()) as rows_of:
@@ -96,10 +100,10 @@ def _check(context: "Context", source: Path) -> "Imported":
 
 def _put_in_place(context: "Context", imported: "Imported") -> None:
     """Write the model, and have DVC track it as a file of its own; no stage makes it any more."""
-    from unlearn.stages.dvc import run_dvc
-    from unlearn.stages.files import write_folder
-    from unlearn.stages.importing import IMPORT_FILE
-    from unlearn.stages.params import load_params
+    from unlearn.stages.config.params import load_params
+    from unlearn.stages.dvc.command import run_dvc
+    from unlearn.stages.project.files import write_folder
+    from unlearn.stages.training.importing import IMPORT_FILE
 
     project = context.project
     edits = _edits(project, context)
@@ -124,7 +128,7 @@ def _put_in_place(context: "Context", imported: "Imported") -> None:
 
 def _edits(project: Project, context: "Context") -> dict[Path, str]:
     """Return the new text of the files that say where the original comes from."""
-    from unlearn.stages.pipeline import read_pipeline
+    from unlearn.stages.dvc.pipeline import read_pipeline
 
     edits: dict[Path, str] = {}
     unlearn = context.params.unlearn

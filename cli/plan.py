@@ -11,13 +11,13 @@ import typer
 from unlearn.cli.ids import content_of, name_of
 from unlearn.cli.output import JsonFlag, emit, names, plural
 from unlearn.cli.stage import use_one_thread
-from unlearn.stages.paths import HOLDOUT, find_project
+from unlearn.stages.project.paths import HOLDOUT, find_project
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from unlearn.stages.context import Context
-    from unlearn.stages.forget_list import ForgetList
-    from unlearn.stages.planning import ShardPlan
+    from unlearn.stages.requests.plan import ShardPlan
+    from unlearn.stages.rows.forget_list import ForgetList
 
 _OPTIONS = {
     "this_request": "retraining these slices",
@@ -55,15 +55,15 @@ def make_plan(
     context: "Context", *, ids: Path | None, subjects: Path | None, jobs: int
 ) -> dict[str, Any]:
     """Return the plan as JSON values."""
-    from unlearn.stages.dvc import dvc_status
-    from unlearn.stages.planning import (
+    from unlearn.stages.audit.status import list_is_applied
+    from unlearn.stages.dvc.command import dvc_status
+    from unlearn.stages.project.timings import read_timings
+    from unlearn.stages.requests.plan import (
         estimate,
         fraction_of_full_training,
         plan_shards,
         rows_to_forget,
     )
-    from unlearn.stages.state import list_is_applied
-    from unlearn.stages.timings import read_timings
 
     params = context.params
     now = context.read_list()
@@ -103,11 +103,11 @@ def _plan_methods(
 ) -> dict[str, Any]:
     """Return the plan of a project whose model was trained without shards."""
     import pyarrow.compute as pc
-    from unlearn.stages.pipeline import stage_names
-    from unlearn.stages.planning import rows_to_forget
-    from unlearn.stages.shard_file import forget_mask
-    from unlearn.stages.timings import read_timings
-    from unlearn.stages.unlearned import RETRAIN, WHOLE
+    from unlearn.stages.dvc.pipeline import stage_names
+    from unlearn.stages.project.timings import read_timings
+    from unlearn.stages.requests.plan import rows_to_forget
+    from unlearn.stages.rows.shard_file import forget_mask
+    from unlearn.stages.training.method_record import RETRAIN, WHOLE
 
     with rows_of_shards(context, anew="shard" in changed) as rows_of:
         whole = rows_of(WHOLE)
@@ -160,8 +160,8 @@ def _with_request(
     context: "Context", now: "ForgetList", ids: Path | None, subjects: Path | None
 ) -> "ForgetList":
     """Return the list as it would be with the request on it."""
-    from unlearn.stages.forget_list import parse_forget_list
-    from unlearn.stages.requests import Wanted, add_request, read_ids
+    from unlearn.stages.requests.request import Wanted, add_request, read_ids
+    from unlearn.stages.rows.forget_list import parse_forget_list
 
     if ids is None and subjects is None:
         return now
@@ -177,7 +177,7 @@ def _with_request(
 @contextmanager
 def rows_of_shards(context: "Context", *, anew: bool) -> Iterator[Callable[[str], "pa.Table"]]:
     """Yield what returns a shard's rows: from data/shards, or as the shard stage would make it."""
-    from unlearn.stages.shard_file import read_shard
+    from unlearn.stages.rows.shard_file import read_shard
 
     if not anew:
         yield (
@@ -186,7 +186,7 @@ def rows_of_shards(context: "Context", *, anew: bool) -> Iterator[Callable[[str]
             )
         )
         return
-    from unlearn.stages.files import scratch_folder
+    from unlearn.stages.project.files import scratch_folder
     from unlearn.stages.shard.partition import collect, spill_dataset
     from unlearn.stages.shard.planted import planted_canaries
 
@@ -200,7 +200,7 @@ def rows_of_shards(context: "Context", *, anew: bool) -> Iterator[Callable[[str]
 
 def _checked(context: "Context", after: "ForgetList") -> int:
     """Return how many shards `verify` will retrain, of all that the list touches."""
-    from unlearn.stages.requests import touched_by
+    from unlearn.stages.requests.request import touched_by
 
     touched = len(touched_by(context, after.tokens))
     rerun = context.params.verify.rerun
@@ -211,7 +211,7 @@ def _stages(
     context: "Context", changed: set[str], stale: list["ShardPlan"], *, listed: bool
 ) -> list[str]:
     """Return the stages that a run would execute, in order."""
-    from unlearn.stages.pipeline import stage_names
+    from unlearn.stages.dvc.pipeline import stage_names
 
     training = {f"train@{plan.shard}" for plan in stale}
     training |= {name for name in changed if name.startswith("train@")}

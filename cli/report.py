@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from unlearn.cli.output import JsonFlag, emit
 from unlearn.stages.errors import InputError
-from unlearn.stages.paths import find_project
+from unlearn.stages.project.paths import find_project
 
 
 def report(
@@ -16,7 +16,7 @@ def report(
     as_json: JsonFlag = False,
 ) -> None:
     """Write the report as a page: one file, readable offline and on a phone, printable."""
-    from unlearn.stages.files import write_bytes
+    from unlearn.stages.project.files import write_bytes
     from unlearn.stages.report.contents import gather
     from unlearn.stages.report.page import render, verdict
 

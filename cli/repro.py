@@ -8,7 +8,7 @@ import typer
 from unlearn.cli.output import JsonFlag, emit, names, plural, progress, say
 from unlearn.cli.stage import describe_training
 from unlearn.cli.workers import Workers
-from unlearn.stages.paths import Project, find_project
+from unlearn.stages.project.paths import Project, find_project
 
 if TYPE_CHECKING:
     from unlearn.stages.context import Context
@@ -24,7 +24,7 @@ def repro(
 ) -> None:
     """Bring the models up to date with the dataset, params.yaml and the forget list."""
     from unlearn.stages.context import open_project
-    from unlearn.stages.locks import exclusive
+    from unlearn.stages.project.locks import exclusive
 
     context = open_project(find_project())
     with exclusive(context.project.lock_file("repro"), "another `unlearn repro`"):
@@ -42,15 +42,12 @@ def bring_up_to_date(context: "Context", jobs: int) -> dict[str, Any]:
     jobs
         Trainings side by side.
     """
-    from unlearn.stages.dvc import run_dvc
-    from unlearn.stages.pipeline import (
-        check_code_is_a_dependency,
-        check_rows_are_dependencies,
-    )
-    from unlearn.stages.recording import mend_lock, record_trained, stale_shards
-    from unlearn.stages.requests import rewrite_by_hand
-    from unlearn.stages.state import list_is_applied, read_report
-    from unlearn.stages.timings import Timing, record_timings
+    from unlearn.stages.audit.status import list_is_applied, read_report
+    from unlearn.stages.dvc.command import run_dvc
+    from unlearn.stages.dvc.pipeline import check_code_is_a_dependency, check_rows_are_dependencies
+    from unlearn.stages.dvc.recording import mend_lock, record_trained, stale_shards
+    from unlearn.stages.project.timings import Timing, record_timings
+    from unlearn.stages.requests.request import rewrite_by_hand
     from unlearn.stages.train.stage import remove_others
 
     project = context.project
@@ -95,10 +92,10 @@ def bring_up_to_date(context: "Context", jobs: int) -> dict[str, Any]:
 
 def _run_methods(context: "Context") -> dict[str, Any]:
     """Run the pipeline of a model without shards: one stage after another, as `dvc repro` does."""
-    from unlearn.stages.dvc import run_dvc
-    from unlearn.stages.state import list_is_applied, read_report
-    from unlearn.stages.timings import read_timings
-    from unlearn.stages.unlearned import remove_other_models
+    from unlearn.stages.audit.status import list_is_applied, read_report
+    from unlearn.stages.dvc.command import run_dvc
+    from unlearn.stages.project.timings import read_timings
+    from unlearn.stages.training.method_record import remove_other_models
 
     project = context.project
     before = _method_records(context)
@@ -121,7 +118,7 @@ def _run_methods(context: "Context") -> dict[str, Any]:
 def _method_records(context: "Context") -> dict[str, str | None]:
     """Return the digest of what each post-hoc method read; None where it has not run."""
     from unlearn.stages.errors import InputError
-    from unlearn.stages.unlearned import read_record
+    from unlearn.stages.training.method_record import read_record
 
     found: dict[str, str | None] = {}
     for name in context.params.unlearn.methods if context.params.unlearn is not None else ():
@@ -134,8 +131,8 @@ def _method_records(context: "Context") -> dict[str, str | None]:
 
 def _likely_stale(context: "Context") -> int:
     """Return how many shards will have to be trained, as far as can be told at once."""
-    from unlearn.stages.requests import touched_by
-    from unlearn.stages.state import applied_tokens
+    from unlearn.stages.audit.status import applied_tokens
+    from unlearn.stages.requests.request import touched_by
 
     if not context.project.lock.is_file():
         return len(context.params.sharding.shards)

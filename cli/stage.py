@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from unlearn.cli.output import plural, progress, say
 from unlearn.stages.errors import InputError
-from unlearn.stages.paths import find_project
+from unlearn.stages.project.paths import find_project
 
 if TYPE_CHECKING:
     from unlearn.stages.context import Context
@@ -52,7 +52,7 @@ def _open() -> "Context":
 
 
 def _timed(context: "Context", name: str, seconds: float, rows: int = 0) -> None:
-    from unlearn.stages.timings import Timing, record_timings
+    from unlearn.stages.project.timings import Timing, record_timings
 
     record_timings(context.project, {name: Timing(round(seconds, 4), rows)})
 
@@ -60,7 +60,7 @@ def _timed(context: "Context", name: str, seconds: float, rows: int = 0) -> None
 def _shard() -> None:
     import time
 
-    from unlearn.stages.pipeline import check_rows_are_dependencies
+    from unlearn.stages.dvc.pipeline import check_rows_are_dependencies
     from unlearn.stages.shard.stage import run
 
     context = _open()
@@ -94,8 +94,8 @@ def _forget() -> None:
 
 
 def _train(shard: str) -> None:
-    from unlearn.stages.pipeline import check_code_is_a_dependency
-    from unlearn.stages.timings import record_timings
+    from unlearn.stages.dvc.pipeline import check_code_is_a_dependency
+    from unlearn.stages.project.timings import record_timings
     from unlearn.stages.train.stage import remove_others, run
 
     context = _open()
@@ -107,8 +107,8 @@ def _train(shard: str) -> None:
 
 
 def _train_whole() -> None:
-    from unlearn.stages.pipeline import check_code_is_a_dependency
-    from unlearn.stages.timings import record_timings
+    from unlearn.stages.dvc.pipeline import check_code_is_a_dependency
+    from unlearn.stages.project.timings import record_timings
     from unlearn.stages.train.stage import run_whole
 
     context = _open()
@@ -120,10 +120,10 @@ def _train_whole() -> None:
 
 
 def _unlearn(method: str) -> None:
-    from unlearn.stages.pipeline import check_code_is_a_dependency
-    from unlearn.stages.timings import record_method
+    from unlearn.stages.dvc.pipeline import check_code_is_a_dependency
+    from unlearn.stages.project.timings import record_method
+    from unlearn.stages.training.method_record import remove_other_models
     from unlearn.stages.unlearn.stage import run
-    from unlearn.stages.unlearned import remove_other_models
 
     context = _open()
     remove_other_models(context)

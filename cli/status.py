@@ -3,16 +3,16 @@
 from typing import Any
 
 from unlearn.cli.output import JsonFlag, emit, plural
-from unlearn.stages.paths import find_project
+from unlearn.stages.project.paths import find_project
 
 
 def status(as_json: JsonFlag = False) -> None:
     """Show requests: pending, applied, verified; and whether DVC has anything left to do."""
+    from unlearn.stages.audit.status import list_is_applied, standing
     from unlearn.stages.context import open_project
-    from unlearn.stages.dvc import dvc_status
+    from unlearn.stages.dvc.command import dvc_status
     from unlearn.stages.errors import BusyError, ToolError
-    from unlearn.stages.requests import read_requests
-    from unlearn.stages.state import list_is_applied, standing
+    from unlearn.stages.requests.request import read_requests
 
     context = open_project(find_project())
     project = context.project

@@ -30,7 +30,7 @@ def with_setting(text: str, section: str, name: str, value: str, *, after: str) 
         If the section is not written as a block, one setting a line.
     """
     import yaml
-    from unlearn.cli.project_files import as_yaml
+    from unlearn.cli.init.files import as_yaml
 
     # Copies all the way: an alias would let a change show in two places.
     before = yaml.safe_load(text)
@@ -94,7 +94,7 @@ def with_entries(text: str, path: Sequence[str], values: Mapping[str, Any]) -> s
 
 def _with_values(text: str, node: Any, now: Mapping[str, Any], values: dict[str, Any]) -> str:
     """Return the text with values put into one mapping of it."""
-    from unlearn.cli.project_files import as_yaml
+    from unlearn.cli.init.files import as_yaml
 
     edits = []
     added = []
@@ -142,7 +142,7 @@ def _apart(value: Any) -> Any:
 
 
 def _one_line(values: Mapping[str, Any]) -> str:
-    from unlearn.cli.project_files import as_yaml
+    from unlearn.cli.init.files import as_yaml
 
     return ", ".join(f"`{name}: {as_yaml(value)}`" for name, value in values.items())
 
@@ -156,7 +156,7 @@ def with_dependency(text: str, stage: str, path: str) -> str:
         If the stage's dependencies are not written as a block, one a line.
     """
     import yaml
-    from unlearn.cli.project_files import as_yaml
+    from unlearn.cli.init.files import as_yaml
 
     before = yaml.safe_load(text)
     expected = edited = None
@@ -225,7 +225,7 @@ def restored_on_error(paths: Iterable[Path]) -> Iterator[None]:
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file, with the permissions that it had."""
-    from unlearn.stages.files import write_bytes
+    from unlearn.stages.project.files import write_bytes
 
     write_bytes(path, content, stat.S_IMODE(path.stat().st_mode) if path.exists() else None)
 

@@ -9,7 +9,7 @@ from unlearn.cli.output import JsonFlag, emit, plural, progress
 from unlearn.cli.stage import use_one_thread
 from unlearn.cli.text_edits import replace_file, restored_on_error, text_of, with_entries
 from unlearn.stages.errors import InputError
-from unlearn.stages.paths import Project, find_project
+from unlearn.stages.project.paths import Project, find_project
 
 if TYPE_CHECKING:
     from unlearn.stages.context import Context
@@ -29,7 +29,7 @@ def tune(
     """Search for a method's settings, by distance to retraining, away from the rows under test."""
     use_one_thread()
     from unlearn.stages.context import open_project
-    from unlearn.stages.locks import exclusive
+    from unlearn.stages.project.locks import exclusive
     from unlearn.stages.unlearn.tuning import check_tunable
     from unlearn.stages.unlearn.tuning import tune as search
 
@@ -85,7 +85,7 @@ def _changes(project: Project, found: "Tuning") -> dict[Path, bytes]:
 
 def _write(project: Project, changes: dict[Path, bytes]) -> None:
     """Write all files or none."""
-    from unlearn.stages.params import load_params
+    from unlearn.stages.config.params import load_params
 
     if project.params in changes:
         wait_for_dvc(project)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, get_args
 import typer
 from unlearn.cli import knowledge_tables
 from unlearn.cli.output import JsonFlag, emit
-from unlearn.stages.paths import find_project
+from unlearn.stages.project.paths import find_project
 
 _UNKNOWN = "-"
 
@@ -45,10 +45,10 @@ def verify(
     as_json: JsonFlag = False,
 ) -> None:
     """Show the evidence; exit 0 only if the verdict is pass and belongs to the present state."""
-    from unlearn.stages.snapshot import read_report_at
-    from unlearn.stages.state import read_report, stale_reasons
-    from unlearn.stages.timings import read_method_seconds
-    from unlearn.stages.verify.change import compare_utility
+    from unlearn.stages.audit.snapshot import read_report_at
+    from unlearn.stages.audit.status import read_report, stale_reasons
+    from unlearn.stages.project.timings import read_method_seconds
+    from unlearn.stages.verify.measures.utility_change import compare_utility
 
     project = find_project()
     report = read_report(project)
@@ -202,7 +202,7 @@ def _membership(found: dict[str, Any] | None, *, is_posthoc: bool) -> list[str]:
     lines += [f"  {reason}" for reason in found["reasons"]]
     if found["auc"] is None:
         return lines
-    from unlearn.stages.params import Attack
+    from unlearn.stages.config.params import Attack
 
     # Without shards there is the deployed model alone.
     inside = "in the model" if is_posthoc else "in the models  deployed"

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from unlearn.cli.output import progress
 from unlearn.cli.stage import use_one_thread
 from unlearn.stages.errors import ToolError
-from unlearn.stages.paths import Project
+from unlearn.stages.project.paths import Project
 
 if TYPE_CHECKING:
+    from unlearn.stages.config.train import TrainParams
     from unlearn.stages.context import Context
-    from unlearn.stages.forget_list import ForgetList
-    from unlearn.stages.lineage import Lineage
+    from unlearn.stages.rows.forget_list import ForgetList
     from unlearn.stages.train.stage import Trained
-    from unlearn.stages.train_params import TrainParams
+    from unlearn.stages.training.lineage import Lineage
 
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, linux/prctl.h
 
@@ -55,7 +55,7 @@ def retrain_side_by_side(
     ToolError
         If a process died.
     """
-    from unlearn.stages.verify.exactness import retrain_shards
+    from unlearn.stages.verify.exactness.checks import retrain_shards
 
     jobs = min(os.cpu_count() or 1, len(shards))
     lineages = []
@@ -208,6 +208,6 @@ def _train(root: Path, shard: str) -> "Trained":
 
 
 def _retrain(context: "Context", forget_list: "ForgetList", shard: str) -> "Lineage":
-    from unlearn.stages.verify.exactness import retrain_shard
+    from unlearn.stages.verify.exactness.checks import retrain_shard
 
     return retrain_shard(context, forget_list, shard)

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from unlearn.stages.forget_list import ForgetList, read_forget_list
-from unlearn.stages.params import Params, load_params
-from unlearn.stages.paths import Project
-from unlearn.stages.shard_file import Layout
-from unlearn.stages.tokens import Key, Tokenizer, load_key
+from unlearn.stages.config.params import Params, load_params
+from unlearn.stages.project.paths import Project
+from unlearn.stages.rows.forget_list import ForgetList, read_forget_list
+from unlearn.stages.rows.shard_file import Layout
+from unlearn.stages.rows.tokens import Key, Tokenizer, load_key
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from unlearn.stages.tokens import KEY_VARIABLE, Key, Kind, Place, Tokenizer, place
+from unlearn.stages.rows.tokens import KEY_VARIABLE, Key, Kind, Place, Tokenizer, place
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -374,7 +374,7 @@ def workspace(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the offline base of .13 M parameters, as the example makes it."""
-    from unlearn.stages.language.tiny import make_base
+    from unlearn.cli.examples.tiny_base import make_base
 
     from tests.language_models import made_once
 

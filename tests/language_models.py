@@ -8,12 +8,12 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from unlearn.stages.language.authors import Population, Row, make_authors
-from unlearn.stages.params import Params, check_params, shard_names
-from unlearn.stages.recipe import Recipe
-from unlearn.stages.shard_file import RECORD, SUBJECT, Layout, in_order
-from unlearn.stages.tokens import Key, Tokenizer
-from unlearn.stages.train_params import TrainParams
+from unlearn.cli.examples.authors import Population, Row, make_authors
+from unlearn.stages.config.params import Params, check_params, shard_names
+from unlearn.stages.config.train import TrainParams
+from unlearn.stages.rows.shard_file import RECORD, SUBJECT, Layout, in_order
+from unlearn.stages.rows.tokens import Key, Tokenizer
+from unlearn.stages.training.recipe import Recipe
 
 from tests.stages.conftest import KEY
 
@@ -74,7 +74,7 @@ def make_blank_base(folder: Path, *, layers: int = 2, seed: int = 1, **config: A
     """
     import torch
     from transformers import LlamaForCausalLM
-    from unlearn.stages.language import tiny
+    from unlearn.cli.examples import tiny_base as tiny
 
     rows = make_authors(12, seed, population=Population.PUBLIC)
     folder.mkdir(parents=True, exist_ok=True)
@@ -135,7 +135,7 @@ def language_train(
     **train
         What in `train` is not.
     """
-    from unlearn.stages.language.base import pin_files
+    from unlearn.stages.text.base import pin_files
 
     given: dict[str, Any] = {
         "base": base.name,

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from unlearn.stages.context import Context
-from unlearn.stages.ensemble import FILE_NAME, final_model_files
 from unlearn.stages.errors import InputError
-from unlearn.stages.files import write_folder
-from unlearn.stages.lineage import read_lineage, seal
-from unlearn.stages.shard_model import ShardModel, read_shard_model
-from unlearn.stages.unlearned import WHOLE, is_genuine, read_record
+from unlearn.stages.final_model.ensemble import FILE_NAME, final_model_files
+from unlearn.stages.project.files import write_folder
+from unlearn.stages.training.lineage import read_lineage, seal
+from unlearn.stages.training.method_record import WHOLE, is_genuine, read_record
+from unlearn.stages.training.shard_model import ShardModel, read_shard_model
 
 _REPAIR = "`unlearn repro` trains it anew"
 

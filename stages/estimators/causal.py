@@ -9,16 +9,16 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
+from unlearn.stages.config.text import LoraOptions
+from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators import torch_models
 from unlearn.stages.estimators.tensors import digest_safetensors
-from unlearn.stages.language import adapters
-from unlearn.stages.language.base import check_fit, find_base, load_module, load_tokenizer
-from unlearn.stages.language.encoding import Encoder
-from unlearn.stages.language.sequences import Batch, Sequences
-from unlearn.stages.language_params import LoraOptions
-from unlearn.stages.shard_file import Layout
-from unlearn.stages.train_params import TrainParams
+from unlearn.stages.rows.shard_file import Layout
+from unlearn.stages.text import adapters
+from unlearn.stages.text.base import check_fit, find_base, load_module, load_tokenizer
+from unlearn.stages.text.encoding import Encoder
+from unlearn.stages.text.sequences import Batch, Sequences
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -21,12 +21,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import nn
+from unlearn.stages.config.train import PerturbedLogisticOptions, TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import Dtype, FloatArray, SliceData
 from unlearn.stages.estimators.linear import LinearScores
 from unlearn.stages.estimators.tensors import digest_safetensors
 from unlearn.stages.estimators.torch_models import be_deterministic, module_bytes
-from unlearn.stages.train_params import PerturbedLogisticOptions, TrainParams
 
 #: Norm of the gradient at which training has arrived.
 _ARRIVED = 1e-9

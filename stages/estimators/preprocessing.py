@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from unlearn.stages.dataset_params import FeatureKind
+from unlearn.stages.config.dataset import FeatureKind
+from unlearn.stages.config.train import PerturbedLogisticOptions, PreprocessingParams, TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import FloatArray
-from unlearn.stages.train_params import PerturbedLogisticOptions, PreprocessingParams, TrainParams
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import numpy.typing as npt
 import sklearn
 from sklearn.base import BaseEstimator, clone, is_classifier
 from threadpoolctl import threadpool_info, threadpool_limits
+from unlearn.stages.config.train import INCREMENTAL_ON_NEW_ROWS, TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators import skops_file
 from unlearn.stages.estimators.base import Dtype, FloatArray, IntArray, SliceData
-from unlearn.stages.train_params import INCREMENTAL_ON_NEW_ROWS, TrainParams
 
 
 def sklearn_environment() -> dict[str, str]:

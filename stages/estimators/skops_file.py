@@ -16,7 +16,7 @@ import numpy.typing as npt
 import skops.io
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.tensors import NamedTensor, digest_tensors
-from unlearn.stages.files import canonical_json
+from unlearn.stages.project.files import canonical_json
 
 _SCHEMA = "schema.json"
 _STAMP = (1980, 1, 1, 0, 0, 0)

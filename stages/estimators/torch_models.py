@@ -18,11 +18,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
+from unlearn.stages.config.train import MlpOptions, OptimizerParams, TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import Dtype, FloatArray, SliceData
 from unlearn.stages.estimators.tensors import digest_safetensors
-from unlearn.stages.train_params import MlpOptions, OptimizerParams, TrainParams
-from unlearn.stages.user_code import load_function
+from unlearn.stages.project.user_code import load_function
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,

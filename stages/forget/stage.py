@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
-from unlearn.stages.files import digest_file, digest_json, remove_unplanned, write_json
-from unlearn.stages.forget_list import ForgetList
-from unlearn.stages.importing import honoured_lines
-from unlearn.stages.locks import exclusive
-from unlearn.stages.paths import HOLDOUT, Project
-from unlearn.stages.shard_file import RECORD, SUBJECT, forget_mask, read_shard, write_shard
+from unlearn.stages.project.files import digest_file, digest_json, remove_unplanned, write_json
+from unlearn.stages.project.locks import exclusive
+from unlearn.stages.project.paths import HOLDOUT, Project
+from unlearn.stages.rows.forget_list import ForgetList
+from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask, read_shard, write_shard
+from unlearn.stages.training.importing import honoured_lines
 
 
 @dataclass(frozen=True)

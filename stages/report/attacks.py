@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
-from unlearn.stages.report import pictures, words
+from unlearn.stages.report import formatting as words
+from unlearn.stages.report import pictures
 from unlearn.stages.report.contents import Contents
 from unlearn.stages.report.methods import REFERENCE, is_posthoc
 

@@ -13,18 +13,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from unlearn.stages.audit import Audit, Snapshot, compare
+from unlearn.stages.audit.compare import Audit, Snapshot, compare
+from unlearn.stages.audit.snapshot import take_snapshot
+from unlearn.stages.audit.status import read_report, stale_reasons
+from unlearn.stages.config.params import Params, load_params
 from unlearn.stages.errors import InputError, ToolError
-from unlearn.stages.forget_list import place_of_line
-from unlearn.stages.lineage import read_lineage
-from unlearn.stages.params import Params, load_params
-from unlearn.stages.paths import HOLDOUT, Project
-from unlearn.stages.planning import Costs, ShardPlan, estimate
-from unlearn.stages.report.words import number
-from unlearn.stages.requests import read_requests
-from unlearn.stages.snapshot import take_snapshot
-from unlearn.stages.state import read_report, stale_reasons
-from unlearn.stages.timings import read_method_seconds, read_timings
+from unlearn.stages.project.paths import HOLDOUT, Project
+from unlearn.stages.project.timings import read_method_seconds, read_timings
+from unlearn.stages.report.formatting import number
+from unlearn.stages.requests.plan import Costs, ShardPlan, estimate
+from unlearn.stages.requests.request import read_requests
+from unlearn.stages.rows.forget_list import place_of_line
+from unlearn.stages.training.lineage import read_lineage
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
-from unlearn.stages.report import pictures, words
+from unlearn.stages.report import formatting as words
+from unlearn.stages.report import pictures
 from unlearn.stages.report.contents import Contents, LastRun, ShardState
 from unlearn.stages.report.methods import is_posthoc
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from unlearn.stages.report import words
+from unlearn.stages.report import formatting as words
 from unlearn.stages.report.contents import Contents
 from unlearn.stages.report.methods import REFERENCE, is_posthoc
 

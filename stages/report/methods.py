@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
-from unlearn.stages.report import pictures, words
+from unlearn.stages.report import formatting as words
+from unlearn.stages.report import pictures
 from unlearn.stages.report.contents import Contents
 
 #: The method that the others are held against.

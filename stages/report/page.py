@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
-from unlearn.stages.report import words
+from unlearn.stages.report import formatting as words
 from unlearn.stages.report.attacks import attack_name, deciding_attack, membership
 from unlearn.stages.report.contents import Contents
 from unlearn.stages.report.history import last_run, shard_map, timeline

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from markupsafe import Markup, escape
-from unlearn.stages.report.words import day
+from unlearn.stages.report.formatting import day
 
 _WIDTH = 360.0
 _LEFT, _RIGHT = 46.0, 350.0

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from unlearn.stages.report import pictures, words
+from unlearn.stages.report import formatting as words
+from unlearn.stages.report import pictures
 from unlearn.stages.report.contents import Contents
 from unlearn.stages.report.language import is_text, utility_measures
 from unlearn.stages.report.methods import is_posthoc, kind_of, label_in_words

@@ -12,16 +12,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import ipc
+from unlearn.stages.config.dataset import DatasetParams
+from unlearn.stages.config.params import ShardingParams
 from unlearn.stages.context import Context
-from unlearn.stages.dataset_params import DatasetParams
 from unlearn.stages.errors import InputError
-from unlearn.stages.identity import TokenColumns, token_columns
-from unlearn.stages.params import ShardingParams
-from unlearn.stages.paths import HOLDOUT
-from unlearn.stages.records import read_batches
-from unlearn.stages.schema import feature_columns, target_column
-from unlearn.stages.shard_file import RECORD, SUBJECT, TARGET, Layout, in_order
-from unlearn.stages.tokens import Tokenizer, place
+from unlearn.stages.project.paths import HOLDOUT
+from unlearn.stages.rows.identity import TokenColumns, token_columns
+from unlearn.stages.rows.records import read_batches
+from unlearn.stages.rows.schema import feature_columns, target_column
+from unlearn.stages.rows.shard_file import RECORD, SUBJECT, TARGET, Layout, in_order
+from unlearn.stages.rows.tokens import Tokenizer, place
 
 #: Column of a row's number in the dataset, from 1; 0 for a planted one.
 ROW = "unlearn.row"

@@ -1,12 +1,12 @@
 """The rows of planted canaries, on their way into the shards or past them."""
 
 import pyarrow as pa
-from unlearn.stages.canaries import included
 from unlearn.stages.context import Context
-from unlearn.stages.forget_list import place_of_line
-from unlearn.stages.records import read_batches
+from unlearn.stages.rows.canaries import included
+from unlearn.stages.rows.forget_list import place_of_line
+from unlearn.stages.rows.records import read_batches
+from unlearn.stages.rows.shard_file import RECORD, in_order
 from unlearn.stages.shard.partition import ROW, Planted, refuse_same_ids, typed_rows
-from unlearn.stages.shard_file import RECORD, in_order
 
 
 def planted_canaries(context: Context) -> Planted | None:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
-from unlearn.stages.files import remove_unplanned, scratch_folder
-from unlearn.stages.paths import CANARIES, HOLDOUT
+from unlearn.stages.project.files import remove_unplanned, scratch_folder
+from unlearn.stages.project.paths import CANARIES, HOLDOUT
+from unlearn.stages.rows.shard_file import write_shard
 from unlearn.stages.shard.partition import collect, refuse_shared_ids, spill_dataset
 from unlearn.stages.shard.planted import planted_canaries
-from unlearn.stages.shard_file import write_shard
 
 
 def run(context: Context, progress: Callable[[int], None] = lambda _rows: None) -> dict[str, int]:

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
-from unlearn.stages.files import remove_unplanned, write_folder
-from unlearn.stages.language.base import find_base
-from unlearn.stages.lineage import FILE_NAME as LINEAGE_FILE
-from unlearn.stages.lineage import read_lineage
-from unlearn.stages.locks import exclusive
-from unlearn.stages.recipe import Recipe
-from unlearn.stages.shard_file import read_shard
-from unlearn.stages.shard_model import read_shard_model
-from unlearn.stages.slices import plan_shard, train_shard
-from unlearn.stages.timings import Timing
-from unlearn.stages.unlearned import WHOLE
+from unlearn.stages.project.files import remove_unplanned, write_folder
+from unlearn.stages.project.locks import exclusive
+from unlearn.stages.project.timings import Timing
+from unlearn.stages.rows.shard_file import read_shard
+from unlearn.stages.text.base import find_base
+from unlearn.stages.training.lineage import FILE_NAME as LINEAGE_FILE
+from unlearn.stages.training.lineage import read_lineage
+from unlearn.stages.training.method_record import WHOLE
+from unlearn.stages.training.recipe import Recipe
+from unlearn.stages.training.shard_model import read_shard_model
+from unlearn.stages.training.slices import plan_shard, train_shard
 
 
 @dataclass(frozen=True)

@@ -9,32 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import torch
 from torch import nn
+from unlearn.stages.config.methods import GuardParams
 from unlearn.stages.context import Context
-from unlearn.stages.environment import environment
 from unlearn.stages.errors import InputError
-from unlearn.stages.files import json_bytes, write_folder
-from unlearn.stages.holdout import calibration_half, fewest
-from unlearn.stages.locks import exclusive
-from unlearn.stages.method_params import GuardParams
-from unlearn.stages.paths import HOLDOUT
-from unlearn.stages.recipe import Recipe
-from unlearn.stages.shard_file import read_shard, targets
-from unlearn.stages.shard_model import FILE_NAME as MODEL_FILE
-from unlearn.stages.shard_model import ShardModel, read_shard_model
-from unlearn.stages.slices import TrainedShard, plan_shard, train_shard
-from unlearn.stages.unlearn.guard import Guard, Probes
-from unlearn.stages.unlearn.language.apply import unlearn_text
-from unlearn.stages.unlearn.problem import (
-    Changed,
-    MustRetrainError,
-    NotApplicableError,
-    Run,
-    check_facts,
-    told_by_name,
-)
-from unlearn.stages.unlearn.rows import Rows
-from unlearn.stages.unlearn.targets import unseen_loss
-from unlearn.stages.unlearned import (
+from unlearn.stages.project.files import json_bytes, write_folder
+from unlearn.stages.project.locks import exclusive
+from unlearn.stages.project.paths import HOLDOUT
+from unlearn.stages.rows.holdout import calibration_half, fewest
+from unlearn.stages.rows.shard_file import read_shard, targets
+from unlearn.stages.training.environment import environment
+from unlearn.stages.training.method_record import (
     FILE_NAME,
     RETRAIN,
     WHOLE,
@@ -46,10 +30,26 @@ from unlearn.stages.unlearned import (
     sealed,
     settings_of,
 )
+from unlearn.stages.training.recipe import Recipe
+from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
+from unlearn.stages.training.shard_model import ShardModel, read_shard_model
+from unlearn.stages.training.slices import TrainedShard, plan_shard, train_shard
+from unlearn.stages.unlearn.tabular.guard import Guard, Probes
+from unlearn.stages.unlearn.tabular.problem import (
+    Changed,
+    MustRetrainError,
+    NotApplicableError,
+    Run,
+    check_facts,
+    told_by_name,
+)
+from unlearn.stages.unlearn.tabular.rows import Rows
+from unlearn.stages.unlearn.tabular.targets import unseen_loss
+from unlearn.stages.unlearn.text.apply import unlearn_text
 
 if TYPE_CHECKING:
-    from unlearn.stages.unlearn.bridge import Opened
-    from unlearn.stages.unlearn.registry import Method
+    from unlearn.stages.unlearn.tabular.bridge import Opened
+    from unlearn.stages.unlearn.tabular.registry import Method
 
 #: The guard's probes: enough to see a loss move, few enough to ask often.
 _MOST_FORGET, _MOST_RETAIN = 1_000, 2_000
@@ -215,7 +215,7 @@ def unlearn_rows(context: Context, name: str, original: ShardModel, rows: Method
 
 def _method(context: Context, name: str) -> "Method":
     # Language models have methods of their own, and do without loading scikit-learn.
-    from unlearn.stages.unlearn.registry import find_method
+    from unlearn.stages.unlearn.tabular.registry import find_method
 
     return find_method(name, context.project.root)
 
@@ -240,7 +240,7 @@ def label_of(name: str, method: "Method | None", facts: dict[str, Any] | None = 
 def _of_columns(
     context: Context, name: str, method: "Method", original: ShardModel, rows: MethodRows
 ) -> Changed:
-    from unlearn.stages.unlearn.bridge import open_model
+    from unlearn.stages.unlearn.tabular.bridge import open_model
 
     opened = open_model(original, _code(context), init_seed=_init_seed(context))
     run = _run_of(context, name, opened, rows)

@@ -16,19 +16,19 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from unlearn.stages.config.methods import own_code
 from unlearn.stages.context import Context
-from unlearn.stages.distance import Floats, divergence
 from unlearn.stages.errors import InputError
-from unlearn.stages.holdout import calibration_half, fewest
-from unlearn.stages.method_params import own_code
-from unlearn.stages.paths import CANARIES, HOLDOUT
-from unlearn.stages.recipe import Recipe
-from unlearn.stages.shard_file import RECORD, forget_mask, in_order, read_shard
-from unlearn.stages.shard_model import ShardModel
-from unlearn.stages.unlearn.registry import METHODS
+from unlearn.stages.final_model.distance import Floats, divergence
+from unlearn.stages.project.paths import CANARIES, HOLDOUT
+from unlearn.stages.rows.holdout import calibration_half, fewest
+from unlearn.stages.rows.shard_file import RECORD, forget_mask, in_order, read_shard
+from unlearn.stages.training.method_record import WHOLE, MethodRows
+from unlearn.stages.training.recipe import Recipe
+from unlearn.stages.training.shard_model import ShardModel
 from unlearn.stages.unlearn.search_space import RANGES, draw_settings
 from unlearn.stages.unlearn.stage import read_side, train_anew, unlearn_rows
-from unlearn.stages.unlearned import WHOLE, MethodRows
+from unlearn.stages.unlearn.tabular.registry import METHODS
 
 #: Rows to play the forget set: no fewer, for their mean to say something, and at most a fifth of
 #: all rows, for a model without them to be one of the same kind.

@@ -6,21 +6,21 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from unlearn.stages.config.params import CLASS_ATTACKS, TEXT_ATTACKS, Attack, Params
 from unlearn.stages.context import Context
-from unlearn.stages.params import CLASS_ATTACKS, TEXT_ATTACKS, Attack, Params
-from unlearn.stages.recipe import Recipe
-from unlearn.stages.verify.answers import FinalModel
-from unlearn.stages.verify.calibrated import MIN_REFERENCES
-from unlearn.stages.verify.exposure import (
+from unlearn.stages.training.recipe import Recipe
+from unlearn.stages.verify.membership.answers import FinalModel
+from unlearn.stages.verify.membership.attacks import Attacked, AttackResult, attack_all
+from unlearn.stages.verify.membership.calibrated import MIN_REFERENCES
+from unlearn.stages.verify.membership.references import References, train_references
+from unlearn.stages.verify.membership.sampling import Drawn, draw, non_members
+from unlearn.stages.verify.membership.views import (
     CALIBRATED,
     REFERENCED,
     Exposure,
     of_final_model,
     of_shard_models,
 )
-from unlearn.stages.verify.membership import Attacked, AttackResult, attack_all
-from unlearn.stages.verify.references import References, train_references
-from unlearn.stages.verify.sampling import Drawn, draw, non_members
 from unlearn.stages.verify.verdict import Membership, Verdict, judge_membership
 
 SHARD_MODELS, FINAL_MODEL = "shard_models", "final_model"

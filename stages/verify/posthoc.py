@@ -10,12 +10,11 @@ import numpy as np
 import pyarrow as pa
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
-from unlearn.stages.forget_list import ForgetList
-from unlearn.stages.holdout import calibration_half, tested_half
-from unlearn.stages.paths import HOLDOUT
-from unlearn.stages.recipe import Recipe
-from unlearn.stages.unlearned import RETRAIN, WHOLE, MethodRows
-from unlearn.stages.verify.class_measures import ClassMeasures
+from unlearn.stages.project.paths import HOLDOUT
+from unlearn.stages.rows.forget_list import ForgetList
+from unlearn.stages.rows.holdout import calibration_half, tested_half
+from unlearn.stages.training.method_record import RETRAIN, WHOLE, MethodRows
+from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.verify.comparison import MethodResult
 from unlearn.stages.verify.evidence import (
     FINAL_MODEL,
@@ -24,21 +23,22 @@ from unlearn.stages.verify.evidence import (
     Evidence,
     attacks_for,
 )
-from unlearn.stages.verify.exactness import Exactness, derive_rows
-from unlearn.stages.verify.exposure import CALIBRATED, Exposure, of_shard_models
-from unlearn.stages.verify.made import (
+from unlearn.stages.verify.exactness.checks import Exactness, derive_rows
+from unlearn.stages.verify.exactness.methods import (
     ORIGINAL,
     Made,
     check_final_model,
     check_original,
     check_unlearned,
 )
-from unlearn.stages.verify.measures import Measures, Setting
-from unlearn.stages.verify.membership import Attacked, Samples, attack_all
-from unlearn.stages.verify.references import References, train_references
-from unlearn.stages.verify.sampling import draw
-from unlearn.stages.verify.scores import Floats
-from unlearn.stages.verify.statistics import Interval, Pair, Scored, difference_interval
+from unlearn.stages.verify.measures.base import Measures, Setting
+from unlearn.stages.verify.measures.tabular import ClassMeasures
+from unlearn.stages.verify.membership.attacks import Attacked, Samples, attack_all
+from unlearn.stages.verify.membership.references import References, train_references
+from unlearn.stages.verify.membership.sampling import draw
+from unlearn.stages.verify.membership.scores import Floats
+from unlearn.stages.verify.membership.statistics import Interval, Pair, Scored, difference_interval
+from unlearn.stages.verify.membership.views import CALIBRATED, Exposure, of_shard_models
 from unlearn.stages.verify.verdict import (
     Difference,
     Membership,
@@ -135,7 +135,7 @@ def compare_methods(context: Context, forget_list: ForgetList) -> Posthoc:
 def _measures(setting: Setting) -> Measures:
     if not setting.context.params.dataset.is_text:
         return ClassMeasures(setting)
-    from unlearn.stages.verify.language_measures import LanguageMeasures
+    from unlearn.stages.verify.measures.text import LanguageMeasures
 
     return LanguageMeasures(setting)
 
@@ -251,7 +251,7 @@ class _Compared:
 
     def _leak(self, name: str) -> float | None:
         """Return MUSE's measure of the deciding attack, beside the retrained model."""
-        from unlearn.stages.language.metrics import priv_leak
+        from unlearn.stages.text.metrics import priv_leak
 
         attack = self.context.params.verify.attack
         models = [self.answering[name], self.answering.get(RETRAIN)]

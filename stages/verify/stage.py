@@ -5,21 +5,19 @@ from typing import Any
 
 import pyarrow as pa
 from unlearn.stages.context import Context
-from unlearn.stages.ensemble import Ensemble, load_ensemble, read_final_model
-from unlearn.stages.environment import environment
+from unlearn.stages.dvc.lockfile import folder_md5
 from unlearn.stages.errors import InputError
-from unlearn.stages.files import remove_unplanned, write_bytes, write_json
-from unlearn.stages.forget_list import ForgetList
-from unlearn.stages.holdout import tested_half
-from unlearn.stages.lockfile import folder_md5
-from unlearn.stages.paths import HOLDOUT
-from unlearn.stages.recipe import settings_digest
-from unlearn.stages.shard_file import targets
-from unlearn.stages.verify.answers import FinalModel
-from unlearn.stages.verify.change import MEASURES
+from unlearn.stages.final_model.ensemble import Ensemble, load_ensemble, read_final_model
+from unlearn.stages.project.files import remove_unplanned, write_bytes, write_json
+from unlearn.stages.project.paths import HOLDOUT
+from unlearn.stages.rows.forget_list import ForgetList
+from unlearn.stages.rows.holdout import tested_half
+from unlearn.stages.rows.shard_file import targets
+from unlearn.stages.training.environment import environment
+from unlearn.stages.training.recipe import settings_digest
 from unlearn.stages.verify.comparison import methods_table
 from unlearn.stages.verify.evidence import NO_EVIDENCE, Evidence, gather, rounded
-from unlearn.stages.verify.exactness import (
+from unlearn.stages.verify.exactness.checks import (
     Exactness,
     Retrain,
     ShardRows,
@@ -27,10 +25,12 @@ from unlearn.stages.verify.exactness import (
     derive_rows,
     retrain_shards,
 )
-from unlearn.stages.verify.pictures import roc_plot, roc_table, score_plot, score_table
-from unlearn.stages.verify.planted import CanaryResult, attack_canaries
+from unlearn.stages.verify.measures.utility import Utility, measure
+from unlearn.stages.verify.measures.utility_change import MEASURES
+from unlearn.stages.verify.membership.answers import FinalModel
+from unlearn.stages.verify.membership.canaries import CanaryResult, attack_canaries
+from unlearn.stages.verify.plot_tables import roc_plot, roc_table, score_plot, score_table
 from unlearn.stages.verify.posthoc import compare_methods
-from unlearn.stages.verify.utility import Utility, measure
 from unlearn.stages.verify.verdict import decide
 
 
@@ -189,7 +189,7 @@ def _load(context: Context) -> FinalModel:
     description, models = read_final_model(folder)
     if not models:
         return Ensemble(description.dataset, description.rule, (), has_probabilities=True)
-    from unlearn.stages.language.loading import load_language_model
+    from unlearn.stages.final_model.text_loading import load_language_model
 
     return load_language_model(folder, context.project.root)
 
@@ -198,7 +198,7 @@ def _utility(context: Context, model: FinalModel, holdout: pa.Table) -> Utility:
     if not model.members or holdout.num_rows == 0:
         return Utility(holdout.num_rows)
     if not isinstance(model, Ensemble):
-        from unlearn.stages.verify.knowledge import language_utility
+        from unlearn.stages.verify.measures.memorisation import language_utility
 
         return language_utility(model, holdout, context.params.verify.min_rows)
     return measure(
@@ -216,7 +216,7 @@ def _language(
     """Return what a language model knows of forgotten and of unseen rows; None for others."""
     if isinstance(model, Ensemble):
         return None
-    from unlearn.stages.verify.knowledge import forgotten_beside_unseen
+    from unlearn.stages.verify.measures.memorisation import forgotten_beside_unseen
 
     rows = pa.concat_tables(list(forgotten.values()))
     minimum = context.params.verify.min_rows

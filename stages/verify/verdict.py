@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from unlearn.stages.verify.exactness import Exactness
-from unlearn.stages.verify.statistics import Interval, rows_for
+from unlearn.stages.verify.exactness.checks import Exactness
+from unlearn.stages.verify.membership.statistics import Interval, rows_for
 
 Outcome = Literal["pass", "fail", "inconclusive"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from unlearn.stages.tokens import DEMO_KEY
+from unlearn.stages.rows.tokens import DEMO_KEY
 
 from tests.cli.conftest import FRAME, SECRET, refused, unchanged
 from tests.conftest import Repo

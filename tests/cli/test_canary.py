@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import yaml
 from unlearn.cli.text_edits import with_dependency, with_setting
-from unlearn.stages.canaries import coin
 from unlearn.stages.errors import InputError
-from unlearn.stages.tokens import Key, Tokenizer, place
+from unlearn.stages.rows.canaries import coin
+from unlearn.stages.rows.tokens import Key, Tokenizer, place
 
 from tests.cli.conftest import FRAME, everything, is_token_line, refused, run_all, unchanged
 from tests.conftest import Done, Repo, token_of

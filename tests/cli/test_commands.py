@@ -11,7 +11,7 @@ import pandas as pd
 import psutil
 import pytest
 from unlearn.cli.app import run
-from unlearn.stages.tokens import DEMO_KEY
+from unlearn.stages.rows.tokens import DEMO_KEY
 
 from tests.cli.conftest import FRAME, IDS, PEOPLE, SECRET, refused, unchanged
 from tests.conftest import Repo, drop_rows, places, use_key
@@ -206,7 +206,7 @@ def test_verify_fails_on_a_report_that_failed(done: Repo) -> None:
 
 @pytest.mark.parametrize("output", ["csv", "parquet", "jsonl"])
 def test_predict_is_the_python_call(done: Repo, output: str) -> None:
-    from unlearn.stages.ensemble import load_ensemble
+    from unlearn.stages.final_model.ensemble import load_ensemble
 
     answer = done.inline("predict", "--input", "data/dataset.csv", "--output", f"out.{output}")
 

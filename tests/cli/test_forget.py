@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unlearn.stages.tokens import Key, Tokenizer
+from unlearn.stages.rows.tokens import Key, Tokenizer
 
 from tests.cli.conftest import IDS, PEOPLE, is_token_line, refused, unchanged
 from tests.conftest import Repo, places

@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from unlearn.cli.project_files import aggregation_rule, pipeline
-from unlearn.stages.method_params import METHODS, MethodSettings
-from unlearn.stages.params import check_params
-from unlearn.stages.pipeline import stage_names
-from unlearn.stages.scaffold import suggest
-from unlearn.stages.tokens import DEMO_KEY, Key
+from unlearn.cli.init.files import aggregation_rule, pipeline
+from unlearn.cli.init.scaffold import suggest
+from unlearn.stages.config.methods import METHODS, MethodSettings
+from unlearn.stages.config.params import check_params
+from unlearn.stages.dvc.pipeline import stage_names
+from unlearn.stages.rows.tokens import DEMO_KEY, Key
 
 from tests.cli.conftest import FRAME, PEOPLE, init
 from tests.conftest import Repo

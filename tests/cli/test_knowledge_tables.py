@@ -7,14 +7,14 @@ import pytest
 from unlearn.cli import knowledge_tables
 from unlearn.cli.canary import plant
 from unlearn.cli.verify import _describe
+from unlearn.stages.config.params import TEXT_ATTACKS
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
-from unlearn.stages.params import TEXT_ATTACKS
-from unlearn.stages.paths import Project
+from unlearn.stages.project.paths import Project
 
 from tests.stages.conftest import KEY
 from tests.stages.report.samples import a_posthoc_report, a_report, a_text_report
-from tests.stages.verify.language_projects import language_params
+from tests.stages.verify.text_projects import language_params
 
 
 def lines(report: dict[str, Any]) -> list[str]:

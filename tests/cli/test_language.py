@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from unlearn.stages.language.authors import jsonl, make_authors
-from unlearn.stages.params import check_params
+from unlearn.cli.examples.authors import jsonl, make_authors
+from unlearn.stages.config.params import check_params
 
 from tests.cli.conftest import everything, init, refused, unchanged
 from tests.conftest import Repo, start_repositories, use_key
@@ -449,10 +449,10 @@ def _as(repo: Repo, kind: str) -> dict[str, Any]:
 def _loss(repo: Repo) -> float:
     """Return the mean nats of an answer token under models/original, for the first row."""
     from unlearn.stages.context import open_project
-    from unlearn.stages.language.loading import open_language_models
-    from unlearn.stages.paths import Project
-    from unlearn.stages.shard_file import read_shard
-    from unlearn.stages.shard_model import read_shard_model
+    from unlearn.stages.final_model.text_loading import open_language_models
+    from unlearn.stages.project.paths import Project
+    from unlearn.stages.rows.shard_file import read_shard
+    from unlearn.stages.training.shard_model import read_shard_model
 
     context = open_project(Project(repo.root))
     model = read_shard_model(context.project.original, "original")

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from unlearn.stages.paths import Project
+from unlearn.stages.project.paths import Project
 from unlearn.stages.report.contents import gather
 
 from tests.cli.conftest import IDS, refused, unchanged

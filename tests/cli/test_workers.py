@@ -9,7 +9,7 @@ from unlearn.cli.workers import retrain_side_by_side
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.shard import stage as shard_stage
-from unlearn.stages.verify.exactness import retrain_shards
+from unlearn.stages.verify.exactness.checks import retrain_shards
 
 from tests.conftest import make_frame
 from tests.stages.conftest import make_context, make_params

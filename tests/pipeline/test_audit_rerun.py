@@ -11,11 +11,11 @@ from typing import Any
 
 import psutil
 import pytest
-from unlearn.stages.files import json_bytes
-from unlearn.stages.lineage import read_lineage, sealed
-from unlearn.stages.shard_model import digest_state, read_shard_model
-from unlearn.stages.tokens import Key
-from unlearn.stages.verify.exactness import choose_shards
+from unlearn.stages.project.files import json_bytes
+from unlearn.stages.rows.tokens import Key
+from unlearn.stages.training.lineage import read_lineage, sealed
+from unlearn.stages.training.shard_model import digest_state, read_shard_model
+from unlearn.stages.verify.exactness.checks import choose_shards
 
 from tests.conftest import Repo, keep_apart
 from tests.pipeline.conftest import change_a_weight, ids_at, wait_for

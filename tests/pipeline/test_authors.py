@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from unlearn.stages.tokens import DEMO_KEY, Key, Place, Tokenizer, place
+from unlearn.stages.rows.tokens import DEMO_KEY, Key, Place, Tokenizer, place
 
 from tests.conftest import Repo
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from unlearn.stages.canaries import coin
-from unlearn.stages.tokens import Key
+from unlearn.stages.rows.canaries import coin
+from unlearn.stages.rows.tokens import Key
 
 from tests.conftest import Repo, clean_room, places, token_of
 from tests.pipeline.conftest import KEY, changed, stages_run

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+from unlearn.stages.dvc.lockfile import load_lock
 from unlearn.stages.errors import InputError
-from unlearn.stages.paths import Project
-from unlearn.stages.state import load_lock
+from unlearn.stages.project.paths import Project
 
 from tests.conftest import Repo
 from tests.pipeline.conftest import FORGOTTEN, kill_group

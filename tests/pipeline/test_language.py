@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unlearn.stages.language.authors import COLUMNS, jsonl, make_authors
-from unlearn.stages.tokens import Place, place
+from unlearn.cli.examples.authors import COLUMNS, jsonl, make_authors
+from unlearn.stages.rows.tokens import Place, place
 
 from tests.conftest import Repo, start_repositories, token_of, use_key
 from tests.pipeline.conftest import KEY, Bases, changed, kill_group, running, stages_run, wait_for

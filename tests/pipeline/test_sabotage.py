@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unlearn.stages.files import json_bytes
-from unlearn.stages.shard_model import read_shard_model
+from unlearn.stages.project.files import json_bytes
+from unlearn.stages.training.shard_model import read_shard_model
 
 from tests.conftest import Repo
 from tests.pipeline.conftest import Bases, change_a_weight, ids_at, stages_run

@@ -11,17 +11,17 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from unlearn.stages.aggregate import stage as aggregate_stage
+from unlearn.stages.config.params import Params, check_params, shard_names
+from unlearn.stages.config.train import TrainParams
 from unlearn.stages.context import Context
 from unlearn.stages.forget import stage as forget_stage
-from unlearn.stages.params import Params, check_params, shard_names
-from unlearn.stages.paths import Project
-from unlearn.stages.recipe import Recipe
+from unlearn.stages.project.paths import Project
+from unlearn.stages.rows.shard_file import RECORD, SUBJECT, TARGET, Layout, in_order
+from unlearn.stages.rows.tokens import Key, Kind, Tokenizer
 from unlearn.stages.shard import stage as shard_stage
-from unlearn.stages.shard_file import RECORD, SUBJECT, TARGET, Layout, in_order
-from unlearn.stages.slices import plan_shard, train_shard
-from unlearn.stages.tokens import Key, Kind, Tokenizer
 from unlearn.stages.train import stage as train_stage
-from unlearn.stages.train_params import TrainParams
+from unlearn.stages.training.recipe import Recipe
+from unlearn.stages.training.slices import plan_shard, train_shard
 
 from tests.conftest import make_frame
 

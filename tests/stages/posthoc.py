@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.stages.aggregate import stage as aggregate_stage
+from unlearn.stages.config.params import Params, check_params
 from unlearn.stages.context import Context
 from unlearn.stages.forget import stage as forget_stage
-from unlearn.stages.params import Params, check_params
-from unlearn.stages.paths import Project
+from unlearn.stages.project.paths import Project
+from unlearn.stages.rows.shard_file import RECORD, TARGET, read_shard
 from unlearn.stages.shard import stage as shard_stage
-from unlearn.stages.shard_file import RECORD, TARGET, read_shard
 from unlearn.stages.train import stage as train_stage
+from unlearn.stages.training.method_record import WHOLE
 from unlearn.stages.unlearn import stage as unlearn_stage
-from unlearn.stages.unlearned import WHOLE
 
 from tests.stages.conftest import CLASSES, FEATURES, KEY, MLP, put_on_list
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from unlearn.stages.aggregate.stage import run
+from unlearn.stages.config.params import shard_names
 from unlearn.stages.context import Context
-from unlearn.stages.ensemble import load_ensemble
 from unlearn.stages.errors import InputError
+from unlearn.stages.final_model.ensemble import load_ensemble
 from unlearn.stages.forget import stage as forget_stage
-from unlearn.stages.params import shard_names
-from unlearn.stages.shard_file import RECORD, read_shard
+from unlearn.stages.rows.shard_file import RECORD, read_shard
 from unlearn.stages.train import stage as train_stage
 
 from tests.conftest import make_frame

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from unlearn.stages.config.train import TrainParams
 from unlearn.stages.estimators.base import SliceData
 from unlearn.stages.estimators.perturbed_logistic import (
     PerturbedLogistic,
     PerturbedLogisticEstimator,
 )
-from unlearn.stages.train_params import TrainParams
 
 PREPROCESSING = {"scale": "none", "impute": "zero"}
 

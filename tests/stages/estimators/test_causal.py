@@ -24,13 +24,13 @@ from unlearn.stages.estimators.causal import (
     put_weights,
     tuned_weights,
 )
-from unlearn.stages.language import adapters
-from unlearn.stages.language.sequences import Batch
-from unlearn.stages.lineage import read_lineage
-from unlearn.stages.recipe import Recipe
-from unlearn.stages.shard_file import RECORD, SUBJECT
-from unlearn.stages.slices import by_slice, plan_shard, step_totals, train_shard
-from unlearn.stages.tokens import place
+from unlearn.stages.rows.shard_file import RECORD, SUBJECT
+from unlearn.stages.rows.tokens import place
+from unlearn.stages.text import adapters
+from unlearn.stages.text.sequences import Batch
+from unlearn.stages.training.lineage import read_lineage
+from unlearn.stages.training.recipe import Recipe
+from unlearn.stages.training.slices import by_slice, plan_shard, step_totals, train_shard
 
 from tests.language_models import (
     BODY_LAYOUT,
@@ -115,7 +115,7 @@ def test_slices_resumed_in_another_process_give_the_same_bytes(
         "import hashlib, json, sys\n"
         "from pathlib import Path\n"
         "from tests.language_models import author_rows, language_recipe\n"
-        "from unlearn.stages.slices import plan_shard, train_shard\n"
+        "from unlearn.stages.training.slices import plan_shard, train_shard\n"
         "base, model, folder = sys.argv[1:]\n"
         f"recipe = language_recipe(Path(base), model, slices={SLICES})\n"
         "work = plan_shard(recipe, 's000', author_rows(6), Path(folder))\n"

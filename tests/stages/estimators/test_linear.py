@@ -12,9 +12,9 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, RidgeClassifier, RidgeClassifierCV
 from unlearn.stages.estimators import skops_file
 from unlearn.stages.estimators.linear import from_sklearn, to_sklearn, unsupported
-from unlearn.stages.unlearn.linear_objective import objective_of_sklearn
+from unlearn.stages.unlearn.tabular.linear_objective import objective_of_sklearn
 
-from tests.stages.unlearn.problems import as_rows, draw_rows
+from tests.stages.unlearn.tabular.problems import as_rows, draw_rows
 
 KINDS = [LogisticRegression, RidgeClassifier]
 

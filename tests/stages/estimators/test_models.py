@@ -10,17 +10,17 @@ import torch
 from safetensors.torch import load
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import all_estimators
-from unlearn.stages.errors import InputError
-from unlearn.stages.estimators import skops_file
-from unlearn.stages.estimators.base import Estimator, SliceData
-from unlearn.stages.estimators.sklearn_models import SklearnEstimator
-from unlearn.stages.estimators.torch_models import TorchEstimator, build_mlp
-from unlearn.stages.train_params import (
+from unlearn.stages.config.train import (
     INCREMENTAL_ON_NEW_ROWS,
     INCREMENTAL_ON_UNION,
     MlpOptions,
     TrainParams,
 )
+from unlearn.stages.errors import InputError
+from unlearn.stages.estimators import skops_file
+from unlearn.stages.estimators.base import Estimator, SliceData
+from unlearn.stages.estimators.sklearn_models import SklearnEstimator
+from unlearn.stages.estimators.torch_models import TorchEstimator, build_mlp
 
 from tests.stages.conftest import MLP
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from safetensors.torch import load
 from scipy.optimize import minimize
+from unlearn.stages.config.params import Params, check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import SliceData
 from unlearn.stages.estimators.perturbed_logistic import (
@@ -23,11 +24,10 @@ from unlearn.stages.estimators.perturbed_logistic import (
 )
 from unlearn.stages.estimators.preprocessing import fixed_preprocessor
 from unlearn.stages.forget import stage as forget_stage
-from unlearn.stages.params import Params, check_params
-from unlearn.stages.recipe import Recipe
-from unlearn.stages.shard_file import RECORD, read_shard
-from unlearn.stages.shard_model import read_shard_model
+from unlearn.stages.rows.shard_file import RECORD, read_shard
 from unlearn.stages.train import stage as train_stage
+from unlearn.stages.training.recipe import Recipe
+from unlearn.stages.training.shard_model import read_shard_model
 
 from tests.conftest import make_frame
 from tests.stages.conftest import (
@@ -40,7 +40,7 @@ from tests.stages.conftest import (
     train_at_once,
 )
 from tests.stages.estimators.perturbed import PREPROCESSING, fit, settings_of
-from tests.stages.unlearn.problems import draw_rows
+from tests.stages.unlearn.tabular.problems import draw_rows
 
 FEATURES = {"age": "numeric", "income": "numeric", "member": "boolean"}
 

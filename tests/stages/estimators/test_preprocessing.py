@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import StandardScaler
-from unlearn.stages.dataset_params import FeatureKind
+from unlearn.stages.config.dataset import FeatureKind
+from unlearn.stages.config.train import PreprocessingParams
 from unlearn.stages.estimators.preprocessing import Preprocessor, fit_preprocessor
-from unlearn.stages.train_params import PreprocessingParams
 
 from tests.stages.conftest import FEATURES, make_rows
 

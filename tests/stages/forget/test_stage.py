@@ -9,13 +9,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from unlearn.stages.audit.status import applied_tokens, list_is_applied
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.forget.stage import run
-from unlearn.stages.paths import HOLDOUT
+from unlearn.stages.project.paths import HOLDOUT
+from unlearn.stages.rows.shard_file import RECORD, SUBJECT, read_shard
 from unlearn.stages.shard import stage as shard_stage
-from unlearn.stages.shard_file import RECORD, SUBJECT, read_shard
-from unlearn.stages.state import applied_tokens, list_is_applied
 
 from tests.conftest import make_frame
 from tests.stages.conftest import (

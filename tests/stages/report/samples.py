@@ -4,9 +4,9 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from unlearn.stages.params import TEXT_ATTACKS
-from unlearn.stages.planning import Costs
+from unlearn.stages.config.params import TEXT_ATTACKS
 from unlearn.stages.report.contents import Contents, LastRun, RocPoint, ScoreBin, ShardState
+from unlearn.stages.requests.plan import Costs
 
 MADE = datetime(2026, 5, 3, 14, 30, tzinfo=UTC)
 TOUCHED = {1, 2, 4, 5}

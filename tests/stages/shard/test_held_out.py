@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from unlearn.stages.config.params import check_params
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.forget import stage as forget_stage
-from unlearn.stages.params import check_params
-from unlearn.stages.paths import HOLDOUT
-from unlearn.stages.requests import Wanted, add_request
+from unlearn.stages.project.paths import HOLDOUT
+from unlearn.stages.requests.request import Wanted, add_request
+from unlearn.stages.rows.shard_file import RECORD, read_shard
 from unlearn.stages.shard import stage as shard_stage
-from unlearn.stages.shard_file import RECORD, read_shard
-from unlearn.stages.unlearned import WHOLE
+from unlearn.stages.training.method_record import WHOLE
 
 from tests.conftest import make_frame
 from tests.stages.conftest import make_context

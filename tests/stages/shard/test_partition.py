@@ -13,13 +13,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from unlearn.stages.config.params import Params
 from unlearn.stages.errors import InputError
-from unlearn.stages.params import Params
-from unlearn.stages.paths import HOLDOUT
-from unlearn.stages.records import read_batches
+from unlearn.stages.project.paths import HOLDOUT
+from unlearn.stages.rows.records import read_batches
+from unlearn.stages.rows.shard_file import RECORD, SUBJECT, TARGET, Layout, in_order
+from unlearn.stages.rows.tokens import Tokenizer, place
 from unlearn.stages.shard.partition import collect, spill
-from unlearn.stages.shard_file import RECORD, SUBJECT, TARGET, Layout, in_order
-from unlearn.stages.tokens import Tokenizer, place
 
 from tests.conftest import make_frame
 from tests.stages.conftest import KEY, make_params, token_of
@@ -275,10 +275,10 @@ _MEASURED = """
 import resource, sys
 from pathlib import Path
 from tests.stages.conftest import KEY, make_params
-from unlearn.stages.records import read_batches
+from unlearn.stages.rows.records import read_batches
 from unlearn.stages.shard.partition import collect, spill
-from unlearn.stages.shard_file import Layout
-from unlearn.stages.tokens import Tokenizer
+from unlearn.stages.rows.shard_file import Layout
+from unlearn.stages.rows.tokens import Tokenizer
 
 path, scratch = Path(sys.argv[1]), Path(sys.argv[2])
 params = make_params(shards=32, holdout=0.03, features={"age": "numeric", "city": "categorical"})

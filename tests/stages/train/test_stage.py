@@ -4,14 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from unlearn.stages.config.params import shard_names
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.forget import stage as forget_stage
-from unlearn.stages.lineage import read_lineage
-from unlearn.stages.params import shard_names
-from unlearn.stages.shard_file import RECORD, read_nonce, read_shard
-from unlearn.stages.tokens import place
+from unlearn.stages.rows.shard_file import RECORD, read_nonce, read_shard
+from unlearn.stages.rows.tokens import place
 from unlearn.stages.train.stage import remove_others, run
+from unlearn.stages.training.lineage import read_lineage
 
 from tests.conftest import make_frame
 from tests.stages.conftest import (

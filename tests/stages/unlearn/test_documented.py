@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from unlearn.stages.method_params import METHODS, MethodSettings
-from unlearn.stages.unlearn.registry import METHODS as REGISTRY
-from unlearn.stages.unlearned import read_record
+from unlearn.stages.config.methods import METHODS, MethodSettings
+from unlearn.stages.training.method_record import read_record
+from unlearn.stages.unlearn.tabular.registry import METHODS as REGISTRY
 
 from tests.conftest import make_frame
 from tests.stages.conftest import make_context

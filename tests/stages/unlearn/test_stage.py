@@ -8,16 +8,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from unlearn.stages.config.methods import METHODS as ALL_METHODS
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
-from unlearn.stages.files import json_bytes
 from unlearn.stages.forget import stage as forget_stage
-from unlearn.stages.method_params import METHODS as ALL_METHODS
-from unlearn.stages.paths import Project
-from unlearn.stages.shard_file import read_shard, write_shard
-from unlearn.stages.unlearn import stage
-from unlearn.stages.unlearn.stage import NOTHING, TRAINED, Done
-from unlearn.stages.unlearned import (
+from unlearn.stages.project.files import json_bytes
+from unlearn.stages.project.paths import Project
+from unlearn.stages.rows.shard_file import read_shard, write_shard
+from unlearn.stages.training.method_record import (
     WHOLE,
     Record,
     is_genuine,
@@ -26,6 +24,8 @@ from unlearn.stages.unlearned import (
     remove_other_models,
     seal,
 )
+from unlearn.stages.unlearn import stage
+from unlearn.stages.unlearn.stage import NOTHING, TRAINED, Done
 
 from tests.conftest import make_frame
 from tests.stages.conftest import KEY, make_context, put_on_list, token_of

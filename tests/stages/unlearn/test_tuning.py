@@ -14,17 +14,17 @@ import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unlearn.stages import holdout
-from unlearn.stages.canaries import coin
+from unlearn.stages.config.methods import MethodSettings
+from unlearn.stages.config.params import Params, check_params
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.forget import stage as forget_stage
-from unlearn.stages.method_params import MethodSettings
-from unlearn.stages.params import Params, check_params
-from unlearn.stages.paths import HOLDOUT, Project
+from unlearn.stages.project.paths import HOLDOUT, Project
+from unlearn.stages.rows import holdout
+from unlearn.stages.rows.canaries import coin
+from unlearn.stages.rows.shard_file import RECORD, TARGET, read_shard, write_shard
 from unlearn.stages.shard import stage as shard_stage
-from unlearn.stages.shard_file import RECORD, TARGET, read_shard, write_shard
-from unlearn.stages.shard_model import ShardModel
+from unlearn.stages.training.shard_model import ShardModel
 from unlearn.stages.unlearn import tuning
 from unlearn.stages.unlearn.search_space import RANGES, Span, draw_settings
 from unlearn.stages.unlearn.stage import train_anew, unlearn_rows

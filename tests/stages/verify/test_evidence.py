@@ -12,15 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from unlearn.stages.aggregate import stage as aggregate_stage
+from unlearn.stages.config.params import Attack
 from unlearn.stages.context import Context
-from unlearn.stages.ensemble import load_ensemble
+from unlearn.stages.final_model.ensemble import load_ensemble
 from unlearn.stages.forget import stage as forget_stage
-from unlearn.stages.params import Attack
-from unlearn.stages.paths import HOLDOUT, Project
-from unlearn.stages.shard_file import RECORD, read_shard
+from unlearn.stages.project.paths import HOLDOUT, Project
+from unlearn.stages.rows.shard_file import RECORD, read_shard
 from unlearn.stages.train import stage as train_stage
 from unlearn.stages.verify.evidence import Evidence, gather
-from unlearn.stages.verify.exactness import derive_rows
+from unlearn.stages.verify.exactness.checks import derive_rows
 from unlearn.stages.verify.stage import run
 
 from tests.conftest import make_frame

@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from unlearn.stages.aggregate import stage as aggregate_stage
 from unlearn.stages.context import Context
-from unlearn.stages.files import json_bytes
-from unlearn.stages.paths import HOLDOUT
-from unlearn.stages.shard_file import read_shard, write_shard
+from unlearn.stages.project.files import json_bytes
+from unlearn.stages.project.paths import HOLDOUT
+from unlearn.stages.rows.shard_file import read_shard, write_shard
+from unlearn.stages.training.method_record import WHOLE, read_record, remove_other_models, sealed
 from unlearn.stages.unlearn import stage as unlearn_stage
-from unlearn.stages.unlearned import WHOLE, read_record, remove_other_models, sealed
 from unlearn.stages.verify.stage import run
 
 from tests.conftest import make_frame
@@ -348,7 +348,7 @@ def other_seed(context: Context) -> None:
 
 def other_numbers(context: Context) -> None:
     """Exchange the retrained numbers and, with the key, all that is sealed about them."""
-    from unlearn.stages.lineage import read_lineage, seal
+    from unlearn.stages.training.lineage import read_lineage, seal
 
     folder = context.project.unlearned / "retrain"
     lineage = read_lineage(folder)

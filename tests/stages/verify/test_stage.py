@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from unlearn.stages.aggregate import stage as aggregate_stage
 from unlearn.stages.context import Context
-from unlearn.stages.environment import environment
 from unlearn.stages.errors import InputError
 from unlearn.stages.forget import stage as forget_stage
-from unlearn.stages.paths import HOLDOUT, Project
-from unlearn.stages.recipe import Recipe
-from unlearn.stages.shard_file import RECORD, read_shard, write_shard
-from unlearn.stages.slices import plan_shard, train_shard
+from unlearn.stages.project.paths import HOLDOUT, Project
+from unlearn.stages.rows.shard_file import RECORD, read_shard, write_shard
 from unlearn.stages.train import stage as train_stage
+from unlearn.stages.training.environment import environment
+from unlearn.stages.training.recipe import Recipe
+from unlearn.stages.training.slices import plan_shard, train_shard
 from unlearn.stages.verify.stage import run
 
 from tests.conftest import make_frame
@@ -319,7 +319,7 @@ def test_a_mismatch_fails_and_is_named(
 
 def test_another_environment_is_inconclusive_and_names_both(asked: Context) -> None:
     """The models are whole and of the right rows, but made with another numpy."""
-    import unlearn.stages.slices as slices_module
+    import unlearn.stages.training.slices as slices_module
 
     real = environment
     with pytest.MonkeyPatch.context() as patch:

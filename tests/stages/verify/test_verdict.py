@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unlearn.stages.verify.exactness import Exactness
-from unlearn.stages.verify.statistics import Interval
+from unlearn.stages.verify.exactness.checks import Exactness
+from unlearn.stages.verify.membership.statistics import Interval
 from unlearn.stages.verify.verdict import (
     Difference,
     Membership,

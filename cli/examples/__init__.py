@@ -1,0 +1,1 @@
+"""What the examples of `unlearn init --example` are made of."""

@@ -1,0 +1,1 @@
+"""`unlearn init`: a project for a dataset."""

@@ -1,0 +1,198 @@
+"""Setting up a project: repositories, copies of the rows, and the files that git is to have."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearn.cli.init.files import gitignore
+from unlearn.cli.output import progress, say
+from unlearn.stages.errors import InputError, ToolError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from unlearn.stages.config.params import Params
+
+
+def check_rows(sources: dict[str, Path], params: "Params", key: Any) -> list["pa.Table"]:
+    """Do what the shard stage will do, into a temporary folder: all its checks, and no change.
+
+    Returns
+    -------
+    list of pyarrow.Table
+        The rows of every shard, and of the holdout.
+    """
+    import tempfile
+
+    from unlearn.stages.project.paths import HOLDOUT
+    from unlearn.stages.rows.records import read_batches
+    from unlearn.stages.rows.shard_file import Layout
+    from unlearn.stages.rows.tokens import Tokenizer
+    from unlearn.stages.shard.partition import collect, refuse_shared_ids, spill
+
+    names = {name: source.name for name, source in sources.items()}
+    dataset = params.dataset.model_copy(
+        update={
+            "path": names[params.dataset.path],
+            "held_out": names.get(params.dataset.held_out or ""),
+        }
+    )
+    batches = [read_batches(source, source.name) for source in sources.values()]
+    with (
+        tempfile.TemporaryDirectory(prefix="unlearn-init-") as scratch,
+        progress("checking rows", None) as advance,
+    ):
+        spill(
+            batches[0],
+            dataset,
+            params.sharding,
+            Tokenizer(key),
+            Path(scratch),
+            advance,
+            held_out=batches[1] if len(batches) > 1 else (),
+        )
+        tables = [
+            collect(Path(scratch), name, Layout.of(dataset), dataset.path)
+            for name in [*params.sharding.shards, HOLDOUT]
+        ]
+        if dataset.held_out is not None:
+            refuse_shared_ids(tables[0], tables[1], (dataset.path, dataset.held_out))
+        return tables
+
+
+def start_repositories(root: Path) -> None:
+    """Make the folder a git and a DVC repository where it is none."""
+    from unlearn.stages.dvc.command import run_dvc
+
+    above = (root, *root.parents)
+    if not any((folder / ".git").exists() for folder in above):
+        _git(root, "init", "--quiet")
+    if not any((folder / ".dvc").is_dir() for folder in above):
+        top = Path(_git(root, "rev-parse", "--show-toplevel").strip()).resolve()
+        run_dvc(root, "init", *(() if top == root else ("--subdir",)))
+
+
+def _git(root: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=root, text=True, capture_output=True, check=True
+        )
+    except FileNotFoundError:
+        raise ToolError("git is not installed") from None
+    except subprocess.CalledProcessError as error:
+        raise ToolError(f"`git {arguments[0]}` failed: {error.stderr.strip()}") from None
+    return done.stdout
+
+
+def refuse_tracked(root: Path, names: Iterable[str]) -> None:
+    """Refuse files or folders that git tracks, before anything is written: DVC cannot add them."""
+    if not root.is_dir() or not any((folder / ".git").exists() for folder in (root, *root.parents)):
+        return
+    for name in names:
+        if _git(root, "ls-files", "--", f":(literal){name}"):
+            raise InputError(
+                f"git tracks {name}, which is for DVC to keep; nothing was changed",
+                f"`git rm -r --cached {name}` takes it out of git, and leaves it where it is",
+            )
+
+
+def _copy_dataset(source: Path, path: Path) -> None:
+    if path.exists():
+        return
+    from unlearn.stages.project.files import write_through
+    from unlearn.stages.rows.records import dataset_files
+
+    for file in dataset_files(source, source.name):
+        target = path / file.relative_to(source) if source.is_dir() else path
+        write_through(target, partial(_copy, file))
+
+
+def _copy(source: Path, path: Path) -> None:
+    shutil.copy(source, path)  # its mode too: a private file stays private
+
+
+def _keep_out(root: Path, source: Path, copy: Path) -> list[str]:
+    """Return what keeps the original out of git where it lies in the repository."""
+    if source == copy.resolve() or not source.is_relative_to(root):
+        return []
+    name = source.relative_to(root).as_posix()
+    say(
+        f"note: {name} was copied to data/; git ignores the original from now on, and nothing "
+        "will be forgotten in it: delete it"
+    )
+    return ["/" + re.sub(r"([\\*?\[\]!#])", r"\\\1", name)]
+
+
+def write_gitignore(root: Path, more: list[str]) -> None:
+    """Write .gitignore, before there is any row or key that git could stage."""
+    root.mkdir(parents=True, exist_ok=True)
+    path = root / ".gitignore"
+    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    write(path, gitignore(before, more))
+    for name in ("data", "models", ".unlearn"):
+        (root / name).mkdir(mode=0o700, exist_ok=True)
+
+
+def put_in_place(
+    root: Path,
+    copies: dict[str, Path],
+    *,
+    key: str,
+    params_text: bytes,
+    pipeline_text: bytes,
+) -> None:
+    """Write a project whose rows were checked.
+
+    Parameters
+    ----------
+    root
+        Its folder.
+    copies
+        Path in the project, and where the rows are now.
+    key, params_text, pipeline_text
+        The content of unlearn.key, params.yaml and dvc.yaml.
+
+    Raises
+    ------
+    InputError
+        If other rows stand where these are to go, or git tracks them; nothing was changed.
+    """
+    refuse_tracked(root, copies)
+    for name, original in copies.items():
+        if (root / name).exists() and (root / name).resolve() != original:
+            raise InputError(f"{name} is there already; nothing was changed")
+    ignored = [
+        line for name, original in copies.items() for line in _keep_out(root, original, root / name)
+    ]
+    write_gitignore(root, ignored)
+    start_repositories(root)
+    for name, original in copies.items():
+        _copy_dataset(original, root / name)
+    write(root / "unlearn.key", key.encode() + b"\n", mode=0o600)
+    write_project(root, params_text, pipeline_text)
+    add_to_dvc(root, copies)
+
+
+def add_to_dvc(root: Path, paths: Iterable[str]) -> None:
+    """Have DVC keep files or folders that git is not to have."""
+    from unlearn.stages.dvc.command import run_dvc
+
+    run_dvc(root, "add", *paths)
+
+
+def write_project(root: Path, params_text: bytes, pipeline_text: bytes) -> None:
+    """Write the files that git is to have."""
+    write(root / "params.yaml", params_text)
+    write(root / "dvc.yaml", pipeline_text)
+    write(root / "data/forget_list.txt", b"")
+    write(root / "data/requests.jsonl", b"")
+
+
+def write(path: Path, content: bytes, mode: int | None = None) -> None:
+    """Write a file whole or not at all."""
+    from unlearn.stages.project.files import write_bytes
+
+    write_bytes(path, content, mode)

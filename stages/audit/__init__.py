@@ -1,0 +1,1 @@
+"""Comparing states of the pipeline, and the status of requests."""

@@ -1,0 +1,385 @@
+"""What changed between two states of a project, why, and whether anything else did.
+
+Reads only what git tracks: dvc.lock, the forget list, params.yaml and the report. A lock is a
+claim of whoever wrote it; `verify` recomputes what it claims.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from unlearn.stages.config.params import ShardingParams
+from unlearn.stages.dvc.lockfile import LockStage, LockStages, lock_gaps, md5_of
+from unlearn.stages.rows.forget_list import governing_token, place_of_line
+
+#: What requests and the dataset change: they are explained by these.
+_ROWS = ("data/retain_set", "data/forget_set", "data/shards")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a forget list names.
+
+    Parameters
+    ----------
+    tokens
+        Its lines, as tokens.
+    unplaced
+        Tokens of lines by hand that do not say which shard they mean; not among `tokens`.
+    """
+
+    tokens: frozenset[str] = frozenset()
+    unplaced: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One state of a project.
+
+    Parameters
+    ----------
+    name
+        A revision, or `working tree`.
+    lock
+        Stages of dvc.lock by name; empty where there was none yet.
+    listed
+        The forget list.
+    carried_out
+        The list that the lock's models honour: an earlier one where a request was committed
+        before it was carried out.
+    list_md5
+        md5 of the list's bytes, as DVC would note it.
+    by_hand
+        How many lines a person wrote.
+    sharding
+        Shards and slices by params.yaml; None where it cannot be read.
+    environment
+        What the report says it was made in; empty where there is none.
+    report_md5
+        md5 of reports/verify.json; None where there is none.
+    methods
+        Post-hoc methods by params.yaml; None where models are trained by shards.
+    """
+
+    name: str
+    lock: LockStages
+    listed: Listed
+    carried_out: Listed
+    list_md5: str
+    by_hand: int = 0
+    sharding: ShardingParams | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    report_md5: str | None = None
+    methods: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """A stage that makes a model and that ran, and why."""
+
+    stage: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The comparison of two snapshots.
+
+    Parameters
+    ----------
+    forgotten
+        Lines that came onto the list since the one that the older state had carried out.
+    retrained
+        Training stages whose lock entry differs.
+    untouched
+        Training stages with the same lock entry.
+    unexplained
+        A sentence for each change without a cause, and each cause without a change.
+    notes
+        What is worth knowing and no contradiction.
+    """
+
+    forgotten: int
+    retrained: tuple[Retrained, ...]
+    untouched: tuple[str, ...]
+    unexplained: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        """`consistent` or `inconsistent`."""
+        return "inconsistent" if self.unexplained else "consistent"
+
+
+def compare(old: Snapshot, new: Snapshot) -> Audit:
+    """Compare two snapshots.
+
+    Unexplained is: a shard that was retrained without a new token in it or a changed dataset,
+    setting, algorithm or environment; a new token in a shard that was not retrained; a token
+    that left the list; an out that changed while everything it depends on did not.
+    """
+    added = _added(old, new)
+    environment_changed = _environments_differ(old, new)
+    findings = _TrainingFindings()
+    for stage in _training(old, new):
+        _judge_training(stage, old, new, findings, environment_changed=environment_changed)
+    if new.methods is not None and "train" in new.lock:
+        _judge_original(old, new, findings, environment_changed=environment_changed)
+    unexplained = [
+        *_list_findings(old, new),
+        *findings.unexplained,
+        *lock_gaps(new.lock),
+        *_left_behind(old.lock, new.lock),
+    ]
+    if not environment_changed:
+        unexplained += [
+            f"the out of {stage} changed, though nothing it depends on did"
+            for stage in ("shard", "train", "forget", "aggregate", "verify")
+            if _out_changed_alone(old.lock.get(stage), new.lock.get(stage))
+        ]
+    return Audit(
+        forgotten=len(added),
+        retrained=tuple(findings.retrained),
+        untouched=tuple(findings.untouched),
+        unexplained=tuple(unexplained),
+        notes=tuple(_notes(old, new, environment_changed=environment_changed)),
+    )
+
+
+def _added(old: Snapshot, new: Snapshot) -> frozenset[str]:
+    """Return the lines that the older state had not carried out."""
+    return new.listed.tokens - old.carried_out.tokens
+
+
+def _environments_differ(old: Snapshot, new: Snapshot) -> bool:
+    """Tell whether both snapshots name their environment, and not the same."""
+    known = bool(old.environment) and bool(new.environment)
+    return known and dict(old.environment) != dict(new.environment)
+
+
+@dataclass
+class _TrainingFindings:
+    retrained: list[Retrained] = field(default_factory=list)
+    untouched: list[str] = field(default_factory=list)
+    unexplained: list[str] = field(default_factory=list)
+
+
+def _judge_training(
+    stage: str,
+    old: Snapshot,
+    new: Snapshot,
+    findings: _TrainingFindings,
+    *,
+    environment_changed: bool,
+) -> None:
+    """Hold one training stage's change, or its lack, against what could have caused it."""
+    shard = stage.partition("@")[2]
+    added = _added(old, new)
+    before, after = old.lock.get(stage), new.lock.get(stage)
+
+    def count(lines: Iterable[str]) -> int:
+        # A post-hoc method works on the whole list, and reads the held-out rows that stay.
+        whole = new.methods is not None
+        return sum(1 for _ in lines) if whole else _count_in(shard, new.sharding, lines)
+
+    if after is None:
+        findings.unexplained.append(f"{stage} left dvc.lock, though params.yaml names {shard}")
+    elif before == after:
+        findings.untouched.append(stage)
+        if demands := count(_demanding(added, old.carried_out)):
+            findings.unexplained.append(
+                f"{_new_lines(demands)} for {shard}, but {stage} did not change"
+            )
+    else:
+        reasons = _reasons(stage, old, new, environment_changed=environment_changed)
+        causes = count(added)
+        # A request works through the retain file: without another one it explains nothing.
+        if causes and (before is None or before.get("deps") != after.get("deps")):
+            reasons.insert(0, _new_lines(causes))
+        elif not reasons and new.listed.unplaced - old.carried_out.unplaced:
+            reasons.append("a new line written by hand")
+        elif not reasons and new.methods is not None and old.list_md5 != new.list_md5:
+            reasons.append("the forget list changed")
+        findings.retrained.append(Retrained(stage, tuple(reasons)))
+        if not reasons:
+            findings.unexplained.append(f"{stage} changed without a cause")
+
+
+def _judge_original(
+    old: Snapshot, new: Snapshot, findings: _TrainingFindings, *, environment_changed: bool
+) -> None:
+    """Judge the training of the original, which no request may touch."""
+    before, after = old.lock.get("train"), new.lock["train"]
+    if before == after:
+        findings.untouched.append("train")
+        return
+    reasons = _reasons("train", old, new, environment_changed=environment_changed)
+    findings.retrained.append(Retrained("train", tuple(reasons)))
+    if not reasons:
+        findings.unexplained.append("train changed without a cause")
+
+
+def _new_lines(count: int) -> str:
+    return f"{count} new line{'' if count == 1 else 's'}"
+
+
+def _demanding(added: Iterable[str], before: Listed) -> Iterable[str]:
+    """Yield the new lines that must have moved a row.
+
+    A person forgotten record by record and then as a whole may have no row left to lose, nor has
+    a record whose person, or whose raw id, was on the list before.
+    """
+    people_before = {governing_token(token) for token in before.tokens}
+    for line in added:
+        person, _, record = line.partition(".")
+        covered = person in before.tokens or record in before.unplaced
+        if not covered and (record or person not in people_before):
+            yield line
+
+
+def _count_in(shard: str, sharding: ShardingParams | None, lines: Iterable[str]) -> int:
+    """Count the lines that name rows of a shard."""
+    if sharding is None:
+        return 0
+    return sum(place_of_line(line, sharding).shard == shard for line in lines)
+
+
+def _list_findings(old: Snapshot, new: Snapshot) -> Iterable[str]:
+    if removed := len(old.listed.tokens - new.listed.tokens):
+        yield f"{removed} line{'' if removed == 1 else 's'} left the forget list"
+    forget = new.lock.get("forget")
+    if forget is None:
+        if new.lock:
+            yield "dvc.lock has no entry for forget"
+    elif md5_of(forget.get("deps", []), "data/forget_list.txt") != new.list_md5:
+        yield "the forget list is not the one that dvc.lock says was applied"
+    verify = new.lock.get("verify")
+    if (
+        verify is not None
+        and md5_of(verify.get("outs", []), "reports/verify.json") != new.report_md5
+    ):
+        yield "reports/verify.json is not the one in dvc.lock"
+
+
+def _training(old: Snapshot, new: Snapshot) -> list[str]:
+    """Return the stages of either lock that make a model which params.yaml still names."""
+    prefix = "train@" if new.methods is None else "unlearn@"
+    locks = (old.lock, new.lock)
+    found = sorted({name for lock in locks for name in lock if name.startswith(prefix)})
+    named = new.methods
+    if named is None and new.sharding is not None:
+        named = tuple(new.sharding.shards)
+    # DVC keeps the entries of stages that are no more.
+    return [name for name in found if named is None or name.partition("@")[2] in named]
+
+
+def _reasons(stage: str, old: Snapshot, new: Snapshot, *, environment_changed: bool) -> list[str]:
+    """Return why a training stage ran, apart from the forget list."""
+    before, after = old.lock.get(stage), new.lock[stage]
+    if before is None:
+        return ["not in the older lock"]
+    reasons = []
+    if before.get("params") != after.get("params"):
+        reasons.append("settings changed")
+    if before.get("cmd") != after.get("cmd"):
+        reasons.append("its command changed")
+    if other := _other_deps(before, after, _ROWS):
+        reasons.append(f"{', '.join(other)} changed")
+    if before.get("deps") != after.get("deps"):
+        reasons += _sharding_reasons(old.lock.get("shard"), new.lock.get("shard"))
+    if environment_changed and _equal(before, after, "deps", "params", "cmd"):
+        reasons.append("the environment changed")
+    return reasons
+
+
+def _sharding_reasons(before: LockStage | None, after: LockStage | None) -> list[str]:
+    """Return why rows may have come or gone that no line of the list names."""
+    if before is None or after is None:
+        return []
+    reasons = []
+    canaries = {_canaries(stage) for stage in (before, after)} - {None}
+    old, new = _md5_by_path(before), _md5_by_path(after)
+    changed = {path for path in old.keys() | new.keys() if old.get(path) != new.get(path)}
+    if changed - canaries:
+        reasons.append("the dataset changed")
+    if changed & canaries:
+        reasons.append("the planted canaries changed")
+    if _without_canaries(before) != _without_canaries(after):
+        reasons.append("schema, shards or holdout changed")
+    return reasons
+
+
+def _canaries(shard: LockStage) -> str | None:
+    """Return the file of canaries that the shard stage read, if there was one."""
+    dataset = shard.get("params", {}).get("params.yaml", {}).get("dataset", {})
+    return dataset.get("canaries") if isinstance(dataset, dict) else None
+
+
+def _without_canaries(shard: LockStage) -> dict[str, object]:
+    """Return the settings that the shard stage read, but where the canaries are."""
+    params = shard.get("params", {})
+    settings = params.get("params.yaml", {})
+    dataset = settings.get("dataset")
+    if not isinstance(dataset, dict):
+        return dict(params)
+    return {**params, "params.yaml": {**settings, "dataset": {**dataset, "canaries": None}}}
+
+
+def _md5_by_path(stage: LockStage) -> dict[str, str]:
+    return {entry["path"]: entry["md5"] for entry in stage.get("deps", [])}
+
+
+def _left_behind(old: LockStages, new: LockStages) -> Iterable[str]:
+    """Yield the stages that did not follow when a shard model changed."""
+    for prefix, folder, readers in (
+        ("train@", "models/shard_models", ("aggregate", "verify")),
+        # Of post-hoc methods, aggregate reads the deployed one alone: `lock_gaps` looks after it.
+        ("unlearn@", "models/unlearned", ("verify",)),
+    ):
+        changed = any(
+            name.startswith(prefix) and name in old and old[name]["outs"] != stage["outs"]
+            for name, stage in new.items()
+        )
+        for name in readers if changed else ():
+            before = md5_of(old[name].get("deps", []), folder) if name in old else None
+            after = md5_of(new[name].get("deps", []), folder) if name in new else None
+            if after is None or before == after:
+                what = "shard models" if prefix == "train@" else "unlearned models"
+                yield f"{what} changed, but {name} did not run on them"
+
+
+def _other_deps(before: LockStage, after: LockStage, prefixes: tuple[str, ...]) -> list[str]:
+    """Return dependencies that differ, other than those below `prefixes`."""
+    old, new = _md5_by_path(before), _md5_by_path(after)
+    return sorted(
+        path
+        for path in old.keys() | new.keys()
+        if old.get(path) != new.get(path) and not path.startswith(prefixes)
+    )
+
+
+def _out_changed_alone(before: LockStage | None, after: LockStage | None) -> bool:
+    if before is None or after is None:
+        return False
+    return before.get("outs") != after.get("outs") and _equal(
+        before, after, "deps", "params", "cmd"
+    )
+
+
+def _equal(before: LockStage, after: LockStage, *sections: str) -> bool:
+    return all(before.get(section) == after.get(section) for section in sections)
+
+
+def _notes(old: Snapshot, new: Snapshot, *, environment_changed: bool) -> list[str]:
+    notes = []
+    if not old.lock:
+        notes.append(f"{old.name} has no dvc.lock: everything counts as trained for the first time")
+    if waiting := len(old.listed.tokens - old.carried_out.tokens):
+        notes.append(f"{old.name} listed {_new_lines(waiting)} that it had not carried out")
+    if environment_changed:
+        notes.append("the two were made in different environments")
+    if new.by_hand:
+        notes.append(
+            f"{new.by_hand} line{'' if new.by_hand == 1 else 's'} of the forget list written "
+            "by hand, as raw ids; `unlearn repro` rewrites them"
+        )
+    return notes

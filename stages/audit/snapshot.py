@@ -1,0 +1,166 @@
+"""A project's state as git tracks it: at a revision, or in the working tree."""
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from unlearn.stages.audit.compare import Listed, Snapshot
+from unlearn.stages.config.params import ShardingParams, load_params
+from unlearn.stages.dvc.lockfile import LockStages, md5_of, read_lock
+from unlearn.stages.errors import InputError, ToolError
+from unlearn.stages.project.paths import Project
+from unlearn.stages.rows.forget_list import LEFT_OUT, ForgetList, parse_forget_list
+from unlearn.stages.rows.tokens import PREFIX, Tokenizer, load_key
+
+WORKING_TREE = "working tree"
+FORGET_LIST = "data/forget_list.txt"
+
+
+def take_snapshot(project: Project, revision: str | None) -> Snapshot:
+    """Read a state of the project.
+
+    Needs the key only to understand lines that a person wrote by hand; without it, these are
+    counted and left out.
+
+    Parameters
+    ----------
+    project
+        The project.
+    revision
+        A git revision; None for the working tree.
+
+    Raises
+    ------
+    InputError
+        If there is no such revision, or a tracked file is not readable.
+    """
+    if revision is not None:
+        _git(project.root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    lock = _read(project, revision, "dvc.lock")
+    content = _read(project, revision, FORGET_LIST) or b""
+    report = _read(project, revision, "reports/verify.json")
+    name = revision or WORKING_TREE
+    stages = {} if lock is None else _lock(lock, name)
+    forget_list = _forget_list(project, content)
+    carried_out = _list_carried_out(project, revision, stages, content)
+    return Snapshot(
+        name=name,
+        lock=stages,
+        listed=_listed(forget_list),
+        carried_out=_listed(_forget_list(project, carried_out)),
+        list_md5=_md5(content),
+        by_hand=forget_list.by_hand,
+        sharding=_sharding(_read(project, revision, "params.yaml")),
+        environment=_environment(report),
+        report_md5=None if report is None else _md5(report),
+        methods=_methods(_read(project, revision, "params.yaml")),
+    )
+
+
+def read_report_at(project: Project, revision: str) -> dict[str, Any]:
+    """Return reports/verify.json as it was at a git revision.
+
+    Raises
+    ------
+    InputError
+        If there is no such revision, or no report in it.
+    """
+    _git(project.root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    content = _read(project, revision, "reports/verify.json")
+    try:
+        return dict(json.loads(content or b""))
+    except ValueError:
+        raise InputError(f"{revision} has no reports/verify.json to compare with") from None
+
+
+def _read(project: Project, revision: str | None, name: str) -> bytes | None:
+    """Return a tracked file's content; None where it is not there."""
+    if revision is None:
+        path = project.root / name
+        return path.read_bytes() if path.is_file() else None
+    done = subprocess.run(
+        ["git", "show", f"{revision}:./{name}"], cwd=project.root, capture_output=True, check=False
+    )
+    return done.stdout if done.returncode == 0 else None
+
+
+def _git(root: Path, *arguments: str) -> None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=False)
+    except FileNotFoundError:
+        raise ToolError("git is not installed") from None
+    if done.returncode != 0:
+        revision = arguments[-1].removesuffix("^{commit}")
+        raise InputError(f"git knows no revision {revision!r} here")
+
+
+def _list_carried_out(
+    project: Project, revision: str | None, lock: LockStages, content: bytes
+) -> bytes:
+    """Return the list that `lock` says was applied: `content`, or an older one in git."""
+    wanted = md5_of(lock.get("forget", {}).get("deps", []), FORGET_LIST)
+    if wanted in (None, _md5(content)):
+        return content
+    log = ["git", "log", "--format=%H", revision or "HEAD", "--", FORGET_LIST]
+    done = subprocess.run(log, cwd=project.root, text=True, capture_output=True, check=False)
+    for commit in done.stdout.split():
+        older = _read(project, commit, FORGET_LIST) or b""
+        if _md5(older) == wanted:
+            return older
+    return content
+
+
+def _listed(forget_list: ForgetList) -> Listed:
+    tokens = frozenset(forget_list.tokens) - forget_list.unplaced
+    return Listed(tokens, forget_list.unplaced)
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def _lock(content: bytes, name: str) -> dict[str, dict[str, Any]]:
+    try:
+        return read_lock(content.decode())
+    except (InputError, UnicodeDecodeError) as error:
+        reason = error.message if isinstance(error, InputError) else "not UTF-8 text"
+        raise InputError(f"{name}: {reason}", "`unlearn repro` mends the working tree") from None
+
+
+def _forget_list(project: Project, content: bytes) -> ForgetList:
+    """Read the list; without the key, lines written by hand are counted and left out."""
+    try:
+        params = load_params(project.params)
+        tokenizer = Tokenizer(load_key(project, params.key_check))
+        return parse_forget_list(content, tokenizer, subjects=params.dataset.subject is not None)
+    except InputError:
+        lines = {line.strip() for line in content.decode("utf-8-sig", "replace").split("\n")} - {""}
+        tokens = {line for line in lines if line.startswith(PREFIX)}
+        placed = {line for line in tokens if not line.endswith(LEFT_OUT)}
+        return ForgetList("", tuple(sorted(placed)), len(lines - tokens))
+
+
+def _sharding(content: bytes | None) -> ShardingParams | None:
+    try:
+        return ShardingParams.model_validate(yaml.safe_load(content or b"")["sharding"])
+    except (yaml.YAMLError, ValidationError, KeyError, TypeError):
+        return None
+
+
+def _methods(content: bytes | None) -> tuple[str, ...] | None:
+    try:
+        return tuple(str(name) for name in yaml.safe_load(content or b"")["unlearn"]["methods"])
+    except (yaml.YAMLError, KeyError, TypeError):
+        return None
+
+
+def _environment(report: bytes | None) -> dict[str, str]:
+    try:
+        facts = json.loads(report or b"{}").get("environment", {})
+        return {str(name): str(fact) for name, fact in facts.items()}
+    except (ValueError, AttributeError):
+        return {}

@@ -1,0 +1,234 @@
+"""Where requests stand: what is pending, what the models already honour, what was verified."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from unlearn.stages.config.params import Params, load_params
+from unlearn.stages.dvc.lockfile import LockStages, folder_md5, load_lock, lock_gaps, md5_of
+from unlearn.stages.dvc.pipeline import model_folders
+from unlearn.stages.errors import InputError
+from unlearn.stages.project.files import digest_file
+from unlearn.stages.project.paths import HOLDOUT, Project
+from unlearn.stages.rows.forget_list import ForgetList, place_of_line
+from unlearn.stages.rows.shard_file import read_nonce
+from unlearn.stages.training.lineage import read_lineage
+from unlearn.stages.training.method_record import WHOLE, read_record
+from unlearn.stages.training.recipe import settings_digest
+
+
+def read_report(project: Project) -> dict[str, Any]:
+    """Return reports/verify.json.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it is not a report of this tool.
+    """
+    try:
+        report = json.loads(project.report.read_text(encoding="utf-8"))
+        if not {"verdict", "exactness", "utility", "membership", "forget_list"} <= report.keys():
+            raise TypeError
+    except FileNotFoundError:
+        raise InputError(
+            "there is no reports/verify.json yet", "`unlearn repro` makes it"
+        ) from None
+    except (ValueError, TypeError, AttributeError):
+        raise InputError("reports/verify.json is not a report of this tool") from None
+    return dict(report)
+
+
+def stale_reasons(project: Project) -> list[str]:
+    """Return why the report does not belong to the project as it stands, if so.
+
+    Works in a clone without data, models and key: it compares what git tracks.
+    """
+    try:
+        lock = load_lock(project)
+        params = load_params(project.params)
+    except InputError as error:
+        return [f"stale: {error.message}"]
+    verified = lock.get("verify")
+    if verified is None:
+        return ["stale: dvc.lock has no entry for verify"]
+    report = read_report(project)
+    reasons = [f"stale: {gap}" for gap in lock_gaps(lock)]
+    if others := _models_not_reported(params, lock, report):
+        reasons.append(f"stale: the report is not on {', '.join(others)} as in dvc.lock")
+    if md5_of(verified["outs"], "reports/verify.json") != digest_file(project.report, "md5"):
+        reasons.append("stale: reports/verify.json is not the one in dvc.lock")
+    if report["forget_list"]["digest"] != _digest_or_none(project.forget_list):
+        reasons.append("stale: the forget list has changed since the report was made")
+    if report.get("settings") != settings_digest(params):
+        reasons.append("stale: params.yaml has changed since the report was made")
+    if _data_is_another(project, params.dataset.path, lock):
+        reasons.append("stale: the dataset has changed since the report was made")
+    held_out = params.dataset.held_out
+    if held_out is not None and _data_is_another(project, held_out, lock):
+        reasons.append("stale: the held-out rows have changed since the report was made")
+    if _canaries_are_others(project, params, lock):
+        reasons.append("stale: the planted canaries have changed since the report was made")
+    return reasons
+
+
+def _models_not_reported(params: Params, lock: LockStages, report: dict[str, Any]) -> list[str]:
+    """Return the shards, or methods, whose model in the lock is not the one that was reported on.
+
+    The lock ties `verify` to the folder above them as a whole, which hides its parts.
+    """
+    reported = report.get("models", {})
+    return [
+        name
+        for name, (made_by, folder) in model_folders(params).items()
+        if (stage := lock.get(made_by)) is None
+        or md5_of(stage["outs"], folder) != reported.get(name)
+    ]
+
+
+def _digest_or_none(path: Path) -> str | None:
+    return digest_file(path) if path.is_file() else None
+
+
+def _data_is_another(project: Project, path: str, lock: LockStages) -> bool:
+    """Tell whether git has other rows at a path than those that were put into shards."""
+    pointer = project.root / f"{path}.dvc"
+    used = md5_of(lock["shard"].get("deps", []), path) if "shard" in lock else None
+    try:
+        tracked = yaml.safe_load(pointer.read_text(encoding="utf-8"))["outs"][0]["md5"]
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+        return False  # a dataset that git itself has, as in the example
+    return bool(tracked != used)
+
+
+def _canaries_are_others(project: Project, params: Params, lock: LockStages) -> bool:
+    """Tell whether canaries were planted, or taken away, since the rows were put into shards."""
+    try:
+        used = lock["shard"]["params"]["params.yaml"]["dataset"].get("canaries")
+    except (LookupError, TypeError, AttributeError):
+        return False
+    named = params.dataset.canaries
+    return used != named or (named is not None and _data_is_another(project, named, lock))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far the lines of the forget list have got.
+
+    Parameters
+    ----------
+    pending
+        Lines that some model may still hold the rows of.
+    applied
+        Lines whose rows are out of the retain set, the shard model and the final model.
+    verified
+        Whether the last report passes and belongs to this state.
+    """
+
+    pending: int
+    applied: int
+    verified: bool
+
+
+def standing(project: Project, params: Params, forget_list: ForgetList) -> Standing:
+    """Find out how far each line of the list has got, from the files themselves.
+
+    Parameters
+    ----------
+    project, params
+        The project.
+    forget_list
+        The list as it stands.
+    """
+    lines = forget_list.tokens
+    verified = project.report.is_file() and not stale_reasons(project)
+    verified = verified and read_report(project)["verdict"] == "pass"
+    if not project.applied.is_file() and verified:
+        # A clone without data: the report vouches for the list that it names.
+        return Standing(0, len(lines), verified=True)
+    applied = _read_applied(project)
+    honoured = applied_tokens(project)
+    if params.unlearn is not None:
+        fresh = {WHOLE} if _deployed_is_fresh(project, params.unlearn.deploy, applied) else set()
+    else:
+        fresh = {name for name in params.sharding.shards if _model_is_fresh(project, name, applied)}
+    if _retain_stands(project, HOLDOUT, applied):
+        fresh.add(HOLDOUT)
+    everywhere = fresh >= {*params.sharding.shards, HOLDOUT}
+    count = sum(
+        line in honoured
+        and (
+            everywhere
+            if line in forget_list.unplaced  # a raw id does not say where its row is
+            else place_of_line(line, params.sharding).shard in fresh
+        )
+        for line in lines
+    )
+    return Standing(len(lines) - count, count, verified=verified and count == len(lines))
+
+
+def _read_applied(project: Project) -> dict[str, Any]:
+    """Return what `forget` noted of its last run; nothing where it never ran."""
+    try:
+        applied = json.loads(project.applied.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return applied if isinstance(applied, dict) else {}
+
+
+def _retain_stands(project: Project, name: str, applied: dict[str, Any]) -> bool:
+    """Tell whether a retain file is the one that `forget` left, to the byte."""
+    try:
+        noted = applied["shards"][name]["retain"]
+    except (LookupError, TypeError):
+        return False
+    return bool(noted == _digest_or_none(project.retain_file(name)))
+
+
+def list_is_applied(project: Project) -> bool:
+    """Tell whether `forget` applied the list as it stands now, to the byte."""
+    return bool(_read_applied(project).get("list") == _digest_or_none(project.forget_list))
+
+
+def applied_tokens(project: Project) -> frozenset[str]:
+    """Return the lines of the list that `forget` applied last; none if it never ran."""
+    return frozenset(_read_applied(project).get("tokens", []))
+
+
+def _model_is_fresh(project: Project, shard: str, applied: dict[str, Any]) -> bool:
+    """Tell whether a shard's model, and its member in the final model, are of its retain file."""
+    if not _retain_stands(project, shard, applied):
+        return False
+    try:
+        lineage = read_lineage(project.shard_models / shard)
+        retained = read_nonce(project.retain_file(shard), f"data/retain_set/{shard}.parquet")
+        ensemble = json.loads((project.final_model / "ensemble.json").read_text(encoding="utf-8"))
+        members = {entry["shard"]: entry["digest"] for entry in ensemble["members"]}
+    except (InputError, OSError, ValueError, KeyError, TypeError):
+        return False
+    if lineage is None or lineage.retain != retained:
+        return False
+    return members.get(shard) == (lineage.model if lineage.rows else None)
+
+
+def _deployed_is_fresh(project: Project, method: str, applied: dict[str, Any]) -> bool:
+    """Tell whether the final model is what the deployed method made of the sets as they stand.
+
+    By dvc.lock: the method ran on the retain set and the forget set that are there now.
+    """
+    if not _retain_stands(project, WHOLE, applied):
+        return False
+    try:
+        lock = load_lock(project)
+        made, final = lock[f"unlearn@{method}"], lock["aggregate"]
+        read_record(project.unlearned / method, method)
+    except (InputError, KeyError):
+        return False
+    folder = f"models/unlearned/{method}"
+    return (
+        md5_of(made.get("deps", []), "data/retain_set") == folder_md5(project.retain_set)
+        and md5_of(made.get("deps", []), "data/forget_set") == folder_md5(project.forget_set)
+        and md5_of(made["outs"], folder) == folder_md5(project.unlearned / method)
+        and md5_of(final.get("deps", []), folder) == md5_of(made["outs"], folder)
+    )

@@ -1,0 +1,1 @@
+"""`params.yaml`: what each section may hold."""

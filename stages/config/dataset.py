@@ -1,0 +1,91 @@
+"""The `dataset` section: where rows are, and what their columns are."""
+
+from typing import Literal, get_args
+
+from pydantic import Field, field_validator, model_validator
+from unlearn.stages.config.section import Section, inside_the_project
+from unlearn.stages.config.text import TextRole, check_roles
+
+#: Prefix of the columns that shard files add; a dataset may not use it.
+RESERVED_COLUMN_PREFIX = "unlearn."
+
+#: What reads as a missing value unless `dataset.missing` says otherwise.
+DEFAULT_MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null")
+
+FeatureKind = Literal[
+    "numeric",
+    "boolean",
+    "categorical",
+    "prompt",
+    "completion",
+    "body",
+    "paraphrase",
+    "perturbed",
+    "topic",
+]
+
+
+class DatasetParams(Section):
+    """The dataset and its pinned schema.
+
+    `classes` and `features` are pinned because a list read off the data at training time would
+    be learned from rows outside the shard. `canaries` names the file of planted records, if any.
+    `held_out` names a file of rows that no model was trained on, in place of a share of `path`:
+    for a model from elsewhere, whose training rows are all of `path`. Rows of text for a language
+    model have no target and no classes; their features say what each column of text is.
+    """
+
+    path: str
+    canaries: str | None = None
+    held_out: str | None = None
+    id: str
+    subject: str | None = None
+    target: str | None = None
+    missing: list[str] = Field(default_factory=lambda: list(DEFAULT_MISSING))
+    classes: list[str] = Field(default_factory=list)
+    features: dict[str, FeatureKind] = Field(min_length=1)
+
+    @field_validator("path", "canaries", "held_out")
+    @classmethod
+    def _inside_the_project(cls, value: str | None) -> str | None:
+        return inside_the_project(value)
+
+    @model_validator(mode="after")
+    def _columns_are_told_apart(self) -> "DatasetParams":
+        if self.canaries in (self.path, self.held_out or self.path):
+            raise ValueError("canaries: planted records need a file of their own")
+        if self.held_out == self.path:
+            raise ValueError("held_out: these rows need a file of their own")
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("classes: the same class stands twice")
+        roles = [name for name in (self.id, self.subject, self.target) if name is not None]
+        if len(set(roles)) != len(roles):
+            raise ValueError("id, subject and target must be three different columns")
+        for name in roles:
+            if name in self.features:
+                raise ValueError(f"features: {name!r} is the id, subject or target, not a feature")
+        for name in self.features:
+            if name.startswith(RESERVED_COLUMN_PREFIX):
+                raise ValueError(f"features: {name!r} begins with {RESERVED_COLUMN_PREFIX!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _text_or_classes(self) -> "DatasetParams":
+        text = [name for name, kind in self.features.items() if kind in get_args(TextRole)]
+        if not text:
+            if self.target is None:
+                raise ValueError("target: is missing; only rows of text have none")
+            if not self.classes:
+                raise ValueError("classes: are missing; only rows of text have none")
+            return self
+        if others := sorted(set(self.features) - set(text)):
+            raise ValueError(f"features: {others[0]!r} is no text, as the other columns are")
+        if self.target is not None or self.classes:
+            raise ValueError("target, classes: rows of text for a language model have none")
+        check_roles({name: str(kind) for name, kind in self.features.items()})
+        return self
+
+    @property
+    def is_text(self) -> bool:
+        """True where rows are text for a language model."""
+        return self.target is None

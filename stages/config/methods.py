@@ -1,0 +1,220 @@
+"""The `unlearn` section: post-hoc methods, and each default with its source.
+
+Epochs are upper bounds: no update method takes more than a fifth of the epochs that training took,
+since a method that costs as much as training anew has no point.
+"""
+
+import difflib
+import re
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+from unlearn.stages.config.section import Section
+from unlearn.stages.config.text import LANGUAGE_METHODS, LanguageMethodSettings
+
+Rate = Annotated[float, Field(gt=0, strict=False)]
+Share = Annotated[float, Field(ge=0, le=1, strict=False)]
+NotNegative = Annotated[float, Field(ge=0, strict=False)]
+Momentum = Annotated[float, Field(ge=0, lt=1, strict=False)]
+Epochs = Annotated[int, Field(ge=1)]
+
+
+class RetrainSettings(Section):
+    """Training anew has no settings but those of `train`."""
+
+
+class GradientAscentSettings(Section):
+    """Ascent on the forget rows, then repair on the retain rows.
+
+    Golatkar et al., "Eternal Sunshine of the Spotless Net", CVPR 2020, section 6 (negative
+    gradient); the rate is ours, small enough that the guard sees the target coming.
+    """
+
+    rate: Rate = 1e-3
+    epochs: Epochs = 10
+    repair_rate: Rate = 1e-3
+    repair_epochs: int = Field(default=1, ge=0)
+
+
+class FinetuneSettings(Section):
+    """Training on the retain rows alone.
+
+    Warnecke et al. 2021 and Golatkar et al. 2020 call it the simplest baseline; rate, momentum,
+    decay and schedule as in Jia et al., "Model Sparsity Can Simplify Machine Unlearning",
+    NeurIPS 2023, appendix.
+    """
+
+    rate: Rate = 0.1
+    momentum: Momentum = 0.9
+    weight_decay: NotNegative = 5e-4
+    epochs: Epochs = 5
+
+
+class NegativeGradientPlusSettings(Section):
+    """Descent on the retain rows and ascent on the forget rows at once.
+
+    Kurmanji et al., "Towards Unbounded Machine Unlearning", NeurIPS 2023, section 4.
+    """
+
+    alpha: Share = 0.95
+    rate: Rate = 0.01
+    momentum: Momentum = 0.9
+    weight_decay: NotNegative = 5e-4
+    epochs: Epochs = 10
+
+
+class InfluenceSettings(Section):
+    """One Newton step on the retain rows (Koh and Liang, ICML 2017; Guo et al., ICML 2020).
+
+    `damping` is added to the mean Hessian of networks, which are not convex; linear models have
+    their Hessian solved exactly, undamped, up to `exact_parameters` parameters.
+    """
+
+    damping: NotNegative = 0.01
+    iterations: int = Field(default=100, ge=1)
+    tolerance: Rate = 1e-6
+    exact_parameters: int = Field(default=2000, ge=0)
+
+
+class CertifiedRemovalSettings(Section):
+    """Guo et al., "Certified Data Removal from Machine Learning Models", ICML 2020, section 3.
+
+    How likely two models, one of which never saw the rows, may be told apart: epsilon and delta.
+    The noise that pays for it is `sigma` of `train.options`. Theorem 3 rests on the Gaussian
+    mechanism's analysis (Dwork and Roth, "The Algorithmic Foundations of Differential Privacy",
+    2014, theorem A.1), which holds up to an epsilon of 1.
+    """
+
+    epsilon: Annotated[float, Field(gt=0, le=1, strict=False)] = 1.0
+    delta: Annotated[float, Field(gt=0, lt=1, strict=False)] = 1e-4
+
+
+class ScrubSettings(Section):
+    """Kurmanji et al., NeurIPS 2023, section 3: alternate max and min steps.
+
+    The numbers, and SGD with its momentum and decay, are those of the authors' code.
+    """
+
+    temperature: Rate = 4.0
+    alpha: NotNegative = 0.001
+    gamma: NotNegative = 0.99
+    rate: Rate = 5e-4
+    momentum: Momentum = 0.9
+    weight_decay: NotNegative = 5e-4
+    forget_epochs: Epochs = 3
+    epochs: Epochs = 10
+
+
+class SsdSettings(Section):
+    """Foster, Schoepf and Brintrup, "Fast Machine Unlearning without Retraining", AAAI 2024."""
+
+    selection: Rate = 10.0
+    dampening: Rate = 1.0
+
+
+class SalunSettings(Section):
+    """Fan et al., "SalUn", ICLR 2024, section 4: the salient half of the weights."""
+
+    share: Annotated[float, Field(gt=0, le=1, strict=False)] = 0.5
+    rate: Rate = 0.013
+    momentum: Momentum = 0.9
+    weight_decay: NotNegative = 5e-4
+    epochs: Epochs = 10
+
+
+class BadTeacherSettings(Section):
+    """Chundawat et al., "Can Bad Teaching Induce Forgetting?", AAAI 2023, section 4."""
+
+    temperature: Rate = 1.0
+    retain_share: Annotated[float, Field(gt=0, le=1, strict=False)] = 0.3
+    rate: Rate = 1e-4
+    epochs: Epochs = 1
+
+
+class MethodSettings(Section):
+    """The settings of all methods, by name."""
+
+    retrain: RetrainSettings = Field(default_factory=RetrainSettings)
+    gradient_ascent: GradientAscentSettings = Field(default_factory=GradientAscentSettings)
+    finetune: FinetuneSettings = Field(default_factory=FinetuneSettings)
+    negative_gradient_plus: NegativeGradientPlusSettings = Field(
+        default_factory=NegativeGradientPlusSettings
+    )
+    influence: InfluenceSettings = Field(default_factory=InfluenceSettings)
+    certified_removal: CertifiedRemovalSettings = Field(default_factory=CertifiedRemovalSettings)
+    scrub: ScrubSettings = Field(default_factory=ScrubSettings)
+    ssd: SsdSettings = Field(default_factory=SsdSettings)
+    salun: SalunSettings = Field(default_factory=SalunSettings)
+    bad_teacher: BadTeacherSettings = Field(default_factory=BadTeacherSettings)
+
+
+#: All built-in methods, in the order of tables.
+METHODS: tuple[str, ...] = tuple(MethodSettings.model_fields)
+
+
+class GuardParams(Section):
+    """When an iterative method has to stop.
+
+    `budget` is how much accuracy on retained rows a method may cost - of a language model, which
+    share of its probability of retained answers - and `gradient_limit` the norm at which a gradient
+    counts as exploding. Not `active`, a method does whatever it does.
+    """
+
+    active: bool = True
+    budget: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.02
+    gradient_limit: Annotated[float, Field(gt=0, strict=False)] = 1000.0
+
+
+class UnlearnParams(Section):
+    """Post-hoc methods, for a model that was trained without shards.
+
+    `original` says whether the `train` stage makes the model or it was imported. Each of `methods`
+    is applied to it; `deploy` names the one that becomes the final model. A method of one's own is
+    `path/to/file.py:function`, with settings under `own` by that name. Language models have their
+    settings under `language`, all others under `settings`.
+    """
+
+    original: Literal["trained", "imported"] = "trained"
+    methods: list[str] = Field(min_length=1)
+    deploy: str
+    guard: GuardParams = Field(default_factory=GuardParams)
+    settings: MethodSettings = Field(default_factory=MethodSettings)
+    language: LanguageMethodSettings | None = None
+    own: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known_methods(self) -> "UnlearnParams":
+        for name in self.methods:
+            if name not in (*METHODS, *LANGUAGE_METHODS) and own_code(name) is None:
+                near = difflib.get_close_matches(name, [*METHODS, *LANGUAGE_METHODS], n=1)
+                meant = f"; did you mean {near[0]}?" if near else f": {', '.join(METHODS)}"
+                raise ValueError(
+                    f"methods: {name!r} is neither path/to/file.py:function nor a method{meant}"
+                )
+        if len(set(self.methods)) != len(self.methods):
+            raise ValueError("methods: the same method stands twice")
+        if self.deploy not in self.methods:
+            raise ValueError(f"deploy: {self.deploy!r} is not among unlearn.methods")
+        if others := sorted(set(self.own) - set(self.methods)):
+            raise ValueError(f"own: {others[0]!r} is not among unlearn.methods")
+        return self
+
+    @property
+    def for_language(self) -> LanguageMethodSettings:
+        """Settings of the methods for language models, by default where none are given."""
+        return self.language or LanguageMethodSettings()
+
+    @property
+    def code_paths(self) -> list[str]:
+        """Files of methods of one's own, relative to the project, each once."""
+        return sorted({code[0] for name in self.methods if (code := own_code(name))})
+
+
+def own_code(method: str) -> tuple[str, str] | None:
+    """Return file and function of a method of one's own; None for other names."""
+    match = re.fullmatch(r"([^:]+\.py):([A-Za-z_]\w*)", method)
+    if match is None:
+        return None
+    path = PurePosixPath(match[1])
+    return None if path.is_absolute() or ".." in path.parts else (match[1], match[2])

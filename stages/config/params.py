@@ -1,0 +1,313 @@
+"""`params.yaml`: what it may hold, checked before any stage does anything."""
+
+import difflib
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from unlearn.stages.config.dataset import DatasetParams
+from unlearn.stages.config.methods import METHODS, MethodSettings, UnlearnParams, own_code
+from unlearn.stages.config.section import Section
+from unlearn.stages.config.text import LANGUAGE_METHODS
+from unlearn.stages.config.train import OPTIONS, PerturbedLogisticOptions, TrainParams
+from unlearn.stages.errors import InputError
+
+#: The training algorithm this tool implements. A change that alters any trained byte raises it.
+ALGORITHM = 1
+
+Attack = Literal[
+    "confidence",
+    "loss",
+    "entropy",
+    "modified_entropy",
+    "zlib",
+    "min_k",
+    "min_k_plus_plus",
+    "lira",
+    "rmia",
+]
+#: Those that read class probabilities, and those that read probabilities of tokens.
+CLASS_ATTACKS: tuple[Attack, ...] = (
+    "confidence",
+    "loss",
+    "entropy",
+    "modified_entropy",
+    "lira",
+    "rmia",
+)
+TEXT_ATTACKS: tuple[Attack, ...] = ("loss", "zlib", "min_k", "min_k_plus_plus", "lira", "rmia")
+
+AggregationRule = Literal[
+    "mean_probability", "majority_vote", "size_weighted", "mean_log_probability", "route"
+]
+#: How adapters answer together.
+TEXT_RULES: tuple[AggregationRule, ...] = ("mean_log_probability", "route")
+
+
+class ShardingParams(Section):
+    """How rows are spread: shards, slices of each shard, and the holdout's share."""
+
+    shards: list[str] = Field(min_length=1)
+    slices: int = Field(ge=1)
+    holdout: Annotated[float, Field(ge=0, lt=1, strict=False)] = 0.2
+
+    @field_validator("shards")
+    @classmethod
+    def _names_in_order(cls, value: list[str]) -> list[str]:
+        expected = shard_names(len(value))
+        if value != expected:
+            raise ValueError(f"must be the list {expected[0]}, ... without gaps, in order")
+        return value
+
+
+class AggregateParams(Section):
+    """How the shard models' answers become one.
+
+    By `route` one adapter answers: which one, the public text in the column of the role `topic`
+    says.
+    """
+
+    rule: AggregationRule = "mean_probability"
+
+
+class VerifyParams(Section):
+    """How much evidence a run gathers.
+
+    `attack` is the one that decides the membership verdict, within `margin` of what it finds where
+    rows were never seen. `reference_models` are trained to compare with where fewer than four
+    shards have models.
+    """
+
+    rerun: Annotated[int, Field(ge=0)] | Literal["all"] = 1
+    min_rows: int = Field(default=10, ge=1)
+    attack: Attack = "lira"
+    margin: Annotated[float, Field(gt=0, lt=0.5, strict=False)] = 0.1
+    reference_models: int = Field(default=0, ge=0)
+
+    @field_validator("reference_models")
+    @classmethod
+    def _enough_for_a_spread(cls, value: int) -> int:
+        # Each row is in half of them, and three have to be left that never saw it.
+        if 0 < value < 5:  # noqa: PLR2004 - see above
+            raise ValueError("must be 0 or at least 5")
+        return value
+
+
+class Params(Section):
+    """The whole of `params.yaml`."""
+
+    algorithm: int
+    key_check: str = Field(pattern=r"^[0-9a-f]{16}$")
+    seed: int = Field(default=0, ge=0)
+    dataset: DatasetParams
+    sharding: ShardingParams
+    train: TrainParams
+    unlearn: UnlearnParams | None = None
+    aggregate: AggregateParams = Field(default_factory=AggregateParams)
+    verify: VerifyParams = Field(default_factory=VerifyParams)
+
+    @model_validator(mode="after")
+    def _without_shards(self) -> "Params":
+        if self.unlearn is not None and (len(self.sharding.shards), self.sharding.slices) != (1, 1):
+            raise ValueError(
+                "sharding: post-hoc methods are for one model, so `shards: [s000]` and `slices: 1`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _held_out_once(self) -> "Params":
+        if self.dataset.held_out is None:
+            return self
+        if self.unlearn is None:
+            raise ValueError("dataset.held_out: shards hold out a share of the dataset itself")
+        if self.sharding.holdout:
+            raise ValueError("sharding.holdout must be 0 where dataset.held_out names a file")
+        return self
+
+    @model_validator(mode="after")
+    def _slices_need_a_state(self) -> "Params":
+        if self.sharding.slices > 1 and not self.train.can_slice:
+            raise ValueError(
+                f"sharding.slices is {self.sharding.slices}, but {self.train.model} cannot go on "
+                "from a state and takes 1 slice"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _columns_that_need_no_learning(self) -> "Params":
+        # One-hot columns are a list of the categories that the rows have.
+        learned = [name for name, kind in self.dataset.features.items() if kind == "categorical"]
+        if self.train.is_perturbed and learned:
+            raise ValueError(
+                "dataset.features: perturbed_logistic takes no categorical feature, and "
+                f"{learned[0]!r} is one"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _text_goes_together(self) -> "Params":
+        text = self.dataset.is_text
+        if text != self.train.is_language:
+            raise ValueError(
+                f"train.model: {self.train.model} takes "
+                + ("a target and classes" if text else "text: a prompt and completion, or a body")
+            )
+        attacks, rules = (TEXT_ATTACKS if text else CLASS_ATTACKS), TEXT_RULES
+        if self.verify.attack not in attacks:
+            raise ValueError(f"verify.attack: must be one of {', '.join(attacks)}")
+        if (self.aggregate.rule in rules) != text:
+            allowed = rules if text else set(get_args(AggregationRule)) - set(rules)
+            raise ValueError(f"aggregate.rule: must be one of {', '.join(sorted(allowed))}")
+        if self.train.model == "causal_lm" and len(self.sharding.shards) > 1:
+            raise ValueError(
+                "train.model: causal_lm makes one model; shards take lora, whose adapters answer "
+                "together"
+            )
+        if self.aggregate.rule == "route" and "topic" not in self.dataset.features.values():
+            raise ValueError("aggregate.rule: route needs a column of the role `topic`")
+        return self
+
+    @model_validator(mode="after")
+    def _methods_for_the_model(self) -> "Params":
+        if self.unlearn is None:
+            return self
+        known = LANGUAGE_METHODS if self.train.is_language else METHODS
+        for name in self.unlearn.methods:
+            if own_code(name) is None and name not in known:
+                raise ValueError(f"unlearn.methods: {name!r} is not for {self.train.model}")
+        if self.train.is_language and self.unlearn.settings != MethodSettings():
+            raise ValueError("unlearn.settings: language models have theirs under unlearn.language")
+        if not self.train.is_language and self.unlearn.language is not None:
+            raise ValueError("unlearn.language: is for language models")
+        return self
+
+    @model_validator(mode="after")
+    def _generic_text_is_nobodys(self) -> "Params":
+        language = None if self.unlearn is None else self.unlearn.language
+        if language is None or language.generic is None:
+            return self
+        generic = PurePosixPath(language.generic)
+        for name in ("path", "held_out", "canaries"):
+            value = getattr(self.dataset, name)
+            rows = None if value is None else PurePosixPath(value)
+            if rows is not None and (generic.is_relative_to(rows) or rows.is_relative_to(generic)):
+                # It is taken for public, and is no measure of speech where it was trained on.
+                raise ValueError(
+                    f"unlearn.language.generic: needs a file of its own, apart from dataset.{name}"
+                )
+        return self
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The pinned class labels, in the order of probability columns."""
+        return tuple(self.dataset.classes)
+
+
+def shard_names(count: int) -> list[str]:
+    """Names of `count` shards: words, because YAML libraries disagree on what `0008` is."""
+    return [f"s{index:03d}" for index in range(count)]
+
+
+def load_params(path: Path) -> Params:
+    """Read and check `params.yaml`.
+
+    Raises
+    ------
+    InputError
+        On unreadable YAML, an unknown key (the nearest known one is hinted), a wrong type or
+        value, or an `algorithm` that this tool does not implement.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path.name} is missing", "`unlearn init` writes it") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark is not None else ""
+        raise InputError(f"{path.name} is not readable as YAML{where}") from None
+    if not isinstance(raw, dict):
+        raise InputError(f"{path.name} is not a mapping of sections")
+    # First, because a later algorithm's file may well hold keys that this tool does not know.
+    algorithm = raw.get("algorithm")
+    if isinstance(algorithm, int) and algorithm != ALGORITHM:
+        raise InputError(
+            f"{path.name} asks for algorithm {algorithm}; this tool implements {ALGORITHM}",
+            "install the version of dvc-unlearn that the models were trained with, "
+            f"or set `algorithm: {ALGORITHM}` to retrain every shard",
+        )
+    return check_params(raw, path.name)
+
+
+def check_params(raw: dict[str, Any], name: str = "params.yaml") -> Params:
+    """Check an already parsed configuration; see `load_params`."""
+    try:
+        params = Params.model_validate(raw)
+    except ValidationError as error:
+        raise _as_input_error(error, name, ()) from None
+    options = OPTIONS.get(params.train.model)
+    if options is None:
+        return params
+    try:
+        checked = options.model_validate(params.train.options)
+    except ValidationError as error:
+        raise _as_input_error(error, name, ("train", "options"), options) from None
+    if isinstance(checked, PerturbedLogisticOptions) and isinstance(checked.range, dict):
+        numeric = [key for key, kind in params.dataset.features.items() if kind == "numeric"]
+        if unknown := sorted(set(checked.range) - set(numeric)):
+            near = difflib.get_close_matches(unknown[0], numeric, n=1)
+            raise InputError(
+                f"{name}: train.options.range: {unknown[0]!r} is no numeric feature",
+                *(f"did you mean `{meant}`?" for meant in near),
+            )
+    return params
+
+
+def _as_input_error(
+    error: ValidationError,
+    name: str,
+    above: tuple[str, ...],
+    within: type[BaseModel] | None = None,
+) -> InputError:
+    """Return the error in the words of params.yaml: its first line, a typo before all others.
+
+    Parameters
+    ----------
+    error, name
+        What was found, and the file's name.
+    above, within
+        Where the checked values stand in the file, and the section they are; the whole file if not
+        given.
+    """
+    found = error.errors(include_url=False, include_input=False)
+    first = next((item for item in found if item["type"] == "extra_forbidden"), found[0])
+    location = (*above, *first["loc"])
+    where = ".".join(str(part) for part in location)
+    said = first["msg"].removeprefix("Value error, ")
+    hints = []
+    if first["type"] == "extra_forbidden":
+        said = "is not a known setting"
+        known = _known_settings(first["loc"][:-1], within or Params)
+        near = difflib.get_close_matches(str(location[-1]), known, n=1)
+        hints = [f"did you mean `{near[0]}`?"] if near else []
+    elif where == "sharding.shards":
+        hints = ["for 4 shards: [s000, s001, s002, s003]"]
+    said = said[:1].lower() + said[1:]
+    return InputError(f"{name}: {where}: {said}" if where else f"{name}: {said}", *hints)
+
+
+def _known_settings(location: tuple[int | str, ...], section: type[BaseModel]) -> list[str]:
+    """Names allowed in what stands at `location` within a section."""
+    for part in location:
+        field = section.model_fields.get(str(part))
+        annotation = None if field is None else field.annotation
+        # Of `unlearn`, which not every project has, too.
+        sections = [
+            kind
+            for kind in (annotation, *get_args(annotation))
+            if isinstance(kind, type) and issubclass(kind, BaseModel)
+        ]
+        if not sections:
+            return []
+        section = sections[0]
+    return list(section.model_fields)

@@ -1,0 +1,260 @@
+"""Settings of language models: what they are tuned from, and how."""
+
+import re
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from unlearn.stages.config.section import Section, inside_the_project
+
+#: What a column of text is, where rows are text for a language model. Loss is on `completion` or
+#: `body` alone; nothing is trained on `paraphrase`, `perturbed` and `topic`, which say how well a
+#: model knows an answer in other words, or a wrong one, and what a row is publicly about.
+TextRole = Literal["prompt", "completion", "body", "paraphrase", "perturbed", "topic"]
+
+#: The models that read text, as params.yaml names them.
+LANGUAGE_MODELS = ("lora", "causal_lm")
+
+#: Takes every linear layer but the output head.
+ALL_LINEAR = "all-linear"
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def check_roles(features: dict[str, str]) -> None:
+    """Raise a ValueError if columns of text do not make up rows that can be trained on."""
+    roles = list(features.values())
+    for role in ("prompt", "completion", "body", "paraphrase", "topic"):
+        if roles.count(role) > 1:
+            raise ValueError(f"features: two columns are the {role}")
+    if "body" in roles:
+        if {"prompt", "completion", "paraphrase", "perturbed"} & set(roles):
+            raise ValueError("features: rows are either a body or a prompt with its completion")
+    elif not {"prompt", "completion"} <= set(roles):
+        raise ValueError("features: text takes a prompt and a completion, or a body")
+
+
+class AdapterOptions(Section):
+    """A low-rank adapter (Hu et al., "LoRA", ICLR 2022, section 4).
+
+    `targets` names the linear layers that get one: whole names, or their last parts from a dot on,
+    so that `layers.3.mlp.up_proj` is not in layer 30.
+    """
+
+    rank: int = Field(default=16, ge=1)
+    alpha: Annotated[float, Field(gt=0, strict=False)] = 32.0
+    targets: Literal["all-linear"] | list[str] = "all-linear"
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _all_or_by_name(cls, value: object) -> object:
+        # Said here: of a choice between two types pydantic would speak of the first alone.
+        named = isinstance(value, list) and value and all(isinstance(name, str) for name in value)
+        if value != ALL_LINEAR and not named:
+            raise ValueError(f"must be {ALL_LINEAR} or a list of layers' names")
+        return value
+
+
+class LanguageOptions(Section):
+    """What a causal language model is tuned from, and how its rows become tokens.
+
+    Parameters
+    ----------
+    base
+        A folder with a Hugging Face checkpoint, relative to the project, or a hub name.
+    revision
+        The commit of a hub name.
+    files
+        SHA-256 of every file that the base is loaded from: another base is another model.
+    context
+        Tokens that a sequence may have. A longer body is cut into several.
+    too_long
+        What happens to a prompt and completion that are longer: refused, or truncated and counted.
+    separator
+        Between prompt and completion, where the tokenizer has no chat template.
+    chat
+        Whether a chat template is used where the tokenizer has one.
+    precision
+        Of weights and activations.
+    accumulate
+        Into how many parts a batch is split, to need less memory.
+    clip
+        The largest norm of a gradient.
+    checkpointing
+        Whether activations are computed twice, to need less memory.
+    """
+
+    base: str
+    revision: str | None = None
+    files: dict[str, str] = Field(min_length=1)
+    context: int = Field(default=512, ge=2)
+    too_long: Literal["refuse", "truncate"] = "refuse"
+    separator: str = "\n"
+    chat: bool = True
+    precision: Literal["float32", "bfloat16"] = "float32"
+    accumulate: int = Field(default=1, ge=1)
+    clip: Annotated[float, Field(gt=0, strict=False)] = 1.0
+    checkpointing: bool = False
+
+    @field_validator("base")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        if not value.strip() or ".." in PurePosixPath(value).parts:
+            raise ValueError("must be a folder inside the project, an absolute one or a hub name")
+        return value
+
+    @field_validator("files")
+    @classmethod
+    def _safe_files(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, digest in value.items():
+            if "/" in name or _SHA256.fullmatch(digest) is None:
+                raise ValueError(f"{name!r} must be a file's name with its SHA-256 in hex")
+        if not any(name.endswith(".safetensors") for name in value):
+            raise ValueError("no .safetensors file among them: other weights are never loaded")
+        return value
+
+
+class LoraOptions(LanguageOptions, AdapterOptions):
+    """An adapter on the frozen base."""
+
+    dropout: Annotated[float, Field(ge=0, lt=1, strict=False)] = 0.0
+
+
+class CausalOptions(LanguageOptions):
+    """All weights of the base are tuned."""
+
+
+Rate = Annotated[float, Field(gt=0, strict=False)]
+Share = Annotated[float, Field(ge=0, le=1, strict=False)]
+
+
+class NpoSettings(Section):
+    """Zhang et al., "Negative Preference Optimization", COLM 2024, section 3.
+
+    `alpha` weighs forgetting against retaining: alpha * forget + (1 - alpha) * retain.
+    """
+
+    beta: Rate = 0.1
+    alpha: Share = 0.25
+
+
+class SimNpoSettings(Section):
+    """Fan et al., "Simplicity Prevails: Rethinking Negative Preference Optimization", 2024."""
+
+    beta: Rate = 3.5
+    delta: Annotated[float, Field(ge=0, strict=False)] = 1.0
+    alpha: Share = 0.11
+
+
+class GradientDifferenceSettings(Section):
+    """Liu et al., "Continual Learning and Private Unlearning", CoLLAs 2022: -CE on what goes."""
+
+    alpha: Share = 0.5
+
+
+class AscentSettings(Section):
+    """Jang et al., "Knowledge Unlearning", ACL 2023: no retain side, which ends in collapse."""
+
+
+class IdkDpoSettings(Section):
+    """Maini et al., "TOFU", COLM 2024, section 4: a refusal is preferred to the answer.
+
+    The loss is that of Rafailov et al., "Direct Preference Optimization", NeurIPS 2023, equation 7.
+    """
+
+    beta: Rate = 0.1
+    alpha: Share = 0.5
+    answers: list[str] = Field(
+        default_factory=lambda: ["I don't know.", "I have no information on that."], min_length=1
+    )
+
+
+class RmuSettings(Section):
+    """Li et al., "The WMDP Benchmark", ICML 2024, section 4: activations to a random direction."""
+
+    depth: Share = 0.45
+    strength: Rate = 2.0
+    alpha: Share = 0.5
+
+
+class TaskVectorSettings(Section):
+    """Ilharco et al., "Editing Models with Task Arithmetic", ICLR 2023, section 3."""
+
+    scale: Rate = 1.0
+
+
+class LanguageFinetuneSettings(Section):
+    """Cross-entropy on the retain set alone."""
+
+
+class LanguageRetrainSettings(Section):
+    """Training anew has no settings but those of `train`."""
+
+
+class LanguageMethodSettings(Section):
+    """How a tuned language model is unlearned: what all methods share, and each by its name.
+
+    Parameters
+    ----------
+    adapter
+        The new adapter on the frozen tuned model that is trained; null changes all weights.
+    rate
+        Of AdamW, constant; 2e-5 suits full weights of a billion or more, 1e-4 an adapter.
+    epochs
+        Over the forget set, at most; each meets as many retain rows, none of them twice before all
+        were met.
+    batch
+        Sequences of each side a step.
+    accumulate, clip
+        As in `train.options`.
+    gate
+        The mean extraction strength on the forget set that the original must have, or no method
+        runs: what was never memorised cannot be seen to go. Null measures whatever there is.
+    generic
+        A file of rows with the dataset's columns of text that are about nobody in it: whether a
+        model still speaks. Null where there is none.
+    perplexity_limit, repetition_limit
+        Brakes of the guard: how many times the original's perplexity of the generic text may be
+        reached, and the share of repeated 4-grams in generated text that is still speech.
+    """
+
+    adapter: AdapterOptions | None = Field(default_factory=AdapterOptions)
+    rate: Rate = 1e-4
+    epochs: int = Field(default=10, ge=1)
+    batch: int = Field(default=32, ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    clip: Rate = 1.0
+    gate: Share | None = None
+    generic: str | None = None
+    perplexity_limit: Annotated[float, Field(gt=1, strict=False)] = 2.0
+    repetition_limit: Share = 0.5
+    retrain: LanguageRetrainSettings = Field(default_factory=LanguageRetrainSettings)
+    npo: NpoSettings = Field(default_factory=NpoSettings)
+    simnpo: SimNpoSettings = Field(default_factory=SimNpoSettings)
+    gradient_difference: GradientDifferenceSettings = Field(
+        default_factory=GradientDifferenceSettings
+    )
+    gradient_ascent: AscentSettings = Field(default_factory=AscentSettings)
+    idk_dpo: IdkDpoSettings = Field(default_factory=IdkDpoSettings)
+    rmu: RmuSettings = Field(default_factory=RmuSettings)
+    task_vector: TaskVectorSettings = Field(default_factory=TaskVectorSettings)
+    finetune: LanguageFinetuneSettings = Field(default_factory=LanguageFinetuneSettings)
+
+    @field_validator("generic")
+    @classmethod
+    def _inside_the_project(cls, value: str | None) -> str | None:
+        return inside_the_project(value)
+
+
+#: All built-in methods for language models, in the order of tables.
+LANGUAGE_METHODS: tuple[str, ...] = (
+    "retrain",
+    "npo",
+    "simnpo",
+    "gradient_difference",
+    "gradient_ascent",
+    "idk_dpo",
+    "rmu",
+    "task_vector",
+    "finetune",
+)

@@ -1,0 +1,164 @@
+"""The `train` section: the model, its options and its budget."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+from unlearn.stages.config.methods import own_code
+from unlearn.stages.config.section import Section
+from unlearn.stages.config.text import LANGUAGE_MODELS, CausalOptions, LoraOptions
+
+#: scikit-learn classifiers that can go on from a state, by import path. All others take one slice.
+INCREMENTAL_ON_UNION = frozenset(
+    {
+        "sklearn.linear_model.PassiveAggressiveClassifier",
+        "sklearn.linear_model.Perceptron",
+        "sklearn.linear_model.SGDClassifier",
+        "sklearn.neural_network.MLPClassifier",
+    }
+)
+#: Those that count rows: they see only a slice's new rows, once.
+INCREMENTAL_ON_NEW_ROWS = frozenset(
+    {
+        "sklearn.naive_bayes.BernoulliNB",
+        "sklearn.naive_bayes.CategoricalNB",
+        "sklearn.naive_bayes.ComplementNB",
+        "sklearn.naive_bayes.GaussianNB",
+        "sklearn.naive_bayes.MultinomialNB",
+    }
+)
+
+
+class PreprocessingParams(Section):
+    """What turns columns into numbers; fitted on a shard's first non-empty slice and frozen."""
+
+    scale: Literal["standard", "none"] = "standard"
+    impute: Literal["median", "mean", "zero"] = "median"
+
+
+class MlpOptions(Section):
+    """Shape of the built-in multilayer perceptron."""
+
+    hidden: list[Annotated[int, Field(ge=1)]] = Field(default_factory=lambda: [64])
+    activation: Literal["relu", "tanh", "gelu", "sigmoid"] = "relu"
+    dropout: Annotated[float, Field(ge=0, lt=1, strict=False)] = 0.0
+
+
+Range = Annotated[list[Annotated[float, Field(strict=False)]], Field(min_length=2, max_length=2)]
+
+
+class PerturbedLogisticOptions(Section):
+    """Objective of a logistic regression that rows can be removed from with a certificate.
+
+    Guo et al., "Certified Data Removal from Machine Learning Models", ICML 2020: `sigma` is the
+    standard deviation of the noise in the objective, `regularization` the lambda beside each row's
+    loss, which the paper chooses by the data. `range` takes numeric features from [low, high] to
+    [0, 1], all by one pair or each by its own: learned from the rows, it would give them away.
+    """
+
+    sigma: Annotated[float, Field(gt=0, strict=False)] = 10.0
+    regularization: Annotated[float, Field(gt=0, strict=False)] = 1e-3
+    range: Range | dict[str, Range] | None = None
+
+    @field_validator("range")
+    @classmethod
+    def _low_and_high(
+        cls, value: list[float] | dict[str, list[float]] | None
+    ) -> list[float] | dict[str, list[float]] | None:
+        pairs = value.values() if isinstance(value, dict) else [] if value is None else [value]
+        if not all(low < high for low, high in pairs):
+            raise ValueError("must be [low, high], low being less than high")
+        return value
+
+    def range_of(self, feature: str) -> tuple[float, float]:
+        """Return what becomes 0 and 1 of a numeric feature."""
+        pair = self.range.get(feature) if isinstance(self.range, dict) else self.range
+        return (0.0, 1.0) if pair is None else (pair[0], pair[1])
+
+
+class OptimizerParams(Section):
+    """Optimizer of torch models; scikit-learn estimators have their own options."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    rate: Annotated[float, Field(gt=0, strict=False)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0, strict=False)] = 0.0
+    momentum: Annotated[float, Field(ge=0, lt=1, strict=False)] = 0.0
+
+
+#: The built-in models, by name, and what their options are.
+OPTIONS: dict[str, type[Section]] = {
+    "mlp": MlpOptions,
+    "perturbed_logistic": PerturbedLogisticOptions,
+    "lora": LoraOptions,
+    "causal_lm": CausalOptions,
+}
+
+
+class TrainParams(Section):
+    """One shard model.
+
+    `model` is `mlp`, `perturbed_logistic`, a scikit-learn classifier's import path, or
+    `path/to/net.py:build`.
+    """
+
+    model: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    epochs: int = Field(default=20, ge=1)
+    batch: int = Field(default=32, ge=1)
+    optimizer: OptimizerParams = Field(default_factory=OptimizerParams)
+    preprocessing: PreprocessingParams = Field(default_factory=PreprocessingParams)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @model_validator(mode="after")
+    def _known_model(self) -> "TrainParams":
+        if self.model not in OPTIONS and not self.is_sklearn and self.code_path is None:
+            raise ValueError(
+                f"model: {self.model!r} is neither mlp, nor a class below sklearn., "
+                "nor path/to/net.py:build, nor perturbed_logistic, nor lora or causal_lm"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_learned_of_columns(self) -> "TrainParams":
+        if self.is_perturbed and self.preprocessing != PreprocessingParams(
+            scale="none", impute="zero"
+        ):
+            raise ValueError(
+                "preprocessing: perturbed_logistic takes `scale: none` and `impute: zero`, because "
+                "what is learned from the rows has no certificate; `options.range` scales"
+            )
+        return self
+
+    @property
+    def is_sklearn(self) -> bool:
+        """True for an import path below `sklearn.`."""
+        return re.fullmatch(r"sklearn(\.[A-Za-z]\w*)+", self.model) is not None
+
+    @property
+    def is_perturbed(self) -> bool:
+        """True for the logistic regression with a perturbed objective."""
+        return self.model == "perturbed_logistic"
+
+    @property
+    def is_language(self) -> bool:
+        """True for a language model, which reads rows of text."""
+        return self.model in LANGUAGE_MODELS
+
+    @property
+    def language(self) -> LoraOptions | CausalOptions:
+        """The options of a language model."""
+        kind = LoraOptions if self.model == "lora" else CausalOptions
+        return kind.model_validate(self.options)
+
+    @property
+    def code_path(self) -> str | None:
+        """The user's own module, relative to the project; None for other models."""
+        code = own_code(self.model)
+        return None if code is None else code[0]
+
+    @property
+    def can_slice(self) -> bool:
+        """True where training can go on from a state."""
+        if self.is_perturbed:
+            return False
+        return not self.is_sklearn or self.model in INCREMENTAL_ON_UNION | INCREMENTAL_ON_NEW_ROWS

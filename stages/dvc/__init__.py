@@ -1,0 +1,1 @@
+"""DVC: its command, its lock file, its pipeline, its checkouts."""

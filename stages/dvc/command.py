@@ -1,0 +1,167 @@
+"""DVC, called as a command from this one module."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+from unlearn.stages.errors import BusyError, ToolError
+from unlearn.stages.project.locks import PATIENCE, exclusive
+from unlearn.stages.project.paths import Project
+
+_BUSY_WORDS = ("Unable to acquire lock", "is busy, it is being blocked")
+#: A warning that is none: nobody has asked to be forgotten yet.
+_EMPTY_LIST = "'data/forget_list.txt' is empty"
+_RETRY_SECONDS = 0.5
+
+
+def run_dvc(root: Path, *arguments: str, capture: bool = False) -> str:
+    """Run a dvc command in a project.
+
+    Parameters
+    ----------
+    root
+        Where to run it.
+    *arguments
+        The command's words.
+    capture
+        Return its standard output instead of dropping it.
+
+    Raises
+    ------
+    BusyError
+        If another dvc held its lock all the time that we were ready to wait.
+    ToolError
+        If the command failed.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        code, out, err = _call(root, arguments, capture=capture)
+        if code == 0:
+            return out
+        if not any(word in err for word in _BUSY_WORDS):
+            break
+        if time.monotonic() > deadline:
+            raise BusyError(f"dvc is still at work after {PATIENCE:.0f} s; nothing was changed")
+        time.sleep(_RETRY_SECONDS)
+    if capture:
+        sys.stderr.write(err)
+    raise ToolError(f"`dvc {' '.join(arguments)}` failed with exit code {code}")
+
+
+def _call(root: Path, arguments: Sequence[str], *, capture: bool) -> tuple[int, str, str]:
+    """Run dvc once; return exit code, output and what it said on standard error."""
+    environment = dict(os.environ)
+    # dvc.yaml says `unlearn`, which stands beside this interpreter even where no virtual
+    # environment is active.
+    folders = [str(Path(sys.executable).parent), environment.get("PATH", "")]
+    environment["PATH"] = os.pathsep.join(folder for folder in folders if folder)
+    command = [sys.executable, "-m", "dvc", *arguments]
+    if capture:
+        done = subprocess.run(
+            command, cwd=root, env=environment, text=True, capture_output=True, check=False
+        )
+        return done.returncode, done.stdout, done.stderr
+    with subprocess.Popen(
+        command,
+        cwd=root,
+        env=environment,
+        text=True,
+        # DVC's account of every stage; its `--quiet` would keep errors back, too.
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as process:
+        said = []
+        for line in process.stderr or ():
+            said.append(line)
+            if not any(word in line for word in (*_BUSY_WORDS, _EMPTY_LIST)):
+                sys.stderr.write(line)
+        process.wait()
+    return process.returncode, "", "".join(said)
+
+
+def dvc_status(root: Path, *targets: str) -> dict[str, Any]:
+    """Return `dvc status --json`: what changed, by stage; empty where all is up to date."""
+    out = run_dvc(root, "status", "--json", *targets, capture=True)
+    try:
+        found = json.loads(out or "{}")
+    except json.JSONDecodeError:
+        raise ToolError("`dvc status --json` did not answer with JSON") from None
+    return dict(found)
+
+
+def running_reader(project: Project, path: Path) -> int | None:
+    """Return the process id of a live dvc stage that reads or writes `path`, if there is one.
+
+    DVC notes in `.dvc/tmp/rwlock` what running stages use, until it has hashed it.
+    """
+    rwlock = _dvc_folder(project.root) / "tmp" / "rwlock"
+    try:
+        held = json.loads(rwlock.read_text(encoding="utf-8"))
+        owners = list(held.get("read", {}).get(str(path), []))
+        if writer := held.get("write", {}).get(str(path)):
+            owners.append(writer)
+        pids = [int(owner["pid"]) for owner in owners]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return next((pid for pid in pids if _alive(pid)), None)
+
+
+def mend_rwlock(project: Project) -> None:
+    """Clear DVC's note of running stages of what a kill left in it: DVC would refuse to start.
+
+    That is a note cut short, and owners that died and were never waited for: in a container
+    without an init process they stay as zombies, which DVC takes for alive.
+    """
+    folder = _dvc_folder(project.root) / "tmp"
+    rwlock = folder / "rwlock"
+    if not rwlock.is_file():
+        return
+    # The lock that DVC itself holds while it edits the note.
+    with exclusive(folder / "rwlock.lock", "dvc"):
+        try:
+            held = json.loads(rwlock.read_text(encoding="utf-8"))
+            living = {
+                "read": {
+                    path: [owner for owner in owners if _alive(owner["pid"])]
+                    for path, owners in held.get("read", {}).items()
+                },
+                "write": {
+                    path: owner
+                    for path, owner in held.get("write", {}).items()
+                    if _alive(owner["pid"])
+                },
+            }
+        except FileNotFoundError:
+            return
+        except (ValueError, KeyError, TypeError, AttributeError):
+            rwlock.unlink()
+            return
+        living["read"] = {path: owners for path, owners in living["read"].items() if owners}
+        if living != {"read": {}, "write": {}} | held:
+            rwlock.write_text(json.dumps(living), encoding="utf-8")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _dvc_folder(root: Path) -> Path:
+    for folder in (root, *root.parents):
+        if (folder / ".dvc").is_dir():
+            return folder / ".dvc"
+    return root / ".dvc"
+
+
+def cache_folder(project: Project) -> Path:
+    """Return the folder of DVC's local cache."""
+    out = run_dvc(project.root, "cache", "dir", capture=True).strip()
+    return (project.root / out).resolve()

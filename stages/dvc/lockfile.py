@@ -1,0 +1,108 @@
+"""dvc.lock: DVC's record of what ran on what, and whether it hangs together."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from unlearn.stages.errors import InputError
+from unlearn.stages.project.files import digest_file
+from unlearn.stages.project.paths import Project
+
+_MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
+
+LockStage = Mapping[str, Any]
+LockStages = Mapping[str, LockStage]
+
+
+def read_lock(text: str) -> dict[str, dict[str, Any]]:
+    """Return the stages of a dvc.lock by name.
+
+    Raises
+    ------
+    InputError
+        If it is not a whole lock: DVC rewrites the file in place, so a kill can cut it short.
+    """
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise InputError("dvc.lock is not readable: it was cut short") from None
+    stages = content.get("stages", {}) if isinstance(content, dict) else None
+    if not isinstance(content, dict) or not isinstance(stages, dict) or not text.endswith("\n"):
+        raise InputError("dvc.lock is not a whole lock: it was cut short")
+    if content.get("schema") != "2.0":
+        raise InputError("dvc.lock is not in the known format, or was cut short")
+    for name, stage in stages.items():
+        if not _is_whole(stage):
+            raise InputError(f"dvc.lock: the entry of {name} was cut short")
+    return stages
+
+
+def _is_whole(stage: Any) -> bool:
+    if not isinstance(stage, dict) or not stage.get("cmd") or not stage.get("outs"):
+        return False
+    entries = [*stage.get("deps", []), *stage["outs"]]
+    return all(isinstance(entry, dict) and _is_whole_entry(entry) for entry in entries)
+
+
+def _is_whole_entry(entry: Mapping[str, Any]) -> bool:
+    """Tell whether an entry has all that DVC writes, to the last field."""
+    digest = _MD5.fullmatch(str(entry.get("md5")))
+    last = "nfiles" if digest is not None and digest[1] else "size"
+    return bool(entry.get("path")) and digest is not None and isinstance(entry.get(last), int)
+
+
+def md5_of(entries: list[dict[str, Any]], path: str) -> str | None:
+    """Return the md5 that a lock entry's deps or outs give for a path."""
+    return next((str(entry["md5"]) for entry in entries if entry["path"] == path), None)
+
+
+def folder_md5(folder: Path) -> str:
+    """Return the md5 that DVC gives a folder: that of its list of files, and `.dir`."""
+    names = sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
+    listed = [{"md5": digest_file(folder / name, "md5"), "relpath": name} for name in names]
+    content = json.dumps(listed, sort_keys=True).encode()
+    return f"{hashlib.md5(content, usedforsecurity=False).hexdigest()}.dir"
+
+
+def lock_gaps(lock: LockStages) -> list[str]:
+    """Return a sentence for each place where a stage did not run on what another one made.
+
+    A run that was stopped midway leaves such gaps, and so does a lock that was edited.
+    """
+    made = {entry["path"]: entry["md5"] for stage in lock.values() for entry in stage["outs"]}
+    gaps = [
+        f"{name} did not run on {entry['path']} as it stands"
+        for name, stage in lock.items()
+        for entry in stage.get("deps", [])
+        if made.get(entry["path"], entry["md5"]) != entry["md5"]
+    ]
+    read = {
+        md5_of(lock[name].get("deps", []), "models/shard_models")
+        for name in ("aggregate", "verify")
+        if name in lock
+    }
+    if len(read - {None}) > 1:
+        gaps.append("aggregate and verify did not run on the same models/shard_models")
+    return gaps
+
+
+def load_lock(project: Project) -> LockStages:
+    """Return the stages of the project's dvc.lock; none where there is no lock.
+
+    Raises
+    ------
+    InputError
+        If the lock was cut short.
+    """
+    if not project.lock.is_file():
+        return {}
+    try:
+        return read_lock(project.lock.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise InputError("dvc.lock is not readable: it was cut short") from None

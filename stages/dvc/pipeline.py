@@ -1,0 +1,109 @@
+"""dvc.yaml, as far as stages have to know it."""
+
+from typing import Any
+
+import yaml
+from unlearn.stages.config.params import Params
+from unlearn.stages.errors import InputError
+from unlearn.stages.project.paths import Project
+
+
+def read_pipeline(project: Project) -> dict[str, Any]:
+    """Return the stages that dvc.yaml describes, by name.
+
+    Raises
+    ------
+    InputError
+        If the file is not a pipeline.
+    """
+    try:
+        stages = yaml.safe_load(project.pipeline.read_text(encoding="utf-8"))["stages"]
+        if not isinstance(stages, dict):
+            raise TypeError
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        raise InputError("dvc.yaml is not readable as a pipeline") from None
+    return stages
+
+
+def check_code_is_a_dependency(project: Project, params: Params) -> None:
+    """Make sure that a change of a file that models are made with would rerun what reads it.
+
+    Of the user's own module and methods; of a language model's base where it is in the project,
+    and of the text that its guard and `verify` ask about.
+
+    Raises
+    ------
+    InputError
+        If params.yaml names a file that dvc.yaml does not list under the stages that read it.
+    """
+    needed = []
+    made_with = [path for path in (params.train.code_path, _own_base(project, params)) if path]
+    imported = params.unlearn is not None and params.unlearn.original == "imported"
+    if not imported:
+        needed += [("train", path) for path in made_with]
+    if params.unlearn is not None:
+        needed += [("unlearn", path) for path in (*made_with, *params.unlearn.code_paths)]
+        generic = params.unlearn.for_language.generic
+        if generic is not None:
+            needed += [("unlearn", generic), ("verify", generic)]
+    stages = read_pipeline(project) if needed else {}
+    for name, path in needed:
+        stage = stages.get(name, {})
+        if path not in (stage.get("deps", []) if isinstance(stage, dict) else []):
+            raise InputError(
+                f"params.yaml names {path}, which dvc.yaml does not list as a dependency of {name}",
+                f"add `- {path}` under stages.{name}.deps, so that a change of it is seen",
+            )
+
+
+def _own_base(project: Project, params: Params) -> str | None:
+    """Return the base of a language model where it is a folder of the project."""
+    if not params.train.is_language:
+        return None
+    base = params.train.language.base
+    return base if not base.startswith("/") and (project.root / base).is_dir() else None
+
+
+def check_rows_are_dependencies(project: Project, params: Params) -> None:
+    """Make sure that a change of canaries, or of held-out rows, would be seen by `shard`.
+
+    Raises
+    ------
+    InputError
+        If `dataset` names such a file and dvc.yaml does not list it under `shard`.
+    """
+    for setting in ("canaries", "held_out"):
+        path = getattr(params.dataset, setting)
+        if path is None:
+            continue
+        shard = read_pipeline(project).get("shard", {})
+        dependencies = shard.get("deps", []) if isinstance(shard, dict) else []
+        if path not in dependencies and f"${{dataset.{setting}}}" not in dependencies:
+            raise InputError(
+                f"dataset.{setting} names {path}, but dvc.yaml does not list it as a dependency "
+                "of shard",
+                f"add `- {path}` under stages.shard.deps, so that a change of it is seen",
+            )
+
+
+def stage_names(params: Params) -> list[str]:
+    """Return the names of all stages in the order in which they run."""
+    if params.unlearn is not None:
+        training = ["train"] if params.unlearn.original == "trained" else []
+        methods = [f"unlearn@{method}" for method in params.unlearn.methods]
+        return ["shard", *training, "forget", *methods, "aggregate", "verify"]
+    training = [f"train@{shard}" for shard in params.sharding.shards]
+    return ["shard", "forget", *training, "aggregate", "verify"]
+
+
+def model_folders(params: Params) -> dict[str, tuple[str, str]]:
+    """Return the stage and the folder of every model that a report looks at, by its name there."""
+    if params.unlearn is not None:
+        return {
+            method: (f"unlearn@{method}", f"models/unlearned/{method}")
+            for method in params.unlearn.methods
+        }
+    return {
+        shard: (f"train@{shard}", f"models/shard_models/{shard}")
+        for shard in params.sharding.shards
+    }

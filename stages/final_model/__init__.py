@@ -1,0 +1,1 @@
+"""The model that answers: ensembles, predictions, distances between models."""

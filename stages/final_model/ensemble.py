@@ -1,0 +1,368 @@
+"""The final model: shard models that answer as one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from unlearn.stages.config.dataset import DatasetParams
+from unlearn.stages.config.params import AggregationRule, Params
+from unlearn.stages.errors import InputError
+from unlearn.stages.project.files import digest_file, json_bytes
+from unlearn.stages.rows.schema import feature_columns
+from unlearn.stages.rows.shard_file import Layout
+from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
+from unlearn.stages.training.shard_model import (
+    RowPredictor,
+    ShardModel,
+    digest_code,
+    read_shard_model,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Probabilities = npt.NDArray[np.float64]
+
+FILE_NAME = "ensemble.json"
+
+
+def mean_probability(answers: Sequence[Probabilities]) -> Probabilities:
+    """Return the mean of the members' probabilities.
+
+    Parameters
+    ----------
+    answers
+        Each member's probabilities, shape (rows, classes); at least one.
+    """
+    mean: Probabilities = np.mean(np.stack(answers), axis=0)
+    return mean
+
+
+def majority_vote(answers: Sequence[Probabilities]) -> Probabilities:
+    """Return the share of members whose first choice a class is.
+
+    A member's tie goes to the class that is pinned first, and so does the ensemble's.
+    """
+    stacked = np.stack(answers)
+    votes = np.zeros_like(stacked)
+    np.put_along_axis(votes, stacked.argmax(axis=2)[..., None], 1.0, axis=2)
+    share: Probabilities = votes.mean(axis=0)
+    return share
+
+
+def size_weighted(answers: Sequence[Probabilities], rows: Sequence[int]) -> Probabilities:
+    """Return the mean of the members' probabilities, weighted by the rows of their shards."""
+    return np.average(np.stack(answers), axis=0, weights=np.asarray(rows, dtype=np.float64))
+
+
+def combine(
+    rule: AggregationRule, answers: Sequence[Probabilities], rows: Sequence[int]
+) -> Probabilities:
+    """Return the ensemble's answer by one of the rules; shape (rows, classes)."""
+    if rule == "majority_vote":
+        return majority_vote(answers)
+    if rule == "size_weighted":
+        return size_weighted(answers, rows)
+    return mean_probability(answers)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One shard model in an ensemble."""
+
+    shard: str
+    rows: int
+    predictor: RowPredictor
+    has_probabilities: bool
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The final model, loaded and ready to answer.
+
+    Parameters
+    ----------
+    dataset
+        What of params.yaml's dataset section reading new rows takes.
+    rule
+        How answers are combined.
+    members
+        The shard models that have rows.
+    has_probabilities
+        False where answers are shares of votes.
+    """
+
+    dataset: DatasetParams
+    rule: AggregationRule
+    members: tuple[Member, ...]
+    has_probabilities: bool
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class labels, in the order of probability columns."""
+        return tuple(self.dataset.classes)
+
+    def probabilities(self, rows: pa.Table) -> Probabilities:
+        """Return class probabilities for typed rows, shape (rows, classes).
+
+        Raises
+        ------
+        InputError
+            If no shard has a row left, so that there is nothing to ask.
+        """
+        if not self.members:
+            raise InputError("the final model has no members: every shard lost all its rows")
+        answers = [member.predictor.probabilities(rows) for member in self.members]
+        return combine(self.rule, answers, [member.rows for member in self.members])
+
+    def predict_proba(self, frame: "pd.DataFrame | pa.Table", first_row: int = 1) -> Probabilities:
+        """Return class probabilities for rows as a dataset holds them.
+
+        Parameters
+        ----------
+        frame
+            A table with at least the feature columns; others are ignored.
+        first_row
+            Number of its first row, for errors.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (rows, classes), in the order of `classes`.
+
+        Raises
+        ------
+        InputError
+            If a feature column is missing, or a value is not of its kind.
+        """
+        table = frame if isinstance(frame, pa.Table) else pa.Table.from_pandas(frame)
+        return self.probabilities(
+            pa.table(feature_columns(table, self.dataset, "the input", first_row))
+        )
+
+    def predict(self, frame: "pd.DataFrame | pa.Table") -> list[str]:
+        """Return the class label of every row; see `predict_proba`."""
+        return self.labels(self.predict_proba(frame))
+
+    def labels(self, probabilities: Probabilities) -> list[str]:
+        """Return the most probable class of every row; a tie goes to the one pinned first."""
+        return [self.classes[index] for index in probabilities.argmax(axis=1)]
+
+
+def final_model_files(
+    params: Params, root: Path, models: Mapping[str, ShardModel]
+) -> dict[str, bytes]:
+    """Return the whole content of a final model's folder, by relative path.
+
+    Parameters
+    ----------
+    params
+        The project's settings.
+    root
+        The project's folder, for the user's own module.
+    models
+        The shard models by name, in the order of params.yaml; empty ones become no members.
+
+    Raises
+    ------
+    InputError
+        If the chosen rule needs probabilities and a model gives none.
+    """
+    files: dict[str, bytes] = {}
+    members = []
+    for shard, model in models.items():
+        if model.kind == "empty":
+            continue
+        members.append({"shard": shard, "rows": model.description["rows"], "digest": model.digest})
+        files[f"members/{shard}/{MODEL_FILE}"] = json_bytes(model.description)
+        if model.weights is not None:
+            files[f"members/{shard}/{model.description['file']}"] = model.weights
+        if "adapter" in model.description:
+            # So that the member's folder is one that PEFT loads by itself.
+            files[f"members/{shard}/adapter_config.json"] = json_bytes(_for_peft(model))
+    votes = params.aggregate.rule == "majority_vote"
+    if not votes and not all(model.has_probabilities for model in models.values()):
+        raise InputError(
+            f"{params.train.model} gives no probabilities, which "
+            f"aggregate.rule: {params.aggregate.rule} needs",
+            "set `aggregate.rule: majority_vote`",
+        )
+    code = None
+    if params.train.code_path is not None:
+        path = root / params.train.code_path
+        code = {"name": path.name, "sha256": digest_code(path)}
+        files[path.name] = path.read_bytes()
+    files[FILE_NAME] = json_bytes(
+        {
+            "schema_version": 1,
+            "rule": params.aggregate.rule,
+            # Where the training data was is nobody's business who only predicts.
+            "dataset": params.dataset.model_dump(mode="json", exclude={"canaries", "held_out"})
+            | {"path": "the input"},
+            "has_probabilities": not votes,
+            "members": members,
+            "empty": [shard for shard, model in models.items() if model.kind == "empty"],
+            "code": code,
+        }
+    )
+    return files
+
+
+def load_ensemble(
+    folder: str | Path, *, trust_code: bool = False, own_code: Path | None = None
+) -> Ensemble:
+    """Load a final model from its folder, which is all that it needs.
+
+    Parameters
+    ----------
+    folder
+        `models/final_model`, or a copy of it.
+    trust_code
+        A final model of a user's own torch module carries that module's source. Loading it runs
+        the source, so it has to be allowed.
+    own_code
+        A module file that is trusted anyway: the same bytes in the folder need no permission.
+
+    Raises
+    ------
+    InputError
+        If the folder is not a whole final model, was changed since it was made, or carries code
+        that was not allowed.
+
+    Examples
+    --------
+    >>> model = load_ensemble("models/final_model")  # doctest: +SKIP
+    >>> model.predict(pd.read_csv("new_rows.csv"))  # doctest: +SKIP
+    ['0', '7', '3']
+    """
+    folder = Path(folder)
+    description, models = read_final_model(folder)
+    if description.dataset.is_text:
+        raise InputError("this final model reads text: load_language_model loads it")
+    code = _trusted_code(folder, description.code, trust_code=trust_code, own_code=own_code)
+    members = [
+        Member(
+            shard, int(model.description["rows"]), model.predictor(code), model.has_probabilities
+        )
+        for shard, model in models
+    ]
+    return Ensemble(
+        dataset=description.dataset,
+        rule=description.rule,
+        members=tuple(members),
+        has_probabilities=description.has_probabilities,
+    )
+
+
+def reads_text(folder: Path) -> bool:
+    """Tell whether the final model in a folder is one of language models; see `load_ensemble`."""
+    return _read_description(folder).dataset.is_text
+
+
+def read_final_model(folder: Path) -> tuple["Description", list[tuple[str, ShardModel]]]:
+    """Read a final model's folder, and check every member against what the folder says of it.
+
+    Parameters
+    ----------
+    folder
+        `models/final_model`, or a copy of it.
+
+    Returns
+    -------
+    tuple
+        What ensemble.json says; and shard and model of each member.
+
+    Raises
+    ------
+    InputError
+        If the folder is not a whole final model, or was changed since it was made.
+    """
+    description = _read_description(folder)
+    layout = Layout.of(description.dataset)
+    models = []
+    for entry in description.members:
+        name = f"member {entry.shard} of the final model"
+        model = read_shard_model(folder / "members" / entry.shard, name)
+        try:
+            unchanged = model.digest == entry.digest and model.description["rows"] == entry.rows
+        except InputError as error:
+            raise InputError(f"{name}: {error.message}") from None
+        if not unchanged or not _same_answers(model.layout, layout):
+            raise InputError(f"{name} was changed since it was made")
+        models.append((entry.shard, model))
+    return description, models
+
+
+def _for_peft(model: ShardModel) -> dict[str, Any]:
+    from unlearn.stages.text.adapters import Shape, peft_config
+
+    described = model.description
+    return peft_config(Shape.from_json(described["adapter"]), described["train"]["options"]["base"])
+
+
+def _same_answers(one: Layout, other: Layout) -> bool:
+    """Tell whether two layouts name the same features, and the same classes in the same order."""
+    return one.features == other.features and one.classes == other.classes
+
+
+class _Entry(BaseModel):
+    """A part of ensemble.json."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class _MemberEntry(_Entry):
+    shard: str = Field(pattern=r"^s\d{3,}$")
+    rows: int = Field(ge=1)
+    digest: str
+
+
+class _CodeEntry(_Entry):
+    name: str = Field(pattern=r"^[^/\\]+\.py$")
+    sha256: str
+
+
+class Description(_Entry):
+    """ensemble.json."""
+
+    schema_version: Literal[1]
+    rule: AggregationRule
+    dataset: DatasetParams
+    has_probabilities: bool
+    members: list[_MemberEntry]
+    empty: list[str]
+    code: _CodeEntry | None
+
+
+def _read_description(folder: Path) -> Description:
+    try:
+        return Description.model_validate_json((folder / FILE_NAME).read_bytes())
+    except FileNotFoundError:
+        raise InputError(
+            f"there is no final model in {folder.name}", "`unlearn repro` makes it"
+        ) from None
+    except ValidationError:
+        raise InputError(f"{folder.name}/{FILE_NAME} is not readable as a final model") from None
+
+
+def _trusted_code(
+    folder: Path, code: _CodeEntry | None, *, trust_code: bool, own_code: Path | None
+) -> Path | None:
+    """Return the user's module in the folder, if there is one and it may be run."""
+    if code is None:
+        return None
+    path = folder / code.name
+    if not path.is_file() or digest_file(path) != code.sha256:
+        raise InputError(f"the final model's {path.name} was changed since it was made")
+    own = own_code is not None and own_code.is_file() and digest_file(own_code) == code.sha256
+    if not (trust_code or own):
+        raise InputError(
+            "this final model carries its own torch code, which predicting would run",
+            f"read {path.name} in its folder; then allow it with --trust-code",
+        )
+    return path

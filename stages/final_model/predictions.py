@@ -1,0 +1,125 @@
+"""Predictions for a whole file, batch by batch."""
+
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+from unlearn.stages.errors import InputError
+from unlearn.stages.final_model.ensemble import Ensemble
+from unlearn.stages.project.files import write_through
+from unlearn.stages.rows.records import read_batches
+from unlearn.stages.rows.schema import as_text
+
+PREDICTION = "prediction"
+
+
+def predict_file(
+    ensemble: Ensemble,
+    source: Path,
+    output: Path,
+    progress: Callable[[int], None] = lambda _rows: None,
+) -> int:
+    """Write a table of predictions; return how many rows it has.
+
+    Parameters
+    ----------
+    ensemble
+        The final model.
+    source
+        A dataset file or directory with the feature columns; a target is not needed.
+    output
+        Ends in .csv, .parquet or .jsonl. Columns: the id where the input has it, `prediction`,
+        and `probability_<class>` for each class (shares of votes where models only vote).
+    progress
+        Told how many rows each batch had.
+
+    Raises
+    ------
+    InputError
+        If the input is not readable or lacks a feature; no output is written.
+    """
+    return write_tables(_tables(ensemble, source, progress), source.name, output)
+
+
+def write_tables(tables: Iterator[pa.Table], name: str, output: Path) -> int:
+    """Write tables of the same columns into one file; return how many rows they have.
+
+    Parameters
+    ----------
+    tables
+        What to write; made one at a time.
+    name
+        What errors call their source.
+    output
+        Ends in .csv, .parquet or .jsonl; written whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If there are no tables.
+    """
+    first = next(tables, None)
+    if first is None:
+        raise InputError(f"{name} has no rows")
+    rows = 0
+
+    def counted() -> Iterator[pa.Table]:
+        nonlocal rows
+        for table in itertools.chain([first], tables):
+            rows += table.num_rows
+            yield table
+
+    write = _WRITERS[output.suffix.lower()]
+    write_through(output, lambda path: write(path, first.schema, counted()))
+    return rows
+
+
+def _tables(
+    ensemble: Ensemble, source: Path, progress: Callable[[int], None]
+) -> Iterator[pa.Table]:
+    row = 1
+    for batch in read_batches(source, source.name):
+        if batch.num_rows == 0:
+            continue
+        probabilities = ensemble.predict_proba(batch, row)
+        columns = {}
+        answers = [PREDICTION, *(f"probability_{label}" for label in ensemble.classes)]
+        if ensemble.dataset.id in answers:
+            raise InputError(
+                f"the id column {ensemble.dataset.id!r} is named like a column of the predictions"
+            )
+        if ensemble.dataset.id in batch.column_names:
+            columns[ensemble.dataset.id] = as_text(batch[ensemble.dataset.id], ensemble.dataset.id)
+        columns[PREDICTION] = pa.array(ensemble.labels(probabilities))
+        for index, name in enumerate(answers[1:]):
+            columns[name] = pa.array(probabilities[:, index])
+        yield pa.table(columns)
+        row += batch.num_rows
+        progress(batch.num_rows)
+
+
+def _write_csv(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
+    with pacsv.CSVWriter(path, schema) as writer:
+        for table in tables:
+            writer.write_table(table)
+
+
+def _write_parquet(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
+    with pq.ParquetWriter(path, schema) as writer:
+        for table in tables:
+            writer.write_table(table)
+
+
+def _write_jsonl(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
+    del schema
+    with path.open("w", encoding="utf-8") as handle:
+        for table in tables:
+            for row in table.to_pylist():
+                handle.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+_WRITERS = {".csv": _write_csv, ".parquet": _write_parquet, ".jsonl": _write_jsonl}

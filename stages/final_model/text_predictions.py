@@ -1,0 +1,104 @@
+"""Answers of a final model for a whole file of text, batch by batch."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from unlearn.stages.errors import InputError
+from unlearn.stages.final_model.predictions import write_tables
+from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
+from unlearn.stages.rows.records import read_batches
+from unlearn.stages.rows.schema import as_text, require_column
+from unlearn.stages.text.metrics import perplexity
+
+PERPLEXITY, GENERATION = "perplexity", "generation"
+
+#: Rows asked about at once: a file may have more than memory holds.
+_ROWS = 256
+
+
+def predict_texts(
+    model: LanguageEnsemble,
+    source: Path,
+    output: Path,
+    most: int,
+    progress: Callable[[int], None] = lambda _rows: None,
+) -> int:
+    """Write a table of perplexities and generations; return how many rows it has.
+
+    Parameters
+    ----------
+    model
+        The final model.
+    source
+        A dataset file or directory with the columns of prompts, or of running text. Completions
+        need not be there; the topics have to, where `aggregate.rule` is `route`.
+    output
+        Ends in .csv, .parquet or .jsonl. Columns: the id where the input has it; `perplexity` of
+        the completion or the text, empty where the input has none; and, for prompts,
+        `generation`: the most probable token each time.
+    most
+        Tokens that are generated at most.
+    progress
+        Told how many rows each batch had.
+
+    Raises
+    ------
+    InputError
+        If the input is not readable, lacks a column, or a row is longer than the context; no
+        output is written.
+    """
+    return write_tables(_tables(model, source, most, progress), source.name, output)
+
+
+def _tables(
+    model: LanguageEnsemble, source: Path, most: int, progress: Callable[[int], None]
+) -> Iterator[pa.Table]:
+    id_column = model.dataset.id
+    if id_column in (PERPLEXITY, GENERATION):
+        raise InputError(f"the id column {id_column!r} is named like a column of the predictions")
+    for whole in read_batches(source, source.name):
+        for start in range(0, whole.num_rows, _ROWS):
+            batch = whole.slice(start, _ROWS)
+            rows = _rows(model, batch, source.name)
+            columns = {}
+            if id_column in batch.column_names:
+                columns[id_column] = as_text(batch[id_column], id_column)
+            columns[PERPLEXITY] = _perplexities(model, rows)
+            if model.encoder.layout.column("prompt") is not None:
+                columns[GENERATION] = pa.array(model.generate(rows, most), pa.string())
+            yield pa.table(columns)
+            progress(batch.num_rows)
+
+
+def _rows(model: LanguageEnsemble, batch: pa.Table, name: str) -> pa.Table:
+    """Return the columns of text that answering takes; a completion may be missing."""
+    layout = model.encoder.layout
+    needed = [layout.column("prompt"), layout.column("body")]
+    if model.rule == "route":
+        needed.append(layout.column("topic"))
+    columns = {}
+    for column in filter(None, needed):
+        require_column(batch, column, name)
+        columns[column] = pc.fill_null(as_text(batch[column], column), "")
+    completion = layout.column("completion")
+    if completion is not None and completion in batch.column_names:
+        columns[completion] = as_text(batch[completion], completion)
+    return pa.table(columns)
+
+
+def _perplexities(model: LanguageEnsemble, rows: pa.Table) -> pa.Array:
+    """Return the perplexity of each row's text; null where it has none."""
+    column = model.encoder.layout.column("completion") or model.encoder.layout.column("body")
+    found: list[float | None] = [None] * rows.num_rows
+    if column is not None and column in rows.column_names:
+        written = pc.fill_null(pc.utf8_trim_whitespace(rows[column]), "")
+        there = np.flatnonzero(np.array(pc.greater(pc.utf8_length(written), 0)))
+        asked = rows.take(pa.array(there))
+        if asked.num_rows:
+            scores = model.row_scores(asked)
+            for row, part in zip(there, scores.slices, strict=True):
+                found[int(row)] = perplexity(scores.logprobs[part])
+    return pa.array(found, pa.float64())

@@ -1,1 +1,0 @@
-"""Language models: their texts, weights, losses and scores, shared by the stages."""

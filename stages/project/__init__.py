@@ -1,0 +1,1 @@
+"""The project as a folder on disk: paths, whole-file writes, locks, timings, user code."""

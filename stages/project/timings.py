@@ -1,0 +1,64 @@
+"""How long things took on this machine: for `plan`, and no stage's dependency or out."""
+
+import json
+from dataclasses import asdict, dataclass
+
+from unlearn.stages.project.files import write_json
+from unlearn.stages.project.locks import exclusive
+from unlearn.stages.project.paths import Project
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One stage's last run.
+
+    Parameters
+    ----------
+    seconds
+        Wall-clock time of the work itself, without starting Python.
+    rows
+        Rows read; in training, a row counts in each slice that reads it.
+    first_slice
+        Where training began; None for other stages.
+    """
+
+    seconds: float
+    rows: int = 0
+    first_slice: int | None = None
+
+
+def read_timings(project: Project) -> dict[str, Timing]:
+    """Return the last timing of every stage; empty where none can be read."""
+    try:
+        stages = json.loads(project.timings.read_text(encoding="utf-8"))["stages"]
+        return {name: Timing(**value) for name, value in stages.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def record_timings(project: Project, new: dict[str, Timing]) -> None:
+    """Add or replace timings by stage name."""
+    with exclusive(project.lock_file("timings"), "another stage"):
+        timings = read_timings(project) | new
+        write_json(
+            project.timings,
+            {"schema_version": 1, "stages": {name: asdict(t) for name, t in timings.items()}},
+        )
+
+
+def read_method_seconds(project: Project) -> dict[str, float]:
+    """Return how long each post-hoc method took; empty where that cannot be read."""
+    try:
+        methods = json.loads(project.method_timings.read_text(encoding="utf-8"))["seconds"]
+        return {str(name): float(value) for name, value in methods.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def record_method(project: Project, method: str, seconds: float | None) -> None:
+    """Note how long a post-hoc method took, beside the reports; None where it had nothing to do."""
+    if seconds is None:
+        return
+    with exclusive(project.lock_file("timings"), "another stage"):
+        found = read_method_seconds(project) | {method: round(seconds, 4)}
+        write_json(project.method_timings, {"schema_version": 1, "seconds": found})

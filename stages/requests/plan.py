@@ -1,0 +1,231 @@
+"""What a request will cost, before anything runs."""
+
+import math
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from unlearn.stages.context import Context
+from unlearn.stages.project.timings import Timing
+from unlearn.stages.rows.forget_list import ForgetList
+from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask, nonce, read_shard
+from unlearn.stages.training.recipe import Recipe, is_outdated
+from unlearn.stages.training.slices import ShardWork, plan_shard
+
+Option = Literal["this_request", "whole_pipeline", "one_plain_model"]
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """What one shard takes.
+
+    Parameters
+    ----------
+    shard
+        Its name.
+    forgotten
+        Rows that go now and have not gone before.
+    remaining
+        Rows that stay.
+    rows_to_train, rows_in_full
+        Rows that training reads, from the first slice to train and from the first of all; a row
+        counts in each slice that reads it.
+    first_slice
+        Where training begins; one more than there are slices if nothing is to do.
+    """
+
+    shard: str
+    forgotten: int
+    remaining: int
+    rows_to_train: int
+    rows_in_full: int
+    first_slice: int
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds by recorded timings; None where nothing was recorded yet.
+
+    Parameters
+    ----------
+    this_request
+        Retraining what the plan says.
+    whole_pipeline
+        Training every slice of every shard.
+    one_plain_model
+        Training one model, without shards, on all remaining rows for as many epochs.
+    check
+        Retraining the shards that `verify` retrains to check, on top of any of them.
+    """
+
+    this_request: float | None
+    whole_pipeline: float | None
+    one_plain_model: float | None
+    check: float | None
+
+    @property
+    def cheapest(self) -> Option | None:
+        """The cheapest way to a model without the forgotten rows."""
+        by_cost: dict[Option, float | None] = {
+            "this_request": self.this_request,
+            "whole_pipeline": self.whole_pipeline,
+            "one_plain_model": self.one_plain_model,
+        }
+        known = [(cost, option) for option, cost in by_cost.items() if cost is not None]
+        return min(known)[1] if known else None
+
+
+def plan_shards(
+    context: Context,
+    rows_of: Callable[[str], pa.Table],
+    after: ForgetList,
+    changed: Container[str] = (),
+) -> list[ShardPlan]:
+    """Plan every shard that params.yaml names.
+
+    Parameters
+    ----------
+    context
+        The project.
+    rows_of
+        Returns a shard's rows by its name, forgotten ones included.
+    after
+        The list as it will be.
+    changed
+        Names of the stages that DVC would run anyway.
+    """
+    recipe = Recipe.of(context.params, context.key, context.project.root)
+    plans = []
+    for shard in context.params.sharding.shards:
+        rows = rows_of(shard)
+        stays = rows.filter(pc.invert(forget_mask(rows, after)))
+        folder = context.project.shard_models / shard
+        work = plan_shard(recipe, shard, stays, folder)
+        kept = nonce(recipe.key, shard, stays, recipe.layout)
+        if f"train@{shard}" not in changed and not is_outdated(recipe, shard, folder, kept):
+            # Nothing makes it train again, though another environment would from the start.
+            work = replace(work, first=recipe.slices + 1)
+        plans.append(_shard_plan(work, rows_to_forget(context, shard, rows, after)))
+    return plans
+
+
+def rows_to_forget(context: Context, name: str, rows: pa.Table, after: ForgetList) -> int:
+    """Count a shard's rows that the list names and that are still in the retain set.
+
+    Parameters
+    ----------
+    context
+        The project.
+    name, rows
+        A shard or the holdout, and its rows: what counts where there is no retain set yet.
+    after
+        The list as it will be.
+    """
+    path = context.project.retain_file(name)
+    if path.is_file():
+        columns = [RECORD, SUBJECT] if context.has_subjects else [RECORD]
+        rows = read_shard(path, f"data/retain_set/{path.name}", columns).rows
+    return int(pc.sum(forget_mask(rows, after)).as_py() or 0)
+
+
+def _shard_plan(work: ShardWork, forgotten: int) -> ShardPlan:
+    return ShardPlan(
+        shard=work.shard,
+        forgotten=forgotten,
+        remaining=work.sliced.rows.num_rows,
+        rows_to_train=work.rows_to_train,
+        rows_in_full=work.rows_in_full,
+        first_slice=work.first,
+    )
+
+
+def fraction_of_full_training(plans: Iterable[ShardPlan]) -> float:
+    """Return the plan's share of what training all shards on the remaining rows takes."""
+    plans = list(plans)
+    full = sum(plan.rows_in_full for plan in plans)
+    return sum(plan.rows_to_train for plan in plans) / full if full else 0.0
+
+
+def expected_fraction(shards: int, slices: int, holdout: float, requests: int) -> float:
+    """Return the expected share of a full training that a batch of uniform requests takes.
+
+    sum_k Bin(k; K, (1-h)/S) * c_k with c_k = 1 - 2/(R(R+1)) * sum_{j<R} j*((R-j)/R)^k: with k
+    requests in a shard, the first slice to retrain is the smallest of k uniform draws, and slice
+    r costs in proportion to r. For one request of a training row this is 2/3 + 1/(3R) of its
+    shard (Bourtoule et al. 2021, section V-B).
+
+    Parameters
+    ----------
+    shards, slices
+        S and R.
+    holdout
+        h, the share of rows whose requests retrain nothing.
+    requests
+        K.
+    """
+    hit = (1 - holdout) / shards
+    terms = []
+    for k in range(1, requests + 1):
+        skipped = math.fsum(j * ((slices - j) / slices) ** k for j in range(1, slices))
+        cost = 1 - 2 / (slices * (slices + 1)) * skipped
+        terms.append(_binomial(k, requests, hit) * cost)
+    return min(1.0, math.fsum(terms))
+
+
+def _binomial(k: int, n: int, p: float) -> float:
+    """Probability of k hits in n draws; in logarithms, because n may be large."""
+    if p in (0.0, 1.0):
+        return float(k == n * p)
+    ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+    return math.exp(ways + k * math.log(p) + (n - k) * math.log1p(-p))
+
+
+def estimate(
+    plans: Iterable[ShardPlan],
+    timings: Mapping[str, Timing],
+    *,
+    slices: int,
+    checked: int,
+    jobs: int,
+) -> Costs:
+    """Return expected seconds by the pace of recorded trainings.
+
+    Slices spread e epochs over unions of rows: a row read costs 2e/(R+1) epochs' worth, while one
+    plain model reads each row e times.
+
+    Parameters
+    ----------
+    plans
+        What every shard takes.
+    timings
+        Recorded timings by stage name.
+    slices
+        Slices a shard.
+    checked
+        How many shards `verify` will retrain to check.
+    jobs
+        Trainings side by side; one plain model cannot use more than one.
+    """
+    plans = list(plans)
+    trained = [t for name, t in timings.items() if name.startswith("train@") and t.rows]
+    read = sum(timing.rows for timing in trained)
+    if read == 0:
+        return Costs(None, None, None, None)
+    pace = sum(timing.seconds for timing in trained) / read
+    overhead = timings["repro"].seconds if "repro" in timings else 0.0
+    stale = [plan for plan in plans if plan.rows_to_train]
+    remaining = sum(plan.remaining for plan in plans)
+    in_full = sum(plan.rows_in_full for plan in plans)
+    to_check = checked * in_full / len(plans)
+
+    def side_by_side(rows: float, pieces: int) -> float:
+        return overhead + pace * rows / max(1, min(jobs, pieces)) if rows else 0.0
+
+    return Costs(
+        this_request=side_by_side(sum(plan.rows_to_train for plan in plans), len(stale)),
+        whole_pipeline=side_by_side(in_full, len(plans)),
+        one_plain_model=pace * remaining * (slices + 1) / 2,
+        check=pace * to_check,
+    )

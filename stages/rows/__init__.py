@@ -1,0 +1,1 @@
+"""Rows and who they are about: tokens, records, shard files, the forget list."""

@@ -1,0 +1,177 @@
+"""Planted canaries: made-up records, each trained on or left out by the toss of a keyed coin.
+
+Whether an attack finds the canaries that were trained on among those left out is its power on
+these very models, known before anyone asks to be forgotten; and because every toss is fair and
+independent of all others, how often it is right bounds what the models can tell of anyone
+(`verify/one_run.py`).
+"""
+
+import itertools
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from unlearn.stages.config.dataset import DatasetParams, FeatureKind
+from unlearn.stages.rows.tokens import Key
+
+#: Where `unlearn canary` plants, unless params.yaml names another file.
+CANARIES_PATH = "data/canaries.csv"
+
+Bools = npt.NDArray[np.bool_]
+
+_ID = re.compile(r"canary-(\d{6,})")
+
+#: Stands for a category where none is common enough to be no one's own.
+_ANY_CATEGORY = "canary"
+
+
+def coin(key: Key, token: str) -> bool:
+    """Toss the coin of a canary: True puts it into its shard, False leaves it out.
+
+    One bit of a keyed digest, so it is fair, independent of every other canary's and of where
+    its record belongs, and the same in every run.
+
+    Parameters
+    ----------
+    key
+        The project key.
+    token
+        The canary's record token.
+    """
+    return bool(key.digest("canary", token.encode())[0] & 1)
+
+
+def included(key: Key, tokens: Iterable[str]) -> Bools:
+    """Tell for each canary, by its record token, whether it is trained on, shape (canaries,)."""
+    return np.array([coin(key, token) for token in tokens], dtype=np.bool_)
+
+
+def canary_id(number: int) -> str:
+    """Return the id of a canary, numbered from 1."""
+    return f"canary-{number:06d}"
+
+
+def canary_number(raw: str | None) -> int | None:
+    """Return the number in a canary's id; None for any other id."""
+    match = _ID.fullmatch(raw or "")
+    return None if match is None else int(match[1])
+
+
+def canary_columns(dataset: DatasetParams) -> list[str]:
+    """Return the columns of a file of canaries: those of the dataset that have a role."""
+    people = [] if dataset.subject is None else [dataset.subject]
+    targets = [] if dataset.target is None else [dataset.target]
+    return [dataset.id, *people, *dataset.features, *targets]
+
+
+@dataclass
+class _Numbers:
+    """Count, mean and squared deviations, put together batch by batch.
+
+    Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+    variances", 1979, equation 2.1.
+    """
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+
+    def see(self, values: pa.ChunkedArray) -> None:
+        numbers = values.drop_null().to_numpy()
+        if numbers.size == 0:
+            return
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = float(numbers.mean())
+            squares = float(np.square(numbers - mean).sum())
+            apart, total = mean - self.mean, self.count + numbers.size
+            self.squares += squares + apart * apart * self.count * numbers.size / total
+            self.mean += apart * numbers.size / total
+            self.count = total
+
+    def draw(self, random: np.random.Generator, min_rows: int) -> str:
+        spread = math.sqrt(self.squares / self.count) if self.count else 0.0
+        # A mean over one row would be that row's value; and squares of huge numbers overflow.
+        known = self.count >= min_rows and math.isfinite(self.mean) and math.isfinite(spread)
+        value = random.normal(self.mean, spread) if known else random.normal()
+        return f"{value:.6g}"
+
+
+@dataclass
+class _Choices:
+    """How many rows have each value, and what is drawn where no value is common enough."""
+
+    otherwise: tuple[str, ...]
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def see(self, values: pa.ChunkedArray) -> None:
+        for found in pc.value_counts(values.drop_null().cast(pa.string())).to_pylist():
+            self.counts[found["values"]] += found["counts"]
+
+    def draw(self, random: np.random.Generator, min_rows: int) -> str:
+        common = sorted((value, n) for value, n in self.counts.items() if n >= min_rows)
+        values = [value for value, _ in common] or list(self.otherwise)
+        weights = np.cumsum([n for _, n in common] or [1] * len(values))
+        at = np.searchsorted(weights, random.integers(weights[-1]), side="right")
+        return values[int(at)]
+
+
+def _summary(kind: FeatureKind) -> _Numbers | _Choices:
+    if kind == "numeric":
+        return _Numbers()
+    return _Choices(("false", "true") if kind == "boolean" else (_ANY_CATEGORY,))
+
+
+class Aggregates:
+    """What a dataset's features are like on the whole: all that canaries are made from.
+
+    No row's own value is kept: numbers as mean and standard deviation, other values by how many
+    rows have them, and a value that fewer than `min_rows` rows have is never drawn.
+
+    Parameters
+    ----------
+    features
+        Kind by name, in the order of params.yaml.
+    min_rows
+        Fewer rows than this are a person.
+    """
+
+    def __init__(self, features: Mapping[str, FeatureKind], min_rows: int) -> None:
+        self._min_rows = min_rows
+        self._found = {name: _summary(kind) for name, kind in features.items()}
+
+    def see(self, columns: Mapping[str, pa.ChunkedArray]) -> None:
+        """Take a batch into account: every feature's typed values, by name."""
+        for name, found in self._found.items():
+            found.see(columns[name])
+
+    def draw(self, random: np.random.Generator) -> list[str]:
+        """Return one value a feature, as text and never missing, each independent of the others."""
+        return [found.draw(random, self._min_rows) for found in self._found.values()]
+
+
+def make_canary(key: Key, number: int, dataset: DatasetParams, about: Aggregates) -> list[str]:
+    """Return a canary's values, in the order of `canary_columns`.
+
+    Its class is drawn uniformly, whatever its features look like: a model that has not seen the
+    record has no way to know it. All draws follow from the key and the canary's number.
+    """
+    random = np.random.Generator(np.random.PCG64(key.seed("canary", number)))
+    label = dataset.classes[int(random.integers(len(dataset.classes)))]
+    names = [canary_id(number)] * (1 if dataset.subject is None else 2)
+    return [*names, *about.draw(random), label]
+
+
+def new_numbers(first: int, count: int, is_free: Callable[[int], bool]) -> list[int]:
+    """Return the `count` lowest numbers from `first` on that are free."""
+    return list(itertools.islice(filter(is_free, itertools.count(first)), count))
+
+
+def next_number(ids: Iterable[str | None]) -> int:
+    """Return the first number above those of the canaries that there are."""
+    return max((canary_number(raw) or 0 for raw in ids), default=0) + 1

@@ -1,0 +1,174 @@
+"""The forget list: the one file, in git, that says who is to go.
+
+A line is a record's token, a subject's token, or `<subject token>.<record token>` for one record
+of a subject. A line that a person wrote by hand may be a raw record id or `subject:<id>`; it
+counts, and the next command rewrites it. A line that ends in `.left-out` is of a planted canary
+that no shard was given, so that no shard has to change for it.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from unlearn.stages.config.params import ShardingParams
+from unlearn.stages.errors import InputError
+from unlearn.stages.rows.tokens import PREFIX, Place, Tokenizer, is_token, place
+
+_SUBJECT_PREFIX = "subject:"
+
+#: Ends a line whose record no shard holds. Only a mark: a row that answers to it goes all the same.
+LEFT_OUT = ".left-out"
+
+
+@dataclass(frozen=True)
+class ForgetList:
+    """The list as one reading found it.
+
+    Parameters
+    ----------
+    digest
+        SHA-256 of the bytes that were read, in hex.
+    tokens
+        Every line but those left out, as tokens, sorted, unique.
+    by_hand
+        How many lines were raw ids.
+    unplaced
+        Tokens of raw record ids in a dataset that names subjects: they say whose row goes, but
+        not where it is.
+    left_out
+        Lines of canaries that no shard was given, without their mark.
+    """
+
+    digest: str
+    tokens: tuple[str, ...]
+    by_hand: int = 0
+    unplaced: frozenset[str] = frozenset()
+    left_out: frozenset[str] = frozenset()
+
+    @property
+    def lines(self) -> set[str]:
+        """All lines, as a command writes them."""
+        return {*self.tokens, *(line + LEFT_OUT for line in self.left_out)}
+
+    def mask(self, records: Sequence[str], subjects: Sequence[str] | None) -> list[bool]:
+        """Tell for each row whether it is to go.
+
+        Parameters
+        ----------
+        records
+            Record tokens, one a row.
+        subjects
+            Subject tokens, one a row, where the dataset names subjects.
+        """
+        known = frozenset(self.tokens) | self.left_out
+        if subjects is None:
+            return [record in known for record in records]
+        return [
+            record in known or subject in known or f"{subject}.{record}" in known
+            for record, subject in zip(records, subjects, strict=True)
+        ]
+
+    def with_tokens(self, added: Iterable[str]) -> bytes:
+        """Return the list's bytes with `added` in it: sorted, unique, tokens only."""
+        return render(self.lines | set(added))
+
+
+def render(tokens: Iterable[str]) -> bytes:
+    """Return the bytes of a list that holds `tokens`."""
+    return "".join(f"{token}\n" for token in sorted(tokens)).encode()
+
+
+def governing_token(line: str) -> str:
+    """Return the token of a line that decides the place of its rows: the subject's, if named."""
+    return line.partition(".")[0]
+
+
+def place_of_line(line: str, sharding: ShardingParams) -> Place:
+    """Return where the rows of a line are, by the plan of shards."""
+    shards = len(sharding.shards)
+    return place(governing_token(line), shards, sharding.slices, sharding.holdout)
+
+
+def read_forget_list(path: Path, tokenizer: Tokenizer, *, subjects: bool) -> ForgetList:
+    """Read the list; see `parse_forget_list`. A missing file is an error."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(
+            f"data/{path.name} is missing",
+            "restore it from git; an empty file means that nobody asked to be forgotten",
+        ) from None
+    return parse_forget_list(content, tokenizer, subjects=subjects)
+
+
+def parse_forget_list(content: bytes, tokenizer: Tokenizer, *, subjects: bool) -> ForgetList:
+    """Read the bytes of a forget list.
+
+    Parameters
+    ----------
+    content
+        The file. Blank lines, CRLF and a byte-order mark are fine.
+    tokenizer
+        Turns lines written by hand into tokens.
+    subjects
+        Whether the dataset names subjects.
+
+    Raises
+    ------
+    InputError
+        If the file is not text, or a line is neither a token nor an id that could be one.
+    """
+    tokens: set[str] = set()
+    unplaced: set[str] = set()
+    left_out: set[str] = set()
+    by_hand = 0
+    for number, line in enumerate(text_lines(content, "data/forget_list.txt"), start=1):
+        where = f"data/forget_list.txt, line {number}"
+        if line == "":
+            continue
+        if line.startswith(PREFIX):
+            named = line.removesuffix(LEFT_OUT)
+            parts = named.split(".")
+            if len(parts) > 1 + subjects or not all(is_token(part) for part in parts):
+                raise InputError(f"{where}: begins like a token but is none")
+            (tokens if named == line else left_out).add(named)
+            continue
+        by_hand += 1
+        if line.startswith(_SUBJECT_PREFIX):
+            if not subjects:
+                raise InputError(
+                    f"{where}: names a subject, but params.yaml names no subject column",
+                    "for a record whose id begins so: `unlearn forget --id`",
+                )
+            tokens.add(tokenizer.token("subject", line.removeprefix(_SUBJECT_PREFIX)))
+        else:
+            token = tokenizer.token("record", line)
+            tokens.add(token)
+            if subjects:
+                unplaced.add(token)
+    return ForgetList(
+        digest=hashlib.sha256(content).hexdigest(),
+        tokens=tuple(sorted(tokens)),
+        by_hand=by_hand,
+        unplaced=frozenset(unplaced),
+        left_out=frozenset(left_out),
+    )
+
+
+def text_lines(content: bytes, name: str) -> list[str]:
+    """Return the lines of a text file as they stand, without line ends.
+
+    Raises
+    ------
+    InputError
+        If `content` is not UTF-8 or holds a NUL.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{name} is not UTF-8 text") from None
+    if "\0" in text:
+        raise InputError(f"{name} holds a NUL byte")
+    # Not splitlines(): an id may hold a form feed or a line separator of Unicode.
+    return [line.removesuffix("\r") for line in text.split("\n")]

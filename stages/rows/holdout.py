@@ -1,0 +1,64 @@
+"""The halves of the holdout, and samples of rows: drawn by tokens, so that no row moves another.
+
+One half is for calibrating: attacks, guards and searches may look at it. The other stands for rows
+that no model saw, and is looked at by nothing but tests.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from unlearn.stages.rows.shard_file import RECORD, SUBJECT
+from unlearn.stages.rows.tokens import PREFIX
+
+Bools = npt.NDArray[np.bool_]
+
+#: Bytes of a token that place no row: the first halves the holdout, the second the test half, and
+#: the rest draw samples.
+_HALF, _QUARTER, _DRAW = 24, 25, 26
+
+
+def calibration_half(holdout: pa.Table) -> pa.Table:
+    """Return the half of the holdout that calibrates."""
+    return holdout.filter(pa.array(~_half(holdout, _HALF)))
+
+
+def tested_half(holdout: pa.Table) -> pa.Table:
+    """Return the half of the holdout that stands for rows that no model saw."""
+    return holdout.filter(pa.array(_half(holdout, _HALF)))
+
+
+def quarters(tested: pa.Table) -> Bools:
+    """Tell which rows of the tested half are in its first half, all rows of a person alike."""
+    return _half(tested, _QUARTER)
+
+
+def record_halves(rows: pa.Table) -> Bools:
+    """Tell which rows are in the first of two halves, each row by itself.
+
+    For rows that may all be of one person.
+    """
+    tokens = rows[RECORD].to_pylist()
+    return np.array([_bytes(token)[_HALF] % 2 == 0 for token in tokens], dtype=bool)
+
+
+def fewest(rows: pa.Table, most: int) -> pa.Table:
+    """Return at most so many rows, drawn by their tokens, in their order."""
+    if rows.num_rows <= most:
+        return rows
+    keys = [_bytes(token)[_DRAW:] for token in rows[RECORD].to_pylist()]
+    kept = sorted(sorted(range(rows.num_rows), key=keys.__getitem__)[:most])
+    return rows.take(pa.array(kept))
+
+
+def draw_among(token: str, count: int) -> int:
+    """Return a number below `count` that a token draws."""
+    return int.from_bytes(_bytes(token)[_DRAW:], "big") % count
+
+
+def _half(rows: pa.Table, byte: int) -> Bools:
+    governing = rows[SUBJECT if SUBJECT in rows.column_names else RECORD].to_pylist()
+    return np.array([_bytes(token)[byte] % 2 == 0 for token in governing], dtype=bool)
+
+
+def _bytes(token: str) -> bytes:
+    return bytes.fromhex(token.removeprefix(PREFIX))

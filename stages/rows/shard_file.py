@@ -1,0 +1,232 @@
+"""The Parquet files that hold a shard's rows, and digests of rows that are no oracle.
+
+A file's bytes follow from its rows, its name and the project key alone. A keyed nonce in every
+file keeps the hashes that git's history shows (dvc.lock) from confirming a guess at a row that
+has gone.
+"""
+
+import hmac
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from unlearn.stages.config.dataset import DatasetParams, FeatureKind
+from unlearn.stages.config.text import TextRole
+from unlearn.stages.errors import InputError
+from unlearn.stages.project.files import write_bytes
+from unlearn.stages.rows.forget_list import ForgetList
+from unlearn.stages.rows.tokens import Key
+
+RECORD = "unlearn.record"
+SUBJECT = "unlearn.subject"
+TARGET = "unlearn.target"
+
+_META = b"unlearn"
+_ARROW_TYPES: dict[FeatureKind, pa.DataType] = {
+    "numeric": pa.float64(),
+    "boolean": pa.bool_(),
+    "categorical": pa.string(),
+    **dict.fromkeys(get_args(TextRole), pa.string()),
+}
+
+
+#: What stands in the bytes for a missing value, which is told apart by a mask.
+_FILLERS = {pa.string(): "", pa.bool_(): False, pa.float64(): 0.0}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Columns and classes of a project's shard files.
+
+    They travel in the files, so that a change of either changes every file and, through it,
+    reruns what reads it.
+    """
+
+    features: dict[str, FeatureKind]
+    classes: tuple[str, ...]
+    subjects: bool
+
+    @classmethod
+    def of(cls, dataset: DatasetParams) -> "Layout":
+        """Return the layout that params.yaml pins."""
+        return cls(dict(dataset.features), tuple(dataset.classes), dataset.subject is not None)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Arrow schema of the rows."""
+        fields = [(RECORD, pa.string())]
+        if self.subjects:
+            fields.append((SUBJECT, pa.string()))
+        fields += [(name, _ARROW_TYPES[kind]) for name, kind in self.features.items()]
+        if self.classes:
+            fields.append((TARGET, pa.string()))
+        return pa.schema(fields)
+
+    @property
+    def is_text(self) -> bool:
+        """True where rows are text for a language model: they have no class."""
+        return not self.classes
+
+    def column(self, role: TextRole) -> str | None:
+        """Return the first column of a role; None where there is none."""
+        return next(iter(self.columns(role)), None)
+
+    def columns(self, role: TextRole) -> list[str]:
+        """Return the columns of a role."""
+        return [name for name, kind in self.features.items() if kind == role]
+
+    def as_json(self) -> dict[str, object]:
+        """Return the layout as plain JSON values."""
+        return {
+            "features": [[name, kind] for name, kind in self.features.items()],
+            "classes": list(self.classes),
+            "subjects": self.subjects,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, list[tuple[str, FeatureKind]]]) -> "Layout":
+        """Return the layout that `as_json` described."""
+        return cls(
+            dict(value["features"]), tuple(map(str, value["classes"])), bool(value["subjects"])
+        )
+
+
+@dataclass(frozen=True)
+class ShardFile:
+    """A shard file's rows and what its footer says."""
+
+    rows: pa.Table
+    layout: Layout
+    nonce: str
+
+
+def in_order(rows: pa.Table) -> pa.Table:
+    """Return the rows sorted by subject token, then record token: the one order everywhere."""
+    keys = [(RECORD, "ascending")]
+    if SUBJECT in rows.column_names:
+        keys.insert(0, (SUBJECT, "ascending"))
+    return rows.sort_by(keys).combine_chunks()
+
+
+def digest_rows(key: Key, rows: pa.Table, label: str) -> str:
+    """Keyed digest of rows in their order, with their column names and types, in hex.
+
+    Parameters
+    ----------
+    key
+        The project key: without it nobody can test a guess against the digest.
+    rows
+        Any table of a `Layout`.
+    label
+        What the digest is for; equal rows under two labels have two digests.
+    """
+    state = hmac.new(key.subkey("rows"), digestmod="sha256")
+    state.update(json.dumps([label, rows.num_rows, rows.column_names]).encode())
+    for name in rows.column_names:
+        for piece in _column_bytes(rows[name]):
+            state.update(len(piece).to_bytes(8, "little"))
+            state.update(piece)
+    return state.hexdigest()
+
+
+def _column_bytes(column: pa.ChunkedArray) -> list[bytes]:
+    """Return a column's values as bytes that follow from the values alone."""
+    kind = column.type
+    valid = b"all"
+    if column.null_count:
+        valid = column.is_valid().to_numpy().astype("u1").tobytes()
+        column = pc.fill_null(column, _FILLERS[kind])
+    if pa.types.is_string(kind):
+        lengths = pc.binary_length(column).to_numpy().astype("<i8").tobytes()
+        return [b"text", valid, lengths, "".join(column.to_pylist()).encode()]
+    if pa.types.is_boolean(kind):
+        return [b"bool", valid, column.to_numpy().tobytes()]
+    return [b"float", valid, column.to_numpy().astype("<f8", copy=False).tobytes()]
+
+
+def nonce(key: Key, name: str, rows: pa.Table, layout: Layout) -> str:
+    """Return the keyed nonce of a file called `name` that holds `rows`, in hex."""
+    content = digest_rows(key, rows, f"file {name}")
+    return key.digest("nonce", json.dumps([name, content, layout.as_json()]).encode()).hex()
+
+
+def write_shard(path: Path, key: Key, rows: pa.Table, layout: Layout) -> bool:
+    """Write rows, already `in_order`, to a shard file.
+
+    Returns
+    -------
+    bool
+        False if the file already held these rows and was left alone.
+    """
+    meta = {"nonce": nonce(key, path.stem, rows, layout), "layout": layout.as_json()}
+    encoded = {_META: json.dumps(meta, sort_keys=True).encode()}
+
+    # Given the rows, the bytes follow from pyarrow's version alone.
+    buffer = pa.BufferOutputStream()
+    pq.write_table(rows.replace_schema_metadata(encoded), buffer, compression="zstd")
+    return write_bytes(path, buffer.getvalue().to_pybytes())
+
+
+def read_shard(path: Path, name: str, columns: Sequence[str] | None = None) -> ShardFile:
+    """Read a shard file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    name
+        What errors call it.
+    columns
+        Only these columns; all by default.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or is not one that this tool wrote.
+    """
+    try:
+        rows = pq.read_table(path, columns=None if columns is None else list(columns))
+        meta = json.loads(rows.schema.metadata[_META])
+        layout = Layout.from_json(meta["layout"])
+    except FileNotFoundError:
+        raise InputError(f"{name} is missing", "`unlearn repro` makes it") from None
+    except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError):
+        raise InputError(f"{name} is not a shard file of this tool") from None
+    return ShardFile(rows.replace_schema_metadata(None).combine_chunks(), layout, meta["nonce"])
+
+
+def read_nonce(path: Path, name: str) -> str:
+    """Return the nonce in a shard file's footer, without its rows; see `read_shard` for errors."""
+    try:
+        meta = json.loads(pq.read_schema(path).metadata[_META])
+        return str(meta["nonce"])
+    except FileNotFoundError:
+        raise InputError(f"{name} is missing", "`unlearn repro` makes it") from None
+    except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError):
+        raise InputError(f"{name} is not a shard file of this tool") from None
+
+
+def forget_mask(rows: pa.Table, forget_list: ForgetList) -> pa.Array:
+    """Tell for each row whether the forget list names it, shape (rows,).
+
+    Parameters
+    ----------
+    rows
+        Needs the token columns only.
+    forget_list
+        The list.
+    """
+    subjects = rows[SUBJECT].to_pylist() if SUBJECT in rows.column_names else None
+    return pa.array(forget_list.mask(rows[RECORD].to_pylist(), subjects), pa.bool_())
+
+
+def targets(rows: pa.Table, layout: Layout) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return the class of every row as an index into the pinned list, shape (rows,)."""
+    indices = pc.index_in(rows[TARGET], pa.array(layout.classes, pa.string()))
+    return np.asarray(indices.to_numpy(), dtype=np.int64)

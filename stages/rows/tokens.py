@@ -1,0 +1,190 @@
+"""The project key, and the keyed tokens that stand for people outside the dataset.
+
+One digest decides everything about a record: its name in every file, its shard, its slice,
+whether it is held out, and its order among the others. So no record's place depends on another
+record, and removing one moves none.
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Literal
+
+from unlearn.stages.errors import InputError
+from unlearn.stages.project.paths import HOLDOUT, Project
+
+PREFIX = "u1_"
+_TOKEN = re.compile(r"u1_[0-9a-f]{64}")
+_KEY_TEXT = re.compile(r"[0-9a-f]{64}")
+
+#: Name of the environment variable that may hold the project key.
+KEY_VARIABLE = "UNLEARN_KEY"
+
+#: The published key of the digits example. Anyone can compute its tokens: never for real data.
+DEMO_KEY = hashlib.sha256(b"unlearn demo key: public, for the digits example only").hexdigest()
+
+Kind = Literal["record", "subject"]
+
+
+@dataclass(frozen=True)
+class Key:
+    """The project key and the subkeys derived from it.
+
+    Parameters
+    ----------
+    text
+        64 lower-case hexadecimal digits.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        if _KEY_TEXT.fullmatch(self.text) is None:
+            raise InputError("the project key is not 64 lower-case hexadecimal digits")
+
+    def __repr__(self) -> str:
+        return "Key(...)"
+
+    @property
+    def is_demo(self) -> bool:
+        """True for the published key of the example."""
+        return self.text == DEMO_KEY
+
+    def digest(self, purpose: str, message: bytes) -> bytes:
+        """HMAC-SHA256 of `message` under the subkey for `purpose` (32 bytes)."""
+        return hmac.digest(self.subkey(purpose), message, "sha256")
+
+    def subkey(self, purpose: str) -> bytes:
+        """Return the key for one purpose (32 bytes); no purpose tells anything about another."""
+        return hmac.digest(bytes.fromhex(self.text), b"unlearn/1/" + purpose.encode(), "sha256")
+
+    @property
+    def check(self) -> str:
+        """What `key_check` in params.yaml holds: tells this key from others, and no more."""
+        return self.digest("check", b"").hex()[:16]
+
+    def seed(self, *parts: str | int) -> int:
+        """Return a seed below 2**63 that follows from the key and `parts`."""
+        digest = self.digest("seed", json.dumps(parts).encode())
+        return int.from_bytes(digest[:8], "big") >> 1
+
+
+class Tokenizer:
+    """Turns ids into tokens; made once, then fast for many ids."""
+
+    def __init__(self, key: Key) -> None:
+        self._subkey = key.subkey("token")
+
+    def token(self, kind: Kind, raw: str) -> str:
+        """Return the token of a raw id: exact text, in NFC, with no trimming."""
+        canonical = unicodedata.normalize("NFC", raw)
+        message = kind.encode() + b"\0" + canonical.encode()
+        return PREFIX + hmac.digest(self._subkey, message, "sha256").hex()
+
+
+def is_token(text: str) -> bool:
+    """Tell whether `text` is a whole token."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the rows of a token go."""
+
+    shard: str
+    slice: int
+
+    @property
+    def is_holdout(self) -> bool:
+        """True if the rows are never trained on."""
+        return self.shard == HOLDOUT
+
+
+def place(token: str, shards: int, slices: int, holdout: float) -> Place:
+    """Return the place of the rows that `token` governs.
+
+    Bytes 0-7 of the token give the shard (mod `shards`), 8-15 the slice (mod `slices`, counted
+    from 1), 16-23 the holdout (against its share).
+
+    Parameters
+    ----------
+    token
+        The subject's token where the dataset names subjects, else the record's.
+    shards, slices
+        How many there are; at least 1.
+    holdout
+        Share of the rows to hold out, in [0, 1).
+    """
+    digest = bytes.fromhex(token[len(PREFIX) :])
+    slice_number = int.from_bytes(digest[8:16], "big") % slices + 1
+    # Exact in integers: a float product would round differently from the share that was asked.
+    if int.from_bytes(digest[16:24], "big") < int(holdout * 2**64):
+        return Place(HOLDOUT, slice_number)
+    return Place(home_shard(token, shards), slice_number)
+
+
+def home_shard(token: str, shards: int) -> str:
+    """Return the shard that `token` points to, held out or not."""
+    digest = bytes.fromhex(token[len(PREFIX) : len(PREFIX) + 16])
+    return f"s{int.from_bytes(digest, 'big') % shards:03d}"
+
+
+def load_key(project: Project, key_check: str) -> Key:
+    """Return the project key, from `UNLEARN_KEY` or the key file, and only the right one.
+
+    With any other key every row would move and everyone on the forget list would be trained
+    back in, so a wrong key stops everything.
+
+    Raises
+    ------
+    InputError
+        If there is no key, or it is not the one that `key_check` was made with.
+    """
+    demo = Key(DEMO_KEY)
+    if text := os.environ.get(KEY_VARIABLE, "").strip():
+        source = f"the key in {KEY_VARIABLE}"
+    elif project.key.is_file():
+        try:
+            text = project.key.read_text(encoding="ascii").strip()
+        except (UnicodeDecodeError, PermissionError):
+            raise InputError(f"{project.key.name} is not readable as a project key") from None
+        source = project.key.name
+    elif key_check == demo.check:
+        return demo
+    else:
+        raise InputError(
+            f"there is no project key: neither {KEY_VARIABLE} nor {project.key.name}",
+            "ask whoever ran `unlearn init`; in CI, set it from a secret",
+        )
+    try:
+        key = Key(text)
+    except InputError:
+        raise InputError(f"{source} is not 64 lower-case hexadecimal digits") from None
+    if not hmac.compare_digest(key.check, key_check):
+        raise InputError(
+            f"{source} is not the key of this project (key_check in params.yaml says so)",
+            "with another key every row would move to another shard; nothing was done",
+        )
+    return key
+
+
+def check_raw_id(raw: str, where: str) -> None:
+    """Refuse an id that could be mistaken for a token, or has none.
+
+    Raises
+    ------
+    InputError
+        If `raw` is empty, begins with the token prefix, or holds half a character.
+    """
+    if raw == "":
+        raise InputError(f"{where}: an id is missing")
+    if raw.startswith(PREFIX):
+        raise InputError(f"{where}: an id begins with {PREFIX!r}, which is kept for tokens")
+    try:
+        raw.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{where}: an id is not UTF-8 text") from None

@@ -1,0 +1,1 @@
+"""What language models need: encoding, scoring, generation, losses, metrics."""

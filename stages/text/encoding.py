@@ -1,0 +1,281 @@
+"""Rows of text as token sequences.
+
+A row that is one prompt with its completion is one sequence; the loss counts the completion alone.
+A body is cut into pieces of the context's length, each of which begins with the last token of the
+one before, so that every token but the first is predicted exactly once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import pyarrow as pa
+from unlearn.stages.config.text import LanguageOptions
+from unlearn.stages.errors import InputError
+from unlearn.stages.rows.shard_file import Layout
+from unlearn.stages.text.sequences import Sequences, ragged
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+#: Before a template that asks for the date: a row's tokens must not change from day to day.
+_NO_CLOCK = "{% macro strftime_now(format) %}1 January 2025{% endmacro %}"
+
+TooLong = Literal["refuse", "truncate"]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Rows as sequences.
+
+    Parameters
+    ----------
+    sequences
+        In the order of the rows.
+    truncated
+        How many rows lost tokens because they were longer than the context.
+    """
+
+    sequences: Sequences
+    truncated: int
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Turns rows of a layout into sequences.
+
+    Parameters
+    ----------
+    tokenizer
+        The base's.
+    options
+        Context, chat template, and what happens to rows that are too long.
+    layout
+        Says which columns are what.
+    """
+
+    tokenizer: "PreTrainedTokenizerBase"
+    options: LanguageOptions
+    layout: Layout
+
+    @property
+    def pad(self) -> int:
+        """A token to fill up with; which one makes no difference."""
+        found = self.tokenizer.pad_token_id
+        return int(self._end if found is None else found)
+
+    @property
+    def _end(self) -> int:
+        end = self.tokenizer.eos_token_id
+        if end is None:
+            raise InputError("the base's tokenizer has no token for the end of a text")
+        return int(end)
+
+    @property
+    def _start(self) -> list[int]:
+        start = self.tokenizer.bos_token_id
+        return [] if start is None else [int(start)]
+
+    def encode(self, rows: pa.Table, column: str | None = None) -> Encoded:
+        """Encode rows for training or scoring.
+
+        Parameters
+        ----------
+        rows
+            A table of the layout.
+        column
+            Which column is the completion, where it is not the one of that role: a paraphrase, or
+            a perturbed answer. Every row must have text there.
+
+        Raises
+        ------
+        InputError
+            If rows are longer than the context and `too_long` is `refuse`; they are counted.
+        """
+        body = self.layout.column("body")
+        if body is not None:
+            return self._bodies(rows[body].to_pylist())
+        own = self.layout.column("completion")
+        answers = [text or "" for text in rows[str(column or own)].to_pylist()]
+        if column in (None, own):
+            return self._answered(rows, answers, self.options.too_long)
+        return self.encode_answers(rows, answers)
+
+    def encode_answers(self, rows: pa.Table, answers: Sequence[str]) -> Encoded:
+        """Encode rows' prompts with other answers than their own, one for each row.
+
+        Nothing is tuned on them, so that ones which are too long are truncated, never refused.
+
+        Raises
+        ------
+        InputError
+            If the rows are bodies, which have no prompts.
+        """
+        return self._answered(rows, answers, "truncate")
+
+    def _answered(self, rows: pa.Table, answers: Sequence[str], too_long: TooLong) -> Encoded:
+        if self.layout.column("prompt") is None:
+            raise InputError("rows of running text have no prompt to answer")
+        prompts, tails = self._texts(rows, answers)
+        return self._pairs(self._tokens(prompts), self._tokens(tails), too_long)
+
+    def prompts(self, rows: pa.Table) -> list[list[int]]:
+        """Return the tokens that a generation goes on from: prompts, or starts of bodies alone.
+
+        None is empty: where nothing else starts a text, the end of another one does.
+
+        Raises
+        ------
+        InputError
+            If prompts leave no room for an answer, and `too_long` is `refuse`; they are counted.
+        """
+        prompt = self.layout.column("prompt")
+        if prompt is None:
+            return [self._start or [self._end] for _ in range(rows.num_rows)]
+        texts = [self._prompt(text or "") for text in rows[prompt].to_pylist()]
+        head = [] if self._has_template else self._start
+        room = self.options.context - 1
+        found = [head + tokens for tokens in self._tokens(texts)]
+        if self.options.too_long == "refuse":
+            self._refuse("prompt", sum(len(tokens) > room for tokens in found))
+        return [tokens[-room:] or [self._end] for tokens in found]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens, without special ones."""
+        text = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return str(text)
+
+    @property
+    def end(self) -> int:
+        """The token that ends an answer: what a template puts behind one, else a text's end."""
+        if not self._has_template:
+            return self._end
+        said = "answer"
+        _, (tail,) = self._texts_in_turns([""], [said])
+        (behind,) = self._tokens([tail.partition(said)[2]])
+        is_mark = behind and behind[0] in self.tokenizer.all_special_ids
+        return behind[0] if is_mark else self._end
+
+    @property
+    def _has_template(self) -> bool:
+        return self.options.chat and bool(getattr(self.tokenizer, "chat_template", None))
+
+    def _texts(self, rows: pa.Table, answers: Sequence[str]) -> tuple[list[str], list[str]]:
+        prompts = [text or "" for text in rows[str(self.layout.column("prompt"))].to_pylist()]
+        if not self._has_template:
+            return [self._prompt(text) for text in prompts], list(answers)
+        self._refuse_marks([*prompts, *answers])
+        return self._texts_in_turns(prompts, answers)
+
+    def _texts_in_turns(
+        self, prompts: Sequence[str], answers: Sequence[str]
+    ) -> tuple[list[str], list[str]]:
+        heads, tails = [], []
+        for prompt, answer in zip(prompts, answers, strict=True):
+            head = self._prompt(prompt)
+            whole = self._rendered(
+                [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+            )
+            if not whole.startswith(head):
+                raise InputError(
+                    "the tokenizer's chat template does not put an answer right behind its prompt",
+                    "set train.options.chat: false",
+                )
+            heads.append(head)
+            tails.append(whole.removeprefix(head))
+        return heads, tails
+
+    def _refuse_marks(self, texts: Sequence[str]) -> None:
+        """Raise an InputError if a person's text could end its own turn, or speak for another."""
+        marks = self.tokenizer.all_special_tokens
+        count = sum(any(mark in text for mark in marks) for text in texts)
+        if count:
+            said = "1 text spells" if count == 1 else f"{count:,} texts spell"
+            raise InputError(
+                f"{said} a control token of the base's chat template",
+                "take them out, or set train.options.chat: false",
+            )
+
+    def _prompt(self, text: str) -> str:
+        if not self._has_template:
+            return text + self.options.separator
+        return self._rendered([{"role": "user", "content": text}], add_generation_prompt=True)
+
+    def _refuse(self, what: str, count: int) -> None:
+        if count == 0:
+            return
+        said = f"1 {what} is" if count == 1 else f"{count:,} {what}s are"
+        raise InputError(
+            f"{said} longer than the context of {self.options.context} tokens",
+            "set train.options.too_long: truncate, or a larger context",
+        )
+
+    def _rendered(self, messages: list[dict[str, str]], **more: bool) -> str:
+        from jinja2 import TemplateError
+
+        try:
+            template = self.tokenizer.get_chat_template()
+            if "strftime_now" in template:
+                template = _NO_CLOCK + template
+            return str(
+                self.tokenizer.apply_chat_template(
+                    messages, chat_template=template, tokenize=False, **more
+                )
+            )
+        except (TemplateError, TypeError, ValueError, KeyError, AttributeError):
+            # Its words may quote a row.
+            raise InputError(
+                "the tokenizer's chat template does not take a prompt with its answer",
+                "set train.options.chat: false",
+            ) from None
+
+    def _tokens(self, texts: list[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        # Without a template nobody but the encoder writes marks: a person's text that spells one
+        # is text. With one they cannot be told apart, and are refused before.
+        found = self.tokenizer(
+            texts,
+            add_special_tokens=False,
+            verbose=False,
+            split_special_tokens=not self._has_template,
+        )["input_ids"]
+        return [[int(token) for token in tokens] for tokens in found]
+
+    def _pairs(
+        self, prompts: list[list[int]], answers: list[list[int]], refused: TooLong
+    ) -> Encoded:
+        # A template writes its own marks of start and end.
+        head, tail = ([], []) if self._has_template else (self._start, [self._end])
+        context, parts, starts = self.options.context, [], []
+        too_long = silent = 0
+        for prompt, answer in zip(prompts, answers, strict=True):
+            first, second = head + prompt, answer + tail
+            if len(first) + len(second) > context:
+                too_long += 1
+                # The answer keeps its beginning, in half of the context at least; the prompt its
+                # end, which is nearest to the answer.
+                second = second[: max(context - len(first), context // 2)]
+                first = first[-(context - len(second)) :]
+            if not first:
+                # Nothing predicts the first token of all.
+                first, second = second[:1], second[1:]
+            silent += not second
+            parts.append(first + second)
+            starts.append(len(first))
+        if silent:
+            rows = "1 row has" if silent == 1 else f"{silent:,} rows have"
+            raise InputError(f"{rows} an answer without a token that a loss could count")
+        if refused == "refuse":
+            self._refuse("row", too_long)
+        return Encoded(ragged(parts, starts, list(range(len(parts)))), too_long)
+
+    def _bodies(self, texts: list[str]) -> Encoded:
+        parts, rows = [], []
+        step = self.options.context - 1
+        for row, tokens in enumerate(self._tokens(texts)):
+            whole = [*self._start, *tokens, self._end]
+            for start in range(0, max(1, len(whole) - 1), step):
+                parts.append(whole[start : start + self.options.context])
+                rows.append(row)
+        return Encoded(ragged(parts, [1] * len(parts), rows), 0)

@@ -1,0 +1,1 @@
+"""How models are trained and recorded: recipe, lineage, slices, import."""

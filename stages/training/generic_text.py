@@ -1,0 +1,28 @@
+"""Text that is about nobody in the dataset: whether a model still speaks."""
+
+import pyarrow as pa
+from unlearn.stages.context import Context
+from unlearn.stages.errors import InputError
+from unlearn.stages.rows.records import read_batches
+from unlearn.stages.rows.schema import feature_columns
+
+
+def read_generic(context: Context) -> pa.Table | None:
+    """Return the rows of the file that `unlearn.language.generic` names; None where none is named.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, or lacks a column of text that the dataset has.
+    """
+    unlearn = context.params.unlearn
+    name = None if unlearn is None else unlearn.for_language.generic
+    if name is None:
+        return None
+    tables, first = [], 1
+    for batch in read_batches(context.project.root / name, name):
+        tables.append(pa.table(feature_columns(batch, context.params.dataset, name, first)))
+        first += batch.num_rows
+    if not tables or first == 1:
+        raise InputError(f"{name} has no rows")
+    return pa.concat_tables(tables).combine_chunks()

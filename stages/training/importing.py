@@ -1,0 +1,364 @@
+"""A model from elsewhere as the original: what it has to be, and the folder that holds it.
+
+Weights are read as safetensors, as what `torch.save` wrote of a state dict, or as a skops file;
+never as a pickle that could run code.
+"""
+
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from unlearn.stages.context import Context
+from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.preprocessing import Preprocessor
+from unlearn.stages.project.files import json_bytes
+from unlearn.stages.rows.shard_file import Layout, targets
+from unlearn.stages.training.method_record import MethodRows, inputs_digest, is_genuine, read_record
+from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
+from unlearn.stages.training.shard_model import ShardModel, make_estimator, read_shard_model
+
+#: Beside an imported model: which lines of the forget list it honours already.
+IMPORT_FILE = "import.json"
+
+_FORMATS = ".safetensors, .pt, .pth or .bin of a state dict, or .skops"
+
+
+@dataclass(frozen=True)
+class Imported:
+    """An imported model, checked.
+
+    Parameters
+    ----------
+    files
+        What models/original is to hold.
+    holdout_accuracy, training_accuracy
+        On the held-out rows, and on the others; of a language model the share of answer tokens
+        that it gives as the likeliest.
+    majority
+        Share of the commonest class among the held-out rows; of a language model what its base
+        gets right of the others.
+    rows
+        How many held-out rows there were.
+    """
+
+    files: dict[str, bytes]
+    holdout_accuracy: float
+    training_accuracy: float
+    majority: float
+    rows: int
+
+
+def honoured_lines(folder: Path) -> frozenset[str]:
+    """Return the lines of the forget list that an imported original honours already."""
+    try:
+        content = json.loads((folder / IMPORT_FILE).read_text(encoding="utf-8"))
+        return frozenset(str(line) for line in content["honours"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return frozenset()
+
+
+def import_weights(context: Context, path: Path, training: pa.Table, holdout: pa.Table) -> Imported:
+    """Check a file of weights against params.yaml and the dataset.
+
+    Parameters
+    ----------
+    context
+        The project: `train.model` names what the weights are for.
+    path
+        The file.
+    training, holdout
+        Rows of the dataset as the `shard` stage splits them.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read safely, does not fit the model, or answers no better than the
+        commonest class does.
+    """
+    _check_preprocessing(context)
+    preprocessor = _untouched(context.layout)
+    train = context.params.train
+    code = None if train.code_path is None else context.project.root / train.code_path
+    classes = len(context.layout.classes)
+    estimator = make_estimator(train, preprocessor.width, classes, sliced=False, code=code)
+    weights = _read_weights(context, path)
+    described = estimator.describe()
+    description = {
+        "schema_version": 1,
+        "kind": described.pop("kind"),
+        "layout": context.layout.as_json(),
+        "rows": training.num_rows,
+        **described,
+        "file": estimator.file_name,
+        "has_probabilities": estimator.has_probabilities,
+        "preprocessing": preprocessor.as_json(),
+    }
+    model = ShardModel(description, weights)
+    note = json_bytes({"schema_version": 1, "honours": []})
+    files = {
+        MODEL_FILE: json_bytes(description),
+        estimator.file_name: weights,
+        IMPORT_FILE: note,
+    }
+    return _checked(context, path.name, model, files, training, holdout)
+
+
+def import_checkpoint(
+    context: Context, folder: Path, training: pa.Table, holdout: pa.Table
+) -> Imported:
+    """Check a tuned language model against params.yaml and the dataset; see `import_weights`.
+
+    Parameters
+    ----------
+    context
+        The project: `train.model` names what the checkpoint is, `train.options.base` its base.
+    folder
+        What transformers or PEFT wrote.
+    training, holdout
+        See `import_weights`.
+    """
+    from unlearn.stages.training.text_importing import read_checkpoint
+
+    model = read_checkpoint(context, folder, training.num_rows)
+    files = {
+        MODEL_FILE: json_bytes(model.description),
+        str(model.description["file"]): model.weights or b"",
+        IMPORT_FILE: json_bytes({"schema_version": 1, "honours": []}),
+    }
+    return _checked(context, folder.name, model, files, training, holdout)
+
+
+def import_unlearned(
+    context: Context, method: str, rows: MethodRows, training: pa.Table, holdout: pa.Table
+) -> Imported:
+    """Take what a method made as the new original, which honours the list as it was applied.
+
+    Parameters
+    ----------
+    context
+        The project.
+    method
+        One of `unlearn.methods`.
+    rows
+        The forget set, the retain set and the calibration rows as they stand.
+    training, holdout
+        See `import_weights`.
+
+    Raises
+    ------
+    InputError
+        If the model is not of the forget set as it stands, or there is none.
+    """
+    folder, name = context.project.unlearned / method, f"models/unlearned/{method}"
+    record = read_record(folder, name)
+    if not is_genuine(context.key, folder, record):
+        raise InputError(f"{name} is not what its record says", "`unlearn repro` makes it anew")
+    if record.why_not is not None:
+        raise InputError(f"{name} holds no model: {record.why_not}")
+    original = read_shard_model(context.project.original, "models/original")
+    if record.inputs != inputs_digest(context, record.method, original.digest, rows):
+        raise InputError(f"{name} was not made from the forget set as it stands")
+    try:
+        applied = json.loads(context.project.applied.read_text(encoding="utf-8"))["tokens"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError("data/forget_set does not say which forget list was applied") from None
+    honours = sorted({*applied, *honoured_lines(context.project.original)})
+    model = read_shard_model(folder, name)
+    files = {
+        MODEL_FILE: json_bytes(model.description),
+        IMPORT_FILE: json_bytes({"schema_version": 1, "honours": honours}),
+    }
+    if model.weights is not None:
+        files[str(model.description["file"])] = model.weights
+    return _checked(context, name, model, files, training, holdout)
+
+
+def _check_preprocessing(context: Context) -> None:
+    """Refuse what the imported model cannot have learned: scales and categories of our fitting."""
+    wanted = {"scale": "none", "impute": "zero"}
+    found = context.params.train.preprocessing.model_dump(include=set(wanted))
+    if context.params.train.model != "perturbed_logistic" and found != wanted:
+        raise InputError(
+            "an imported model reads the dataset's numbers as they are, but params.yaml scales or "
+            "imputes them",
+            "set train.preprocessing to {scale: none, impute: zero}, and put the numbers that the "
+            "model was trained on into the dataset",
+        )
+    for name, kind in context.layout.features.items():
+        if kind == "categorical":
+            raise InputError(
+                f"column {name!r} is categorical: how the imported model counts its categories is "
+                "not known",
+                "put the numbers that the model was trained on into the dataset",
+            )
+
+
+def _untouched(layout: Layout) -> Preprocessor:
+    """Return a preprocessor that leaves numbers as they are, and takes missing ones for 0."""
+    columns: dict[str, Mapping[str, Any]] = {}
+    for name, kind in layout.features.items():
+        columns[name] = {"kind": kind, "fill": 0.0}
+        if kind == "numeric":
+            columns[name] = {"kind": kind, "fill": 0.0, "mean": 0.0, "scale": 1.0}
+    return Preprocessor(columns)
+
+
+def _read_weights(context: Context, path: Path) -> bytes:
+    suffix = path.suffix.lower()
+    try:
+        content = path.read_bytes()
+    except OSError:
+        raise InputError(f"{path.name} cannot be read") from None
+    is_skops = context.params.train.is_sklearn
+    if is_skops != (suffix == ".skops"):
+        what = "a skops file" if is_skops else "weights"
+        raise InputError(
+            f"{path.name} is not {what}, which train.model: {context.params.train.model} needs",
+            f"formats: {_FORMATS}",
+        )
+    if is_skops:
+        return _own_classes(context, path.name, content)
+    from safetensors.torch import save
+
+    if suffix == ".safetensors":
+        tensors = _safetensors(path.name, content)
+    elif suffix in (".pt", ".pth", ".bin"):
+        tensors = _state_dict(path.name, content)
+    else:
+        raise InputError(f"{path.name} is in no format for weights", f"formats: {_FORMATS}")
+    return save({name: value.contiguous().clone() for name, value in tensors.items()})
+
+
+def _safetensors(name: str, content: bytes) -> dict[str, Any]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return dict(load(content))
+    except SafetensorError:
+        raise InputError(f"{name} is not in the safetensors format") from None
+
+
+def _state_dict(name: str, content: bytes) -> dict[str, Any]:
+    """Read what `torch.save` wrote, tensors only: anything else in it could run code."""
+    import pickle
+
+    import torch
+
+    try:
+        found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise InputError(
+            f"{name} holds more than tensors, and reading it could run code",
+            "save the state dict alone: torch.save(model.state_dict(), path)",
+        ) from None
+    except (RuntimeError, EOFError, ValueError, KeyError):
+        raise InputError(f"{name} is not what torch.save writes") from None
+    if not isinstance(found, dict) or not all(isinstance(v, torch.Tensor) for v in found.values()):
+        raise InputError(
+            f"{name} is not a state dict", "torch.save(model.state_dict(), path) writes one"
+        )
+    return found
+
+
+def _own_classes(context: Context, name: str, content: bytes) -> bytes:
+    """Return a skops file whose classes are indices into the pinned list."""
+    from unlearn.stages.estimators import skops_file
+    from unlearn.stages.estimators.linear import unsupported
+
+    estimator = skops_file.load(content)
+    if why := unsupported(estimator):
+        raise InputError(f"{name}: {why}")
+    labels = [str(label) for label in estimator.classes_]
+    pinned = list(context.layout.classes)
+    if labels != pinned:
+        if sorted(labels) != sorted(pinned):
+            raise InputError(f"{name} was trained on other classes than params.yaml pins")
+        raise InputError(
+            f"{name} has the classes in another order than params.yaml",
+            f"write dataset.classes in the model's order: {', '.join(labels)}",
+        )
+    if estimator.n_features_in_ != len(context.layout.features):
+        raise InputError(
+            f"{name} reads {estimator.n_features_in_} columns, and params.yaml names "
+            f"{len(context.layout.features)}"
+        )
+    estimator.classes_ = np.arange(len(labels))
+    return skops_file.dump(estimator)
+
+
+def _checked(
+    context: Context,
+    name: str,
+    model: ShardModel,
+    files: dict[str, bytes],
+    training: pa.Table,
+    holdout: pa.Table,
+) -> Imported:
+    """Ask the model about the dataset before it is accepted."""
+    if holdout.num_rows == 0:
+        raise InputError(
+            "no row is held out, so that the model cannot be checked", "set sharding.holdout"
+        )
+    if context.layout.is_text:
+        return _checked_text(context, name, model, files, training, holdout)
+    code = context.params.train.code_path
+    try:
+        predictor = model.predictor(None if code is None else context.project.root / code)
+        answers = {side: predictor.probabilities(rows) for side, rows in _sides(training, holdout)}
+    except InputError as error:
+        raise InputError(f"{name}: {error.message}", *error.hints) from None
+    except (RuntimeError, ValueError):
+        raise InputError(f"{name} does not read the columns that params.yaml names") from None
+    classes = len(context.layout.classes)
+    if any(found.shape[1] != classes for found in answers.values()):
+        raise InputError(
+            f"{name} answers with {answers['holdout'].shape[1]} classes, and params.yaml pins "
+            f"{classes}"
+        )
+    if not all(np.isfinite(found).all() for found in answers.values()):
+        raise InputError(f"{name} does not answer with numbers on every row")
+    right = {
+        side: float(np.mean(answers[side].argmax(axis=1) == targets(rows, context.layout)))
+        for side, rows in _sides(training, holdout)
+    }
+    truth = targets(holdout, context.layout)
+    majority = float(np.bincount(truth, minlength=classes).max() / len(truth))
+    if right["holdout"] <= majority and classes > 1:
+        raise InputError(
+            f"{name} is right on {right['holdout']:.1%} of the held-out rows, no more than the "
+            f"commonest class is ({majority:.1%})",
+            "are the columns in the order and scale of its training, and the classes in its order?",
+        )
+    return Imported(files, right["holdout"], right.get("training", 0.0), majority, holdout.num_rows)
+
+
+def _checked_text(
+    context: Context,
+    name: str,
+    model: ShardModel,
+    files: dict[str, bytes],
+    training: pa.Table,
+    holdout: pa.Table,
+) -> Imported:
+    from unlearn.stages.training.text_importing import token_accuracies
+
+    tuned, unseen, base = token_accuracies(context, model, training, holdout)
+    if tuned <= base and training.num_rows:
+        raise InputError(
+            f"{name} is right on {tuned:.1%} of the dataset's answer tokens, no more than its base "
+            f"is ({base:.1%})",
+            "is this the model that was tuned on these rows, and its prompt format theirs?",
+        )
+    return Imported(files, unseen, tuned, base, holdout.num_rows)
+
+
+def _sides(training: pa.Table, holdout: pa.Table) -> Iterable[tuple[str, pa.Table]]:
+    yield "holdout", holdout
+    if training.num_rows:
+        yield "training", training

@@ -1,0 +1,115 @@
+"""What the models of a project are made from, besides rows and environment."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from unlearn.stages.config.params import ALGORITHM, Params
+from unlearn.stages.config.train import TrainParams
+from unlearn.stages.errors import InputError
+from unlearn.stages.project.files import digest_json
+from unlearn.stages.rows.shard_file import Layout
+from unlearn.stages.rows.tokens import Key
+from unlearn.stages.training.lineage import is_whole, read_lineage, seal
+from unlearn.stages.training.shard_model import digest_code
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that the models of a project are made from, except rows and environment.
+
+    Parameters
+    ----------
+    train
+        Model, budget and preprocessing.
+    slices
+        Slices a shard.
+    layout
+        Features and classes.
+    seed, key
+        What the random numbers follow from.
+    code
+        The user's own module file, where `train.model` names one.
+    root
+        The project's folder, which a base's path starts from.
+    """
+
+    train: TrainParams
+    slices: int
+    layout: Layout
+    seed: int
+    key: Key
+    code: Path | None
+    root: Path = Path()
+
+    @classmethod
+    def of(cls, params: Params, key: Key, root: Path) -> "Recipe":
+        """Return the recipe that a project's params.yaml describes."""
+        code = params.train.code_path
+        return cls(
+            train=params.train,
+            slices=params.sharding.slices,
+            layout=Layout.of(params.dataset),
+            seed=params.seed,
+            key=key,
+            code=None if code is None else root / code,
+            root=root,
+        )
+
+    def digest(self, shard: str) -> str:
+        """Digest of the recipe for one shard, in hex."""
+        return digest_json(
+            {
+                "algorithm": ALGORITHM,
+                "train": self.train.model_dump(mode="json"),
+                "slices": self.slices,
+                "layout": self.layout.as_json(),
+                "seed": self.seed,
+                "key_check": self.key.check,
+                "shard": shard,
+                "code": None if self.code is None else digest_code(self.code),
+            }
+        )
+
+
+def is_outdated(recipe: Recipe, shard: str, folder: Path, retain_nonce: str) -> bool:
+    """Tell whether a shard model was made from something else, or edited since.
+
+    DVC hashes what a stage depends on when the stage has ended: a setting that changed meanwhile
+    is recorded as if it had been used. And `dvc commit` records any file as it stands.
+
+    Parameters
+    ----------
+    recipe, shard
+        The settings as they stand, and the shard's name.
+    folder
+        The shard model's.
+    retain_nonce
+        Of the shard's retain file as it stands.
+    """
+    try:
+        lineage = read_lineage(folder)
+    except InputError:
+        return True
+    return (
+        lineage is None
+        or lineage.seal != seal(recipe.key, lineage)
+        or lineage.recipe != recipe.digest(shard)
+        or lineage.retain != retain_nonce
+        or not is_whole(folder, lineage)
+    )
+
+
+def settings_digest(params: Params) -> str:
+    """Digest of all settings that a report depends on; made without the key.
+
+    Not of the paths of dataset, canaries and held-out rows: where rows are says nothing about the
+    models.
+    """
+    settings = params.model_dump(mode="json")
+    for name in ("path", "canaries", "held_out"):
+        del settings["dataset"][name]
+    if settings["unlearn"] is None:
+        del settings["unlearn"]
+    elif settings["unlearn"]["language"] is None:
+        del settings["unlearn"]["language"]
+    return digest_json(settings)

@@ -1,1 +1,0 @@
-"""Unlearning of tuned language models, by losses that are made small."""

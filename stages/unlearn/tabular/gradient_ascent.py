@@ -1,0 +1,62 @@
+"""Gradient ascent on the forget rows, then repair on the retain rows."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+from unlearn.stages.config.methods import GradientAscentSettings
+from unlearn.stages.unlearn.tabular.iterate import iterate, mean_loss, sgd, steps_of
+from unlearn.stages.unlearn.tabular.problem import Run
+from unlearn.stages.unlearn.tabular.rows import Rows
+
+
+def gradient_ascent(
+    model: nn.Module, forget: Rows, retain: Rows, settings: GradientAscentSettings, run: Run
+) -> nn.Module:
+    """Climb the loss of the forget rows, then descend that of the retain rows.
+
+        first    w <- w + rate * grad mean_{i in forget batch} CE(f(x_i; w), y_i)
+        then     w <- w - repair_rate * grad mean_{i in retain batch} CE(f(x_i; w), y_i)
+
+    Golatkar, Achille and Soatto, "Eternal Sunshine of the Spotless Net", CVPR 2020, section 6 (the
+    negative gradient among the baselines). Plain stochastic gradients, without momentum.
+
+    Cross-entropy has no largest value: without the guard the climb ends in a wrecked model. The
+    guard ends it at the loss of unseen rows. Repair goes on only while it does not take the
+    forget rows' loss back below that - or below what the climb reached, if that is less; what
+    ended it is `repair_stopped_by` in the report. A climb that had to be taken back whole is not
+    repaired.
+
+    Costs up to `epochs` passes over the forget rows and `repair_epochs` over the retain rows.
+    """
+    guard = run.guard
+    guard.watch(model)
+
+    def climb(epoch: int) -> Iterator[torch.Tensor]:
+        for batch in run.batches(forget, epoch, "forget"):
+            yield -mean_loss(model, batch, "forget", run)
+
+    def repair(epoch: int) -> Iterator[torch.Tensor]:
+        for batch in run.batches(retain, epoch, "retain"):
+            yield mean_loss(model, batch, "retain", run)
+
+    iterate(
+        model,
+        sgd(model, settings.rate),
+        climb,
+        run,
+        epochs=run.epochs_of(settings.epochs),
+        steps=steps_of(run, forget),
+    )
+    model = guard.hold(model)
+    iterate(
+        model,
+        sgd(model, settings.repair_rate),
+        repair,
+        run,
+        epochs=run.epochs_of(settings.repair_epochs),
+        steps=steps_of(run, retain),
+        looks="patient",
+    )
+    run.facts["repair_stopped_by"] = guard.held_by
+    return guard.settle(model)

@@ -1,0 +1,108 @@
+"""SalUn: random labels for the forget rows, and only the weights that they weigh on move."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import nn
+from unlearn.stages.config.methods import SalunSettings
+from unlearn.stages.unlearn.tabular.iterate import both, draws, iterate, mixed, sgd
+from unlearn.stages.unlearn.tabular.problem import NotApplicableError, Run
+from unlearn.stages.unlearn.tabular.rows import Rows
+
+
+def salun(
+    model: nn.Module, forget: Rows, retain: Rows, settings: SalunSettings, run: Run
+) -> nn.Module:
+    """Train the salient weights on wrong labels for forget rows and right ones for retain rows.
+
+        mask     m = 1 for the `share` of all weights with the largest
+                 abs(grad mean_{i in forget} CE(f(x_i; w), y_i)) at the original w, else 0
+        steps    w <- w + m * (SGD step on mean_{batch} CE(f(x_i; w), y'_i))
+
+    where y' is drawn once for each forget row, evenly from the classes that are not its own, and
+    is y for a retain row. Fan et al., "SalUn", ICLR 2024, section 4 (saliency mask and random
+    labels); batches of both sides' rows in one order are the authors' code, and weigh the
+    two terms of their objective by rows.
+
+    The weights outside the mask stay to the bit: neither momentum nor weight decay moves them.
+    Running statistics of BatchNorm are no weights, and follow the retain rows. Equal gradients
+    are taken in the order of the weights.
+
+    Costs one pass over the forget rows for the mask, and up to `epochs` passes over both sides.
+
+    Raises
+    ------
+    NotApplicableError
+        If there is one class only, so that no label is wrong.
+    """
+    with torch.no_grad():
+        classes = model.eval()(forget.inputs[:1]).shape[1]
+    if classes < 2:  # noqa: PLR2004 - one class has no other
+        raise NotApplicableError("the model knows one class only: there are no wrong labels")
+    run.guard.watch(model)
+    mask = salient(model, forget, settings.share, run)
+    wrong = replace(forget, targets=other_labels(forget.targets, classes, run))
+    optimizer = sgd(
+        model,
+        settings.rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+    )
+
+    def losses(epoch: int) -> Iterator[torch.Tensor]:
+        for leaving, staying in mixed(run, wrong, retain, epoch):
+            answers = torch.cat(both(model, leaving, staying))
+            labels = torch.cat([leaving.targets, staying.targets])
+            yield run.objective.losses(answers, labels).mean()
+
+    iterate(
+        model,
+        optimizer,
+        losses,
+        run,
+        epochs=run.epochs_of(settings.epochs),
+        steps=-(-(len(wrong) + len(retain)) // run.batch),
+        mask=mask,
+        looks="patient",
+    )
+    return run.guard.settle(model)
+
+
+def salient(model: nn.Module, forget: Rows, share: float, run: Run) -> dict[str, torch.Tensor]:
+    """Return by parameter name which weights the forget rows' mean loss depends on most.
+
+    Parameters
+    ----------
+    model
+        Asked in evaluation mode.
+    forget
+        Read once.
+    share
+        Of all weights, how many; at least one.
+    run
+        Counts the rows.
+    """
+    model.eval()
+    parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    sums = {name: torch.zeros_like(value) for name, value in parameters.items()}
+    for piece in forget.pieces(run.batch):
+        loss = run.objective.losses(model(piece.inputs), piece.targets).sum() / len(forget)
+        found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        for name, gradient in zip(parameters, found, strict=True):
+            if gradient is not None:
+                sums[name] += gradient
+    run.ledger.count("forget", len(forget))
+    sizes = torch.cat([value.abs().flatten() for value in sums.values()])
+    # Stable, so that equal gradients always fall the same way.
+    order = torch.sort(sizes, descending=True, stable=True).indices
+    chosen = torch.zeros_like(sizes, dtype=torch.bool)
+    chosen[order[: max(1, round(share * len(sizes)))]] = True
+    pieces = torch.split(chosen, [value.numel() for value in sums.values()])
+    return {n: piece.view_as(sums[n]) for n, piece in zip(sums, pieces, strict=True)}
+
+
+def other_labels(targets: torch.Tensor, classes: int, run: Run) -> torch.Tensor:
+    """Return for every row a class that is not its own, each equally likely."""
+    steps = torch.randint(1, classes, targets.shape, generator=draws(run, "wrong labels"))
+    return (targets + steps.to(targets.device)) % classes

@@ -1,0 +1,1 @@
+"""Post-hoc methods for language models."""

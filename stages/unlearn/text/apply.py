@@ -1,0 +1,168 @@
+"""From a tuned model in its folder, through one method, to the model that is written."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import torch
+from unlearn.stages.config.methods import UnlearnParams
+from unlearn.stages.context import Context
+from unlearn.stages.project.files import json_bytes
+from unlearn.stages.rows.holdout import fewest
+from unlearn.stages.text.gate import MOST_FORGET, check_memorised
+from unlearn.stages.text.metrics import extraction_strength
+from unlearn.stages.text.scoring import score
+from unlearn.stages.text.sequences import Sequences, ragged
+from unlearn.stages.training.generic_text import read_generic
+from unlearn.stages.training.method_record import WHOLE, MethodRows, settings_of
+from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
+from unlearn.stages.training.shard_model import ShardModel
+from unlearn.stages.unlearn.tabular.problem import Changed, check_facts, told_by_name
+from unlearn.stages.unlearn.text.guard import Limits, TextGuard, TextProbes
+from unlearn.stages.unlearn.text.problem import TextProblem
+from unlearn.stages.unlearn.text.registry import find_text_method
+from unlearn.stages.unlearn.text.tuned import Tuned
+
+#: The guard's probes, in rows, and in sequences where a row is several: enough to see a loss move,
+#: few enough that asking costs about as much as two steps of 32 rows.
+_MOST, _MOST_GENERIC, _MOST_PROMPTS = 32, 16, 4
+
+
+def unlearn_text(context: Context, name: str, original: ShardModel, rows: MethodRows) -> Changed:
+    """Apply a method to a tuned language model.
+
+    Parameters
+    ----------
+    context
+        The project; nothing in it is written.
+    name
+        A method that params.yaml names, other than training anew.
+    original
+        The model to start from.
+    rows
+        What the method is given; both sides have rows.
+
+    Raises
+    ------
+    InputError
+        If the original did not memorise what it is to unlearn, or what it reads is not as it
+        must be.
+    NotApplicableError
+        If the method does not apply to this model or these rows.
+    """
+    method = find_text_method(name, context.project.root)
+    problem = make_problem(context, name, original, rows)
+    _check_gate(context, problem, rows.forget)
+    torch.manual_seed(problem.seed)
+    with told_by_name():
+        method(problem)
+    check_facts(problem.facts)
+    guard, ledger = problem.guard, problem.ledger
+    facts = problem.facts
+    if guard.start is not None:
+        if not guard.settled:
+            guard.settle()
+        # A method may add to what its guard saw, not replace it.
+        facts = facts | guard.facts()
+    weights, more = problem.tuned.close()
+    description = {**original.description, "rows": rows.retain.num_rows, **more}
+    return Changed(
+        files={MODEL_FILE: json_bytes(description), str(description["file"]): weights},
+        stopped_by=guard.stopped_by,
+        rolled_back=guard.rolled_back,
+        passes={
+            "forget": round(ledger.forget / len(problem.forget), 4),
+            "retain": round(ledger.retain / len(problem.retain), 4),
+        },
+        facts=facts,
+    )
+
+
+def make_problem(
+    context: Context, name: str, original: ShardModel, rows: MethodRows
+) -> TextProblem:
+    """Return what a method is given; see `unlearn_text`."""
+    params = context.params
+    if params.unlearn is None:
+        raise AssertionError("a method is asked for in a project of shards")
+    shared = params.unlearn.for_language
+    seed = context.key.seed(params.seed, WHOLE, "unlearn", name)
+    tuned = Tuned(original, shared.adapter, context.project.root, seed)
+    encoder = tuned.encoder
+    return TextProblem(
+        tuned=tuned,
+        forget=encoder.encode(rows.forget).sequences,
+        retain=encoder.encode(rows.retain).sequences,
+        rows=rows.forget,
+        settings=settings_of(context, name),
+        shared=shared,
+        seed=seed,
+        epochs=params.train.epochs,
+        guard=_guard_of(tuned, params.unlearn, rows, read_generic(context)),
+    )
+
+
+def _guard_of(
+    tuned: Tuned, unlearn: UnlearnParams, rows: MethodRows, generic: pa.Table | None
+) -> TextGuard:
+    shared, guard = unlearn.for_language, unlearn.guard
+    probes = TextProbes(
+        forget=_probe(tuned, fewest(rows.forget, _MOST)),
+        retain=_probe(tuned, fewest(rows.retain, _MOST)),
+        unseen=_probe(tuned, fewest(rows.calibration, _MOST)),
+        generic=_probe(tuned, None if generic is None else _spread(generic, _MOST_GENERIC)),
+        prompts=_prompts(tuned, rows.calibration, generic),
+    )
+    limits = Limits(
+        budget=guard.budget,
+        perplexity=shared.perplexity_limit,
+        repetition=shared.repetition_limit,
+        gradient=guard.gradient_limit,
+    )
+    return TextGuard(tuned, probes, limits, active=guard.active)
+
+
+def _probe(tuned: Tuned, rows: pa.Table | None) -> Sequences:
+    if rows is None or rows.num_rows == 0:
+        return ragged([], [], [])
+    found = tuned.encoder.encode(rows).sequences
+    if len(found) <= _MOST:
+        return found
+    # The first piece of every row, then the second of each: not one long text alone.
+    piece = np.arange(len(found)) - np.searchsorted(found.rows, found.rows)
+    return found.take(np.sort(np.argsort(piece, kind="stable")[:_MOST]))
+
+
+def _prompts(
+    tuned: Tuned, calibration: pa.Table, generic: pa.Table | None
+) -> Sequence[Sequence[int]]:
+    """Return some prompts of rows that no model saw, each once."""
+    if calibration.num_rows:
+        rows = fewest(calibration, _MOST_PROMPTS)
+    elif generic is not None:
+        rows = _spread(generic, _MOST_PROMPTS)
+    else:
+        return ()
+    return list(dict.fromkeys(map(tuple, tuned.encoder.prompts(rows))))
+
+
+def _spread(rows: pa.Table, most: int) -> pa.Table:
+    """Return at most so many rows, from all parts of a table."""
+    if rows.num_rows <= most:
+        return rows
+    return rows.take(pa.array(np.arange(most) * rows.num_rows // most))
+
+
+def _check_gate(context: Context, problem: TextProblem, forget: pa.Table) -> None:
+    """Ask what `verify` asks of the original: the mean over rows, whose pieces count as one."""
+    gate = problem.shared.gate
+    if gate is None:
+        return
+    tuned = problem.tuned
+    asked = fewest(forget, MOST_FORGET)
+    sequences = tuned.encoder.encode(asked).sequences
+    scores = score(tuned.forward, sequences, tuned.encoder.pad, device=tuned.device)
+    found = scores.by_row(sequences.rows, asked.num_rows)
+    strengths = [extraction_strength(found.right[part]) for part in found.slices]
+    told = forget.num_rows >= context.params.verify.min_rows
+    check_memorised(float(np.mean(strengths)), gate, told=told)

@@ -1,0 +1,203 @@
+"""The loop that all methods for language models share: batches of both sides, steps, the guard."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from unlearn.stages.config.train import OptimizerParams
+from unlearn.stages.estimators.torch_models import make_optimizer
+from unlearn.stages.text.losses import SequenceLoss, combined, sequence_loss
+from unlearn.stages.text.sequences import Ints, Sequences
+from unlearn.stages.unlearn.tabular.iterate import is_due
+from unlearn.stages.unlearn.text.problem import Endless, TextProblem
+
+#: How often in an epoch the guard asks its probes, the first steps of all apart; and how many steps
+#: lie between at least, because it costs about as much as two of them.
+_CHECKS_AN_EPOCH, _FEWEST_BETWEEN = 4, 16
+
+#: How much each of some sequences weighs in a mean over a batch, by their indices.
+Weighs = Callable[[Ints], float]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a method makes small: alpha * forget + (1 - alpha) * retain.
+
+    Parameters
+    ----------
+    alpha
+        See above.
+    losses
+        Returns both sides' means over sequences, given their indices. Either side may have none:
+        what is returned for it counts nothing.
+    weighs_forget, weighs_retain
+        Over what the means are: the number of sequences, or of their tokens.
+    """
+
+    alpha: float
+    losses: Callable[[Ints, Ints], tuple[torch.Tensor, torch.Tensor]]
+    weighs_forget: Weighs
+    weighs_retain: Weighs
+
+    def parts(self, gone: Ints, kept: Ints, count: int) -> Iterator[torch.Tensor]:
+        """Yield the losses of a batch in so many parts, which add up to that of the whole.
+
+        Parameters
+        ----------
+        gone, kept
+            Indices of the forget and of the retain sequences.
+        count
+            How many parts at most.
+        """
+        count = min(count, max(len(gone), len(kept)))
+        all_gone, all_kept = self.weighs_forget(gone), self.weighs_retain(kept)
+        for some, others in zip(
+            np.array_split(gone, count), np.array_split(kept, count), strict=True
+        ):
+            forget, retain = self.losses(some, others)
+            nothing = forget.new_zeros(())
+            yield combined(
+                self.alpha,
+                forget * (self.weighs_forget(some) / all_gone) if len(some) else nothing,
+                retain * (self.weighs_retain(others) / all_kept) if len(others) else nothing,
+            )
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How a method's steps go.
+
+    Parameters
+    ----------
+    epochs
+        How many.
+    batches
+        Yields the indices of either side for each step of an epoch.
+    patient
+        Whether what is past a limit may be won back, by the end of the last epoch.
+    watched
+        Whether the guard looks on.
+    """
+
+    epochs: int
+    batches: Callable[[int], Iterator[tuple[Ints, Ints]]]
+    patient: bool = True
+    watched: bool = True
+
+
+def descend(problem: TextProblem, objective: Objective, descent: Descent) -> None:
+    """Take a method's steps, until they are through or the guard stops them.
+
+    AdamW at a constant rate without weight decay, gradients clipped to a norm. The guard is asked
+    at the end of every epoch, some times in long ones, and after the steps 1, 2, 4, 8 and so on of
+    all; `problem.guard.watch()` comes before, `settle()` after. While it lets forgetting pause,
+    steps are on the retain side alone.
+
+    Parameters
+    ----------
+    problem
+        Its model is trained; steps and epochs taken are added to its facts.
+    objective
+        What is made small.
+    descent
+        The steps.
+    """
+    guard = problem.guard
+    weights = list(problem.tuned.weights.values())
+    optimizer = make_optimizer(OptimizerParams(name="adamw", rate=problem.shared.rate), weights)
+    every = max(_FEWEST_BETWEEN, -(-problem.steps // _CHECKS_AN_EPOCH))
+    total = paused = epoch = 0
+    while epoch < descent.epochs and not (descent.watched and guard.over):
+        for taken, (gone, kept) in enumerate(descent.batches(epoch), start=1):
+            pauses = descent.watched and descent.patient and guard.pauses
+            norm = _backward(problem, objective, weights, (gone[:0] if pauses else gone, kept))
+            if descent.watched and not guard.allows(norm):
+                break
+            optimizer.step()
+            total += 1
+            paused += pauses
+            within = taken < problem.steps and is_due(total, taken, every)
+            if descent.watched and within and guard.stops(patient=descent.patient):
+                break
+        epoch += 1
+        if descent.watched and not guard.over:
+            guard.stops(patient=descent.patient and epoch < descent.epochs)
+    optimizer.zero_grad(set_to_none=True)
+    problem.facts |= {"steps": total, "paused": paused, "epochs": epoch}
+
+
+def _backward(
+    problem: TextProblem,
+    objective: Objective,
+    weights: list[nn.Parameter],
+    indices: tuple[Ints, Ints],
+) -> float:
+    """Give the weights the clipped gradient of a batch; return its norm before that."""
+    gone, kept = indices
+    problem.ledger.count("forget", len(gone))
+    problem.ledger.count("retain", len(kept))
+    for weight in weights:
+        weight.grad = None
+    for loss in objective.parts(gone, kept, problem.shared.accumulate):
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return float(nn.utils.clip_grad_norm_(weights, problem.shared.clip))
+
+
+def both_sides(problem: TextProblem) -> Callable[[int], Iterator[tuple[Ints, Ints]]]:
+    """Return batches that pass over the forget set once an epoch, each with as many retain rows."""
+    stays = Endless(problem)
+
+    def batches(epoch: int) -> Iterator[tuple[Ints, Ints]]:
+        for gone in problem.forget_batches(epoch):
+            yield gone, stays.take(len(gone))
+
+    return batches
+
+
+def forget_alone(problem: TextProblem) -> Callable[[int], Iterator[tuple[Ints, Ints]]]:
+    """Return batches that pass over the forget set once an epoch."""
+    none = np.zeros(0, dtype=np.int64)
+    return lambda epoch: ((gone, none) for gone in problem.forget_batches(epoch))
+
+
+def retain_alone(problem: TextProblem) -> Callable[[int], Iterator[tuple[Ints, Ints]]]:
+    """Return batches of retain rows, as many an epoch as the forget set would make."""
+    stays, none = Endless(problem), np.zeros(0, dtype=np.int64)
+    return lambda _epoch: ((none, stays.take(problem.shared.batch)) for _ in range(problem.steps))
+
+
+def split_losses(
+    problem: TextProblem, forget: Sequences, gone: Ints, kept: Ints
+) -> tuple[SequenceLoss, SequenceLoss]:
+    """Return the losses of forget sequences and of retain ones, from one forward pass.
+
+    Parameters
+    ----------
+    problem
+        Its model is asked.
+    forget
+        What `gone` are indices of.
+    gone, kept
+        Indices of the sequences.
+    """
+    together = forget.take(gone).followed_by(problem.retain.take(kept))
+    batch = problem.tuned.batch(together, np.arange(len(together)))
+    found = sequence_loss(problem.tuned.forward(batch.inputs), batch.labels)
+    at = len(gone)
+    return (
+        SequenceLoss(found.nll[:at], found.counts[:at]),
+        SequenceLoss(found.nll[at:], found.counts[at:]),
+    )
+
+
+def by_sequence(indices: Ints) -> float:
+    """Return how many sequences there are: what a mean over sequences weighs by."""
+    return float(len(indices))
+
+
+def by_token(sequences: Sequences) -> Weighs:
+    """Return what a mean over answer tokens weighs by: how many the sequences have."""
+    counted = sequences.counted
+    return lambda indices: float(counted[indices].sum())

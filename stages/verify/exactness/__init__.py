@@ -1,0 +1,1 @@
+"""Checks that models are those of the rows without the forgotten ones."""

@@ -1,0 +1,382 @@
+"""Whether every model is what training without the forgotten rows would have made.
+
+Each shard's rows are derived anew from data/shards and the forget list, every lineage is recomputed
+from them, and some of the touched shards are trained again, from those rows and from nothing. For
+the shards that are retrained, nothing that `forget` or `train` wrote is believed; for the others,
+that whoever wrote their lineage had the project key.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from unlearn.stages.context import Context
+from unlearn.stages.errors import InputError
+from unlearn.stages.final_model.ensemble import final_model_files
+from unlearn.stages.project.files import digest_file
+from unlearn.stages.project.paths import HOLDOUT
+from unlearn.stages.rows.forget_list import ForgetList, place_of_line
+from unlearn.stages.rows.shard_file import forget_mask, nonce, read_shard
+from unlearn.stages.training.environment import differences, environment
+from unlearn.stages.training.lineage import FILE_NAME as LINEAGE_FILE
+from unlearn.stages.training.lineage import Lineage, read_lineage, seal
+from unlearn.stages.training.recipe import Recipe
+from unlearn.stages.training.shard_model import digest_state, read_shard_model
+from unlearn.stages.training.slices import by_slice, expected_links, plan_shard, train_shard
+
+#: Trains the shards named, each from its rows in data/shards without the listed ones and from
+#: nothing else, and returns their lineages in the same order.
+Retrain = Callable[[Context, ForgetList, Sequence[str]], Iterable[Lineage]]
+
+
+@dataclass(frozen=True)
+class ShardRows:
+    """A shard's rows as data/shards and the list have them."""
+
+    retain: pa.Table
+    forget: pa.Table
+
+
+@dataclass
+class Exactness:
+    """What the checks found.
+
+    Parameters
+    ----------
+    touched
+        Shards that the list names.
+    reran, matched
+        Touched shards retrained, and those that came out the same.
+    lineage_clean
+        Whether every lineage is that of the rows it should come from.
+    problems
+        A sentence for each mismatch.
+    environment
+        How the models' environment differs from this one, where that kept a check from being made.
+    """
+
+    touched: int = 0
+    reran: int = 0
+    matched: int = 0
+    lineage_clean: bool = True
+    problems: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
+
+    def add(self, problem: str) -> None:
+        """Note a mismatch."""
+        self.problems = (*self.problems, problem)
+
+
+def derive_rows(context: Context, name: str, forget_list: ForgetList) -> ShardRows:
+    """Split a shard, or the holdout, by the list, from data/shards alone."""
+    rows = read_shard(context.project.shard_file(name), f"data/shards/{name}.parquet").rows
+    mask = forget_mask(rows, forget_list)
+    return ShardRows(rows.filter(pc.invert(mask)), rows.filter(mask))
+
+
+def retrain_shard(context: Context, forget_list: ForgetList, shard: str) -> Lineage:
+    """Train a shard from its rows in data/shards without the listed ones; return its lineage.
+
+    Parameters
+    ----------
+    context
+        The project; nothing in it is written.
+    forget_list
+        Whose rows are left out.
+    shard
+        The shard's name.
+    """
+    recipe = Recipe.of(context.params, context.key, context.project.root)
+    rows = derive_rows(context, shard, forget_list).retain
+    return train_shard(recipe, plan_shard(recipe, shard, rows, folder=None), folder=None).lineage
+
+
+def retrain_shards(
+    context: Context, forget_list: ForgetList, shards: Sequence[str]
+) -> Iterator[Lineage]:
+    """Retrain shards one after another, in this process; see `Retrain`."""
+    for shard in shards:
+        yield retrain_shard(context, forget_list, shard)
+
+
+def check_exactness(
+    context: Context,
+    forget_list: ForgetList,
+    rows_of: Callable[[str], ShardRows],
+    *,
+    retrain: Retrain = retrain_shards,
+) -> Exactness:
+    """Run all checks.
+
+    Parameters
+    ----------
+    context
+        The project.
+    forget_list
+        The list as it stands.
+    rows_of
+        Returns by shard name, or `holdout`, what `derive_rows` does: of one at a time, since all
+        of them may be more than memory holds.
+    retrain
+        Trains the chosen shards again; one after another by default.
+    """
+    found = Exactness()
+    recipe = Recipe.of(context.params, context.key, context.project.root)
+    check_applied(context, forget_list, found)
+    check_retained(context, HOLDOUT, rows_of(HOLDOUT).retain, found)
+    sharding = context.params.sharding
+    # Named by the list, whether or not the rows are still there; a raw id names no shard.
+    named = {place_of_line(line, sharding).shard for line in forget_list.tokens}
+    lineages = {}
+    for shard in sharding.shards:
+        rows = rows_of(shard)
+        if rows.forget.num_rows:
+            named.add(shard)
+        expected = rows.retain
+        check_retained(context, shard, expected, found)
+        folder = context.project.shard_models / shard
+        lineage = check_lineage(folder, recipe, shard, expected, found, shard)
+        if lineage is not None:
+            lineages[shard] = lineage
+            check_files(folder, lineage, found, shard)
+    _check_final_model(context, found)
+    touched = [shard for shard in sharding.shards if shard in named]
+    found.touched = len(touched)
+    chosen = choose_shards(touched, forget_list.digest, context.params.verify.rerun)
+    standing = {shard: lineages[shard] for shard in chosen if shard in lineages}
+    _retrain_and_compare(context, forget_list, standing, retrain, found)
+    return found
+
+
+def check_shards(
+    context: Context,
+    forget_list: ForgetList,
+    shards: Sequence[str],
+    *,
+    retrain: Retrain = retrain_shards,
+) -> Exactness:
+    """Check some shards by data/shards, the list and their models alone, and retrain all of them.
+
+    Parameters
+    ----------
+    context
+        The project: of all that `forget`, `train` and `aggregate` make, only the folders of these
+        shard models need be there.
+    forget_list
+        The list that the models are to honour.
+    shards
+        Which ones.
+    retrain
+        Trains them again; one after another by default.
+
+    Returns
+    -------
+    Exactness
+        With `touched` left at 0: nothing was looked for on the list.
+    """
+    found = Exactness()
+    recipe = Recipe.of(context.params, context.key, context.project.root)
+    standing = {}
+    for shard in shards:
+        expected = derive_rows(context, shard, forget_list).retain
+        folder = context.project.shard_models / shard
+        lineage = check_lineage(folder, recipe, shard, expected, found, shard)
+        if lineage is not None:
+            standing[shard] = lineage
+            check_files(folder, lineage, found, shard)
+    _retrain_and_compare(context, forget_list, standing, retrain, found)
+    return found
+
+
+def choose_shards(
+    shards: Iterable[str], digest: str, count: int | str, *, first: Collection[str] = ()
+) -> list[str]:
+    """Return the shards to retrain, by name; which ones follows from the list alone.
+
+    Parameters
+    ----------
+    shards
+        To choose from.
+    digest
+        The forget list's.
+    count
+        How many; `all`, or more than there are, takes all.
+    first
+        Those to choose before any other.
+    """
+    drawn = sorted(
+        shards,
+        key=lambda name: (name not in first, hashlib.sha256(f"{digest} {name}".encode()).digest()),
+    )
+    return sorted(drawn if count == "all" else drawn[: int(count)])
+
+
+def check_applied(context: Context, forget_list: ForgetList, found: Exactness) -> None:
+    """Make sure that `forget` applied the list as it stands."""
+    try:
+        applied = json.loads(context.project.applied.read_text(encoding="utf-8"))["list"]
+    except (OSError, ValueError, KeyError, TypeError):
+        found.add("data/forget_set does not say which forget list was applied")
+        return
+    if applied != forget_list.digest:
+        found.add(
+            "the forget list has changed since it was applied: a request is pending, "
+            "and `unlearn repro` applies it"
+        )
+
+
+def check_retained(context: Context, name: str, expected: pa.Table, found: Exactness) -> None:
+    """Make sure that a retain file has the rows that it should have."""
+    path = context.project.retain_file(name)
+    label = f"data/retain_set/{path.name}"
+    try:
+        kept = read_shard(path, label).rows
+    except InputError as error:
+        found.add(error.message)
+        return
+    if not kept.equals(expected):
+        found.add(f"{label} is not data/shards/{path.name} without the forgotten rows")
+
+
+def check_lineage(
+    folder: Path, recipe: Recipe, shard: str, expected: pa.Table, found: Exactness, name: str
+) -> Lineage | None:
+    """Recompute every link from the rows; return the lineage if it can be read.
+
+    Parameters
+    ----------
+    folder
+        Of the model.
+    recipe, shard, expected
+        What it should have been made from.
+    found
+        Is told of any mismatch.
+    name
+        What to call the model there.
+    """
+    try:
+        lineage = read_lineage(folder)
+    except InputError as error:
+        lineage = None
+        found.add(error.message)
+    if lineage is None:
+        found.lineage_clean = False
+        found.add(f"{name} has no lineage")
+        return None
+    sliced = by_slice(expected, recipe.slices)
+    chain = expected_links(recipe, shard, sliced, lineage.environment)
+    same = (
+        tuple(link.link for link in lineage.slices) == chain
+        and tuple(link.rows for link in lineage.slices) == sliced.sizes
+        and lineage.recipe == recipe.digest(shard)
+        and lineage.retain == nonce(recipe.key, shard, expected, recipe.layout)
+        and lineage.shard == shard
+        and lineage.seal == seal(recipe.key, lineage)
+    )
+    if not same:
+        found.lineage_clean = False
+        found.add(f"{name}: its lineage is not that of its rows without the forgotten ones")
+    return lineage
+
+
+def check_files(
+    folder: Path, lineage: Lineage, found: Exactness, name: str, beside: Collection[str] = ()
+) -> None:
+    """Compare a model's files with its lineage, by their numbers and to the byte.
+
+    Parameters
+    ----------
+    folder
+        Of the model.
+    lineage
+        The lineage in it.
+    found
+        Is told of any mismatch.
+    name
+        What to call the model there.
+    beside
+        Files that are no part of the model.
+    """
+    present = {
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    } - {LINEAGE_FILE, ".gitignore", *beside}
+    if present != lineage.files.keys():
+        found.add(f"{name}: its folder does not hold the files that its lineage names")
+        return
+    try:
+        changed = [
+            file for file, digest in lineage.files.items() if digest_file(folder / file) != digest
+        ]
+        numbers_differ = read_shard_model(folder, name).digest != lineage.model or any(
+            digest_state((folder / link.checkpoint).read_bytes(), link.checkpoint) != link.state
+            for link in lineage.slices
+            if link.checkpoint is not None
+        )
+    except InputError as error:
+        found.add(f"{name}: {error.message}")
+        return
+    except OSError:
+        found.add(f"{name}: a checkpoint that its lineage names is missing")
+        return
+    if changed or numbers_differ:
+        found.add(f"{name}: its files are not what its lineage says")
+
+
+def _check_final_model(context: Context, found: Exactness) -> None:
+    """Compare the final model, to the byte, with what the shard models as they stand make."""
+    params, project = context.params, context.project
+    named = params.sharding.shards
+    others = {path.name for path in project.shard_models.glob("*")} - {*named, ".gitignore"}
+    if others:
+        found.add("models/shard_models holds models that params.yaml does not name")
+    try:
+        models = {name: read_shard_model(project.shard_models / name, name) for name in named}
+        expected = final_model_files(params, project.root, models)
+    except InputError as error:
+        found.add(f"models/final_model cannot be checked: {error.message}")
+        return
+    if not holds_exactly(project.final_model, expected):
+        found.add("models/final_model is not made of the shard models as they stand")
+
+
+def holds_exactly(folder: Path, files: Mapping[str, bytes]) -> bool:
+    """Tell whether a folder has these files, by relative path, and no others, to the byte."""
+    return files == {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def _retrain_and_compare(
+    context: Context,
+    forget_list: ForgetList,
+    standing: Mapping[str, Lineage],
+    retrain: Retrain,
+    found: Exactness,
+) -> None:
+    """Train shards again, and compare the numbers with those that their lineages name.
+
+    By the names of their folders: what stands in a lineage may be anybody's.
+    """
+    if not standing:
+        return
+    here = environment(context.params.train)
+    there = [lineage.environment for lineage in standing.values()]
+    # Each difference once, in the order of the shards.
+    lines = (line for facts in there for line in differences(here, facts))
+    found.environment = tuple(dict.fromkeys(lines))
+    chosen = [shard for shard, lineage in standing.items() if lineage.environment == here]
+    if not chosen:
+        return
+    for shard, again in zip(chosen, retrain(context, forget_list, chosen), strict=True):
+        lineage = standing[shard]
+        found.reran += 1
+        if (again.model, again.slices) == (lineage.model, lineage.slices):
+            found.matched += 1
+        else:
+            found.add(f"{shard}: retraining from its rows gives another model")

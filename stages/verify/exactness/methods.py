@@ -1,0 +1,203 @@
+"""Whether the models of a project without shards are what they claim to be.
+
+Nothing that `forget` or `unlearn` wrote is believed: rows are derived anew from data/shards and the
+list, what each method read is recomputed from them, and a model that is called exact is trained
+again. What a method that is not exact should have made is not recomputed: its record is believed
+where it was sealed with the key and names these rows, this original and these settings.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+from unlearn.stages.context import Context
+from unlearn.stages.errors import InputError
+from unlearn.stages.final_model.ensemble import final_model_files
+from unlearn.stages.project.paths import HOLDOUT
+from unlearn.stages.rows.forget_list import ForgetList
+from unlearn.stages.rows.shard_file import in_order
+from unlearn.stages.training.environment import differences, environment
+from unlearn.stages.training.method_record import (
+    FILE_NAME,
+    WHOLE,
+    MethodRows,
+    Record,
+    inputs_digest,
+    is_genuine,
+    other_models,
+    read_record,
+)
+from unlearn.stages.training.recipe import Recipe
+from unlearn.stages.training.shard_model import read_shard_model
+from unlearn.stages.training.slices import plan_shard, train_shard
+from unlearn.stages.verify.exactness.checks import (
+    Exactness,
+    ShardRows,
+    check_applied,
+    check_files,
+    check_lineage,
+    check_retained,
+    holds_exactly,
+)
+
+ORIGINAL = "models/original"
+
+#: The one method whose record may name a certificate.
+CERTIFIED = "certified_removal"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the checks found of one method's model.
+
+    Parameters
+    ----------
+    label
+        What it may be called: `exact` only where its lineage is that of the retained rows.
+    record
+        Its own record; None where there is none to read.
+    problems
+        A sentence for each mismatch.
+    lineage_clean
+        False where it is called exact and its lineage is not that of the retained rows.
+    reran, matched
+        1 where it was trained again, and where that gave the same numbers.
+    environment
+        How its environment differs from this one, where that kept it from being trained again.
+    """
+
+    label: str
+    record: Record | None = None
+    problems: tuple[str, ...] = ()
+    lineage_clean: bool = True
+    reran: int = 0
+    matched: int = 0
+    environment: tuple[str, ...] = ()
+
+    @property
+    def has_model(self) -> bool:
+        """Whether there is a model to ask."""
+        return self.record is not None and self.record.why_not is None
+
+
+def check_original(
+    context: Context, forget_list: ForgetList, whole: ShardRows, holdout: ShardRows
+) -> Exactness:
+    """Check what all methods share: the list, the retain set, the original.
+
+    Parameters
+    ----------
+    context, forget_list
+        The project, and the list as it stands.
+    whole, holdout
+        The rows that the model was trained on, and the others, split by the list.
+    """
+    found = Exactness()
+    check_applied(context, forget_list, found)
+    check_retained(context, WHOLE, whole.retain, found)
+    check_retained(context, HOLDOUT, holdout.retain, found)
+    if other_models(context):
+        found.add("models/unlearned holds models that params.yaml does not name")
+    unlearn = context.params.unlearn
+    if unlearn is not None and unlearn.original == "trained":
+        rows = in_order(pa.concat_tables([whole.retain, whole.forget]))
+        recipe = Recipe.of(context.params, context.key, context.project.root)
+        lineage = check_lineage(context.project.original, recipe, WHOLE, rows, found, ORIGINAL)
+        if lineage is not None:
+            check_files(context.project.original, lineage, found, ORIGINAL)
+    return found
+
+
+def check_final_model(context: Context, deployed: str, found: Exactness) -> None:
+    """Compare the final model, to the byte, with what the deployed method made.
+
+    Parameters
+    ----------
+    context, deployed
+        The project, and the method's name.
+    found
+        Is told of any mismatch.
+    """
+    project = context.project
+    try:
+        model = read_shard_model(project.unlearned / deployed, f"models/unlearned/{deployed}")
+        expected = final_model_files(context.params, project.root, {WHOLE: model})
+    except InputError as error:
+        found.add(f"models/final_model cannot be checked: {error.message}")
+        return
+    if not holds_exactly(project.final_model, expected):
+        found.add(f"models/final_model is not models/unlearned/{deployed} as it stands")
+
+
+def check_unlearned(context: Context, name: str, rows: MethodRows) -> Made:
+    """Check what one method made.
+
+    Parameters
+    ----------
+    context
+        The project.
+    name
+        The method.
+    rows
+        What it should have been given, derived from data/shards and the list.
+    """
+    folder = context.project.unlearned / name
+    label = f"models/unlearned/{name}"
+    try:
+        record = read_record(folder, label)
+        original = read_shard_model(context.project.original, ORIGINAL)
+        expected = inputs_digest(context, name, original.digest, rows)
+    except InputError as error:
+        return Made("approximate", problems=(error.message,))
+    found = Exactness()
+    if not is_genuine(context.key, folder, record) or record.method != name:
+        found.add(f"{label} is not what its record says, or the record was not made with the key")
+    elif record.inputs != expected:
+        there = differences(environment(context.params.train), record.environment)
+        if not there:
+            found.add(
+                f"{label} was made from other rows, another original or other settings than these"
+            )
+        found.environment = tuple(there)
+    if record.label == "exact" and record.why_not is None:
+        return _check_exact(context, name, record, rows.retain, found)
+    label_kept = _label(record, genuine=not found.problems)
+    return Made(label_kept, record, found.problems, environment=found.environment)
+
+
+def _label(record: Record, *, genuine: bool) -> str:
+    """Return what a record by itself may call its model: a certificate, and nothing else."""
+    certified = record.method == CERTIFIED and record.label.partition("(")[0] == "certified"
+    return record.label if genuine and certified else "approximate"
+
+
+def _check_exact(
+    context: Context, name: str, record: Record, retain: pa.Table, found: Exactness
+) -> Made:
+    """Hold a model that is called exact against its lineage, and against training again."""
+    folder = context.project.unlearned / name
+    label = f"models/unlearned/{name}"
+    recipe = Recipe.of(context.params, context.key, context.project.root)
+    lineage = check_lineage(folder, recipe, WHOLE, retain, found, label)
+    if lineage is not None:
+        check_files(folder, lineage, found, label, beside=[FILE_NAME])
+    genuine = lineage is not None and not found.problems
+    reran = matched = 0
+    if genuine and lineage is not None and not found.environment and context.params.verify.rerun:
+        there = differences(environment(context.params.train), lineage.environment)
+        found.environment = tuple(there)
+        if not there:
+            work = plan_shard(recipe, WHOLE, retain, folder=None)
+            again = train_shard(recipe, work, folder=None).lineage
+            reran, matched = 1, int(again.model == lineage.model)
+            if not matched:
+                found.add(f"{label}: retraining from its rows gives another model")
+    return Made(
+        # Whatever a record says: without the lineage of these rows it is not exact.
+        "exact" if genuine else "approximate",
+        record,
+        found.problems,
+        found.lineage_clean,
+        reran,
+        matched,
+        found.environment,
+    )

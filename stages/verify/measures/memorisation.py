@@ -1,0 +1,267 @@
+"""What a language model knows of rows: memorisation, truth and utility, as aggregates.
+
+Everything is asked of the model once and kept by row; what leaves this module are means.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
+from unlearn.stages.rows.holdout import fewest
+from unlearn.stages.text.metrics import (
+    exact_memorisation,
+    extraction_strength,
+    has_words,
+    model_utility,
+    perplexity,
+    rouge_l_recall,
+    truth_ratio,
+    truth_told,
+)
+from unlearn.stages.text.scoring import TokenScores
+from unlearn.stages.verify.measures.utility import Utility
+from unlearn.stages.verify.membership.answers import FinalModel
+from unlearn.stages.verify.membership.scores import Floats
+from unlearn.stages.verify.membership.text_answers import answer_texts, as_language
+
+#: Texts that are generated for ROUGE-L at most, and the tokens of each: generating costs most.
+_MOST_GENERATED, _MOST_TOKENS = 100, 200
+
+#: Rows of any kind that a model is asked about at most.
+MOST_ROWS = 500
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What a model knows of some rows: means over rows unless it says otherwise.
+
+    Parameters
+    ----------
+    rows, tokens
+        How many rows, and tokens of answers.
+    extraction_strength, exact_memorisation, answer_probability
+        See `metrics`.
+    perplexity
+        Over all tokens of answers.
+    truth_ratio
+        Of `truth_told`, or of `truth_hidden` for rows that were to be forgotten; None where no
+        row has both perturbed answers and a right one.
+    rouge_l
+        Recall of greedy generation, on a sample; None for rows without prompts, or whose answers
+        have no word that ROUGE sees.
+    """
+
+    rows: int
+    tokens: int
+    extraction_strength: float
+    exact_memorisation: float
+    answer_probability: float
+    perplexity: float
+    truth_ratio: float | None = None
+    rouge_l: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the knowledge as JSON values."""
+        return asdict(self)
+
+    @property
+    def utility_parts(self) -> list[float]:
+        """What of it is a part of the model's utility; see `metrics.model_utility`."""
+        parts = (self.answer_probability, self.rouge_l, self.truth_ratio)
+        return [part for part in parts if part is not None]
+
+
+def knowledge_of(scores: TokenScores) -> Knowledge:
+    """Return what answers say of what a model knows, without truth ratio and generation.
+
+    Parameters
+    ----------
+    scores
+        Of one row after another, at least one.
+    """
+    parts = scores.slices
+    return Knowledge(
+        rows=len(scores),
+        tokens=len(scores.logprobs),
+        extraction_strength=_mean(extraction_strength(scores.right[part]) for part in parts),
+        exact_memorisation=_mean(exact_memorisation(scores.right[part]) for part in parts),
+        answer_probability=float(np.exp(scores.mean_logprobs).mean()),
+        perplexity=perplexity(scores.logprobs),
+    )
+
+
+def measure_knowledge(
+    model: LanguageEnsemble,
+    rows: pa.Table,
+    *,
+    scores: TokenScores | None = None,
+    ratios: Floats | None = None,
+    told: Callable[[float], float] = truth_told,
+    min_rows: int = 1,
+    generate: bool = True,
+) -> Knowledge:
+    """Ask a model all that `Knowledge` says.
+
+    Parameters
+    ----------
+    model
+        The model.
+    rows
+        At least one row.
+    scores, ratios
+        What it said of them before: `LanguageEnsemble.row_scores`, and `truth_ratios`. It is asked
+        where they are not given.
+    told
+        What a truth ratio is worth: `truth_told` or `truth_hidden`.
+    min_rows
+        With fewer rows that have wrong answers there is no truth ratio, and with fewer whose
+        answers have words no ROUGE-L.
+    generate
+        Whether texts are generated for ROUGE-L.
+    """
+    found = knowledge_of(model.row_scores(rows) if scores is None else scores)
+    ratios = truth_ratios(model, rows) if ratios is None else ratios
+    enough = len(ratios) >= max(min_rows, 1)
+    return replace(
+        found,
+        truth_ratio=_mean(told(float(ratio)) for ratio in ratios) if enough else None,
+        rouge_l=rouge_recall(model, rows, min_rows) if generate else None,
+    )
+
+
+def truth_ratios(model: LanguageEnsemble, rows: pa.Table) -> Floats:
+    """Return the truth ratio of every row that has what it takes, shape (such rows,).
+
+    That is text in each column of the role `perturbed`, and the right answer in other words; where
+    there is no column `paraphrase`, in its own words.
+    """
+    layout = model.encoder.layout
+    perturbed = layout.columns("perturbed")
+    right = layout.column("paraphrase") or layout.column("completion")
+    if not perturbed or right is None:
+        return np.zeros(0)
+    columns = [right, *perturbed]
+    texts = [rows[name].to_pylist() for name in columns]
+    whole = [all(row) for row in zip(*texts, strict=True)]
+    kept = rows.filter(pa.array(whole, pa.bool_()))
+    if kept.num_rows == 0:
+        return np.zeros(0)
+    chances = [np.exp(model.row_scores(kept, name).mean_logprobs) for name in columns]
+    return np.array(
+        [truth_ratio(float(own), list(wrong)) for own, *wrong in zip(*chances, strict=True)]
+    )
+
+
+def rouge_recall(model: LanguageEnsemble, rows: pa.Table, min_rows: int = 1) -> float | None:
+    """Return the mean ROUGE-L recall of what a model generates; None for rows without prompts."""
+    return generated_recall(model, {"": fewest(rows, _MOST_GENERATED)}, min_rows).get("")
+
+
+def generated_recall(
+    model: LanguageEnsemble, samples: Mapping[str, pa.Table], min_rows: int = 1
+) -> dict[str, float]:
+    """Return the mean ROUGE-L recall on each of some samples, all texts being generated together.
+
+    Parameters
+    ----------
+    model
+        The model.
+    samples
+        Rows by name, at least one each.
+    min_rows
+        Of fewer rows whose answers have a word that ROUGE sees there is no mean.
+
+    Returns
+    -------
+    dict
+        By name; empty for rows without prompts.
+    """
+    layout = model.encoder.layout
+    if layout.column("prompt") is None or not samples:
+        return {}
+    rows = pa.concat_tables(list(samples.values()))
+    # More words than the longest true answer has add nothing to a recall worth the time.
+    longest = int(model.encoder.encode(rows).sequences.counted.max())
+    said = model.generate(rows, min(longest, _MOST_TOKENS))
+    recalls = np.array(
+        [
+            rouge_l_recall(answer, true) if has_words(true) else np.nan
+            for answer, true in zip(said, answer_texts(rows, layout), strict=True)
+        ]
+    )
+    ends = np.cumsum([sample.num_rows for sample in samples.values()])
+    parts = {
+        name: part[~np.isnan(part)]
+        for name, part in zip(samples, np.split(recalls, ends[:-1]), strict=True)
+    }
+    least = max(min_rows, 1)
+    return {name: float(part.mean()) for name, part in parts.items() if len(part) >= least}
+
+
+def utility_of(parts: Sequence[Knowledge]) -> float:
+    """Return the utility that what a model knows of several sets of rows comes to."""
+    return model_utility([part for found in parts for part in found.utility_parts])
+
+
+def language_utility(model: FinalModel, holdout: pa.Table, min_rows: int) -> Utility:
+    """Return a language model's quality in the terms of all reports.
+
+    The accuracy is the share of answer tokens that are the likeliest, the log loss the mean of a
+    token, in nats.
+
+    Parameters
+    ----------
+    model
+        The model, of at least one member.
+    holdout
+        Rows that it never saw; many are thinned.
+    min_rows
+        Fewer rows than this get no more than these two numbers.
+    """
+    model, rows = as_language(model), fewest(holdout, MOST_ROWS)
+    if rows.num_rows == 0:
+        return Utility(0)
+    scores = model.row_scores(rows)
+    enough = rows.num_rows >= min_rows and scores.finite
+    known = None
+    if enough:
+        known = measure_knowledge(model, rows, scores=scores, min_rows=min_rows).as_json()
+    return Utility(
+        rows=rows.num_rows,
+        accuracy=float(scores.right.mean()),
+        log_loss=float(-scores.logprobs.mean()) if scores.finite else None,
+        language=known,
+    )
+
+
+def forgotten_beside_unseen(
+    model: FinalModel, forgotten: pa.Table, unseen: dict[str, Any] | None, min_rows: int
+) -> dict[str, Any]:
+    """Return what a model knows of forgotten rows beside what it knows of unseen ones.
+
+    After an exact forgetting both are on one level.
+
+    Parameters
+    ----------
+    model
+        The model.
+    forgotten
+        All forgotten rows.
+    unseen
+        What `language_utility` found on rows that the model never saw.
+    min_rows
+        Fewer rows than this are a person: None in their place.
+    """
+    model, rows, found = as_language(model), fewest(forgotten, MOST_ROWS), None
+    if rows.num_rows >= min_rows:
+        scores = model.row_scores(rows)
+        if scores.finite:
+            found = measure_knowledge(model, rows, scores=scores, min_rows=min_rows).as_json()
+    return {"forgotten": found, "holdout": unseen}
+
+
+def _mean(values: Any) -> float:
+    return float(np.mean(list(values)))

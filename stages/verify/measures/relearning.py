@@ -1,0 +1,96 @@
+"""How fast a model learns the forgotten rows again: what is not gone comes back sooner.
+
+A model that merely hides what it knew needs fewer steps to know it again than one that never did
+(Tarun et al., "Fast Yet Effective Machine Unlearning", TNNLS 2023, anamnesis index; Golatkar et
+al., CVPR 2020, relearn time).
+"""
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+from unlearn.stages.estimators.base import Estimator, FloatArray, SliceData
+from unlearn.stages.verify.measures.utility import log_loss
+
+#: Steps after which a model is taken not to learn the rows again.
+MOST_STEPS = 200
+
+
+@runtime_checkable
+class Continues(Estimator, Protocol):
+    """An estimator that can take a finished model up again."""
+
+    def state_of(self, model: bytes) -> bytes:
+        """Return a state to go on from, given what `export` wrote."""
+
+
+def relearning_steps(
+    estimator: Continues,
+    model: bytes,
+    inputs: FloatArray,
+    targets: npt.NDArray[np.int64],
+    loss: float,
+    seed: int,
+) -> int | None:
+    """Return after how many steps on the forgotten rows a model knows them as it once did.
+
+    Parameters
+    ----------
+    estimator
+        Trains as the original was trained.
+    model
+        Content of the model's weights file.
+    inputs, targets
+        The forgotten rows, as the model reads them: shapes (rows, width) and (rows,).
+    loss
+        The original's mean loss on these rows: what is to be reached.
+    seed
+        Orders the rows.
+
+    Returns
+    -------
+    int or None
+        0 if it knows them already; None if 200 steps do not do.
+    """
+    if not np.isfinite(loss):
+        return None
+    state = estimator.state_of(model)
+
+    def known(content: bytes) -> bool:
+        return log_loss(estimator.predictor(content).probabilities(inputs), targets) <= loss
+
+    if known(model):
+        return 0
+    # Ever longer strides, from the start each time: to the step, and few states on the way.
+    low, high = 0, 1
+    while high <= MOST_STEPS:
+        if known(_after(estimator, state, inputs, targets, high, seed)):
+            break
+        low, high = high, high * 2
+    else:
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        if known(_after(estimator, state, inputs, targets, middle, seed)):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _after(
+    estimator: Continues,
+    state: bytes,
+    inputs: FloatArray,
+    targets: npt.NDArray[np.int64],
+    steps: int,
+    seed: int,
+) -> bytes:
+    data = SliceData(
+        inputs=inputs,
+        targets=targets,
+        new=len(targets),
+        steps=steps,
+        seed=lambda epoch: (seed + epoch) % 2**63,
+    )
+    return estimator.export(estimator.fit_slice(state, data, init_seed=seed))

@@ -1,0 +1,245 @@
+"""Membership inference: telling from a model's answers whether rows were trained on."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from unlearn.stages.config.params import CLASS_ATTACKS, Attack
+from unlearn.stages.verify.membership.answers import Answers
+from unlearn.stages.verify.membership.scores import Bools, Floats
+from unlearn.stages.verify.membership.statistics import (
+    Interval,
+    Pair,
+    Scored,
+    auc_intervals,
+    detectable_auc,
+    matching_weights,
+    roc,
+    share_interval,
+)
+from unlearn.stages.verify.membership.views import CALIBRATED, Exposure
+
+Bounds = tuple[float, float]
+
+#: False positive rates at which reports give the share of members found.
+RATES = {"tpr_at_fpr_1pct": 0.01, "tpr_at_fpr_0_1pct": 0.001}
+
+
+@dataclass(frozen=True)
+class Control:
+    """An AUC whose answer is known beforehand; None where the samples are too small.
+
+    Parameters
+    ----------
+    auc, ci
+        The AUC and its 95 % interval.
+    rows
+        How many rows stood in for the forgotten ones.
+    """
+
+    auc: float | None = None
+    ci: Bounds | None = None
+    rows: int = 0
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """What one attack found; None where it could not be made or too few rows allow no number.
+
+    Parameters
+    ----------
+    auc, ci
+        Of forgotten rows against non-members, with its 95 % interval.
+    tpr_at_fpr_1pct, tpr_at_fpr_0_1pct
+        Share of forgotten rows found while so few non-members are; `_ci` their intervals.
+    balanced_accuracy
+        The best over all thresholds.
+    detectable_auc
+        The smallest AUC that this many rows could have told from .5.
+    forget_rows, holdout_rows
+        Sample sizes.
+    control
+        Rows that are in the models, against the same non-members.
+    negative_control
+        One half of the non-members against the other.
+    """
+
+    auc: float | None = None
+    ci: Bounds | None = None
+    tpr_at_fpr_1pct: float | None = None
+    tpr_at_fpr_1pct_ci: Bounds | None = None
+    tpr_at_fpr_0_1pct: float | None = None
+    tpr_at_fpr_0_1pct_ci: Bounds | None = None
+    balanced_accuracy: float | None = None
+    detectable_auc: float | None = None
+    forget_rows: int = 0
+    holdout_rows: int = 0
+    control: Control = field(default_factory=Control)
+    negative_control: Control = field(default_factory=Control)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the result as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """One attack in full: what reports say of it, and what only verdict and pictures need."""
+
+    result: AttackResult
+    forgotten: Interval
+    control: Interval
+    scored: "Weighted"
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """Forgotten rows, members and others, scored and matched."""
+
+    forgotten: Scored
+    members: Scored
+    others: Scored
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The rows of an attack: what the models say on them, and how they are matched.
+
+    Parameters
+    ----------
+    forgotten, members, others
+        Answers on rows that were to be forgotten, that are in the models, that never were.
+    halves
+        For each of the others, which half of the negative control it is in.
+    """
+
+    forgotten: Answers
+    members: Answers
+    others: Answers
+    halves: Bools
+
+    def weights(self) -> tuple[Floats, Floats, Floats]:
+        """Return weights that match members and others to the forgotten rows' shards and classes.
+
+        Forgotten rows of a class that none of the others has cannot be matched, and count nothing.
+        """
+        matched = np.isin(self.forgotten.targets, self.others.targets)
+        wanted = (self.forgotten.home[matched], self.forgotten.targets[matched])
+        return (
+            matched.astype(np.float64),
+            matching_weights(wanted, (self.members.home, self.members.targets)),
+            matching_weights(wanted, (self.others.home, self.others.targets)),
+        )
+
+
+def attack(
+    exposure: Exposure, samples: Samples, name: str, rng: np.random.Generator, *, min_rows: int
+) -> Attacked | None:
+    """Make one attack; None if the models do not allow it, or there are too few rows.
+
+    Parameters
+    ----------
+    exposure
+        The models' answers.
+    samples
+        The rows.
+    name
+        One of `params.CLASS_ATTACKS`, or for rows of text of `params.TEXT_ATTACKS`.
+    rng
+        Draws the bootstrap.
+    min_rows
+        Fewer rows than this on any side are a person, not a statistic.
+    """
+    weights = samples.weights()
+    counted = [int(np.count_nonzero(of)) for of in weights]
+    if not exposure.allows(name) or min(counted) < min_rows:
+        return None
+    scored = _weighted(samples, exposure.scores(name), weights)
+    halves = _halves(scored.others, samples.halves, min_rows)
+    pairs = [(scored.forgotten, scored.others), (scored.members, scored.others), *halves]
+    forgotten, control, *negative = auc_intervals(
+        pairs, rng, _rescore(exposure, name, samples.halves if halves else None)
+    )
+    curve = roc(scored.forgotten, scored.others)
+    rows, members, others = counted
+    found: dict[str, Any] = {}
+    for key, rate in RATES.items():
+        # Fewer non-members than one per allowed mistake say nothing about such a rate.
+        enough = scored.others.effective * rate >= 1
+        share = curve.true_positives_at(rate) if enough else None
+        found[key] = share
+        found[f"{key}_ci"] = None if share is None else share_interval(share, rows)
+    result = AttackResult(
+        auc=forgotten.value,
+        ci=forgotten.wide,
+        **found,
+        balanced_accuracy=curve.balanced_accuracy,
+        detectable_auc=detectable_auc(scored.forgotten, scored.others),
+        forget_rows=rows,
+        holdout_rows=others,
+        control=Control(control.value, control.wide, members),
+        negative_control=_as_control(negative, halves),
+    )
+    return Attacked(result, forgotten, control, scored)
+
+
+def _weighted(
+    samples: Samples,
+    scores: tuple[Floats, Floats, Floats],
+    weights: tuple[Floats, Floats, Floats],
+) -> Weighted:
+    asked = (samples.forgotten, samples.members, samples.others)
+    return Weighted(
+        *(Scored(s, w, of.groups) for s, w, of in zip(scores, weights, asked, strict=True))
+    )
+
+
+def _rescore(
+    exposure: Exposure, name: str, halves: Bools | None
+) -> Callable[[np.random.Generator], list[tuple[Floats, Floats]]] | None:
+    """Return what draws reference models anew and scores each pair of samples with them."""
+    if name not in CALIBRATED:
+        return None
+    models = exposure.others.references.shape[1]
+
+    def scores(rng: np.random.Generator) -> list[tuple[Floats, Floats]]:
+        drawn = rng.multinomial(models, np.full(models, 1 / models)).astype(np.float64)
+        forgotten, members, others = exposure.scores(name, drawn)
+        pairs = [(forgotten, others), (members, others)]
+        if halves is not None:
+            pairs.append((others[halves], others[~halves]))
+        return pairs
+
+    return scores
+
+
+def _halves(others: Scored, first: Bools, min_rows: int) -> list[Pair]:
+    """Return the two halves of the non-members, or nothing where they are too small."""
+    one, other = (
+        Scored(
+            others.scores[part],
+            others.weights[part],
+            np.unique(others.groups[part], return_inverse=True)[1],
+        )
+        for part in (first, ~first)
+    )
+    counted = min(np.count_nonzero(half.weights) for half in (one, other))
+    return [] if counted < min_rows else [(one, other)]
+
+
+def _as_control(found: list[Interval], halves: list[Pair]) -> Control:
+    if not found:
+        return Control()
+    return Control(found[0].value, found[0].wide, int(np.count_nonzero(halves[0][0].weights)))
+
+
+def attack_all(
+    exposure: Exposure,
+    samples: Samples,
+    rng: np.random.Generator,
+    min_rows: int,
+    names: Sequence[Attack] = CLASS_ATTACKS,
+) -> dict[str, Attacked | None]:
+    """Make every attack that there is for such rows; see `attack`."""
+    return {name: attack(exposure, samples, name, rng, min_rows=min_rows) for name in names}

@@ -1,0 +1,140 @@
+"""Attacks that hold a model's answer on a row against models that never saw the row.
+
+In an ensemble of shard models each row is in one model's training data and out of all the others',
+so that the others are reference models which cost nothing.
+
+Throughout, `own` is what the model under attack says about each row's true class, shape (rows,);
+`references` is the same of every reference model, shape (rows, models); and `usable`, shape (rows,
+models), tells which of them never saw the row. `weights`, shape (models,), counts a reference model
+as often as a bootstrap drew it.
+"""
+
+import numpy as np
+from unlearn.stages.verify.membership.scores import Bools, Floats, Ints
+
+#: Fewer reference models than this, as 16 shards leave, tell a mean but no row's own variance.
+REFERENCES_FOR_OWN_VARIANCE = 15
+
+#: With fewer models than this there is no telling what is usual.
+MIN_REFERENCES = 3
+
+#: How much the probability of a row under models that never saw it says about it under models in
+#: general; Zarifzadeh et al. 2024 use values from .2 to 1, and .3 for CIFAR-10.
+OFFLINE_A = 0.3
+
+_SMALLEST_DEVIATION = 1e-6
+
+
+def lira(own: Floats, references: Floats, usable: Bools, weights: Floats | None = None) -> Floats:
+    """Return the offline likelihood ratio attack's score of every row, shape (rows,).
+
+    (own - mean) / standard deviation, both over the usable references' logits: the quantile of
+    the one-sided test in Carlini et al., "Membership Inference Attacks From First Principles",
+    S&P 2022, section VI (offline attack), before the normal distribution function, which keeps the
+    order. With fewer than 15 references the variance is pooled over the rows, as they do for few
+    models: rows to be compared must then be scored in one call.
+
+    Parameters
+    ----------
+    own, references
+        Logits; see `scores.logit`.
+    usable, weights
+        See the module.
+    """
+    counts = _counts(usable, weights)
+    total = counts.sum(axis=1)
+    mean = (counts * references).sum(axis=1) / total
+    spread = (counts * (references - mean[:, None]) ** 2).sum(axis=1)
+    if not np.all(usable.sum(axis=1) >= REFERENCES_FOR_OWN_VARIANCE):
+        variance = np.full(len(own), spread.sum() / max(1.0, float((total - 1).sum())))
+    else:
+        variance = spread / np.maximum(total - 1, 1.0)
+    scores: Floats = (own - mean) / np.maximum(np.sqrt(variance), _SMALLEST_DEVIATION)
+    return scores
+
+
+def probability_ratio(
+    own: Floats, references: Floats, usable: Bools, weights: Floats | None = None
+) -> Floats:
+    """Return how much likelier the model makes every row than models do in general, shape (rows,).
+
+    own / ((1 + a)/2 * mean + (1 - a)/2): the ratio in Zarifzadeh, Liu and Shokri, "Low-Cost
+    High-Power Membership Inference Attacks", ICML 2024, section 3, the mean over models that
+    never saw the row being corrected to one over models in general (their offline approximation).
+
+    Parameters
+    ----------
+    own, references
+        Probabilities of the true class.
+    usable, weights
+        See the module.
+    """
+    counts = _counts(usable, weights)
+    return _ratio(own, (counts * references).sum(axis=1) / counts.sum(axis=1))
+
+
+def probability_ratios(members: Floats, weights: Floats | None = None) -> Floats:
+    """Return each model's ratios on rows that none of them saw, the others being its references.
+
+    Parameters
+    ----------
+    members
+        Probabilities of the true class under each model, shape (rows, models).
+    weights
+        See the module.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (models, rows); row by row what `probability_ratio` gives.
+    """
+    models = members.shape[1]
+    counts = np.ones(models) if weights is None else weights
+    rest = counts.sum() - counts
+    means = np.empty_like(members)
+    drawn = rest > 0
+    means[:, drawn] = ((members @ counts)[:, None] - members * counts)[:, drawn] / rest[drawn]
+    # A draw may leave a model with no other: then all others count, as in `_counts`.
+    means[:, ~drawn] = (members.sum(axis=1, keepdims=True) - members)[:, ~drawn] / max(
+        1, models - 1
+    )
+    return _ratio(members, means).T
+
+
+def _ratio(own: Floats, mean: Floats) -> Floats:
+    general = ((1 + OFFLINE_A) * mean + (1 - OFFLINE_A)) / 2
+    ratio: Floats = own / general
+    return ratio
+
+
+def rmia(ratios: Floats, model: Ints, population: Floats) -> Floats:
+    """Return RMIA's score of every row: the share of population rows that it dominates.
+
+    Pr_z[ratio(x) / ratio(z) >= gamma] with gamma = 1 (Zarifzadeh et al. 2024, equation 4).
+
+    Parameters
+    ----------
+    ratios
+        Of the rows under attack; see `probability_ratio`.
+    model
+        Which model each row's ratio is of, an index into `population`.
+    population
+        Ratios of rows that are in no model, shape (models, population rows).
+    """
+    scores = np.zeros(len(ratios))
+    for index, among in enumerate(population):
+        here = model == index
+        if not here.any():
+            continue
+        scores[here] = np.searchsorted(np.sort(among), ratios[here], side="right") / len(among)
+    return scores
+
+
+def _counts(usable: Bools, weights: Floats | None) -> Floats:
+    """Return how often each reference counts for each row, shape (rows, models)."""
+    plain = usable.astype(np.float64)
+    if weights is None:
+        return plain
+    counts = plain * weights
+    # A draw may leave a row with none of its own.
+    return np.where(counts.sum(axis=1, keepdims=True) > 0, counts, plain)

@@ -1,0 +1,116 @@
+"""What the attack makes of planted canaries: its power, and the privacy loss that it shows."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from unlearn.stages.context import Context
+from unlearn.stages.project.paths import CANARIES
+from unlearn.stages.rows.canaries import included
+from unlearn.stages.rows.forget_list import ForgetList
+from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask, read_shard
+from unlearn.stages.rows.tokens import home_shard
+from unlearn.stages.verify.membership.answers import FinalModel, ask
+from unlearn.stages.verify.membership.calibrated import MIN_REFERENCES, lira
+from unlearn.stages.verify.membership.one_run_audit import one_run_bound
+from unlearn.stages.verify.membership.scores import Bools, Floats
+from unlearn.stages.verify.membership.statistics import Scored, auc_intervals
+
+
+@dataclass(frozen=True)
+class CanaryResult:
+    """What an attack on the shard models found of the canaries that nobody asked to be forgotten.
+
+    Parameters
+    ----------
+    count, members
+        Canaries in all, and those that were trained on.
+    attack
+        LiRA, or the loss where there are too few shards to compare with; None where the models
+        only vote, or answer with something that is no number.
+    auc, ci
+        Members against those left out, with a 95 % interval; None where either are too few.
+    guesses, correct, epsilon_lower_bound
+        See `one_run.OneRun`.
+    """
+
+    count: int
+    members: int
+    attack: str | None = None
+    auc: float | None = None
+    ci: tuple[float, float] | None = None
+    guesses: int = 0
+    correct: int = 0
+    epsilon_lower_bound: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the result as JSON values."""
+        return asdict(self)
+
+
+def attack_canaries(
+    context: Context, model: FinalModel, forget_list: ForgetList
+) -> CanaryResult | None:
+    """Attack the planted canaries; None where there are none.
+
+    Parameters
+    ----------
+    context, model
+        The project and its final model, whose members are the shard models.
+    forget_list
+        Canaries that were to be forgotten are neither members nor left out, and not asked about.
+    """
+    path = context.project.shard_file(CANARIES)
+    if context.params.dataset.canaries is None or not path.is_file():
+        return None
+    rows = read_shard(path, f"data/shards/{path.name}").rows
+    rows = rows.filter(pc.invert(forget_mask(rows, forget_list)))
+    index = {member.shard: number for number, member in enumerate(model.members)}
+    governing = rows[SUBJECT if SUBJECT in rows.column_names else RECORD].to_pylist()
+    shards = len(context.params.sharding.shards)
+    home = np.array([index.get(home_shard(token, shards), -1) for token in governing], dtype=int)
+    # Where a shard has lost all its rows, nothing is left to ask about its canaries.
+    rows, home = rows.filter(pa.array(home >= 0)), home[home >= 0]
+    trained_on = included(context.key, rows[RECORD].to_pylist())
+    probable = all(member.has_probabilities for member in model.members)
+    answers = ask(model, rows, home, context.layout) if probable and rows.num_rows else None
+    if answers is None or not answers.finite:
+        return CanaryResult(rows.num_rows, int(trained_on.sum()))
+    calibrated = len(model.members) > MIN_REFERENCES
+    scores = _lira(answers.logits, home) if calibrated else answers.asked.scores["loss"]
+    seed = context.key.seed(context.params.seed, "verify", "canaries")
+    rng = np.random.Generator(np.random.PCG64(seed))
+    value, interval = _auc(scores, trained_on, context.params.verify.min_rows, rng)
+    bound = one_run_bound(scores, trained_on)
+    return CanaryResult(
+        count=rows.num_rows,
+        members=int(trained_on.sum()),
+        attack="lira" if calibrated else "loss",
+        auc=value,
+        ci=interval,
+        guesses=bound.guesses,
+        correct=bound.correct,
+        epsilon_lower_bound=bound.epsilon_lower_bound,
+    )
+
+
+def _lira(logits: Floats, home: np.ndarray[Any, np.dtype[np.int64]]) -> Floats:
+    rows = np.arange(len(home))
+    usable = np.ones(logits.shape, dtype=bool)
+    usable[rows, home] = False
+    return lira(logits[rows, home], logits, usable)
+
+
+def _auc(
+    scores: Floats, trained_on: Bools, min_rows: int, rng: np.random.Generator
+) -> tuple[float | None, tuple[float, float] | None]:
+    samples = [
+        Scored(scores[part], np.ones(int(part.sum())), np.arange(int(part.sum())))
+        for part in (trained_on, ~trained_on)
+    ]
+    if min(len(sample.scores) for sample in samples) < min_rows:
+        return None, None
+    (found,) = auc_intervals([(samples[0], samples[1])], rng)
+    return found.value, found.wide

@@ -1,0 +1,150 @@
+"""Reference models trained to compare with, where there are too few shards to compare with."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from unlearn.stages.config.dataset import DatasetParams
+from unlearn.stages.rows.shard_file import RECORD, SUBJECT, targets
+from unlearn.stages.training.recipe import Recipe
+from unlearn.stages.training.shard_model import ShardModel
+from unlearn.stages.training.slices import plan_shard, train_shard
+from unlearn.stages.verify.membership.scores import Bools, Floats, logit
+
+
+@dataclass(frozen=True)
+class References:
+    """Models of one shard's settings, each trained on a half of its rows.
+
+    Each row of the shard is in half of the references, drawn for it by the key, so that the other
+    half never saw it; rows that are not in the shard are in none.
+
+    Parameters
+    ----------
+    recipe, shard
+        The settings and the shard's name.
+    count
+        How many.
+    empty
+        Which of them got no row, and are no models.
+    logits
+        Returns their logits of rows' right answers, shape (rows, references); any number for one
+        that is empty.
+    """
+
+    recipe: Recipe
+    shard: str
+    count: int
+    empty: frozenset[int]
+    logits: Callable[[pa.Table], Floats]
+
+    def ask(self, rows: pa.Table, *, trained: bool) -> tuple[Floats, Bools]:
+        """Return the references' logits on rows, and which of them never saw each row.
+
+        Parameters
+        ----------
+        rows
+            A table of the recipe's layout.
+        trained
+            Whether the rows are of those that the references were drawn from.
+
+        Returns
+        -------
+        tuple
+            Both of shape (rows, references).
+        """
+        usable = np.ones((rows.num_rows, self.count), dtype=bool)
+        usable[:, sorted(self.empty)] = False
+        if trained:
+            usable &= ~_drawn_for(self.recipe, self.shard, rows, self.count)
+        return self.logits(rows), usable
+
+
+def train_references(
+    recipe: Recipe, dataset: DatasetParams, shard: str, rows: pa.Table, count: int
+) -> References:
+    """Train reference models from nothing.
+
+    Parameters
+    ----------
+    recipe, dataset
+        The settings of the models under attack, and what their rows are.
+    shard, rows
+        The shard's name and its rows, in the order of its file.
+    count
+        How many.
+    """
+    models: list[ShardModel | None] = []
+    drawn = _drawn_for(recipe, shard, rows, count)
+    for number in range(count):
+        half = rows.filter(pa.array(drawn[:, number]))
+        if half.num_rows == 0:
+            models.append(None)
+            continue
+        work = plan_shard(recipe, f"{shard} reference {number}", half, folder=None)
+        files = train_shard(recipe, work, folder=None).files
+        models.append(ShardModel.of_files(files))
+    empty = frozenset(number for number, model in enumerate(models) if model is None)
+    if recipe.layout.is_text:
+        ask = _of_text(recipe, dataset, models)
+    else:
+        ask = _of_columns(recipe, models)
+    return References(recipe, shard, count, empty, ask)
+
+
+def _of_columns(
+    recipe: Recipe, models: Sequence[ShardModel | None]
+) -> Callable[[pa.Table], Floats]:
+    predictors = [None if model is None else model.predictor(recipe.code) for model in models]
+
+    def logits(rows: pa.Table) -> Floats:
+        truth = targets(rows, recipe.layout)
+        found = np.zeros((rows.num_rows, len(predictors)))
+        for number, predictor in enumerate(predictors):
+            if predictor is not None:
+                found[:, number] = logit(predictor.probabilities(rows), truth)
+        return found
+
+    return logits
+
+
+def _of_text(
+    recipe: Recipe, dataset: DatasetParams, models: Sequence[ShardModel | None]
+) -> Callable[[pa.Table], Floats]:
+    """Open language models: adapters side by side on one base, whole models one after another."""
+    from unlearn.stages.final_model.text_loading import open_language_models
+    from unlearn.stages.verify.membership.text_answers import member_logits
+
+    there = [(number, model) for number, model in enumerate(models) if model is not None]
+    together = [there] if recipe.train.model == "lora" else [[one] for one in there]
+    # Several models are compared with them on the same rows, and opening them takes long.
+    known: dict[tuple[str, ...], Floats] = {}
+
+    def logits(rows: pa.Table) -> Floats:
+        tokens = tuple(rows[RECORD].to_pylist())
+        if tokens not in known:
+            known[tokens] = asked(rows)
+        return known[tokens]
+
+    def asked(rows: pa.Table) -> Floats:
+        found = np.zeros((rows.num_rows, len(models)))
+        for group in together:
+            named = [(f"reference_{number}", model) for number, model in group]
+            opened = open_language_models(named, dataset, "mean_log_probability", recipe.root)
+            sequences, answers = opened.answer_each(rows)
+            numbers = [number for number, _ in group]
+            found[:, numbers] = member_logits(answers, sequences.rows, rows.num_rows)
+        return found
+
+    return logits
+
+
+def _drawn_for(recipe: Recipe, shard: str, rows: pa.Table, count: int) -> Bools:
+    """Tell which references each row is trained into: half of them, the same for a whole person."""
+    governing = rows[SUBJECT if SUBJECT in rows.column_names else RECORD].to_pylist()
+    drawn = np.zeros((rows.num_rows, count), dtype=bool)
+    for row, token in enumerate(governing):
+        rng = np.random.Generator(np.random.PCG64(recipe.key.seed("reference", shard, token)))
+        drawn[row, rng.permutation(count)[: count // 2]] = True
+    return drawn

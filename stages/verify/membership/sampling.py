@@ -1,0 +1,154 @@
+"""Which rows an attack asks about, and which model each of them is asked of."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+from unlearn.stages.rows.holdout import calibration_half, draw_among, fewest, quarters, tested_half
+from unlearn.stages.rows.shard_file import RECORD, SUBJECT, Layout
+from unlearn.stages.rows.tokens import home_shard
+from unlearn.stages.verify.membership.answers import Answers, FinalModel, ask
+from unlearn.stages.verify.membership.attacks import Samples
+from unlearn.stages.verify.membership.references import References
+from unlearn.stages.verify.membership.scores import Ints
+
+
+@dataclass(frozen=True)
+class _Most:
+    """At most so many rows of each kind are asked about."""
+
+    forgotten: int
+    members: int
+    others: int
+    population: int
+
+
+#: Of classes, others are enough for a rate of .1 %. A row of text costs a thousand times as much.
+_OF_CLASSES, _OF_TEXT = _Most(5_000, 2_000, 10_000, 1_000), _Most(1_000, 300, 2_000, 200)
+
+
+def _most(layout: Layout) -> _Most:
+    return _OF_TEXT if layout.is_text else _OF_CLASSES
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The rows of all attacks, asked about.
+
+    Parameters
+    ----------
+    samples
+        Forgotten rows, members and others.
+    population
+        Rows of the holdout's other half, for attacks that need a population.
+    """
+
+    samples: Samples
+    population: Answers
+
+
+def draw(
+    model: FinalModel,
+    layout: Layout,
+    forgotten: Mapping[str, pa.Table],
+    retained: Callable[[str], pa.Table],
+    holdout: pa.Table,
+    references: Callable[[str, pa.Table], References] | None = None,
+) -> Drawn | None:
+    """Draw rows by their tokens, and ask the models about them.
+
+    The holdout is halved by token: one half calibrates attacks, the other stands for rows that no
+    model saw. Each of those is asked of the shard that its token names, or, where that has no
+    forgotten rows, of one that has: forgotten rows of a shard meet non-members of the same model.
+
+    Parameters
+    ----------
+    model
+        The ensemble.
+    layout
+        Columns and classes.
+    forgotten
+        The forgotten rows of every shard that params.yaml names.
+    retained
+        Returns the rows that a shard retains, by its name.
+    holdout
+        The holdout's rows that were not forgotten.
+    references
+        Trains models to compare with, given a shard's name and the rows that it retains.
+
+    Returns
+    -------
+    Drawn or None
+        None if no row was forgotten whose shard still has a model.
+    """
+    index = {member.shard: number for number, member in enumerate(model.members)}
+    gone = [
+        (rows, index[shard])
+        for shard, rows in forgotten.items()
+        if shard in index and rows.num_rows
+    ]
+    if not gone:
+        return None
+    touched = [member for _, member in gone]
+    members = [(retained(model.members[member].shard), member) for member in touched]
+    most = _most(layout)
+    others = non_members(holdout, layout)
+    population = fewest(calibration_half(holdout), most.population)
+
+    def homes(rows: pa.Table) -> Ints:
+        return _homes(rows, index, touched, len(forgotten))
+
+    trained = {}
+    if references is not None:
+        trained = {
+            member: references(model.members[member].shard, rows) for rows, member in members
+        }
+
+    def asked(rows: pa.Table, home: Ints, *, in_shard: bool = False) -> Answers:
+        answers = ask(model, rows, home, layout)
+        return _compared(answers, rows, trained, in_shard=in_shard) if trained else answers
+
+    samples = Samples(
+        asked(*_together(gone, most.forgotten)),
+        asked(*_together(members, most.members), in_shard=True),
+        asked(others, homes(others)),
+        quarters(others),
+    )
+    return Drawn(samples, asked(population, homes(population)))
+
+
+def non_members(holdout: pa.Table, layout: Layout) -> pa.Table:
+    """Return the half of the holdout that stands for rows that no model saw; many are thinned."""
+    return fewest(tested_half(holdout), _most(layout).others)
+
+
+def _compared(
+    answers: Answers, rows: pa.Table, trained: dict[int, References], *, in_shard: bool
+) -> Answers:
+    """Return the answers with those of the models trained to compare with, row by row's shard."""
+    found = {member: of.ask(rows, trained=in_shard) for member, of in trained.items()}
+    shape = next(iter(found.values()))[0].shape
+    outside, unseen = np.zeros(shape), np.zeros(shape, dtype=bool)
+    for member, (logits, usable) in found.items():
+        here = answers.home == member
+        outside[here], unseen[here] = logits[here], usable[here]
+    return replace(answers, outside=outside, unseen=unseen)
+
+
+def _together(parts: list[tuple[pa.Table, int]], most: int) -> tuple[pa.Table, Ints]:
+    """Return the rows of several shards, with the member each is asked of; at most so many."""
+    each = max(1, most // len(parts))
+    thinned = [(fewest(rows, each), member) for rows, member in parts]
+    home = np.concatenate([np.full(rows.num_rows, member) for rows, member in thinned])
+    return pa.concat_tables([rows for rows, _ in thinned]), home.astype(np.int64)
+
+
+def _homes(rows: pa.Table, index: dict[str, int], touched: list[int], shards: int) -> Ints:
+    governing = rows[SUBJECT if SUBJECT in rows.column_names else RECORD].to_pylist()
+    found = np.zeros(rows.num_rows, dtype=np.int64)
+    for number, token in enumerate(governing):
+        own = index.get(home_shard(token, shards))
+        other = touched[draw_among(token, len(touched))]
+        found[number] = own if own in touched else other
+    return found

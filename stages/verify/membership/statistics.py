@@ -1,0 +1,316 @@
+"""What scores of members and non-members say, with intervals.
+
+Everything takes weights: a row counts as often as its weight says. They come from matching the
+non-members' classes to those of the forgotten rows, and from the bootstrap's draws.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+from unlearn.stages.verify.membership.scores import Floats, Ints
+
+#: Bootstrap draws behind every interval.
+DRAWS = 400
+
+#: Draws of rows to each draw of reference models: scoring anew is what takes the time.
+_ROWS_A_SCORING = 4
+
+#: Standard normal quantiles of a two-sided test at 5 % and of a power of 80 %.
+_TWO_SIDED, _POWER = 1.959964, 0.841621
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of some rows, and what each row counts.
+
+    Parameters
+    ----------
+    scores
+        Shape (rows,).
+    weights
+        Shape (rows,), not all of them zero.
+    groups
+        Shape (rows,): rows of one person share a number, and are drawn together.
+    """
+
+    scores: Floats
+    weights: Floats
+    groups: Ints
+
+    @property
+    def effective(self) -> float:
+        """How many rows of equal weight say as much (Kish 1965)."""
+        return float(self.weights.sum() ** 2 / (self.weights**2).sum())
+
+
+def auc(members: Floats, others: Floats, weights: Floats, other_weights: Floats) -> float:
+    """Area under the ROC curve of a score that is to be larger for members.
+
+    The probability that a member drawn by weight scores above another row drawn by weight, ties
+    counting half (Mann and Whitney 1947). 1 means that members always score higher, .5 that the
+    score does not tell, and a value below .5 leaks as well, with the sign turned.
+
+    Parameters
+    ----------
+    members, others
+        Scores, at least one each.
+    weights, other_weights
+        Of the same shapes; each sums to more than 0.
+    """
+    return _auc_of_ranks(*_ranks(members, others), weights, other_weights)
+
+
+def _ranks(members: Floats, others: Floats) -> tuple[Ints, Ints]:
+    """Return the place of every score among all of them, from 0; equal scores share one."""
+    _, inverse = np.unique(np.concatenate([members, others]), return_inverse=True)
+    return inverse[: len(members)], inverse[len(members) :]
+
+
+def _auc_of_ranks(ranks: Ints, other_ranks: Ints, weights: Floats, other_weights: Floats) -> float:
+    size = int(max(ranks.max(), other_ranks.max())) + 1
+    here = np.bincount(ranks, weights, size)
+    there = np.bincount(other_ranks, other_weights, size)
+    below = np.cumsum(there) - there
+    return float((here * (below + there / 2)).sum() / (here.sum() * there.sum()))
+
+
+@dataclass(frozen=True)
+class Roc:
+    """A ROC curve: shares of non-members and members at or above each threshold, from (0, 0)."""
+
+    false_positives: Floats
+    true_positives: Floats
+
+    def true_positives_at(self, rate: float) -> float:
+        """Largest share of members found while at most `rate` of the non-members are."""
+        allowed = self.false_positives <= rate + 1e-12
+        return float(self.true_positives[allowed].max())
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """The best mean of both rates of right answers; with few rows above .5 by chance alone."""
+        return float(((self.true_positives + 1 - self.false_positives) / 2).max())
+
+
+def roc(members: Scored, others: Scored) -> Roc:
+    """Return the ROC curve of members against other rows."""
+    values, inverse = np.unique(
+        np.concatenate([members.scores, others.scores]), return_inverse=True
+    )
+    size = len(members.scores)
+    here = np.bincount(inverse[:size], members.weights, len(values))[::-1]
+    there = np.bincount(inverse[size:], others.weights, len(values))[::-1]
+    return Roc(
+        np.concatenate([[0.0], np.cumsum(there) / there.sum()]),
+        np.concatenate([[0.0], np.cumsum(here) / here.sum()]),
+    )
+
+
+def share_interval(share: float, rows: float, level: float = 0.95) -> tuple[float, float]:
+    """Clopper-Pearson interval of a share (Biometrika 1934).
+
+    Parameters
+    ----------
+    share
+        Observed, in [0, 1].
+    rows
+        Of how many rows; need not be whole where they were weighted.
+    level
+        The interval covers the truth at least this often.
+    """
+    hits, tail = share * rows, (1 - level) / 2
+    low = 0.0 if share <= 0 else float(stats.beta.ppf(tail, hits, rows - hits + 1))
+    high = 1.0 if share >= 1 else float(stats.beta.ppf(1 - tail, hits + 1, rows - hits))
+    return low, high
+
+
+def detectable_auc(members: Scored, others: Scored) -> float:
+    """Smallest AUC that samples of this size tell from .5, four times out of five.
+
+    .5 + (z_.975 + z_.8) * sqrt((n + m + 1) / (12 n m)): the standard error of the Mann-Whitney
+    statistic where there is nothing to find (Hanley and McNeil 1982).
+    """
+    n, m = members.effective, others.effective
+    error = float(np.sqrt((n + m + 1) / (12 * n * m)))
+    return min(1.0, 0.5 + (_TWO_SIDED + _POWER) * error)
+
+
+def rows_for(error: float, effective: float, wanted: float) -> int:
+    """Return how many rows would bring a standard error down from `error` to `wanted`."""
+    return int(np.ceil(effective * (error / wanted) ** 2))
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An AUC, and how far chance may have moved it.
+
+    Parameters
+    ----------
+    value
+        The AUC.
+    wide
+        Two-sided 95 % interval.
+    narrow
+        Two-sided 90 % interval: two one-sided tests at 5 % ask whether it lies within a margin.
+    """
+
+    value: float
+    wide: tuple[float, float]
+    narrow: tuple[float, float]
+
+
+#: Samples to hold against each other: rows that ought to score higher, and the others.
+Pair = tuple[Scored, Scored]
+
+
+def auc_intervals(
+    pairs: Sequence[Pair],
+    rng: np.random.Generator,
+    rescore: Callable[[np.random.Generator], Sequence[tuple[Floats, Floats]]] | None = None,
+    draws: int = DRAWS,
+) -> list[Interval]:
+    """Bootstrap the AUC of each pair of samples; bias-corrected percentiles (Efron 1981).
+
+    Rows are drawn with replacement, all rows of a person together. Where scores rest on reference
+    models these are drawn too: shared references move all scores at once, which drawing rows
+    alone does not show. A draw has fewer different references and so a weaker attack, which is
+    the bias that is corrected.
+
+    Parameters
+    ----------
+    pairs
+        The scored rows.
+    rng
+        Draws.
+    rescore
+        Returns the scores of every pair under one draw of reference models.
+    draws
+        How many.
+    """
+    ranks = [_ranks(one.scores, other.scores) for one, other in pairs]
+    values = [
+        _auc_of_ranks(*rank, one.weights, other.weights)
+        for rank, (one, other) in zip(ranks, pairs, strict=True)
+    ]
+    drawn = np.empty((draws, len(pairs)))
+    for number in range(draws):
+        if rescore is not None and number % _ROWS_A_SCORING == 0:
+            ranks = [_ranks(*scores) for scores in rescore(rng)]
+        for index, (rank, (one, other)) in enumerate(zip(ranks, pairs, strict=True)):
+            weights = _drawn_weights(one, rng), _drawn_weights(other, rng)
+            drawn[number, index] = _auc_of_ranks(*rank, *weights)
+    return [
+        _as_interval(drawn[:, index], value, min(one.effective, other.effective))
+        for index, (value, (one, other)) in enumerate(zip(values, pairs, strict=True))
+    ]
+
+
+def difference_interval(
+    one: Pair,
+    other: Pair,
+    rng: np.random.Generator,
+    rescore: Callable[[np.random.Generator], Sequence[tuple[Floats, Floats]]] | None = None,
+    draws: int = DRAWS,
+) -> Interval:
+    """Bootstrap how much larger the AUC of one pair of samples is than that of another.
+
+    Both are the same rows, in the same order and with the same weights, scored by two models: each
+    draw of rows serves both, so that what is hard about the rows cancels. See `auc_intervals`.
+
+    Parameters
+    ----------
+    one, other
+        The rows as two models score them.
+    rng
+        Draws.
+    rescore
+        Returns the scores of both pairs under one draw of reference models.
+    draws
+        How many.
+    """
+    pairs = (one, other)
+    ranks = [_ranks(sample.scores, rest.scores) for sample, rest in pairs]
+
+    def difference(weights: Floats, other_weights: Floats) -> float:
+        first, second = (_auc_of_ranks(*rank, weights, other_weights) for rank in ranks)
+        return first - second
+
+    value = difference(one[0].weights, one[1].weights)
+    drawn = np.empty(draws)
+    for number in range(draws):
+        if rescore is not None and number % _ROWS_A_SCORING == 0:
+            ranks = [_ranks(*scores) for scores in rescore(rng)]
+        drawn[number] = difference(_drawn_weights(one[0], rng), _drawn_weights(one[1], rng))
+    wide, narrow = (_percentiles(drawn, value, (1 - level) / 2) for level in (0.95, 0.90))
+    return Interval(value, wide, narrow)
+
+
+def _drawn_weights(sample: Scored, rng: np.random.Generator) -> Floats:
+    """Return the rows' weights, each times how often its person was drawn."""
+    persons = int(sample.groups.max()) + 1
+    counts = np.bincount(rng.integers(0, persons, persons), minlength=persons)
+    weights: Floats = sample.weights * counts[sample.groups]
+    # Rows of no weight alone, drawn from a handful, say nothing: that draw is the sample itself.
+    return weights if weights.sum() > 0 else sample.weights
+
+
+def _as_interval(drawn: Floats, value: float, rows: float) -> Interval:
+    wide, narrow = (_interval(drawn, value, rows, level) for level in (0.95, 0.90))
+    return Interval(value, wide, narrow)
+
+
+def _interval(drawn: Floats, value: float, rows: float, level: float) -> tuple[float, float]:
+    tail = (1 - level) / 2
+    low, high = _percentiles(drawn, value, tail)
+    # Where the samples are wholly apart, every draw is: what n rows without an exception allow.
+    if value >= 1:
+        low = min(low, float(tail ** (1 / rows)))
+    if value <= 0:
+        high = max(high, float(1 - tail ** (1 / rows)))
+    return low, high
+
+
+def _percentiles(drawn: Floats, value: float, tail: float) -> tuple[float, float]:
+    """Return the bias-corrected percentiles of draws around a value."""
+    below = float(np.mean(drawn < value) + np.mean(drawn == value) / 2)
+    half = 0.5 / len(drawn)
+    shift = 2 * stats.norm.ppf(np.clip(below, half, 1 - half))
+    edges = stats.norm.cdf(shift + stats.norm.ppf([tail, 1 - tail]))
+    low, high = (float(edge) for edge in np.quantile(drawn, edges))
+    return low, high
+
+
+def matching_weights(wanted: tuple[Ints, ...], found: tuple[Ints, ...], rounds: int = 20) -> Floats:
+    """Return weights that give rows the same share of each group as other rows have.
+
+    Iterative proportional fitting (Deming and Stephan 1940): several groupings at once, each by
+    its shares alone, so that it also works where no row is in two rare groups together.
+
+    Parameters
+    ----------
+    wanted
+        For each grouping, the group of every row whose shares are wanted.
+    found
+        For each grouping, the group of every row to be weighted.
+    rounds
+        How often all groupings are fitted in turn.
+
+    Returns
+    -------
+    numpy.ndarray
+        Sums to the number of rows that count. Groups that are not wanted get 0; all weights are
+        0 if nothing is left.
+    """
+    weights = np.ones(len(found[0]))
+    for _ in range(rounds):
+        for groups, mine in zip(wanted, found, strict=True):
+            size = int(max(groups.max(initial=0), mine.max(initial=0))) + 1
+            shares = np.bincount(groups, minlength=size)
+            held = np.bincount(mine, weights, size)
+            factor = np.divide(shares, held, out=np.zeros(size), where=held > 0)
+            weights = weights * factor[mine]
+    total = weights.sum()
+    counted = np.count_nonzero(weights)
+    return weights * (counted / total) if total > 0 else weights

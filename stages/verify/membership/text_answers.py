@@ -1,0 +1,122 @@
+"""What language models say on the rows that an attack asks them about."""
+
+import numpy as np
+import pyarrow as pa
+from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
+from unlearn.stages.rows.shard_file import Layout
+from unlearn.stages.text.encoding import Encoder
+from unlearn.stages.text.scoring import TokenScores, of_members
+from unlearn.stages.text.sequences import Sequences
+from unlearn.stages.verify.membership.answers import Answers, FinalModel, persons
+from unlearn.stages.verify.membership.row_scores import logit_of_logs, of_tokens
+from unlearn.stages.verify.membership.scores import Bools, Floats, Ints
+
+
+def ask_language(model: FinalModel, rows: pa.Table, home: Ints) -> Answers:
+    """Ask every member of an ensemble of language models about rows.
+
+    The ensemble is compared with ensembles without each row's own member; or, by the rule `route`,
+    the member that answers with all others that never saw the row.
+
+    Parameters
+    ----------
+    model
+        The ensemble, of at least one member.
+    rows
+        A table of its layout.
+    home
+        See `Answers`.
+    """
+    model = as_language(model)
+    found = model.answer_without(rows, home)
+    count, sequences = rows.num_rows, found.sequences
+    texts = scored_texts(model.encoder, rows, sequences)
+    asked = of_members(found.members, home[sequences.rows])
+    logits = member_logits(found.members, sequences.rows, count)
+    beside, unseen = None, None
+    if model.rule == "route" and len(model.members) > 1:
+        beside, unseen = logits, _never_saw(logits.shape, home, model.routes(rows))
+    elif found.without is not None:
+        ends = found.final.by_row(sequences.rows, count).ends
+        beside = logit_of_logs(row_means(found.without, ends))
+        unseen = np.ones(beside.shape, dtype=bool)
+    return Answers(
+        home,
+        np.zeros(count, dtype=np.int64),
+        persons(rows),
+        logits,
+        of_tokens(asked.by_row(sequences.rows, count), texts),
+        of_tokens(found.final.by_row(sequences.rows, count), texts),
+        beside=beside,
+        beside_unseen=unseen,
+    )
+
+
+def as_language(model: FinalModel) -> LanguageEnsemble:
+    """Return a final model that reads text as what it is."""
+    if not isinstance(model, LanguageEnsemble):
+        raise TypeError(f"{type(model).__name__} is no ensemble of language models")
+    return model
+
+
+def member_logits(members: tuple[TokenScores, ...], rows: Ints, count: int) -> Floats:
+    """Return every member's logit of each row's answer, shape (rows, members).
+
+    Parameters
+    ----------
+    members
+        Their scores of sequences.
+    rows, count
+        The row that each sequence comes from, and how many rows there are.
+    """
+    means = [of.by_row(rows, count).mean_logprobs for of in members]
+    return logit_of_logs(np.stack(means, axis=1))
+
+
+def row_means(values: Floats, ends: Ints) -> Floats:
+    """Return the mean over each row's tokens, shape (rows, columns).
+
+    Parameters
+    ----------
+    values
+        Shape (tokens, columns).
+    ends
+        Where each row ends among the tokens, shape (rows,).
+    """
+    starts = np.concatenate([[0], ends])[:-1]  # of no rows, none
+    parts = [values[a:b].mean(axis=0) for a, b in zip(starts, ends, strict=True)]
+    return np.array(parts, dtype=np.float64).reshape(len(ends), values.shape[1])
+
+
+def answer_texts(rows: pa.Table, layout: Layout) -> list[str]:
+    """Return what the loss counts of each row, as text: its completion, or its body."""
+    column = layout.column("completion") or layout.column("body")
+    return [text or "" for text in rows[str(column)].to_pylist()]
+
+
+def scored_texts(encoder: Encoder, rows: pa.Table, sequences: Sequences) -> list[str]:
+    """Return the text of the tokens that were scored: of a truncated row, what is left of it.
+
+    Parameters
+    ----------
+    encoder
+        What made the sequences of the rows.
+    rows, sequences
+        The rows, and their sequences in the same order.
+    """
+    if encoder.options.too_long == "refuse" or encoder.layout.column("body") is not None:
+        return answer_texts(rows, encoder.layout)
+    starts = sequences.answers
+    return [
+        encoder.decode(sequences.sequence(at)[int(starts[at]) :].tolist())
+        for at in range(len(sequences))
+    ]
+
+
+def _never_saw(shape: tuple[int, ...], home: Ints, asked: Ints) -> Bools:
+    """Tell which members neither saw each row nor are asked about it, shape (rows, members)."""
+    usable = np.ones(shape, dtype=bool)
+    places = np.arange(len(home))
+    usable[places, home] = False
+    usable[places, asked] = False
+    return usable

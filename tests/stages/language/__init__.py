@@ -1,1 +1,0 @@
-"""Tests of what language models share."""

@@ -1,0 +1,273 @@
+"""From values as written to typed columns, and the schema that `init` pins."""
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unlearn.stages.config.dataset import DEFAULT_MISSING, FeatureKind
+from unlearn.stages.errors import InputError
+from unlearn.stages.rows.schema import (
+    MANY_CATEGORIES,
+    MAX_CLASSES,
+    SchemaFinder,
+    as_text,
+    feature_column,
+    target_column,
+)
+
+from tests.stages.conftest import make_params
+
+SECRET = "jane.roe"
+
+
+def column(values: Sequence[Any], kind: pa.DataType | None = None) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(values, kind)])
+
+
+def feature(
+    values: Sequence[Any], kind: FeatureKind, arrow: pa.DataType | None = None
+) -> list[Any]:
+    found = feature_column(column(values, arrow), "x", kind, DEFAULT_MISSING, 1)
+    listed = found.to_pylist()
+    assert isinstance(listed, list)
+    return listed
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "expected"),
+    [
+        (["007", " 7", ""], pa.string(), ["007", " 7", ""]),
+        (["007"], pa.large_string(), ["007"]),
+        ([7, -7, 0], pa.int64(), ["7", "-7", "0"]),
+        ([2**64 - 1], pa.uint64(), ["18446744073709551615"]),
+        ([7.0, 0.1, 1e16, 1e-7], pa.float64(), ["7.0", "0.1", "1e+16", "1e-07"]),
+        ([True, False], pa.bool_(), ["true", "false"]),
+        ([Decimal("1.50")], pa.decimal128(5, 2), ["1.50"]),
+        ([date(2024, 2, 29)], pa.date32(), ["2024-02-29"]),
+        ([None, "a"], pa.string(), [None, "a"]),
+        ([None, 7], pa.int64(), [None, "7"]),
+        ([None, None], pa.null(), [None, None]),
+    ],
+)
+def test_ids_and_targets_are_text_as_written(
+    values: list[Any], kind: pa.DataType, expected: list[str | None]
+) -> None:
+    assert as_text(column(values, kind), "id").to_pylist() == expected
+
+
+def test_dictionary_columns_are_the_text_they_stand_for() -> None:
+    encoded = column(["b", "a", None, "b"]).dictionary_encode()
+
+    assert as_text(encoded, "id").to_pylist() == ["b", "a", None, "b"]
+
+
+def test_a_float_that_is_no_number_is_a_missing_id() -> None:
+    found = as_text(column([7.0, float("nan"), None], pa.float64()), "id")
+
+    assert found.to_pylist() == ["7.0", None, None]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([b"a"], pa.binary()),
+        ([[1]], pa.list_(pa.int64())),
+        ([{"a": 1}], pa.struct([("a", "int8")])),
+    ],
+)
+def test_other_types_are_refused(values: list[Any], kind: pa.DataType) -> None:
+    with pytest.raises(InputError, match="column 'id' has type .* neither a number nor text"):
+        as_text(column(values, kind), "id")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [["1", "-2.5", "1e3", " 4 ", "+5", ".5"]],
+        [["1", "?", "", "NA", "nan"], pa.string()],
+        [[1, None], pa.int64()],
+        [[1.5, float("nan"), None], pa.float64()],
+        [[Decimal("1.50")], pa.decimal128(5, 2)],
+        [[True, False, None], pa.bool_()],
+    ],
+)
+def test_numbers_however_they_were_stored(values: list[Any]) -> None:
+    expected: dict[str, float | None] = {"?": None, "": None, "NA": None, "nan": None}
+
+    found = feature(values[0], "numeric", *values[1:])
+
+    for value, number in zip(values[0], found, strict=True):
+        if value is None or value != value:  # noqa: PLR0124 - the NaN test itself
+            assert number is None
+        elif value in expected:
+            assert number == expected[value]
+        else:
+            assert number == float(value)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_float_comes_back_from_its_shortest_text(value: float) -> None:
+    assert feature([repr(value)], "numeric") == [value]
+
+
+def test_forms_of_numbers_that_only_python_reads() -> None:
+    assert feature(["1_000", "2"], "numeric") == [1000.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "arrow"),
+    [
+        (["true", "False", " T ", "yes", "N", "1", "0"], "boolean", None),
+        ([True, False, True, True, False, True, False], "boolean", pa.bool_()),
+        ([1, 0, 1, 1, 0, 1, 0], "boolean", pa.int64()),
+    ],
+)
+def test_booleans_however_they_were_stored(
+    values: list[Any], kind: FeatureKind, arrow: pa.DataType | None
+) -> None:
+    assert feature(values, kind, arrow) == [True, False, True, True, False, True, False]
+
+
+def test_missing_values_of_each_kind() -> None:
+    for kind in ("numeric", "boolean", "categorical"):
+        assert feature([None, *DEFAULT_MISSING, " NA "], kind) == [None] * 10
+
+
+def test_categories_are_kept_as_written() -> None:
+    assert feature([" a", "A", "a\nb", "1.0"], "categorical") == [" a", "A", "a\nb", "1.0"]
+    assert feature([1, 2], "categorical", pa.int64()) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "said"),
+    [
+        (["1", SECRET, "3"], "numeric", r"a value is not a number \(data row 12\)"),
+        (["1", "2", "1e999"], "numeric", r"not a finite number \(data row 13\)"),
+        (["1", "-inf"], "numeric", r"not a finite number \(data row 12\)"),
+        (["true", "2", SECRET], "boolean", r"neither true nor false \(data row 12\)"),
+    ],
+)
+def test_a_value_of_another_kind_is_named_by_its_row_alone(
+    values: list[str], kind: FeatureKind, said: str
+) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        feature_column(column(values), "x", kind, DEFAULT_MISSING, 11)
+
+    assert SECRET not in caught.value.message
+    assert "'x'" in caught.value.message
+
+
+def test_an_infinite_number_in_parquet_is_refused() -> None:
+    with pytest.raises(InputError, match=r"not a finite number \(data row 2\)"):
+        feature([1.0, float("inf")], "numeric", pa.float64())
+
+
+def test_targets_are_from_the_pinned_list() -> None:
+    dataset = make_params().dataset
+    found = target_column(pa.table({"label": ["c1", "c0", "c1"]}), dataset, "data/d.csv", 1)
+
+    assert found.to_pylist() == ["c1", "c0", "c1"]
+
+
+@pytest.mark.parametrize("label", [SECRET, "", None, "C1", " c1"])
+def test_another_target_is_refused_by_its_row(label: str | None) -> None:
+    dataset = make_params().dataset
+
+    with pytest.raises(InputError, match=r"class is missing or not listed .*\(data row 32\)") as up:
+        target_column(pa.table({"label": ["c1", label]}), dataset, "data/d.csv", 31)
+
+    assert SECRET not in up.value.message
+
+
+def test_a_column_that_is_not_there_is_named() -> None:
+    with pytest.raises(InputError, match=r"data/d\.csv has no column 'label'"):
+        target_column(pa.table({"id": ["1"]}), make_params().dataset, "data/d.csv", 1)
+
+
+def find(*batches: pa.Table, subject: str | None = None) -> SchemaFinder:
+    finder = SchemaFinder("id", "label", subject)
+    for batch in batches:
+        finder.see(batch, "data/d.csv")
+    return finder
+
+
+def table(**columns: Sequence[Any]) -> pa.Table:
+    rows = len(next(iter(columns.values())))
+    return pa.table({"id": [str(row) for row in range(rows)], **columns, "label": ["a"] * rows})
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["1", "2.5", "?", ""], "numeric"),
+        (["0", "1"], "numeric"),
+        (["007", "1e3"], "numeric"),
+        (["true", "False", ""], "boolean"),
+        (["yes", "no"], "categorical"),
+        (["1", "a"], "categorical"),
+        (["inf", "1"], "categorical"),
+        (["", "?"], "categorical"),
+        ([1, None], "numeric"),
+        ([1.5, float("nan")], "numeric"),
+        ([True, None], "boolean"),
+    ],
+)
+def test_kinds_are_found_in_the_values(values: list[Any], kind: str) -> None:
+    assert find(table(x=values)).features == {"x": kind}
+
+
+def test_a_later_batch_can_widen_a_kind() -> None:
+    finder = find(table(x=["1"], y=["true"], z=[""]), table(x=["b"], y=["false"], z=["2"]))
+
+    assert finder.features == {"x": "categorical", "y": "boolean", "z": "numeric"}
+    assert finder.rows == 2
+
+
+def test_id_target_and_subject_are_no_features() -> None:
+    finder = find(table(who=["p", "q"], x=["1", "2"]), subject="who")
+
+    assert finder.features == {"x": "numeric"}
+
+
+def test_classes_that_are_numbers_are_in_their_order() -> None:
+    def labels(values: list[Any]) -> list[str]:
+        return find(pa.table({"id": values, "x": values, "label": values})).classes
+
+    assert labels(["10", "9", "9", "-1"]) == ["-1", "9", "10"]
+    assert labels([10, 9, -1]) == ["-1", "9", "10"]
+    assert labels(["10", "9", "b"]) == ["10", "9", "b"]
+    assert labels([True, False]) == ["false", "true"]
+
+
+@pytest.mark.parametrize("label", [None, ""])
+def test_rows_without_a_class_are_refused(label: str | None) -> None:
+    with pytest.raises(InputError, match="column 'label' has rows without a class"):
+        find(pa.table({"id": ["1", "2"], "x": ["1", "2"], "label": ["a", label]}))
+
+
+def test_a_target_with_a_value_for_every_row_is_no_class() -> None:
+    many = [str(number) for number in range(MAX_CLASSES + 1)]
+
+    with pytest.raises(InputError, match="a classifier's target has few"):
+        find(pa.table({"id": many, "x": many, "label": many}))
+
+
+@pytest.mark.parametrize("column_name", ["id", "label", "who"])
+def test_a_column_that_was_asked_for_has_to_be_there(column_name: str) -> None:
+    whole = table(who=["p"], x=["1"])
+
+    with pytest.raises(InputError, match=f"has no column '{column_name}'"):
+        find(whole.drop_columns([column_name]), subject="who")
+
+
+def test_free_text_is_pointed_out() -> None:
+    few = [f"c{number % MANY_CATEGORIES}" for number in range(300)]
+    many = [f"c{number}" for number in range(300)]
+
+    assert find(table(x=few)).many_categories == []
+    assert find(table(x=many, y=few)).many_categories == ["x"]

@@ -1,0 +1,341 @@
+"""Statistics of membership attacks: against scikit-learn and scipy, by hand, and by simulation."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import roc_auc_score, roc_curve
+from unlearn.stages.verify.membership.calibrated import lira
+from unlearn.stages.verify.membership.statistics import (
+    Scored,
+    auc,
+    auc_intervals,
+    detectable_auc,
+    difference_interval,
+    matching_weights,
+    roc,
+    rows_for,
+    share_interval,
+)
+
+Floats = npt.NDArray[np.float64]
+
+#: Few different values, so that ties are common.
+coarse = st.integers(0, 4).map(lambda value: value / 4)
+values = st.lists(coarse | st.floats(0, 1), min_size=1, max_size=40).map(np.array)
+
+
+def alike(scores: Floats) -> Scored:
+    """Return scores of rows that count alike, each a person of its own."""
+    return Scored(scores, np.ones(len(scores)), np.arange(len(scores)))
+
+
+def plain_auc(members: Floats, others: Floats) -> float:
+    return auc(members, others, np.ones(len(members)), np.ones(len(others)))
+
+
+@given(values, values)
+def test_the_auc_is_scikit_learns(members: Floats, others: Floats) -> None:
+    truth = np.repeat([1, 0], [len(members), len(others)])
+
+    assert plain_auc(members, others) == pytest.approx(
+        roc_auc_score(truth, np.concatenate([members, others])), abs=1e-12
+    )
+
+
+@given(values, values, st.data())
+def test_with_weights_it_is_scikit_learns_too(
+    members: Floats, others: Floats, data: st.DataObject
+) -> None:
+    size = len(members) + len(others)
+    drawn = st.lists(st.integers(0, 5), min_size=size, max_size=size)
+    weights = np.array(data.draw(drawn), dtype=float)
+    mine, theirs = weights[: len(members)], weights[len(members) :]
+    assume(mine.sum() > 0 and theirs.sum() > 0)
+    truth = np.repeat([1, 0], [len(members), len(others)])
+    together = np.concatenate([members, others])
+
+    assert auc(members, others, mine, theirs) == pytest.approx(
+        roc_auc_score(truth, together, sample_weight=weights), abs=1e-12
+    )
+
+
+@given(values, values)
+def test_swapping_the_two_turns_it_round(members: Floats, others: Floats) -> None:
+    assert plain_auc(others, members) == pytest.approx(1 - plain_auc(members, others), abs=1e-12)
+
+
+@given(values, values)
+def test_only_the_order_of_scores_counts(members: Floats, others: Floats) -> None:
+    # By a power of two: an exact map, which makes no new ties.
+    assert plain_auc(members * 8, others * 8) == plain_auc(members, others)
+
+
+@pytest.mark.parametrize(
+    ("members", "others", "expected"),
+    [
+        ([3, 4], [1, 2], 1.0),
+        ([1, 2], [3, 4], 0.0),
+        ([1, 1], [1, 1], 0.5),
+        ([1, 3], [2], 0.5),
+        ([2, 3], [2], 0.75),
+        ([5], [5, 5, 5, 4], 0.625),
+    ],
+)
+def test_the_auc_by_hand(members: list[int], others: list[int], expected: float) -> None:
+    assert plain_auc(np.array(members, float), np.array(others, float)) == expected
+
+
+@pytest.mark.parametrize(
+    ("rate", "share"), [(0.0, 0.25), (0.24, 0.25), (0.25, 0.75), (0.5, 0.75), (0.75, 1), (1, 1)]
+)
+def test_the_share_found_at_a_rate_by_hand(rate: float, share: float) -> None:
+    # From the top: a member, a tie of two members and one other, one other, a tie, one other.
+    curve = roc(alike(np.array([9.0, 7, 7, 3])), alike(np.array([7.0, 5, 3, 1])))
+
+    assert curve.true_positives_at(rate) == share
+    assert curve.balanced_accuracy == 0.75
+
+
+@given(values, values, st.floats(0, 1))
+def test_the_curve_is_scikit_learns(members: Floats, others: Floats, rate: float) -> None:
+    truth = np.repeat([1, 0], [len(members), len(others)])
+    false, true, _ = roc_curve(truth, np.concatenate([members, others]), drop_intermediate=False)
+    curve = roc(alike(members), alike(others))
+
+    assert curve.true_positives_at(rate) == pytest.approx(true[false <= rate + 1e-12].max())
+    assert curve.balanced_accuracy == pytest.approx(((true + 1 - false) / 2).max())
+
+
+def test_of_a_curve_without_members_above_nothing_is_found() -> None:
+    curve = roc(alike(np.array([1.0])), alike(np.array([2.0])))
+
+    assert curve.true_positives_at(0.99) == 0
+    assert curve.balanced_accuracy == 0.5
+
+
+@settings(deadline=None)
+@given(st.integers(1, 200), st.data())
+def test_the_interval_of_a_share_is_the_exact_one(rows: int, data: st.DataObject) -> None:
+    hits = data.draw(st.integers(0, rows))
+    expected = stats.binomtest(hits, rows).proportion_ci(method="exact")
+
+    assert share_interval(hits / rows, rows) == pytest.approx(
+        (expected.low, expected.high), abs=1e-9
+    )
+
+
+@pytest.mark.parametrize("rows", [100, 1000])
+def test_the_detectable_auc_is_detected_four_times_out_of_five(rows: int) -> None:
+    draw = np.random.default_rng(1)
+    smallest = detectable_auc(alike(np.zeros(rows)), alike(np.zeros(rows)))
+    # Normal scores whose AUC is that: the means are sqrt(2) * z(AUC) apart.
+    apart = np.sqrt(2) * stats.norm.ppf(smallest)
+    found = 0
+    for _ in range(400):
+        members, others = draw.normal(apart, 1, rows), draw.normal(0, 1, rows)
+        found += stats.mannwhitneyu(members, others).pvalue < 0.05
+
+    assert found / 400 == pytest.approx(0.8, abs=0.06)
+
+
+def test_few_rows_detect_nothing_below_one() -> None:
+    assert detectable_auc(alike(np.zeros(1)), alike(np.zeros(1))) == 1.0
+
+
+def test_half_the_error_takes_four_times_the_rows() -> None:
+    assert rows_for(0.1, 50, 0.05) == 200
+
+
+def test_a_weight_of_two_counts_as_two_rows() -> None:
+    twice = Scored(np.array([1.0, 2]), np.array([2.0, 1]), np.arange(2))
+    spelt_out = np.array([1.0, 1, 2])
+    others = np.array([0.0, 1, 1.5])
+
+    assert auc(twice.scores, others, twice.weights, np.ones(3)) == plain_auc(spelt_out, others)
+    assert twice.effective == pytest.approx(9 / 5)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.8])
+def test_intervals_cover(shift: float) -> None:
+    draw = np.random.default_rng(2)
+    truth = float(stats.norm.cdf(shift / np.sqrt(2)))
+    covered = narrow = 0
+    for _ in range(200):
+        members, others = alike(draw.normal(shift, 1, 50)), alike(draw.normal(0, 1, 80))
+        (found,) = auc_intervals([(members, others)], draw, draws=300)
+        covered += found.wide[0] <= truth <= found.wide[1]
+        narrow += found.narrow[0] <= truth <= found.narrow[1]
+
+    assert 0.90 <= covered / 200 <= 0.99
+    assert 0.84 <= narrow / 200 <= 0.96
+    assert narrow < covered
+
+
+def test_intervals_cover_where_rows_of_a_person_are_alike() -> None:
+    draw = np.random.default_rng(3)
+
+    def sample(persons: int) -> Scored:
+        person = np.repeat(np.arange(persons), 6)
+        return Scored(
+            draw.normal(size=persons)[person] + draw.normal(0, 0.2, len(person)),
+            np.ones(len(person)),
+            person,
+        )
+
+    covered = careless = 0
+    for _ in range(200):
+        members, others = sample(25), sample(25)
+        (found,) = auc_intervals([(members, others)], draw, draws=300)
+        covered += found.wide[0] <= 0.5 <= found.wide[1]
+        rows = alike(members.scores), alike(others.scores)
+        (found,) = auc_intervals([rows], draw, draws=300)
+        careless += found.wide[0] <= 0.5 <= found.wide[1]
+
+    assert 0.90 <= covered / 200 <= 0.99
+    assert careless / 200 < 0.8, "rows drawn one by one would claim far too much"
+
+
+def test_intervals_cover_where_scores_share_reference_models() -> None:
+    draw = np.random.default_rng(4)
+    rows, models = 60, 8
+    covered = 0
+    for _ in range(200):
+        logits = draw.normal(0, 2, (2 * rows, 1)) + draw.normal(0, 1, (2 * rows, models))
+        # One model under attack for each half, with a level of its own in every row's class.
+        own = logits[:, 0].copy()
+        references, usable = logits[:, 1:], np.ones((2 * rows, models - 1), dtype=bool)
+
+        def scores(
+            weights: Floats | None,
+            own: Floats = own,
+            references: Floats = references,
+            usable: npt.NDArray[np.bool_] = usable,
+        ) -> tuple[Floats, Floats]:
+            found = lira(own, references, usable, weights)
+            return found[:rows], found[rows:]
+
+        def rescore(rng: np.random.Generator, scores=scores) -> list[tuple[Floats, Floats]]:  # type: ignore[no-untyped-def]  # bound in the loop
+            drawn = rng.multinomial(models - 1, np.full(models - 1, 1 / (models - 1)))
+            return [scores(drawn.astype(float))]
+
+        pair = tuple(alike(side) for side in scores(None))
+        (found,) = auc_intervals([(pair[0], pair[1])], draw, rescore, draws=200)
+        covered += found.wide[0] <= 0.5 <= found.wide[1]
+
+    assert 0.90 <= covered / 200 <= 0.99
+
+
+@pytest.mark.parametrize(("members", "others"), [([2.0, 3], [1.0, 0]), ([0.0, 1], [3.0, 2])])
+def test_samples_wholly_apart_do_not_make_certainty(
+    members: list[float], others: list[float]
+) -> None:
+    pair = alike(np.array(members)), alike(np.array(others))
+    (found,) = auc_intervals([pair], np.random.default_rng(0))
+
+    assert found.value in (0.0, 1.0)
+    assert found.wide[1] - found.wide[0] > 0.8
+
+
+groups = st.lists(st.integers(0, 3), min_size=1, max_size=60).map(
+    lambda found: np.array(found, dtype=np.int64)
+)
+
+
+@given(groups, groups)
+def test_matching_gives_the_wanted_shares(
+    wanted: npt.NDArray[np.int64], found: npt.NDArray[np.int64]
+) -> None:
+    weights = matching_weights((wanted,), (found,))
+    common = np.intersect1d(wanted, found)
+    if len(common) == 0:
+        assert weights.sum() == 0
+        return
+
+    here = np.array([weights[found == group].sum() for group in common]) / weights.sum()
+    there = np.array([np.count_nonzero(wanted == group) for group in common])
+    assert here == pytest.approx(there / there.sum())
+    assert weights.sum() == pytest.approx(np.count_nonzero(weights))
+    assert np.all(weights[~np.isin(found, wanted)] == 0)
+
+
+def test_two_groupings_are_matched_at_once() -> None:
+    draw = np.random.default_rng(5)
+    wanted = draw.integers(0, 2, 50), draw.integers(0, 3, 50)
+    found = draw.integers(0, 2, 400), draw.integers(0, 3, 400)
+    weights = matching_weights(wanted, found)
+
+    for want, have in zip(wanted, found, strict=True):
+        expected = np.bincount(want, minlength=3) / 50
+        assert np.bincount(have, weights, 3) / weights.sum() == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_interval_of_a_difference_covers_the_true_one() -> None:
+    """Two models score the same rows: what is hard about a row is hard for both."""
+    draw = np.random.default_rng(8)
+    # Scores are a row's own part, a model's noise, and for forgotten rows what it still knows.
+    known = (1.2, 0.4)
+    scale = np.hypot(1.0, 0.5) * np.sqrt(2)
+    true = stats.norm.cdf(known[0] / scale) - stats.norm.cdf(known[1] / scale)
+    covered = 0
+    for _ in range(200):
+        rows, others = draw.normal(size=50), draw.normal(size=80)
+        pairs = [
+            (
+                alike(rows + shift + draw.normal(scale=0.5, size=50)),
+                alike(others + draw.normal(scale=0.5, size=80)),
+            )
+            for shift in known
+        ]
+        found = difference_interval(pairs[0], pairs[1], draw, draws=200)
+        covered += found.wide[0] <= true <= found.wide[1]
+        assert found.wide[0] <= found.narrow[0] <= found.narrow[1] <= found.wide[1]
+
+    assert 0.90 <= covered / 200 <= 0.99
+
+
+@given(values, values)
+def test_a_model_does_not_differ_from_itself(members: Floats, others: Floats) -> None:
+    pair = (alike(members), alike(others))
+    found = difference_interval(pair, pair, np.random.default_rng(0), draws=20)
+
+    assert found.value == 0
+    assert found.wide == found.narrow == (0, 0)
+
+
+@given(values, values)
+def test_the_difference_is_that_of_the_two_aucs(members: Floats, others: Floats) -> None:
+    one, other = (alike(members), alike(others)), (alike(-members), alike(others))
+    found = difference_interval(one, other, np.random.default_rng(0), draws=2)
+
+    expected = plain_auc(members, others) - plain_auc(-members, others)
+    assert found.value == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_rows_are_drawn_once_for_both_models() -> None:
+    """What is hard about the rows cancels: the interval is narrower than that of either AUC."""
+    draw = np.random.default_rng(4)
+    rows, others = draw.normal(size=60) + 1, draw.normal(size=60)
+    one = (alike(rows), alike(others))
+    other = (alike(rows + draw.normal(scale=0.05, size=60)), alike(others))
+    found = difference_interval(one, other, np.random.default_rng(1), draws=300)
+    (single,) = auc_intervals([one], np.random.default_rng(1), draws=300)
+
+    assert found.wide[1] - found.wide[0] < (single.wide[1] - single.wide[0]) / 3
+
+
+def test_other_reference_models_widen_the_difference() -> None:
+    draw = np.random.default_rng(4)
+    rows, others = draw.normal(size=60) + 1, draw.normal(size=60)
+    pair = (alike(rows), alike(others))
+
+    def rescored(rng: np.random.Generator) -> list[tuple[Floats, Floats]]:
+        return [(rows + rng.normal(size=60), others), (rows + rng.normal(size=60), others)]
+
+    fixed = difference_interval(pair, pair, np.random.default_rng(1), draws=100)
+    found = difference_interval(pair, pair, np.random.default_rng(1), rescored, draws=100)
+
+    assert max(map(abs, fixed.wide)) == 0
+    assert found.wide[0] < 0 < found.wide[1]
