@@ -13,7 +13,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 venv: $(VENV)/.installed
 
 # Reinstalled when a module is added or removed: the strict editable install links each file.
-$(VENV)/.installed: pyproject.toml constraints.txt $(shell find cli stages -type d)
+$(VENV)/.installed: pyproject.toml constraints.txt $(shell find api cli stages -type d)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(INSTALL) torch
 	$(INSTALL) --config-settings editable_mode=strict -e '.[llm,test,lint]'
@@ -31,7 +31,7 @@ test-all: venv
 lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p unlearn.cli -p unlearn.stages
+	$(BIN)/mypy -p unlearn
 	$(BIN)/mypy tests benchmarks
 	$(BIN)/lint-imports
 
