@@ -183,7 +183,7 @@ def compare_requests(bench: Bench, folder: Path, source: Path, size: Size, jobs:
         f"mean share of a full training, {size.draws} draws",
         "standard error",
         "by the formula",
-        "apart, in standard errors",
+        "difference, in standard errors",
         "draws that plan_shards confirms",
     )
     show("adult-requests", header, rows)
@@ -341,7 +341,7 @@ def compare_shards(
     header = (
         "shards",
         "slices",
-        "epochs that init pins",
+        "epochs that init chooses",
         "rows a shard",
         "accuracy of one shard model",
         "of the ensemble",

@@ -35,7 +35,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
     equal, count = compare_with_clean_room(folder, bench, size, arguments.jobs)
     show(
         "language-forget-bytes",
-        ("after one author's request, against a project that never held the author", "files"),
+        ("after one author's request, compared with a project without the author", "files"),
         [["files under models/", count], ["byte for byte equal", equal]],
     )
     templates = {"sisa": steps}
@@ -57,7 +57,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
             for template, took in templates.items()
         ],
         f"Whole processes, `unlearn repro -j {arguments.jobs}`, size {size}; one author is "
-        "forgotten, by whichever of the example's methods.",
+        "forgotten, by all methods of the example.",
     )
 
 

@@ -145,8 +145,8 @@ def show_methods(title: str, slug: str, results: Results, *notes: str) -> None:
         rows,
         f"The goal: within {STRENGTH:g} of retrain's extraction strength on forgotten rows, with "
         f"{UTILITY:.0%} of retrain's utility or of the original's, whichever is less. Utility is a "
-        "harmonic mean over retained rows and held-out ones: the latter, of authors whom no model "
-        "saw, weigh most in it.",
+        "harmonic mean over retained and held-out rows; the held-out rows, of authors that no "
+        "model was trained on, dominate it.",
     )
 
 

@@ -41,6 +41,6 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
             title,
             f"language-methods-{title.replace(', ', '-')}",
             results,
-            f"A tenth of the authors tuned on, {len(seeds)} draws of them, medians; "
+            f"A tenth of the trained authors is forgotten; medians of {len(seeds)} draws; "
             f"model {context.params.train.model}.",
         )

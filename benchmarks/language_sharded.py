@@ -80,8 +80,8 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
         slices = context.params.sharding.slices
         cost = expected_fraction(count, slices, 0.0, 1)
         lines += [
-            [f"{count}, rows tuned on", *own.cells, f"{cost:.3f}"],
-            [f"{count}, rows never seen", *unseen.cells, ""],
+            [f"{count}, trained rows", *own.cells, f"{cost:.3f}"],
+            [f"{count}, unseen rows", *unseen.cells, ""],
         ]
     show(
         "language-sharded",
@@ -91,13 +91,13 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
             "answer probability",
             "ROUGE-L",
             "perplexity",
-            "a request's share of tuning",
+            "a request's share of the training",
         ),
         lines,
-        "All adapters by the mean of their log-probabilities / one adapter alone: of rows tuned "
-        "on the row's own, of others the mean over adapters. The same holdout throughout; every "
-        f"shard is tuned for as many epochs; {slices} slices, size {size}. Perplexity of one "
-        "adapter: exp of the mean loss.",
+        "All adapters by the mean of their log-probabilities / one adapter alone: for trained "
+        "rows the row's own adapter, for unseen rows the mean over adapters. The same holdout in "
+        "all lines; every shard is trained for the same number of epochs; "
+        f"{slices} slices, size {size}. Perplexity of one adapter: exp of the mean loss.",
     )
 
 

@@ -71,10 +71,10 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
     show(
         "language-speed",
         (
-            "tuning",
+            "fine-tuning",
             "tokens / s",
-            "bare loop's",
-            "bare loop's time / ours",
+            "plain loop's",
+            "plain loop's time / ours",
             "the same in processor time",
             "within the goal",
         ),
@@ -88,18 +88,18 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
         (
             "NPO",
             "tokens / s",
-            "bare loop's",
-            "bare loop's time / ours",
+            "plain loop's",
+            "plain loop's time / ours",
             "the same in processor time",
-            "of a loop that asks the reference each step",
+            "a loop that evaluates the reference at each step",
             "within the goal",
         ),
         unlearning,
         f"A new adapter of rank {RANK} on a frozen model, {FORGOTTEN} of {AUTHORS} authors to "
-        f"forget; epochs: {lasting}. The bare loop asks the reference once, before its steps, and "
-        "reads the forget and the retain batch in a forward pass each. Its steps alone: nothing is "
-        "probed. Guard off: probes are asked before and after; guard on: at the end of every epoch "
-        "as well, and in between.",
+        f"forget; epochs: {lasting}. The plain loop evaluates the reference once, before its "
+        "steps, and reads the forget and the retain batch in one forward pass each. Its steps "
+        "alone: no probes. Guard off: probes before and after; guard on: also within and at the "
+        "end of every epoch.",
     )
 
 

@@ -319,10 +319,11 @@ def show_sweep(done: Sequence[tuple[Job, Turns]], turns: int) -> None:
     if slope < 1:
         verdict = (
             f"A straight line through these: together = {base:.1f} s + {slope:.2f} x plain model. "
-            f"Sharding begins to pay where one plain training takes {base / (1 - slope):.1f} s."
+            f"Sharding saves time where one plain training takes more than "
+            f"{base / (1 - slope):.1f} s."
         )
     else:
-        verdict = "Sharding does not pay at any of these sizes."
+        verdict = "Sharding saves no time at any of these sizes."
     show(
         "purchase-sweep",
         ("rows", "together, s", "plain model, s", "plain / together"),

@@ -340,14 +340,14 @@ def unlearn_all(bench: Bench, tofu: Tofu, arguments: argparse.Namespace, plan: P
         gathered([found]),
         f"{plan.model} of {train.options['base']}, {plan.epochs} epochs; held out: "
         f"{len(tofu.unseen)} rows of other authors; generic: real authors and world facts. "
-        "Extraction strength of the original on what is to be forgotten says what there was to "
+        "Extraction strength of the original on the forget set shows how much there was to "
         "forget.",
     )
     show(
         "language-tofu-time",
-        ("seconds", "tuning", *methods),
+        ("seconds", "fine-tuning", *methods),
         [["", f"{trained.timing.seconds:.0f}", *(f"{found[m].seconds:.0f}" for m in methods)]],
-        "Tuning by the clock, methods in processor time.",
+        "Fine-tuning in wall-clock time, methods in processor time.",
     )
 
 
