@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# What `make demo` runs: five handwritten digits are forgotten, and the result is checked against
-# a pipeline that never saw them. Can be run again; each run forgets five more.
+# What `make demo` runs: it forgets five handwritten digits, and compares the result with a
+# pipeline whose dataset never contained them. Each further run forgets five more.
 #
-# Expects to stand in the root of the repository, with `unlearn` on PATH. Commits nothing, and
-# leaves branch and index alone.
+# Run it in the root of the repository, with `unlearn` on PATH. It commits nothing, and does not
+# change the branch or the index.
 set -euo pipefail
 
 export DVC_NO_ANALYTICS=1
@@ -12,7 +12,7 @@ trap 'rm -rf "$work"' EXIT
 
 say() { printf '\n== %s\n' "$*"; }
 
-# Shows a command and its answer; what it says while at work is shown only if it fails.
+# Shows a command and its standard output; standard error is shown only if the command fails.
 show() {
     local command="$*"
     printf '$ %s\n' "${command//"$work/"/}"
@@ -27,7 +27,7 @@ quietly() {
     }
 }
 
-# Keeps the folder as it stands as a commit that no branch names, by an index of its own.
+# Stores the folder as a commit without a branch, through a separate index.
 snapshot() {
     local parent=() tree
     export GIT_INDEX_FILE="$work/index"
@@ -39,41 +39,41 @@ snapshot() {
 }
 
 example=data/digits.csv
-afterwards='`git checkout data` brings back the committed forget list.'
+afterwards='`git checkout data` restores the committed forget list.'
 if [ "$(git rev-parse --show-toplevel 2>/dev/null)" != "$(pwd -P)" ]; then
     echo 'This folder is not the root of a git repository, which DVC needs:' \
-        'the demo runs in a temporary one.'
+        'the demo runs in a temporary repository.'
     quietly unlearn init "$work/digits" --example digits >/dev/null
     cd "$work/digits"
-    afterwards='Nothing of it is left.'
+    afterwards='The temporary folder was deleted.'
 fi
 
-say 'A model of 1,797 handwritten digits: eight shards, each trained by itself'
+say 'Train a model of 1,797 handwritten digits: eight shards, one model for each'
 show unlearn repro
 
-# Five ids from all over the file; the next five when the demo is run again.
+# Five ids from the whole file; the next five when the demo is run again.
 requests=$(($(wc -l <data/requests.jsonl)))
 awk -F, -v offset=$(((requests + 74) % 350 + 3)) 'NR % 359 == offset { print $1 }' "$example" |
     head -n 5 >"$work/ids.txt"
 before=$(snapshot)
 before=$(git rev-parse --short "$before")
 
-say "Someone asks: forget the records $(paste -s -d' ' "$work/ids.txt"). What will it cost?"
+say "A request: forget the records $(paste -s -d' ' "$work/ids.txt"). What will it cost?"
 show unlearn plan --ids "$work/ids.txt"
 
-say 'The request goes onto the forget list, as keyed tokens'
+say 'Add the request to the forget list, as keyed tokens'
 show unlearn forget --ids "$work/ids.txt" --ticket "DEMO-$((requests + 1))"
 
-say 'Only the shards that held these records train again, from the slice that held them'
+say 'Retrain only the shards that held these records, from the slice that held them'
 show unlearn repro
 
-say 'What changed since the request, why, and that nothing else did'
+say 'Check what changed since the request, and that nothing else did'
 show unlearn audit "$before.."
 
-say 'The evidence of the run'
+say 'Show the evidence of the run'
 show unlearn verify
 
-say 'The proof: a pipeline made from nothing, whose dataset never held any record on the list'
+say 'The proof: train a new pipeline on a dataset without the records on the list'
 room="$work/room"
 quietly unlearn init "$room" --example digits >/dev/null
 cp params.yaml "$room/params.yaml"
@@ -94,9 +94,9 @@ Path(sys.argv[2]).write_text(header + "".join(kept))
 print(f"{len(rows):,} rows in {sys.argv[1]}, {len(kept):,} in the copy")
 END
 (cd "$room" && show unlearn repro)
-# DVC's own .gitignore files are no part of the models.
+# DVC's own .gitignore files are not part of the models.
 diff --recursive --exclude=.gitignore models "$room/models" || {
-    echo 'The two differ: this must not happen, please report it.' >&2
+    echo 'The model files differ. This is a bug: please report it.' >&2
     exit 1
 }
 files=$(find models -type f ! -name .gitignore | wc -l)
