@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from unlearn.stages.tokens import Key
+from unlearn.stages.rows.tokens import Key
 
 ROOT = Path(__file__).resolve().parents[1]
 
