@@ -150,8 +150,7 @@ def _public_files(project: Project) -> list[str]:
         params = load_params(project.params)
     except InputError:
         return []
-    generic = None if params.unlearn is None else params.unlearn.for_language.generic
-    found = [] if generic is None else [generic]
+    found = [] if params.generic is None else [params.generic]
     if params.key_check == Key(DEMO_KEY).check:
         found.append(params.dataset.path)
     return found
@@ -181,7 +180,7 @@ def _params_findings(project: Project, params: "Params") -> Iterator[str]:
         )
     if params.train.is_language:
         yield from _base_findings(project, params)
-    named = set(params.sharding.shards) if params.unlearn is None else set()
+    named = set(params.sharding.shards) if params.kind == "exact" else set()
     folder = project.shard_models
     present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if others := present - named - {".gitignore"}:

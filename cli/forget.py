@@ -58,7 +58,7 @@ def forget(
         "shards": list(resolved.shards),
         "dry_run": dry_run,
     }
-    whole = context.params.unlearn is not None
+    whole = context.params.kind == "posthoc"
     emit(result, as_json=as_json, text=lambda: _describe(resolved, dry_run=dry_run, whole=whole))
 
 

@@ -18,7 +18,7 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import HOLDOUT, Project, find_project
 
 if TYPE_CHECKING:
-    from unlearn.stages.context import Context
+    from unlearn.stages.context import PosthocContext
     from unlearn.stages.training.importing import Imported
 
 _ORIGINAL = "models/original"
@@ -39,12 +39,13 @@ def import_model(
     from unlearn.stages.context import open_project
     from unlearn.stages.project.locks import exclusive
 
-    context = open_project(find_project())
-    if context.params.unlearn is None:
+    opened = open_project(find_project())
+    if opened.params.kind == "exact":
         raise InputError(
             "this is a pipeline of shards, whose models are its own",
             "`unlearn init --template posthoc` sets up one for a model from elsewhere",
         )
+    context = opened.posthoc()
     with exclusive(context.project.lock_file("repro"), "another `unlearn repro`"):
         imported = _check(context, source)
         _put_in_place(context, imported)
@@ -59,7 +60,7 @@ def import_model(
     emit(result, as_json=as_json, text=lambda: _describe(result, is_text=is_text))
 
 
-def _check(context: "Context", source: Path) -> "Imported":
+def _check(context: "PosthocContext", source: Path) -> "Imported":
     from unlearn.cli.plan import rows_of_shards
     from unlearn.stages.rows.holdout import calibration_half
     from unlearn.stages.rows.shard_file import read_shard
@@ -81,9 +82,13 @@ def _check(context: "Context", source: Path) -> "Imported":
             raise InputError(f"{source.name} is no folder of a tuned language model")
         return import_weights(context, source, training, holdout)
     folder = source.resolve()
-    methods = context.params.unlearn.methods if context.params.unlearn is not None else []
     method = next(
-        (name for name in methods if folder == (project.unlearned / name).resolve()), None
+        (
+            name
+            for name in context.unlearn.methods
+            if folder == (project.unlearned / name).resolve()
+        ),
+        None,
     )
     if method is None and is_text:
         return import_checkpoint(context, folder, training, holdout)
@@ -98,7 +103,7 @@ def _check(context: "Context", source: Path) -> "Imported":
     return import_unlearned(context, method, rows, training, holdout)
 
 
-def _put_in_place(context: "Context", imported: "Imported") -> None:
+def _put_in_place(context: "PosthocContext", imported: "Imported") -> None:
     """Write the model, and have DVC track it as a file of its own; no stage makes it any more."""
     from unlearn.stages.config.params import load_params
     from unlearn.stages.dvc.command import run_dvc
@@ -126,13 +131,12 @@ def _put_in_place(context: "Context", imported: "Imported") -> None:
             raise
 
 
-def _edits(project: Project, context: "Context") -> dict[Path, str]:
+def _edits(project: Project, context: "PosthocContext") -> dict[Path, str]:
     """Return the new text of the files that say where the original comes from."""
     from unlearn.stages.dvc.pipeline import read_pipeline
 
     edits: dict[Path, str] = {}
-    unlearn = context.params.unlearn
-    if unlearn is not None and unlearn.original != "imported":
+    if context.unlearn.original != "imported":
         params = text_of(project.params)
         edits[project.params] = with_setting(
             params, "unlearn", "original", "imported", after="methods"

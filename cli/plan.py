@@ -69,7 +69,7 @@ def make_plan(
     now = context.read_list()
     after = _with_request(context, now, ids, subjects)
     changed = set(dvc_status(context.project.root))
-    if params.unlearn is not None:
+    if params.kind == "posthoc":
         listed = after.lines != now.lines or not list_is_applied(context.project)
         return _plan_methods(context, after, changed, jobs, listed=listed)
     with rows_of_shards(context, anew="shard" in changed) as rows_of:

@@ -58,7 +58,7 @@ def bring_up_to_date(context: "Context", jobs: int) -> dict[str, Any]:
         say(f"{damage}; going back to the last committed one")
     if by_hand := rewrite_by_hand(context):
         say(f"{plural(by_hand, 'line')} written by hand in data/forget_list.txt, now tokens")
-    if context.params.unlearn is not None:
+    if context.params.kind == "posthoc":
         return _run_methods(context)
     trained: list[Trained] = []
     with Workers() as workers:
@@ -121,7 +121,7 @@ def _method_records(context: "Context") -> dict[str, str | None]:
     from unlearn.stages.training.method_record import read_record
 
     found: dict[str, str | None] = {}
-    for name in context.params.unlearn.methods if context.params.unlearn is not None else ():
+    for name in context.params.methods:
         try:
             found[name] = read_record(context.project.unlearned / name, name).inputs
         except InputError:

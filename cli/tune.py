@@ -12,7 +12,7 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import Project, find_project
 
 if TYPE_CHECKING:
-    from unlearn.stages.context import Context
+    from unlearn.stages.context import PosthocContext
     from unlearn.stages.unlearn.tuning import Tuning
 
 #: Enough for small networks to be told apart, and seconds for each of them.
@@ -35,12 +35,13 @@ def tune(
 
     project = find_project()
     with exclusive(project.lock_file("repro"), "another `unlearn repro`"):
-        context = open_project(project)
-        if context.params.unlearn is None:
+        opened = open_project(project)
+        if opened.params.kind == "exact":
             raise InputError(
                 "this is a pipeline of shards, which has no method to tune",
                 "`unlearn init --template posthoc` sets up one for post-hoc methods",
             )
+        context = opened.posthoc()
         if context.layout.is_text:
             raise InputError(
                 "language models' methods are not searched for settings",
@@ -58,7 +59,7 @@ def tune(
     emit(result, as_json=as_json, text=lambda: _describe(result))
 
 
-def _check_editable(context: "Context", method: str) -> None:
+def _check_editable(context: "PosthocContext", method: str) -> None:
     """Refuse before the search what could not be written after it."""
     from unlearn.stages.unlearn.tuning import candidates
 
@@ -95,8 +96,7 @@ def _write(project: Project, changes: dict[Path, bytes]) -> None:
         load_params(project.params)
 
 
-def _summary(context: "Context", found: "Tuning", wrote: list[str]) -> dict[str, Any]:
-    unlearn = context.params.unlearn
+def _summary(context: "PosthocContext", found: "Tuning", wrote: list[str]) -> dict[str, Any]:
     now, best = found.trials[0], found.best
     return {
         "method": found.method,
@@ -108,7 +108,7 @@ def _summary(context: "Context", found: "Tuning", wrote: list[str]) -> dict[str,
         "distance": {"before": now.distance, "after": best.distance},
         "improved": best is not now,
         "settings": found.changes,
-        "listed": unlearn is not None and found.method in unlearn.methods,
+        "listed": found.method in context.unlearn.methods,
         "wrote": wrote,
     }
 

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+from unlearn.stages.config.methods import UnlearnParams
 from unlearn.stages.config.params import Params, load_params
+from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.forget_list import ForgetList, read_forget_list
 from unlearn.stages.rows.shard_file import Layout
@@ -38,6 +40,50 @@ class Context:
         return read_forget_list(
             self.project.forget_list, self.tokenizer, subjects=self.has_subjects
         )
+
+    def exact(self) -> "ExactContext":
+        """Return the context of a project of shards.
+
+        Raises
+        ------
+        InputError
+            If the project has one model and post-hoc methods.
+        """
+        if self.params.kind != "exact":
+            raise InputError("params.yaml has an `unlearn` section: it has no shards")
+        return ExactContext(self.project, self.params, self.key)
+
+    def posthoc(self) -> "PosthocContext":
+        """Return the context of a project with one model and post-hoc methods.
+
+        Raises
+        ------
+        InputError
+            If the project is one of shards.
+        """
+        context = PosthocContext(self.project, self.params, self.key)
+        _ = context.unlearn
+        return context
+
+
+@dataclass(frozen=True)
+class ExactContext(Context):
+    """A project whose models are trained on shards."""
+
+    @property
+    def shards(self) -> list[str]:
+        """Names of all shards."""
+        return self.params.sharding.shards
+
+
+@dataclass(frozen=True)
+class PosthocContext(Context):
+    """A project with one model, and methods that change it."""
+
+    @property
+    def unlearn(self) -> UnlearnParams:
+        """The section of params.yaml about the methods."""
+        return self.params.posthoc
 
 
 def open_project(project: Project) -> Context:

@@ -353,6 +353,6 @@ def _summary(root: Path, params: "Params", rows: int, *, key: str) -> dict[str, 
         "slices": params.sharding.slices,
         "base": params.train.language.base,
         "model": params.train.model,
-        "template": SISA if params.unlearn is None else POSTHOC,
+        "template": SISA if params.kind == "exact" else POSTHOC,
         "key": key,
     }

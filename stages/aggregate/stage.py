@@ -31,8 +31,8 @@ def run(context: Context) -> Aggregated:
         chosen rule. The old final model is left as it was.
     """
     project, params = context.project, context.params
-    if params.unlearn is not None:
-        models = {WHOLE: _deployed_model(context, params.unlearn.deploy)}
+    if params.kind == "posthoc":
+        models = {WHOLE: _deployed_model(context, params.posthoc.deploy)}
     else:
         models = {shard: _checked_model(context, shard) for shard in params.sharding.shards}
     files = final_model_files(params, project.root, models)

@@ -149,8 +149,8 @@ def standing(project: Project, params: Params, forget_list: ForgetList) -> Stand
         return Standing(0, len(lines), verified=True)
     applied = _read_applied(project)
     honoured = applied_tokens(project)
-    if params.unlearn is not None:
-        fresh = {WHOLE} if _deployed_is_fresh(project, params.unlearn.deploy, applied) else set()
+    if params.kind == "posthoc":
+        fresh = {WHOLE} if _deployed_is_fresh(project, params.posthoc.deploy, applied) else set()
     else:
         fresh = {name for name in params.sharding.shards if _model_is_fresh(project, name, applied)}
     if _retain_stands(project, HOLDOUT, applied):

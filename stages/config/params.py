@@ -38,6 +38,9 @@ CLASS_ATTACKS: tuple[Attack, ...] = (
 )
 TEXT_ATTACKS: tuple[Attack, ...] = ("loss", "zlib", "min_k", "min_k_plus_plus", "lira", "rmia")
 
+#: The two pipelines: models of shards, or one model that post-hoc methods change.
+Kind = Literal["exact", "posthoc"]
+
 AggregationRule = Literal[
     "mean_probability", "majority_vote", "size_weighted", "mean_log_probability", "route"
 ]
@@ -184,10 +187,9 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _generic_text_is_nobodys(self) -> "Params":
-        language = None if self.unlearn is None else self.unlearn.language
-        if language is None or language.generic is None:
+        if self.generic is None:
             return self
-        generic = PurePosixPath(language.generic)
+        generic = PurePosixPath(self.generic)
         for name in ("path", "held_out", "canaries"):
             value = getattr(self.dataset, name)
             rows = None if value is None else PurePosixPath(value)
@@ -197,6 +199,34 @@ class Params(Section):
                     f"unlearn.language.generic: needs a file of its own, apart from dataset.{name}"
                 )
         return self
+
+    @property
+    def kind(self) -> Kind:
+        """`exact` for models of shards, `posthoc` for one model and methods that change it."""
+        return "exact" if self.unlearn is None else "posthoc"
+
+    @property
+    def posthoc(self) -> UnlearnParams:
+        """The section of post-hoc methods.
+
+        Raises
+        ------
+        InputError
+            If the project is one of shards, which has no such section.
+        """
+        if self.unlearn is None:
+            raise InputError("params.yaml has no `unlearn` section: this is a pipeline of shards")
+        return self.unlearn
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Names of the post-hoc methods; none in a project of shards."""
+        return () if self.unlearn is None else tuple(self.unlearn.methods)
+
+    @property
+    def generic(self) -> str | None:
+        """Path of the generic text that a language model is measured on, if one is named."""
+        return None if self.unlearn is None else self.unlearn.for_language.generic
 
     @property
     def classes(self) -> tuple[str, ...]:

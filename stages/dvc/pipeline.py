@@ -38,14 +38,12 @@ def check_code_is_a_dependency(project: Project, params: Params) -> None:
     """
     needed = []
     made_with = [path for path in (params.train.code_path, _own_base(project, params)) if path]
-    imported = params.unlearn is not None and params.unlearn.original == "imported"
-    if not imported:
+    if "train" in {name.partition("@")[0] for name in stage_names(params)}:
         needed += [("train", path) for path in made_with]
-    if params.unlearn is not None:
-        needed += [("unlearn", path) for path in (*made_with, *params.unlearn.code_paths)]
-        generic = params.unlearn.for_language.generic
-        if generic is not None:
-            needed += [("unlearn", generic), ("verify", generic)]
+    if params.kind == "posthoc":
+        needed += [("unlearn", path) for path in (*made_with, *params.posthoc.code_paths)]
+    if params.generic is not None:
+        needed += [("unlearn", params.generic), ("verify", params.generic)]
     stages = read_pipeline(project) if needed else {}
     for name, path in needed:
         stage = stages.get(name, {})
@@ -88,9 +86,9 @@ def check_rows_are_dependencies(project: Project, params: Params) -> None:
 
 def stage_names(params: Params) -> list[str]:
     """Return the names of all stages in the order in which they run."""
-    if params.unlearn is not None:
-        training = ["train"] if params.unlearn.original == "trained" else []
-        methods = [f"unlearn@{method}" for method in params.unlearn.methods]
+    if params.kind == "posthoc":
+        training = ["train"] if params.posthoc.original == "trained" else []
+        methods = [f"unlearn@{method}" for method in params.methods]
         return ["shard", *training, "forget", *methods, "aggregate", "verify"]
     training = [f"train@{shard}" for shard in params.sharding.shards]
     return ["shard", "forget", *training, "aggregate", "verify"]
@@ -98,10 +96,9 @@ def stage_names(params: Params) -> list[str]:
 
 def model_folders(params: Params) -> dict[str, tuple[str, str]]:
     """Return the stage and the folder of every model that a report looks at, by its name there."""
-    if params.unlearn is not None:
+    if params.kind == "posthoc":
         return {
-            method: (f"unlearn@{method}", f"models/unlearned/{method}")
-            for method in params.unlearn.methods
+            method: (f"unlearn@{method}", f"models/unlearned/{method}") for method in params.methods
         }
     return {
         shard: (f"train@{shard}", f"models/shard_models/{shard}")

@@ -72,8 +72,7 @@ def _check_rows_are_there(context: Context, forget_list: ForgetList) -> None:
     InputError
         With the ways out.
     """
-    unlearn = context.params.unlearn
-    if unlearn is None or unlearn.original != "imported":
+    if context.params.kind == "exact" or context.params.posthoc.original != "imported":
         return
     answered: set[str] = set()
     for name in [*context.params.sharding.shards, HOLDOUT]:

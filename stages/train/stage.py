@@ -67,7 +67,7 @@ def run(
         cannot be trained.
     """
     project = context.project
-    if shard not in context.params.sharding.shards or context.params.unlearn is not None:
+    if shard not in context.params.sharding.shards or context.params.kind != "exact":
         raise InputError(f"params.yaml names no shard {shard!r} to train")
     return _train(
         context, shard, project.retain_file(shard), project.shard_models / shard, progress
@@ -82,10 +82,7 @@ def run_whole(context: Context) -> Trained:
     InputError
         If params.yaml says that the original was imported, or of shards; or as `run`.
     """
-    unlearn = context.params.unlearn
-    if unlearn is None:
-        raise InputError("params.yaml has no `unlearn` section: train shards, as train@s000")
-    if unlearn.original != "trained":
+    if context.posthoc().unlearn.original != "trained":
         raise InputError("unlearn.original says that the model was imported: nothing to train")
     return _train(
         context, WHOLE, context.project.shard_file(WHOLE), context.project.original, lambda _: None

@@ -15,8 +15,7 @@ def read_generic(context: Context) -> pa.Table | None:
     InputError
         If the file is missing, or lacks a column of text that the dataset has.
     """
-    unlearn = context.params.unlearn
-    name = None if unlearn is None else unlearn.for_language.generic
+    name = context.params.generic
     if name is None:
         return None
     tables, first = [], 1

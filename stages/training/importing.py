@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from unlearn.stages.context import Context
+from unlearn.stages.context import Context, PosthocContext
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.preprocessing import Preprocessor
 from unlearn.stages.project.files import json_bytes
@@ -134,7 +134,7 @@ def import_checkpoint(
 
 
 def import_unlearned(
-    context: Context, method: str, rows: MethodRows, training: pa.Table, holdout: pa.Table
+    context: PosthocContext, method: str, rows: MethodRows, training: pa.Table, holdout: pa.Table
 ) -> Imported:
     """Take what a method made as the new original, which honours the list as it was applied.
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 from unlearn.stages.config.methods import own_code
 from unlearn.stages.config.params import ALGORITHM
 from unlearn.stages.config.text import LANGUAGE_METHODS
-from unlearn.stages.context import Context
+from unlearn.stages.context import Context, PosthocContext
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import canonical_json, digest_file, digest_json, remove_unplanned
 from unlearn.stages.rows.shard_file import digest_rows
@@ -145,22 +145,19 @@ class MethodRows:
     calibration: pa.Table
 
 
-def settings_of(context: Context, method: str) -> Any:
+def settings_of(context: PosthocContext, method: str) -> Any:
     """Return a method's settings: its section, or for a method of one's own a plain dict."""
-    unlearn = context.params.unlearn
-    if unlearn is None:
-        raise AssertionError("a method is asked for in a project of shards")
+    unlearn = context.unlearn
     if own_code(method) is not None:
         return dict(unlearn.own.get(method, {}))
     return getattr(unlearn.for_language if context.layout.is_text else unlearn.settings, method)
 
 
-def _shared_settings(context: Context) -> list[Any]:
+def _shared_settings(context: PosthocContext) -> list[Any]:
     """Return what all methods for language models read beside their own section."""
-    unlearn = context.params.unlearn
-    if unlearn is None or not context.layout.is_text:
+    if not context.layout.is_text:
         return []
-    shared = unlearn.for_language.model_dump(mode="json", exclude=set(LANGUAGE_METHODS))
+    shared = context.unlearn.for_language.model_dump(mode="json", exclude=set(LANGUAGE_METHODS))
     name = shared.pop("generic")
     # What is in the file, wherever it is.
     return [shared, None if name is None else _digest_of(context.project.root / name, name)]
@@ -172,7 +169,7 @@ def _digest_of(path: Path, name: str) -> str:
     return digest_file(path)
 
 
-def inputs_digest(context: Context, method: str, original: str, rows: MethodRows) -> str:
+def inputs_digest(context: PosthocContext, method: str, original: str, rows: MethodRows) -> str:
     """Return the keyed digest of all that a method reads, in hex.
 
     `retrain` reads neither the original nor the forget rows, and its digest does not depend on
@@ -190,7 +187,7 @@ def inputs_digest(context: Context, method: str, original: str, rows: MethodRows
         What the method is given.
     """
     recipe = Recipe.of(context.params, context.key, context.project.root)
-    key, unlearn = context.key, context.params.unlearn
+    key = context.key
     facts: list[Any] = [
         ALGORITHM,
         method,
@@ -198,12 +195,12 @@ def inputs_digest(context: Context, method: str, original: str, rows: MethodRows
         environment(context.params.train),
         digest_rows(key, rows.retain, "retain"),
     ]
-    if method != RETRAIN and unlearn is not None:
+    if method != RETRAIN:
         settings = settings_of(context, method)
         code = own_code(method)
         facts += [
             settings.model_dump(mode="json") if code is None else settings,
-            unlearn.guard.model_dump(mode="json"),
+            context.unlearn.guard.model_dump(mode="json"),
             None
             if code is None
             else digest_code(context.project.root / code[0], "unlearn.methods"),
@@ -220,8 +217,8 @@ def other_models(context: Context) -> list[str]:
 
     A method that was taken out leaves its model behind, which later requests would not reach.
     """
-    folder, unlearn = context.project.unlearned, context.params.unlearn
-    named = [folder / name for name in (unlearn.methods if unlearn is not None else ())]
+    folder = context.project.unlearned
+    named = [folder / name for name in context.params.methods]
     return sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")

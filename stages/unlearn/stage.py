@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import torch
 from torch import nn
-from unlearn.stages.config.methods import GuardParams
-from unlearn.stages.context import Context
+from unlearn.stages.context import Context, PosthocContext
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import json_bytes, write_folder
 from unlearn.stages.project.locks import exclusive
@@ -101,10 +100,8 @@ def run(context: Context, name: str) -> Done:
     InputError
         If params.yaml names no such method, or what it reads is not as it must be.
     """
-    unlearn = context.params.unlearn
-    if unlearn is None:
-        raise InputError("params.yaml has no `unlearn` section: this is a pipeline of shards")
-    if name not in unlearn.methods:
+    posthoc = context.posthoc()
+    if name not in posthoc.unlearn.methods:
         raise InputError(f"params.yaml names no method {name!r}")
     folder = context.project.unlearned / name
     with exclusive(context.project.lock_file(f"unlearn-{name.replace('/', '-')}"), "another run"):
@@ -114,7 +111,7 @@ def run(context: Context, name: str) -> Done:
                 "models/original was made for other features or classes than params.yaml names"
             )
         rows = read_rows(context)
-        inputs = inputs_digest(context, name, original.digest, rows)
+        inputs = inputs_digest(posthoc, name, original.digest, rows)
         counts = rows.forget.num_rows, rows.retain.num_rows
         try:
             found = read_record(folder, name)
@@ -123,7 +120,7 @@ def run(context: Context, name: str) -> Done:
         if found is not None and found.inputs == inputs and is_genuine(context.key, folder, found):
             return Done(found, *counts, None)
         started = time.perf_counter()
-        made = unlearn_rows(context, name, original, rows)
+        made = unlearn_rows(posthoc, name, original, rows)
         record = sealed(context.key, replace(made.record, inputs=inputs), made.files)
         content = made.files | {FILE_NAME: json_bytes(record.as_json())}
         write_folder(folder, content, last=FILE_NAME)
@@ -163,7 +160,9 @@ def read_side(context: Context, path: Path) -> pa.Table:
     return file.rows
 
 
-def unlearn_rows(context: Context, name: str, original: ShardModel, rows: MethodRows) -> Unlearned:
+def unlearn_rows(
+    context: PosthocContext, name: str, original: ShardModel, rows: MethodRows
+) -> Unlearned:
     """Apply a method; its record has no inputs, files and seal yet.
 
     Parameters
@@ -238,7 +237,7 @@ def label_of(name: str, method: "Method | None", facts: dict[str, Any] | None = 
 
 
 def _of_columns(
-    context: Context, name: str, method: "Method", original: ShardModel, rows: MethodRows
+    context: PosthocContext, name: str, method: "Method", original: ShardModel, rows: MethodRows
 ) -> Changed:
     from unlearn.stages.unlearn.tabular.bridge import open_model
 
@@ -274,10 +273,10 @@ def _apply(
     return changed
 
 
-def _run_of(context: Context, name: str, opened: "Opened", rows: MethodRows) -> Run:
+def _run_of(context: PosthocContext, name: str, opened: "Opened", rows: MethodRows) -> Run:
     params = context.params
     seed = context.key.seed(params.seed, WHOLE, "unlearn", name)
-    guard = params.unlearn.guard if params.unlearn is not None else GuardParams()
+    guard = context.unlearn.guard
     probes = Probes(
         forget=opened.rows(fewest(rows.forget, _MOST_FORGET)),
         retain=opened.rows(fewest(rows.retain, _MOST_RETAIN)),

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from unlearn.stages.config.methods import own_code
-from unlearn.stages.context import Context
+from unlearn.stages.context import PosthocContext
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.distance import Floats, divergence
 from unlearn.stages.project.paths import CANARIES, HOLDOUT
@@ -179,7 +179,7 @@ def check_tunable(method: str) -> None:
 
 
 def tune(
-    context: Context,
+    context: PosthocContext,
     method: str,
     budget: int,
     most_rows: int,
@@ -230,17 +230,15 @@ def tune(
     )
 
 
-def candidates(context: Context, method: str, budget: int) -> list[dict[str, Any]]:
+def candidates(context: PosthocContext, method: str, budget: int) -> list[dict[str, Any]]:
     """Return the settings to try, those of params.yaml first."""
-    unlearn, key = context.params.unlearn, context.key
-    if unlearn is None:
-        raise AssertionError("a method is asked for in a project of shards")
-    now = getattr(unlearn.settings, method).model_dump(mode="json")
+    key = context.key
+    now = getattr(context.unlearn.settings, method).model_dump(mode="json")
     seeds = (key.seed(context.params.seed, "tune", method, n) for n in range(1, budget + 1))
     return [now, *(now | draw_settings(RANGES[method], seed) for seed in seeds)]
 
 
-def sample_rows(context: Context, most_rows: int) -> Sampled:
+def sample_rows(context: PosthocContext, most_rows: int) -> Sampled:
     """Draw the rows to search on, of those that `forget` left and the list does not name.
 
     Raises
@@ -351,12 +349,12 @@ class _Judge:
         The retrained model's answers.
     """
 
-    context: Context
+    context: PosthocContext
     rows: MethodRows
     reference: Answers
 
     @staticmethod
-    def ask(context: Context, model: ShardModel, rows: MethodRows) -> Answers:
+    def ask(context: PosthocContext, model: ShardModel, rows: MethodRows) -> Answers:
         """Return a model's answers on the sample, and on the calibration half if it has rows."""
         code = Recipe.of(context.params, context.key, context.project.root).code
         predictor = model.predictor(code)
@@ -395,18 +393,18 @@ class _Judge:
         )
 
 
-def _with_settings(context: Context, method: str, settings: Mapping[str, Any]) -> Context:
+def _with_settings(
+    context: PosthocContext, method: str, settings: Mapping[str, Any]
+) -> PosthocContext:
     """Return the project as it would be with other settings of a method."""
-    unlearn = context.params.unlearn
-    if unlearn is None:
-        raise AssertionError("a method is asked for in a project of shards")
+    unlearn = context.unlearn
     checked = type(getattr(unlearn.settings, method)).model_validate(dict(settings))
     changed = unlearn.settings.model_copy(update={method: checked})
     unlearn = unlearn.model_copy(update={"settings": changed})
     return replace(context, params=context.params.model_copy(update={"unlearn": unlearn}))
 
 
-def _canaries(context: Context) -> pa.Array:
+def _canaries(context: PosthocContext) -> pa.Array:
     """Return the record tokens of all planted canaries."""
     path = context.project.shard_file(CANARIES)
     if context.params.dataset.canaries is None or not path.is_file():
@@ -415,7 +413,7 @@ def _canaries(context: Context) -> pa.Array:
     return tokens.combine_chunks()
 
 
-def _count(context: Context) -> int:
+def _count(context: PosthocContext) -> int:
     """Return how many rows the forget set has, from its file's footer."""
     path = context.project.forget_file(WHOLE)
     try:

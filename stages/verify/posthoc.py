@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from unlearn.stages.context import Context
+from unlearn.stages.context import PosthocContext
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.rows.forget_list import ForgetList
@@ -79,7 +79,7 @@ class _Answering:
     attacks: Mapping[str, Attacked | None] = field(default_factory=dict)
 
 
-def compare_methods(context: Context, forget_list: ForgetList) -> Posthoc:
+def compare_methods(context: PosthocContext, forget_list: ForgetList) -> Posthoc:
     """Check, attack and compare what every method made.
 
     Parameters
@@ -89,13 +89,10 @@ def compare_methods(context: Context, forget_list: ForgetList) -> Posthoc:
     forget_list
         The list as it stands.
     """
-    unlearn = context.params.unlearn
-    if unlearn is None:
-        raise AssertionError("only for projects without shards")
     whole, holdout = (derive_rows(context, name, forget_list) for name in (WHOLE, HOLDOUT))
     rows = MethodRows(whole.forget, whole.retain, calibration_half(holdout.retain))
     common = check_original(context, forget_list, whole, holdout)
-    made = {name: check_unlearned(context, name, rows) for name in unlearn.methods}
+    made = {name: check_unlearned(context, name, rows) for name in context.unlearn.methods}
     setting = Setting(context, rows, tested_half(holdout.retain))
     measures = _measures(setting)
     ask = _asker(setting, holdout.retain, measures)
@@ -112,10 +109,10 @@ def compare_methods(context: Context, forget_list: ForgetList) -> Posthoc:
     asked |= {name: ask(unlearned / name, name) for name in with_model if name != RETRAIN}
     answering = {name: asked.get(name) for name in made}
     final = Exactness()
-    check_final_model(context, unlearn.deploy, final)
-    deployed = made[unlearn.deploy]
+    check_final_model(context, context.unlearn.deploy, final)
+    deployed = made[context.unlearn.deploy]
     deployed = replace(deployed, problems=(*deployed.problems, *final.problems))
-    made[unlearn.deploy] = deployed
+    made[context.unlearn.deploy] = deployed
     compared = _Compared(context, rows, original, answering, measures)
     results = {name: compared.result(name, found, common) for name, found in made.items()}
     exactness = Exactness(
@@ -129,7 +126,7 @@ def compare_methods(context: Context, forget_list: ForgetList) -> Posthoc:
     before = None
     if original is not None and context.params.dataset.is_text:
         before = measures.numbers(ORIGINAL)
-    return Posthoc(results, compared.evidence(unlearn.deploy), exactness, before)
+    return Posthoc(results, compared.evidence(context.unlearn.deploy), exactness, before)
 
 
 def _measures(setting: Setting) -> Measures:
@@ -205,7 +202,7 @@ class _Compared:
         What was measured of them.
     """
 
-    context: Context
+    context: PosthocContext
     rows: MethodRows
     original: _Answering | None
     answering: Mapping[str, _Answering | None]

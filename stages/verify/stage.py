@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
-from unlearn.stages.context import Context
+from unlearn.stages.context import Context, PosthocContext
 from unlearn.stages.dvc.lockfile import folder_md5
+from unlearn.stages.dvc.pipeline import model_folders
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.ensemble import Ensemble, load_ensemble, read_final_model
 from unlearn.stages.project.files import remove_unplanned, write_bytes, write_json
@@ -58,8 +59,8 @@ def run(context: Context, *, retrain: Retrain = retrain_shards) -> dict[str, Any
         with the models is a finding, not an error.
     """
     forget_list = context.read_list()
-    if context.params.unlearn is not None:
-        return _run_posthoc(context, forget_list)
+    if context.params.kind == "posthoc":
+        return _run_posthoc(context.posthoc(), forget_list)
 
     forgotten: dict[str, pa.Table] = {}
 
@@ -91,11 +92,8 @@ def run(context: Context, *, retrain: Retrain = retrain_shards) -> dict[str, Any
     return _write(context, report, evidence, canaries)
 
 
-def _run_posthoc(context: Context, forget_list: ForgetList) -> dict[str, Any]:
+def _run_posthoc(context: PosthocContext, forget_list: ForgetList) -> dict[str, Any]:
     """Write the report on a model without shards, and a file of numbers for each method."""
-    unlearn = context.params.unlearn
-    if unlearn is None:
-        raise AssertionError("asked before")
     found = compare_methods(context, forget_list)
     holdout = derive_rows(context, HOLDOUT, forget_list).retain
     exactness, utility = found.exactness, Utility(holdout.num_rows)
@@ -110,12 +108,12 @@ def _run_posthoc(context: Context, forget_list: ForgetList) -> dict[str, Any]:
         if model.members:
             canaries = attack_canaries(context, model, forget_list)
     report = _report(context, forget_list, exactness, utility)
-    deployed = found.results[unlearn.deploy]
+    deployed = found.results[context.unlearn.deploy]
     report |= {
         "label": deployed.label,
         "verdict": deployed.verdict if not exactness.problems else "fail",
         "reasons": list(exactness.problems or deployed.reasons),
-        "deploy": unlearn.deploy,
+        "deploy": context.unlearn.deploy,
         "methods": {name: rounded(result.as_json()) for name, result in found.results.items()},
     }
     if context.params.dataset.is_text:
@@ -265,9 +263,8 @@ def _report(
 
 def _models(context: Context) -> dict[str, str]:
     """Return the md5 of every model that was looked at, by shard or method."""
-    project, unlearn = context.project, context.params.unlearn
-    if unlearn is None:
-        folders = {name: project.shard_models / name for name in context.params.sharding.shards}
-    else:
-        folders = {name: project.unlearned / name for name in unlearn.methods}
-    return {name: folder_md5(folder) for name, folder in folders.items()}
+    root = context.project.root
+    return {
+        name: folder_md5(root / folder)
+        for name, (_, folder) in model_folders(context.params).items()
+    }

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from unlearn.stages.config.methods import UnlearnParams
-from unlearn.stages.context import Context
+from unlearn.stages.context import PosthocContext
 from unlearn.stages.project.files import json_bytes
 from unlearn.stages.rows.holdout import fewest
 from unlearn.stages.text.gate import MOST_FORGET, check_memorised
@@ -28,7 +28,9 @@ from unlearn.stages.unlearn.text.tuned import Tuned
 _MOST, _MOST_GENERIC, _MOST_PROMPTS = 32, 16, 4
 
 
-def unlearn_text(context: Context, name: str, original: ShardModel, rows: MethodRows) -> Changed:
+def unlearn_text(
+    context: PosthocContext, name: str, original: ShardModel, rows: MethodRows
+) -> Changed:
     """Apply a method to a tuned language model.
 
     Parameters
@@ -79,13 +81,11 @@ def unlearn_text(context: Context, name: str, original: ShardModel, rows: Method
 
 
 def make_problem(
-    context: Context, name: str, original: ShardModel, rows: MethodRows
+    context: PosthocContext, name: str, original: ShardModel, rows: MethodRows
 ) -> TextProblem:
     """Return what a method is given; see `unlearn_text`."""
     params = context.params
-    if params.unlearn is None:
-        raise AssertionError("a method is asked for in a project of shards")
-    shared = params.unlearn.for_language
+    shared = context.unlearn.for_language
     seed = context.key.seed(params.seed, WHOLE, "unlearn", name)
     tuned = Tuned(original, shared.adapter, context.project.root, seed)
     encoder = tuned.encoder
@@ -98,7 +98,7 @@ def make_problem(
         shared=shared,
         seed=seed,
         epochs=params.train.epochs,
-        guard=_guard_of(tuned, params.unlearn, rows, read_generic(context)),
+        guard=_guard_of(tuned, context.unlearn, rows, read_generic(context)),
     )
 
 
@@ -153,7 +153,7 @@ def _spread(rows: pa.Table, most: int) -> pa.Table:
     return rows.take(pa.array(np.arange(most) * rows.num_rows // most))
 
 
-def _check_gate(context: Context, problem: TextProblem, forget: pa.Table) -> None:
+def _check_gate(context: PosthocContext, problem: TextProblem, forget: pa.Table) -> None:
     """Ask what `verify` asks of the original: the mean over rows, whose pieces count as one."""
     gate = problem.shared.gate
     if gate is None:

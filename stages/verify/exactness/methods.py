@@ -9,7 +9,7 @@ where it was sealed with the key and names these rows, this original and these s
 from dataclasses import dataclass
 
 import pyarrow as pa
-from unlearn.stages.context import Context
+from unlearn.stages.context import PosthocContext
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.ensemble import final_model_files
 from unlearn.stages.project.paths import HOLDOUT
@@ -80,7 +80,7 @@ class Made:
 
 
 def check_original(
-    context: Context, forget_list: ForgetList, whole: ShardRows, holdout: ShardRows
+    context: PosthocContext, forget_list: ForgetList, whole: ShardRows, holdout: ShardRows
 ) -> Exactness:
     """Check what all methods share: the list, the retain set, the original.
 
@@ -97,8 +97,7 @@ def check_original(
     check_retained(context, HOLDOUT, holdout.retain, found)
     if other_models(context):
         found.add("models/unlearned holds models that params.yaml does not name")
-    unlearn = context.params.unlearn
-    if unlearn is not None and unlearn.original == "trained":
+    if context.unlearn.original == "trained":
         rows = in_order(pa.concat_tables([whole.retain, whole.forget]))
         recipe = Recipe.of(context.params, context.key, context.project.root)
         lineage = check_lineage(context.project.original, recipe, WHOLE, rows, found, ORIGINAL)
@@ -107,7 +106,7 @@ def check_original(
     return found
 
 
-def check_final_model(context: Context, deployed: str, found: Exactness) -> None:
+def check_final_model(context: PosthocContext, deployed: str, found: Exactness) -> None:
     """Compare the final model, to the byte, with what the deployed method made.
 
     Parameters
@@ -128,7 +127,7 @@ def check_final_model(context: Context, deployed: str, found: Exactness) -> None
         found.add(f"models/final_model is not models/unlearned/{deployed} as it stands")
 
 
-def check_unlearned(context: Context, name: str, rows: MethodRows) -> Made:
+def check_unlearned(context: PosthocContext, name: str, rows: MethodRows) -> Made:
     """Check what one method made.
 
     Parameters
@@ -171,7 +170,7 @@ def _label(record: Record, *, genuine: bool) -> str:
 
 
 def _check_exact(
-    context: Context, name: str, record: Record, retain: pa.Table, found: Exactness
+    context: PosthocContext, name: str, record: Record, retain: pa.Table, found: Exactness
 ) -> Made:
     """Hold a model that is called exact against its lineage, and against training again."""
     folder = context.project.unlearned / name

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
-from unlearn.stages.context import Context
+from unlearn.stages.context import PosthocContext
 from unlearn.stages.training.method_record import MethodRows
 from unlearn.stages.verify.membership.answers import FinalModel
 
@@ -23,7 +23,7 @@ class Setting:
         Held-out rows that no guard looked at.
     """
 
-    context: Context
+    context: PosthocContext
     rows: MethodRows
     tested: pa.Table
 

@@ -155,12 +155,11 @@ class LanguageMeasures:
         One that says anything of everything gives no row away. So does one that is about right.
         """
         seen, original = self._seen.get(name), self._seen.get(ORIGINAL)
-        unlearn = self._setting.context.params.unlearn
-        if seen is None or original is None or unlearn is None:
+        if seen is None or original is None:
             return None
         if not seen.finite:
             return "its answers are no numbers"
-        limit = unlearn.for_language.perplexity_limit
+        limit = self._setting.context.unlearn.for_language.perplexity_limit
         louder = _ratio(seen.generic, original.generic)
         if self._generic is not None and original.generic is not None:
             if louder is None:
@@ -177,8 +176,7 @@ class LanguageMeasures:
 
     def doubt(self) -> str | None:
         """Say so where the original never memorised what was to be forgotten; see `Measures`."""
-        unlearn = self._setting.context.params.unlearn
-        gate = None if unlearn is None else unlearn.for_language.gate
+        gate = self._setting.context.unlearn.for_language.gate
         known = self._known_of(ORIGINAL).get("forget")
         if gate is None or known is None or known.extraction_strength >= gate:
             return None

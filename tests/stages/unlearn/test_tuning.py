@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unlearn.stages.config.methods import MethodSettings
 from unlearn.stages.config.params import Params, check_params
-from unlearn.stages.context import Context
+from unlearn.stages.context import PosthocContext
 from unlearn.stages.errors import InputError
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import HOLDOUT, Project
@@ -66,14 +66,14 @@ BUDGET = 2
 NO_STEP, WILD_STEP = 1e-12, 50.0
 
 
-def make_tunable(root: Path, frame: pd.DataFrame, **changes: Any) -> Context:
+def make_tunable(root: Path, frame: pd.DataFrame, **changes: Any) -> PosthocContext:
     """Return a post-hoc project after `shard` and `forget`, in a bare folder."""
     plain = make_params(shards=1, holdout=0.3, train=changes.pop("train", TRAIN))
     raw = plain.model_dump(mode="json") | changes
     raw["unlearn"] = {"methods": ["retrain", "ssd"], "deploy": "retrain"} | changes.get(
         "unlearn", {}
     )
-    context = make_context(root, frame, check_params(raw))
+    context = make_context(root, frame, check_params(raw)).posthoc()
     shard_stage.run(context)
     forget_stage.run(context)
     return context
@@ -87,7 +87,7 @@ def noisy_frame() -> pd.DataFrame:
     return frame.assign(label=np.where(draw.random(len(frame)) < 0.33, by_lot, frame["label"]))
 
 
-def with_settings(context: Context, **of_methods: dict[str, Any]) -> Context:
+def with_settings(context: PosthocContext, **of_methods: dict[str, Any]) -> PosthocContext:
     """Return the project with other settings of methods."""
     raw = context.params.model_dump(mode="json")
     for method, values in of_methods.items():
@@ -95,7 +95,7 @@ def with_settings(context: Context, **of_methods: dict[str, Any]) -> Context:
     return replace(context, params=check_params(raw))
 
 
-def forget(context: Context, *ids: str) -> None:
+def forget(context: PosthocContext, *ids: str) -> None:
     put_on_list(context, *(token_of(raw) for raw in ids))
     forget_stage.run(context)
 
@@ -122,20 +122,22 @@ def spoil(path: Path, spoilt: pa.Array) -> None:
 
 
 @pytest.fixture(scope="module")
-def _tunable(tmp_path_factory: pytest.TempPathFactory) -> Context:
+def _tunable(tmp_path_factory: pytest.TempPathFactory) -> PosthocContext:
     context = make_tunable(tmp_path_factory.mktemp("tuning") / "project", noisy_frame())
     forget(context, *(f"r{number:04d}" for number in range(30)))
     return context
 
 
 @pytest.fixture
-def tunable(_tunable: Context, tmp_path: Path) -> Context:
+def tunable(_tunable: PosthocContext, tmp_path: Path) -> PosthocContext:
     root = tmp_path / "project"
     shutil.copytree(_tunable.project.root, root)
     return replace(_tunable, project=Project(root))
 
 
-def test_no_row_of_the_forget_set_or_of_the_tested_half_is_ever_read(tunable: Context) -> None:
+def test_no_row_of_the_forget_set_or_of_the_tested_half_is_ever_read(
+    tunable: PosthocContext,
+) -> None:
     before = trail(tune(tunable, "ssd", BUDGET, MOST))
     project = tunable.project
     gone = read_shard(project.forget_file("s000"), "gone").rows
@@ -153,7 +155,7 @@ def test_no_row_of_the_forget_set_or_of_the_tested_half_is_ever_read(tunable: Co
     assert trail(tune(tunable, "ssd", BUDGET, MOST)) == before
 
 
-def test_the_rows_that_it_does_read_matter(tunable: Context) -> None:
+def test_the_rows_that_it_does_read_matter(tunable: PosthocContext) -> None:
     before = tune(tunable, "ssd", 1, MOST).trials
     held_out = read_shard(tunable.project.retain_file(HOLDOUT), "holdout").rows
     mine = pc.is_in(held_out[RECORD], holdout.calibration_half(held_out)[RECORD].combine_chunks())
@@ -165,7 +167,9 @@ def test_the_rows_that_it_does_read_matter(tunable: Context) -> None:
     assert [trial.on_calibration for trial in after] != [trial.on_calibration for trial in before]
 
 
-def test_rows_that_were_asked_for_since_the_last_run_are_not_searched_on(tunable: Context) -> None:
+def test_rows_that_were_asked_for_since_the_last_run_are_not_searched_on(
+    tunable: PosthocContext,
+) -> None:
     sampled = sample_rows(tunable, MOST)
     pending = sampled.rows.forget[RECORD].to_pylist()[:4]
     held_out = sampled.rows.calibration[RECORD].to_pylist()[:2]
@@ -181,7 +185,7 @@ def test_rows_that_were_asked_for_since_the_last_run_are_not_searched_on(tunable
 
 
 def test_the_same_inputs_give_the_same_bytes_and_more_trials_begin_with_them(
-    tunable: Context,
+    tunable: PosthocContext,
 ) -> None:
     found = trail(tune(tunable, "finetune", 2, MOST))
 
@@ -189,8 +193,8 @@ def test_the_same_inputs_give_the_same_bytes_and_more_trials_begin_with_them(
     assert trail(tune(tunable, "finetune", 3, MOST)).startswith(found)
 
 
-def test_draws_follow_from_key_seed_and_method(tunable: Context) -> None:
-    def drawn(context: Context, method: str = "scrub") -> list[dict[str, Any]]:
+def test_draws_follow_from_key_seed_and_method(tunable: PosthocContext) -> None:
+    def drawn(context: PosthocContext, method: str = "scrub") -> list[dict[str, Any]]:
         return candidates(context, method, 4)[1:]
 
     other_seed = replace(tunable, params=tunable.params.model_copy(update={"seed": 1}))
@@ -207,7 +211,9 @@ def test_draws_follow_from_key_seed_and_method(tunable: Context) -> None:
     assert len({each["rate"] for each in drawn(tunable)}) == 4
 
 
-def test_trial_0_is_what_params_yaml_says_and_the_best_is_the_nearest(tunable: Context) -> None:
+def test_trial_0_is_what_params_yaml_says_and_the_best_is_the_nearest(
+    tunable: PosthocContext,
+) -> None:
     context = with_settings(tunable, ssd={"selection": 3.5, "dampening": 0.7})
 
     found = tune(context, "ssd", 4, MOST)
@@ -225,7 +231,7 @@ def test_trial_0_is_what_params_yaml_says_and_the_best_is_the_nearest(tunable: C
 
 
 def test_a_distance_is_the_surprise_at_the_answers_of_a_model_retrained_without_the_sample(
-    tunable: Context,
+    tunable: PosthocContext,
 ) -> None:
     sampled = sample_rows(tunable, MOST)
     rows = sampled.rows
@@ -255,7 +261,7 @@ def test_a_distance_is_the_surprise_at_the_answers_of_a_model_retrained_without_
     ],
 )
 def test_settings_that_are_bad_on_purpose_are_improved(
-    tunable: Context, method: str, bad: dict[str, Any]
+    tunable: PosthocContext, method: str, bad: dict[str, Any]
 ) -> None:
     context = with_settings(tunable, **{method: bad})
 
@@ -272,7 +278,9 @@ def test_settings_that_are_bad_on_purpose_are_improved(
     assert best.settings["momentum"] == now.settings["momentum"]
 
 
-def test_a_method_that_does_nothing_is_as_far_as_the_small_original_is(tunable: Context) -> None:
+def test_a_method_that_does_nothing_is_as_far_as_the_small_original_is(
+    tunable: PosthocContext,
+) -> None:
     context = with_settings(tunable, finetune={"rate": NO_STEP, "weight_decay": 0.0, "epochs": 1})
     nothing = tune(context, "finetune", 1, MOST).trials[0]
     calm = with_settings(tunable, salun={"rate": NO_STEP, "weight_decay": 0.0, "epochs": 1})
@@ -331,17 +339,17 @@ def test_canaries_are_the_sample_where_enough_are_in_the_model(tmp_path: Path) -
 
 def _with_canaries(
     root: Path, frame: pd.DataFrame, canaries: Path, dataset: dict[str, Any]
-) -> Context:
+) -> PosthocContext:
     raw = make_params(shards=1, holdout=0.3, train=TRAIN).model_dump(mode="json")
     raw |= {"dataset": dataset, "unlearn": {"methods": ["ssd"], "deploy": "ssd"}}
-    context = make_context(root, frame, check_params(raw))
+    context = make_context(root, frame, check_params(raw)).posthoc()
     shutil.copy(canaries, root / "data/canaries.csv")
     shard_stage.run(context)
     forget_stage.run(context)
     return context
 
 
-def _stays(context: Context, raw: str) -> bool:
+def _stays(context: PosthocContext, raw: str) -> bool:
     rows = read_shard(context.project.retain_file("s000"), "retain").rows
     return token_of(raw) in set(rows[RECORD].to_pylist())
 
@@ -413,7 +421,7 @@ def test_a_logarithmic_range_draws_every_decade_alike() -> None:
     assert np.allclose(shares, 0.25, atol=0.03)
 
 
-def test_a_half_of_too_few_rows_counts_for_nothing(tunable: Context) -> None:
+def test_a_half_of_too_few_rows_counts_for_nothing(tunable: PosthocContext) -> None:
     held_out = read_shard(tunable.project.retain_file(HOLDOUT), "holdout").rows
     few = holdout.calibration_half(held_out).slice(0, 9)
     write_shard(tunable.project.retain_file(HOLDOUT), KEY, few, LAYOUT)
@@ -441,12 +449,14 @@ def test_a_model_without_weights_is_refused_with_the_reason(tmp_path: Path) -> N
         ("scrubb", "there is no method 'scrubb'"),
     ],
 )
-def test_what_cannot_be_searched_is_refused(method: str, said: str, tunable: Context) -> None:
+def test_what_cannot_be_searched_is_refused(
+    method: str, said: str, tunable: PosthocContext
+) -> None:
     with pytest.raises(InputError, match=said):
         tune(tunable, method, 1, MOST)
 
 
-def test_nothing_in_the_project_changes_and_every_step_is_told(tunable: Context) -> None:
+def test_nothing_in_the_project_changes_and_every_step_is_told(tunable: PosthocContext) -> None:
     def files() -> dict[str, bytes]:
         paths = sorted(tunable.project.root.rglob("*"))
         return {str(path): path.read_bytes() for path in paths if path.is_file()}

@@ -351,7 +351,7 @@ def test_a_gate_that_the_original_does_not_reach_leaves_approximate_verdicts_ope
         folder = context.project.unlearned / method
         files = {path.name: path.read_bytes() for path in folder.iterdir()}
         del files[FILE_NAME]
-        inputs = inputs_digest(context, method, original, rows)
+        inputs = inputs_digest(context.posthoc(), method, original, rows)
         record = sealed(context.key, replace(read_record(folder, method), inputs=inputs), files)
         (folder / FILE_NAME).write_bytes(json_bytes(record.as_json()))
     methods = run(context)["methods"]
@@ -377,7 +377,7 @@ def test_methods_that_left_the_same_model_are_measured_as_if_each_were_alone(
     def numbers(**methods: Path) -> list[dict[str, Any]]:
         whole = derive_rows(tuned, WHOLE, tuned.read_list())
         rows = MethodRows(whole.forget, whole.retain, unseen_rows(tuned))
-        measures = LanguageMeasures(Setting(tuned, rows, unseen_rows(tuned)))
+        measures = LanguageMeasures(Setting(tuned.posthoc(), rows, unseen_rows(tuned)))
         for name, folder in (places | methods).items():
             model = measures.open(folder, name)
             assert model is not None
@@ -410,7 +410,7 @@ def test_a_ruined_model_does_not_pass_whatever_an_attack_finds(
 def test_a_model_whose_answers_are_no_numbers_is_reported(tuned: Context) -> None:
     whole = derive_rows(tuned, WHOLE, tuned.read_list())
     rows = MethodRows(whole.forget, whole.retain, unseen_rows(tuned))
-    measures = LanguageMeasures(Setting(tuned, rows, unseen_rows(tuned)))
+    measures = LanguageMeasures(Setting(tuned.posthoc(), rows, unseen_rows(tuned)))
     for name in ("retrain", ORIGINAL, "npo"):
         folder = tuned.project.unlearned / "retrain" if name != ORIGINAL else tuned.project.original
         model = measures.open(folder, name)

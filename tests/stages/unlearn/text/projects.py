@@ -145,7 +145,7 @@ def problem_of(context: Context, name: str, **options: Any) -> TextProblem:
     train = original.description["train"]
     train = train | {"options": train["options"] | options}
     model = ShardModel(original.description | {"train": train}, original.weights)
-    return make_problem(context, name, model, stage.read_rows(context))
+    return make_problem(context.posthoc(), name, model, stage.read_rows(context))
 
 
 def closed(problem: TextProblem, context: Context) -> ShardModel:

@@ -42,7 +42,7 @@ def test_the_gate_takes_the_pieces_of_a_text_for_one(lora: Context) -> None:
     context = changed(lora, gate=0.9)
     problem = problem_of(context, "npo")
     forget = stage.read_rows(context).forget
-    apply._check_gate(context, problem, forget)  # noqa: SLF001 - the gate itself
+    apply._check_gate(context.posthoc(), problem, forget)  # noqa: SLF001 - the gate itself
     encoder = problem.tuned.encoder
     told = encoder.encode(forget).sequences
     # Of every text many pieces that were tuned on, and, last, one that never was: most are known.
@@ -54,4 +54,4 @@ def test_the_gate_takes_the_pieces_of_a_text_for_one(lora: Context) -> None:
     tuned.encoder = SimpleNamespace(encode=lambda _: SimpleNamespace(sequences=pieces), pad=0)
 
     with pytest.raises(InputError, match="did not memorise"):
-        apply._check_gate(context, replace(problem, tuned=tuned), forget)  # noqa: SLF001 - see above
+        apply._check_gate(context.posthoc(), replace(problem, tuned=tuned), forget)  # noqa: SLF001 - see above
