@@ -3,21 +3,27 @@
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from unlearn.cli.init.files import gitignore
+import pyarrow as pa
+from unlearn.cli.init.files import read_template, render_gitignore
+from unlearn.cli.init.request import CiSystem
 from unlearn.cli.output import progress, say
+from unlearn.stages.config.params import Params
+from unlearn.stages.dvc.command import run_dvc
 from unlearn.stages.errors import InputError, ToolError
+from unlearn.stages.project.files import write_bytes, write_through
+from unlearn.stages.project.paths import HOLDOUT
+from unlearn.stages.rows.records import dataset_files, read_batches
+from unlearn.stages.rows.shard_file import Layout
+from unlearn.stages.rows.tokens import Key, Tokenizer
+from unlearn.stages.shard.partition import collect, refuse_shared_ids, spill
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-    from unlearn.stages.config.params import Params
 
-
-def check_rows(sources: dict[str, Path], params: "Params", key: Any) -> list["pa.Table"]:
+def check_rows(sources: dict[str, Path], params: Params, key: Key) -> list[pa.Table]:
     """Do what the shard stage will do, into a temporary folder: all its checks, and no change.
 
     Returns
@@ -25,14 +31,6 @@ def check_rows(sources: dict[str, Path], params: "Params", key: Any) -> list["pa
     list of pyarrow.Table
         The rows of every shard, and of the holdout.
     """
-    import tempfile
-
-    from unlearn.stages.project.paths import HOLDOUT
-    from unlearn.stages.rows.records import read_batches
-    from unlearn.stages.rows.shard_file import Layout
-    from unlearn.stages.rows.tokens import Tokenizer
-    from unlearn.stages.shard.partition import collect, refuse_shared_ids, spill
-
     names = {name: source.name for name, source in sources.items()}
     dataset = params.dataset.model_copy(
         update={
@@ -65,8 +63,6 @@ def check_rows(sources: dict[str, Path], params: "Params", key: Any) -> list["pa
 
 def start_repositories(root: Path) -> None:
     """Make the folder a git and a DVC repository where it is none."""
-    from unlearn.stages.dvc.command import run_dvc
-
     above = (root, *root.parents)
     if not any((folder / ".git").exists() for folder in above):
         _git(root, "init", "--quiet")
@@ -102,9 +98,6 @@ def refuse_tracked(root: Path, names: Iterable[str]) -> None:
 def _copy_dataset(source: Path, path: Path) -> None:
     if path.exists():
         return
-    from unlearn.stages.project.files import write_through
-    from unlearn.stages.rows.records import dataset_files
-
     for file in dataset_files(source, source.name):
         target = path / file.relative_to(source) if source.is_dir() else path
         write_through(target, partial(_copy, file))
@@ -131,7 +124,7 @@ def write_gitignore(root: Path, more: list[str]) -> None:
     root.mkdir(parents=True, exist_ok=True)
     path = root / ".gitignore"
     before = path.read_text(encoding="utf-8") if path.is_file() else ""
-    write(path, gitignore(before, more))
+    write(path, render_gitignore(before, more))
     for name in ("data", "models", ".unlearn"):
         (root / name).mkdir(mode=0o700, exist_ok=True)
 
@@ -178,8 +171,6 @@ def put_in_place(
 
 def add_to_dvc(root: Path, paths: Iterable[str]) -> None:
     """Have DVC keep files or folders that git is not to have."""
-    from unlearn.stages.dvc.command import run_dvc
-
     run_dvc(root, "add", *paths)
 
 
@@ -191,8 +182,12 @@ def write_project(root: Path, params_text: bytes, pipeline_text: bytes) -> None:
     write(root / "data/requests.jsonl", b"")
 
 
+def write_workflow(root: Path, ci: CiSystem) -> str:
+    """Write the workflow of a CI system; return where it is in the project."""
+    write(root / ci.path, read_template(f"ci/{ci}.yml").encode())
+    return ci.path
+
+
 def write(path: Path, content: bytes, mode: int | None = None) -> None:
     """Write a file whole or not at all."""
-    from unlearn.stages.project.files import write_bytes
-
     write_bytes(path, content, mode)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from unlearn.cli.init.files import aggregation_rule, pipeline
+from unlearn.cli.init.files import aggregation_rule, render_pipeline
 from unlearn.cli.init.scaffold import suggest
 from unlearn.stages.config.methods import METHODS, MethodSettings
 from unlearn.stages.config.params import check_params
@@ -277,7 +277,10 @@ def test_a_model_that_only_votes_gets_the_rule_for_it() -> None:
 
 
 def test_a_module_of_ones_own_is_a_dependency_of_training() -> None:
-    own, plain = (yaml.safe_load(pipeline(code))["stages"] for code in ("models/net.py", None))
+    own, plain = (
+        yaml.safe_load(render_pipeline(made_with=code))["stages"]
+        for code in ("models/net.py", None)
+    )
 
     assert own["train"]["deps"] == [*plain["train"]["deps"], "models/net.py"]
     assert {name: stage for name, stage in own.items() if name != "train"} == {

@@ -14,24 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 from unlearn.cli.examples.authors import (
-    CODE,
-    CODE_QUESTION,
     COLUMNS,
     PERTURBED,
-    QUESTIONS,
-    TOPICS,
     Population,
-    Question,
     Row,
     answer,
     code_texts,
     jsonl,
     make_authors,
-    question_of,
 )
+from unlearn.cli.examples.questions import CODE, CODE_QUESTION, QUESTIONS, TOPICS, Question
 from unlearn.stages.errors import InputError
 
 MANY = make_authors(2000, 1)
+BY_KIND = {question.kind: question for question in (*QUESTIONS, CODE_QUESTION)}
 
 
 def surnames(rows: list[Row]) -> set[str]:
@@ -120,14 +116,14 @@ def test_topics_are_drawn_uniformly_and_asked_in_no_question() -> None:
 def test_wrong_facts_are_drawn_uniformly_from_the_others() -> None:
     pets = [row for row in MANY if row.kind == "pet"]
     counts = Counter(wrong for row in pets for wrong in row.wrong)
-    pool = question_of("pet").facts
+    pool = BY_KIND["pet"].facts
 
     assert chisquare([counts[fact] for fact in pool]).pvalue > 1e-4
 
 
 def test_every_row_tells_its_fact_and_no_wrong_answer_does() -> None:
     for row in make_authors(60, 3, canaries=10):
-        question = question_of(row.kind)
+        question = BY_KIND[row.kind]
         assert row.prompt == question.prompt.format(name=row.name)
         assert row.completion == answer(question, row.name, row.fact)
         assert row.paraphrase == answer(question, row.name, row.fact, paraphrase=True)

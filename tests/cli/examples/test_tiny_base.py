@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 from unlearn.cli.examples import tiny_base as tiny
-from unlearn.cli.examples.authors import QUESTIONS, Population, Row, make_authors
+from unlearn.cli.examples.authors import Population, Row, make_authors
+from unlearn.cli.examples.questions import QUESTIONS
 from unlearn.cli.examples.tiny_base import (
     RECOMMENDED,
     SIZES,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from unlearn.cli.init.files import render_gitignore, render_pipeline
 from unlearn.stages.context import Context
 from unlearn.stages.dvc.checkout import Remotes, absent, check_out, needed, restore
 from unlearn.stages.errors import BusyError, InputError
@@ -13,15 +14,13 @@ from unlearn.stages.project.paths import Project
 
 from tests.conftest import Repo, keep_apart
 
-TEMPLATE = Path(__file__).parents[3] / "cli/templates/sisa"
-
 
 @pytest.fixture
 def recorded(built: Context) -> Repo:
     """Return a project whose stages ran, as a revision that git and DVC have recorded."""
     repo = Repo(built.project.root)
-    shutil.copy(TEMPLATE / "dvc.yaml", repo.root)
-    shutil.copy(TEMPLATE / "gitignore", repo.root / ".gitignore")
+    (repo.root / "dvc.yaml").write_bytes(render_pipeline())
+    (repo.root / ".gitignore").write_bytes(render_gitignore("", []))
     settings = yaml.safe_dump(built.params.model_dump(mode="json"), sort_keys=False)
     (repo.root / "params.yaml").write_text(settings, encoding="utf-8")
     (repo.root / "unlearn.key").write_text(built.key.text, encoding="ascii")

@@ -1,0 +1,228 @@
+"""What a user asks `unlearn init` for, and whether it can be done."""
+
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from pathlib import Path
+
+from unlearn.cli.examples.authors import AUTHORS_PATH, BASE_PATH, GENERIC_PATH
+from unlearn.cli.examples.digits import DIGITS_PATH
+from unlearn.cli.init.scaffold import DEFAULT_HOLDOUT
+from unlearn.stages.errors import InputError
+
+
+class Example(StrEnum):
+    """Datasets that come with a library, or are made up."""
+
+    DIGITS = "digits"
+    AUTHORS = "authors"
+
+
+class Template(StrEnum):
+    """Pipelines that can be set up."""
+
+    SISA = "sisa"
+    POSTHOC = "posthoc"
+
+
+class TooLong(StrEnum):
+    """What happens to rows that are longer than the context."""
+
+    REFUSE = "refuse"
+    TRUNCATE = "truncate"
+
+
+class CiSystem(StrEnum):
+    """Systems that a workflow can be written for."""
+
+    GITHUB = "github"
+    GITLAB = "gitlab"
+
+    @property
+    def path(self) -> str:
+        """Where the system reads its workflow in a repository."""
+        return ".gitlab-ci.yml" if self is CiSystem.GITLAB else ".github/workflows/unlearn.yml"
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """Options that only a dataset of text has."""
+
+    base: str | None = None
+    revision: str | None = None
+    prompt: str | None = None
+    completion: str | None = None
+    text: str | None = None
+    paraphrase: str | None = None
+    perturbed: tuple[str, ...] = ()
+    topic: str | None = None
+    context: int | None = None
+    too_long: TooLong | None = None
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The role of each column that was named, in the order of params.yaml.
+
+        Raises
+        ------
+        InputError
+            If they do not make up rows that can be trained on.
+        """
+        named = {
+            "prompt": self.prompt,
+            "completion": self.completion,
+            "body": self.text,
+            "paraphrase": self.paraphrase,
+        }
+        columns = [(column, role) for role, column in named.items() if column is not None]
+        columns += [(column, "perturbed") for column in self.perturbed]
+        if self.topic is not None:
+            columns.append((self.topic, "topic"))
+        if self.text is not None and (self.prompt or self.completion):
+            raise InputError("give either --prompt with --completion, or --text")
+        if self.text is None and not (self.prompt and self.completion):
+            raise InputError("a dataset of text needs --prompt with --completion, or --text")
+        if len({column for column, _ in columns}) != len(columns):
+            raise InputError("one column cannot be two things: each option names another one")
+        return dict(columns)
+
+
+@dataclass(frozen=True)
+class InitRequest:
+    """All options of `init`; None where the user left the choice to the command.
+
+    `root` is the project's folder, and paths are absolute.
+    """
+
+    root: Path
+    example: Example | None = None
+    template: Template = Template.SISA
+    ci: CiSystem | None = None
+    dataset: Path | None = None
+    held_out: Path | None = None
+    id: str | None = None
+    target: str | None = None
+    subject: str | None = None
+    shards: int | None = None
+    slices: int | None = None
+    holdout: float | None = None
+    model: str | None = None
+    epochs: int | None = None
+    size: str | None = None
+    text: TextOptions = field(default_factory=TextOptions)
+
+    @property
+    def is_posthoc(self) -> bool:
+        """Whether the pipeline is one of post-hoc methods."""
+        return self.template is Template.POSTHOC
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the dataset is one of text."""
+        return self.text != TextOptions()
+
+    @property
+    def holdout_share(self) -> float:
+        """The share of the dataset that no model is trained on."""
+        if self.held_out is not None:
+            return 0.0
+        return DEFAULT_HOLDOUT if self.holdout is None else self.holdout
+
+    def check(self) -> None:
+        """Check the options and the folder; nothing is written.
+
+        Raises
+        ------
+        InputError
+            If a file would be overwritten, or an option would be ignored.
+        """
+        _check_folder(self)
+        if (self.example is None) == (self.dataset is None):
+            raise InputError("give either --example digits, --example authors or --dataset FILE")
+        _refuse_ignored(self)
+
+    def check_template(self) -> None:
+        """Check that the template has what was asked for.
+
+        Raises
+        ------
+        InputError
+            If shards were asked of one model, or held-out rows of shards.
+        """
+        if self.is_posthoc and (self.shards or 1, self.slices or 1) != (1, 1):
+            raise InputError("--template posthoc is for one model: without --shards, --slices")
+        if not self.is_posthoc and self.held_out is not None:
+            raise InputError("--held-out is for --template posthoc; shards hold out a share")
+
+
+#: Options that describe a dataset, which an example does not take.
+_DATASET_OPTIONS = (
+    "held_out",
+    "id",
+    "target",
+    "subject",
+    "shards",
+    "slices",
+    "holdout",
+    "model",
+    "epochs",
+    "size",
+)
+
+
+def given_options(options: InitRequest | TextOptions) -> list[str]:
+    """Return the options with a value, as they are written on the command line.
+
+    Of a whole request, these are the ones that describe a dataset.
+    """
+    if isinstance(options, TextOptions):
+        names = [each.name for each in fields(options)]
+        more = []
+    else:
+        names = list(_DATASET_OPTIONS)
+        more = given_options(options.text)
+    given = [name for name in names if getattr(options, name) not in (None, ())]
+    return [*(f"--{name.replace('_', '-')}" for name in given), *more]
+
+
+def _refuse_ignored(request: InitRequest) -> None:
+    """Refuse options that would have no effect."""
+    given, example = given_options(request), request.example
+    if "--size" in given and example is not Example.AUTHORS:
+        raise InputError("--size is of --example authors")
+    if example is None:
+        if {"--held-out", "--holdout"} <= set(given):
+            raise InputError("give either --held-out or --holdout: a file of rows, or a share")
+        return
+    own = ["--size"] if example is Example.AUTHORS else []
+    if ignored := [name for name in given if name not in own]:
+        raise InputError(
+            f"--example {example} is as it is: without {', '.join(ignored)}",
+            f"it takes {', '.join(['--template', '--ci', *own])}",
+        )
+
+
+def _check_folder(request: InitRequest) -> None:
+    """Refuse a folder whose files would be overwritten."""
+    root = request.root
+    if root.exists() and not root.is_dir():
+        raise InputError(f"{root.name} is a file")
+    taken = ["dvc.yaml", "params.yaml", "unlearn.key", "data/forget_list.txt"]
+    taken.append("data/requests.jsonl")
+    if request.example is Example.DIGITS:
+        taken.append(DIGITS_PATH)
+    elif request.example is Example.AUTHORS:
+        taken += [AUTHORS_PATH, BASE_PATH, f"{BASE_PATH}.dvc"]
+        if request.is_posthoc:
+            taken.append(GENERIC_PATH)
+    if request.ci is not None:
+        taken.append(request.ci.path)
+        if any((folder / ".git").exists() for folder in root.parents):
+            raise InputError(
+                "--ci: workflows are read at the top of a repository, and this is a folder in one"
+            )
+    for name in taken:
+        if (root / name).exists():
+            raise InputError(
+                f"{name} is there already; nothing was changed",
+                "init does not overwrite: choose another folder, or move the file away",
+            )

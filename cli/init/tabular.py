@@ -1,0 +1,140 @@
+"""`unlearn init` for a table: a user's own dataset, or the digits."""
+
+import secrets
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from unlearn.cli.examples.digits import CLASSES, DIGITS_PATH, PIXELS, ROWS, digits_csv
+from unlearn.cli.init.files import (
+    TableParams,
+    copied_to,
+    parse,
+    render_pipeline,
+    render_table_params,
+)
+from unlearn.cli.init.request import InitRequest
+from unlearn.cli.init.scaffold import Plan, suggest
+from unlearn.cli.init.setup import (
+    check_rows,
+    put_in_place,
+    start_repositories,
+    write,
+    write_gitignore,
+    write_project,
+)
+from unlearn.cli.output import progress, say
+from unlearn.stages.config.params import Params, check_params
+from unlearn.stages.config.train import TrainParams
+from unlearn.stages.errors import InputError
+from unlearn.stages.rows.records import read_batches
+from unlearn.stages.rows.schema import SchemaFinder
+from unlearn.stages.rows.tokens import DEMO_KEY, Key
+
+#: Shards, slices and epochs of the digits example; of one model in the pipeline without shards.
+_DIGITS_PLAN = Plan(shards=8, slices=3, epochs=60)
+_ONE_MODEL = Plan(shards=1, slices=1, epochs=60)
+
+
+def init_digits(request: InitRequest) -> dict[str, Any]:
+    """Set up the digits example; return the summary."""
+    values = TableParams(
+        path=DIGITS_PATH,
+        id="id",
+        target="digit",
+        plan=_ONE_MODEL if request.is_posthoc else _DIGITS_PLAN,
+        features=dict.fromkeys(PIXELS, "numeric"),
+        classes=list(CLASSES),
+        template=request.template,
+    )
+    params_text = render_table_params(Key(DEMO_KEY).check, values)
+    root = request.root
+    write_gitignore(root, [f"!/{DIGITS_PATH}"])
+    start_repositories(root)
+    write(root / DIGITS_PATH, digits_csv())
+    write_project(root, params_text, render_pipeline(request.template))
+    return _summary(request, check_params(parse(params_text)), ROWS, key="demo")
+
+
+def init_table(request: InitRequest) -> dict[str, Any]:
+    """Set up a project on a user's own table; return the summary.
+
+    Raises
+    ------
+    InputError
+        If the options or the rows are not as they must be; nothing was changed.
+    """
+    source = request.dataset
+    if source is None or request.id is None or request.target is None:
+        raise InputError("--dataset needs --id and --target; of text, --base and --prompt")
+    request.check_template()
+    root, key = request.root, Key(secrets.token_hex(32))
+    schema = _find_schema(source, SchemaFinder(request.id, request.target, request.subject))
+    copies = {copied_to("dataset", source): source}
+    if request.held_out is not None:
+        copies[copied_to("held_out", request.held_out)] = request.held_out
+    path, *others = copies
+    values = TableParams(
+        path=path,
+        id=request.id,
+        target=request.target,
+        plan=_plan(request, schema.rows),
+        features=dict(schema.features),
+        classes=schema.classes,
+        subject=request.subject,
+        holdout=request.holdout_share,
+        held_out=others[0] if others else None,
+        model=request.model or "mlp",
+        template=request.template,
+    )
+    params_text = render_table_params(key.check, values)
+    params = check_params(parse(params_text))
+    code = params.train.code_path
+    if code is not None and not (root / code).is_file():
+        raise InputError(f"--model: there is no {code} in {root.name}")
+    check_rows(copies, params, key)
+    for column in schema.many_categories:
+        say(
+            f"note: column {column!r} has very many different values; if it is a name or free "
+            "text, take it out of dataset.features in params.yaml"
+        )
+    pipeline_text = render_pipeline(request.template, made_with=code, held_out=bool(others))
+    put_in_place(root, copies, key=key.text, params_text=params_text, pipeline_text=pipeline_text)
+    return _summary(request, params, schema.rows, key="unlearn.key")
+
+
+def _plan(request: InitRequest, rows: int) -> Plan:
+    plan = suggest(
+        rows,
+        holdout=request.holdout_share,
+        can_slice=TrainParams.model_construct(model=request.model or "mlp").can_slice,
+        shards=1 if request.is_posthoc else request.shards,
+        slices=1 if request.is_posthoc else request.slices,
+    )
+    return plan if request.epochs is None else replace(plan, epochs=request.epochs)
+
+
+def _find_schema(source: Path, finder: SchemaFinder) -> SchemaFinder:
+    with progress("reading rows", None) as advance:
+        for batch in read_batches(source, source.name):
+            finder.see(batch, source.name)
+            advance(batch.num_rows)
+    if finder.rows == 0:
+        raise InputError(f"{source.name} has no rows")
+    if not finder.features:
+        raise InputError(f"{source.name} has no column beside id, subject and target")
+    return finder
+
+
+def _summary(request: InitRequest, params: Params, rows: int, *, key: str) -> dict[str, Any]:
+    return {
+        "root": str(request.root),
+        "rows": rows,
+        "shards": len(params.sharding.shards),
+        "slices": params.sharding.slices,
+        "classes": len(params.dataset.classes),
+        "features": len(params.dataset.features),
+        "model": params.train.model,
+        "template": request.template.value,
+        "key": key,
+    }
