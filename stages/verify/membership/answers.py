@@ -1,4 +1,4 @@
-"""What the models say on the rows that an attack asks them about."""
+"""The models' answers on the rows of an attack."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,9 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 from unlearn.stages.config.params import AggregationRule
-from unlearn.stages.final_model.ensemble import Ensemble, combine
-from unlearn.stages.rows.shard_file import RECORD, SUBJECT, Layout, targets
-from unlearn.stages.verify.membership.row_scores import Said, of_classes
-from unlearn.stages.verify.membership.scores import Bools, Floats, Ints, logit
-
-#: Rows asked about at once: every member's answer on them is in memory together.
-_ROWS_AT_ONCE = 2_000
+from unlearn.stages.rows.shard_file import RECORD, SUBJECT
+from unlearn.stages.verify.membership.row_scores import Said
+from unlearn.stages.verify.membership.scores import Bools, Floats, Ints
 
 
 class MemberModel(Protocol):
@@ -95,42 +91,6 @@ class Answers:
     def finite(self) -> bool:
         """Whether all answers are numbers."""
         return bool(np.isfinite(self.logits).all() and self.final.finite)
-
-
-def ask(model: FinalModel, rows: pa.Table, home: Ints, layout: Layout) -> Answers:
-    """Ask every member of an ensemble about rows.
-
-    Parameters
-    ----------
-    model
-        The ensemble, of at least one member.
-    rows
-        A table of `layout`.
-    home
-        See `Answers`.
-    layout
-        The project's columns and classes.
-    """
-    if not isinstance(model, Ensemble):
-        from unlearn.stages.verify.membership.text_answers import ask_language
-
-        return ask_language(model, rows, home)
-    truth = targets(rows, layout)
-    logits = np.zeros((rows.num_rows, len(model.members)))
-    asked = np.zeros((rows.num_rows, len(layout.classes)))
-    final = np.zeros_like(asked)
-    for start in range(0, rows.num_rows, _ROWS_AT_ONCE):
-        part = slice(start, start + _ROWS_AT_ONCE)
-        table = rows.slice(start, _ROWS_AT_ONCE)
-        answers = [member.predictor.probabilities(table) for member in model.members]
-        final[part] = combine(model.rule, answers, [member.rows for member in model.members])
-        for index, answer in enumerate(answers):
-            logits[part, index] = logit(answer, truth[part])
-            here = home[part] == index
-            asked[part][here] = answer[here]
-    return Answers(
-        home, truth, persons(rows), logits, of_classes(asked, truth), of_classes(final, truth)
-    )
 
 
 def persons(rows: pa.Table) -> Ints:

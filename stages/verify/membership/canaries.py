@@ -12,7 +12,8 @@ from unlearn.stages.rows.canaries import included
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask, read_shard
 from unlearn.stages.rows.tokens import home_shard
-from unlearn.stages.verify.membership.answers import FinalModel, ask
+from unlearn.stages.verify.membership.answers import FinalModel
+from unlearn.stages.verify.membership.asking import ask
 from unlearn.stages.verify.membership.calibrated import MIN_REFERENCES, lira
 from unlearn.stages.verify.membership.one_run_audit import one_run_bound
 from unlearn.stages.verify.membership.scores import Bools, Floats

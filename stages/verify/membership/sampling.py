@@ -8,7 +8,8 @@ import pyarrow as pa
 from unlearn.stages.rows.holdout import calibration_half, draw_among, fewest, quarters, tested_half
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, Layout
 from unlearn.stages.rows.tokens import home_shard
-from unlearn.stages.verify.membership.answers import Answers, FinalModel, ask
+from unlearn.stages.verify.membership.answers import Answers, FinalModel
+from unlearn.stages.verify.membership.asking import ask
 from unlearn.stages.verify.membership.attacks import Samples
 from unlearn.stages.verify.membership.references import References
 from unlearn.stages.verify.membership.scores import Ints

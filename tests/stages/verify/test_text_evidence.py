@@ -26,7 +26,7 @@ from unlearn.stages.training.shard_model import read_shard_model
 from unlearn.stages.verify.evidence import Evidence, gather
 from unlearn.stages.verify.exactness import recheck
 from unlearn.stages.verify.exactness.checks import derive_rows
-from unlearn.stages.verify.membership.answers import ask
+from unlearn.stages.verify.membership.asking import ask
 from unlearn.stages.verify.membership.references import train_references
 from unlearn.stages.verify.membership.row_scores import logit_of_logs
 from unlearn.stages.verify.membership.views import of_final_model
