@@ -1,94 +1,264 @@
-"""Post-hoc methods beside each other, and beside training anew."""
+"""Post-hoc methods compared with each other, and with the retrained model."""
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+from unlearn.stages.context import PosthocContext
+from unlearn.stages.training.method_record import RETRAIN, MethodRows
+from unlearn.stages.verify.evidence import (
+    FINAL_MODEL,
+    NO_EVIDENCE,
+    SHARD_MODELS,
+    Evidence,
+    attacks_for,
+)
+from unlearn.stages.verify.exactness.checks import Exactness
+from unlearn.stages.verify.exactness.methods import Made
+from unlearn.stages.verify.measures.base import Measures
+from unlearn.stages.verify.membership.attacks import Attacked, Samples
+from unlearn.stages.verify.membership.scores import Floats
+from unlearn.stages.verify.membership.statistics import Interval, Pair, Scored, difference_interval
+from unlearn.stages.verify.membership.views import CALIBRATED, Exposure
+from unlearn.stages.verify.method_result import MethodResult
+from unlearn.stages.verify.verdict import (
+    Difference,
+    Membership,
+    Verdict,
+    judge_difference,
+    judge_membership,
+)
 
 
 @dataclass(frozen=True)
-class MethodResult:
-    """What is known of one method; None where it could not be measured, or too few rows allow it.
+class AskedModel:
+    """A model that was asked: the original, or what a method made."""
+
+    exposure: Exposure | None = None
+    samples: Samples | None = None
+    attacks: Mapping[str, Attacked | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All models, and what each is measured against.
 
     Parameters
     ----------
-    label
-        `exact`, `certified(...)` or `approximate`.
-    verdict, reasons
-        The outcome by itself, and why: `not applicable` where the method made no model.
-    forget_accuracy, retain_accuracy, holdout_accuracy
-        On forgotten rows, on retained rows, and on held-out rows that no guard looked at.
-    membership
-        What the deciding attack found, as JSON values.
-    disagreement_with_retrain, kl_from_retrain
-        On these held-out rows; see `distance`.
-    disagreement_on_forgotten
-        On the forgotten rows.
-    relearning_ratio
-        Steps to learn the forgotten rows again, over those of the retrained model.
-    passes
-        How often each forget row and each retain row was read.
-    stopped_by, rolled_back
-        What ended an iterative method, and whether the guard went back.
-    facts
-        What else the method says.
-    language
-        What is known of a language model besides, as JSON values; None for other models.
+    context, rows
+        The project and its rows.
+    original
+        What all methods started from.
+    answering
+        What each method made; None for one that made no model.
+    measures
+        What was measured of them.
     """
 
-    label: str
-    verdict: str
-    reasons: tuple[str, ...]
-    forget_accuracy: float | None = None
-    retain_accuracy: float | None = None
-    holdout_accuracy: float | None = None
-    membership: dict[str, Any] | None = None
-    disagreement_with_retrain: float | None = None
-    kl_from_retrain: float | None = None
-    disagreement_on_forgotten: float | None = None
-    relearning_ratio: float | None = None
-    passes: dict[str, float] = field(default_factory=dict)
-    stopped_by: str | None = None
-    rolled_back: bool = False
-    facts: dict[str, Any] = field(default_factory=dict)
-    language: dict[str, Any] | None = None
+    context: PosthocContext
+    rows: MethodRows
+    original: AskedModel | None
+    answering: Mapping[str, AskedModel | None]
+    measures: Measures
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the result as JSON values; `language` only where there is something in it."""
-        found = asdict(self) | {"reasons": list(self.reasons)}
-        return found if self.language is not None else _without_language(found)
+    def result(self, name: str, made: Made, common: Exactness) -> MethodResult:
+        """Return all that is known of a method."""
+        model = self.answering[name]
+        record = made.record
+        label = made.label
+        if record is not None and record.why_not is not None and not made.problems:
+            return MethodResult(label, "not applicable", (record.why_not,))
+        verdict = self._verdict(name, made, common)
+        if model is None or record is None:
+            return MethodResult(label, verdict.outcome, verdict.reasons)
+        return MethodResult(
+            label,
+            verdict.outcome,
+            verdict.reasons,
+            membership=self._membership_as_json(name),
+            passes=record.passes,
+            stopped_by=record.stopped_by,
+            rolled_back=record.rolled_back,
+            facts=self._told(record.facts),
+            **self._numbers(name, record.facts),
+        )
 
-    def summary(self) -> dict[str, Any]:
-        """Return what `dvc metrics show` is to print of the method: a line of a table."""
-        membership = self.membership or {}
-        found = {
-            "label": self.label.partition("(")[0],
-            "verdict": self.verdict,
-            "forget": self.forget_accuracy,
-            "retain": self.retain_accuracy,
-            "holdout": self.holdout_accuracy,
-            "auc": membership.get("auc"),
-            "disagreement": self.disagreement_with_retrain,
-            "relearning": self.relearning_ratio,
-            "stopped": self.stopped_by,
+    def _numbers(self, name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what was measured; of a language model with what records and attacks add."""
+        numbers = dict(self.measures.numbers(name))
+        if "language" in numbers:
+            collapsed = self._collapse(name, facts) is not None
+            added = {"priv_leak": self._leak(name), "collapsed": collapsed}
+            numbers["language"] = {**numbers["language"], **added}
+        return numbers
+
+    def _collapse(self, name: str, facts: Mapping[str, Any]) -> str | None:
+        """Say how a model is no use any more: by what is measured here, or by its own guard."""
+        found = self.measures.collapse(name)
+        if found is None and facts.get("collapsed"):
+            return "its guard found that it no longer speaks"
+        return found
+
+    def _leak(self, name: str) -> float | None:
+        """Return MUSE's measure of the deciding attack, beside the retrained model."""
+        from unlearn.stages.text.metrics import priv_leak
+
+        attack = self.context.params.verify.attack
+        models = [self.answering[name], self.answering.get(RETRAIN)]
+        found = [None if model is None else model.attacks.get(attack) for model in models]
+        own, retrained = found
+        if name == RETRAIN or own is None or retrained is None:
+            return None
+        return priv_leak(own.forgotten.value, retrained.forgotten.value)
+
+    def _told(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Return what a method has to say, without the means over rows that are too few for one."""
+        means = {
+            "forget_loss": self.rows.forget,
+            "retain_probability": self.rows.retain,
+            "target": self.rows.calibration,
         }
-        if self.language is None:
+        least = self.context.params.verify.min_rows
+        few = tuple(name for name, rows in means.items() if rows.num_rows < least)
+        return {key: value for key, value in facts.items() if not key.startswith(few)}
+
+    def _membership_as_json(self, name: str) -> dict[str, Any] | None:
+        """Return the evidence, and the difference from the retrained model that decides."""
+        found = self.evidence(name).as_json()
+        model, retrained = self.answering[name], self.answering.get(RETRAIN)
+        if found is None or model is None or retrained is None or not retrained.attacks:
             return found
-        return found | {
-            "extraction": (self.language["forget"] or {}).get("extraction_strength"),
-            "utility": self.language["utility_ratio"],
-        }
+        away = self._difference(model, retrained, name)
+        told = None if away is None else {"auc": away.value, "ci": away.wide}
+        return found | {"difference_from_retrain": told}
+
+    def evidence(self, name: str) -> Evidence:
+        """Return the membership evidence on what a method made."""
+        model = self.answering[name]
+        forgotten = self.rows.forget.num_rows
+        if forgotten == 0 or model is None:
+            return NO_EVIDENCE
+        deciding = self.context.params.verify.attack
+        attacks = {SHARD_MODELS: model.attacks, FINAL_MODEL: model.attacks}
+        others = 0 if model.samples is None else len(model.samples.others)
+        if not model.attacks:
+            attacks = {key: dict.fromkeys(attacks_for(self.context.params)) for key in attacks}
+        return Evidence(attacks, deciding, self._membership(name), (forgotten, others))
+
+    def _verdict(self, name: str, made: Made, common: Exactness) -> Verdict:
+        problems = (*common.problems, *made.problems)
+        if problems:
+            return Verdict("fail", problems)
+        if made.label == "exact":
+            if made.environment:
+                return Verdict("inconclusive", made.environment)
+            said = ["its lineage is that of the retained rows and of nothing else"]
+            if made.reran:
+                said.append("retrained from these rows: the same numbers")
+            return Verdict("pass", tuple(said))
+        doubt = self.measures.doubt()
+        if self.rows.forget.num_rows == 0:
+            doubt = "there is nothing to forget: this is the original"
+        if doubt is not None:
+            return Verdict("inconclusive", (doubt,))
+        return self._of_approximate(name, made.label, made.record.facts if made.record else {})
+
+    def _of_approximate(self, name: str, label: str, facts: Mapping[str, Any]) -> Verdict:
+        """Judge what a method that is not exact made, its lineage being as it should."""
+        found = self._membership(name)
+        if (ruin := self._collapse(name, facts)) is not None:
+            # Constant answers give nobody away, and are no success.
+            reasons = (f"the model has collapsed: {ruin}", *found.reasons)
+            return Verdict("fail" if found.outcome == "fail" else "inconclusive", reasons)
+        if label.startswith("certified") and "residual_bound" in facts:
+            bound = (
+                f"certificate: residual {facts['residual_bound']:.3g} of "
+                f"{facts['residual_budget']:.3g}"
+            )
+            return Verdict(found.outcome, (bound, *found.reasons))
+        return found
+
+    def _membership(self, name: str) -> Verdict:
+        """Judge what the deciding attack found, against the retrained model where there is one."""
+        params = self.context.params.verify
+        model, retrained = self.answering[name], self.answering.get(RETRAIN)
+        forgotten = self.rows.forget.num_rows
+        if forgotten < params.min_rows:
+            few = f"forgotten rows: {forgotten}, fewer than verify.min_rows ({params.min_rows})"
+            return Verdict("inconclusive", (few,))
+        found = None if model is None else model.attacks.get(params.attack)
+        if model is None or found is None:
+            return judge_membership(None, params.margin, self._missing())
+        if retrained is None or self.original is None or params.attack not in retrained.attacks:
+            judged = Membership(
+                params.attack,
+                found.forgotten,
+                found.control,
+                found.result.forget_rows,
+                has_reference=params.attack == "lira",
+            )
+            return judge_membership(judged, params.margin)
+        here = self._difference(model, retrained, name)
+        there = self._difference(self.original, retrained, name)
+        reference = retrained.attacks[params.attack]
+        if here is None or there is None or reference is None:
+            return judge_membership(None, params.margin, self._missing())
+        difference = Difference(
+            params.attack,
+            found.forgotten.value,
+            reference.forgotten.value,
+            here,
+            there,
+            found.result.forget_rows,
+        )
+        return judge_difference(difference, params.margin)
+
+    def _missing(self) -> str:
+        attack = self.context.params.verify.attack
+        if attack in CALIBRATED and not self.context.params.verify.reference_models:
+            return (
+                f"{attack} compares with models that never saw the rows: "
+                "`verify.reference_models: 16` trains them"
+            )
+        return (
+            "too few rows could be matched: forgotten ones, retained ones, and held-out ones of "
+            "their classes; or the model only votes"
+        )
+
+    def _difference(self, one: AskedModel, other: AskedModel, name: str) -> Interval | None:
+        """Return how much more an attack finds in one model than in another, on the same rows."""
+        attack = self.context.params.verify.attack
+        if one.attacks.get(attack) is None or other.attacks.get(attack) is None:
+            return None  # too few rows, on one side or the other
+        exposures = [model.exposure for model in (one, other) if model.exposure is not None]
+        if len(exposures) < 2 or not all(each.allows(attack) for each in exposures):  # noqa: PLR2004
+            return None
+        seed = self.context.key.seed(self.context.params.seed, "verify", "difference", name)
+        rng = np.random.Generator(np.random.PCG64(seed))
+        count = exposures[0].others.references.shape[1]
+
+        def rescored(rng: np.random.Generator) -> list[tuple[Floats, Floats]]:
+            drawn = rng.multinomial(count, np.full(count, 1 / count)).astype(np.float64)
+            scores = [each.scores(attack, drawn) for each in exposures]
+            return [(forgotten, others) for forgotten, _, others in scores]
+
+        return difference_interval(
+            _pair(one, attack),
+            _pair(other, attack),
+            rng,
+            rescored if attack in CALIBRATED else None,
+        )
 
 
-def _without_language(found: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in found.items() if name != "language"}
-
-
-def methods_table(results: dict[str, MethodResult]) -> bytes:
-    """Return a CSV for `dvc plots`: where each method stands between forgetting and utility."""
-    lines = ["method,label,forget_accuracy,retain_accuracy,holdout_accuracy"]
-    for name, found in results.items():
-        values = (found.forget_accuracy, found.retain_accuracy, found.holdout_accuracy)
-        if any(value is None for value in values):
-            continue
-        cells = ",".join(f"{value:.6f}" for value in values)
-        lines.append(f"{name},{found.label.partition('(')[0]},{cells}")
-    return ("\n".join(lines) + "\n").encode()
+def _pair(model: AskedModel, attack: str) -> Pair:
+    """Return a model's scores of the forgotten rows and of the others, matched by class."""
+    if model.exposure is None or model.samples is None:
+        raise AssertionError("asked before")
+    samples = model.samples
+    weights, _, other_weights = samples.weights()
+    forgotten, _, others = model.exposure.scores(attack)
+    return (
+        Scored(forgotten, weights, samples.forgotten.groups),
+        Scored(others, other_weights, samples.others.groups),
+    )

@@ -12,6 +12,7 @@ import numpy as np
 from unlearn.stages.verify.membership.attacks import Attacked
 from unlearn.stages.verify.membership.scores import Floats
 from unlearn.stages.verify.membership.statistics import Scored, roc
+from unlearn.stages.verify.method_result import MethodResult
 
 ROC_COLUMNS = ("model", "attack", "sample", "fpr", "tpr")
 SCORE_COLUMNS = ("model", "attack", "sample", "bin", "low", "high", "share")
@@ -98,6 +99,18 @@ def score_table(found: Found) -> bytes:
                     (model, name, sample, number, f"{low:.6g}", f"{high:.6g}", f"{share:.6f}")
                 )
     return _csv(SCORE_COLUMNS, rows)
+
+
+def methods_table(results: Mapping[str, MethodResult]) -> bytes:
+    """Return a CSV for `dvc plots`: where each method stands between forgetting and utility."""
+    lines = ["method,label,forget_accuracy,retain_accuracy,holdout_accuracy"]
+    for name, found in results.items():
+        values = (found.forget_accuracy, found.retain_accuracy, found.holdout_accuracy)
+        if any(value is None for value in values):
+            continue
+        cells = ",".join(f"{value:.6f}" for value in values)
+        lines.append(f"{name},{found.label.partition('(')[0]},{cells}")
+    return ("\n".join(lines) + "\n").encode()
 
 
 def _each(found: Found) -> Iterable[tuple[str, str, Attacked]]:

@@ -1,10 +1,9 @@
-"""The evidence on models that post-hoc methods made: which forgot, at what cost, how surely."""
+"""Verification of the post-hoc pipeline: which methods forgot, at what cost, how surely."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,14 +14,8 @@ from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.holdout import calibration_half, tested_half
 from unlearn.stages.training.method_record import RETRAIN, WHOLE, MethodRows
 from unlearn.stages.training.recipe import Recipe
-from unlearn.stages.verify.comparison import MethodResult
-from unlearn.stages.verify.evidence import (
-    FINAL_MODEL,
-    NO_EVIDENCE,
-    SHARD_MODELS,
-    Evidence,
-    attacks_for,
-)
+from unlearn.stages.verify.comparison import AskedModel, Comparison
+from unlearn.stages.verify.evidence import attacks_for
 from unlearn.stages.verify.exactness.checks import Exactness, derive_rows
 from unlearn.stages.verify.exactness.methods import (
     ORIGINAL,
@@ -31,74 +24,91 @@ from unlearn.stages.verify.exactness.methods import (
     check_original,
     check_unlearned,
 )
+from unlearn.stages.verify.final_model import load_final_model, measure_final_model
+from unlearn.stages.verify.findings import Findings, Methods
 from unlearn.stages.verify.measures.base import Measures, Setting
 from unlearn.stages.verify.measures.tabular import ClassMeasures
-from unlearn.stages.verify.membership.attacks import Attacked, Samples, attack_all
+from unlearn.stages.verify.measures.utility import Utility
+from unlearn.stages.verify.membership.attacks import attack_all
+from unlearn.stages.verify.membership.canaries import CanaryResult, attack_canaries
 from unlearn.stages.verify.membership.references import References, train_references
 from unlearn.stages.verify.membership.sampling import draw
-from unlearn.stages.verify.membership.scores import Floats
-from unlearn.stages.verify.membership.statistics import Interval, Pair, Scored, difference_interval
-from unlearn.stages.verify.membership.views import CALIBRATED, Exposure, of_shard_models
-from unlearn.stages.verify.verdict import (
-    Difference,
-    Membership,
-    Verdict,
-    judge_difference,
-    judge_membership,
-)
+from unlearn.stages.verify.membership.views import of_shard_models
+from unlearn.stages.verify.verdict import Verdict
 
 
-@dataclass(frozen=True)
-class Posthoc:
-    """What was found of all methods.
+def verify_methods(context: PosthocContext, forget_list: ForgetList) -> Findings:
+    """Check, attack and compare what every method made; the deployed method decides.
 
     Parameters
     ----------
-    results
-        By method, in the order of params.yaml.
-    evidence
-        Of the method that is deployed, as for any final model.
-    exactness
-        What the checks found that concern all methods, and the deployed one.
-    original
-        What was measured of a language model that all methods started from; else None.
-    """
+    context, forget_list
+        The project, and the list as it stands.
 
-    results: dict[str, MethodResult]
-    evidence: Evidence
-    exactness: Exactness
-    original: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class _Answering:
-    """A model that was asked: the original, or what a method made."""
-
-    exposure: Exposure | None = None
-    samples: Samples | None = None
-    attacks: Mapping[str, Attacked | None] = field(default_factory=dict)
-
-
-def compare_methods(context: PosthocContext, forget_list: ForgetList) -> Posthoc:
-    """Check, attack and compare what every method made.
-
-    Parameters
-    ----------
-    context
-        The project.
-    forget_list
-        The list as it stands.
+    Raises
+    ------
+    InputError
+        If data/shards cannot be read. What is wrong with the models is a finding, not an error.
     """
     whole, holdout = (derive_rows(context, name, forget_list) for name in (WHOLE, HOLDOUT))
     rows = MethodRows(whole.forget, whole.retain, calibration_half(holdout.retain))
     common = check_original(context, forget_list, whole, holdout)
     made = {name: check_unlearned(context, name, rows) for name in context.unlearn.methods}
     setting = Setting(context, rows, tested_half(holdout.retain))
-    measures = _measures(setting)
-    ask = _asker(setting, holdout.retain, measures)
+    comparison = _ask_models(setting, holdout.retain, made)
+    name = context.unlearn.deploy
+    final = Exactness()
+    check_final_model(context, name, final)
+    deployed = replace(made[name], problems=(*made[name].problems, *final.problems))
+    made[name] = deployed
+    results = {name: comparison.result(name, found, common) for name, found in made.items()}
+    original = None
+    if comparison.original is not None and context.params.dataset.is_text:
+        original = comparison.measures.numbers(ORIGINAL)
+    exactness = Exactness(
+        touched=int(rows.forget.num_rows > 0),
+        reran=deployed.reran,
+        matched=deployed.matched,
+        lineage_clean=common.lineage_clean and deployed.lineage_clean,
+        problems=(*common.problems, *deployed.problems),
+        environment=deployed.environment,
+    )
+    utility = Utility(holdout.retain.num_rows)
+    canaries: CanaryResult | None = None
+    try:
+        model = load_final_model(context)
+    except InputError as error:
+        exactness.add(f"models/final_model: {error.message}")
+    else:
+        # The other half has been looked at by guards.
+        utility = measure_final_model(context, model, setting.tested)
+        if model.members:
+            canaries = attack_canaries(context, model, forget_list)
+    result = results[name]
+    # A method that does not apply has no model to deploy, which is a problem by itself.
+    outcome = "fail" if result.verdict == "not applicable" else result.verdict
+    if exactness.problems:
+        verdict = Verdict("fail", exactness.problems)
+    else:
+        verdict = Verdict(outcome, result.reasons)
+    return Findings(
+        label=result.label,
+        verdict=verdict,
+        exactness=exactness,
+        utility=utility,
+        evidence=comparison.evidence(name),
+        canaries=canaries,
+        methods=Methods(name, results, original),
+    )
+
+
+def _ask_models(setting: Setting, holdout: pa.Table, made: dict[str, Made]) -> Comparison:
+    """Open, measure and attack every model, one after another."""
+    context, measures = setting.context, _measures_of(setting)
+    ask = _asker(setting, holdout, measures)
     unlearned = context.project.unlearned
-    # Training anew first, and then the original: others are measured beside them.
-    # A reference that is not what it says is none: nothing is measured beside it.
+    # The retrained model first, and then the original: others are compared with them.
+    # A reference that fails its checks is none: nothing is compared with it.
     with_model = [
         name
         for name, found in made.items()
@@ -108,28 +118,10 @@ def compare_methods(context: PosthocContext, forget_list: ForgetList) -> Posthoc
     original = ask(context.project.original, ORIGINAL)
     asked |= {name: ask(unlearned / name, name) for name in with_model if name != RETRAIN}
     answering = {name: asked.get(name) for name in made}
-    final = Exactness()
-    check_final_model(context, context.unlearn.deploy, final)
-    deployed = made[context.unlearn.deploy]
-    deployed = replace(deployed, problems=(*deployed.problems, *final.problems))
-    made[context.unlearn.deploy] = deployed
-    compared = _Compared(context, rows, original, answering, measures)
-    results = {name: compared.result(name, found, common) for name, found in made.items()}
-    exactness = Exactness(
-        touched=int(rows.forget.num_rows > 0),
-        reran=deployed.reran,
-        matched=deployed.matched,
-        lineage_clean=common.lineage_clean and deployed.lineage_clean,
-        problems=(*common.problems, *deployed.problems),
-        environment=deployed.environment,
-    )
-    before = None
-    if original is not None and context.params.dataset.is_text:
-        before = measures.numbers(ORIGINAL)
-    return Posthoc(results, compared.evidence(context.unlearn.deploy), exactness, before)
+    return Comparison(context, setting.rows, original, answering, measures)
 
 
-def _measures(setting: Setting) -> Measures:
+def _measures_of(setting: Setting) -> Measures:
     if not setting.context.params.dataset.is_text:
         return ClassMeasures(setting)
     from unlearn.stages.verify.measures.text import LanguageMeasures
@@ -139,7 +131,7 @@ def _measures(setting: Setting) -> Measures:
 
 def _asker(
     setting: Setting, holdout: pa.Table, measures: Measures
-) -> Callable[[Path, str], _Answering | None]:
+) -> Callable[[Path, str], AskedModel | None]:
     """Return what opens a model, measures it and asks it about all samples."""
     context, rows = setting.context, setting.rows
     params = context.params
@@ -154,7 +146,7 @@ def _asker(
     if params.verify.reference_models:
         references = lambda _shard, _rows: trained()  # noqa: E731 - one line says it
 
-    def ask(folder: Path, name: str) -> _Answering | None:
+    def ask(folder: Path, name: str) -> AskedModel | None:
         try:
             model = measures.open(folder, name)
         except InputError:
@@ -163,7 +155,7 @@ def _asker(
             return None
         measures.look(name, model)
         if rows.forget.num_rows < params.verify.min_rows:
-            return _Answering()
+            return AskedModel()
         drawn = draw(
             model,
             context.layout,
@@ -173,7 +165,7 @@ def _asker(
             references,
         )
         if drawn is None:
-            return _Answering()
+            return AskedModel()
         samples = drawn.samples
         asked = samples.forgotten, samples.members, samples.others, drawn.population
         probable = model.has_probabilities and all(answers.finite for answers in asked)
@@ -181,230 +173,6 @@ def _asker(
         seed = context.key.seed(params.seed, "verify", "posthoc")
         rng = np.random.Generator(np.random.PCG64(seed))
         attacks = attack_all(exposure, samples, rng, params.verify.min_rows, attacks_for(params))
-        return _Answering(exposure, samples, attacks)
+        return AskedModel(exposure, samples, attacks)
 
     return ask
-
-
-@dataclass(frozen=True)
-class _Compared:
-    """All models, and what each is measured against.
-
-    Parameters
-    ----------
-    context, rows
-        The project and its rows.
-    original
-        What all methods started from.
-    answering
-        What each method made; None for one that made no model.
-    measures
-        What was measured of them.
-    """
-
-    context: PosthocContext
-    rows: MethodRows
-    original: _Answering | None
-    answering: Mapping[str, _Answering | None]
-    measures: Measures
-
-    def result(self, name: str, made: Made, common: Exactness) -> MethodResult:
-        """Return all that is known of a method."""
-        model = self.answering[name]
-        record = made.record
-        label = made.label
-        if record is not None and record.why_not is not None and not made.problems:
-            return MethodResult(label, "not applicable", (record.why_not,))
-        verdict = self._verdict(name, made, common)
-        if model is None or record is None:
-            return MethodResult(label, verdict.outcome, verdict.reasons)
-        return MethodResult(
-            label,
-            verdict.outcome,
-            verdict.reasons,
-            membership=self._membership_as_json(name),
-            passes=record.passes,
-            stopped_by=record.stopped_by,
-            rolled_back=record.rolled_back,
-            facts=self._told(record.facts),
-            **self._numbers(name, record.facts),
-        )
-
-    def _numbers(self, name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what was measured; of a language model with what records and attacks add."""
-        numbers = dict(self.measures.numbers(name))
-        if "language" in numbers:
-            collapsed = self._collapse(name, facts) is not None
-            added = {"priv_leak": self._leak(name), "collapsed": collapsed}
-            numbers["language"] = {**numbers["language"], **added}
-        return numbers
-
-    def _collapse(self, name: str, facts: Mapping[str, Any]) -> str | None:
-        """Say how a model is no use any more: by what is measured here, or by its own guard."""
-        found = self.measures.collapse(name)
-        if found is None and facts.get("collapsed"):
-            return "its guard found that it no longer speaks"
-        return found
-
-    def _leak(self, name: str) -> float | None:
-        """Return MUSE's measure of the deciding attack, beside the retrained model."""
-        from unlearn.stages.text.metrics import priv_leak
-
-        attack = self.context.params.verify.attack
-        models = [self.answering[name], self.answering.get(RETRAIN)]
-        found = [None if model is None else model.attacks.get(attack) for model in models]
-        own, retrained = found
-        if name == RETRAIN or own is None or retrained is None:
-            return None
-        return priv_leak(own.forgotten.value, retrained.forgotten.value)
-
-    def _told(self, facts: dict[str, Any]) -> dict[str, Any]:
-        """Return what a method has to say, without the means over rows that are too few for one."""
-        means = {
-            "forget_loss": self.rows.forget,
-            "retain_probability": self.rows.retain,
-            "target": self.rows.calibration,
-        }
-        least = self.context.params.verify.min_rows
-        few = tuple(name for name, rows in means.items() if rows.num_rows < least)
-        return {key: value for key, value in facts.items() if not key.startswith(few)}
-
-    def _membership_as_json(self, name: str) -> dict[str, Any] | None:
-        """Return the evidence, and the difference from the retrained model that decides."""
-        found = self.evidence(name).as_json()
-        model, retrained = self.answering[name], self.answering.get(RETRAIN)
-        if found is None or model is None or retrained is None or not retrained.attacks:
-            return found
-        away = self._difference(model, retrained, name)
-        told = None if away is None else {"auc": away.value, "ci": away.wide}
-        return found | {"difference_from_retrain": told}
-
-    def evidence(self, name: str) -> Evidence:
-        """Return the membership evidence on what a method made."""
-        model = self.answering[name]
-        forgotten = self.rows.forget.num_rows
-        if forgotten == 0 or model is None:
-            return NO_EVIDENCE
-        deciding = self.context.params.verify.attack
-        attacks = {SHARD_MODELS: model.attacks, FINAL_MODEL: model.attacks}
-        others = 0 if model.samples is None else len(model.samples.others)
-        if not model.attacks:
-            attacks = {key: dict.fromkeys(attacks_for(self.context.params)) for key in attacks}
-        return Evidence(attacks, deciding, self._membership(name), (forgotten, others))
-
-    def _verdict(self, name: str, made: Made, common: Exactness) -> Verdict:
-        problems = (*common.problems, *made.problems)
-        if problems:
-            return Verdict("fail", problems)
-        if made.label == "exact":
-            if made.environment:
-                return Verdict("inconclusive", made.environment)
-            said = ["its lineage is that of the retained rows and of nothing else"]
-            if made.reran:
-                said.append("retrained from these rows: the same numbers")
-            return Verdict("pass", tuple(said))
-        doubt = self.measures.doubt()
-        if self.rows.forget.num_rows == 0:
-            doubt = "there is nothing to forget: this is the original"
-        if doubt is not None:
-            return Verdict("inconclusive", (doubt,))
-        return self._of_approximate(name, made.label, made.record.facts if made.record else {})
-
-    def _of_approximate(self, name: str, label: str, facts: Mapping[str, Any]) -> Verdict:
-        """Judge what a method that is not exact made, its lineage being as it should."""
-        found = self._membership(name)
-        if (ruin := self._collapse(name, facts)) is not None:
-            # Constant answers give nobody away, and are no success.
-            reasons = (f"the model has collapsed: {ruin}", *found.reasons)
-            return Verdict("fail" if found.outcome == "fail" else "inconclusive", reasons)
-        if label.startswith("certified") and "residual_bound" in facts:
-            bound = (
-                f"certificate: residual {facts['residual_bound']:.3g} of "
-                f"{facts['residual_budget']:.3g}"
-            )
-            return Verdict(found.outcome, (bound, *found.reasons))
-        return found
-
-    def _membership(self, name: str) -> Verdict:
-        """Judge what the deciding attack found, against the retrained model where there is one."""
-        params = self.context.params.verify
-        model, retrained = self.answering[name], self.answering.get(RETRAIN)
-        forgotten = self.rows.forget.num_rows
-        if forgotten < params.min_rows:
-            few = f"forgotten rows: {forgotten}, fewer than verify.min_rows ({params.min_rows})"
-            return Verdict("inconclusive", (few,))
-        found = None if model is None else model.attacks.get(params.attack)
-        if model is None or found is None:
-            return judge_membership(None, params.margin, self._missing())
-        if retrained is None or self.original is None or params.attack not in retrained.attacks:
-            judged = Membership(
-                params.attack,
-                found.forgotten,
-                found.control,
-                found.result.forget_rows,
-                has_reference=params.attack == "lira",
-            )
-            return judge_membership(judged, params.margin)
-        here = self._difference(model, retrained, name)
-        there = self._difference(self.original, retrained, name)
-        reference = retrained.attacks[params.attack]
-        if here is None or there is None or reference is None:
-            return judge_membership(None, params.margin, self._missing())
-        difference = Difference(
-            params.attack,
-            found.forgotten.value,
-            reference.forgotten.value,
-            here,
-            there,
-            found.result.forget_rows,
-        )
-        return judge_difference(difference, params.margin)
-
-    def _missing(self) -> str:
-        attack = self.context.params.verify.attack
-        if attack in CALIBRATED and not self.context.params.verify.reference_models:
-            return (
-                f"{attack} compares with models that never saw the rows: "
-                "`verify.reference_models: 16` trains them"
-            )
-        return (
-            "too few rows could be matched: forgotten ones, retained ones, and held-out ones of "
-            "their classes; or the model only votes"
-        )
-
-    def _difference(self, one: _Answering, other: _Answering, name: str) -> Interval | None:
-        """Return how much more an attack finds in one model than in another, on the same rows."""
-        attack = self.context.params.verify.attack
-        if one.attacks.get(attack) is None or other.attacks.get(attack) is None:
-            return None  # too few rows, on one side or the other
-        exposures = [model.exposure for model in (one, other) if model.exposure is not None]
-        if len(exposures) < 2 or not all(each.allows(attack) for each in exposures):  # noqa: PLR2004
-            return None
-        seed = self.context.key.seed(self.context.params.seed, "verify", "difference", name)
-        rng = np.random.Generator(np.random.PCG64(seed))
-        count = exposures[0].others.references.shape[1]
-
-        def rescored(rng: np.random.Generator) -> list[tuple[Floats, Floats]]:
-            drawn = rng.multinomial(count, np.full(count, 1 / count)).astype(np.float64)
-            scores = [each.scores(attack, drawn) for each in exposures]
-            return [(forgotten, others) for forgotten, _, others in scores]
-
-        return difference_interval(
-            _pair(one, attack),
-            _pair(other, attack),
-            rng,
-            rescored if attack in CALIBRATED else None,
-        )
-
-
-def _pair(model: _Answering, attack: str) -> Pair:
-    """Return a model's scores of the forgotten rows and of the others, matched by class."""
-    if model.exposure is None or model.samples is None:
-        raise AssertionError("asked before")
-    samples = model.samples
-    weights, _, other_weights = samples.weights()
-    forgotten, _, others = model.exposure.scores(attack)
-    return (
-        Scored(forgotten, weights, samples.forgotten.groups),
-        Scored(others, other_weights, samples.others.groups),
-    )

@@ -35,7 +35,7 @@ from unlearn.stages.training.method_record import (
 )
 from unlearn.stages.training.shard_model import read_shard_model
 from unlearn.stages.unlearn import stage as unlearn_stage
-from unlearn.stages.verify import posthoc
+from unlearn.stages.verify import comparison
 from unlearn.stages.verify.exactness.checks import derive_rows
 from unlearn.stages.verify.exactness.methods import ORIGINAL
 from unlearn.stages.verify.measures.base import Setting
@@ -397,7 +397,8 @@ def test_a_ruined_model_does_not_pass_whatever_an_attack_finds(
 ) -> None:
     """Constant answers give nobody away; with enough rows an attack is sure of that."""
     sure = Verdict("pass", ("nothing found",))
-    monkeypatch.setattr(posthoc._Compared, "_membership", lambda _self, _name: sure)  # noqa: SLF001 - any sample that small would leave it open
+    # Any sample that small would leave it open.
+    monkeypatch.setattr(comparison.Comparison, "_membership", lambda _self, _name: sure)
     methods = run(tuned)["methods"]
     ruined = methods["gradient_ascent"]
 

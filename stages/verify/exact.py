@@ -1,0 +1,90 @@
+"""Verification of the exact pipeline: models that were trained on shards."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+from unlearn.stages.context import ExactContext
+from unlearn.stages.errors import InputError
+from unlearn.stages.final_model.ensemble import Ensemble
+from unlearn.stages.project.paths import HOLDOUT
+from unlearn.stages.rows.forget_list import ForgetList
+from unlearn.stages.verify.evidence import NO_EVIDENCE, gather
+from unlearn.stages.verify.exactness.checks import (
+    Retrain,
+    ShardRows,
+    check_exactness,
+    derive_rows,
+)
+from unlearn.stages.verify.final_model import load_final_model, measure_final_model
+from unlearn.stages.verify.findings import Findings
+from unlearn.stages.verify.measures.utility import Utility
+from unlearn.stages.verify.membership.answers import FinalModel
+from unlearn.stages.verify.membership.canaries import CanaryResult, attack_canaries
+from unlearn.stages.verify.verdict import decide
+
+
+def verify_shards(
+    context: ExactContext, forget_list: ForgetList, covers: str | None, *, retrain: Retrain
+) -> Findings:
+    """Check the models of all shards, and attack and measure them.
+
+    Parameters
+    ----------
+    context, forget_list
+        The project, and the list as it stands.
+    covers
+        What a verdict is about and what it is not; see `decide`.
+    retrain
+        Trains the shards that the check chose.
+
+    Raises
+    ------
+    InputError
+        If data/shards cannot be read. What is wrong with the models is a finding, not an error.
+    """
+    forgotten: dict[str, pa.Table] = {}
+
+    def rows_of(name: str) -> ShardRows:
+        rows = derive_rows(context, name, forget_list)
+        forgotten[name] = rows.forget
+        return rows
+
+    exactness = check_exactness(context, forget_list, rows_of, retrain=retrain)
+    holdout = rows_of(HOLDOUT).retain
+    utility, evidence = Utility(holdout.num_rows), NO_EVIDENCE
+    canaries: CanaryResult | None = None
+    language: dict[str, Any] | None = None
+    try:
+        model = load_final_model(context)
+    except InputError as error:
+        exactness.add(f"models/final_model: {error.message}")
+    else:
+        utility = measure_final_model(context, model, holdout)
+        by_shard = {shard: forgotten[shard] for shard in context.shards}
+        language = _language(context, model, by_shard, utility)
+        evidence = gather(context, model, by_shard, lambda name: rows_of(name).retain, holdout)
+        if model.members:
+            canaries = attack_canaries(context, model, forget_list)
+    return Findings(
+        label="exact",
+        verdict=decide(exactness, covers),
+        exactness=exactness,
+        utility=utility,
+        evidence=evidence,
+        canaries=canaries,
+        language=language,
+    )
+
+
+def _language(
+    context: ExactContext, model: FinalModel, forgotten: Mapping[str, pa.Table], utility: Utility
+) -> dict[str, Any] | None:
+    """Return what a language model knows of forgotten and of unseen rows; None for others."""
+    if isinstance(model, Ensemble):
+        return None
+    from unlearn.stages.verify.measures.memorisation import forgotten_beside_unseen
+
+    rows = pa.concat_tables(list(forgotten.values()))
+    minimum = context.params.verify.min_rows
+    return forgotten_beside_unseen(model, rows, utility.language, minimum)
