@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
+# More options of pytest, as in `make test PYTEST=--cov`.
+PYTEST ?=
 
 # Strict editable: mypy and the import contracts see the packages as they are installed.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -23,7 +25,7 @@ demo: venv
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash benchmarks/demo.sh
 
 test: venv
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not slow'
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not slow' $(PYTEST)
 
 test-all: venv
 	$(BIN)/python -m pytest -n $(JOBS)

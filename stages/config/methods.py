@@ -212,7 +212,13 @@ class UnlearnParams(Section):
 
 
 def own_code(method: str) -> tuple[str, str] | None:
-    """Return file and function of a method of one's own; None for other names."""
+    """Return file and function of a method of one's own; None for other names.
+
+    >>> own_code("methods/noise.py:add_noise")
+    ('methods/noise.py', 'add_noise')
+    >>> own_code("finetune") is None
+    True
+    """
     match = re.fullmatch(r"([^:]+\.py):([A-Za-z_]\w*)", method)
     if match is None:
         return None

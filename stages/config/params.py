@@ -235,7 +235,11 @@ class Params(Section):
 
 
 def shard_names(count: int) -> list[str]:
-    """Names of `count` shards: words, because YAML libraries disagree on what `0008` is."""
+    """Names of `count` shards: words, because YAML libraries disagree on what `0008` is.
+
+    >>> shard_names(3)
+    ['s000', 's001', 's002']
+    """
     return [f"s{index:03d}" for index in range(count)]
 
 

@@ -10,7 +10,11 @@ _FLOOR = 1e-12
 
 
 def disagreement(answers: Floats, reference: Floats) -> float:
-    """Share of rows on which two models name different classes; both shape (rows, classes)."""
+    """Share of rows on which two models name different classes; both shape (rows, classes).
+
+    >>> disagreement(np.array([[0.9, 0.1], [0.8, 0.2]]), np.array([[0.6, 0.4], [0.3, 0.7]]))
+    0.5
+    """
     return float(np.mean(answers.argmax(axis=1) != reference.argmax(axis=1)))
 
 

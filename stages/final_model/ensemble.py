@@ -236,9 +236,10 @@ def load_ensemble(
 
     Examples
     --------
-    >>> model = load_ensemble("models/final_model")  # doctest: +SKIP
-    >>> model.predict(pd.read_csv("new_rows.csv"))  # doctest: +SKIP
-    ['0', '7', '3']
+    >>> import pandas as pd
+    >>> model = load_ensemble("models/final_model")
+    >>> model.predict(pd.read_csv("new_rows.csv"))
+    ['no', 'yes', 'yes']
     """
     folder = Path(folder)
     description, models = read_final_model(folder)

@@ -40,9 +40,11 @@ def load_language_model(
 
     Examples
     --------
-    >>> model = load_language_model("models/final_model", Path())  # doctest: +SKIP
-    >>> model.generate(rows, 32)  # doctest: +SKIP
-    ['Ada Holm was born in Bergen.']
+    >>> import pyarrow as pa
+    >>> model = load_language_model("models/final_model", Path())
+    >>> answers = model.generate(pa.table({"prompt": ["Where was Ada Holm born?"]}), 8)
+    >>> len(answers)
+    1
     """
     description, models = read_final_model(Path(folder))
     if not description.dataset.is_text:

@@ -171,3 +171,42 @@ def test_the_edge_of_the_margin_of_a_difference_is_inside() -> None:
 
     assert judge_difference(beside(edge, SEEN), 0.1).outcome == "pass"
     assert judge_difference(beside(beyond, SEEN), 0.1).outcome == "inconclusive"
+
+
+@pytest.mark.parametrize("low", [0.25, 0.75])
+def test_an_interval_that_ends_at_the_margin_is_not_outside_it(low: float) -> None:
+    """Binary fractions, so that the edge is met exactly: .5 +- .25."""
+    at_the_edge = (0.75, 0.875) if low == 0.75 else (0.125, 0.25)
+    touching = Interval(sum(at_the_edge) / 2, at_the_edge, at_the_edge)
+
+    judged = judge_membership(Membership("lira", touching, STRONG, 50, True), 0.25)
+    assert judged.outcome == "inconclusive"
+    # Nor is such a control one that would have failed.
+    control = judge_membership(Membership("lira", around(0.5, 0.05), touching, 50, True), 0.25)
+    assert control.outcome == "inconclusive"
+
+
+def test_an_auc_at_the_margin_leaves_no_room_that_more_rows_would_fill() -> None:
+    edge = Interval(0.75, (0.5, 1.0), (0.55, 0.95))
+    verdict = judge_membership(Membership("lira", edge, STRONG, 50, True), 0.25)
+
+    assert verdict.reasons[1].startswith("the AUC is further than the margin of 0.25 from 0.5")
+
+
+def test_what_a_verdict_covers_is_its_last_reason() -> None:
+    assert decide(Exactness(), "the tuning data alone").reasons[-1] == "the tuning data alone"
+    assert len(decide(Exactness()).reasons) == 2
+
+
+def test_a_weak_control_is_named_with_its_interval() -> None:
+    verdict = judge_membership(Membership("lira", around(0.5, 0.05), WEAK, 50, True), 0.1)
+
+    assert "its AUC is 0.600 (0.520 to 0.680)" in verdict.reasons[1]
+    assert len(verdict.reasons) == 2
+
+
+def test_an_original_without_power_is_named_with_its_interval() -> None:
+    verdict = judge_difference(beside(around(0.0, 0.05), UNSEEN), 0.1)
+
+    assert "(+0.050, -0.030 to +0.130)" in verdict.reasons[1]
+    assert len(verdict.reasons) == 2, "its own interval is inside the margin"
