@@ -22,7 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
-from unlearn.cli.stage import use_one_thread
+from unlearn.cli.threads import use_one_thread
 from unlearn.stages.aggregate import stage as aggregate_stage
 from unlearn.stages.config.methods import METHODS
 from unlearn.stages.context import Context

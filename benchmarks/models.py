@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from unlearn.cli.stage import use_one_thread
+from unlearn.cli.threads import use_one_thread
 from unlearn.stages.config.params import shard_names
 from unlearn.stages.context import Context, open_project
 from unlearn.stages.final_model.ensemble import mean_probability

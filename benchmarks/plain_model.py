@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import torch
-from unlearn.cli.stage import use_one_thread
+from unlearn.cli.threads import use_one_thread
 from unlearn.stages.context import open_project
 from unlearn.stages.estimators.base import SliceData
 from unlearn.stages.estimators.preprocessing import fit_preprocessor

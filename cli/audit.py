@@ -1,18 +1,18 @@
 """`unlearn audit`: what changed between two dvc.lock files, why, and that nothing else did."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural
-from unlearn.cli.stage import use_one_thread
+from unlearn.cli.workers import retrain_side_by_side
+from unlearn.stages.audit.compare import Audit, compare
+from unlearn.stages.audit.snapshot import take_snapshot
+from unlearn.stages.dvc.lockfile import LockStages
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import Project, find_project
-
-if TYPE_CHECKING:
-    from unlearn.stages.audit.compare import Audit
-    from unlearn.stages.dvc.lockfile import LockStages
-    from unlearn.stages.verify.exactness.recheck import Recheck
+from unlearn.stages.verify.exactness.recheck import Recheck, recheck
 
 _MARKS = {"consistent": "✅", "inconsistent": "❌", "inconclusive": "❔"}
 
@@ -34,11 +34,8 @@ def audit(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Compare two states of the pipeline; exit 1 if a change has no cause, or a cause no change."""
+    """Compare two states of the pipeline and explain every change."""
     asked = None if rerun is None else _shards_asked(rerun)
-    from unlearn.stages.audit.compare import compare
-    from unlearn.stages.audit.snapshot import take_snapshot
-
     project = find_project()
     old_name, new_name = _revisions(revisions)
     old, new = take_snapshot(project, old_name), take_snapshot(project, new_name)
@@ -72,6 +69,9 @@ def audit(
         raise typer.Exit(1)
 
 
+COMMAND = Command(audit)
+
+
 def _shards_asked(text: str) -> int | Literal["all"]:
     """Return how many shards `--rerun` asks for."""
     if text == "all":
@@ -84,25 +84,21 @@ def _shards_asked(text: str) -> int | Literal["all"]:
 def _retrain(
     project: Project,
     revision: str | None,
-    lock: "LockStages",
-    found: "Audit",
+    lock: LockStages,
+    found: Audit,
     asked: int | Literal["all"],
-) -> "Recheck":
-    use_one_thread()
-    from unlearn.cli.workers import retrain_side_by_side
-    from unlearn.stages.verify.exactness.recheck import recheck
-
+) -> Recheck:
     changed = [item.stage.partition("@")[2] for item in found.retrained]
     return recheck(project, revision, lock, changed, asked, retrain=retrain_side_by_side)
 
 
-def _verdict(found: "Audit", again: "Recheck | None") -> str:
+def _verdict(found: Audit, again: Recheck | None) -> str:
     if not found.unexplained and again is not None and again.inconclusive:
         return "inconclusive"
     return found.verdict
 
 
-def _rerun_as_json(again: "Recheck") -> dict[str, Any]:
+def _rerun_as_json(again: Recheck) -> dict[str, Any]:
     return {
         "asked": again.asked,
         "shards": list(again.shards),
@@ -126,7 +122,7 @@ def _revisions(text: str | None) -> tuple[str, str | None]:
     return old or "HEAD", new or None
 
 
-def _describe(result: dict[str, Any], found: "Audit") -> str:
+def _describe(result: dict[str, Any], found: Audit) -> str:
     lines = [
         f"{result['old']} .. {result['new']}",
         f"forgotten: {plural(found.forgotten, 'new line')} on the list",
@@ -159,7 +155,7 @@ def _compared(rerun: dict[str, Any]) -> str:
     return f"{names(rerun['shards'])}; {same}"
 
 
-def _markdown(result: dict[str, Any], found: "Audit") -> str:
+def _markdown(result: dict[str, Any], found: Audit) -> str:
     cells = (
         plural(found.forgotten, "new line"),
         plural(len(found.retrained), _what(result)),

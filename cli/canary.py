@@ -5,9 +5,10 @@ import io
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, progress
 from unlearn.cli.text_edits import (
     replace_file,
@@ -16,12 +17,27 @@ from unlearn.cli.text_edits import (
     with_dependency,
     with_setting,
 )
+from unlearn.stages.context import Context, open_project
+from unlearn.stages.dvc.command import run_dvc, running_reader
+from unlearn.stages.dvc.pipeline import check_rows_are_dependencies, read_pipeline
 from unlearn.stages.errors import BusyError, InputError
+from unlearn.stages.project.locks import PATIENCE, exclusive
 from unlearn.stages.project.paths import Project, find_project
-
-if TYPE_CHECKING:
-    from unlearn.stages.context import Context
-    from unlearn.stages.rows.tokens import Kind
+from unlearn.stages.rows.canaries import (
+    CANARIES_PATH,
+    Aggregates,
+    canary_columns,
+    canary_id,
+    canary_number,
+    included,
+    make_canary,
+    new_numbers,
+    next_number,
+)
+from unlearn.stages.rows.forget_list import place_of_line
+from unlearn.stages.rows.records import read_batches
+from unlearn.stages.rows.schema import as_text, feature_columns, require_column
+from unlearn.stages.rows.tokens import Kind
 
 _POLL = 0.1
 
@@ -31,9 +47,6 @@ def canary(
     as_json: JsonFlag = False,
 ) -> None:
     """Plant made-up, mislabelled records; a keyed fair coin decides which are trained on."""
-    from unlearn.stages.context import open_project
-    from unlearn.stages.project.locks import exclusive
-
     project = find_project()
     with exclusive(project.lock_file("repro"), "an `unlearn repro`, or another `unlearn canary`,"):
         wait_for_dvc(project)
@@ -41,7 +54,10 @@ def canary(
     emit(result, as_json=as_json, text=lambda: _describe(result))
 
 
-def plant(context: "Context", count: int) -> dict[str, Any]:
+COMMAND = Command(canary)
+
+
+def plant(context: Context, count: int) -> dict[str, Any]:
     """Plant canaries beside the dataset, and make the pipeline depend on them.
 
     All or nothing: on any error every file is as it was.
@@ -58,9 +74,6 @@ def plant(context: "Context", count: int) -> dict[str, Any]:
     InputError
         If dataset or canaries cannot be read, or params.yaml or dvc.yaml not be added to.
     """
-    from unlearn.stages.dvc.command import run_dvc
-    from unlearn.stages.rows.canaries import CANARIES_PATH
-
     project, dataset = context.project, context.params.dataset
     if dataset.is_text:
         raise InputError(
@@ -94,9 +107,6 @@ def wait_for_dvc(project: Project) -> None:
     DVC notes what a stage depends on when the stage has ended: it would take canaries that the
     stage never saw for put into shards.
     """
-    from unlearn.stages.dvc.command import running_reader
-    from unlearn.stages.project.locks import PATIENCE
-
     deadline = time.monotonic() + PATIENCE
     while running_reader(project, project.params) is not None:
         if time.monotonic() > deadline:
@@ -107,11 +117,8 @@ def wait_for_dvc(project: Project) -> None:
         time.sleep(_POLL)
 
 
-def _present(context: "Context", path: Path, name: str) -> list[str]:
+def _present(context: Context, path: Path, name: str) -> list[str]:
     """Return the ids of the canaries that there are; refuse a file that cannot be added to."""
-    from unlearn.stages.rows.canaries import canary_columns
-    from unlearn.stages.rows.records import read_batches
-
     if not path.exists():
         return []
     columns = canary_columns(context.params.dataset)
@@ -127,10 +134,8 @@ def _present(context: "Context", path: Path, name: str) -> list[str]:
     return ids
 
 
-def _edits(context: "Context", name: str) -> dict[Path, str]:
+def _edits(context: Context, name: str) -> dict[Path, str]:
     """Return the new text of each file that does not name the canaries yet."""
-    from unlearn.stages.dvc.pipeline import check_rows_are_dependencies, read_pipeline
-
     project, params = context.project, context.params
     read_pipeline(project)  # an error of its own where it cannot be read at all
     edits = {}
@@ -146,18 +151,8 @@ def _edits(context: "Context", name: str) -> dict[Path, str]:
     return edits
 
 
-def _new_rows(context: "Context", present: Iterable[str], count: int) -> list[list[str]]:
+def _new_rows(context: Context, present: Iterable[str], count: int) -> list[list[str]]:
     """Make canaries with ids that nobody has: no record, no person, no line of the forget list."""
-    from unlearn.stages.rows.canaries import (
-        Aggregates,
-        canary_columns,
-        canary_id,
-        make_canary,
-        new_numbers,
-        next_number,
-    )
-    from unlearn.stages.rows.forget_list import place_of_line
-
     dataset, params = context.params.dataset, context.params
     about = Aggregates(dataset.features, params.verify.min_rows)
     taken = _look_through(context, about)
@@ -176,12 +171,8 @@ def _new_rows(context: "Context", present: Iterable[str], count: int) -> list[li
     return [header, *(make_canary(context.key, number, dataset, about) for number in numbers)]
 
 
-def _look_through(context: "Context", about: Any) -> set[int]:
+def _look_through(context: Context, about: Any) -> set[int]:
     """Read the dataset once: into the aggregates, and for ids that look like a canary's."""
-    from unlearn.stages.rows.canaries import canary_number
-    from unlearn.stages.rows.records import read_batches
-    from unlearn.stages.rows.schema import as_text, feature_columns, require_column
-
     dataset = context.params.dataset
     taken: set[int] = set()
     first_row = 1
@@ -210,10 +201,7 @@ def _file_with(path: Path, rows: list[list[str]]) -> bytes:
     return before + gap + text.getvalue().encode()
 
 
-def _summary(context: "Context", rows: list[list[str]], name: str, *, total: int) -> dict[str, Any]:
-    from unlearn.stages.rows.canaries import included
-    from unlearn.stages.rows.forget_list import place_of_line
-
+def _summary(context: Context, rows: list[list[str]], name: str, *, total: int) -> dict[str, Any]:
     kind: Kind = "subject" if context.has_subjects else "record"
     ids = [row[0] for row in rows[1:]]
     heads = included(context.key, (context.tokenizer.token("record", raw) for raw in ids))

@@ -5,16 +5,23 @@ import subprocess
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
+from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural
+from unlearn.stages.audit.copies import find_copies
+from unlearn.stages.config.params import Params, load_params
+from unlearn.stages.context import Context, open_project
+from unlearn.stages.dvc.command import cache_folder
+from unlearn.stages.dvc.lockfile import load_lock
+from unlearn.stages.dvc.pipeline import read_pipeline, stage_names
 from unlearn.stages.errors import InputError, UnlearnError
+from unlearn.stages.project.files import TEMPORARY_PREFIX
 from unlearn.stages.project.paths import Project, find_project
-
-if TYPE_CHECKING:
-    from unlearn.stages.config.params import Params
-    from unlearn.stages.context import Context
+from unlearn.stages.rows.tokens import DEMO_KEY, Key
+from unlearn.stages.text.base import find_base, require_libraries
+from unlearn.stages.training.method_record import other_models
 
 _PACKAGES = ("dvc-unlearn", "dvc", "torch", "scikit-learn", "numpy", "pyarrow")
 
@@ -46,9 +53,10 @@ def doctor(as_json: JsonFlag = False) -> None:
         raise typer.Exit(1)
 
 
-def _is_language(project: Project) -> bool:
-    from unlearn.stages.config.params import load_params
+COMMAND = Command(doctor)
 
+
+def _is_language(project: Project) -> bool:
     try:
         return load_params(project.params).train.is_language
     except InputError:
@@ -63,9 +71,6 @@ def _version(name: str) -> str:
 
 
 def _findings(project: Project) -> Iterator[str]:
-    from unlearn.stages.config.params import load_params
-    from unlearn.stages.context import open_project
-
     yield from _lock_findings(project)
     yield from _git_findings(project)
     yield from _leftovers(project)
@@ -85,10 +90,6 @@ def _findings(project: Project) -> Iterator[str]:
 
 
 def _lock_findings(project: Project) -> Iterator[str]:
-    from unlearn.stages.config.params import load_params
-    from unlearn.stages.dvc.lockfile import load_lock
-    from unlearn.stages.dvc.pipeline import read_pipeline, stage_names
-
     try:
         lock = load_lock(project)
     except InputError as error:
@@ -143,9 +144,6 @@ def _git_findings(project: Project) -> Iterator[str]:
 
 def _public_files(project: Project) -> list[str]:
     """Return the dataset's path where it is the example's, and text that is about nobody in it."""
-    from unlearn.stages.config.params import load_params
-    from unlearn.stages.rows.tokens import DEMO_KEY, Key
-
     try:
         params = load_params(project.params)
     except InputError:
@@ -157,8 +155,6 @@ def _public_files(project: Project) -> list[str]:
 
 
 def _leftovers(project: Project) -> Iterator[str]:
-    from unlearn.stages.project.files import TEMPORARY_PREFIX
-
     found = [
         path
         for folder in (project.root / "data", project.root / "models", project.private)
@@ -172,7 +168,7 @@ def _leftovers(project: Project) -> Iterator[str]:
         )
 
 
-def _params_findings(project: Project, params: "Params") -> Iterator[str]:
+def _params_findings(project: Project, params: Params) -> Iterator[str]:
     if params.train.model.startswith(_ROW_STORING):
         yield (
             f"{params.train.model} keeps training rows inside the model: whoever has the model "
@@ -187,9 +183,7 @@ def _params_findings(project: Project, params: "Params") -> Iterator[str]:
         yield f"models of shards that params.yaml does not name: {', '.join(sorted(others))}"
 
 
-def _base_findings(project: Project, params: "Params") -> Iterator[str]:
-    from unlearn.stages.text.base import find_base, require_libraries
-
+def _base_findings(project: Project, params: Params) -> Iterator[str]:
     options = params.train.language
     try:
         require_libraries()
@@ -203,11 +197,7 @@ def _key_file_findings(project: Project) -> Iterator[str]:
         yield "unlearn.key can be read by others; `chmod 600 unlearn.key`"
 
 
-def _list_findings(context: "Context") -> Iterator[str]:
-    from unlearn.stages.audit.copies import find_copies
-    from unlearn.stages.dvc.command import cache_folder
-    from unlearn.stages.training.method_record import other_models
-
+def _list_findings(context: Context) -> Iterator[str]:
     if others := {str(Path(name).parent) for name in other_models(context)}:
         yield (
             f"models of methods that params.yaml does not name: {', '.join(sorted(others))}; "

@@ -1,16 +1,17 @@
 """`unlearn forget`: puts a request on the forget list."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from unlearn.cli.ids import content_of, name_of
+from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural
+from unlearn.stages.context import open_project
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import find_project
-
-if TYPE_CHECKING:
-    from unlearn.stages.requests.request import Resolved
+from unlearn.stages.requests.request import Resolved, Wanted, add_request, read_ids, rewrite_by_hand
+from unlearn.stages.rows.tokens import check_raw_id
 
 
 def forget(
@@ -33,10 +34,6 @@ def forget(
     as_json: JsonFlag = False,
 ) -> None:
     """Mark records to be forgotten, all or nothing; `unlearn repro` or `dvc repro` does it."""
-    from unlearn.stages.context import open_project
-    from unlearn.stages.requests.request import Wanted, add_request, read_ids, rewrite_by_hand
-    from unlearn.stages.rows.tokens import check_raw_id
-
     if ids is None and not one and subjects is None:
         raise InputError("whom to forget? give --ids FILE, --id ID or --subjects FILE")
     context = open_project(find_project())
@@ -62,7 +59,10 @@ def forget(
     emit(result, as_json=as_json, text=lambda: _describe(resolved, dry_run=dry_run, whole=whole))
 
 
-def _describe(resolved: "Resolved", *, dry_run: bool, whole: bool) -> str:
+COMMAND = Command(forget)
+
+
+def _describe(resolved: Resolved, *, dry_run: bool, whole: bool) -> str:
     verb = "would be added" if dry_run else "added"
     lines = [f"{plural(len(resolved.added), 'line')} {verb} to data/forget_list.txt"]
     if resolved.already:

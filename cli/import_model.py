@@ -1,11 +1,12 @@
 """`unlearn import-model`: a model from elsewhere as the original of a post-hoc pipeline."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit
-from unlearn.cli.stage import use_one_thread
+from unlearn.cli.plan import rows_of_shards
 from unlearn.cli.text_edits import (
     replace_file,
     restored_on_error,
@@ -14,12 +15,24 @@ from unlearn.cli.text_edits import (
     with_setting,
     without_stage,
 )
+from unlearn.stages.config.params import load_params
+from unlearn.stages.context import PosthocContext, open_project
+from unlearn.stages.dvc.command import run_dvc
+from unlearn.stages.dvc.pipeline import read_pipeline
 from unlearn.stages.errors import InputError
+from unlearn.stages.project.files import write_folder
+from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.paths import HOLDOUT, Project, find_project
-
-if TYPE_CHECKING:
-    from unlearn.stages.context import PosthocContext
-    from unlearn.stages.training.importing import Imported
+from unlearn.stages.rows.holdout import calibration_half
+from unlearn.stages.rows.shard_file import read_shard
+from unlearn.stages.training.importing import (
+    IMPORT_FILE,
+    Imported,
+    import_checkpoint,
+    import_unlearned,
+    import_weights,
+)
+from unlearn.stages.training.method_record import WHOLE, MethodRows
 
 _ORIGINAL = "models/original"
 
@@ -35,10 +48,6 @@ def import_model(
     as_json: JsonFlag = False,
 ) -> None:
     """Make a trained model the original that post-hoc methods start from."""
-    use_one_thread()
-    from unlearn.stages.context import open_project
-    from unlearn.stages.project.locks import exclusive
-
     opened = open_project(find_project())
     if opened.params.kind == "exact":
         raise InputError(
@@ -60,17 +69,10 @@ def import_model(
     emit(result, as_json=as_json, text=lambda: _describe(result, is_text=is_text))
 
 
-def _check(context: "PosthocContext", source: Path) -> "Imported":
-    from unlearn.cli.plan import rows_of_shards
-    from unlearn.stages.rows.holdout import calibration_half
-    from unlearn.stages.rows.shard_file import read_shard
-    from unlearn.stages.training.importing import (
-        import_checkpoint,
-        import_unlearned,
-        import_weights,
-    )
-    from unlearn.stages.training.method_record import WHOLE, MethodRows
+COMMAND = Command(import_model)
 
+
+def _check(context: PosthocContext, source: Path) -> Imported:
     project = context.project
     with rows_of_shards(context, anew=not project.shard_file(WHOLE).is_file()) as rows_of:
         training, holdout = rows_of(WHOLE), rows_of(HOLDOUT)
@@ -103,13 +105,8 @@ def _check(context: "PosthocContext", source: Path) -> "Imported":
     return import_unlearned(context, method, rows, training, holdout)
 
 
-def _put_in_place(context: "PosthocContext", imported: "Imported") -> None:
+def _put_in_place(context: PosthocContext, imported: Imported) -> None:
     """Write the model, and have DVC track it as a file of its own; no stage makes it any more."""
-    from unlearn.stages.config.params import load_params
-    from unlearn.stages.dvc.command import run_dvc
-    from unlearn.stages.project.files import write_folder
-    from unlearn.stages.training.importing import IMPORT_FILE
-
     project = context.project
     edits = _edits(project, context)
     folder = project.original
@@ -131,10 +128,8 @@ def _put_in_place(context: "PosthocContext", imported: "Imported") -> None:
             raise
 
 
-def _edits(project: Project, context: "PosthocContext") -> dict[Path, str]:
+def _edits(project: Project, context: PosthocContext) -> dict[Path, str]:
     """Return the new text of the files that say where the original comes from."""
-    from unlearn.stages.dvc.pipeline import read_pipeline
-
     edits: dict[Path, str] = {}
     if context.unlearn.original != "imported":
         params = text_of(project.params)

@@ -5,19 +5,34 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import typer
 from unlearn.cli.ids import content_of, name_of
+from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural
-from unlearn.cli.stage import use_one_thread
+from unlearn.stages.audit.status import list_is_applied
+from unlearn.stages.context import Context, open_project
+from unlearn.stages.dvc.command import dvc_status
+from unlearn.stages.dvc.pipeline import stage_names
+from unlearn.stages.project.files import scratch_folder
 from unlearn.stages.project.paths import HOLDOUT, find_project
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    from unlearn.stages.context import Context
-    from unlearn.stages.requests.plan import ShardPlan
-    from unlearn.stages.rows.forget_list import ForgetList
+from unlearn.stages.project.timings import read_timings
+from unlearn.stages.requests.plan import (
+    ShardPlan,
+    estimate,
+    fraction_of_full_training,
+    plan_shards,
+    rows_to_forget,
+)
+from unlearn.stages.requests.request import Wanted, add_request, read_ids, touched_by
+from unlearn.stages.rows.forget_list import ForgetList, parse_forget_list
+from unlearn.stages.rows.shard_file import forget_mask, read_shard
+from unlearn.stages.shard.partition import collect, spill_dataset
+from unlearn.stages.shard.planted import planted_canaries
+from unlearn.stages.training.method_record import RETRAIN, WHOLE
 
 _OPTIONS = {
     "this_request": "retraining these slices",
@@ -41,9 +56,6 @@ def plan(
     as_json: JsonFlag = False,
 ) -> None:
     """Show which slices a run would retrain, and what it would cost. Changes nothing."""
-    use_one_thread()
-    from unlearn.stages.context import open_project
-
     context = open_project(find_project())
     result = make_plan(context, ids=ids, subjects=subjects, jobs=jobs)
     emit(result, as_json=as_json, text=lambda: _describe(result))
@@ -51,20 +63,13 @@ def plan(
         raise typer.Exit(1)
 
 
+COMMAND = Command(plan)
+
+
 def make_plan(
-    context: "Context", *, ids: Path | None, subjects: Path | None, jobs: int
+    context: Context, *, ids: Path | None, subjects: Path | None, jobs: int
 ) -> dict[str, Any]:
     """Return the plan as JSON values."""
-    from unlearn.stages.audit.status import list_is_applied
-    from unlearn.stages.dvc.command import dvc_status
-    from unlearn.stages.project.timings import read_timings
-    from unlearn.stages.requests.plan import (
-        estimate,
-        fraction_of_full_training,
-        plan_shards,
-        rows_to_forget,
-    )
-
     params = context.params
     now = context.read_list()
     after = _with_request(context, now, ids, subjects)
@@ -99,16 +104,9 @@ def make_plan(
 
 
 def _plan_methods(
-    context: "Context", after: "ForgetList", changed: set[str], jobs: int, *, listed: bool
+    context: Context, after: ForgetList, changed: set[str], jobs: int, *, listed: bool
 ) -> dict[str, Any]:
     """Return the plan of a project whose model was trained without shards."""
-    import pyarrow.compute as pc
-    from unlearn.stages.dvc.pipeline import stage_names
-    from unlearn.stages.project.timings import read_timings
-    from unlearn.stages.requests.plan import rows_to_forget
-    from unlearn.stages.rows.shard_file import forget_mask
-    from unlearn.stages.training.method_record import RETRAIN, WHOLE
-
     with rows_of_shards(context, anew="shard" in changed) as rows_of:
         whole = rows_of(WHOLE)
         records = sum(
@@ -157,12 +155,9 @@ def _plan_methods(
 
 
 def _with_request(
-    context: "Context", now: "ForgetList", ids: Path | None, subjects: Path | None
-) -> "ForgetList":
+    context: Context, now: ForgetList, ids: Path | None, subjects: Path | None
+) -> ForgetList:
     """Return the list as it would be with the request on it."""
-    from unlearn.stages.requests.request import Wanted, add_request, read_ids
-    from unlearn.stages.rows.forget_list import parse_forget_list
-
     if ids is None and subjects is None:
         return now
     wanted = Wanted(
@@ -175,10 +170,8 @@ def _with_request(
 
 
 @contextmanager
-def rows_of_shards(context: "Context", *, anew: bool) -> Iterator[Callable[[str], "pa.Table"]]:
+def rows_of_shards(context: Context, *, anew: bool) -> Iterator[Callable[[str], pa.Table]]:
     """Yield what returns a shard's rows: from data/shards, or as the shard stage would make it."""
-    from unlearn.stages.rows.shard_file import read_shard
-
     if not anew:
         yield (
             lambda name: (
@@ -186,10 +179,6 @@ def rows_of_shards(context: "Context", *, anew: bool) -> Iterator[Callable[[str]
             )
         )
         return
-    from unlearn.stages.project.files import scratch_folder
-    from unlearn.stages.shard.partition import collect, spill_dataset
-    from unlearn.stages.shard.planted import planted_canaries
-
     params = context.params
     path = params.dataset.path
     planted = planted_canaries(context)
@@ -198,21 +187,17 @@ def rows_of_shards(context: "Context", *, anew: bool) -> Iterator[Callable[[str]
         yield lambda name: collect(scratch, name, context.layout, path)
 
 
-def _checked(context: "Context", after: "ForgetList") -> int:
+def _checked(context: Context, after: ForgetList) -> int:
     """Return how many shards `verify` will retrain, of all that the list touches."""
-    from unlearn.stages.requests.request import touched_by
-
     touched = len(touched_by(context, after.tokens))
     rerun = context.params.verify.rerun
     return touched if rerun == "all" else min(rerun, touched)
 
 
 def _stages(
-    context: "Context", changed: set[str], stale: list["ShardPlan"], *, listed: bool
+    context: Context, changed: set[str], stale: list[ShardPlan], *, listed: bool
 ) -> list[str]:
     """Return the stages that a run would execute, in order."""
-    from unlearn.stages.dvc.pipeline import stage_names
-
     training = {f"train@{plan.shard}" for plan in stale}
     training |= {name for name in changed if name.startswith("train@")}
     to_run = changed | training

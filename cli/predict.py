@@ -5,9 +5,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural, progress
+from unlearn.stages.config.params import load_params
 from unlearn.stages.errors import InputError
+from unlearn.stages.final_model.ensemble import load_ensemble, reads_text
+from unlearn.stages.final_model.predictions import predict_file
 from unlearn.stages.project.paths import find_project
+from unlearn.stages.rows.records import FORMATS
 
 
 def predict(
@@ -35,8 +40,6 @@ def predict(
 
     A language model gives the perplexity of each text, and what it says to each prompt.
     """
-    from unlearn.stages.rows.records import FORMATS
-
     if output.suffix.lower() not in FORMATS:
         raise InputError(f"--output {output.name} is not one of {', '.join(FORMATS)}")
     if output.is_dir():
@@ -50,6 +53,8 @@ def predict(
     emit(result, as_json=as_json, text=lambda: f"{plural(rows, 'row')} to {output}")
 
 
+COMMAND = Command(predict)
+
 #: What a language model says to a prompt at most, where nothing else is asked for.
 _TOKENS = 64
 
@@ -58,9 +63,6 @@ Answer = Callable[[Path, Path, Callable[[int], None]], int]
 
 
 def _load(folder: Path | None, *, trust_code: bool, base: str | None, tokens: int | None) -> Answer:
-    from unlearn.stages.config.params import load_params
-    from unlearn.stages.final_model.ensemble import load_ensemble, reads_text
-
     root, own_code = Path(), None
     if folder is None:
         project = find_project()
@@ -74,15 +76,14 @@ def _load(folder: Path | None, *, trust_code: bool, base: str | None, tokens: in
     for option, value in (("--base", base), ("--tokens", tokens)):
         if value is not None:
             raise InputError(f"{option} is for language models")
-    from unlearn.stages.final_model.predictions import predict_file
-
     ensemble = load_ensemble(folder, trust_code=trust_code, own_code=own_code)
     return lambda source, output, advance: predict_file(ensemble, source, output, advance)
 
 
 def _language(folder: Path, root: Path, base: str | None, tokens: int) -> Answer:
-    from unlearn.stages.final_model.text_loading import load_language_model
-    from unlearn.stages.final_model.text_predictions import predict_texts
+    # Torch and transformers, for language models alone: seconds.
+    from unlearn.stages.final_model.text_loading import load_language_model  # noqa: PLC0415
+    from unlearn.stages.final_model.text_predictions import predict_texts  # noqa: PLC0415
 
     # A path on the command line starts from here, not from the project.
     here = base if base is None or not Path(base).is_dir() else str(Path(base).resolve())

@@ -4,9 +4,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit
 from unlearn.stages.errors import InputError
+from unlearn.stages.project.files import write_bytes
 from unlearn.stages.project.paths import find_project
+from unlearn.stages.report.contents import gather
+from unlearn.stages.report.page import render, verdict
 
 
 def report(
@@ -16,10 +20,6 @@ def report(
     as_json: JsonFlag = False,
 ) -> None:
     """Write the report as a page: one file, readable offline and on a phone, printable."""
-    from unlearn.stages.project.files import write_bytes
-    from unlearn.stages.report.contents import gather
-    from unlearn.stages.report.page import render, verdict
-
     project = find_project()
     path = project.report.with_name("report.html") if output is None else _checked(output)
     contents = gather(project)
@@ -31,6 +31,9 @@ def report(
         as_json=as_json,
         text=lambda: f"wrote {shown}: verdict {said}",
     )
+
+
+COMMAND = Command(report)
 
 
 def _checked(output: Path) -> Path:

@@ -2,17 +2,25 @@
 
 import os
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, progress, say
-from unlearn.cli.stage import describe_training
+from unlearn.cli.stage.train import describe_training
 from unlearn.cli.workers import Workers
+from unlearn.stages.audit.status import applied_tokens, list_is_applied, read_report
+from unlearn.stages.context import Context, open_project
+from unlearn.stages.dvc.command import run_dvc
+from unlearn.stages.dvc.pipeline import check_code_is_a_dependency, check_rows_are_dependencies
+from unlearn.stages.dvc.recording import mend_lock, record_trained, stale_shards
+from unlearn.stages.errors import InputError
+from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.paths import Project, find_project
-
-if TYPE_CHECKING:
-    from unlearn.stages.context import Context
-    from unlearn.stages.train.stage import Trained
+from unlearn.stages.project.timings import Timing, read_timings, record_timings
+from unlearn.stages.requests.request import rewrite_by_hand, touched_by
+from unlearn.stages.train.stage import Trained, remove_others
+from unlearn.stages.training.method_record import read_record, remove_other_models
 
 
 def repro(
@@ -23,16 +31,16 @@ def repro(
     as_json: JsonFlag = False,
 ) -> None:
     """Bring the models up to date with the dataset, params.yaml and the forget list."""
-    from unlearn.stages.context import open_project
-    from unlearn.stages.project.locks import exclusive
-
     context = open_project(find_project())
     with exclusive(context.project.lock_file("repro"), "another `unlearn repro`"):
         result = bring_up_to_date(context, jobs or os.cpu_count() or 1)
     emit(result, as_json=as_json, text=lambda: _describe(result))
 
 
-def bring_up_to_date(context: "Context", jobs: int) -> dict[str, Any]:
+COMMAND = Command(repro)
+
+
+def bring_up_to_date(context: Context, jobs: int) -> dict[str, Any]:
     """Run the pipeline; return what was trained and the verdict.
 
     Parameters
@@ -42,14 +50,6 @@ def bring_up_to_date(context: "Context", jobs: int) -> dict[str, Any]:
     jobs
         Trainings side by side.
     """
-    from unlearn.stages.audit.status import list_is_applied, read_report
-    from unlearn.stages.dvc.command import run_dvc
-    from unlearn.stages.dvc.pipeline import check_code_is_a_dependency, check_rows_are_dependencies
-    from unlearn.stages.dvc.recording import mend_lock, record_trained, stale_shards
-    from unlearn.stages.project.timings import Timing, record_timings
-    from unlearn.stages.requests.request import rewrite_by_hand
-    from unlearn.stages.train.stage import remove_others
-
     project = context.project
     started = time.perf_counter()
     check_rows_are_dependencies(project, context.params)
@@ -90,13 +90,8 @@ def bring_up_to_date(context: "Context", jobs: int) -> dict[str, Any]:
     }
 
 
-def _run_methods(context: "Context") -> dict[str, Any]:
+def _run_methods(context: Context) -> dict[str, Any]:
     """Run the pipeline of a model without shards: one stage after another, as `dvc repro` does."""
-    from unlearn.stages.audit.status import list_is_applied, read_report
-    from unlearn.stages.dvc.command import run_dvc
-    from unlearn.stages.project.timings import read_timings
-    from unlearn.stages.training.method_record import remove_other_models
-
     project = context.project
     before = _method_records(context)
     remove_other_models(context)
@@ -115,11 +110,8 @@ def _run_methods(context: "Context") -> dict[str, Any]:
     }
 
 
-def _method_records(context: "Context") -> dict[str, str | None]:
+def _method_records(context: Context) -> dict[str, str | None]:
     """Return the digest of what each post-hoc method read; None where it has not run."""
-    from unlearn.stages.errors import InputError
-    from unlearn.stages.training.method_record import read_record
-
     found: dict[str, str | None] = {}
     for name in context.params.methods:
         try:
@@ -129,22 +121,19 @@ def _method_records(context: "Context") -> dict[str, str | None]:
     return found
 
 
-def _likely_stale(context: "Context") -> int:
+def _likely_stale(context: Context) -> int:
     """Return how many shards will have to be trained, as far as can be told at once."""
-    from unlearn.stages.audit.status import applied_tokens
-    from unlearn.stages.requests.request import touched_by
-
     if not context.project.lock.is_file():
         return len(context.params.sharding.shards)
     new = set(context.read_list().tokens) - applied_tokens(context.project)
     return len(touched_by(context, new))
 
 
-def _by_shard(done: "Trained") -> str:
+def _by_shard(done: Trained) -> str:
     return done.shard
 
 
-def _train(workers: Workers, project: Project, shards: list[str]) -> list["Trained"]:
+def _train(workers: Workers, project: Project, shards: list[str]) -> list[Trained]:
     trained = []
     with progress("training shards", len(shards)) as advance:
         for done in workers.train(project, shards):

@@ -2,18 +2,18 @@
 
 from typing import Any
 
+from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural
+from unlearn.stages.audit.status import list_is_applied, standing
+from unlearn.stages.context import open_project
+from unlearn.stages.dvc.command import dvc_status
+from unlearn.stages.errors import BusyError, ToolError
 from unlearn.stages.project.paths import find_project
+from unlearn.stages.requests.request import read_requests
 
 
 def status(as_json: JsonFlag = False) -> None:
     """Show requests: pending, applied, verified; and whether DVC has anything left to do."""
-    from unlearn.stages.audit.status import list_is_applied, standing
-    from unlearn.stages.context import open_project
-    from unlearn.stages.dvc.command import dvc_status
-    from unlearn.stages.errors import BusyError, ToolError
-    from unlearn.stages.requests.request import read_requests
-
     context = open_project(find_project())
     project = context.project
     forget_list = context.read_list()
@@ -35,6 +35,9 @@ def status(as_json: JsonFlag = False) -> None:
         "changed": changed,
     }
     emit(result, as_json=as_json, text=lambda: _describe(result))
+
+
+COMMAND = Command(status)
 
 
 def _describe(found: dict[str, Any]) -> str:

@@ -1,18 +1,21 @@
 """`unlearn tune`: settings of a post-hoc method, found on rows that no test looks at."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from unlearn.cli.canary import wait_for_dvc
+from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural, progress
-from unlearn.cli.stage import use_one_thread
 from unlearn.cli.text_edits import replace_file, restored_on_error, text_of, with_entries
+from unlearn.stages.config.params import load_params
+from unlearn.stages.context import PosthocContext, open_project
 from unlearn.stages.errors import InputError
+from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.paths import Project, find_project
 
 if TYPE_CHECKING:
-    from unlearn.stages.context import PosthocContext
     from unlearn.stages.unlearn.tuning import Tuning
 
 #: Enough for small networks to be told apart, and seconds for each of them.
@@ -27,12 +30,6 @@ def tune(
     as_json: JsonFlag = False,
 ) -> None:
     """Search for a method's settings, by distance to retraining, away from the rows under test."""
-    use_one_thread()
-    from unlearn.stages.context import open_project
-    from unlearn.stages.project.locks import exclusive
-    from unlearn.stages.unlearn.tuning import check_tunable
-    from unlearn.stages.unlearn.tuning import tune as search
-
     project = find_project()
     with exclusive(project.lock_file("repro"), "another `unlearn repro`"):
         opened = open_project(project)
@@ -47,24 +44,30 @@ def tune(
                 "language models' methods are not searched for settings",
                 "docs/language-models.md says what was measured; set unlearn.language by hand",
             )
-        check_tunable(method)
+        # Torch and scikit-learn take seconds to load; the help and the refusals above need neither.
+        from unlearn.stages.unlearn import tuning  # noqa: PLC0415
+
+        tuning.check_tunable(method)
         if not dry_run:
-            _check_editable(context, method)
+            _check_editable(context, method, tuning.candidates(context, method, 1))
         with progress(f"tuning {method}", budget + 3) as advance:
-            found = search(context, method, budget, rows, advance)
-        written = {} if dry_run else _changes(project, found)
+            found = tuning.tune(context, method, budget, rows, advance)
+        written = {} if dry_run else _changes(project, found, tuning.trail(found))
         _write(project, written)
     wrote = [path.relative_to(project.root).as_posix() for path in written]
     result = _summary(context, found, wrote)
     emit(result, as_json=as_json, text=lambda: _describe(result))
 
 
-def _check_editable(context: "PosthocContext", method: str) -> None:
-    """Refuse before the search what could not be written after it."""
-    from unlearn.stages.unlearn.tuning import candidates
+COMMAND = Command(tune)
 
+
+def _check_editable(
+    context: PosthocContext, method: str, candidates: Iterable[dict[str, Any]]
+) -> None:
+    """Refuse before the search what could not be written after it."""
     wait_for_dvc(context.project)
-    for settings in candidates(context, method, 1):
+    for settings in candidates:
         _with_settings(context.project, method, settings)
 
 
@@ -72,22 +75,18 @@ def _with_settings(project: Project, method: str, settings: dict[str, Any]) -> s
     return with_entries(text_of(project.params), ("unlearn", "settings", method), settings)
 
 
-def _changes(project: Project, found: "Tuning") -> dict[Path, bytes]:
+def _changes(project: Project, found: "Tuning", trail: bytes) -> dict[Path, bytes]:
     """Return the new content of what is to change, by file."""
-    from unlearn.stages.unlearn.tuning import trail
-
     changes = {}
     if found.changes:
         text = _with_settings(project, found.method, found.changes)
         changes[project.params] = text.encode()
-    changes[project.tuning_trail(found.method)] = trail(found)
+    changes[project.tuning_trail(found.method)] = trail
     return changes
 
 
 def _write(project: Project, changes: dict[Path, bytes]) -> None:
     """Write all files or none."""
-    from unlearn.stages.config.params import load_params
-
     if project.params in changes:
         wait_for_dvc(project)
     with restored_on_error(changes):
@@ -96,7 +95,7 @@ def _write(project: Project, changes: dict[Path, bytes]) -> None:
         load_params(project.params)
 
 
-def _summary(context: "PosthocContext", found: "Tuning", wrote: list[str]) -> dict[str, Any]:
+def _summary(context: PosthocContext, found: "Tuning", wrote: list[str]) -> dict[str, Any]:
     now, best = found.trials[0], found.best
     return {
         "method": found.method,

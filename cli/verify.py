@@ -4,8 +4,14 @@ from typing import Annotated, Any, get_args
 
 import typer
 from unlearn.cli import knowledge_tables
+from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit
+from unlearn.stages.audit.snapshot import read_report_at
+from unlearn.stages.audit.status import read_report, stale_reasons
+from unlearn.stages.config.params import Attack
 from unlearn.stages.project.paths import find_project
+from unlearn.stages.project.timings import read_method_seconds
+from unlearn.stages.verify.measures.utility_change import compare_utility
 
 _UNKNOWN = "-"
 
@@ -45,11 +51,6 @@ def verify(
     as_json: JsonFlag = False,
 ) -> None:
     """Show the evidence; exit 0 only if the verdict is pass and belongs to the present state."""
-    from unlearn.stages.audit.snapshot import read_report_at
-    from unlearn.stages.audit.status import read_report, stale_reasons
-    from unlearn.stages.project.timings import read_method_seconds
-    from unlearn.stages.verify.measures.utility_change import compare_utility
-
     project = find_project()
     report = read_report(project)
     stale = stale_reasons(project)
@@ -68,6 +69,9 @@ def verify(
     emit(result, as_json=as_json, text=lambda: _describe(result))
     if verdict != "pass":
         raise typer.Exit(1)
+
+
+COMMAND = Command(verify)
 
 
 def _describe(report: dict[str, Any]) -> str:
@@ -202,8 +206,6 @@ def _membership(found: dict[str, Any] | None, *, is_posthoc: bool) -> list[str]:
     lines += [f"  {reason}" for reason in found["reasons"]]
     if found["auc"] is None:
         return lines
-    from unlearn.stages.config.params import Attack
-
     # Without shards there is the deployed model alone.
     inside = "in the model" if is_posthoc else "in the models  deployed"
     lines.append(f"  {'attack':17}  {'AUC':>5}  {'95 % interval':>14}  {inside}")

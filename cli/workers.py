@@ -1,38 +1,32 @@
 """Worker processes that train shards side by side, each on one thread."""
 
-import ctypes
 import multiprocessing
 import os
-import signal
-import sys
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
+from unlearn.cli import worker_process
 from unlearn.cli.output import progress
-from unlearn.cli.stage import use_one_thread
+from unlearn.cli.threads import use_one_thread
+from unlearn.stages.config.train import TrainParams
+from unlearn.stages.context import Context, open_project
 from unlearn.stages.errors import ToolError
 from unlearn.stages.project.paths import Project
-
-if TYPE_CHECKING:
-    from unlearn.stages.config.train import TrainParams
-    from unlearn.stages.context import Context
-    from unlearn.stages.rows.forget_list import ForgetList
-    from unlearn.stages.train.stage import Trained
-    from unlearn.stages.training.lineage import Lineage
-
-_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, linux/prctl.h
+from unlearn.stages.rows.forget_list import ForgetList
+from unlearn.stages.train import stage
+from unlearn.stages.train.stage import Trained
+from unlearn.stages.training.lineage import Lineage
+from unlearn.stages.verify.exactness.checks import retrain_shard, retrain_shards
 
 T = TypeVar("T")
 
 
 def retrain_side_by_side(
-    context: "Context", forget_list: "ForgetList", shards: Sequence[str]
-) -> "list[Lineage]":
+    context: Context, forget_list: ForgetList, shards: Sequence[str]
+) -> list[Lineage]:
     """Retrain shards in as many processes as there are processors, and shards.
 
     One shard, or one processor, needs no process but this. Where a shard is trained changes
@@ -55,8 +49,6 @@ def retrain_side_by_side(
     ToolError
         If a process died.
     """
-    from unlearn.stages.verify.exactness.checks import retrain_shards
-
     jobs = min(os.cpu_count() or 1, len(shards))
     lineages = []
     with progress("retraining shards", len(shards)) as advance, Workers() as workers:
@@ -98,7 +90,7 @@ class Workers:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
 
-    def start(self, jobs: int, train: "TrainParams") -> None:
+    def start(self, jobs: int, train: TrainParams) -> None:
         """Have at least so many processes, and let them load what training takes.
 
         Parameters
@@ -117,13 +109,13 @@ class Workers:
             jobs,
             # Not fork: a forked torch may hang, and CUDA refuses it.
             mp_context=multiprocessing.get_context("spawn"),
-            initializer=_start,
+            initializer=worker_process.start,
             initargs=(os.getpid(),),
         )
         for _ in range(jobs):
             self._pool.submit(_load, torch=not train.is_sklearn)
 
-    def train(self, project: Project, shards: list[str]) -> Iterator["Trained"]:
+    def train(self, project: Project, shards: list[str]) -> Iterator[Trained]:
         """Train shards, and yield what each came to as it ends.
 
         Raises
@@ -137,8 +129,8 @@ class Workers:
         yield from _results(as_completed(running), "try fewer jobs")
 
     def retrain(
-        self, context: "Context", forget_list: "ForgetList", shards: Sequence[str]
-    ) -> "Iterator[Lineage]":
+        self, context: Context, forget_list: ForgetList, shards: Sequence[str]
+    ) -> Iterator[Lineage]:
         """Retrain shards from their rows, and yield their lineages in the order of `shards`.
 
         Raises
@@ -174,40 +166,17 @@ def _results(running: Iterable[Future[T]], advice: str) -> Iterator[T]:
         ) from None
 
 
-def _start(parent: int) -> None:
-    """Make this process end when the run that started it does, however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-
-
-def _watch(parent: int) -> None:
-    """Do by asking what the kernel does on Linux."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os._exit(1)
-
-
 def _load(*, torch: bool) -> None:
-    import unlearn.stages.train.stage
-
+    # One of the two, and here alone: a library of the other family takes seconds to load.
     if torch:
-        import unlearn.stages.estimators.torch_models
+        import unlearn.stages.estimators.torch_models  # noqa: PLC0415
     else:
-        import unlearn.stages.estimators.sklearn_models  # noqa: F401
+        import unlearn.stages.estimators.sklearn_models  # noqa: F401, PLC0415
 
 
-def _train(root: Path, shard: str) -> "Trained":
-    from unlearn.stages.context import open_project
-    from unlearn.stages.train.stage import run
-
-    return run(open_project(Project(root)), shard)
+def _train(root: Path, shard: str) -> Trained:
+    return stage.run(open_project(Project(root)), shard)
 
 
-def _retrain(context: "Context", forget_list: "ForgetList", shard: str) -> "Lineage":
-    from unlearn.stages.verify.exactness.checks import retrain_shard
-
+def _retrain(context: Context, forget_list: ForgetList, shard: str) -> Lineage:
     return retrain_shard(context, forget_list, shard)

@@ -13,6 +13,7 @@ from unlearn.cli.init.request import (
     TooLong,
 )
 from unlearn.cli.init.scaffold import DEFAULT_HOLDOUT
+from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural
 
 #: Panels of the help.
@@ -228,6 +229,9 @@ def init(
         )
     )
     emit(summary, as_json=as_json, text=lambda: _describe(summary, directory))
+
+
+COMMAND = Command(init)
 
 
 def _set_up(request: InitRequest) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""`unlearn stage`: a module for each stage, of which a process runs one."""

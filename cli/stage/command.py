@@ -1,0 +1,41 @@
+"""`unlearn stage`: what dvc.yaml calls."""
+
+from importlib import import_module
+from typing import Annotated
+
+import typer
+from unlearn.cli.lazy import Command
+from unlearn.stages.errors import InputError
+
+#: Stages that run once; each is the function `run` of its module, which is imported to run it.
+_WHOLE = {
+    "shard": "unlearn.cli.stage.shard",
+    "forget": "unlearn.cli.stage.forget",
+    "train": "unlearn.cli.stage.train_whole",
+    "aggregate": "unlearn.cli.stage.aggregate",
+    "verify": "unlearn.cli.stage.verify",
+}
+#: Stages that run for each shard, or for each method: `run` takes its name.
+_EACH = {"train": "unlearn.cli.stage.train", "unlearn": "unlearn.cli.stage.unlearn"}
+
+
+def stage(
+    name: Annotated[
+        str,
+        typer.Argument(help="shard, forget, train[@sNNN], unlearn@METHOD, aggregate or verify"),
+    ],
+) -> None:
+    """Run one stage, as dvc.yaml does; `dvc repro` is the way to run them all."""
+    stage_name, _, item = name.partition("@")
+    if item and stage_name in _EACH:
+        import_module(_EACH[stage_name]).run(item)
+    elif name in _WHOLE:
+        import_module(_WHOLE[name]).run()
+    else:
+        raise InputError(
+            f"there is no stage {name!r}",
+            "stages: shard, forget, train@sNNN, train, unlearn@METHOD, aggregate, verify",
+        )
+
+
+COMMAND = Command(stage)

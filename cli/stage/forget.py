@@ -1,0 +1,24 @@
+"""The stage `forget`."""
+
+import time
+
+from unlearn.cli.output import plural, say
+from unlearn.stages.context import open_project
+from unlearn.stages.forget import stage
+from unlearn.stages.project.paths import find_project
+from unlearn.stages.project.timings import Timing, record_timings
+
+
+def run() -> None:
+    """Apply the forget list to the shards, and say how many rows are on it."""
+    context = open_project(find_project())
+    started = time.perf_counter()
+    done = stage.run(context)
+    seconds = time.perf_counter() - started
+    record_timings(context.project, {"forget": Timing(round(seconds, 4))})
+    say(
+        f"forget: {plural(done.forgotten, 'row')} on the list, "
+        f"{plural(len(done.rewritten), 'file')} rewritten"
+    )
+    if done.without_rows:
+        say(f"forget: {plural(done.without_rows, 'line')} of the list without rows in the dataset")

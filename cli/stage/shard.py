@@ -1,0 +1,26 @@
+"""The stage `shard`."""
+
+import time
+
+from unlearn.cli.output import plural, progress, say
+from unlearn.stages.context import open_project
+from unlearn.stages.dvc.pipeline import check_rows_are_dependencies
+from unlearn.stages.project.paths import find_project
+from unlearn.stages.project.timings import Timing, record_timings
+from unlearn.stages.shard import stage
+
+
+def run() -> None:
+    """Put the rows of the dataset into shards, and say how many there are."""
+    context = open_project(find_project())
+    check_rows_are_dependencies(context.project, context.params)
+    started = time.perf_counter()
+    with progress("rows", None) as advance:
+        counts = stage.run(context, advance)
+    holdout = counts.pop("holdout")
+    rows = sum(counts.values())
+    seconds = time.perf_counter() - started
+    record_timings(context.project, {"shard": Timing(round(seconds, 4), rows + holdout)})
+    say(f"shard: {plural(rows, 'row')} in {plural(len(counts), 'shard')}, {holdout:,} held out")
+    if empty := [shard for shard, count in counts.items() if count == 0]:
+        say(f"shard: no rows fall into {', '.join(empty)}; fewer shards would do")

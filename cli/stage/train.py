@@ -1,0 +1,34 @@
+"""The stage `train` of one shard."""
+
+from unlearn.cli.output import plural, say
+from unlearn.stages.context import open_project
+from unlearn.stages.dvc.pipeline import check_code_is_a_dependency
+from unlearn.stages.project.paths import find_project
+from unlearn.stages.project.timings import record_timings
+from unlearn.stages.train import stage
+from unlearn.stages.train.stage import Trained
+
+
+def run(shard: str) -> None:
+    """Train a shard, and say from which slice on."""
+    context = open_project(find_project())
+    check_code_is_a_dependency(context.project, context.params)
+    stage.remove_others(context)
+    trained = stage.run(context, shard)
+    record_timings(context.project, {f"train@{shard}": trained.timing})
+    say(describe_training(trained))
+
+
+def describe_training(trained: Trained) -> str:
+    """Return a line that says how a shard was trained."""
+    name = f"train@{trained.shard}: {plural(trained.rows, 'row')}"
+    if trained.first_slice > trained.slices:
+        return f"{name}, up to date"
+    if trained.kind == "empty":
+        return f"{name} left, no model"
+    if trained.kind == "constant":
+        return f"{name} of one class, a constant model"
+    if trained.slices == 1:
+        return f"{name}, trained"
+    verb = "trained from" if trained.first_slice == 1 else "resumed at"
+    return f"{name}, {verb} slice {trained.first_slice} of {trained.slices}"

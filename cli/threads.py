@@ -1,0 +1,11 @@
+"""One thread for numerical libraries: sums split over threads round differently."""
+
+import os
+
+_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def use_one_thread() -> None:
+    """Keep numerical libraries that are loaded from now on to one thread, whatever is set."""
+    for variable in _VARIABLES:
+        os.environ[variable] = "1"
