@@ -15,68 +15,101 @@ from unlearn.cli.output import report_error
 _INTERRUPTED = 130
 _INTERNAL = 3
 
-#: All commands, in the order in which the help lists them. A summary is one sentence, the first
+_PROJECT = "Project"
+_REQUESTS = "Requests"
+_EVIDENCE = "Evidence"
+_MODEL = "Final model"
+_INTERNALS = "Called by DVC"
+
+#: All commands. The help lists them in this order, by panel. A summary is one sentence, the first
 #: of the command's docstring.
 COMMANDS: Mapping[str, Entry] = {
-    "init": Entry("unlearn.cli.init.command", "Set up git, DVC and the pipeline for a dataset."),
-    "forget": Entry(
-        "unlearn.cli.forget",
-        "Mark records to be forgotten, all or nothing; `unlearn repro` or `dvc repro` does it.",
-    ),
-    "plan": Entry(
-        "unlearn.cli.plan",
-        "Show which slices a run would retrain, and what it would cost. Changes nothing.",
-        one_thread=True,
-    ),
-    "repro": Entry(
-        "unlearn.cli.repro",
-        "Bring the models up to date with the dataset, params.yaml and the forget list.",
-    ),
-    "status": Entry(
-        "unlearn.cli.status",
-        "Show requests: pending, applied, verified; and whether DVC has anything left to do.",
-    ),
-    "audit": Entry(
-        "unlearn.cli.audit",
-        "Compare two states of the pipeline and explain every change.",
-        one_thread=True,
-    ),
-    "verify": Entry(
-        "unlearn.cli.verify",
-        "Show the evidence; exit 0 only if the verdict is pass and belongs to the present state.",
-    ),
-    "predict": Entry(
-        "unlearn.cli.predict",
-        "Predict: the id where the input has one, the class, and a probability for each class.",
-    ),
-    "report": Entry(
-        "unlearn.cli.report",
-        "Write the report as a page: one file, readable offline and on a phone, printable.",
-    ),
-    "canary": Entry(
-        "unlearn.cli.canary",
-        "Plant made-up, mislabelled records; a keyed fair coin decides which are trained on.",
+    "init": Entry(
+        "unlearn.cli.init.command",
+        "Set up git, DVC and the pipeline for a dataset.",
+        _PROJECT,
     ),
     "import-model": Entry(
         "unlearn.cli.import_model",
-        "Make a trained model the original that post-hoc methods start from.",
+        "Use a trained model as the original of a post-hoc pipeline.",
+        _PROJECT,
         one_thread=True,
+    ),
+    "canary": Entry(
+        "unlearn.cli.canary",
+        "Plant made-up records with wrong classes, to test the membership attacks.",
+        _PROJECT,
     ),
     "tune": Entry(
         "unlearn.cli.tune",
-        "Search for a method's settings, by distance to retraining, away from the rows under test.",
+        "Search for settings of a post-hoc method that bring it closer to retraining.",
+        _PROJECT,
         one_thread=True,
     ),
     "doctor": Entry(
         "unlearn.cli.doctor",
-        "Check environment, key, lock, leftovers and copies; exit 1 if anything is found.",
+        "Check the project and this machine for problems.",
+        _PROJECT,
+    ),
+    "forget": Entry(
+        "unlearn.cli.forget",
+        "Add records to the forget list.",
+        _REQUESTS,
+    ),
+    "plan": Entry(
+        "unlearn.cli.plan",
+        "Show what the next run would retrain, and what it would cost.",
+        _REQUESTS,
+        one_thread=True,
+    ),
+    "repro": Entry(
+        "unlearn.cli.repro",
+        "Bring the models up to date with the dataset, the settings and the forget list.",
+        _REQUESTS,
+    ),
+    "status": Entry(
+        "unlearn.cli.status",
+        "Show how far the requests are, and what is left to do.",
+        _REQUESTS,
+    ),
+    "verify": Entry(
+        "unlearn.cli.verify",
+        "Show the evidence of the last run.",
+        _EVIDENCE,
+    ),
+    "audit": Entry(
+        "unlearn.cli.audit",
+        "Compare two states of the pipeline and explain every change.",
+        _EVIDENCE,
+        one_thread=True,
+    ),
+    "report": Entry(
+        "unlearn.cli.report",
+        "Write the evidence as an HTML page.",
+        _EVIDENCE,
+    ),
+    "predict": Entry(
+        "unlearn.cli.predict",
+        "Predict the rows of a file with the final model.",
+        _MODEL,
     ),
     "stage": Entry(
         "unlearn.cli.stage.command",
-        "Run one stage, as dvc.yaml does; `dvc repro` is the way to run them all.",
+        "Run one stage of the pipeline, as dvc.yaml does.",
+        _INTERNALS,
         one_thread=True,
     ),
 }
+
+_EXIT_CODES = """\
+Exit codes:
+  0    The command succeeded.
+  1    There is a finding: a verdict that is not pass, an unexplained change,
+       a problem, or work to do.
+  2    Usage, settings or input are wrong. Nothing was changed.
+  3    A tool that was called failed: dvc, git or a training.
+  4    Another run is using the project. Nothing was changed.
+  130  The command was interrupted."""
 
 
 class _Commands(LazyGroup):
@@ -90,6 +123,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
     rich_markup_mode=None,
+    epilog=_EXIT_CODES,
 )
 
 
@@ -102,17 +136,19 @@ def _print_version(asked: bool) -> None:
 @app.callback()
 def _root(
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show tracebacks of errors; works anywhere.")
+        bool,
+        typer.Option("--debug", help="Show the traceback of an error. It may stand anywhere."),
     ] = False,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Exact machine unlearning as a DVC pipeline.
 
-    Exit codes: 0 done; 1 a finding; 2 usage, configuration or input, nothing was changed;
-    3 a tool below failed; 4 busy, nothing was changed.
+    `unlearn COMMAND --help` shows the options of a command and an example.
     """
 
 
@@ -175,7 +211,7 @@ def _report(error: Exception, *, as_json: bool) -> int:
             sys.stdout.write(f"{format_message()}\n")
             return code
         context = getattr(error, "ctx", None)
-        hint = f"`{context.command_path} --help` lists what there is" if context else ""
+        hint = f"see `{context.command_path} --help`" if context else ""
         report_error(format_message(), (hint,) if hint else (), code, as_json=as_json)
         return code
     if isinstance(error, OSError) and error.strerror:
@@ -183,7 +219,7 @@ def _report(error: Exception, *, as_json: bool) -> int:
         report_error(f"{error.strerror}{where}", (), _INTERNAL, as_json=as_json)
         return _INTERNAL
     report_error(
-        f"unforeseen {type(error).__name__}",
+        f"unexpected {type(error).__name__}",
         ("run the command again with --debug to see where, and please report it",),
         _INTERNAL,
         as_json=as_json,

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import typer
+from unlearn.cli import panels
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural
 from unlearn.cli.workers import retrain_side_by_side
@@ -20,21 +21,32 @@ _MARKS = {"consistent": "✅", "inconsistent": "❌", "inconclusive": "❔"}
 def audit(
     revisions: Annotated[
         str | None,
-        typer.Argument(metavar="OLD..NEW", help="Git revisions; HEAD against the working tree."),
+        typer.Argument(
+            metavar="OLD..NEW",
+            help="Two git revisions. The default is HEAD and the working tree.",
+        ),
     ] = None,
     markdown: Annotated[
-        bool, typer.Option("--md", help="Markdown, for a comment on a pull request.")
+        bool,
+        typer.Option(
+            "--md",
+            help="Print Markdown, for a comment on a pull request.",
+            rich_help_panel=panels.OUTPUT,
+        ),
     ] = False,
     rerun: Annotated[
         str | None,
         typer.Option(
             metavar="K",
-            help="Also retrain K shards of NEW, or `all`, from its data, and compare its models.",
+            help="Also retrain K shards of NEW, or `all`, from its data, and compare the models.",
         ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Compare two states of the pipeline and explain every change."""
+    """Compare two states of the pipeline and explain every change.
+
+    Exits with 1 if a change has no cause, or if a cause had no effect.
+    """
     asked = None if rerun is None else _shards_asked(rerun)
     project = find_project()
     old_name, new_name = _revisions(revisions)
@@ -69,7 +81,7 @@ def audit(
         raise typer.Exit(1)
 
 
-COMMAND = Command(audit)
+COMMAND = Command(audit, example="unlearn audit HEAD~1..HEAD --rerun 2")
 
 
 def _shards_asked(text: str) -> int | Literal["all"]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from unlearn.cli import panels
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, progress
 from unlearn.cli.text_edits import (
@@ -43,10 +44,22 @@ _POLL = 0.1
 
 
 def canary(
-    count: Annotated[int, typer.Option(min=1, help="How many more to plant.")],
+    count: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="The number of records to add.",
+            rich_help_panel=panels.DATA,
+        ),
+    ],
     as_json: JsonFlag = False,
 ) -> None:
-    """Plant made-up, mislabelled records; a keyed fair coin decides which are trained on."""
+    """Plant made-up records with wrong classes, to test the membership attacks.
+
+    A keyed coin decides which of them the models are trained on. An attack that finds out which
+    ones would also find records that were not forgotten.
+    """
     project = find_project()
     with exclusive(project.lock_file("repro"), "an `unlearn repro`, or another `unlearn canary`,"):
         wait_for_dvc(project)
@@ -54,7 +67,7 @@ def canary(
     emit(result, as_json=as_json, text=lambda: _describe(result))
 
 
-COMMAND = Command(canary)
+COMMAND = Command(canary, example="unlearn canary --count 200")
 
 
 def plant(context: Context, count: int) -> dict[str, Any]:
@@ -223,7 +236,7 @@ def _describe(found: dict[str, Any]) -> str:
     planted = plural(found["planted"], "canary", "canaries")
     lines = [
         f"{planted} planted in {found['file']}, {found['total']:,} in all",
-        f"the coin: {found['trained_on']:,} to be trained on, {found['left_out']:,} left out",
+        f"{found['trained_on']:,} will be trained on, {found['left_out']:,} left out",
         f"shards to retrain: {names(found['shards'])}",
         "next: unlearn repro",
     ]

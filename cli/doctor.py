@@ -42,7 +42,11 @@ _TRACKED_IN_DATA = ("data/forget_list.txt", "data/requests.jsonl")
 
 
 def doctor(as_json: JsonFlag = False) -> None:
-    """Check environment, key, lock, leftovers and copies; exit 1 if anything is found."""
+    """Check the project and this machine for problems.
+
+    Looks at the environment, the key, dvc.lock, files of stopped runs, and copies of forgotten
+    rows. Exits with 1 if there is a finding.
+    """
     project = find_project()
     names = (*_PACKAGES, *(_LANGUAGE_PACKAGES if _is_language(project) else ()))
     facts = {name: _version(name) for name in names} | {"python": platform.python_version()}
@@ -53,7 +57,7 @@ def doctor(as_json: JsonFlag = False) -> None:
         raise typer.Exit(1)
 
 
-COMMAND = Command(doctor)
+COMMAND = Command(doctor, example="unlearn doctor")
 
 
 def _is_language(project: Project) -> bool:

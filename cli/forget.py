@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from unlearn.cli import panels
 from unlearn.cli.ids import content_of, name_of
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural
@@ -16,26 +17,57 @@ from unlearn.stages.rows.tokens import check_raw_id
 
 def forget(
     ids: Annotated[
-        Path | None, typer.Option(help="A file of record ids, one a line; - is standard input.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A file of record ids, one on each line. A dash reads standard input.",
+            rich_help_panel=panels.DATA,
+        ),
     ] = None,
     one: Annotated[
-        list[str] | None, typer.Option("--id", help="One record id; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--id",
+            metavar="ID",
+            help="The id of one record. Repeat the option for more records.",
+            rich_help_panel=panels.DATA,
+        ),
     ] = None,
     subjects: Annotated[
-        Path | None, typer.Option(help="A file of persons, one a line: all their records.")
-    ] = None,
-    ticket: Annotated[
-        str | None, typer.Option(help="One opaque word for the log; never a name.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A file of person ids, one on each line. All records of these persons are "
+            "forgotten.",
+            rich_help_panel=panels.DATA,
+        ),
     ] = None,
     ignore_unknown: Annotated[
-        bool, typer.Option("--ignore-unknown", help="Count unknown ids instead of refusing.")
+        bool,
+        typer.Option(
+            "--ignore-unknown",
+            help="Skip ids that the dataset does not have. By default they are an error.",
+            rich_help_panel=panels.DATA,
+        ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing.")] = False,
+    ticket: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORD",
+            help="A reference for the request log, such as T-17. It must not be a person's name.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the result and change nothing.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Mark records to be forgotten, all or nothing; `unlearn repro` or `dvc repro` does it."""
+    """Add records to the forget list.
+
+    A request is added as a whole or not at all. `unlearn repro` then carries it out.
+    """
     if ids is None and not one and subjects is None:
-        raise InputError("whom to forget? give --ids FILE, --id ID or --subjects FILE")
+        raise InputError("no records to forget: pass --ids FILE, --id ID or --subjects FILE")
     context = open_project(find_project())
     records = [] if ids is None else read_ids(content_of(ids), name_of(ids))
     for raw in one or []:
@@ -59,7 +91,7 @@ def forget(
     emit(result, as_json=as_json, text=lambda: _describe(resolved, dry_run=dry_run, whole=whole))
 
 
-COMMAND = Command(forget)
+COMMAND = Command(forget, example="unlearn forget --id r0042 --id r1001 --ticket T-17")
 
 
 def _describe(resolved: Resolved, *, dry_run: bool, whole: bool) -> str:
@@ -68,9 +100,13 @@ def _describe(resolved: Resolved, *, dry_run: bool, whole: bool) -> str:
     if resolved.already:
         lines.append(f"{plural(resolved.already, 'id')} on the list already")
     if resolved.unknown:
-        lines.append(f"{plural(len(resolved.unknown), 'id')} not in the dataset, passed over")
+        lines.append(f"{plural(len(resolved.unknown), 'id')} not in the dataset, skipped")
     if resolved.added and not whole:
-        shards = names(list(resolved.shards)) if resolved.shards else "none, all held out"
+        shards = (
+            names(list(resolved.shards))
+            if resolved.shards
+            else "none, all of the rows are held out"
+        )
         lines.append(f"shards to retrain: {shards}")
     if resolved.added and not dry_run:
         lines.append("next: unlearn repro")

@@ -41,13 +41,17 @@ def import_model(
     source: Annotated[
         Path,
         typer.Argument(
-            help="Weights (.safetensors, .pt of a state dict, .skops), a tuned language model's "
-            "folder, or models/unlearned/METHOD."
+            metavar="PATH",
+            help="A file of weights (.safetensors, a .pt state dict, or .skops), the folder of a "
+            "tuned language model, or models/unlearned/METHOD.",
         ),
     ],
     as_json: JsonFlag = False,
 ) -> None:
-    """Make a trained model the original that post-hoc methods start from."""
+    """Use a trained model as the original of a post-hoc pipeline.
+
+    The methods then start from this model, and `unlearn repro` does not train one.
+    """
     opened = open_project(find_project())
     if opened.params.kind == "exact":
         raise InputError(
@@ -69,7 +73,7 @@ def import_model(
     emit(result, as_json=as_json, text=lambda: _describe(result, is_text=is_text))
 
 
-COMMAND = Command(import_model)
+COMMAND = Command(import_model, example="unlearn import-model trained/model.safetensors")
 
 
 def _check(context: PosthocContext, source: Path) -> Imported:
@@ -146,10 +150,10 @@ def _edits(project: Project, context: PosthocContext) -> dict[Path, str]:
 
 
 def _describe(found: dict[str, Any], *, is_text: bool) -> str:
-    measured = "answer tokens right" if is_text else "accuracy"
-    compared = "its base on these" if is_text else "always the commonest class"
+    measured = "share of correct answer tokens" if is_text else "accuracy"
+    compared = "its base on these" if is_text else "the most frequent class"
     lines = [
-        f"{found['source']} is the original now",
+        f"{found['source']} is now the original",
         (
             f"{measured} {found['holdout_accuracy']:.3f} on {found['holdout_rows']:,} held-out "
             f"rows, {found['training_accuracy']:.3f} on the others; {compared}: "

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from unlearn.cli import panels
 from unlearn.cli.threads import use_one_thread
 
 
@@ -18,9 +19,12 @@ class Command:
     ----------
     function
         The command, with its options as Typer reads them.
+    example
+        A command line that the help shows, or several lines.
     """
 
     function: Callable[..., None]
+    example: str
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Entry:
         Where `COMMAND` is.
     summary
         One sentence, the first of the function's docstring.
+    panel
+        The heading that the command is listed under.
     one_thread
         Keep numerical libraries to one thread. They read it when they are loaded, so it is set
         before the module is imported.
@@ -40,6 +46,7 @@ class Entry:
 
     module: str
     summary: str
+    panel: str
     one_thread: bool = False
 
 
@@ -52,6 +59,51 @@ class LazyGroup(TyperGroup):
         super().__init__(**attributes)
         for name, entry in self.entries.items():
             self.add_command(_Named(name, entry))
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands in their panels, in the order of the table."""
+        width = max(map(len, self.list_commands(ctx)), default=0)
+        rows: dict[str, list[tuple[str, str]]] = {}
+        for name, entry in self.entries.items():
+            rows.setdefault(entry.panel, []).append((name.ljust(width), entry.summary))
+        _write_panels(formatter, rows)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Click's interface
+        """Write the epilog as it stands, line by line."""
+        if self.epilog:
+            formatter.write_paragraph()
+            formatter.write(f"{self.epilog}\n")
+
+
+class _PanelCommand(TyperCommand):
+    """A command whose help has its options in panels and its example below them."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the parameters in their panels, in the order of the function."""
+        rows: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                is_argument = parameter.param_type_name == "argument"
+                kind = panels.ARGUMENTS if is_argument else panels.OPTIONS
+                panel = getattr(parameter, "rich_help_panel", None) or kind
+                rows.setdefault(panel, []).append(record)
+        for last in (panels.OUTPUT, panels.OPTIONS):
+            if last in rows:
+                rows[last] = rows.pop(last)
+        _write_panels(formatter, rows)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Click's interface
+        """Write the example as it stands, line by line."""
+        with formatter.section("Example"):
+            for line in (self.epilog or "").splitlines():
+                formatter.write(f"  {line}\n")
+
+
+def _write_panels(formatter: Any, rows: Mapping[str, list[tuple[str, str]]]) -> None:
+    for panel, entries in rows.items():
+        with formatter.section(panel):
+            formatter.write_dl(entries)
 
 
 class _Named(TyperCommand):
@@ -77,5 +129,5 @@ def load(name: str, entry: Entry) -> Any:
         use_one_thread()
     command: Command = import_module(entry.module).COMMAND
     app = typer.Typer(pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None)
-    app.command(name)(command.function)
+    app.command(name, cls=_PanelCommand, epilog=command.example)(command.function)
     return typer.main.get_command(app)

@@ -1,4 +1,4 @@
-"""What a person or a program sees: data on standard output, talk on standard error."""
+"""Output: results go to standard output, messages and progress to standard error."""
 
 import json
 import sys
@@ -7,11 +7,17 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
+from unlearn.cli import panels
 
 SCHEMA_VERSION = 1
 
 JsonFlag = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")
+    bool,
+    typer.Option(
+        "--json",
+        help="Print one JSON object on standard output, and nothing else.",
+        rich_help_panel=panels.OUTPUT,
+    ),
 ]
 
 
@@ -35,7 +41,7 @@ def emit(value: dict[str, Any], *, as_json: bool, text: Callable[[], str]) -> No
 
 
 def say(message: str) -> None:
-    """Tell a person something, on standard error."""
+    """Print a message on standard error."""
     sys.stderr.write(f"{message}\n")
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import typer
+from unlearn.cli import panels
 from unlearn.cli.ids import content_of, name_of
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural
@@ -44,26 +45,50 @@ _OPTIONS = {
 def plan(
     ids: Annotated[
         Path | None,
-        typer.Option(help="A file of record ids to plan for, beside what is on the list."),
+        typer.Option(
+            metavar="FILE",
+            help="A file of record ids, one on each line, to plan for in addition to the forget "
+            "list. A dash reads standard input.",
+            rich_help_panel=panels.DATA,
+        ),
     ] = None,
-    subjects: Annotated[Path | None, typer.Option(help="A file of persons.")] = None,
+    subjects: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A file of person ids, one on each line, to plan for in addition to the forget "
+            "list.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
     jobs: Annotated[
-        int, typer.Option("-j", "--jobs", min=1, help="Trainings side by side.")
-    ] = os.cpu_count() or 1,
+        int | None,
+        typer.Option(
+            "-j",
+            "--jobs",
+            metavar="N",
+            min=1,
+            help="The number of shards that are trained in parallel. The default is the number of "
+            "processors.",
+        ),
+    ] = None,
     exit_code: Annotated[
-        bool, typer.Option("--exit-code", help="Exit 1 if there is work to do.")
+        bool, typer.Option("--exit-code", help="Exit with 1 if there is work to do.")
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show which slices a run would retrain, and what it would cost. Changes nothing."""
+    """Show what the next run would retrain, and what it would cost.
+
+    Nothing is changed. The seconds are estimated from earlier runs on this machine.
+    """
     context = open_project(find_project())
-    result = make_plan(context, ids=ids, subjects=subjects, jobs=jobs)
+    result = make_plan(context, ids=ids, subjects=subjects, jobs=jobs or os.cpu_count() or 1)
     emit(result, as_json=as_json, text=lambda: _describe(result))
     if exit_code and result["stages"]:
         raise typer.Exit(1)
 
 
-COMMAND = Command(plan)
+COMMAND = Command(plan, example="unlearn plan --ids ids.txt")
 
 
 def make_plan(

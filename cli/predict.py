@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from unlearn.cli import panels
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural, progress
 from unlearn.stages.config.params import load_params
@@ -16,29 +17,63 @@ from unlearn.stages.rows.records import FORMATS
 
 
 def predict(
-    source: Annotated[Path, typer.Option("--input", help="CSV, Parquet or JSONL, or a directory.")],
-    output: Annotated[Path, typer.Option(help="A .csv, .parquet or .jsonl file.")],
+    source: Annotated[
+        Path,
+        typer.Option(
+            "--input",
+            metavar="FILE",
+            help="A CSV, Parquet or JSONL file, or a folder of them.",
+            rich_help_panel=panels.DATA,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE",
+            help="The file to write: .csv, .parquet or .jsonl.",
+            rich_help_panel=panels.OUTPUT,
+        ),
+    ],
     model: Annotated[
-        Path | None, typer.Option(help="A final model's folder; the project's by default.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="The folder of a final model. The default is that of the project.",
+            rich_help_panel=panels.MODEL,
+        ),
     ] = None,
     trust_code: Annotated[
-        bool, typer.Option("--trust-code", help="Run the torch code that the folder carries.")
+        bool,
+        typer.Option(
+            "--trust-code",
+            help="Run the torch code in the model's folder.",
+            rich_help_panel=panels.MODEL,
+        ),
     ] = False,
     base: Annotated[
         str | None,
-        typer.Option(help="Of a language model: where its base is, if not where it was."),
+        typer.Option(
+            metavar="BASE",
+            help="The folder of the base, if it has moved since the training.",
+            rich_help_panel=panels.TEXT,
+        ),
     ] = None,
     tokens: Annotated[
         int | None,
         typer.Option(
-            min=0, help="Of a language model: tokens to generate, at most; by default 64."
+            metavar="N",
+            min=0,
+            help="The largest number of tokens to generate for a prompt. The default is 64.",
+            rich_help_panel=panels.TEXT,
         ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Predict: the id where the input has one, the class, and a probability for each class.
+    """Predict the rows of a file with the final model.
 
-    A language model gives the perplexity of each text, and what it says to each prompt.
+    Each row of the output has the id, if the input has one, the predicted class and the
+    probability of each class. A language model gives the perplexity of each text and a
+    completion of each prompt.
     """
     if output.suffix.lower() not in FORMATS:
         raise InputError(f"--output {output.name} is not one of {', '.join(FORMATS)}")
@@ -53,9 +88,9 @@ def predict(
     emit(result, as_json=as_json, text=lambda: f"{plural(rows, 'row')} to {output}")
 
 
-COMMAND = Command(predict)
+COMMAND = Command(predict, example="unlearn predict --input new_rows.csv --output predictions.csv")
 
-#: What a language model says to a prompt at most, where nothing else is asked for.
+#: Tokens to generate for a prompt at most, where no option says otherwise.
 _TOKENS = 64
 
 #: Writes the answers for a file into another, and returns how many rows there were.

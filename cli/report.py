@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from unlearn.cli import panels
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit
 from unlearn.stages.errors import InputError
@@ -15,11 +16,19 @@ from unlearn.stages.report.page import render, verdict
 
 def report(
     output: Annotated[
-        Path | None, typer.Option(help="An .html file; reports/report.html by default.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The .html file to write. The default is reports/report.html.",
+            rich_help_panel=panels.OUTPUT,
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write the report as a page: one file, readable offline and on a phone, printable."""
+    """Write the evidence as an HTML page.
+
+    The page is one file. It needs no network, and can be printed.
+    """
     project = find_project()
     path = project.report.with_name("report.html") if output is None else _checked(output)
     contents = gather(project)
@@ -33,7 +42,7 @@ def report(
     )
 
 
-COMMAND = Command(report)
+COMMAND = Command(report, example="unlearn report --output evidence.html")
 
 
 def _checked(output: Path) -> Path:

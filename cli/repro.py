@@ -26,18 +26,28 @@ from unlearn.stages.training.method_record import read_record, remove_other_mode
 def repro(
     jobs: Annotated[
         int | None,
-        typer.Option("-j", "--jobs", min=1, help="Trainings side by side; all processors."),
+        typer.Option(
+            "-j",
+            "--jobs",
+            metavar="N",
+            min=1,
+            help="The number of shards to train in parallel. The default is the number of "
+            "processors.",
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Bring the models up to date with the dataset, params.yaml and the forget list."""
+    """Bring the models up to date with the dataset, the settings and the forget list.
+
+    It does what `dvc repro` does, and trains shards in parallel.
+    """
     context = open_project(find_project())
     with exclusive(context.project.lock_file("repro"), "another `unlearn repro`"):
         result = bring_up_to_date(context, jobs or os.cpu_count() or 1)
     emit(result, as_json=as_json, text=lambda: _describe(result))
 
 
-COMMAND = Command(repro)
+COMMAND = Command(repro, example="unlearn repro --jobs 4")
 
 
 def bring_up_to_date(context: Context, jobs: int) -> dict[str, Any]:

@@ -13,7 +13,10 @@ from unlearn.stages.requests.request import read_requests
 
 
 def status(as_json: JsonFlag = False) -> None:
-    """Show requests: pending, applied, verified; and whether DVC has anything left to do."""
+    """Show how far the requests are, and what is left to do.
+
+    A line of the forget list is pending until the models are trained without its rows.
+    """
     context = open_project(find_project())
     project = context.project
     forget_list = context.read_list()
@@ -37,7 +40,7 @@ def status(as_json: JsonFlag = False) -> None:
     emit(result, as_json=as_json, text=lambda: _describe(result))
 
 
-COMMAND = Command(status)
+COMMAND = Command(status, example="unlearn status")
 
 
 def _describe(found: dict[str, Any]) -> str:

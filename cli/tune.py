@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from unlearn.cli import panels
 from unlearn.cli.canary import wait_for_dvc
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural, progress
@@ -23,13 +24,28 @@ _ROWS = 5_000
 
 
 def tune(
-    method: Annotated[str, typer.Argument(help="A method of params.yaml with settings to search.")],
-    budget: Annotated[int, typer.Option(min=1, help="How many settings to try.")],
-    rows: Annotated[int, typer.Option(min=1, help="At most so many are searched on.")] = _ROWS,
+    method: Annotated[
+        str,
+        typer.Argument(metavar="METHOD", help="The method, by its name in params.yaml."),
+    ],
+    budget: Annotated[int, typer.Option(metavar="N", min=1, help="The number of settings to try.")],
+    rows: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="The largest number of rows to search on.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = _ROWS,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Search, and change nothing.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Search for a method's settings, by distance to retraining, away from the rows under test."""
+    """Search for settings of a post-hoc method that bring it closer to retraining.
+
+    The search does not use the rows that `unlearn verify` tests on. Settings that are better are
+    written to params.yaml.
+    """
     project = find_project()
     with exclusive(project.lock_file("repro"), "another `unlearn repro`"):
         opened = open_project(project)
@@ -59,7 +75,7 @@ def tune(
     emit(result, as_json=as_json, text=lambda: _describe(result))
 
 
-COMMAND = Command(tune)
+COMMAND = Command(tune, example="unlearn tune scrub --budget 20")
 
 
 def _check_editable(

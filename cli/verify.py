@@ -46,11 +46,17 @@ _LEFT = {"method", "label", "verdict", "stopped by", "rows"}
 def verify(
     before: Annotated[
         str | None,
-        typer.Option(metavar="REV", help="Compare the model's quality with a git revision's."),
+        typer.Option(
+            metavar="REV",
+            help="Also compare the model's quality with the report of a git revision.",
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show the evidence; exit 0 only if the verdict is pass and belongs to the present state."""
+    """Show the evidence of the last run.
+
+    Exits with 0 only if the verdict is pass and belongs to the present state.
+    """
     project = find_project()
     report = read_report(project)
     stale = stale_reasons(project)
@@ -71,7 +77,7 @@ def verify(
         raise typer.Exit(1)
 
 
-COMMAND = Command(verify)
+COMMAND = Command(verify, example="unlearn verify --before HEAD~1")
 
 
 def _describe(report: dict[str, Any]) -> str:

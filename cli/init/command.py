@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from unlearn.cli import panels
+from unlearn.cli.init import tabular
 from unlearn.cli.init.request import (
     CiSystem,
     Example,
@@ -13,11 +15,9 @@ from unlearn.cli.init.request import (
     TooLong,
 )
 from unlearn.cli.init.scaffold import DEFAULT_HOLDOUT
+from unlearn.cli.init.setup import write_workflow
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural
-
-#: Panels of the help.
-_DATA, _MODEL, _TEXT, _OUTPUT = "Data", "Model", "Text for a language model", "Output"
 
 
 def init(
@@ -30,7 +30,7 @@ def init(
         typer.Option(
             help="Set up an example: scikit-learn's digits, or made-up authors with a small "
             "language model. Its key is public.",
-            rich_help_panel=_DATA,
+            rich_help_panel=panels.DATA,
         ),
     ] = None,
     dataset: Annotated[
@@ -38,7 +38,7 @@ def init(
         typer.Option(
             help="The dataset: a CSV, Parquet or JSONL file, or a folder of them. It is copied "
             "into the project.",
-            rich_help_panel=_DATA,
+            rich_help_panel=panels.DATA,
         ),
     ] = None,
     held_out: Annotated[
@@ -46,23 +46,23 @@ def init(
         typer.Option(
             help="A file of rows that the model was not trained on. It replaces --holdout, for "
             "--template posthoc only.",
-            rich_help_panel=_DATA,
+            rich_help_panel=panels.DATA,
         ),
     ] = None,
     id_column: Annotated[
         str | None,
-        typer.Option("--id", help="The column of record ids.", rich_help_panel=_DATA),
+        typer.Option("--id", help="The column of record ids.", rich_help_panel=panels.DATA),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option(help="The column of class labels, for a table.", rich_help_panel=_DATA),
+        typer.Option(help="The column of class labels, for a table.", rich_help_panel=panels.DATA),
     ] = None,
     subject: Annotated[
         str | None,
         typer.Option(
             help="The column that names the person a record is about. All rows of a person are "
             "in one shard.",
-            rich_help_panel=_DATA,
+            rich_help_panel=panels.DATA,
         ),
     ] = None,
     holdout: Annotated[
@@ -72,7 +72,7 @@ def init(
             max=0.9,
             help="The share of the rows that no model is trained on. The default is "
             f"{DEFAULT_HOLDOUT}.",
-            rich_help_panel=_DATA,
+            rich_help_panel=panels.DATA,
         ),
     ] = None,
     pipeline: Annotated[
@@ -81,7 +81,7 @@ def init(
             "--template",
             help="The pipeline: sisa retrains shards and is exact, posthoc changes one trained "
             "model.",
-            rich_help_panel=_MODEL,
+            rich_help_panel=panels.MODEL,
         ),
     ] = Template.SISA,
     shards: Annotated[
@@ -89,7 +89,7 @@ def init(
         typer.Option(
             min=1,
             help="The number of shards. The default depends on the number of rows.",
-            rich_help_panel=_MODEL,
+            rich_help_panel=panels.MODEL,
         ),
     ] = None,
     slices: Annotated[
@@ -97,7 +97,7 @@ def init(
         typer.Option(
             min=1,
             help="The number of slices in a shard. The default depends on the number of rows.",
-            rich_help_panel=_MODEL,
+            rich_help_panel=panels.MODEL,
         ),
     ] = None,
     model: Annotated[
@@ -106,7 +106,7 @@ def init(
             help="The model of a table: mlp (the default), perturbed_logistic, a scikit-learn "
             "class such as sklearn.naive_bayes.GaussianNB, or a module of your own such as "
             "path/to/net.py:build. The model of text: lora (the default) or causal_lm.",
-            rich_help_panel=_MODEL,
+            rich_help_panel=panels.MODEL,
         ),
     ] = None,
     epochs: Annotated[
@@ -114,7 +114,7 @@ def init(
         typer.Option(
             min=1,
             help="The number of training epochs. The default depends on the number of rows.",
-            rich_help_panel=_MODEL,
+            rich_help_panel=panels.MODEL,
         ),
     ] = None,
     base: Annotated[
@@ -122,34 +122,35 @@ def init(
         typer.Option(
             help="The pretrained model: the folder of a checkpoint, or a name on the Hugging Face "
             "hub.",
-            rich_help_panel=_TEXT,
+            rich_help_panel=panels.TEXT,
         ),
     ] = None,
     revision: Annotated[
         str | None,
-        typer.Option(help="The commit of a base from the hub.", rich_help_panel=_TEXT),
+        typer.Option(help="The commit of a base from the hub.", rich_help_panel=panels.TEXT),
     ] = None,
     prompt: Annotated[
-        str | None, typer.Option(help="The column of prompts.", rich_help_panel=_TEXT)
+        str | None, typer.Option(help="The column of prompts.", rich_help_panel=panels.TEXT)
     ] = None,
     completion: Annotated[
         str | None,
         typer.Option(
-            help="The column of completions. The loss counts these alone.", rich_help_panel=_TEXT
+            help="The column of completions. The loss counts these alone.",
+            rich_help_panel=panels.TEXT,
         ),
     ] = None,
     text: Annotated[
         str | None,
         typer.Option(
             help="The column of running text. It replaces --prompt and --completion.",
-            rich_help_panel=_TEXT,
+            rich_help_panel=panels.TEXT,
         ),
     ] = None,
     paraphrase: Annotated[
         str | None,
         typer.Option(
             help="The column of completions in other words. It is used by the evaluation only.",
-            rich_help_panel=_TEXT,
+            rich_help_panel=panels.TEXT,
         ),
     ] = None,
     perturbed: Annotated[
@@ -157,14 +158,14 @@ def init(
         typer.Option(
             help="A column of wrong completions, used by the evaluation only. Repeat the option "
             "for more columns.",
-            rich_help_panel=_TEXT,
+            rich_help_panel=panels.TEXT,
         ),
     ] = None,
     topic: Annotated[
         str | None,
         typer.Option(
             help="The column of public topics, by which rows can be routed to shards.",
-            rich_help_panel=_TEXT,
+            rich_help_panel=panels.TEXT,
         ),
     ] = None,
     context: Annotated[
@@ -173,26 +174,28 @@ def init(
             min=2,
             help="The largest number of tokens in a row. The default is 512, or what the base "
             "allows if that is less.",
-            rich_help_panel=_TEXT,
+            rich_help_panel=panels.TEXT,
         ),
     ] = None,
     too_long: Annotated[
         TooLong | None,
         typer.Option(
             help="What happens to rows with more tokens. The default is refuse.",
-            rich_help_panel=_TEXT,
+            rich_help_panel=panels.TEXT,
         ),
     ] = None,
     size: Annotated[
         str | None,
         typer.Option(
             help="The size of the base of --example authors: tiny (the default), small or medium.",
-            rich_help_panel=_TEXT,
+            rich_help_panel=panels.TEXT,
         ),
     ] = None,
     ci: Annotated[
         CiSystem | None,
-        typer.Option(help="Write a workflow for this CI system as well.", rich_help_panel=_OUTPUT),
+        typer.Option(
+            help="Write a workflow for this CI system as well.", rich_help_panel=panels.OUTPUT
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -231,7 +234,12 @@ def init(
     emit(summary, as_json=as_json, text=lambda: _describe(summary, directory))
 
 
-COMMAND = Command(init)
+COMMAND = Command(
+    init,
+    example="""\
+unlearn init digits --example digits
+unlearn init . --dataset visits.csv --id visit --target readmitted""",
+)
 
 
 def _set_up(request: InitRequest) -> dict[str, Any]:
@@ -239,17 +247,14 @@ def _set_up(request: InitRequest) -> dict[str, Any]:
     request.check()
     summary: dict[str, Any]
     if request.example is Example.AUTHORS or request.is_text:
-        from unlearn.cli.init import text
+        # For text alone: torch takes seconds to load.
+        from unlearn.cli.init import text  # noqa: PLC0415
 
         make = text.init_text if request.example is None else text.init_authors
     else:
-        from unlearn.cli.init import tabular
-
         make = tabular.init_table if request.example is None else tabular.init_digits
     summary = make(request)
     if request.ci is not None:
-        from unlearn.cli.init.setup import write_workflow
-
         summary["ci"] = write_workflow(request.root, request.ci)
     return summary
 

@@ -151,7 +151,7 @@ def aggregation_rule(model: str) -> str:
     if not model.startswith("sklearn."):
         return "mean_probability"
     # For these models alone: scikit-learn takes a second to load.
-    from unlearn.stages.estimators.sklearn_models import SklearnEstimator
+    from unlearn.stages.estimators.sklearn_models import SklearnEstimator  # noqa: PLC0415
 
     estimator = SklearnEstimator(TrainParams(model=model), classes=2, sliced=False)
     return "mean_probability" if estimator.has_probabilities else "majority_vote"

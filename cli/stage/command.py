@@ -22,10 +22,17 @@ _EACH = {"train": "unlearn.cli.stage.train", "unlearn": "unlearn.cli.stage.unlea
 def stage(
     name: Annotated[
         str,
-        typer.Argument(help="shard, forget, train[@sNNN], unlearn@METHOD, aggregate or verify"),
+        typer.Argument(
+            metavar="STAGE",
+            help="The stage: shard, forget, train, train@sNNN, unlearn@METHOD, aggregate or "
+            "verify.",
+        ),
     ],
 ) -> None:
-    """Run one stage, as dvc.yaml does; `dvc repro` is the way to run them all."""
+    """Run one stage of the pipeline, as dvc.yaml does.
+
+    `unlearn repro` and `dvc repro` run all stages that are out of date.
+    """
     stage_name, _, item = name.partition("@")
     if item and stage_name in _EACH:
         import_module(_EACH[stage_name]).run(item)
@@ -38,4 +45,4 @@ def stage(
         )
 
 
-COMMAND = Command(stage)
+COMMAND = Command(stage, example="unlearn stage train@s000")

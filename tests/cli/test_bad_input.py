@@ -102,7 +102,7 @@ CASES = {
         write("ids.txt", f"r0001\nu1_{SECRET}\n"),
     ),
     "standard input empty": Case("standard input holds no ids", ("forget", "--ids", "-"), stdin=""),
-    "no ids at all": Case("whom to forget?", ("forget",)),
+    "no ids at all": Case("no records to forget", ("forget",)),
     "an empty id": Case("--id: an id is missing", ("forget", "--id", "")),
     "an unknown person": Case(
         "names no subject column", ("forget", "--subjects", "-"), stdin="p001\n"
@@ -309,7 +309,7 @@ def test_an_id_that_is_no_text_is_an_error_too(done: Repo) -> None:
 
     assert raw.returncode == 2
     assert raw.stderr.startswith(b"error: ")
-    assert b"unforeseen" not in raw.stderr
+    assert b"unexpected" not in raw.stderr
 
 
 @pytest.mark.parametrize(

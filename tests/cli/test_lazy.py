@@ -19,7 +19,7 @@ from tests.conftest import Repo
 HEAVY = {"torch", "sklearn", "scipy", "pandas", "transformers", "peft"}
 
 #: What the help of the whole command may import of ours.
-LIGHT = {f"unlearn.cli.{name}" for name in ("app", "lazy", "output", "threads")}
+LIGHT = {f"unlearn.cli.{name}" for name in ("app", "lazy", "output", "panels", "threads")}
 
 #: Prints, on standard error, the modules that each command line loaded.
 PROBE = """\
@@ -115,7 +115,7 @@ def another(count: int = 1) -> None:
     print(f"{count} counted, {THREADS}")
 
 
-COMMAND = Command(another)
+COMMAND = Command(another, example="unlearn another")
 """
 
 
@@ -134,7 +134,7 @@ def test_a_command_is_a_module_and_a_line(
         monkeypatch.setenv(variable, "7")
 
     class Group(LazyGroup):
-        entries: ClassVar = {"another": Entry(module, "Count.", one_thread=one_thread)}
+        entries: ClassVar = {"another": Entry(module, "Count.", "Others", one_thread=one_thread)}
 
     app = typer.Typer(cls=Group, rich_markup_mode=None, add_completion=False)
     app.callback()(lambda: None)

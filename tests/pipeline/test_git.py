@@ -48,7 +48,7 @@ def test_after_a_training_that_fails_git_has_no_row_and_no_model(
     _, said = run.communicate()
 
     assert run.returncode != 0
-    assert "unforeseen RuntimeError" in said
+    assert "unexpected RuntimeError" in said
     assert (people.root / "data/retain_set/s000.parquet").is_file()
     assert _staged(people) == []
 
