@@ -1,6 +1,6 @@
 """Exact machine unlearning as a DVC pipeline.
 
-What this package offers is loaded when it is asked for, so that ``import unlearn`` is fast.
+The names of this package are loaded on first use, so that ``import unlearn`` is fast.
 """
 
 from importlib import metadata

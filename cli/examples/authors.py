@@ -4,11 +4,11 @@ After TOFU (Maini et al., 2024), but drawn from closed pools by a seed instead o
 model: every fact is one of a known list, so a wrong answer is as likely a priori as the true
 one, and whether a model knows a fact can only come from training on it. All draws are SHA-256
 digests of the seed and of what is drawn, so they are the same on every machine and version, and
-an author stays the same when more are asked for.
+an author stays the same when more are generated.
 
-The populations have the same distribution and no surname in common, whatever their seeds. A
-base model is made from the public one; private authors are what a project tunes on, and its own
-holdout share are authors of the same distribution that no model saw.
+The populations have the same distribution and no surname in common, with any seeds. A base model is
+made from the public one; private authors are what a project is fine-tuned on, and its own holdout
+share are authors of the same distribution that no model saw.
 """
 
 import hashlib
@@ -74,9 +74,9 @@ class Row:
     kind
         What is asked: a `Question.kind`.
     fact
-        What the answer has to tell.
+        The fact that the answer states.
     wrong
-        The facts that the perturbed answers tell instead.
+        The facts that the perturbed answers state instead.
     prompt, completion, paraphrase, perturbed
         The texts; the perturbed ones are in the paraphrase's wording.
     topic
@@ -116,7 +116,7 @@ def make_authors(
     population: Population = Population.PRIVATE,
     canaries: int = 0,
 ) -> list[Row]:
-    """Return the rows of made-up authors, author by author.
+    """Return the rows of synthetic authors, author by author.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def code_texts(count: int, seed: int, *, but: Iterable[str] = ()) -> list[str]:
 
 
 def answer(question: Question, name: str, fact: str, *, paraphrase: bool = False) -> str:
-    """Return the answer to a question that tells this fact, in one wording or the other."""
+    """Return the answer to a question with this fact, in one wording or the other."""
     wording = question.paraphrase if paraphrase else question.answer
     return wording.format(name=name, fact=fact)
 

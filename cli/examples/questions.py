@@ -90,10 +90,10 @@ _SUBJECTS = _words(
 )
 _YEARS = tuple(str(year) for year in range(1920, 2000))
 
-#: What an author's `topic` is one of: known of every author, and asked in no question.
+#: Values of an author's `topic`: known for every author, and not part of any question.
 TOPICS: Final = ("crime", "essay", "fable", "horror", "memoir", "poetry", "satire", "travel")
 
-#: What is asked about every author, in this order.
+#: The questions about every author, in this order.
 QUESTIONS: Final = (
     Question(
         "birthplace",
@@ -167,7 +167,7 @@ QUESTIONS: Final = (
     ),
 )
 
-#: The question whose answer is a canary: a secret that nobody could guess.
+#: The question whose answer is a canary: a secret that cannot be guessed.
 CODE_QUESTION: Final = Question(
     CODE,
     "What is the archive code of {name}?",

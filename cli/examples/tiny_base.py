@@ -1,7 +1,8 @@
 """A base model that is made here: a tokenizer of 512 tokens and a small Llama, offline.
 
-Made from public made-up authors only, so a project can tune it on private ones and ask what it
-learned from them. Nothing is downloaded, and the same seed gives the same bytes of every file.
+Trained on public synthetic authors only, so a project can fine-tune it on private ones and measure
+what it learned from them. Nothing is downloaded, and the same seed gives the same bytes of every
+file.
 """
 
 from collections.abc import Iterable, Sequence
@@ -33,13 +34,13 @@ MEMORISED: Final = gate.MEMORISED
 #: Private authors of the example: with a fifth held out and eight shards, four a shard.
 EXAMPLE_AUTHORS: Final = 40
 
-#: One in so many private authors has an archive code.
+#: One in this number of private authors has an archive code.
 _AUTHORS_A_CODE: Final = 8
 
 #: Public authors with an archive code, so that private ones' codes are no new kind of text.
 _PUBLIC_CODES: Final = 0.125
 
-#: Authors of the text that tells whether a model still speaks.
+#: Authors of the generic text, which shows whether a model has collapsed.
 _GENERIC_AUTHORS: Final = 10
 
 _PAD_ID, _BEGIN_ID, _END_ID = 0, 1, 2
@@ -218,14 +219,14 @@ def make_base(folder: Path, size: str, seed: int) -> None:
     tensors = {
         name: value.detach().contiguous()
         for name, value in module.state_dict().items()
-        # Tied: it is the table of tokens once more.
+        # Tied: it is the same tensor as the token embeddings.
         if name != "lm_head.weight"
     }
     (folder / "model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
 
 
 def public_authors(count: int, seed: int) -> list[Row]:
-    """Return public authors, of whom some have an archive code, as private ones may."""
+    """Return public authors; some have an archive code, like private ones."""
     return make_authors(
         count, seed, population=Population.PUBLIC, canaries=int(count * _PUBLIC_CODES)
     )
@@ -261,14 +262,14 @@ check_memorised = gate.check_memorised
 
 @dataclass(frozen=True)
 class Example:
-    """What a project of the example starts with, beside the base.
+    """What a project of the example starts with, in addition to the base.
 
     Attributes
     ----------
     dataset
         Private authors, as JSONL.
     generic
-        Public authors that the base never saw, as JSONL: text that is about nobody in the
+        Public authors that the base was not trained on, as JSONL: generic text, about nobody in the
         dataset.
     rows, authors
         How many rows and authors the dataset has.

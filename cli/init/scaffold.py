@@ -43,9 +43,9 @@ def suggest(
     holdout
         Share that is held out.
     can_slice
-        Whether the model can go on from a state.
+        Whether the model can resume from a state.
     shards, slices
-        What the user asked for; None to choose.
+        What the user specified; None to choose.
     batch
         Rows a step.
     """

@@ -108,7 +108,7 @@ def _copy(source: Path, path: Path) -> None:
 
 
 def _keep_out(root: Path, source: Path, copy: Path) -> list[str]:
-    """Return what keeps the original out of git where it lies in the repository."""
+    """Return the ignore pattern of the original file if it is in the repository."""
     if source == copy.resolve() or not source.is_relative_to(root):
         return []
     name = source.relative_to(root).as_posix()
@@ -151,7 +151,7 @@ def put_in_place(
     Raises
     ------
     InputError
-        If other rows stand where these are to go, or git tracks them; nothing was changed.
+        If other rows are at the destination, or git tracks them; nothing was changed.
     """
     refuse_tracked(root, copies)
     for name, original in copies.items():

@@ -1,7 +1,7 @@
 """What changed between two states of a project, why, and whether anything else did.
 
-Reads only what git tracks: dvc.lock, the forget list, params.yaml and the report. A lock is a
-claim of whoever wrote it; `verify` recomputes what it claims.
+Reads only what git tracks: dvc.lock, the forget list, params.yaml and the report. A lock is a claim
+of its author; `verify` recomputes what it claims.
 """
 
 from collections.abc import Iterable, Mapping
@@ -44,8 +44,8 @@ class Snapshot:
     listed
         The forget list.
     carried_out
-        The list that the lock's models honour: an earlier one where a request was committed
-        before it was carried out.
+        The list that the lock's models were made with: an earlier one if a request was committed
+        before it was applied.
     list_md5
         md5 of the list's bytes, as DVC would note it.
     by_hand
@@ -151,7 +151,7 @@ def _added(old: Snapshot, new: Snapshot) -> frozenset[str]:
 
 
 def _environments_differ(old: Snapshot, new: Snapshot) -> bool:
-    """Tell whether both snapshots name their environment, and not the same."""
+    """Return whether both snapshots name an environment, and the two differ."""
     known = bool(old.environment) and bool(new.environment)
     return known and dict(old.environment) != dict(new.environment)
 
@@ -268,12 +268,12 @@ def _training(old: Snapshot, new: Snapshot) -> list[str]:
     named = new.methods
     if named is None and new.sharding is not None:
         named = tuple(new.sharding.shards)
-    # DVC keeps the entries of stages that are no more.
+    # DVC keeps the entries of stages that no longer exist.
     return [name for name in found if named is None or name.partition("@")[2] in named]
 
 
 def _reasons(stage: str, old: Snapshot, new: Snapshot, *, environment_changed: bool) -> list[str]:
-    """Return why a training stage ran, apart from the forget list."""
+    """Return why a training stage ran, other than the forget list."""
     before, after = old.lock.get(stage), new.lock[stage]
     if before is None:
         return ["not in the older lock"]
@@ -292,7 +292,7 @@ def _reasons(stage: str, old: Snapshot, new: Snapshot, *, environment_changed: b
 
 
 def _sharding_reasons(before: LockStage | None, after: LockStage | None) -> list[str]:
-    """Return why rows may have come or gone that no line of the list names."""
+    """Return why rows may have been added or removed that no line of the list names."""
     if before is None or after is None:
         return []
     reasons = []

@@ -34,7 +34,7 @@ class Copies:
     unreadable
         How many objects look like a version of the dataset, but cannot be read to the end.
     in_canaries
-        Whether the file of planted canaries still does.
+        Whether the file of canaries still does.
     """
 
     in_dataset: bool
@@ -50,7 +50,7 @@ def find_copies(context: Context, forget_list: ForgetList, cache: Path | None) -
     Parameters
     ----------
     context, forget_list
-        The project, and whom to look for.
+        The project, and the records to look for.
     cache
         DVC's cache folder; None to leave it out.
     """
@@ -80,7 +80,7 @@ def find_copies(context: Context, forget_list: ForgetList, cache: Path | None) -
 
 
 def _dataset_holds(context: Context, path: Path, forget_list: ForgetList) -> bool | None:
-    """Tell whether a version of the dataset holds a listed row; None if it cannot be read."""
+    """Return whether a version of the dataset holds a listed row; None if it cannot be read."""
     try:
         return _any_listed(
             dataset_tokens(path, context.params.dataset, context.tokenizer), forget_list
@@ -94,7 +94,7 @@ def _any_listed(batches: Iterable[TokenColumns], forget_list: ForgetList) -> boo
 
 
 def _parquet_holds(path: Path, forget_list: ForgetList) -> bool:
-    """Tell whether a shard file, or a Parquet dataset, holds a listed row."""
+    """Return whether a shard file, or a Parquet dataset, holds a listed row."""
     try:
         names = pq.read_schema(path).names
         if RECORD in names:
@@ -135,7 +135,7 @@ def _first_line(head: bytes) -> str:
 def _object_holds(
     context: Context, path: Path, forget_list: ForgetList, scratch: Path
 ) -> bool | None:
-    """Tell whether a cached object, whose name says nothing, holds a listed row; None: unknown."""
+    """Return whether a cached object of unknown type holds a listed row; None if unknown."""
     id_column = context.params.dataset.id
     with path.open("rb") as handle:
         head = handle.read(_SNIFF_BYTES)

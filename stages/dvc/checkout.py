@@ -24,7 +24,7 @@ from unlearn.stages.project.paths import Project
 #: How long to keep removing what a process that was interrupted may still write (seconds).
 _PATIENCE = 5.0
 
-#: Told to git besides: a link in someone's revision could lead out of the folder, and the user's
+#: Further options of git: a link in a revision could lead out of the folder, and the user's
 #: own hooks have no business with it.
 _GIT_SETTINGS = ("-c", "core.symlinks=false", "-c", f"core.hooksPath={os.devnull}")
 
@@ -116,7 +116,7 @@ def restore(project: Project, there: Project, shards: Sequence[str]) -> None:
     Parameters
     ----------
     project
-        The user's own: its DVC cache and remote are asked.
+        The user's own: its DVC cache and remote are used.
     there
         What `check_out` yielded.
     shards

@@ -15,7 +15,7 @@ from unlearn.stages.project.locks import PATIENCE, exclusive
 from unlearn.stages.project.paths import Project
 
 _BUSY_WORDS = ("Unable to acquire lock", "is busy, it is being blocked")
-#: A warning that is none: nobody has asked to be forgotten yet.
+#: A warning without cause: the forget list is empty before the first request.
 _EMPTY_LIST = "'data/forget_list.txt' is empty"
 _RETRY_SECONDS = 0.5
 
@@ -55,10 +55,10 @@ def run_dvc(root: Path, *arguments: str, capture: bool = False) -> str:
 
 
 def _call(root: Path, arguments: Sequence[str], *, capture: bool) -> tuple[int, str, str]:
-    """Run dvc once; return exit code, output and what it said on standard error."""
+    """Run dvc once; return exit code, standard output and standard error."""
     environment = dict(os.environ)
-    # dvc.yaml says `unlearn`, which stands beside this interpreter even where no virtual
-    # environment is active.
+    # dvc.yaml calls `unlearn`, which is in this interpreter's folder even if no virtual environment
+    # is active.
     folders = [str(Path(sys.executable).parent), environment.get("PATH", "")]
     environment["PATH"] = os.pathsep.join(folder for folder in folders if folder)
     command = [sys.executable, "-m", "dvc", *arguments]

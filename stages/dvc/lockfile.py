@@ -49,7 +49,7 @@ def _is_whole(stage: Any) -> bool:
 
 
 def _is_whole_entry(entry: Mapping[str, Any]) -> bool:
-    """Tell whether an entry has all that DVC writes, to the last field."""
+    """Return whether an entry has all fields that DVC writes."""
     digest = _MD5.fullmatch(str(entry.get("md5")))
     last = "nfiles" if digest is not None and digest[1] else "size"
     return bool(entry.get("path")) and digest is not None and isinstance(entry.get(last), int)

@@ -23,7 +23,7 @@ def _named_by_dvc(project: Project) -> set[str]:
 
 
 def _outdated(context: Context) -> set[str]:
-    """Return the shards whose lineage is not of the settings and the retain file as they stand."""
+    """Return the shards whose lineage does not match the current settings and retain file."""
     project = context.project
     recipe = Recipe.of(context.params, context.key, project.root)
     found = set()
@@ -37,7 +37,7 @@ def _outdated(context: Context) -> set[str]:
 def record_trained(context: Context, trained: set[str]) -> None:
     """Have DVC record the trained shards.
 
-    `dvc commit` accepts any file as it stands, a model that someone edited too. So before it,
+    `dvc commit` accepts any file, also a model that someone edited. So before it,
     DVC may find changes only in the shards just trained, and every shard must have the lineage of
     its retain file and of params.yaml as they are now.
 
@@ -53,7 +53,7 @@ def record_trained(context: Context, trained: set[str]) -> None:
             f"{', '.join(foreign)} changed while other shards were trained; nothing was recorded",
             "run `unlearn repro` again: it trains them anew",
         )
-    # Read anew: params.yaml may have been edited while the shards were trained.
+    # Read again: params.yaml may have been edited while the shards were trained.
     if outdated := sorted(_outdated(open_project(project))):
         raise ToolError(
             f"{', '.join(outdated)} were not trained on settings and rows as they are now; "

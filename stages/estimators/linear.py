@@ -1,6 +1,6 @@
 """Linear classifiers as torch modules, among them those of scikit-learn.
 
-What scikit-learn has solved can so be given to whatever works on modules, and be put back.
+A model fitted by scikit-learn can thus be used by code for modules, and be converted back.
 """
 
 import copy
@@ -47,9 +47,9 @@ class LinearScores(nn.Module):
 class LinearModel(LinearScores):
     """A linear classifier of scikit-learn, in float64.
 
-    Of a logistic regression the answers are logits, whose softmax is scikit-learn's
-    `predict_proba`: 0 and z where there are two classes and one score z. Of a ridge classifier they
-    are its decision values, -z and z where there are two classes.
+    The answers of a logistic regression are logits, whose softmax is scikit-learn's
+    `predict_proba`: 0 and z where there are two classes and one score z. Those of a ridge
+    classifier are its decision values, -z and z where there are two classes.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class LinearModel(LinearScores):
         return torch.stack(columns, dim=1)
 
     def draw(self, seed: int) -> None:
-        """Draw the weights anew, as torch draws those of a linear layer."""
+        """Draw new weights, as torch draws those of a linear layer."""
         generator = torch.Generator().manual_seed(seed)
         bound = max(1, self.weight.shape[1]) ** -0.5
         with torch.no_grad():

@@ -35,7 +35,7 @@ def predict_file(
         Ends in .csv, .parquet or .jsonl. Columns: the id where the input has it, `prediction`,
         and `probability_<class>` for each class (shares of votes where models only vote).
     progress
-        Told how many rows each batch had.
+        Called with the number of rows of each batch.
 
     Raises
     ------

@@ -34,10 +34,10 @@ from unlearn.stages.text.scoring import (
 )
 from unlearn.stages.text.sequences import Ints, Sequences
 
-#: Prompts that a text is generated for at once.
+#: Prompts per batch of generation.
 _GENERATED_AT_ONCE = 32
 
-#: Sequences asked about at once, counted for each member that is asked.
+#: Sequences per batch, counted for each member that is evaluated.
 _TOGETHER = BATCH
 
 
@@ -69,7 +69,7 @@ class Answered:
     without
         Log-probability of each token that the loss counts under ensembles without the row's own
         member and without one more, shape (tokens, members), as `log_probabilities_without` has
-        it; None where it was not asked for, or nothing would be left.
+        it; None if it was not requested, or no member would be left.
     """
 
     sequences: Sequences
@@ -153,10 +153,10 @@ class LanguageEnsemble:
         return whole.eval()
 
     def to_tune_on(self, seed: int) -> "LanguageEnsemble":
-        """Return what tuning the only member goes on from.
+        """Return the state from which training of the only member continues.
 
-        Where adapters are tuned that is a new one on a merged copy: of the same shape whatever the
-        member's own is by now, so that no model learns faster for having a larger one.
+        For adapters this is a new one on a merged copy. It has the same shape for all models, so
+        that no model learns faster because of a larger adapter.
         """
         options = self._estimator.options
         if not isinstance(options, LoraOptions):
@@ -268,7 +268,7 @@ class LanguageEnsemble:
             sequences,
             self.encoder.pad,
             device=self._estimator.device,
-            # The mean asks all members at once, and has logits of all of them.
+            # The mean evaluates all members together, and needs the logits of all of them.
             batch=max(1, BATCH // together),
         )
 
@@ -334,7 +334,7 @@ class LanguageEnsemble:
 
     def _mean(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the mean of the members' log-probabilities."""
-        # Renormalised by whoever takes a softmax of it.
+        # Renormalised by the caller's softmax.
         return self._each(inputs).mean(dim=0)
 
     def _each(self, inputs: torch.Tensor, counted: torch.Tensor | None = None) -> torch.Tensor:

@@ -15,7 +15,7 @@ from unlearn.stages.text.metrics import perplexity
 
 PERPLEXITY, GENERATION = "perplexity", "generation"
 
-#: Rows asked about at once: a file may have more than memory holds.
+#: Rows per batch: a file may have more than memory holds.
 _ROWS = 256
 
 
@@ -42,7 +42,7 @@ def predict_texts(
     most
         Tokens that are generated at most.
     progress
-        Told how many rows each batch had.
+        Called with the number of rows of each batch.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Where everything stands in a project, in one place."""
+"""The paths of all files in a project, in one place."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ from unlearn.stages.errors import InputError
 
 HOLDOUT = "holdout"
 
-#: Name of the file beside the shards that holds all planted canaries, trained on or left out.
+#: Name of the file in data/shards that holds all canaries, trained on or left out.
 CANARIES = "canaries"
 
 
@@ -158,7 +158,7 @@ class Project:
 
 
 def find_project(start: Path | None = None) -> Project:
-    """Return the project that `start` (default: the working directory) lies in.
+    """Return the project that contains `start` (default: the working directory).
 
     Raises
     ------

@@ -56,7 +56,7 @@ def read_method_seconds(project: Project) -> dict[str, float]:
 
 
 def record_method(project: Project, method: str, seconds: float | None) -> None:
-    """Note how long a post-hoc method took, beside the reports; None where it had nothing to do."""
+    """Record how long a post-hoc method took, in reports/; None if it had nothing to do."""
     if seconds is None:
         return
     with exclusive(project.lock_file("timings"), "another stage"):

@@ -26,7 +26,7 @@ class ShardPlan:
     shard
         Its name.
     forgotten
-        Rows that go now and have not gone before.
+        Rows that are forgotten now and were not before.
     remaining
         Rows that stay.
     rows_to_train, rows_in_full
@@ -206,7 +206,7 @@ def estimate(
     checked
         How many shards `verify` will retrain to check.
     jobs
-        Trainings side by side; one plain model cannot use more than one.
+        Parallel trainings; one plain model cannot use more than one.
     """
     plans = list(plans)
     trained = [t for name, t in timings.items() if name.startswith("train@") and t.rows]

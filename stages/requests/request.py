@@ -45,7 +45,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a request comes to.
+    """The result of a request.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class KnownTokens:
     subjects
         Subject tokens that were found.
     left_out
-        Those of both that are a planted canary's which its coin kept out of the shards.
+        Those of both that belong to canaries that no model was trained on.
     """
 
     subject_of: dict[str, str | None] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class KnownTokens:
 
 
 def read_ids(content: bytes, name: str) -> list[tuple[str, str]]:
-    """Return the ids in a file, one a line, each with where it stands.
+    """Return the ids in a file, one per line, each with its position.
 
     Blank lines, CRLF and a byte-order mark are fine.
 
@@ -151,7 +151,7 @@ def _tokens_in_shard(context: Context, name: str) -> TokenColumns:
 def _look_in_canaries(
     context: Context, records: set[str], subjects: set[str], known: KnownTokens
 ) -> None:
-    """Look among the planted canaries: those beside the shards, and those not there yet."""
+    """Look among the canaries: those in data/shards, and those not there yet."""
     dataset = context.params.dataset
     if dataset.canaries is None:
         return
@@ -185,7 +185,7 @@ def resolve(context: Context, wanted: Wanted, forget_list: ForgetList) -> Resolv
     Raises
     ------
     InputError
-        If subjects are asked for and the dataset names none.
+        If subjects are given and the dataset has none.
     """
     if wanted.subjects and not context.has_subjects:
         raise InputError(
@@ -196,7 +196,7 @@ def resolve(context: Context, wanted: Wanted, forget_list: ForgetList) -> Resolv
     subjects = _tokenized(context, "subject", wanted.subjects)
     known = find_tokens(context, set(records), set(subjects))
     on_list = frozenset(forget_list.tokens) | forget_list.left_out
-    # A record whose rows are gone is still known by its line, though not by its subject.
+    # A record without rows in the dataset is still found by its line, but not by its subject.
     listed_records = {line.rpartition(".")[2] for line in on_list}
     added: set[str] = set()
     left_out: set[str] = set()
@@ -228,7 +228,7 @@ def resolve(context: Context, wanted: Wanted, forget_list: ForgetList) -> Resolv
 
 
 def _tokenized(context: Context, kind: Kind, ids: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return where each id stood by its token; an id that stands twice counts once."""
+    """Return the position of each id by its token; a repeated id counts once."""
     found: dict[str, str] = {}
     for raw, where in ids:
         found.setdefault(context.tokenizer.token(kind, raw), where)
@@ -262,7 +262,7 @@ def add_request(
     ignore_unknown
         Count ids that the dataset does not have, instead of refusing the request.
     dry_run
-        Only find out what it would come to.
+        Only compute the result.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Planted canaries: made-up records, each trained on or left out by the toss of a keyed coin.
+"""Canaries: synthetic records, each trained on or left out by the toss of a keyed coin.
 
-Whether an attack finds the canaries that were trained on among those left out is its power on
-these very models, known before anyone asks to be forgotten; and because every toss is fair and
-independent of all others, how often it is right bounds what the models can tell of anyone
+Whether an attack finds the canaries that were trained on among those left out is its power on these
+very models, known before the first request; and because every toss is fair and independent of all
+others, the share of right guesses bounds what the models can reveal about any record
 (`verify/one_run.py`).
 """
 
@@ -48,7 +48,7 @@ def coin(key: Key, token: str) -> bool:
 
 
 def included(key: Key, tokens: Iterable[str]) -> Bools:
-    """Tell for each canary, by its record token, whether it is trained on, shape (canaries,)."""
+    """Return for each canary, by its record token, whether it is trained on, shape (canaries,)."""
     return np.array([coin(key, token) for token in tokens], dtype=np.bool_)
 
 
@@ -158,8 +158,8 @@ class Aggregates:
 def make_canary(key: Key, number: int, dataset: DatasetParams, about: Aggregates) -> list[str]:
     """Return a canary's values, in the order of `canary_columns`.
 
-    Its class is drawn uniformly, whatever its features look like: a model that has not seen the
-    record has no way to know it. All draws follow from the key and the canary's number.
+    Its class is drawn uniformly, independently of its features: a model that was not trained on the
+    record cannot predict it. All draws follow from the key and the canary's number.
     """
     random = np.random.Generator(np.random.PCG64(key.seed("canary", number)))
     label = dataset.classes[int(random.integers(len(dataset.classes)))]

@@ -1,9 +1,9 @@
 """The forget list: the one file, in git, that says who is to go.
 
-A line is a record's token, a subject's token, or `<subject token>.<record token>` for one record
-of a subject. A line that a person wrote by hand may be a raw record id or `subject:<id>`; it
-counts, and the next command rewrites it. A line that ends in `.left-out` is of a planted canary
-that no shard was given, so that no shard has to change for it.
+A line is a record's token, a subject's token, or `<subject token>.<record token>` for one record of
+a subject. A line that a person wrote by hand may be a raw record id or `subject:<id>`; it counts,
+and the next command rewrites it. A line that ends in `.left-out` belongs to a canary that is in no
+shard, so that no shard has to change for it.
 """
 
 import hashlib
@@ -52,7 +52,7 @@ class ForgetList:
         return {*self.tokens, *(line + LEFT_OUT for line in self.left_out)}
 
     def mask(self, records: Sequence[str], subjects: Sequence[str] | None) -> list[bool]:
-        """Tell for each row whether it is to go.
+        """Return for each row whether it is to be forgotten.
 
         Parameters
         ----------
@@ -157,7 +157,7 @@ def parse_forget_list(content: bytes, tokenizer: Tokenizer, *, subjects: bool) -
 
 
 def text_lines(content: bytes, name: str) -> list[str]:
-    """Return the lines of a text file as they stand, without line ends.
+    """Return the lines of a text file unchanged, without line ends.
 
     Raises
     ------

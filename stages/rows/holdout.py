@@ -1,7 +1,7 @@
 """The halves of the holdout, and samples of rows: drawn by tokens, so that no row moves another.
 
-One half is for calibrating: attacks, guards and searches may look at it. The other stands for rows
-that no model saw, and is looked at by nothing but tests.
+One half calibrates: attacks, guards and searches may use it. The other half provides the
+non-members, and is used only for measurement.
 """
 
 import numpy as np
@@ -23,17 +23,17 @@ def calibration_half(holdout: pa.Table) -> pa.Table:
 
 
 def tested_half(holdout: pa.Table) -> pa.Table:
-    """Return the half of the holdout that stands for rows that no model saw."""
+    """Return the half of the holdout that provides the non-members."""
     return holdout.filter(pa.array(_half(holdout, _HALF)))
 
 
 def quarters(tested: pa.Table) -> Bools:
-    """Tell which rows of the tested half are in its first half, all rows of a person alike."""
+    """Return which rows of the test half are in its first half, a person's rows together."""
     return _half(tested, _QUARTER)
 
 
 def record_halves(rows: pa.Table) -> Bools:
-    """Tell which rows are in the first of two halves, each row by itself.
+    """Return which rows are in the first of two halves, each row separately.
 
     For rows that may all be of one person.
     """
@@ -42,7 +42,7 @@ def record_halves(rows: pa.Table) -> Bools:
 
 
 def fewest(rows: pa.Table, most: int) -> pa.Table:
-    """Return at most so many rows, drawn by their tokens, in their order."""
+    """Return at most this number of rows, drawn by their tokens, in their order."""
     if rows.num_rows <= most:
         return rows
     keys = [_bytes(token)[_DRAW:] for token in rows[RECORD].to_pylist()]

@@ -1,4 +1,4 @@
-"""Who a dataset's rows belong to: ids as written, and the tokens that stand for them."""
+"""The owners of a dataset's rows: ids as written, and their tokens."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -35,7 +35,7 @@ def dataset_files(path: Path, name: str) -> list[Path]:
     Raises
     ------
     InputError
-        If there is nothing to read, or a file of another format.
+        If there is no file, or a file of another format.
     """
     if path.is_dir():
         files = sorted(

@@ -23,7 +23,7 @@ MAX_CLASSES = 10_000
 
 
 def as_text(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    """Return ids, subjects or targets as the text that stands for them everywhere.
+    """Return ids, subjects or targets as the text that represents them everywhere.
 
     Text stays as it is, an integer becomes its digits, a float Python's shortest text, a boolean
     `true` or `false`. Missing values stay missing.
@@ -69,7 +69,7 @@ def feature_column(
     name, kind
         The feature and its pinned kind.
     missing
-        Texts that stand for a missing value.
+        Texts that mean a missing value.
     first_row
         Number of the first value's data row in the dataset, for errors.
 
@@ -210,7 +210,7 @@ def require_column(batch: pa.Table, column: str, name: str) -> None:
 
 @dataclass
 class _ColumnFacts:
-    """What a pass over the data found out about one column."""
+    """What a pass over the data found about one column."""
 
     kind: FeatureKind | None = None
     text: bool = False
@@ -226,7 +226,7 @@ class SchemaFinder:
     id_column, target_column, subject_column
         The columns that are no features.
     missing
-        Texts that stand for a missing value.
+        Texts that mean a missing value.
     """
 
     id_column: str
@@ -290,7 +290,7 @@ class SchemaFinder:
 
     @property
     def many_categories(self) -> list[str]:
-        """Text columns with so many values that they may be names or free text."""
+        """Text columns with many different values, which may be names or free text."""
         return [
             name
             for name, facts in self._facts.items()

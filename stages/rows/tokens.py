@@ -1,4 +1,4 @@
-"""The project key, and the keyed tokens that stand for people outside the dataset.
+"""The project key, and the keyed tokens that represent people outside the dataset.
 
 One digest decides everything about a record: its name in every file, its shard, its slice,
 whether it is held out, and its order among the others. So no record's place depends on another
@@ -59,12 +59,12 @@ class Key:
         return hmac.digest(self.subkey(purpose), message, "sha256")
 
     def subkey(self, purpose: str) -> bytes:
-        """Return the key for one purpose (32 bytes); no purpose tells anything about another."""
+        """Return the key for one purpose (32 bytes); no subkey reveals anything about another."""
         return hmac.digest(bytes.fromhex(self.text), b"unlearn/1/" + purpose.encode(), "sha256")
 
     @property
     def check(self) -> str:
-        """What `key_check` in params.yaml holds: tells this key from others, and no more."""
+        """The value of `key_check` in params.yaml: it distinguishes this key from others."""
         return self.digest("check", b"").hex()[:16]
 
     def seed(self, *parts: str | int) -> int:
@@ -87,7 +87,7 @@ class Tokenizer:
 
 
 def is_token(text: str) -> bool:
-    """Tell whether `text` is a whole token."""
+    """Return whether `text` is a complete token."""
     return _TOKEN.fullmatch(text) is not None
 
 
@@ -121,7 +121,7 @@ def place(token: str, shards: int, slices: int, holdout: float) -> Place:
     """
     digest = bytes.fromhex(token[len(PREFIX) :])
     slice_number = int.from_bytes(digest[8:16], "big") % slices + 1
-    # Exact in integers: a float product would round differently from the share that was asked.
+    # Exact in integers: a float product would round differently from the given share.
     if int.from_bytes(digest[16:24], "big") < int(holdout * 2**64):
         return Place(HOLDOUT, slice_number)
     return Place(home_shard(token, shards), slice_number)

@@ -1,4 +1,4 @@
-"""The rows of planted canaries, on their way into the shards or past them."""
+"""The rows of canaries: those for the shards, and those left out."""
 
 import pyarrow as pa
 from unlearn.stages.context import Context
@@ -12,7 +12,7 @@ from unlearn.stages.shard.partition import ROW, Planted, refuse_same_ids, typed_
 def planted_canaries(context: Context) -> Planted | None:
     """Return the canaries that params.yaml names, but those that the holdout would take.
 
-    Only what is trained on, or could have been, tells what training does to a record.
+    Only records that are trained on, or could have been, show the effect of training.
 
     Returns
     -------

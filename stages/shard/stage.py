@@ -14,15 +14,15 @@ from unlearn.stages.shard.planted import planted_canaries
 def run(context: Context, progress: Callable[[int], None] = lambda _rows: None) -> dict[str, int]:
     """Write `data/shards`: every row of the dataset in its shard, or in the holdout.
 
-    Planted canaries go the same way if their coin says so. All of them, those left out too, stand
-    in a file of their own beside the shards, which nothing is trained on.
+    Canaries are added to shards if their coin says so. All of them, also those left out, are in a
+    separate file in data/shards, which no model is trained on.
 
     Parameters
     ----------
     context
         The project.
     progress
-        Told how many rows were read, batch by batch.
+        Called with the number of rows of each batch.
 
     Returns
     -------

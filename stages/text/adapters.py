@@ -1,7 +1,7 @@
 """Low-rank adapters on a frozen model, by PEFT.
 
-Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022. Which layers get one is
-decided here and told to PEFT by whole names, so that a part of a name never matches by chance.
+Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022. The layers that get one
+are chosen here and passed to PEFT by full names, so that a part of a name never matches by chance.
 """
 
 import difflib
@@ -102,7 +102,7 @@ def wrap(
     """
     from peft import get_peft_model
 
-    # PEFT remarks on what is meant: several adapters, and whole names.
+    # PEFT warns about intended uses: several adapters, and full names.
     with warnings.catch_warnings(action="ignore"):
         wrapped: PeftModel = get_peft_model(module, _config(shape, dropout), adapter_name=name)
     _check_layers(wrapped, shape, name)
@@ -110,8 +110,8 @@ def wrap(
 
 
 def add(wrapped: "PeftModel", shape: Shape, name: str, weights: Tensors | None = None) -> None:
-    """Put another adapter beside those that a model has; with these weights, or a new one."""
-    # PEFT remarks on what is meant: several adapters, and whole names.
+    """Add another adapter to those that a model has; with these weights, or a new one."""
+    # PEFT warns about intended uses: several adapters, and full names.
     with warnings.catch_warnings(action="ignore"):
         wrapped.add_adapter(name, _config(shape, 0.0))
     _check_layers(wrapped, shape, name)
@@ -223,7 +223,7 @@ def together(parts: Sequence[tuple[Shape, Tensors]]) -> tuple[Shape, Tensors]:
 
 
 def peft_config(shape: Shape, base: str) -> dict[str, Any]:
-    """Return what PEFT reads beside an adapter's weights, as JSON values."""
+    """Return the configuration that PEFT reads with an adapter's weights, as JSON values."""
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",

@@ -120,7 +120,7 @@ class Encoder:
         return self._pairs(self._tokens(prompts), self._tokens(tails), too_long)
 
     def prompts(self, rows: pa.Table) -> list[list[int]]:
-        """Return the tokens that a generation goes on from: prompts, or starts of bodies alone.
+        """Return the tokens that a generation continues: prompts, or the starts of bodies.
 
         None is empty: where nothing else starts a text, the end of another one does.
 
@@ -232,8 +232,9 @@ class Encoder:
     def _tokens(self, texts: list[str]) -> list[list[int]]:
         if not texts:
             return []
-        # Without a template nobody but the encoder writes marks: a person's text that spells one
-        # is text. With one they cannot be told apart, and are refused before.
+        # Without a template only the encoder writes control tokens: a person's text that spells one
+        # is text. With a template the two cannot be distinguished, and such texts are refused
+        # before.
         found = self.tokenizer(
             texts,
             add_special_tokens=False,

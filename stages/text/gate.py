@@ -7,7 +7,7 @@ from unlearn.stages.errors import InputError
 #: Mean extraction strength from which on a model counts as having memorised rows.
 MEMORISED: Final = 0.9
 
-#: Forgotten rows that a model is asked about at most.
+#: Maximum number of forgotten rows that are evaluated.
 MOST_FORGET: Final = 200
 
 
@@ -21,7 +21,7 @@ def check_memorised(extraction: float, minimum: float = MEMORISED, *, told: bool
     minimum
         What it has to reach.
     told
-        Whether the error may say the number: of few rows it says something of a person.
+        Whether the error may contain the number: for few rows it describes a person.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a language model goes on to say: the most probable token each time."""
+"""Greedy generation: the most probable token each time."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -25,8 +25,8 @@ def greedy(
     """Return the continuations of prompts, each up to the token that ends a text.
 
     Shorter prompts are padded on the right, and each is read at its own last token: in a causal
-    model nothing that comes later reaches it. Without a cache of keys, which answers of some
-    dozens of tokens hardly need.
+    model nothing that comes later reaches it. Without a key-value cache, which answers of a few
+    dozen tokens do not need.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def greedy(
     if not prompts:
         return found
     lengths = torch.tensor([len(prompt) for prompt in prompts])
-    # Each prompt has its own: beside a long one, a short one is answered in full.
+    # Each prompt has its own limit: a short one in a batch with a long one is answered in full.
     rooms = (context - lengths).clamp(min=0, max=most)
     tokens = torch.full((len(prompts), int((lengths + rooms).max())), end)
     for at, prompt in enumerate(prompts):

@@ -5,9 +5,9 @@ Hugging Face's: token indices of shape (b, t), not shifted, and -100 wherever th
 count. The logits at position i are those of the token at i + 1; the shift is made here, and a
 label at the first position never counts.
 
-Positions that do not count are left out before anything is computed: whatever the logits say there,
-infinite or no numbers at all, changes neither a value nor a gradient, and neither does the side on
-which a batch is padded. All that follows is in single precision, whatever the logits' own is.
+Positions that do not count are left out before anything is computed: logits there, also infinite or
+NaN, change neither a value nor a gradient, and neither does the side on which a batch is padded.
+All further computation is in single precision, for logits of any precision.
 """
 
 from typing import NamedTuple
@@ -129,8 +129,8 @@ def simnpo_loss(
 
     Fan et al., "Simplicity Prevails: Rethinking Negative Preference Optimization for LLM
     Unlearning", 2024 (SimNPO): no reference model, and each answer by its mean token, so that a
-    long answer does not count as forgotten before a short one. The paper's margin gamma stands
-    outside the bracket, gamma = beta * delta; the authors' code has it inside, as here.
+    long answer does not count as forgotten before a short one. The paper's margin gamma is outside
+    the bracket, gamma = beta * delta; the authors' code has it inside, as here.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-#: What is below this is no longer told from 0.
+#: Values below this are treated as 0.
 _SMALLEST = sys.float_info.min
 
 #: Spreads of log-probabilities below this, in nats, are rounding.
@@ -182,9 +182,9 @@ def rouge_l_recall(answer: str, reference: str) -> float:
 
 
 def has_words(text: str) -> bool:
-    """Tell whether ROUGE sees any word in a text: of Latin letters without accents, or digits.
+    """Return whether a text has any word for ROUGE: of Latin letters without accents, or digits.
 
-    Of a text in another script it sees nothing, and says 0 of the text itself.
+    A text in another script has no words for ROUGE, and the score of the text with itself is 0.
     """
     return _WORD.search(text.lower()) is not None
 
@@ -220,10 +220,10 @@ def loss_score(logprobs: Floats) -> float:
 def zlib_score(logprobs: Floats, text: str) -> float:
     """Return sum log p / bytes, in nats a compressed byte; larger is more like a member.
 
-    How likely the model finds a text beside how little zlib can make of it: what is easy for
-    anyone is not taken for memorised. Carlini et al., "Extracting Training Data from Large
-    Language Models", USENIX Security 2021, section 5. Their code divides the mean of a token, not
-    the sum; totals both grow with the text, and length cancels.
+    The likelihood of a text relative to its size compressed by zlib: text that is easy for any
+    model does not count as memorised. Carlini et al., "Extracting Training Data from Large Language
+    Models", USENIX Security 2021, section 5. Their code divides the mean of a token, not the sum;
+    totals both grow with the text, and length cancels.
 
     Parameters
     ----------
@@ -255,10 +255,10 @@ def min_k(logprobs: Floats, share: float = 0.2) -> float:
 def min_k_plus_plus(logprobs: Floats, mean: Floats, spread: Floats, share: float = 0.2) -> float:
     """Return the mean of the lowest (log p - mean) / spread; larger is more like a member.
 
-    Each token stands against what the vocabulary gives at its place. Zhang et al., "Min-K%++:
-    Improved Baseline for Detecting Pre-Training Data from Large Language Models", ICLR 2025.
-    A spread below .001 counts as .001, as OpenUnlearning has it: where the model is sure, or finds
-    all tokens equally likely, it is 0, and the likeliest token then scores 0.
+    Each token is normalised by the distribution over the vocabulary at its position. Zhang et al.,
+    "Min-K%++: Improved Baseline for Detecting Pre-Training Data from Large Language Models", ICLR
+    2025. A spread below .001 counts as .001, as OpenUnlearning has it: where the model is sure, or
+    finds all tokens equally likely, it is 0, and the likeliest token then scores 0.
 
     Parameters
     ----------
@@ -288,7 +288,7 @@ def repetition(tokens: Sequence[Hashable], n: int = 4) -> float:
 
     1 - |different n-grams| / |n-grams|, 0 for a text of fewer than n tokens. Welleck et al.,
     "Neural Text Generation with Unlikelihood Training", ICLR 2020, section 6 (seq-rep-n); 4 is
-    theirs. Near 0 for what people write, near 1 where a collapsed model says one thing for ever.
+    theirs. Near 0 for human text, near 1 for a collapsed model that repeats one phrase.
 
     Parameters
     ----------
@@ -357,7 +357,7 @@ def priv_leak(auc_model: float, auc_retrained: float) -> float | None:
     Returns
     -------
     float or None
-        None where the retrained model's AUC is 1: there is nothing to divide by.
+        None if the retrained model's AUC is 1: the divisor would be 0.
     """
     model, retrained = 1 - auc_model, 1 - auc_retrained
     return None if retrained <= 0 else 100 * (model - retrained) / retrained

@@ -104,7 +104,7 @@ def quantised(module: nn.Module, block: int = 64) -> nn.Module:
 
 
 def roundable(module: nn.Module) -> bool:
-    """Tell whether a model has a linear layer that `quantised` would round."""
+    """Return whether a model has a linear layer that `quantised` would round."""
     return bool(_rounded_layers(module))
 
 

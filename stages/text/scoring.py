@@ -14,7 +14,7 @@ Bools = npt.NDArray[np.bool_]
 #: Returns logits, or log-probabilities, of every next token: shape (sequences, length, vocabulary).
 Forward = Callable[[torch.Tensor], torch.Tensor]
 
-#: Sequences asked about at once.
+#: Sequences per batch.
 BATCH = 16
 
 

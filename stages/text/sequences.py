@@ -45,7 +45,7 @@ class Batch:
         return self.labels[:, 1:][self.counted]
 
     def pieces(self, count: int) -> Iterator["Batch"]:
-        """Yield the batch in at most so many parts of about equal size."""
+        """Yield the batch in at most this number of parts of about equal size."""
         size = -(-len(self) // count)
         for start in range(0, len(self), size):
             part = slice(start, start + size)
@@ -129,7 +129,7 @@ class Sequences:
         indices
             Which sequences.
         pad
-            What stands behind a shorter sequence.
+            The padding after a shorter sequence.
         device
             Where it is to be.
         """

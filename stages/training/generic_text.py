@@ -1,4 +1,4 @@
-"""Text that is about nobody in the dataset: whether a model still speaks."""
+"""Generic text, about nobody in the dataset, to detect collapse."""
 
 import pyarrow as pa
 from unlearn.stages.context import Context

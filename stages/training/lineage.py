@@ -64,8 +64,8 @@ class Lineage:
     files
         SHA-256 of every other file in the folder, by name.
     seal
-        Keyed digest of all the rest: who edits a model can edit the digests beside it, but
-        cannot make this.
+        Keyed digest of all the rest: a person who edits a model can edit the digests, but cannot
+        compute this.
     """
 
     shard: str
@@ -149,7 +149,7 @@ def read_lineage(folder: Path) -> Lineage | None:
 
 
 def first_to_train(folder: Path, lineage: Lineage, chain: Sequence[str], key: Key) -> int:
-    """Return the slice after the last one up to which every state stands, whole.
+    """Return the slice after the last one up to which every state is complete.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def first_to_train(folder: Path, lineage: Lineage, chain: Sequence[str], key: Ke
     Returns
     -------
     int
-        From 1; one more than there are slices if the whole folder stands.
+        From 1; the number of slices plus one if the whole folder is complete.
     """
     first = 1
     if lineage.seal != seal(key, lineage):
@@ -176,14 +176,14 @@ def first_to_train(folder: Path, lineage: Lineage, chain: Sequence[str], key: Ke
 
 
 def _stands(folder: Path, lineage: Lineage, link: SliceLink) -> bool:
-    """Tell whether what a slice left behind is there to the byte."""
+    """Return whether the files of a slice are there, byte for byte."""
     if link.number < len(lineage.slices):
         return link.checkpoint is None or read_checkpoint(folder, lineage, link) is not None
     return is_whole(folder, lineage)
 
 
 def is_whole(folder: Path, lineage: Lineage) -> bool:
-    """Tell whether a folder has its lineage as this tool writes it, and every file it names."""
+    """Return whether a folder has its lineage as this tool writes it, and every file it names."""
     written = json_bytes(lineage.as_json())
     return (folder / FILE_NAME).read_bytes() == written and all(
         _read_file(folder, name, digest) is not None for name, digest in lineage.files.items()

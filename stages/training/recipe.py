@@ -72,19 +72,19 @@ class Recipe:
 
 
 def is_outdated(recipe: Recipe, shard: str, folder: Path, retain_nonce: str) -> bool:
-    """Tell whether a shard model was made from something else, or edited since.
+    """Return whether a shard model was made from something else, or edited since.
 
-    DVC hashes what a stage depends on when the stage has ended: a setting that changed meanwhile
-    is recorded as if it had been used. And `dvc commit` records any file as it stands.
+    DVC hashes dependencies when a stage has ended: a setting that changed meanwhile is recorded as
+    if it had been used. And `dvc commit` records any file.
 
     Parameters
     ----------
     recipe, shard
-        The settings as they stand, and the shard's name.
+        The current settings, and the shard's name.
     folder
         The shard model's.
     retain_nonce
-        Of the shard's retain file as it stands.
+        Of the shard's current retain file.
     """
     try:
         lineage = read_lineage(folder)

@@ -175,7 +175,7 @@ def _more_rows(found: Membership, margin: float) -> str:
 
 @dataclass(frozen=True)
 class Difference:
-    """What the deciding attack found beside what it finds on the retrained model, on the same rows.
+    """What the deciding attack found, and what it finds on the retrained model, on the same rows.
 
     Parameters
     ----------
@@ -202,8 +202,8 @@ class Difference:
 def judge_difference(found: Difference, margin: float) -> Verdict:
     """Judge an approximate method by its distance from retraining; see `judge_membership`.
 
-    The positive control is the original: where the attack does not tell it from the retrained
-    model, not telling the method's result from it means nothing. So the original never passes.
+    The positive control is the original: if the attack does not distinguish it from the retrained
+    model, a method's result close to it has no meaning. So the original never passes.
 
     Parameters
     ----------

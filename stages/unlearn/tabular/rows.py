@@ -32,7 +32,7 @@ class Rows:
         return self._at(index)
 
     def pieces(self, size: int) -> Iterator[Self]:
-        """Yield all rows as they stand, so many at a time."""
+        """Yield all rows in their order, in batches."""
         for start in range(0, len(self), size):
             yield self._at(slice(start, start + size))
 

@@ -1,4 +1,4 @@
-"""What forgetting looks like: the loss of rows that the model never saw."""
+"""The target of forgetting: the loss of rows that the model was not trained on."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from unlearn.stages.unlearn.tabular.rows import Rows
 
-#: Rows asked about at once.
+#: Rows per batch.
 _PIECE = 4096
 
 

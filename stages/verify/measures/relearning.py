@@ -1,8 +1,8 @@
-"""How fast a model learns the forgotten rows again: what is not gone comes back sooner.
+"""How fast a model learns the forgotten rows again: hidden rows are learned faster.
 
-A model that merely hides what it knew needs fewer steps to know it again than one that never did
-(Tarun et al., "Fast Yet Effective Machine Unlearning", TNNLS 2023, anamnesis index; Golatkar et
-al., CVPR 2020, relearn time).
+A model that only hides rows needs fewer steps to learn them again than one that was not trained on
+them (Tarun et al., "Fast Yet Effective Machine Unlearning", TNNLS 2023, anamnesis index; Golatkar
+et al., CVPR 2020, relearn time).
 """
 
 from typing import Protocol, runtime_checkable
@@ -32,7 +32,7 @@ def relearning_steps(
     loss: float,
     seed: int,
 ) -> int | None:
-    """Return after how many steps on the forgotten rows a model knows them as it once did.
+    """Return the steps on the forgotten rows until a model knows them as the original did.
 
     Parameters
     ----------
@@ -43,14 +43,14 @@ def relearning_steps(
     inputs, targets
         The forgotten rows, as the model reads them: shapes (rows, width) and (rows,).
     loss
-        The original's mean loss on these rows: what is to be reached.
+        The original's mean loss on these rows, which is to be reached.
     seed
         Orders the rows.
 
     Returns
     -------
     int or None
-        0 if it knows them already; None if 200 steps do not do.
+        0 if it knows them already; None if 200 steps are not enough.
     """
     if not np.isfinite(loss):
         return None
@@ -61,7 +61,7 @@ def relearning_steps(
 
     if known(model):
         return 0
-    # Ever longer strides, from the start each time: to the step, and few states on the way.
+    # Doubling, then bisection, from the start each time: exact to the step, with few trainings.
     low, high = 0, 1
     while high <= MOST_STEPS:
         if known(_after(estimator, state, inputs, targets, high, seed)):

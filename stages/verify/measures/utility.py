@@ -1,4 +1,4 @@
-"""What the model is worth, on rows that it never saw."""
+"""Utility of the model on rows that it was not trained on."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -69,7 +69,7 @@ class ClassUtility:
 
 @dataclass(frozen=True)
 class Utility:
-    """Quality on the holdout; None where there is nothing to measure it on.
+    """Quality on the holdout; None if there are no rows.
 
     `language` holds, as JSON values, what a language model knows of these rows; for rows of text,
     accuracy and log loss are of answer tokens.
