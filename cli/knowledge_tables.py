@@ -1,7 +1,15 @@
 """What `unlearn verify` says of language models besides: tables of what they know."""
 
 from collections.abc import Mapping
-from typing import Any
+
+from unlearn.stages.verify_report.methods import (
+    FourBit,
+    MethodResult,
+    ModelKnowledge,
+    OriginalResult,
+    Relearned,
+)
+from unlearn.stages.verify_report.quality import Knowledge, KnowledgeOfRows
 
 _UNKNOWN = "-"
 
@@ -22,7 +30,7 @@ _ROW_COLUMNS = ("rows", "number", *METHOD_COLUMNS[1:2], *METHOD_COLUMNS[3:6], "p
 
 
 def of_methods(
-    methods: Mapping[str, Mapping[str, Any]], original: Mapping[str, Any] | None
+    methods: Mapping[str, MethodResult], original: OriginalResult | None
 ) -> list[tuple[str, ...]]:
     """Return a table of what the original and every method's model knows, its head first.
 
@@ -33,58 +41,56 @@ def of_methods(
     original
         As in the report; None where it could not be asked.
     """
-    models = {"(original)": original or {}, **methods}
-    rows = [(name, found["language"]) for name, found in models.items() if found.get("language")]
+    known = {"(original)": None if original is None else original.language}
+    known |= {name: found.language for name, found in methods.items()}
+    rows = [(name, found) for name, found in known.items() if found is not None]
     return [METHOD_COLUMNS, *(_method(name, found) for name, found in rows)] if rows else []
 
 
-def of_rows(language: Mapping[str, Any] | None) -> list[tuple[str, ...]]:
+def of_rows(language: KnowledgeOfRows | None) -> list[tuple[str, ...]]:
     """Return a table of what the final model knows of forgotten and of unseen rows."""
-    kinds = {"forgotten": "forgotten", "unseen": "holdout"}
-    rows = [
-        (said, known)
-        for said, kind in kinds.items()
-        if (known := (language or {}).get(kind)) is not None
-    ]
-    return [_ROW_COLUMNS, *(_row(said, known) for said, known in rows)] if rows else []
+    if language is None:
+        return []
+    kinds = {"forgotten": language.forgotten, "unseen": language.holdout}
+    rows = [(title, known) for title, known in kinds.items() if known is not None]
+    return [_ROW_COLUMNS, *(_row(title, known) for title, known in rows)] if rows else []
 
 
-def in_words(known: Mapping[str, Any]) -> str:
+def in_words(known: Knowledge) -> str:
     """Return a line on what a model knows of held-out rows."""
-    said = (
-        f"perplexity {_number(known['perplexity'])}, "
-        f"extraction strength {_number(known['extraction_strength'])}"
+    line = (
+        f"perplexity {_number(known.perplexity)}, "
+        f"extraction strength {_number(known.extraction_strength)}"
     )
-    spoken = known["rouge_l"]
-    return said if spoken is None else f"{said}, ROUGE-L {_number(spoken)}"
+    return line if known.rouge_l is None else f"{line}, ROUGE-L {_number(known.rouge_l)}"
 
 
-def _method(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
-    forget, unseen = found["forget"] or {}, found["holdout"] or {}
-    relearned, rounded = found["relearned"] or {}, found["four_bit"] or {}
+def _method(name: str, found: ModelKnowledge) -> tuple[str, ...]:
+    forget, unseen = found.forget or Knowledge(), found.holdout or Knowledge()
+    relearned, rounded = found.relearned or Relearned(), found.four_bit or FourBit()
     return (
-        f"{name}, collapsed" if found.get("collapsed") else name,
-        _number(forget.get("extraction_strength")),
-        _number(unseen.get("extraction_strength")),
-        _number(forget.get("answer_probability")),
-        _number(forget.get("truth_ratio")),
-        _number(forget.get("rouge_l")),
-        _number(found["utility_ratio"]),
-        _number(found["perplexity_ratio"]),
-        _from_to(relearned.get("before"), relearned.get("extraction_strength")),
-        _number(rounded.get("extraction_strength")),
+        f"{name}, collapsed" if found.collapsed else name,
+        _number(forget.extraction_strength),
+        _number(unseen.extraction_strength),
+        _number(forget.answer_probability),
+        _number(forget.truth_ratio),
+        _number(forget.rouge_l),
+        _number(found.utility_ratio),
+        _number(found.perplexity_ratio),
+        _from_to(relearned.before, relearned.extraction_strength),
+        _number(rounded.extraction_strength),
     )
 
 
-def _row(said: str, known: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(title: str, known: Knowledge) -> tuple[str, ...]:
     return (
-        said,
-        f"{known['rows']:,}",
-        _number(known["extraction_strength"]),
-        _number(known["answer_probability"]),
-        _number(known["truth_ratio"]),
-        _number(known["rouge_l"]),
-        _number(known["perplexity"]),
+        title,
+        _UNKNOWN if known.rows is None else f"{known.rows:,}",
+        _number(known.extraction_strength),
+        _number(known.answer_probability),
+        _number(known.truth_ratio),
+        _number(known.rouge_l),
+        _number(known.perplexity),
     )
 
 

@@ -9,7 +9,7 @@ from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, progress, say
 from unlearn.cli.stage.train import describe_training
 from unlearn.cli.workers import Workers
-from unlearn.stages.audit.status import applied_tokens, list_is_applied, read_report
+from unlearn.stages.audit.status import applied_tokens, list_is_applied
 from unlearn.stages.context import Context, open_project
 from unlearn.stages.dvc.command import run_dvc
 from unlearn.stages.dvc.pipeline import check_code_is_a_dependency, check_rows_are_dependencies
@@ -21,6 +21,7 @@ from unlearn.stages.project.timings import Timing, read_timings, record_timings
 from unlearn.stages.requests.request import rewrite_by_hand, touched_by
 from unlearn.stages.train.stage import Trained, remove_others
 from unlearn.stages.training.method_record import read_record, remove_other_models
+from unlearn.stages.verify_report.reading import read_report
 
 
 def repro(
@@ -96,7 +97,7 @@ def bring_up_to_date(context: Context, jobs: int) -> dict[str, Any]:
         "trained": sorted(done.shard for done in trained),
         "rows_trained": sum(done.timing.rows for done in trained),
         "slices": {done.shard: done.first_slice for done in sorted(trained, key=_by_shard)},
-        "verdict": read_report(project)["verdict"],
+        "verdict": read_report(project).verdict,
     }
 
 
@@ -116,7 +117,7 @@ def _run_methods(context: Context) -> dict[str, Any]:
         "trained": ran,
         "rows_trained": sum(timings[f"unlearn@{name}"].rows for name in ran),
         "slices": {},
-        "verdict": read_report(project)["verdict"],
+        "verdict": read_report(project).verdict,
     }
 
 

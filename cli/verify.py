@@ -1,17 +1,24 @@
 """`unlearn verify`: the verdict of the last run, as a gate."""
 
-from typing import Annotated, Any, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, get_args
 
 import typer
 from unlearn.cli import knowledge_tables
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit
 from unlearn.stages.audit.snapshot import read_report_at
-from unlearn.stages.audit.status import read_report, stale_reasons
+from unlearn.stages.audit.status import stale_reasons
 from unlearn.stages.config.params import Attack
 from unlearn.stages.project.paths import find_project
 from unlearn.stages.project.timings import read_method_seconds
-from unlearn.stages.verify.measures.utility_change import compare_utility
+from unlearn.stages.verify.measures.utility_change import UtilityChange, compare_utility
+from unlearn.stages.verify_report.membership import AttackResult, Membership
+from unlearn.stages.verify_report.methods import MethodResult
+from unlearn.stages.verify_report.quality import Utility
+from unlearn.stages.verify_report.reading import read_report
+from unlearn.stages.verify_report.report import Report
 
 _UNKNOWN = "-"
 
@@ -60,119 +67,156 @@ def verify(
     project = find_project()
     report = read_report(project)
     stale = stale_reasons(project)
-    verdict = "stale" if stale else str(report["verdict"])
-    result = {**report, "verdict": verdict, "reasons": stale or report["reasons"]}
-    if "methods" in report:
-        # Not in the report itself: they differ from run to run, and it may not.
-        seconds = read_method_seconds(project)
-        result["methods"] = {
-            name: {**found, "seconds": seconds.get(name)}
-            for name, found in report["methods"].items()
-        }
+    change = None
     if before is not None:
         older = read_report_at(project, before)
-        result["change"] = {"before": before, **compare_utility(older, report)}
-    emit(result, as_json=as_json, text=lambda: _describe(result))
+        change = compare_utility(older.utility, report.utility)
+    verdict = "stale" if stale else report.verdict
+    shown = Shown(
+        report=report,
+        verdict=verdict,
+        reasons=tuple(stale) or report.reasons,
+        seconds=read_method_seconds(project),
+        before=before,
+        change=change,
+    )
+    emit(shown.as_json(), as_json=as_json, text=lambda: _describe(shown))
     if verdict != "pass":
         raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The report, and what is shown with it.
+
+    Parameters
+    ----------
+    report
+        As it is in the file.
+    verdict, reasons
+        Those of the report, or why it is stale.
+    seconds
+        How long each method took. It is not in the report, since it differs from run to run.
+    before, change
+        The revision that the quality is compared with, and what changed since.
+    """
+
+    report: Report
+    verdict: str
+    reasons: tuple[str, ...]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    before: str | None = None
+    change: UtilityChange | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """Return the report's JSON values, and the others beside them."""
+        found = self.report.as_json()
+        # The format of the command's answer has a version of its own.
+        del found["schema_version"]
+        found |= {"verdict": self.verdict, "reasons": list(self.reasons)}
+        for name, method in found.get("methods", {}).items():
+            method["seconds"] = self.seconds.get(name)
+        if self.change is not None:
+            found["change"] = {"before": self.before, **self.change.as_json()}
+        return found
 
 
 COMMAND = Command(verify, example="unlearn verify --before HEAD~1")
 
 
-def _describe(report: dict[str, Any]) -> str:
-    utility, is_posthoc = report["utility"], "methods" in report
-    lines = [f"verdict: {report['verdict']}"]
-    lines += [f"  {reason}" for reason in report["reasons"]]
-    if is_posthoc:
-        lines.append(f"deployed: {report['deploy']}, {report['label']}")
-        first = ["retrain", report["deploy"]]
-        order = sorted(report["methods"], key=lambda name: (name not in first, name != "retrain"))
-        methods = {name: report["methods"][name] for name in order}
-        lines += _methods(methods)
-        lines += _knowledge(
-            knowledge_tables.of_methods(methods, report.get("original")), _OF_METHODS
-        )
-    lines.append(f"exactness: {_of_one_model(report) if is_posthoc else _of_shards(report)}")
-    lines += _membership(report["membership"], is_posthoc=is_posthoc)
-    if not is_posthoc:
-        lines += _knowledge(knowledge_tables.of_rows(report.get("language")), _OF_ROWS)
-    if utility["accuracy"] is None:
+def _describe(shown: Shown) -> str:
+    report, utility = shown.report, shown.report.utility
+    lines = [f"verdict: {shown.verdict}"]
+    lines += [f"  {reason}" for reason in shown.reasons]
+    if report.kind == "posthoc":
+        lines.append(f"deployed: {report.deploy}, {report.label}")
+        first = ["retrain", report.deploy]
+        order = sorted(report.methods, key=lambda name: (name not in first, name != "retrain"))
+        methods = {name: report.methods[name] for name in order}
+        lines += _methods(methods, shown.seconds)
+        lines += _knowledge(knowledge_tables.of_methods(methods, report.original), _OF_METHODS)
+        lines.append(f"exactness: {_of_one_model(report)}")
+    else:
+        lines.append(f"exactness: {_of_shards(report)}")
+    lines += _membership(report)
+    if report.kind == "exact":
+        lines += _knowledge(knowledge_tables.of_rows(report.language), _OF_ROWS)
+    if utility.accuracy is None:
         lines.append("utility: nothing to measure it on")
     else:
-        lines.append(f"utility: {_utility(utility)} on {utility['rows']:,} held-out rows")
-    if utility.get("language"):
-        lines.append(f"  {knowledge_tables.in_words(utility['language'])}")
-    if "covers" in report and report["covers"] not in report["reasons"]:
-        lines.append(f"covers: {report['covers']}")
-    if "change" in report:
-        lines += _change(report["change"])
+        lines.append(f"utility: {_utility(utility)} on {_count(utility.rows)} held-out rows")
+    if utility.language is not None:
+        lines.append(f"  {knowledge_tables.in_words(utility.language)}")
+    if report.covers is not None and report.covers not in shown.reasons:
+        lines.append(f"covers: {report.covers}")
+    if shown.change is not None:
+        lines += _change(shown.before, shown.change)
     return "\n".join(lines)
 
 
-def _of_shards(report: dict[str, Any]) -> str:
-    found = report["exactness"]
+def _of_shards(report: Report) -> str:
+    found = report.exactness
     return (
-        f"{found['matched']} of {found['reran']} retrained shards matched, "
-        f"lineage {'clean' if found['lineage_clean'] else 'not clean'}"
+        f"{_count(found.matched)} of {_count(found.reran)} retrained shards matched, "
+        f"lineage {'clean' if found.lineage_clean else 'not clean'}"
     )
 
 
-def _of_one_model(report: dict[str, Any]) -> str:
+def _of_one_model(report: Report) -> str:
     """Say what the checks of the deployed model found, in a project without shards."""
-    found = report["exactness"]
-    if report["label"] != "exact":
-        problems = found["problems"]
-        said = f"checks that found a difference: {problems}" if problems else "the checks agree"
-        return f"none is claimed; {said}"
-    if not found["reran"]:
-        said = "the deployed model was not retrained to check"
-    elif found["matched"] == found["reran"]:
-        said = "the deployed model was retrained: the same numbers"
+    found = report.exactness
+    if report.label != "exact":
+        if found.problems:
+            return f"none is claimed; checks that found a difference: {found.problems}"
+        return "none is claimed; the checks agree"
+    if not found.reran:
+        checked = "the deployed model was not retrained to check"
+    elif found.matched == found.reran:
+        checked = "the deployed model was retrained: the same numbers"
     else:
-        said = "the deployed model was retrained: other numbers"
-    return f"{said}, lineage {'clean' if found['lineage_clean'] else 'not clean'}"
+        checked = "the deployed model was retrained: other numbers"
+    return f"{checked}, lineage {'clean' if found.lineage_clean else 'not clean'}"
 
 
-def _methods(methods: dict[str, dict[str, Any]]) -> list[str]:
+def _methods(methods: Mapping[str, MethodResult], seconds: Mapping[str, float]) -> list[str]:
     """Return the tables of all methods, and why some failed or do not apply."""
-    made = {name: found for name, found in methods.items() if found["verdict"] != "not applicable"}
+    made = {name: found for name, found in methods.items() if found.verdict != "not applicable"}
     lines = ["methods:"]
     lines += _table(_METHODS, [_quality(name, found) for name, found in methods.items()])
-    lines += _table(_COSTS, [_cost(name, found) for name, found in made.items()])
+    costs = [_cost(name, found, seconds.get(name)) for name, found in made.items()]
+    lines += _table(_COSTS, costs)
     for name, found in methods.items():
-        if found["verdict"] in {"fail", "not applicable"}:
-            lines.append(f"  {name}: {found['verdict']}")
-            lines += [f"    {reason}" for reason in found["reasons"]]
+        if found.verdict in {"fail", "not applicable"}:
+            lines.append(f"  {name}: {found.verdict}")
+            lines += [f"    {reason}" for reason in found.reasons]
     return lines
 
 
-def _quality(name: str, found: dict[str, Any]) -> list[str]:
-    membership = found["membership"] or {}
+def _quality(name: str, found: MethodResult) -> list[str]:
+    membership = found.membership or Membership()
     return [
         name,
         # A certificate's numbers would widen the column; its reasons and --json have them.
-        found["label"].partition("(")[0],
-        found["verdict"],
-        _number(found["forget_accuracy"]),
-        _number(found["retain_accuracy"]),
-        _number(found["holdout_accuracy"]),
-        _number(membership.get("auc")),
-        _interval(membership.get("ci")),
+        found.kind_of_label or _UNKNOWN,
+        found.verdict,
+        _number(found.forget_accuracy),
+        _number(found.retain_accuracy),
+        _number(found.holdout_accuracy),
+        _number(membership.auc),
+        _interval(membership.ci),
     ]
 
 
-def _cost(name: str, found: dict[str, Any]) -> list[str]:
-    passes = found["passes"]
-    stopped = found["stopped_by"] or _UNKNOWN
+def _cost(name: str, found: MethodResult, seconds: float | None) -> list[str]:
+    stopped = found.stopped_by or _UNKNOWN
     return [
         name,
-        _number(found["disagreement_with_retrain"]),
-        _number(found["relearning_ratio"], 2),
-        _number(found["seconds"], 2),
-        _number(passes.get("forget"), 1),
-        _number(passes.get("retain"), 1),
-        f"{stopped}, rolled back" if found["rolled_back"] else stopped,
+        _number(found.disagreement_with_retrain),
+        _number(found.relearning_ratio, 2),
+        _number(seconds, 2),
+        _number(found.passes.get("forget"), 1),
+        _number(found.passes.get("retain"), 1),
+        f"{stopped}, rolled back" if found.rolled_back else stopped,
     ]
 
 
@@ -199,32 +243,36 @@ def _table(head: tuple[str, ...], rows: list[list[str]]) -> list[str]:
     ]
 
 
-def _utility(utility: dict[str, Any]) -> str:
-    loss = utility["log_loss"]
-    said = "no log loss, the answers are votes" if loss is None else f"log loss {loss:.3f}"
-    return f"accuracy {utility['accuracy']:.3f}, {said}"
+def _utility(utility: Utility) -> str:
+    loss = utility.log_loss
+    losses = "no log loss, the answers are votes" if loss is None else f"log loss {loss:.3f}"
+    return f"accuracy {_number(utility.accuracy)}, {losses}"
 
 
-def _membership(found: dict[str, Any] | None, *, is_posthoc: bool) -> list[str]:
+def _membership(report: Report) -> list[str]:
+    found = report.membership
     if found is None:
         return ["membership: no forgotten rows left to ask"]
-    lines = [f"membership: {found['verdict']}"]
-    lines += [f"  {reason}" for reason in found["reasons"]]
-    if found["auc"] is None:
+    lines = [f"membership: {found.verdict}"]
+    lines += [f"  {reason}" for reason in found.reasons]
+    if found.auc is None:
         return lines
     # Without shards there is the deployed model alone.
-    inside = "in the model" if is_posthoc else "in the models  deployed"
+    one_model = report.kind == "posthoc"
+    inside = "in the model" if one_model else "in the models  deployed"
     lines.append(f"  {'attack':17}  {'AUC':>5}  {'95 % interval':>14}  {inside}")
-    deployed = found["final_model"]["attacks"]
-    for name in [name for name in get_args(Attack) if name in found["attacks"]]:
-        entry = found["attacks"][name]
-        line = f"  {name:17}  {_number(entry['auc']):>5}  {_interval(entry['ci']):>14}  "
-        control = _number(entry["control"]["auc"])
-        end = f"{control:>13}  {_number(deployed[name]['auc']):>8}"
-        lines.append(line + (f"{control:>12}" if is_posthoc else end))
+    for name in [name for name in get_args(Attack) if name in found.attacks]:
+        entry = found.attacks[name]
+        line = f"  {name:17}  {_number(entry.auc):>5}  {_interval(entry.ci):>14}  "
+        control = _number(entry.control.auc)
+        if one_model:
+            lines.append(f"{line}{control:>12}")
+        else:
+            deployed = found.final_model.attacks.get(name, AttackResult())
+            lines.append(f"{line}{control:>13}  {_number(deployed.auc):>8}")
     lines.append(
-        f"  {found['forget_rows']:,} forgotten rows, {found['holdout_rows']:,} non-members; "
-        f"this many tell an AUC of {found['detectable_auc']:.3f} from .5"
+        f"  {_count(found.forget_rows)} forgotten rows, {_count(found.holdout_rows)} non-members; "
+        f"this many tell an AUC of {_number(found.detectable_auc)} from .5"
     )
     return lines
 
@@ -233,15 +281,19 @@ def _number(value: float | None, digits: int = 3) -> str:
     return _UNKNOWN if value is None else f"{value:.{digits}f}"
 
 
-def _interval(value: list[float] | None) -> str:
+def _count(value: int | None) -> str:
+    return _UNKNOWN if value is None else f"{value:,}"
+
+
+def _interval(value: tuple[float, float] | None) -> str:
     return _UNKNOWN if value is None else f"{value[0]:.3f} to {value[1]:.3f}"
 
 
-def _change(change: dict[str, Any]) -> list[str]:
-    lines = [f"since {change['before']}:"]
+def _change(before: str | None, change: UtilityChange) -> list[str]:
+    lines = [f"since {before}:"]
     lines += [
         f"  {name.replace('_', ' ')} {_number(old)} -> {_number(new)}"
-        for name, (old, new) in change["utility"].items()
+        for name, (old, new) in change.utility.items()
     ]
-    lines += [f"  {sentence}" for sentence in change["classes"]]
+    lines += [f"  {sentence}" for sentence in change.classes]
     return lines

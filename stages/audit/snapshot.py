@@ -1,7 +1,6 @@
 """A project's state as git tracks it: at a revision, or in the working tree."""
 
 import hashlib
-import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,9 @@ from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.forget_list import LEFT_OUT, ForgetList, parse_forget_list
 from unlearn.stages.rows.tokens import PREFIX, Tokenizer, load_key
+from unlearn.stages.verify_report.reading import NAME as REPORT
+from unlearn.stages.verify_report.reading import parse_report
+from unlearn.stages.verify_report.report import Report
 
 WORKING_TREE = "working tree"
 FORGET_LIST = "data/forget_list.txt"
@@ -42,7 +44,7 @@ def take_snapshot(project: Project, revision: str | None) -> Snapshot:
         _git(project.root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     lock = _read(project, revision, "dvc.lock")
     content = _read(project, revision, FORGET_LIST) or b""
-    report = _read(project, revision, "reports/verify.json")
+    report = _read(project, revision, REPORT)
     name = revision or WORKING_TREE
     stages = {} if lock is None else _lock(lock, name)
     forget_list = _forget_list(project, content)
@@ -61,20 +63,19 @@ def take_snapshot(project: Project, revision: str | None) -> Snapshot:
     )
 
 
-def read_report_at(project: Project, revision: str) -> dict[str, Any]:
+def read_report_at(project: Project, revision: str) -> Report:
     """Return reports/verify.json as it was at a git revision.
 
     Raises
     ------
     InputError
-        If there is no such revision, or no report in it.
+        If there is no such revision, or no report in it that this version can read.
     """
     _git(project.root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
-    content = _read(project, revision, "reports/verify.json")
-    try:
-        return dict(json.loads(content or b""))
-    except ValueError:
-        raise InputError(f"{revision} has no reports/verify.json to compare with") from None
+    content = _read(project, revision, REPORT)
+    if content is None:
+        raise InputError(f"{revision} has no {REPORT} to compare with")
+    return parse_report(content, f"{revision}:{REPORT}")
 
 
 def _read(project: Project, revision: str | None, name: str) -> bytes | None:
@@ -160,7 +161,6 @@ def _methods(content: bytes | None) -> tuple[str, ...] | None:
 
 def _environment(report: bytes | None) -> dict[str, str]:
     try:
-        facts = json.loads(report or b"{}").get("environment", {})
-        return {str(name): str(fact) for name, fact in facts.items()}
-    except (ValueError, AttributeError):
+        return {} if report is None else parse_report(report).environment
+    except InputError:
         return {}

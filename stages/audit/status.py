@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 from unlearn.stages.config.params import Params, load_params
@@ -12,32 +11,14 @@ from unlearn.stages.dvc.pipeline import model_folders
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import digest_file
 from unlearn.stages.project.paths import HOLDOUT, Project
+from unlearn.stages.rows.applied import Applied, read_applied
 from unlearn.stages.rows.forget_list import ForgetList, place_of_line
 from unlearn.stages.rows.shard_file import read_nonce
 from unlearn.stages.training.lineage import read_lineage
 from unlearn.stages.training.method_record import WHOLE, read_record
 from unlearn.stages.training.recipe import settings_digest
-
-
-def read_report(project: Project) -> dict[str, Any]:
-    """Return reports/verify.json.
-
-    Raises
-    ------
-    InputError
-        If there is none, or it is not a report of this tool.
-    """
-    try:
-        report = json.loads(project.report.read_text(encoding="utf-8"))
-        if not {"verdict", "exactness", "utility", "membership", "forget_list"} <= report.keys():
-            raise TypeError
-    except FileNotFoundError:
-        raise InputError(
-            "there is no reports/verify.json yet", "`unlearn repro` makes it"
-        ) from None
-    except (ValueError, TypeError, AttributeError):
-        raise InputError("reports/verify.json is not a report of this tool") from None
-    return dict(report)
+from unlearn.stages.verify_report.reading import read_report
+from unlearn.stages.verify_report.report import Report
 
 
 def stale_reasons(project: Project) -> list[str]:
@@ -59,9 +40,9 @@ def stale_reasons(project: Project) -> list[str]:
         reasons.append(f"stale: the report is not on {', '.join(others)} as in dvc.lock")
     if md5_of(verified["outs"], "reports/verify.json") != digest_file(project.report, "md5"):
         reasons.append("stale: reports/verify.json is not the one in dvc.lock")
-    if report["forget_list"]["digest"] != _digest_or_none(project.forget_list):
+    if report.forget_list.digest != _digest_or_none(project.forget_list):
         reasons.append("stale: the forget list has changed since the report was made")
-    if report.get("settings") != settings_digest(params):
+    if report.settings != settings_digest(params):
         reasons.append("stale: params.yaml has changed since the report was made")
     if _data_is_another(project, params.dataset.path, lock):
         reasons.append("stale: the dataset has changed since the report was made")
@@ -73,17 +54,16 @@ def stale_reasons(project: Project) -> list[str]:
     return reasons
 
 
-def _models_not_reported(params: Params, lock: LockStages, report: dict[str, Any]) -> list[str]:
+def _models_not_reported(params: Params, lock: LockStages, report: Report) -> list[str]:
     """Return the shards, or methods, whose model in the lock is not the one that was reported on.
 
     The lock ties `verify` to the folder above them as a whole, which hides its parts.
     """
-    reported = report.get("models", {})
     return [
         name
         for name, (made_by, folder) in model_folders(params).items()
         if (stage := lock.get(made_by)) is None
-        or md5_of(stage["outs"], folder) != reported.get(name)
+        or md5_of(stage["outs"], folder) != report.models.get(name)
     ]
 
 
@@ -143,11 +123,11 @@ def standing(project: Project, params: Params, forget_list: ForgetList) -> Stand
     """
     lines = forget_list.tokens
     verified = project.report.is_file() and not stale_reasons(project)
-    verified = verified and read_report(project)["verdict"] == "pass"
+    verified = verified and read_report(project).verdict == "pass"
     if not project.applied.is_file() and verified:
         # A clone without data: the report vouches for the list that it names.
         return Standing(0, len(lines), verified=True)
-    applied = _read_applied(project)
+    applied = read_applied(project)
     honoured = applied_tokens(project)
     if params.kind == "posthoc":
         fresh = {WHOLE} if _deployed_is_fresh(project, params.posthoc.deploy, applied) else set()
@@ -168,35 +148,27 @@ def standing(project: Project, params: Params, forget_list: ForgetList) -> Stand
     return Standing(len(lines) - count, count, verified=verified and count == len(lines))
 
 
-def _read_applied(project: Project) -> dict[str, Any]:
-    """Return what `forget` noted of its last run; nothing where it never ran."""
-    try:
-        applied = json.loads(project.applied.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return applied if isinstance(applied, dict) else {}
-
-
-def _retain_stands(project: Project, name: str, applied: dict[str, Any]) -> bool:
+def _retain_stands(project: Project, name: str, applied: Applied | None) -> bool:
     """Tell whether a retain file is the one that `forget` left, to the byte."""
-    try:
-        noted = applied["shards"][name]["retain"]
-    except (LookupError, TypeError):
+    if applied is None or name not in applied.shards:
         return False
-    return bool(noted == _digest_or_none(project.retain_file(name)))
+    return applied.shards[name].retain == _digest_or_none(project.retain_file(name))
 
 
 def list_is_applied(project: Project) -> bool:
     """Tell whether `forget` applied the list as it stands now, to the byte."""
-    return bool(_read_applied(project).get("list") == _digest_or_none(project.forget_list))
+    applied = read_applied(project)
+    noted = None if applied is None else applied.digest
+    return noted == _digest_or_none(project.forget_list)
 
 
 def applied_tokens(project: Project) -> frozenset[str]:
     """Return the lines of the list that `forget` applied last; none if it never ran."""
-    return frozenset(_read_applied(project).get("tokens", []))
+    applied = read_applied(project)
+    return frozenset() if applied is None else frozenset(applied.tokens)
 
 
-def _model_is_fresh(project: Project, shard: str, applied: dict[str, Any]) -> bool:
+def _model_is_fresh(project: Project, shard: str, applied: Applied | None) -> bool:
     """Tell whether a shard's model, and its member in the final model, are of its retain file."""
     if not _retain_stands(project, shard, applied):
         return False
@@ -212,7 +184,7 @@ def _model_is_fresh(project: Project, shard: str, applied: dict[str, Any]) -> bo
     return members.get(shard) == (lineage.model if lineage.rows else None)
 
 
-def _deployed_is_fresh(project: Project, method: str, applied: dict[str, Any]) -> bool:
+def _deployed_is_fresh(project: Project, method: str, applied: Applied | None) -> bool:
     """Tell whether the final model is what the deployed method made of the sets as they stand.
 
     By dvc.lock: the method ran on the retain set and the forget set that are there now.

@@ -1,24 +1,23 @@
 """Entry of the `forget` stage."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
-from unlearn.stages.project.files import digest_file, digest_json, remove_unplanned, write_json
+from unlearn.stages.project.files import digest_file, digest_json, remove_unplanned
 from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.paths import HOLDOUT, Project
+from unlearn.stages.rows.applied import Applied, AppliedShard, read_applied, write_applied
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask, read_shard, write_shard
 from unlearn.stages.training.importing import honoured_lines
 
 
 @dataclass(frozen=True)
-class Applied:
+class ForgetRun:
     """What one run of the stage did.
 
     Parameters
@@ -36,7 +35,7 @@ class Applied:
     rewritten: list[str]
 
 
-def run(context: Context) -> Applied:
+def run(context: Context) -> ForgetRun:
     """Write `data/retain_set` and `data/forget_set` from `data/shards` and the forget list.
 
     Only shards whose rows or forgotten rows changed are written. `applied.json` says which list
@@ -91,11 +90,11 @@ def _check_rows_are_there(context: Context, forget_list: ForgetList) -> None:
         )
 
 
-def _apply(context: Context, forget_list: ForgetList) -> Applied:
+def _apply(context: Context, forget_list: ForgetList) -> ForgetRun:
     project = context.project
-    before = _read_applied(project)
+    before = read_applied(project)
     names = [*context.params.sharding.shards, HOLDOUT]
-    shards: dict[str, dict[str, str | None]] = {}
+    shards: dict[str, AppliedShard] = {}
     rewritten = []
     forgotten = 0
     answered: set[str] = set()
@@ -104,41 +103,29 @@ def _apply(context: Context, forget_list: ForgetList) -> Applied:
         forgotten += tokens.num_rows
         answered.update(_lines_answered(tokens, forget_list))
         source = digest_file(project.shard_file(name))
-        cause: dict[str, str | None] = {
-            "source": source,
-            "forgotten": digest_json(tokens.to_pydict()),
-        }
-        if not _stands(project, name, before.get(name), cause):
+        forgotten_digest = digest_json(tokens.to_pydict())
+        cause = AppliedShard(source=source, forgotten=forgotten_digest)
+        if not _stands(project, name, None if before is None else before.shards.get(name), cause):
             _write(context, name, forget_list)
             rewritten.append(name)
-        shards[name] = cause | {
-            "retain": digest_file(project.retain_file(name)),
-            "forget": _digest_or_none(project.forget_file(name)),
-        }
+        shards[name] = AppliedShard(
+            source=source,
+            forgotten=forgotten_digest,
+            retain=digest_file(project.retain_file(name)),
+            forget=_digest_or_none(project.forget_file(name)),
+        )
     remove_unplanned(project.retain_set, [f"{name}.parquet" for name in names])
-    kept = [f"{name}.parquet" for name in names if shards[name]["forget"] is not None]
+    kept = [f"{name}.parquet" for name in names if shards[name].forget is not None]
     remove_unplanned(project.forget_set, [*kept, project.applied.name])
     without_rows = len(set(forget_list.tokens) - answered)
-    write_json(
-        project.applied,
-        {
-            "schema_version": 1,
-            "list": forget_list.digest,
-            "tokens": list(forget_list.tokens),
-            "without_rows": without_rows,
-            "shards": shards,
-        },
+    applied = Applied(
+        digest=forget_list.digest,
+        tokens=forget_list.tokens,
+        without_rows=without_rows,
+        shards=shards,
     )
-    return Applied(forgotten, without_rows, rewritten)
-
-
-def _read_applied(project: Project) -> dict[str, Any]:
-    """Return what the last run noted, by shard; nothing where that cannot be read."""
-    try:
-        shards = json.loads(project.applied.read_text(encoding="utf-8"))["shards"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-    return shards if isinstance(shards, dict) else {}
+    write_applied(project, applied)
+    return ForgetRun(forgotten, without_rows, rewritten)
 
 
 def _forgotten_rows(context: Context, name: str, forget_list: ForgetList) -> pa.Table:
@@ -164,15 +151,15 @@ def _lines_answered(tokens: pa.Table, forget_list: ForgetList) -> set[str]:
     return names.intersection(forget_list.tokens)
 
 
-def _stands(project: Project, name: str, noted: Any, cause: dict[str, str | None]) -> bool:
+def _stands(project: Project, name: str, noted: AppliedShard | None, cause: AppliedShard) -> bool:
     """Tell whether a shard's files are what this cause made last time, to the byte."""
-    if not isinstance(noted, dict) or any(noted.get(key) != cause[key] for key in cause):
+    if noted is None or (noted.source, noted.forgotten) != (cause.source, cause.forgotten):
         return False
     retain, forget = project.retain_file(name), project.forget_file(name)
     return (
-        _digest_or_none(retain) == noted.get("retain")
-        and noted.get("retain") is not None
-        and _digest_or_none(forget) == noted.get("forget")
+        _digest_or_none(retain) == noted.retain
+        and noted.retain is not None
+        and _digest_or_none(forget) == noted.forget
     )
 
 

@@ -3,10 +3,9 @@
 import math
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from markupsafe import Markup
 
@@ -21,7 +20,7 @@ _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u20
 
 @dataclass(frozen=True)
 class Measured:
-    """A number, its interval in words, and both as a picture."""
+    """A number, its interval as text, and both as a picture."""
 
     value: str
     span: str | None
@@ -41,18 +40,6 @@ def interval(value: object) -> tuple[float, float] | None:
         return None
     low, high = number(value[0]), number(value[1])
     return None if low is None or high is None else (min(low, high), max(low, high))
-
-
-def entry(value: object, *names: str) -> dict[str, Any]:
-    """Return a mapping inside a mapping; an empty one where it, or one above it, is missing."""
-    for name in names:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return dict(value) if isinstance(value, Mapping) else {}
-
-
-def items(value: object) -> list[Any]:
-    """Return a list as one; an empty one for anything else."""
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
 
 
 def plain(value: object, longest: int = 72) -> str:
@@ -119,13 +106,13 @@ def plural(value: int, noun: str, nouns: str | None = None) -> str:
 
 
 def between(value: object, digits: int = 3) -> str | None:
-    """Return an interval in words; None where there is none."""
+    """Return an interval as text; None where there is none."""
     ends = interval(value)
     return None if ends is None else f"{ends[0]:.{digits}f} to {ends[1]:.{digits}f}"
 
 
 def between_shares(value: object) -> str | None:
-    """Return an interval of shares in words; None where there is none."""
+    """Return an interval of shares as text; None where there is none."""
     ends = interval(value)
     return None if ends is None else f"{percent(ends[0])} to {percent(ends[1])}"
 

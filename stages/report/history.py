@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
-from unlearn.stages.report import formatting as words
-from unlearn.stages.report import pictures
-from unlearn.stages.report.contents import Contents, LastRun, ShardState
-from unlearn.stages.report.methods import is_posthoc
+from unlearn.stages.report import charts, formatting, pictures
+from unlearn.stages.report.contents import Contents
+from unlearn.stages.report.last_run import LastRun, ShardState
 
 #: How many requests a page can show and still be read.
 _MOST_REQUESTS = 40
@@ -26,7 +25,7 @@ class ShardMapView:
 
 def shard_map(contents: Contents) -> ShardMapView | None:
     """Return every shard with the slices that were touched and retrained; None without shards."""
-    if is_posthoc(contents.report):
+    if contents.report.kind == "posthoc":
         return None
     shards = contents.shards
     if not shards:
@@ -44,7 +43,7 @@ def shard_map(contents: Contents) -> ShardMapView | None:
 
 
 def _of(some: int, total: int) -> str:
-    return f"{'None' if not some else f'{some:,}'} of {words.plural(total, 'shard')}"
+    return f"{'None' if not some else f'{some:,}'} of {formatting.plural(total, 'shard')}"
 
 
 def _hold(count: int) -> str:
@@ -73,25 +72,27 @@ def last_run(contents: Contents) -> RunView:
         return RunView(
             "What the last run changed is not known.", _NO_COMPARISON, "", (), (), (), (), (), ""
         )
-    if is_posthoc(contents.report):
+    if contents.report.kind == "posthoc":
         return _applied(run)
     retrained = [shard for shard in contents.shards if shard.first is not None]
     if not retrained:
         headline = "The last run retrained no shard."
     elif run.first_training:
-        headline = f"This was the first training: all of {words.plural(len(retrained), 'shard')}."
+        headline = (
+            f"This was the first training: all of {formatting.plural(len(retrained), 'shard')}."
+        )
     elif run.share is None:
-        headline = f"The last run retrained {words.plural(len(retrained), 'shard')}."
+        headline = f"The last run retrained {formatting.plural(len(retrained), 'shard')}."
     else:
         about = "" if run.by_rows else "about "
         headline = (
-            f"The last run retrained {words.plural(len(retrained), 'shard')}, and read "
-            f"{about}{words.percent(run.share)} of the rows that a full training reads."
+            f"The last run retrained {formatting.plural(len(retrained), 'shard')}, and read "
+            f"{about}{formatting.percent(run.share)} of the rows that a full training reads."
         )
     return RunView(
         headline=headline,
         why_not=None,
-        old=words.plain(run.old, 20),
+        old=formatting.plain(run.old, 20),
         unexplained=run.unexplained,
         notes=run.notes,
         retrained=_grouped(retrained),
@@ -107,24 +108,24 @@ def _applied(run: LastRun) -> RunView:
     if not run.stages:
         headline = "The last run made no model anew."
     else:
-        headline = f"The last run applied {words.plural(len(methods), 'method')}"
+        headline = f"The last run applied {formatting.plural(len(methods), 'method')}"
         trained = len(methods) < len(run.stages)
         headline += ", and trained the original." if trained else "; it left the original alone."
     groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for stage, reasons in run.stages:
         name = stage.removeprefix("unlearn@")
-        groups[reasons].append("the original" if name == "train" else words.plain(name, 40))
+        groups[reasons].append("the original" if name == "train" else formatting.plain(name, 40))
     return RunView(
         headline=headline,
         why_not=None,
-        old=words.plain(run.old, 20),
+        old=formatting.plain(run.old, 20),
         unexplained=run.unexplained,
         notes=run.notes,
         retrained=(),
         applied=tuple(
             (
                 ", ".join(names),
-                ", ".join(words.plain(reason, 120) for reason in reasons) or "no cause found",
+                ", ".join(formatting.plain(reason, 120) for reason in reasons) or "no cause found",
             )
             for reasons, names in groups.items()
         ),
@@ -148,9 +149,9 @@ def _grouped(retrained: Sequence[ShardState]) -> tuple[tuple[str, str, str], ...
     slices = retrained[0].slices if retrained else 0
     return tuple(
         (
-            words.ranges(names),
+            formatting.ranges(names),
             f"slice {first} of {slices}" if slices > 1 else "the start",
-            ", ".join(words.plain(reason, 120) for reason in reasons) or "no cause found",
+            ", ".join(formatting.plain(reason, 120) for reason in reasons) or "no cause found",
         )
         for (first, reasons), names in sorted(groups.items(), key=lambda group: group[1])
     )
@@ -167,7 +168,7 @@ def _bars(contents: Contents) -> tuple[tuple[str, Markup, str], ...]:
             (
                 "The last run",
                 pictures.bar(run.share, "forgotten"),
-                f"{words.percent(run.share)} of the rows",
+                f"{formatting.percent(run.share)} of the rows",
             ),
             ("A full training", pictures.bar(1.0, "non_members"), "100% of the rows"),
         )
@@ -178,7 +179,7 @@ def _bars(contents: Contents) -> tuple[tuple[str, Markup, str], ...]:
     )
     longest = max(value or 0.0 for _, value, _ in seconds) or 1.0
     return tuple(
-        (name, pictures.bar((value or 0.0) / longest, kind), words.duration(value))
+        (name, pictures.bar((value or 0.0) / longest, kind), formatting.duration(value))
         for name, value, kind in seconds
     )
 
@@ -201,26 +202,28 @@ def timeline(contents: Contents) -> TimelineView:
     dated = sorted(
         (time, int(lines))
         for request in requests
-        if (time := words.moment(request.get("time")))
-        and (lines := words.number(request.get("count"))) is not None
+        if (time := formatting.moment(request.get("time")))
+        and (lines := formatting.number(request.get("count"))) is not None
         and lines >= 0
     )
     lines = sum(count for _, count in dated)
-    headline = f"{words.plural(len(requests), 'request')} put {words.plural(lines, 'line')} on "
+    headline = (
+        f"{formatting.plural(len(requests), 'request')} put {formatting.plural(lines, 'line')} on "
+    )
     headline += "the forget list."
     rows = [
         (
-            f"{words.day(time)}, {time:%H:%M}"
-            if (time := words.moment(request.get("time")))
-            else words.plain(request.get("time"), 40),
-            None if request.get("ticket") is None else words.plain(request["ticket"]),
-            words.count(request.get("count")),
+            f"{formatting.day(time)}, {time:%H:%M}"
+            if (time := formatting.moment(request.get("time")))
+            else formatting.plain(request.get("time"), 40),
+            None if request.get("ticket") is None else formatting.plain(request["ticket"]),
+            formatting.count(request.get("count")),
         )
         for request in requests[-_MOST_REQUESTS:]
     ]
     return TimelineView(
         headline,
-        pictures.timeline(dated, headline) if len(dated) > 1 else None,
+        charts.timeline(dated, headline) if len(dated) > 1 else None,
         tuple(reversed(rows)),
         max(0, len(requests) - _MOST_REQUESTS),
     )

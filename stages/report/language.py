@@ -1,12 +1,12 @@
 """What a language model knows of forgotten and of other records, as the page shows it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from unlearn.stages.report import formatting as words
+from unlearn.stages.report import formatting
 from unlearn.stages.report.contents import Contents
-from unlearn.stages.report.methods import REFERENCE, is_posthoc
+from unlearn.stages.report.methods import REFERENCE
+from unlearn.stages.verify_report.methods import ModelKnowledge, Relearned
+from unlearn.stages.verify_report.quality import Knowledge, Utility
 
 
 @dataclass(frozen=True)
@@ -80,70 +80,75 @@ _METHOD_NOTE = (
 def knowledge(contents: Contents) -> KnowledgeView | None:
     """Return what a language model knows; None for a report on another kind of model."""
     report = contents.report
-    if not is_text(report):
+    if report.modality != "text":
         return None
-    covers = report.get("covers")
-    said = words.plain(covers, 400) if isinstance(covers, str) else None
-    if is_posthoc(report):
-        return _of_methods(contents, said)
-    return _of_rows(contents, said)
-
-
-def is_text(report: Mapping[str, Any]) -> bool:
-    """Tell whether a report is on a language model."""
-    return "covers" in report
+    covers = None if report.covers is None else formatting.plain(report.covers, 400)
+    if report.kind == "posthoc":
+        return _of_methods(contents, covers)
+    return _of_rows(contents, covers)
 
 
 def utility_measures(
-    now: Mapping[str, Any], before: Mapping[str, Any], *, has_before: bool
+    now: Utility, before: Utility | None
 ) -> tuple[tuple[str, str, str | None, str], ...]:
-    """Return name, value, value before and meaning of each measure of quality."""
-    known, old = words.entry(now, "language"), words.entry(before, "language")
+    """Return name, value, value before and meaning of each measure of quality.
+
+    Parameters
+    ----------
+    now, before
+        The final model's quality, and that before the last run; None where it is not known.
+    """
+    known = now.language or Knowledge()
+    old = before or Utility()
+    was_known = old.language or Knowledge()
 
     def was(text: str) -> str | None:
-        return text if has_before else None
+        return None if before is None else text
 
     return (
         (
             "Tokens right",
-            words.percent(now.get("accuracy")),
-            was(words.percent(before.get("accuracy"))),
+            formatting.percent(now.accuracy),
+            was(formatting.percent(old.accuracy)),
             "share of the answers' tokens that the model finds likeliest",
         ),
         (
             "Log loss",
-            words.decimal(now.get("log_loss")),
-            was(words.decimal(before.get("log_loss"))),
+            formatting.decimal(now.log_loss),
+            was(formatting.decimal(old.log_loss)),
             "surprise at the true answer, in nats a token; 0 is best",
         ),
         (
             "Perplexity",
-            words.decimal(known.get("perplexity")),
-            was(words.decimal(old.get("perplexity"))),
+            formatting.decimal(known.perplexity),
+            was(formatting.decimal(was_known.perplexity)),
             "between how many tokens it wavers, on average; 1 is best",
         ),
         (
             "ROUGE-L",
-            words.decimal(known.get("rouge_l")),
-            was(words.decimal(old.get("rouge_l"))),
+            formatting.decimal(known.rouge_l),
+            was(formatting.decimal(was_known.rouge_l)),
             "share of the true answer's words in what it writes itself; 1 is best",
         ),
     )
 
 
 def _of_rows(contents: Contents, covers: str | None) -> KnowledgeView:
-    language = words.entry(contents.report, "language")
-    forgotten, unseen = (words.entry(language, kind) for kind in ("forgotten", "holdout"))
+    language = contents.report.language
+    forgotten = None if language is None else language.forgotten
+    unseen = None if language is None else language.holdout
     rows = [
-        (said, False, _row(known))
-        for said, known in (("Forgotten", forgotten), ("Never seen", unseen))
-        if known
+        (title, False, _row(known))
+        for title, known in (("Forgotten", forgotten), ("Never seen", unseen))
+        if known is not None
     ]
-    gone, other = (known.get("extraction_strength") for known in (forgotten, unseen))
-    if words.number(gone) is not None and words.number(other) is not None:
+    own, other = (
+        None if known is None else known.extraction_strength for known in (forgotten, unseen)
+    )
+    if own is not None and other is not None:
         headline = (
-            f"The final model gives back {words.percent(gone)} of a forgotten answer, and "
-            f"{words.percent(other)} of one that it never saw."
+            f"The final model gives back {formatting.percent(own)} of a forgotten answer, and "
+            f"{formatting.percent(other)} of one that it never saw."
         )
     else:
         headline = "What the model knows of forgotten records is not published."
@@ -152,45 +157,40 @@ def _of_rows(contents: Contents, covers: str | None) -> KnowledgeView:
     return KnowledgeView(headline, covers, caption, _ROW_NOTE, _ROW_COLUMNS, tuple(rows), why_not)
 
 
-def _row(known: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(known: Knowledge) -> tuple[str, ...]:
     return (
-        words.count(known.get("rows")),
-        words.percent(known.get("extraction_strength")),
-        words.percent(known.get("exact_memorisation")),
-        words.percent(known.get("answer_probability")),
-        words.decimal(known.get("truth_ratio")),
-        words.decimal(known.get("rouge_l")),
-        words.decimal(known.get("perplexity")),
+        formatting.count(known.rows),
+        formatting.percent(known.extraction_strength),
+        formatting.percent(known.exact_memorisation),
+        formatting.percent(known.answer_probability),
+        formatting.decimal(known.truth_ratio),
+        formatting.decimal(known.rouge_l),
+        formatting.decimal(known.perplexity),
     )
 
 
 def _of_methods(contents: Contents, covers: str | None) -> KnowledgeView:
-    report = contents.report
-    methods, deployed = words.entry(report, "methods"), str(report.get("deploy"))
-    models = {"the original": words.entry(report, "original")}
-    order = sorted(methods, key=lambda name: (name != REFERENCE, name != deployed, name))
-    models |= {name: words.entry(methods, name) for name in order}
+    report, deployed = contents.report, contents.report.deploy
+    order = sorted(report.methods, key=lambda name: (name != REFERENCE, name != deployed, name))
+    known = {name: report.methods[name].language for name in order}
+    original = None if report.original is None else report.original.language
     rows = [
-        (_named(name, known), name == deployed, _method(known))
-        for name, found in models.items()
-        if (known := words.entry(found, "language")) and words.entry(known, "forget")
+        (_named(name, found), name == deployed, _method(found))
+        for name, found in {"the original": original, **known}.items()
+        if found is not None and found.forget is not None
     ]
-
-    def given_back(found: Mapping[str, Any]) -> float | None:
-        return words.number(words.entry(found, "language", "forget").get("extraction_strength"))
-
-    own = given_back(words.entry(methods, deployed))
-    anew, before = given_back(words.entry(methods, REFERENCE)), given_back(models["the original"])
+    own = None if deployed is None else _given_back(known.get(deployed))
+    anew, before = _given_back(known.get(REFERENCE)), _given_back(original)
     if own is None:
         headline = "What the deployed model knows of forgotten records is not published."
     else:
-        headline = f"The deployed model gives back {words.percent(own)} of a forgotten answer"
-        beside = [
-            f"{said} {words.percent(value)}"
-            for said, value in (("trained anew it is", anew), ("before it was", before))
-            if value is not None and not (said.startswith("trained") and deployed == REFERENCE)
-        ]
-        headline = f"{headline}; {', and '.join(beside)}." if beside else f"{headline}."
+        headline = f"The deployed model gives back {formatting.percent(own)} of a forgotten answer"
+        others = []
+        if anew is not None and deployed != REFERENCE:
+            others.append(f"trained anew it is {formatting.percent(anew)}")
+        if before is not None:
+            others.append(f"before it was {formatting.percent(before)}")
+        headline = f"{headline}; {', and '.join(others)}." if others else f"{headline}."
     caption = "What is left of the forgotten records, and what of the rest"
     why_not = None if rows else _few(contents)
     return KnowledgeView(
@@ -198,35 +198,40 @@ def _of_methods(contents: Contents, covers: str | None) -> KnowledgeView:
     )
 
 
-def _named(name: str, known: Mapping[str, Any]) -> str:
-    plain = words.plain(name, 40)
-    return f"{plain}, collapsed" if known.get("collapsed") else plain
+def _given_back(found: ModelKnowledge | None) -> float | None:
+    """Return the extraction strength of the forgotten records."""
+    return None if found is None or found.forget is None else found.forget.extraction_strength
 
 
-def _method(known: Mapping[str, Any]) -> tuple[str, ...]:
-    forget, unseen = words.entry(known, "forget"), words.entry(known, "holdout")
+def _named(name: str, known: ModelKnowledge) -> str:
+    plain = formatting.plain(name, 40)
+    return f"{plain}, collapsed" if known.collapsed else plain
+
+
+def _method(known: ModelKnowledge) -> tuple[str, ...]:
+    forget, unseen = known.forget or Knowledge(), known.holdout or Knowledge()
     return (
-        words.percent(forget.get("extraction_strength")),
-        words.percent(unseen.get("extraction_strength")),
-        words.percent(forget.get("answer_probability")),
-        words.decimal(forget.get("truth_ratio")),
-        words.decimal(forget.get("rouge_l")),
-        words.percent(known.get("utility_ratio")),
-        _times(known.get("perplexity_ratio")),
-        _relearned(words.entry(known, "relearned")),
-        words.percent(words.entry(known, "four_bit").get("extraction_strength")),
+        formatting.percent(forget.extraction_strength),
+        formatting.percent(unseen.extraction_strength),
+        formatting.percent(forget.answer_probability),
+        formatting.decimal(forget.truth_ratio),
+        formatting.decimal(forget.rouge_l),
+        formatting.percent(known.utility_ratio),
+        _times(known.perplexity_ratio),
+        _relearned(known.relearned),
+        formatting.percent(None if known.four_bit is None else known.four_bit.extraction_strength),
     )
 
 
-def _relearned(found: Mapping[str, Any]) -> str:
-    after = words.percent(found.get("extraction_strength"))
-    before = words.number(found.get("before"))
-    return after if before is None else f"{words.percent(before)} to {after}"
+def _relearned(found: Relearned | None) -> str:
+    if found is None:
+        return formatting.MISSING
+    after = formatting.percent(found.extraction_strength)
+    return after if found.before is None else f"{formatting.percent(found.before)} to {after}"
 
 
-def _times(value: object) -> str:
-    found = words.number(value)
-    return words.MISSING if found is None else f"{found:,.3g} times"
+def _times(value: float | None) -> str:
+    return formatting.MISSING if value is None else f"{value:,.3g} times"
 
 
 def _few(contents: Contents) -> str:

@@ -4,12 +4,13 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
-from unlearn.stages.report import formatting as words
-from unlearn.stages.report import pictures
+from unlearn.stages.report import formatting, pictures
 from unlearn.stages.report.contents import Contents
+from unlearn.stages.report.trade_off import Point, trade_off
+from unlearn.stages.verify_report.membership import Membership
+from unlearn.stages.verify_report.methods import MethodResult
 
 #: The method that the others are held against.
 REFERENCE = "retrain"
@@ -42,7 +43,6 @@ _STOPPED = {
     "trained": "trained anew",
     "nothing_to_forget": "had nothing to forget",
 }
-_VERDICTS = ("pass", "fail", "inconclusive", "not applicable")
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,13 @@ class MethodRow:
     forget: str
     retain: str
     holdout: str
-    auc: words.Measured | None
+    auc: formatting.Measured | None
     has_model: bool
     apart: str
     apart_forgotten: str
     relearning: str
     passes: str
-    seconds: words.Measured
+    seconds: formatting.Measured
     stopped: str
 
 
@@ -91,12 +91,7 @@ class MethodsView:
     has_seconds: bool
 
 
-def is_posthoc(report: Mapping[str, Any]) -> bool:
-    """Tell whether a report is on one model without shards, and on methods that were applied."""
-    return bool(words.entry(report, "methods"))
-
-
-def kind_of(label: object) -> str:
+def kind_of(label: str | None) -> str:
     """Return `exact`, `certified` or `approximate`; what is none of them claims nothing."""
     said = str(label)
     if said == "exact":
@@ -105,7 +100,7 @@ def kind_of(label: object) -> str:
     return "certified" if is_certified else "approximate"
 
 
-def meaning_of(label: object) -> str:
+def meaning_of(label: str | None) -> str:
     """Return what a label promises, in plain words and as the end of a sentence."""
     kind = kind_of(label)
     if kind != "certified":
@@ -126,7 +121,7 @@ def meaning_of(label: object) -> str:
     )
 
 
-def guarantee_of(label: object) -> tuple[float | None, float | None]:
+def guarantee_of(label: str | None) -> tuple[float | None, float | None]:
     """Return epsilon and delta of a certified label; None where it does not hold them."""
     found = _CERTIFIED.fullmatch(str(label))
     try:
@@ -138,7 +133,7 @@ def guarantee_of(label: object) -> tuple[float | None, float | None]:
     return values[0], values[1]
 
 
-def label_in_words(label: object) -> str:
+def label_in_words(label: str | None) -> str:
     """Return a label as a reader knows it; the kind alone where its numbers are not readable."""
     epsilon, delta = guarantee_of(label)
     if epsilon is None or delta is None:
@@ -149,23 +144,20 @@ def label_in_words(label: object) -> str:
 def deployed(contents: Contents) -> Deployed | None:
     """Return the deployed method and what its label means; None in a project of shards."""
     report = contents.report
-    if not is_posthoc(report):
+    if report.kind != "posthoc":
         return None
-    label = report.get("label")
-    name = words.plain(report.get("deploy"), 40)
-    return Deployed(name, label_in_words(label), meaning_of(label))
+    name = formatting.plain(report.deploy, 40)
+    return Deployed(name, label_in_words(report.label), meaning_of(report.label))
 
 
 def methods(contents: Contents) -> MethodsView | None:
     """Return the comparison of all methods; None in a project of shards."""
-    found = words.entry(contents.report, "methods")
-    if not found:
+    report = contents.report
+    if report.kind != "posthoc":
         return None
-    first = {REFERENCE: 0, str(contents.report.get("deploy")): 1}
-    entries = {
-        name: words.entry(found, name)
-        for name in sorted(found, key=lambda name: (first.get(name, 2), name))
-    }
+    first = {REFERENCE: 0, report.deploy: 1}
+    order = sorted(report.methods, key=lambda name: (first.get(name, 2), name))
+    entries = {name: report.methods[name] for name in order}
     rows = tuple(_row(contents, name, entries) for name in entries)
     picture, caption = _picture(contents, entries)
     few = contents.min_rows
@@ -184,7 +176,7 @@ def methods(contents: Contents) -> MethodsView | None:
             (pictures.dot("other"), "not deployed"),
         ),
         reasons=tuple(
-            (words.plain(name, 40), _verdict_of(entry), _reasons(entry))
+            (formatting.plain(name, 40), entry.verdict, entry.reasons)
             for name, entry in entries.items()
         ),
         has_reference=REFERENCE in entries and _has_model(entries[REFERENCE]),
@@ -192,10 +184,10 @@ def methods(contents: Contents) -> MethodsView | None:
     )
 
 
-def _headline(contents: Contents, entries: Mapping[str, Mapping[str, Any]]) -> str:
-    deployed = contents.report.get("deploy")
-    name = words.plain(deployed, 40)
-    others = [_verdict_of(entry) for method, entry in entries.items() if method != deployed]
+def _headline(contents: Contents, entries: Mapping[str, MethodResult]) -> str:
+    deployed = contents.report.deploy
+    name = formatting.plain(deployed, 40)
+    others = [entry.verdict for method, entry in entries.items() if method != deployed]
     if not others:
         return f"{name} is the only method."
     counted = {
@@ -218,119 +210,95 @@ def _listed(items: list[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
-def _verdict_of(entry: Mapping[str, Any]) -> str:
-    said = entry.get("verdict")
-    return said if said in _VERDICTS else "inconclusive"
+def _has_model(entry: MethodResult) -> bool:
+    accuracies = (entry.holdout_accuracy, entry.retain_accuracy, entry.forget_accuracy)
+    return any(value is not None for value in accuracies)
 
 
-def _has_model(entry: Mapping[str, Any]) -> bool:
-    return any(
-        words.number(entry.get(key)) is not None
-        for key in ("holdout_accuracy", "retain_accuracy", "forget_accuracy")
-    )
-
-
-def _row(contents: Contents, name: str, entries: Mapping[str, Mapping[str, Any]]) -> MethodRow:
+def _row(contents: Contents, name: str, entries: Mapping[str, MethodResult]) -> MethodRow:
     entry = entries[name]
-    verdict = _verdict_of(entry)
-    reference = words.number(
-        words.entry(entries.get(REFERENCE, {}), "membership").get("auc"),
-    )
-    own = "this is it" if name == REFERENCE else words.MISSING
+    anew = entries[REFERENCE].membership if REFERENCE in entries else None
+    own = "this is it" if name == REFERENCE else formatting.MISSING
+    apart, apart_forgotten = entry.disagreement_with_retrain, entry.disagreement_on_forgotten
+    relearning = entry.relearning_ratio
     return MethodRow(
-        name=words.plain(name, 40),
-        deployed=name == contents.report.get("deploy"),
-        label=label_in_words(entry.get("label")),
-        verdict=verdict,
-        tone=verdict if verdict in {"pass", "fail", "inconclusive"} else "",
-        forget=words.percent(entry.get("forget_accuracy")),
-        retain=words.percent(entry.get("retain_accuracy")),
-        holdout=words.percent(entry.get("holdout_accuracy")),
-        auc=_auc(words.entry(entry, "membership"), reference),
-        has_model=verdict != "not applicable",
-        apart=_or(entry.get("disagreement_with_retrain"), words.percent, own),
-        apart_forgotten=_or(entry.get("disagreement_on_forgotten"), words.percent, own),
-        relearning=_or(entry.get("relearning_ratio"), lambda value: f"{value:.2f}", own),
-        passes=_passes(words.entry(entry, "passes")),
+        name=formatting.plain(name, 40),
+        deployed=name == contents.report.deploy,
+        label=label_in_words(entry.label),
+        verdict=entry.verdict,
+        tone="" if entry.verdict == "not applicable" else entry.verdict,
+        forget=formatting.percent(entry.forget_accuracy),
+        retain=formatting.percent(entry.retain_accuracy),
+        holdout=formatting.percent(entry.holdout_accuracy),
+        auc=_auc(entry.membership, None if anew is None else anew.auc),
+        has_model=entry.verdict != "not applicable",
+        apart=own if apart is None else formatting.percent(apart),
+        apart_forgotten=own if apart_forgotten is None else formatting.percent(apart_forgotten),
+        relearning=own if relearning is None else f"{relearning:.2f}",
+        passes=_passes(entry.passes),
         seconds=_seconds(contents, name),
         stopped=_stopped(entry),
     )
 
 
-def _or(value: object, said: Any, otherwise: str) -> str:
-    found = words.number(value)
-    return otherwise if found is None else str(said(found))
+def _auc(found: Membership | None, reference: float | None) -> formatting.Measured:
+    if found is None or found.auc is None:
+        return formatting.Measured(formatting.MISSING, None)
+    picture = pictures.on_a_scale(found.auc, found.ci, reference, "forgotten")
+    return formatting.Measured(formatting.decimal(found.auc), formatting.between(found.ci), picture)
 
 
-def _auc(found: Mapping[str, Any], reference: float | None) -> words.Measured:
-    value = words.number(found.get("auc"))
-    if value is None:
-        return words.Measured(words.MISSING, None)
-    ends = words.interval(found.get("ci"))
-    picture = pictures.on_a_scale(value, ends, reference, "forgotten")
-    return words.Measured(words.decimal(value), words.between(ends), picture)
-
-
-def _passes(found: Mapping[str, Any]) -> str:
-    forget, retain = (words.number(found.get(side)) for side in ("forget", "retain"))
-    if forget is None or retain is None:
-        return words.MISSING
-    return f"{_times(forget)} / {_times(retain)}"
+def _passes(found: Mapping[str, float]) -> str:
+    if not found.keys() >= {"forget", "retain"}:
+        return formatting.MISSING
+    return f"{_times(found['forget'])} / {_times(found['retain'])}"
 
 
 def _times(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.2g}"  # noqa: PLR2004 - two digits
 
 
-def _seconds(contents: Contents, name: str) -> words.Measured:
-    value = words.number(contents.seconds.get(name))
+def _seconds(contents: Contents, name: str) -> formatting.Measured:
+    value = formatting.number(contents.seconds.get(name))
     if value is None:
-        return words.Measured("not known", None)
-    longest = max(words.number(other) or 0.0 for other in contents.seconds.values()) or 1.0
-    reference = words.number(contents.seconds.get(REFERENCE))
+        return formatting.Measured("not known", None)
+    longest = max(formatting.number(other) or 0.0 for other in contents.seconds.values()) or 1.0
+    reference = formatting.number(contents.seconds.get(REFERENCE))
     share = f"{value / reference:.0%} of training anew" if reference and name != REFERENCE else None
     kind = "non_members" if name == REFERENCE else "forgotten"
-    return words.Measured(words.duration(value), share, pictures.bar(value / longest, kind))
+    return formatting.Measured(
+        formatting.duration(value), share, pictures.bar(value / longest, kind)
+    )
 
 
-def _stopped(entry: Mapping[str, Any]) -> str:
-    reason = entry.get("stopped_by")
-    if not isinstance(reason, str):
-        return words.MISSING
-    said = _STOPPED.get(reason) or words.plain(reason, 40)
-    return f"{said}; then back to its best state" if entry.get("rolled_back") is True else said
+def _stopped(entry: MethodResult) -> str:
+    if entry.stopped_by is None:
+        return formatting.MISSING
+    reason = _STOPPED.get(entry.stopped_by) or formatting.plain(entry.stopped_by, 40)
+    return f"{reason}; then back to its best state" if entry.rolled_back else reason
 
 
-def _reasons(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(str(reason) for reason in words.items(entry.get("reasons")))
-
-
-def _picture(
-    contents: Contents, entries: Mapping[str, Mapping[str, Any]]
-) -> tuple[Markup | None, str]:
+def _picture(contents: Contents, entries: Mapping[str, MethodResult]) -> tuple[Markup | None, str]:
     """Return the picture of forgetting against utility, and what it says; None without numbers."""
-    deployed = contents.report.get("deploy")
+    deployed = contents.report.deploy
     points = []
     for name, entry in entries.items():
-        forget, holdout = (
-            words.number(entry.get(key)) for key in ("forget_accuracy", "holdout_accuracy")
-        )
+        forget, holdout = entry.forget_accuracy, entry.holdout_accuracy
         if forget is None or holdout is None or not (0 <= forget <= 1 and 0 <= holdout <= 1):
             continue
         kind = "deployed" if name == deployed else "other"
-        points.append(
-            pictures.Point(words.plain(name, 200), kind, forget, holdout, name == REFERENCE)
-        )
+        points.append(Point(formatting.plain(name, 200), kind, forget, holdout, name == REFERENCE))
     if not points:
         return None, ""
     target = next((point for point in points if point.is_target), None)
     caption = "What each method still gets right of the forgotten records, and of unseen ones"
     if target is not None:
         caption = (
-            f"Trained anew, the model is right on {words.percent(target.across)} of the forgotten "
-            f"records and on {words.percent(target.up)} of unseen ones: the nearer, the better"
+            f"Trained anew, the model is right on {formatting.percent(target.across)} of the "
+            f"forgotten records and on {formatting.percent(target.up)} of unseen ones: the nearer, "
+            "the better"
         )
-    picture = pictures.trade_off(
+    picture = trade_off(
         points, "accuracy on forgotten records", "accuracy on held-out records", caption
     )
     return picture, caption

@@ -1,23 +1,25 @@
 """The page: plain data in, one HTML text out.
 
-Every text from a file goes through `words.plain` and the template's escaping; every number through
-`words`, which says in words where there is none. The finding comes first, the numbers below it.
+Every text from a file goes through `formatting.plain` and the template's escaping; every number
+through `formatting`, which has a phrase for one that is missing. The finding comes first, the
+numbers below it.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Literal
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
-from unlearn.stages.report import formatting as words
-from unlearn.stages.report.attacks import attack_name, deciding_attack, membership
+from unlearn.stages.report import formatting
+from unlearn.stages.report.attack_names import attack_name, deciding_attack
+from unlearn.stages.report.attacks import membership
 from unlearn.stages.report.contents import Contents
 from unlearn.stages.report.history import last_run, shard_map, timeline
-from unlearn.stages.report.language import is_text, knowledge
-from unlearn.stages.report.methods import REFERENCE, deployed, is_posthoc, kind_of, methods
+from unlearn.stages.report.language import knowledge
+from unlearn.stages.report.methods import REFERENCE, deployed, kind_of, methods
 from unlearn.stages.report.quality import exactness, identity, utility
+from unlearn.stages.verify_report.report import Report
 
 Verdict = Literal["pass", "fail", "inconclusive", "stale"]
 
@@ -34,13 +36,13 @@ def render(contents: Contents) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"plain": words.plain, "sentence": _sentence}
+    environment.filters |= {"plain": formatting.plain, "sentence": _sentence}
     template = environment.from_string((folder / "page.html.jinja").read_text(encoding="utf-8"))
     style = (folder / "page.css").read_text(encoding="utf-8")
     return template.render(
         style=Markup(style),  # noqa: S704 - a file of this package
-        name=words.plain(contents.name),
-        made=f"{words.day(contents.made)}, {contents.made:%H:%M} UTC",
+        name=formatting.plain(contents.name),
+        made=f"{formatting.day(contents.made)}, {contents.made:%H:%M} UTC",
         verdict=verdict(contents),
         deployed=deployed(contents),
         methods=methods(contents),
@@ -59,7 +61,7 @@ def render(contents: Contents) -> str:
 
 def _sentence(text: str) -> str:
     """Return a finding as a sentence: a capital at its start, a full stop at its end."""
-    said = words.plain(text, 600)
+    said = formatting.plain(text, 600)
     end = "" if said.endswith((".", "!", "?", "…")) else "."
     # A name keeps its first letter: s001, train@s001, dvc.lock.
     start = said[:1].upper() if said.split(" ", 1)[0].rstrip(",").isalpha() else said[:1]
@@ -68,7 +70,7 @@ def _sentence(text: str) -> str:
 
 @dataclass(frozen=True)
 class VerdictView:
-    """The verdict, and why, in plain words."""
+    """The verdict, and why, in plain formatting."""
 
     kind: Verdict
     word: str
@@ -80,31 +82,30 @@ class VerdictView:
 def verdict(contents: Contents) -> VerdictView:
     """Return what the page opens with: a report of another state is stale, whatever it says."""
     report = contents.report
-    said = words.plain(report.get("verdict"))
-    reasons = tuple(str(reason) for reason in words.items(report.get("reasons")))
+    reasons = report.reasons
     if contents.stale:
         return VerdictView(
             "stale",
             "Stale",
             "This evidence does not belong to the project as it stands now. Do not rely on it.",
             contents.stale,
-            said,
+            report.verdict,
         )
-    if said == "pass":
+    if report.verdict == "pass":
         return VerdictView("pass", "Pass", _passed(report), reasons, None)
-    if said == "fail":
+    if report.verdict == "fail":
         return VerdictView("fail", "Fail", _failed(report), reasons, None)
-    models = "model" if is_posthoc(report) else "models"
+    models = "model" if report.kind == "posthoc" else "models"
     headline = (
         f"The evidence does not settle whether the forgotten records are out of the {models}."
     )
     return VerdictView("inconclusive", "Inconclusive", headline, reasons, None)
 
 
-def _passed(report: Mapping[str, Any]) -> str:
-    kind = kind_of(report.get("label"))
+def _passed(report: Report) -> str:
+    kind = kind_of(report.label)
     if kind == "exact":
-        if is_posthoc(report):
+        if report.kind == "posthoc":
             return "The deployed model is what a training without the forgotten records makes."
         return "Every model is what a training without the forgotten records would have made."
     behaves = (
@@ -116,12 +117,12 @@ def _passed(report: Mapping[str, Any]) -> str:
     return behaves + "The method is approximate: this is no proof of deletion."
 
 
-def _failed(report: Mapping[str, Any]) -> str:
-    posthoc = is_posthoc(report)
+def _failed(report: Report) -> str:
+    posthoc = report.kind == "posthoc"
     # An approximate method's model may fail by its behaviour, or by not being what it claims to be.
-    if posthoc and words.number(words.entry(report, "exactness").get("problems")):
+    if posthoc and report.exactness.problems:
         return "The checks found that something is not what it claims to be. Do not rely on it."
-    if kind_of(report.get("label")) != "exact":
+    if kind_of(report.label) != "exact":
         return "The model gives the forgotten records away."
     models = "model is" if posthoc else "models are"
     return f"The {models} not what a training without the forgotten records would have made."
@@ -137,51 +138,53 @@ class Fact:
 
 
 def _facts(contents: Contents) -> list[Fact]:
-    report = contents.report
-    exactness, utility = words.entry(report, "exactness"), words.entry(report, "utility")
-    found = words.entry(report, "membership")
+    report, found = contents.report, contents.report.membership
     listed = Fact(
-        words.count(words.entry(report, "forget_list").get("tokens")),
+        formatting.count(report.forget_list.tokens),
         "on the forget list",
         "records and persons, one a line",
     )
     facts = [
         listed,
         Fact(
-            words.count(exactness.get("touched")),
+            formatting.count(report.exactness.touched),
             "shards touched",
             f"of {len(contents.shards):,}" if contents.shards else "by the forget list",
         ),
         Fact(
-            words.out_of(exactness.get("matched"), exactness.get("reran")),
+            formatting.out_of(report.exactness.matched, report.exactness.reran),
             "retrained checks agree",
             "shards trained again from the rows that stay",
         ),
     ]
-    if is_posthoc(report):
+    if report.kind == "posthoc":
         facts = [listed, *_cost(contents)]
-    facts = [fact for fact in facts if fact.value != words.MISSING]
-    if words.number(found.get("auc")) is not None:
-        span = words.between(found.get("ci"))
+    facts = [fact for fact in facts if fact.value != formatting.MISSING]
+    if found is not None and found.auc is not None:
+        span = formatting.between(found.ci)
         facts.append(
             Fact(
-                words.decimal(found["auc"]),
+                formatting.decimal(found.auc),
                 f"AUC of {attack_name(deciding_attack(found))}",
                 f"95% interval {span}" if span else "no interval given",
             )
         )
-    if words.number(utility.get("accuracy")) is not None:
-        rows = words.count(utility.get("rows"))
-        name = "of answers' tokens right" if is_text(report) else "accuracy"
-        facts.append(Fact(words.percent(utility["accuracy"]), name, f"on {rows} held-out records"))
+    if report.utility.accuracy is not None:
+        rows = formatting.count(report.utility.rows)
+        name = "of answers' tokens right" if report.modality == "text" else "accuracy"
+        accuracy = formatting.percent(report.utility.accuracy)
+        facts.append(Fact(accuracy, name, f"on {rows} held-out records"))
     return facts
 
 
 def _cost(contents: Contents) -> list[Fact]:
     """Return what the deployed method cost beside training anew, where both are known."""
-    name = contents.report.get("deploy")
-    own, anew = (words.number(contents.seconds.get(str(each))) for each in (name, REFERENCE))
+    name = contents.report.deploy
+    own, anew = (
+        None if each is None else formatting.number(contents.seconds.get(each))
+        for each in (name, REFERENCE)
+    )
     if name == REFERENCE or own is None or not anew:
         return []
-    note = f"{words.duration(own)}; trained anew in {words.duration(anew)}"
+    note = f"{formatting.duration(own)}; trained anew in {formatting.duration(anew)}"
     return [Fact(f"{own / anew:.0%}", "of the time of training anew", note)]

@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from unlearn.stages.report import formatting as words
-from unlearn.stages.report import pictures
+from unlearn.stages.report import formatting, pictures
 from unlearn.stages.report.contents import Contents
-from unlearn.stages.report.language import is_text, utility_measures
-from unlearn.stages.report.methods import is_posthoc, kind_of, label_in_words
+from unlearn.stages.report.language import utility_measures
+from unlearn.stages.report.methods import kind_of, label_in_words
+from unlearn.stages.verify_report.quality import ClassUtility, Utility
+from unlearn.stages.verify_report.report import Report
 
 #: How many classes a page can show and still be read.
 _MOST_CLASSES = 40
-_MEASURES = ("accuracy", "macro_f1", "log_loss", "calibration_error")
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class ClassRow:
 
     name: str
     rows: str
-    accuracy: words.Measured
+    accuracy: formatting.Measured
     before: str | None
 
 
@@ -38,90 +37,104 @@ class UtilityView:
 
 def utility(contents: Contents) -> UtilityView:
     """Return the final model's quality, beside that before the last run where it is known."""
-    now = words.entry(contents.report, "utility")
-    before = words.entry(contents.before, "utility")
-    has_before = words.number(before.get("accuracy")) is not None
-    accuracy, rows = now.get("accuracy"), now.get("rows")
-    of_text = is_text(contents.report)
-    if words.number(accuracy) is None:
+    now = contents.report.utility
+    before = None if contents.before is None else contents.before.utility
+    if before is not None and before.accuracy is None:
+        before = None
+    of_text = contents.report.modality == "text"
+    accuracy, rows = now.accuracy, now.rows
+    if accuracy is None:
         headline = "The final model's quality was not measured: there is nothing to measure it on."
     elif of_text:
         headline = (
-            f"The final model finds {words.percent(accuracy)} of the tokens likeliest in the "
-            f"answers of {words.count(rows)} held-out records."
+            f"The final model finds {formatting.percent(accuracy)} of the tokens likeliest in the "
+            f"answers of {formatting.count(rows)} held-out records."
         )
     else:
         headline = (
-            f"The final model is right on {words.percent(accuracy)} of "
-            f"{words.count(rows)} held-out records."
+            f"The final model is right on {formatting.percent(accuracy)} of "
+            f"{formatting.count(rows)} held-out records."
         )
-    span = words.between_shares(words.wilson(accuracy, rows))
+    measures = utility_measures(now, before) if of_text else _class_measures(now, before)
+    values = (accuracy, now.macro_f1, now.log_loss, now.calibration_error)
+    if all(value is None for value in values):
+        measures = ()
+    classes = _classes(now, None if before is None else before.per_class)
+    return UtilityView(
+        headline,
+        measures,
+        before is not None,
+        classes[:_MOST_CLASSES],
+        len(classes[_MOST_CLASSES:]),
+    )
+
+
+def _class_measures(
+    now: Utility, before: Utility | None
+) -> tuple[tuple[str, str, str | None, str], ...]:
+    """Return name, value, value before and meaning of each measure of a classifier."""
+    span = formatting.between_shares(formatting.wilson(now.accuracy, now.rows))
+    old = before or Utility()
 
     def was(text: str) -> str | None:
-        return text if has_before else None
+        return None if before is None else text
 
-    measures: tuple[tuple[str, str, str | None, str], ...] = (
+    return (
         (
             "Accuracy",
-            words.percent(accuracy) + (f" ({span})" if span else ""),
-            was(words.percent(before.get("accuracy"))),
+            formatting.percent(now.accuracy) + (f" ({span})" if span else ""),
+            was(formatting.percent(old.accuracy)),
             "share of records whose class is right; 95% interval by Wilson",
         ),
         (
             "Macro F1",
-            words.decimal(now.get("macro_f1")),
-            was(words.decimal(before.get("macro_f1"))),
+            formatting.decimal(now.macro_f1),
+            was(formatting.decimal(old.macro_f1)),
             "as good for rare classes as for common ones; 1 is best",
         ),
         (
             "Log loss",
-            words.decimal(now.get("log_loss")),
-            was(words.decimal(before.get("log_loss"))),
+            formatting.decimal(now.log_loss),
+            was(formatting.decimal(old.log_loss)),
             "surprise at the truth, in nats; 0 is best",
         ),
         (
             "Calibration error",
-            words.decimal(now.get("calibration_error")),
-            was(words.decimal(before.get("calibration_error"))),
+            formatting.decimal(now.calibration_error),
+            was(formatting.decimal(old.calibration_error)),
             "how far stated confidence is from the share that is right; 0 is best",
         ),
     )
-    if of_text:
-        measures = utility_measures(now, before, has_before=has_before)
-    if all(words.number(now.get(key)) is None for key in _MEASURES):
-        measures = ()
-    classes = _classes(now, words.entry(before, "per_class") if has_before else {})
-    return UtilityView(
-        headline, measures, has_before, classes[:_MOST_CLASSES], len(classes[_MOST_CLASSES:])
-    )
 
 
-def _classes(now: Mapping[str, Any], before: Mapping[str, Any]) -> tuple[ClassRow, ...]:
+def _classes(now: Utility, before: Mapping[str, ClassUtility] | None) -> tuple[ClassRow, ...]:
     """Return the classes, those first that the model gets wrong most often."""
-    found = words.entry(now, "per_class")
-    if all(words.number(words.entry(found, label).get("accuracy")) is None for label in found):
+    found = now.per_class
+    if all(one.accuracy is None for one in found.values()):
         return ()
     rows = []
-    for label in sorted(found, key=lambda label: _rank(words.entry(found, label))):
-        one = words.entry(found, label)
-        value = words.number(one.get("accuracy"))
-        ends = words.wilson(value, one.get("rows"))
-        overall = words.number(now.get("accuracy"))
-        picture = None if value is None else pictures.on_a_scale(value, ends, overall, "forgotten")
+    for label in sorted(found, key=lambda label: _rank(found[label])):
+        one = found[label]
+        ends = formatting.wilson(one.accuracy, one.rows)
+        picture = None
+        if one.accuracy is not None:
+            picture = pictures.on_a_scale(one.accuracy, ends, now.accuracy, "forgotten")
+        was = (before or {}).get(label, ClassUtility())
         rows.append(
             ClassRow(
-                words.plain(label),
-                words.count(one.get("rows")),
-                words.Measured(words.percent(value), words.between_shares(ends), picture),
-                words.percent(words.entry(before, label).get("accuracy")) if before else None,
+                formatting.plain(label),
+                formatting.count(one.rows),
+                formatting.Measured(
+                    formatting.percent(one.accuracy), formatting.between_shares(ends), picture
+                ),
+                formatting.percent(was.accuracy) if before else None,
             )
         )
     return tuple(rows)
 
 
-def _rank(one: Mapping[str, Any]) -> float:
-    value = words.number(one.get("accuracy"))
-    return 2.0 if value is None else value
+def _rank(one: ClassUtility) -> float:
+    return 2.0 if one.accuracy is None else one.accuracy
 
 
 @dataclass(frozen=True)
@@ -133,16 +146,15 @@ class ExactnessView:
     is_posthoc: bool
 
 
-def exactness(report: Mapping[str, Any]) -> ExactnessView:
+def exactness(report: Report) -> ExactnessView:
     """Return what recomputing every lineage, and retraining, found."""
-    found = words.entry(report, "exactness")
-    reran, matched = words.number(found.get("reran")), words.number(found.get("matched"))
-    clean = found.get("lineage_clean")
-    problems = words.number(found.get("problems"))
-    if is_posthoc(report):
-        return _of_one_model(report, found)
+    if report.kind == "posthoc":
+        return _of_one_model(report)
+    found = report.exactness
+    reran, matched = found.reran, found.matched
+    clean, problems = found.lineage_clean, found.problems
     if problems:
-        headline = f"{words.plural(int(problems), 'check')} found a difference."
+        headline = f"{formatting.plural(problems, 'check')} found a difference."
     elif clean is True and reran and reran == matched:
         headline = "Every link was recomputed, and what was retrained came out the same."
     elif clean is True:
@@ -150,25 +162,30 @@ def exactness(report: Mapping[str, Any]) -> ExactnessView:
     else:
         headline = "The checks were not all made."
     rows = (
-        ("Shards that the forget list touches", words.count(found.get("touched"))),
-        ("Of these trained again, from the rows that stay", words.count(reran)),
-        ("Came out with the same numbers", words.count(matched)),
+        ("Shards that the forget list touches", formatting.count(found.touched)),
+        ("Of these trained again, from the rows that stay", formatting.count(reran)),
+        ("Came out with the same numbers", formatting.count(matched)),
         (
             "Lineage of every shard recomputed from its rows",
-            words.MISSING if clean is None else "agrees" if clean is True else "does not agree",
+            formatting.MISSING
+            if clean is None
+            else "agrees"
+            if clean is True
+            else "does not agree",
         ),
-        ("Differences found", words.count(problems)),
+        ("Differences found", formatting.count(problems)),
     )
     return ExactnessView(headline, rows, is_posthoc=False)
 
 
-def _of_one_model(report: Mapping[str, Any], found: Mapping[str, Any]) -> ExactnessView:
+def _of_one_model(report: Report) -> ExactnessView:
     """Return what the checks found of the deployed model in a project without shards."""
-    reran, matched = words.number(found.get("reran")), words.number(found.get("matched"))
-    clean, problems = found.get("lineage_clean"), words.number(found.get("problems"))
-    is_exact = kind_of(report.get("label")) == "exact"
+    found = report.exactness
+    reran, matched = found.reran, found.matched
+    clean, problems = found.lineage_clean, found.problems
+    is_exact = kind_of(report.label) == "exact"
     if problems:
-        headline = f"{words.plural(int(problems), 'check')} found a difference."
+        headline = f"{formatting.plural(problems, 'check')} found a difference."
     elif problems is None:
         headline = "The checks were not all made."
     elif not is_exact:
@@ -181,23 +198,22 @@ def _of_one_model(report: Mapping[str, Any], found: Mapping[str, Any]) -> Exactn
         )
     else:
         headline = "The checks were not all made."
-    rows = [("Differences found", words.count(problems))]
+    rows = [("Differences found", formatting.count(problems))]
     if is_exact:
         said = "agrees" if clean is True else "does not agree"
         again = "the same numbers" if reran == matched else "other numbers"
         rows += [
             (
                 "Lineage of the deployed model, recomputed from the records that stay",
-                words.MISSING if clean is None else said,
+                formatting.MISSING if clean is None else said,
             ),
             ("Trained again from these records", again if reran else "not done"),
         ]
-    touched = words.number(found.get("touched"))
-    held = "yes" if touched else "no"
+    held = "yes" if found.touched else "no"
     rows.append(
         (
             "The original was trained on records of the forget list",
-            words.MISSING if touched is None else held,
+            formatting.MISSING if found.touched is None else held,
         )
     )
     return ExactnessView(headline, tuple(rows), is_posthoc=True)
@@ -217,23 +233,20 @@ class IdentityView:
 def identity(contents: Contents) -> IdentityView:
     """Return the environment that the evidence was made in, and digests of what it was made of."""
     report = contents.report
-    facts, models = words.entry(report, "environment"), words.entry(report, "models")
+    is_posthoc = report.kind == "posthoc"
+    facts, models = report.environment, report.models
     return IdentityView(
-        label=(
-            label_in_words(report.get("label"))
-            if is_posthoc(report)
-            else words.plain(report.get("label"), 40)
-        ),
-        is_posthoc=is_posthoc(report),
+        label=label_in_words(report.label) if is_posthoc else formatting.plain(report.label, 40),
+        is_posthoc=is_posthoc,
         environment=tuple(
-            (words.plain(name, 40), words.plain(facts[name], 120)) for name in sorted(facts)
+            (formatting.plain(name, 40), formatting.plain(facts[name], 120))
+            for name in sorted(facts)
         ),
         digests=(
-            (
-                "Forget list, SHA-256",
-                words.plain(words.entry(report, "forget_list").get("digest")),
-            ),
-            ("Settings, SHA-256", words.plain(report.get("settings"))),
+            ("Forget list, SHA-256", formatting.plain(report.forget_list.digest)),
+            ("Settings, SHA-256", formatting.plain(report.settings)),
         ),
-        models=tuple((words.plain(name, 24), words.plain(models[name], 48)) for name in models),
+        models=tuple(
+            (formatting.plain(name, 24), formatting.plain(models[name], 48)) for name in models
+        ),
     )

@@ -17,6 +17,7 @@ from unlearn.stages.context import Context, PosthocContext
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.preprocessing import Preprocessor
 from unlearn.stages.project.files import json_bytes
+from unlearn.stages.rows.applied import read_applied
 from unlearn.stages.rows.shard_file import Layout, targets
 from unlearn.stages.training.method_record import MethodRows, inputs_digest, is_genuine, read_record
 from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
@@ -163,11 +164,10 @@ def import_unlearned(
     original = read_shard_model(context.project.original, "models/original")
     if record.inputs != inputs_digest(context, record.method, original.digest, rows):
         raise InputError(f"{name} was not made from the forget set as it stands")
-    try:
-        applied = json.loads(context.project.applied.read_text(encoding="utf-8"))["tokens"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError("data/forget_set does not say which forget list was applied") from None
-    honours = sorted({*applied, *honoured_lines(context.project.original)})
+    applied = read_applied(context.project)
+    if applied is None:
+        raise InputError("data/forget_set does not say which forget list was applied")
+    honours = sorted({*applied.tokens, *honoured_lines(context.project.original)})
     model = read_shard_model(folder, name)
     files = {
         MODEL_FILE: json_bytes(model.description),

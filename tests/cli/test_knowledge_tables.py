@@ -6,21 +6,20 @@ from typing import Any
 import pytest
 from unlearn.cli import knowledge_tables
 from unlearn.cli.canary import plant
-from unlearn.cli.verify import _describe
+from unlearn.cli.verify import Shown, _describe
 from unlearn.stages.config.params import TEXT_ATTACKS
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import Project
 
 from tests.stages.conftest import KEY
-from tests.stages.report.samples import a_posthoc_report, a_report, a_text_report
+from tests.stages.report.samples import a_posthoc_report, a_report, a_text_report, read
 from tests.stages.verify.text_projects import language_params
 
 
 def lines(report: dict[str, Any]) -> list[str]:
-    for found in report.get("methods", {}).values():
-        found["seconds"] = None
-    return _describe(report).splitlines()
+    found = read(report)
+    return _describe(Shown(found, found.verdict, found.reasons)).splitlines()
 
 
 def cells(line: str) -> list[str]:

@@ -7,7 +7,6 @@ that whoever wrote their lineage had the project key.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.ensemble import final_model_files
 from unlearn.stages.project.files import digest_file
 from unlearn.stages.project.paths import HOLDOUT
+from unlearn.stages.rows.applied import read_applied
 from unlearn.stages.rows.forget_list import ForgetList, place_of_line
 from unlearn.stages.rows.shard_file import forget_mask, nonce, read_shard
 from unlearn.stages.training.environment import differences, environment
@@ -217,12 +217,10 @@ def choose_shards(
 
 def check_applied(context: Context, forget_list: ForgetList, found: Exactness) -> None:
     """Make sure that `forget` applied the list as it stands."""
-    try:
-        applied = json.loads(context.project.applied.read_text(encoding="utf-8"))["list"]
-    except (OSError, ValueError, KeyError, TypeError):
+    applied = read_applied(context.project)
+    if applied is None:
         found.add("data/forget_set does not say which forget list was applied")
-        return
-    if applied != forget_list.digest:
+    elif applied.digest != forget_list.digest:
         found.add(
             "the forget list has changed since it was applied: a request is pending, "
             "and `unlearn repro` applies it"

@@ -1,7 +1,10 @@
 """What a run did to the model's quality: two reports, compared."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+from unlearn.stages.verify_report.quality import ClassUtility, Utility
 
 #: The numbers of a report's utility that one line or one comparison shows.
 MEASURES = ("accuracy", "macro_f1", "log_loss", "calibration_error")
@@ -10,53 +13,73 @@ MEASURES = ("accuracy", "macro_f1", "log_loss", "calibration_error")
 _WIDE = 1.959964
 
 
-def compare_utility(older: dict[str, Any], newer: dict[str, Any]) -> dict[str, Any]:
+class UtilityChange(BaseModel):
+    """What changed between two reports.
+
+    Parameters
+    ----------
+    utility
+        Old and new value of each measure.
+    classes
+        A sentence for each class that lost more accuracy than chance allows on so many rows.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    utility: dict[str, tuple[float | None, float | None]]
+    classes: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the change as JSON values."""
+        return self.model_dump(mode="json")
+
+
+def compare_utility(older: Utility, newer: Utility) -> UtilityChange:
     """Compare the quality that two reports state.
 
     Parameters
     ----------
     older, newer
-        Contents of reports/verify.json.
-
-    Returns
-    -------
-    dict
-        `utility`: old and new value of each measure; `classes`: a sentence for each class that
-        lost more accuracy than chance allows on so many rows.
+        Quality on the holdout.
     """
-    old, new = older.get("utility", {}), newer["utility"]
-    return {
-        "utility": {name: [old.get(name), new.get(name)] for name in MEASURES},
-        "classes": [
-            f"class {label!r} lost more than chance would take: accuracy "
-            f"{before['accuracy']:.3f} -> {after['accuracy']:.3f} on {after['rows']:,} rows"
-            for label, before, after in _classes(old, new)
-            if before["accuracy"] - after["accuracy"] > _chance(before, after)
-        ],
-    }
+    classes = []
+    for label, new in newer.per_class.items():
+        before, after = _measured(older.per_class.get(label)), _measured(new)
+        if before is None or after is None:
+            continue
+        if before.accuracy - after.accuracy > _chance(before, after):
+            classes.append(
+                f"class {label!r} lost more than chance would take: accuracy "
+                f"{before.accuracy:.3f} -> {after.accuracy:.3f} on {after.rows:,} rows"
+            )
+    return UtilityChange(
+        utility={name: (getattr(older, name), getattr(newer, name)) for name in MEASURES},
+        classes=tuple(classes),
+    )
 
 
-def _classes(
-    old: dict[str, Any], new: dict[str, Any]
-) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Return the classes of both reports that were measured in both."""
-    was = old.get("per_class", {})
-    return [
-        (label, was[label], found)
-        for label, found in new.get("per_class", {}).items()
-        if label in was and None not in (was[label]["accuracy"], found["accuracy"])
-    ]
+class _Share(NamedTuple):
+    """Accuracy on a class that was measured."""
+
+    rows: int
+    accuracy: float
 
 
-def _chance(before: dict[str, Any], after: dict[str, Any]) -> float:
+def _measured(found: ClassUtility | None) -> _Share | None:
+    if found is None or found.accuracy is None or not found.rows:
+        return None
+    return _Share(found.rows, found.accuracy)
+
+
+def _chance(before: _Share, after: _Share) -> float:
     """Return how far two shares of so many rows differ by chance alone, 19 times out of 20.
 
     Of one pooled share with a row more of either kind (Agresti and Caffo 2000), so that a share
     of 1 does not mean certainty. The rows are mostly the same ones, which
     makes this wider than it need be.
     """
-    hits = sum(entry["accuracy"] * entry["rows"] for entry in (before, after))
-    rows = before["rows"] + after["rows"]
+    hits = sum(entry.accuracy * entry.rows for entry in (before, after))
+    rows = before.rows + after.rows
     share = (hits + 1) / (rows + 2)
-    variance = share * (1 - share) * (1 / before["rows"] + 1 / after["rows"])
+    variance = share * (1 - share) * (1 / before.rows + 1 / after.rows)
     return _WIDE * math.sqrt(variance)

@@ -1,16 +1,26 @@
 """Contents for pages, made by hand: a full one, and what can be wrong with it."""
 
+import json
 import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from unlearn.stages.config.params import TEXT_ATTACKS
-from unlearn.stages.report.contents import Contents, LastRun, RocPoint, ScoreBin, ShardState
+from unlearn.stages.report.contents import Contents
+from unlearn.stages.report.last_run import LastRun, ShardState
+from unlearn.stages.report.plot_files import RocPoint, ScoreBin
 from unlearn.stages.requests.plan import Costs
+from unlearn.stages.verify_report.reading import parse_report
+from unlearn.stages.verify_report.report import Report
 
 MADE = datetime(2026, 5, 3, 14, 30, tzinfo=UTC)
 TOUCHED = {1, 2, 4, 5}
 ATTACKS = ("confidence", "loss", "entropy", "modified_entropy", "lira", "rmia")
+
+
+def read(report: dict[str, Any]) -> Report:
+    """Return a report as it is read from a file."""
+    return parse_report(json.dumps(report).encode())
 
 
 def an_attack(auc: float | None = 0.512, control: float | None = 0.871) -> dict[str, Any]:
@@ -44,7 +54,9 @@ def a_report(verdict: str = "pass") -> dict[str, Any]:
         for digit in range(10)
     }
     return {
-        "schema_version": 1,
+        "schema_version": 2,
+        "kind": "exact",
+        "modality": "tabular",
         "label": "exact",
         "verdict": verdict,
         "reasons": [
@@ -158,6 +170,7 @@ def a_posthoc_report(
     report = a_report(verdict)
     report["membership"] |= {"attack": "loss", "attacks": {"loss": an_attack()}}
     return report | {
+        "kind": "posthoc",
         "label": label,
         "deploy": deploy,
         "reasons": ["loss: AUC 0.582, and 0.580 on the retrained model"],
@@ -243,7 +256,8 @@ def log(count: int = 6) -> tuple[dict[str, Any], ...]:
 
 def full(**other: Any) -> Contents:
     """Return contents with everything there is, and what is given instead."""
-    older = a_report()["utility"] | {"accuracy": 0.9466}
+    older = a_report()
+    older["utility"]["accuracy"] = 0.9466
     given: dict[str, Any] = {
         "name": "digits",
         "made": MADE,
@@ -254,9 +268,11 @@ def full(**other: Any) -> Contents:
         "requests": log(),
         "shards": some_shards(),
         "run": a_run(),
-        "before": {"utility": older},
+        "before": older,
     }
-    return Contents(**(given | other))
+    given |= other
+    read_reports = {name: read(given[name]) for name in ("report", "before")}
+    return Contents(**(given | read_reports))
 
 
 def some_knowledge(extraction: float, rows: int = 40) -> dict[str, Any]:
@@ -284,7 +300,7 @@ def a_text_report(*, posthoc: bool = False) -> dict[str, Any]:
     attacks = {name: an_attack() for name in TEXT_ATTACKS}
     membership = report["membership"] | {"attack": "loss" if posthoc else "lira"}
     membership |= {"attacks": attacks, "final_model": {"attacks": attacks}}
-    report |= {"covers": covers, "membership": membership, "canaries": None}
+    report |= {"modality": "text", "covers": covers, "membership": membership, "canaries": None}
     report["utility"] |= {
         "rows": 80,
         "accuracy": 0.832,

@@ -5,7 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unlearn.stages.report import formatting as words
+from unlearn.stages.report import formatting
 
 
 @pytest.mark.parametrize(
@@ -28,21 +28,15 @@ from unlearn.stages.report import formatting as words
 def test_a_share_is_a_percentage_that_never_rounds_to_all_or_nothing(
     share: object, said: str
 ) -> None:
-    assert words.percent(share) == said
+    assert formatting.percent(share) == said
 
 
 @pytest.mark.parametrize(
     "value", [None, [], [0.1], [0.1, None], [0.1, math.nan], "ab", {"low": 1}, [1, 2, 3], 0.5]
 )
 def test_what_is_no_interval_is_missing(value: object) -> None:
-    assert words.interval(value) is None
-    assert words.between(value) is None
-
-
-def test_a_path_into_a_report_that_ends_early_is_empty() -> None:
-    assert words.entry({"a": {"b": {"c": 1}}}, "a", "b") == {"c": 1}
-    assert words.entry({"a": {"b": None}}, "a", "b", "c") == {}
-    assert words.entry({"a": [1]}, "a", "b") == {}
+    assert formatting.interval(value) is None
+    assert formatting.between(value) is None
 
 
 @pytest.mark.parametrize(
@@ -58,12 +52,12 @@ def test_a_path_into_a_report_that_ends_early_is_empty() -> None:
     ],
 )
 def test_names_cannot_turn_the_text_around_them_nor_tell_a_token(text: str, said: str) -> None:
-    assert words.plain(text) == said
+    assert formatting.plain(text) == said
 
 
 @given(st.text(max_size=400), st.integers(min_value=8, max_value=100))
 def test_no_name_is_longer_than_asked_and_short_ones_stay(text: str, longest: int) -> None:
-    said = words.plain(text, longest)
+    said = formatting.plain(text, longest)
 
     assert len(said) <= longest
     assert "\n" not in said
@@ -74,7 +68,7 @@ def test_no_name_is_longer_than_asked_and_short_ones_stay(text: str, longest: in
 def test_two_long_names_are_told_apart_by_their_ends() -> None:
     one, other = ("x" * 300 + end for end in ("one", "two"))
 
-    assert words.plain(one) != words.plain(other)
+    assert formatting.plain(one) != formatting.plain(other)
 
 
 @pytest.mark.parametrize(
@@ -88,21 +82,21 @@ def test_two_long_names_are_told_apart_by_their_ends() -> None:
     ],
 )
 def test_runs_of_shards_are_drawn_together(shards: list[str], said: str) -> None:
-    assert words.ranges(shards) == said
+    assert formatting.ranges(shards) == said
 
 
 def test_wilson_intervals_are_the_published_ones() -> None:
     """Eight of ten: .490 to .943 (Newcombe 1998, method 3, by hand)."""
-    assert words.wilson(0.8, 10) == pytest.approx((0.490, 0.943), abs=5e-4)
-    assert words.wilson(1.0, 5) == pytest.approx((0.566, 1.0), abs=5e-4)
-    assert words.wilson(0.8, 0) is None
-    assert words.wilson(None, 10) is None
-    assert words.wilson(1.4, 10) is None
+    assert formatting.wilson(0.8, 10) == pytest.approx((0.490, 0.943), abs=5e-4)
+    assert formatting.wilson(1.0, 5) == pytest.approx((0.566, 1.0), abs=5e-4)
+    assert formatting.wilson(0.8, 0) is None
+    assert formatting.wilson(None, 10) is None
+    assert formatting.wilson(1.4, 10) is None
 
 
 @given(st.floats(0, 1), st.integers(1, 10**6))
 def test_a_share_lies_in_its_interval(share: float, rows: int) -> None:
-    ends = words.wilson(share, rows)
+    ends = formatting.wilson(share, rows)
 
     assert ends is not None
     assert 0 <= ends[0] <= share + 1e-12
@@ -111,14 +105,14 @@ def test_a_share_lies_in_its_interval(share: float, rows: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", None, "9999-12-31T23:59:59-12:00"])
 def test_what_is_no_time_is_none(text: object) -> None:
-    assert words.moment(text) is None
+    assert formatting.moment(text) is None
 
 
 def test_times_are_told_in_utc() -> None:
-    found = words.moment("2026-05-03T01:30:00+03:00")
+    found = formatting.moment("2026-05-03T01:30:00+03:00")
 
     assert found is not None
-    assert words.day(found) == "2 May 2026"
+    assert formatting.day(found) == "2 May 2026"
 
 
 @pytest.mark.parametrize(
@@ -134,4 +128,4 @@ def test_times_are_told_in_utc() -> None:
     ],
 )
 def test_seconds_come_in_the_unit_that_fits(seconds: object, said: str) -> None:
-    assert words.duration(seconds) == said
+    assert formatting.duration(seconds) == said

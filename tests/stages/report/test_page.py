@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from unlearn.stages.report.attacks import membership
-from unlearn.stages.report.contents import Contents, LastRun, ScoreBin
+from unlearn.stages.report.contents import Contents
+from unlearn.stages.report.last_run import LastRun
 from unlearn.stages.report.page import render, verdict
+from unlearn.stages.report.plot_files import ScoreBin
 
 from tests.stages.report.samples import (
     ATTACKS,
@@ -21,6 +23,7 @@ from tests.stages.report.samples import (
     full,
     log,
     posthoc,
+    read,
     scores,
     some_shards,
 )
@@ -151,31 +154,35 @@ EVERY = {
     ),
     "stale": full(stale=("the forget list has changed since the report was made",)),
     "100 shards": full(shards=some_shards(100, 50)),
-    "everything null": Contents("x", MADE, emptied(a_report())),
+    "everything null": Contents("x", MADE, read(emptied(a_report()))),
     "nothing but what a report must have": Contents(
         "x",
         MADE,
-        {
-            "verdict": "pass",
-            "exactness": {},
-            "utility": {},
-            "membership": None,
-            "forget_list": {},
-        },
+        read(
+            {
+                "verdict": "pass",
+                "exactness": {},
+                "utility": {},
+                "membership": None,
+                "forget_list": {},
+            }
+        ),
     ),
     "of wrong types": Contents(
         "x",
         MADE,
-        {
-            "verdict": 7,
-            "reasons": "no list",
-            "exactness": [],
-            "utility": {"accuracy": "high", "per_class": [1], "rows": -1},
-            "membership": {"auc": True, "ci": "ab", "attacks": {"lira": 1}, "attack": 3},
-            "forget_list": 1,
-            "environment": 1,
-            "models": [],
-        },
+        read(
+            {
+                "verdict": 7,
+                "reasons": "no list",
+                "exactness": [],
+                "utility": {"accuracy": "high", "per_class": [1], "rows": -1},
+                "membership": {"auc": True, "ci": "ab", "attacks": {"lira": 1}, "attack": 3},
+                "forget_list": 1,
+                "environment": 1,
+                "models": [],
+            }
+        ),
         requests=({"time": 1, "ticket": 2, "count": "three", "digest": None},),
     ),
 }

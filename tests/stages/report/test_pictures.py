@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unlearn.stages.report import pictures
+from unlearn.stages.report import charts, pictures, svg, trade_off
 
 from tests.stages.report.samples import curves, scores
 
@@ -30,7 +30,7 @@ def line(picture: str, kind: str) -> list[tuple[float, float]]:
 
 def test_equal_factors_of_a_rate_are_equal_steps_on_both_axes() -> None:
     rates = [10.0**-power for power in (4, 3, 2, 1, 0)]
-    picture = pictures.roc([pictures.Curve("forgotten", [(r, r) for r in rates])], None, "x")
+    picture = charts.roc([charts.Curve("forgotten", [(r, r) for r in rates])], None, "x")
     corners = line(picture, "forgotten")
 
     across = [x for x, _ in corners]
@@ -44,16 +44,16 @@ def test_equal_factors_of_a_rate_are_equal_steps_on_both_axes() -> None:
 
 
 def test_rates_of_zero_stay_inside_the_picture() -> None:
-    curve = pictures.Curve("forgotten", [(0.0, 0.0), (1e-4, 0.0), (1.0, 1.0)])
-    picture = pictures.roc([curve], 100, "x")
+    curve = charts.Curve("forgotten", [(0.0, 0.0), (1e-4, 0.0), (1.0, 1.0)])
+    picture = charts.roc([curve], 100, "x")
 
     assert line(picture, "forgotten") == [(350, 22)], "it begins with the first record found"
     assert 'class="unseen"' in picture
-    assert 'class="unseen"' not in pictures.roc([curve], 10**6, "x")
+    assert 'class="unseen"' not in charts.roc([curve], 10**6, "x")
 
 
 def test_the_axes_of_a_roc_are_named_and_marked_by_decades() -> None:
-    said = [element.text for element in parsed(pictures.roc([], 10, "x")).iter("text")]
+    said = [element.text for element in parsed(charts.roc([], 10, "x")).iter("text")]
 
     assert {"false positive rate", "true positive rate"} <= set(said)
     assert [text for text in said if text and text.endswith("%")][::2] == [
@@ -66,8 +66,8 @@ def test_the_axes_of_a_roc_are_named_and_marked_by_decades() -> None:
 
 
 def test_a_histogram_is_as_high_as_its_share_of_the_tallest() -> None:
-    one = pictures.Histogram("members", [(0, 1, 0.2), (1, 2, 0.8)])
-    corners = line(pictures.histograms([one], "x"), "members")
+    one = charts.Histogram("members", [(0, 1, 0.2), (1, 2, 0.8)])
+    corners = line(charts.histograms([one], "x"), "members")
 
     base = max(y for _, y in corners)
     heights = sorted({base - y for _, y in corners})
@@ -75,9 +75,9 @@ def test_a_histogram_is_as_high_as_its_share_of_the_tallest() -> None:
 
 
 def test_one_bin_of_no_width_is_drawn() -> None:
-    one = pictures.Histogram("members", [(2.0, 2.0, 1.0)])
+    one = charts.Histogram("members", [(2.0, 2.0, 1.0)])
 
-    parsed(pictures.histograms([one], "x"))
+    parsed(charts.histograms([one], "x"))
 
 
 @given(
@@ -87,7 +87,7 @@ def test_one_bin_of_no_width_is_drawn() -> None:
 )
 def test_ticks_are_few_even_and_inside(low: float, span: float, most: int) -> None:
     high = low + span
-    ticks = pictures.nice_ticks(low, high, most)
+    ticks = svg.nice_ticks(low, high, most)
 
     assert len(ticks) <= most
     slack = 1e-6 * max(abs(low), abs(high), span)
@@ -96,9 +96,9 @@ def test_ticks_are_few_even_and_inside(low: float, span: float, most: int) -> No
 
 
 def test_ticks_are_round() -> None:
-    assert pictures.nice_ticks(0, 0.2, 4) == [0, 0.1, 0.2]
-    assert pictures.nice_ticks(0, 42, 4) == [0, 20, 40]
-    assert pictures.nice_ticks(3, 3, 4) == [3]
+    assert svg.nice_ticks(0, 0.2, 4) == [0, 0.1, 0.2]
+    assert svg.nice_ticks(0, 42, 4) == [0, 20, 40]
+    assert svg.nice_ticks(3, 3, 4) == [3]
 
 
 def test_a_shard_shows_where_retraining_began_and_which_slices_are_named() -> None:
@@ -121,20 +121,20 @@ def test_a_shard_of_many_slices_has_no_lines_between_them() -> None:
 def test_the_timeline_climbs_by_the_counts() -> None:
     begin = datetime(2026, 1, 1, tzinfo=UTC)
     requests = [(begin, 1), (begin + timedelta(days=10), 3)]
-    corners = line(pictures.timeline(requests, "x"), "forgotten")
+    corners = line(charts.timeline(requests, "x"), "forgotten")
 
     base, top = corners[0][1], corners[-1][1]
     assert {round((base - y) / (base - top), 2) for _, y in corners} == {0, 0.25, 1}
-    one_moment = pictures.timeline([(begin, 2), (begin, 0)], "x")
+    one_moment = charts.timeline([(begin, 2), (begin, 0)], "x")
     assert [e.text for e in parsed(one_moment).iter("text")].count("1 Jan 2026") == 1
-    parsed(pictures.timeline([(begin, 0)], "x"))
+    parsed(charts.timeline([(begin, 0)], "x"))
 
 
-def models(count: int) -> list[pictures.Point]:
+def models(count: int) -> list[trade_off.Point]:
     """Return models of which most fall on one place, as they do where nothing was forgotten."""
     return [
-        pictures.Point("retrain", "deployed", 0.9, 0.95, is_target=True),
-        *(pictures.Point(f"method{number:02d}", "other", 1.0, 0.94) for number in range(count)),
+        trade_off.Point("retrain", "deployed", 0.9, 0.95, is_target=True),
+        *(trade_off.Point(f"method{number:02d}", "other", 1.0, 0.94) for number in range(count)),
     ]
 
 
@@ -155,10 +155,10 @@ def test_names_of_models_never_cover_each_other_and_stay_inside(
     places: list[tuple[float, float]],
 ) -> None:
     points = [
-        pictures.Point(f"m{number}", "other", across, up)
+        trade_off.Point(f"m{number}", "other", across, up)
         for number, (across, up) in enumerate(places)
     ]
-    picture = pictures.trade_off(points, "x", "y", "z")
+    picture = trade_off.trade_off(points, "x", "y", "z")
     heights = sorted(named(picture).values())
     height = float(parsed(picture).attrib["viewBox"].split()[3])
 
@@ -173,11 +173,11 @@ def test_names_of_models_never_cover_each_other_and_stay_inside(
 
 def test_models_stand_where_their_shares_are_and_names_in_their_order() -> None:
     points = [
-        pictures.Point("low", "other", 0.2, 0.1),
-        pictures.Point("high", "deployed", 0.8, 0.9),
-        pictures.Point("middle", "other", 0.5, 0.5),
+        trade_off.Point("low", "other", 0.2, 0.1),
+        trade_off.Point("high", "deployed", 0.8, 0.9),
+        trade_off.Point("middle", "other", 0.5, 0.5),
     ]
-    picture = pictures.trade_off(points, "x", "y", "z")
+    picture = trade_off.trade_off(points, "x", "y", "z")
     circles = [e for e in parsed(picture).iter("circle") if "model" in e.attrib["class"]]
     high, middle, low = ((float(c.attrib["cx"]), float(c.attrib["cy"])) for c in circles)
 
@@ -190,20 +190,20 @@ def test_models_stand_where_their_shares_are_and_names_in_their_order() -> None:
 
 
 def test_the_target_has_a_ring_and_lines_that_cross_in_it() -> None:
-    picture = parsed(pictures.trade_off(models(9), "x", "y", "z"))
+    picture = parsed(trade_off.trade_off(models(9), "x", "y", "z"))
     (ring,) = (e for e in picture.iter("circle") if e.attrib["class"] == "aim")
     (lines,) = (e.attrib["d"] for e in picture.iter("path") if e.attrib["class"] == "chance")
 
     assert f" {ring.attrib['cy']}H" in lines
     assert f"M{ring.attrib['cx']} " in lines
     assert not list(
-        parsed(pictures.trade_off(models(2)[1:], "x", "y", "z")).iterfind("./circle[@class='aim']")
+        parsed(trade_off.trade_off(models(2)[1:], "x", "y", "z")).iterfind("./circle[@class='aim']")
     )
 
 
 def test_a_difference_of_one_row_is_not_stretched_over_the_picture() -> None:
-    points = [pictures.Point("a", "other", 1.0, 0.98), pictures.Point("b", "other", 1.0, 0.97)]
-    circles = list(parsed(pictures.trade_off(points, "x", "y", "z")).iter("circle"))
+    points = [trade_off.Point("a", "other", 1.0, 0.98), trade_off.Point("b", "other", 1.0, 0.97)]
+    circles = list(parsed(trade_off.trade_off(points, "x", "y", "z")).iter("circle"))
     one, other = (float(circle.attrib["cy"]) for circle in circles)
 
     assert 0 < other - one < 30
@@ -211,7 +211,7 @@ def test_a_difference_of_one_row_is_not_stretched_over_the_picture() -> None:
 
 def test_of_a_long_name_the_end_is_kept() -> None:
     name = "some/folder/of/methods.py:forget_it"
-    picture = pictures.trade_off([pictures.Point(name, "other", 1, 1)], "x", "y", "z")
+    picture = trade_off.trade_off([trade_off.Point(name, "other", 1, 1)], "x", "y", "z")
 
     (shown,) = named(picture)
     assert shown.startswith("…")
@@ -228,14 +228,16 @@ def test_a_number_outside_the_scale_stays_on_it() -> None:
 def test_labels_and_kinds_are_escaped() -> None:
     hostile = '"><script>alert(1)</script>'
     drawn = (
-        pictures.roc([pictures.Curve(hostile, [(0.1, 0.1)])], 10, hostile),
-        pictures.histograms([pictures.Histogram(hostile, [(0, 1, 1)])], hostile),
+        charts.roc([charts.Curve(hostile, [(0.1, 0.1)])], 10, hostile),
+        charts.histograms([charts.Histogram(hostile, [(0, 1, 1)])], hostile),
         pictures.slices_of(hostile, 2, 1, {1}),
         pictures.on_a_scale(0.5, (0.4, 0.6), 0.5, hostile),
         pictures.swatch(hostile),
         pictures.bar(0.5, hostile),
         pictures.dot(hostile, is_target=True),
-        pictures.trade_off([pictures.Point(hostile, hostile, 0.5, 0.5)], hostile, hostile, hostile),
+        trade_off.trade_off(
+            [trade_off.Point(hostile, hostile, 0.5, 0.5)], hostile, hostile, hostile
+        ),
     )
     for picture in drawn:
         assert "<script" not in picture
@@ -247,8 +249,8 @@ def test_every_picture_of_a_sample_is_whole() -> None:
     bins = [(one.low, one.high, one.share) for one in scores() if one.sample == "members"]
 
     for picture in (
-        pictures.roc([pictures.Curve("forgotten", curve)], 356, "roc"),
-        pictures.histograms([pictures.Histogram("members", bins)], "scores"),
+        charts.roc([charts.Curve("forgotten", curve)], 356, "roc"),
+        charts.histograms([charts.Histogram("members", bins)], "scores"),
     ):
         assert parsed(picture).attrib["role"] == "img"
         assert parsed(picture).attrib["aria-label"] in {"roc", "scores"}

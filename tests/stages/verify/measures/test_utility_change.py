@@ -1,31 +1,28 @@
 """What a run did to quality: measures side by side, and classes that lost too much."""
 
-from typing import Any
-
 import pytest
 from unlearn.stages.verify.measures.utility_change import compare_utility
+from unlearn.stages.verify_report.quality import ClassUtility, Utility
 
 
-def report(accuracy: float | None, rows: int = 100, label: str = "a") -> dict[str, Any]:
-    return {
-        "utility": {
-            "accuracy": 0.9,
-            "macro_f1": 0.8,
-            "log_loss": None,
-            "calibration_error": 0.1,
-            "per_class": {label: {"rows": rows, "accuracy": accuracy}},
-        }
-    }
+def utility(accuracy: float | None, rows: int = 100, label: str = "a") -> Utility:
+    return Utility(
+        accuracy=0.9,
+        macro_f1=0.8,
+        log_loss=None,
+        calibration_error=0.1,
+        per_class={label: ClassUtility(rows=rows, accuracy=accuracy)},
+    )
 
 
 def test_measures_stand_side_by_side() -> None:
-    older = report(0.9)
-    older["utility"]["accuracy"] = 0.95
-    found = compare_utility(older, report(0.9))
+    older = utility(0.9).model_copy(update={"accuracy": 0.95})
+    found = compare_utility(older, utility(0.9))
 
-    assert found["utility"]["accuracy"] == [0.95, 0.9]
-    assert found["utility"]["log_loss"] == [None, None]
-    assert found["classes"] == []
+    assert found.utility["accuracy"] == (0.95, 0.9)
+    assert found.utility["log_loss"] == (None, None)
+    assert found.classes == ()
+    assert found.as_json()["utility"]["accuracy"] == [0.95, 0.9]
 
 
 @pytest.mark.parametrize(
@@ -44,12 +41,12 @@ def test_measures_stand_side_by_side() -> None:
 def test_a_class_is_named_where_it_lost_more_than_chance_takes(
     before: float | None, after: float | None, rows: int, *, named: bool
 ) -> None:
-    found = compare_utility(report(before, rows), report(after, rows))
+    found = compare_utility(utility(before, rows), utility(after, rows))
 
-    assert (found["classes"] != []) == named
+    assert (found.classes != ()) == named
 
 
 def test_a_class_or_report_that_was_not_there_before_is_passed_over() -> None:
-    assert compare_utility(report(0.9, label="b"), report(0.1))["classes"] == []
-    older = compare_utility({}, report(0.1))
-    assert older["utility"]["accuracy"] == [None, 0.9]
+    assert compare_utility(utility(0.9, label="b"), utility(0.1)).classes == ()
+    older = compare_utility(Utility(), utility(0.1))
+    assert older.utility["accuracy"] == (None, 0.9)

@@ -1,0 +1,1 @@
+"""The format of `reports/verify.json`: its parts as models, and the one reader of such files."""

@@ -1,0 +1,76 @@
+"""What a model is worth on rows that it never saw, and what it knows of any rows."""
+
+from typing import ClassVar
+
+from pydantic import Field
+from unlearn.stages.verify_report.part import Part
+
+
+class Knowledge(Part):
+    """What a language model knows of some rows: means over rows unless it says otherwise.
+
+    Parameters
+    ----------
+    rows, tokens
+        How many rows, and tokens of answers.
+    extraction_strength, exact_memorisation, answer_probability
+        See `stages/text/metrics.py`.
+    perplexity
+        Over all tokens of answers.
+    truth_ratio
+        Whether the right answer is likelier than wrong ones; None where no row has both.
+    rouge_l
+        Recall of greedy generation, on a sample; None for rows without prompts, or whose answers
+        have no word that ROUGE sees.
+    """
+
+    rows: int | None = None
+    tokens: int | None = None
+    extraction_strength: float | None = None
+    exact_memorisation: float | None = None
+    answer_probability: float | None = None
+    perplexity: float | None = None
+    truth_ratio: float | None = None
+    rouge_l: float | None = None
+
+
+class KnowledgeOfRows(Part):
+    """What a final model knows of forgotten rows, and of rows that it never saw."""
+
+    forgotten: Knowledge | None = None
+    holdout: Knowledge | None = None
+
+
+class ClassUtility(Part):
+    """Quality on the holdout's rows of one class; accuracy None where these are too few."""
+
+    rows: int | None = None
+    accuracy: float | None = None
+
+
+class Utility(Part):
+    """Quality on the holdout; None where there is nothing to measure it on.
+
+    Parameters
+    ----------
+    rows
+        How many rows were asked about.
+    accuracy, log_loss
+        Of classes; for rows of text, of the answers' tokens.
+    macro_f1, calibration_error
+        Of classes.
+    per_class
+        By class label.
+    language
+        What a language model knows of these rows; for rows of text alone.
+    """
+
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"language"})
+
+    rows: int | None = None
+    accuracy: float | None = None
+    log_loss: float | None = None
+    macro_f1: float | None = None
+    calibration_error: float | None = None
+    per_class: dict[str, ClassUtility] = Field(default_factory=dict)
+    language: Knowledge | None = None

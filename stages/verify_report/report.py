@@ -1,0 +1,118 @@
+"""The whole report."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, ValidationInfo, model_validator
+from unlearn.stages.verify_report.membership import CanaryResult, Membership, Outcome
+from unlearn.stages.verify_report.methods import MethodResult, OriginalResult
+from unlearn.stages.verify_report.part import Part, Sentences
+from unlearn.stages.verify_report.quality import KnowledgeOfRows, Utility
+
+#: The newest format that this version reads and the one that it writes. Version 1 did not say
+#: `kind` and `modality`.
+SCHEMA_VERSION = 2
+
+Kind = Literal["exact", "posthoc"]
+Modality = Literal["tabular", "text"]
+
+
+class ForgetListState(Part):
+    """The forget list that the report is on: its SHA-256, and how many lines it has."""
+
+    digest: str | None = None
+    tokens: int | None = None
+
+
+class ExactnessCounts(Part):
+    """What the checks of the models found.
+
+    Parameters
+    ----------
+    touched
+        Shards that the list names; without shards, whether the list names any row: 0 or 1.
+    reran, matched
+        Models trained again to check, and those that came out the same.
+    lineage_clean
+        Whether every lineage is that of the rows it should come from.
+    problems
+        How many checks found a difference.
+    """
+
+    touched: int | None = None
+    reran: int | None = None
+    matched: int | None = None
+    lineage_clean: bool | None = None
+    problems: int | None = None
+
+
+class Report(Part):
+    """The evidence of one run of `verify`: aggregates only.
+
+    Parameters
+    ----------
+    schema_version
+        Of the file's format.
+    kind
+        `exact` for a pipeline of shards, `posthoc` for one model and post-hoc methods.
+    modality
+        `tabular` for rows with classes, `text` for rows of text.
+    label
+        What the deployed model may be called: `exact`, `certified(...)` or `approximate`.
+    verdict, reasons
+        The outcome, and why.
+    covers
+        What the verdict is about and what it is not; for rows of text.
+    forget_list, settings
+        The list, and the SHA-256 of the settings, that the report is on.
+    models
+        The md5 of every model that was checked, by shard or method.
+    exactness, membership, canaries, utility
+        What checks, attacks and measurements found; `membership` is None where no forgotten row
+        is left, and `canaries` where none are planted.
+    language
+        What a language model of shards knows of rows; for rows of text.
+    deploy, methods
+        The deployed method, and all methods by name; for `posthoc`.
+    original
+        What is known of the model that all methods start from; for `posthoc` and rows of text.
+    environment
+        What the checks ran in, by name.
+    """
+
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset(
+        {"covers", "language", "deploy", "methods", "original"}
+    )
+
+    schema_version: int = SCHEMA_VERSION
+    kind: Kind
+    modality: Modality
+    label: str | None = None
+    verdict: Outcome = "inconclusive"
+    reasons: Sentences = ()
+    covers: str | None = None
+    forget_list: ForgetListState = ForgetListState()
+    settings: str | None = None
+    models: dict[str, str] = Field(default_factory=dict)
+    exactness: ExactnessCounts = ExactnessCounts()
+    membership: Membership | None = None
+    canaries: CanaryResult | None = None
+    utility: Utility = Utility()
+    language: KnowledgeOfRows | None = None
+    deploy: str | None = None
+    methods: dict[str, MethodResult] = Field(default_factory=dict)
+    original: OriginalResult | None = None
+    environment: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _infer_kind_and_modality(cls, value: Any, info: ValidationInfo) -> Any:
+        """Add what version 1 did not say, or what cannot be read."""
+        if info.context is None or not isinstance(value, Mapping):
+            return value
+        found = dict(value)
+        if found.get("kind") not in ("exact", "posthoc"):
+            found["kind"] = "posthoc" if found.get("methods") else "exact"
+        if found.get("modality") not in ("tabular", "text"):
+            found["modality"] = "text" if "covers" in found else "tabular"
+        return found
