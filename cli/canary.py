@@ -57,7 +57,7 @@ def canary(
 ) -> None:
     """Plant made-up records with wrong classes, to test the membership attacks.
 
-    A keyed coin decides which of them the models are trained on. An attack that finds out which
+    A keyed fair coin decides which of them are trained on. An attack that finds out which
     ones would also find records that were not forgotten.
     """
     project = find_project()
