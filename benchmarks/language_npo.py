@@ -13,7 +13,7 @@ from unlearn.stages.text.sequences import Ints, Sequences, ragged
 from unlearn.stages.training.shard_model import ShardModel
 from unlearn.stages.unlearn.text.descent import both_sides
 from unlearn.stages.unlearn.text.guard import Limits, TextGuard, TextProbes
-from unlearn.stages.unlearn.text.methods import npo
+from unlearn.stages.unlearn.text.npo import npo
 from unlearn.stages.unlearn.text.problem import TextProblem
 from unlearn.stages.unlearn.text.tuned import Tuned
 

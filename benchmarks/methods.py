@@ -144,7 +144,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data/adult"))
     parser.add_argument("--quick", action="store_true", help="a small part, to see that it works")
     parser.add_argument("--tasks", nargs="+", default=["digits", "digits-convex", "adult"])
-    parser.add_argument("--methods", nargs="+", choices=METHODS, help="only these, and retrain")
+    parser.add_argument(
+        "--methods", nargs="+", choices=METHODS["tabular"], help="only these, and retrain"
+    )
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS, help="of rows to forget")
     parser.add_argument("--unguarded", action="store_true", help="let methods do what they do")
     parser.add_argument("--seeds", type=int, default=3, help="how many")
@@ -168,8 +170,8 @@ def main() -> None:
 
 
 def _tasks(arguments: argparse.Namespace, folder: Path) -> Iterator[Task]:
-    wanted, guarded = arguments.methods or METHODS, not arguments.unguarded
-    methods = tuple(name for name in METHODS if name in wanted or name == RETRAIN)
+    wanted, guarded = arguments.methods or METHODS["tabular"], not arguments.unguarded
+    methods = tuple(name for name in METHODS["tabular"] if name in wanted or name == RETRAIN)
     if "digits" in arguments.tasks or "digits-convex" in arguments.tasks:
         source = folder / "digits.csv"
         text = DIGITS.read_text(encoding="utf-8")

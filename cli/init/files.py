@@ -14,7 +14,7 @@ from unlearn.cli.init.scaffold import DEFAULT_BATCH, DEFAULT_HOLDOUT, Plan
 from unlearn.stages.config.dataset import DEFAULT_MISSING
 from unlearn.stages.config.methods import METHODS, MethodSettings
 from unlearn.stages.config.params import ALGORITHM, shard_names
-from unlearn.stages.config.text import LANGUAGE_METHODS, AdapterOptions, LanguageMethodSettings
+from unlearn.stages.config.text import AdapterOptions, LanguageMethodSettings
 from unlearn.stages.config.train import PerturbedLogisticOptions, TrainParams
 
 #: Models that refuse scaling and imputing by what the rows say.
@@ -118,7 +118,7 @@ def render_table_params(key_check: str, params: TableParams) -> bytes:
         impute=impute,
         batch=DEFAULT_BATCH,
         rule=aggregation_rule(params.model),
-        methods=list(METHODS),
+        methods=list(METHODS["tabular"]),
         settings=MethodSettings().model_dump(mode="json"),
     )
 
@@ -135,12 +135,12 @@ def render_text_params(key_check: str, params: TextParams) -> bytes:
         "adapter": adapter if params.model == "lora" else None,
         "rate": params.rate or _RATES[params.model],
         "rule": "mean_log_probability",
-        "methods": list(LANGUAGE_METHODS),
+        "methods": list(METHODS["text"]),
         # Methods unlearn with an adapter, even where all weights were tuned.
         "unlearn_adapter": adapter,
         "unlearn_rate": params.unlearn_rate or _RATES["lora"],
         "settings": {
-            name: defaults[name] | params.settings.get(name, {}) for name in LANGUAGE_METHODS
+            name: defaults[name] | params.settings.get(name, {}) for name in METHODS["text"]
         },
     }
     return _render(f"{params.template}/text_params.yaml.jinja", **values)

@@ -6,12 +6,22 @@ since a method that costs as much as training anew has no point.
 
 import difflib
 import re
+from functools import cache
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    create_model,
+    model_validator,
+)
 from unlearn.stages.config.section import Section
-from unlearn.stages.config.text import LANGUAGE_METHODS, LanguageMethodSettings
+from unlearn.stages.config.text import LanguageMethodSettings, LanguageSettings
+
+AnySection = TypeVar("AnySection", bound=BaseModel)
 
 Rate = Annotated[float, Field(gt=0, strict=False)]
 Share = Annotated[float, Field(ge=0, le=1, strict=False)]
@@ -77,17 +87,25 @@ class InfluenceSettings(Section):
     exact_parameters: int = Field(default=2000, ge=0)
 
 
-class CertifiedRemovalSettings(Section):
+class CertificateSettings(Section):
+    """Settings of a method that gives a certificate: epsilon and delta.
+
+    They bound how well a model can be distinguished from one that never saw the rows.
+    """
+
+    epsilon: Annotated[float, Field(gt=0, strict=False)] = 1.0
+    delta: Annotated[float, Field(gt=0, lt=1, strict=False)] = 1e-4
+
+
+class CertifiedRemovalSettings(CertificateSettings):
     """Guo et al., "Certified Data Removal from Machine Learning Models", ICML 2020, section 3.
 
-    How likely two models, one of which never saw the rows, may be told apart: epsilon and delta.
-    The noise that pays for it is `sigma` of `train.options`. Theorem 3 rests on the Gaussian
-    mechanism's analysis (Dwork and Roth, "The Algorithmic Foundations of Differential Privacy",
-    2014, theorem A.1), which holds up to an epsilon of 1.
+    The noise that the certificate needs is `sigma` of `train.options`. Theorem 3 rests on the
+    Gaussian mechanism's analysis (Dwork and Roth, "The Algorithmic Foundations of Differential
+    Privacy", 2014, theorem A.1), which holds up to an epsilon of 1.
     """
 
     epsilon: Annotated[float, Field(gt=0, le=1, strict=False)] = 1.0
-    delta: Annotated[float, Field(gt=0, lt=1, strict=False)] = 1e-4
 
 
 class ScrubSettings(Section):
@@ -133,7 +151,7 @@ class BadTeacherSettings(Section):
 
 
 class MethodSettings(Section):
-    """The settings of all methods, by name."""
+    """The settings of all built-in methods for tables, by name, in the order of tables."""
 
     retrain: RetrainSettings = Field(default_factory=RetrainSettings)
     gradient_ascent: GradientAscentSettings = Field(default_factory=GradientAscentSettings)
@@ -149,8 +167,109 @@ class MethodSettings(Section):
     bad_teacher: BadTeacherSettings = Field(default_factory=BadTeacherSettings)
 
 
-#: All built-in methods, in the order of tables.
-METHODS: tuple[str, ...] = tuple(MethodSettings.model_fields)
+#: What a method changes: a classifier of tables, or a language model.
+Modality = Literal["tabular", "text"]
+
+#: The settings of all built-in methods of either modality.
+_BUILT_IN: dict[Modality, type[MethodSettings | LanguageMethodSettings]] = {
+    "tabular": MethodSettings,
+    "text": LanguageMethodSettings,
+}
+
+#: Built-in methods, in the order of tables.
+METHODS: dict[Modality, tuple[str, ...]] = {
+    "tabular": tuple(MethodSettings.model_fields),
+    "text": tuple(
+        name
+        for name in LanguageMethodSettings.model_fields
+        if name not in LanguageSettings.model_fields
+    ),
+}
+
+#: Settings of methods that are registered beside the built-in ones.
+_REGISTERED: dict[Modality, dict[str, type[Section]]] = {"tabular": {}, "text": {}}
+
+
+def add_method(name: str, modality: Modality, settings: type[Section]) -> None:
+    """Let params.yaml name a method and hold its settings.
+
+    Parameters
+    ----------
+    name, modality, settings
+        The method's name, what it changes, and the section that holds its settings. All settings
+        have defaults.
+
+    Raises
+    ------
+    ValueError
+        If the name is that of other settings already.
+    """
+    known = _REGISTERED[modality].get(name) or _BUILT_IN[modality].model_fields.get(name)
+    if known is None:
+        _REGISTERED[modality][name] = settings
+        _settings_model.cache_clear()
+    elif name not in method_names(modality) or settings_type(name, modality) is not settings:
+        raise ValueError(f"unlearn: {name!r} is the name of other settings already")
+
+
+def method_names(modality: Modality) -> tuple[str, ...]:
+    """Names of all methods of a modality, the built-in ones first."""
+    return (*METHODS[modality], *_REGISTERED[modality])
+
+
+def settings_type(name: str, modality: Modality) -> type[Section]:
+    """Return the section that holds a method's settings."""
+    found = _REGISTERED[modality].get(name) or _BUILT_IN[modality].model_fields[name].annotation
+    if not (isinstance(found, type) and issubclass(found, Section)):
+        raise TypeError(f"{name!r} has no section")
+    return found
+
+
+def gives_certificate(name: str, modality: Modality) -> bool:
+    """Tell whether a method may call its result `certified`; one of the user's own may not."""
+    return name in method_names(modality) and issubclass(
+        settings_type(name, modality), CertificateSettings
+    )
+
+
+def with_registered(section: type[AnySection]) -> type[AnySection]:
+    """Return a section with a field for each registered method, where it holds methods' settings.
+
+    Parameters
+    ----------
+    section
+        Any section of params.yaml; others than `unlearn.settings` and `unlearn.language` are
+        returned as they are.
+    """
+    for modality, built_in in _BUILT_IN.items():
+        if section is built_in:
+            return _settings_model(modality)  # type: ignore[return-value]  # a subclass of it
+    return section
+
+
+@cache
+def _settings_model(modality: Modality) -> type[Section]:
+    added: dict[str, Any] = {
+        name: (settings, Field(default_factory=settings))
+        for name, settings in _REGISTERED[modality].items()
+    }
+    built_in = _BUILT_IN[modality]
+    return create_model(built_in.__name__, __base__=built_in, **added) if added else built_in
+
+
+def _read_settings(section: type[Section]) -> BeforeValidator:
+    """Return a validator that knows the methods which are registered when it runs."""
+
+    def read(value: Any) -> Any:
+        if value is None or isinstance(value, section):
+            return value
+        return with_registered(section).model_validate(value)
+
+    return BeforeValidator(read)
+
+
+def _default_settings() -> MethodSettings:
+    return with_registered(MethodSettings)()
 
 
 class GuardParams(Section):
@@ -179,16 +298,22 @@ class UnlearnParams(Section):
     methods: list[str] = Field(min_length=1)
     deploy: str
     guard: GuardParams = Field(default_factory=GuardParams)
-    settings: MethodSettings = Field(default_factory=MethodSettings)
-    language: LanguageMethodSettings | None = None
+    settings: Annotated[SerializeAsAny[MethodSettings], _read_settings(MethodSettings)] = Field(
+        default_factory=_default_settings
+    )
+    language: Annotated[
+        SerializeAsAny[LanguageMethodSettings] | None, _read_settings(LanguageMethodSettings)
+    ] = None
     own: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _known_methods(self) -> "UnlearnParams":
+        known = [*method_names("tabular"), *method_names("text")]
         for name in self.methods:
-            if name not in (*METHODS, *LANGUAGE_METHODS) and own_code(name) is None:
-                near = difflib.get_close_matches(name, [*METHODS, *LANGUAGE_METHODS], n=1)
-                meant = f"; did you mean {near[0]}?" if near else f": {', '.join(METHODS)}"
+            if name not in known and own_code(name) is None:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = ", ".join(method_names("tabular"))
+                meant = f"; did you mean {near[0]}?" if near else f": {hint}"
                 raise ValueError(
                     f"methods: {name!r} is neither path/to/file.py:function nor a method{meant}"
                 )
@@ -203,7 +328,7 @@ class UnlearnParams(Section):
     @property
     def for_language(self) -> LanguageMethodSettings:
         """Settings of the methods for language models, by default where none are given."""
-        return self.language or LanguageMethodSettings()
+        return self.language or with_registered(LanguageMethodSettings)()
 
     @property
     def code_paths(self) -> list[str]:

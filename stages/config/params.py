@@ -7,9 +7,15 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from unlearn.stages.config.dataset import DatasetParams
-from unlearn.stages.config.methods import METHODS, MethodSettings, UnlearnParams, own_code
+from unlearn.stages.config.methods import (
+    MethodSettings,
+    Modality,
+    UnlearnParams,
+    method_names,
+    own_code,
+    with_registered,
+)
 from unlearn.stages.config.section import Section
-from unlearn.stages.config.text import LANGUAGE_METHODS
 from unlearn.stages.config.train import OPTIONS, PerturbedLogisticOptions, TrainParams
 from unlearn.stages.errors import InputError
 
@@ -175,11 +181,11 @@ class Params(Section):
     def _methods_for_the_model(self) -> "Params":
         if self.unlearn is None:
             return self
-        known = LANGUAGE_METHODS if self.train.is_language else METHODS
+        known = method_names(self.modality)
         for name in self.unlearn.methods:
             if own_code(name) is None and name not in known:
                 raise ValueError(f"unlearn.methods: {name!r} is not for {self.train.model}")
-        if self.train.is_language and self.unlearn.settings != MethodSettings():
+        if self.train.is_language and self.unlearn.settings != with_registered(MethodSettings)():
             raise ValueError("unlearn.settings: language models have theirs under unlearn.language")
         if not self.train.is_language and self.unlearn.language is not None:
             raise ValueError("unlearn.language: is for language models")
@@ -227,6 +233,11 @@ class Params(Section):
     def generic(self) -> str | None:
         """Path of the generic text that a language model is measured on, if one is named."""
         return None if self.unlearn is None else self.unlearn.for_language.generic
+
+    @property
+    def modality(self) -> Modality:
+        """`text` for language models, `tabular` for all others."""
+        return "text" if self.train.is_language else "tabular"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -343,5 +354,5 @@ def _known_settings(location: tuple[int | str, ...], section: type[BaseModel]) -
         ]
         if not sections:
             return []
-        section = sections[0]
+        section = with_registered(sections[0])
     return list(section.model_fields)

@@ -191,8 +191,8 @@ class LanguageRetrainSettings(Section):
     """Training anew has no settings but those of `train`."""
 
 
-class LanguageMethodSettings(Section):
-    """How a tuned language model is unlearned: what all methods share, and each by its name.
+class LanguageSettings(Section):
+    """How a tuned language model is unlearned: what all methods share.
 
     Parameters
     ----------
@@ -228,6 +228,16 @@ class LanguageMethodSettings(Section):
     generic: str | None = None
     perplexity_limit: Annotated[float, Field(gt=1, strict=False)] = 2.0
     repetition_limit: Share = 0.5
+
+    @field_validator("generic")
+    @classmethod
+    def _inside_the_project(cls, value: str | None) -> str | None:
+        return inside_the_project(value)
+
+
+class LanguageMethodSettings(LanguageSettings):
+    """What all methods for language models share, and each by its name, in the order of tables."""
+
     retrain: LanguageRetrainSettings = Field(default_factory=LanguageRetrainSettings)
     npo: NpoSettings = Field(default_factory=NpoSettings)
     simnpo: SimNpoSettings = Field(default_factory=SimNpoSettings)
@@ -239,22 +249,3 @@ class LanguageMethodSettings(Section):
     rmu: RmuSettings = Field(default_factory=RmuSettings)
     task_vector: TaskVectorSettings = Field(default_factory=TaskVectorSettings)
     finetune: LanguageFinetuneSettings = Field(default_factory=LanguageFinetuneSettings)
-
-    @field_validator("generic")
-    @classmethod
-    def _inside_the_project(cls, value: str | None) -> str | None:
-        return inside_the_project(value)
-
-
-#: All built-in methods for language models, in the order of tables.
-LANGUAGE_METHODS: tuple[str, ...] = (
-    "retrain",
-    "npo",
-    "simnpo",
-    "gradient_difference",
-    "gradient_ascent",
-    "idk_dpo",
-    "rmu",
-    "task_vector",
-    "finetune",
-)

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from unlearn.stages.config.methods import own_code
+from unlearn.stages.config.methods import method_names, own_code
 from unlearn.stages.config.params import ALGORITHM
-from unlearn.stages.config.text import LANGUAGE_METHODS
 from unlearn.stages.context import Context, PosthocContext
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import canonical_json, digest_file, digest_json, remove_unplanned
@@ -51,7 +50,7 @@ class Record:
     why_not
         Why the method does not apply; None where it does.
     stopped_by
-        What ended an iterative method; see `unlearn.guard.StoppedBy`. `nothing_to_forget` where no
+        What ended an iterative method; see `unlearn.base.guard`. `nothing_to_forget` where no
         row of the model was on the list, and `trained` where it was trained anew.
     rolled_back
         Whether the guard went back to an earlier state.
@@ -157,7 +156,7 @@ def _shared_settings(context: PosthocContext) -> list[Any]:
     """Return what all methods for language models read beside their own section."""
     if not context.layout.is_text:
         return []
-    shared = context.unlearn.for_language.model_dump(mode="json", exclude=set(LANGUAGE_METHODS))
+    shared = context.unlearn.for_language.model_dump(mode="json", exclude=set(method_names("text")))
     name = shared.pop("generic")
     # What is in the file, wherever it is.
     return [shared, None if name is None else _digest_of(context.project.root / name, name)]

@@ -1,25 +1,21 @@
 """Entry of the `unlearn` stage, for one method."""
 
-import copy
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import torch
-from torch import nn
+from unlearn.stages.config.methods import own_code
 from unlearn.stages.context import Context, PosthocContext
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import json_bytes, write_folder
 from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.paths import HOLDOUT
-from unlearn.stages.rows.holdout import calibration_half, fewest
-from unlearn.stages.rows.shard_file import read_shard, targets
+from unlearn.stages.rows.holdout import calibration_half
+from unlearn.stages.rows.shard_file import read_shard
 from unlearn.stages.training.environment import environment
 from unlearn.stages.training.method_record import (
     FILE_NAME,
-    RETRAIN,
     WHOLE,
     MethodRows,
     Record,
@@ -27,31 +23,14 @@ from unlearn.stages.training.method_record import (
     is_genuine,
     read_record,
     sealed,
-    settings_of,
 )
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
 from unlearn.stages.training.shard_model import ShardModel, read_shard_model
 from unlearn.stages.training.slices import TrainedShard, plan_shard, train_shard
-from unlearn.stages.unlearn.tabular.guard import Guard, Probes
-from unlearn.stages.unlearn.tabular.problem import (
-    Changed,
-    MustRetrainError,
-    NotApplicableError,
-    Run,
-    check_facts,
-    told_by_name,
-)
-from unlearn.stages.unlearn.tabular.rows import Rows
-from unlearn.stages.unlearn.tabular.targets import unseen_loss
-from unlearn.stages.unlearn.text.apply import unlearn_text
-
-if TYPE_CHECKING:
-    from unlearn.stages.unlearn.tabular.bridge import Opened
-    from unlearn.stages.unlearn.tabular.registry import Method
-
-#: The guard's probes: enough to see a loss move, few enough to ask often.
-_MOST_FORGET, _MOST_RETAIN = 1_000, 2_000
+from unlearn.stages.unlearn.base.problem import Changed, MustRetrainError, NotApplicableError
+from unlearn.stages.unlearn.base.registry import Method, find_method
+from unlearn.stages.unlearn.base.user_method import user_method
 
 NOTHING = "nothing_to_forget"
 TRAINED = "trained"
@@ -120,9 +99,9 @@ def run(context: Context, name: str) -> Done:
         if found is not None and found.inputs == inputs and is_genuine(context.key, folder, found):
             return Done(found, *counts, None)
         started = time.perf_counter()
-        made = unlearn_rows(posthoc, name, original, rows)
-        record = sealed(context.key, replace(made.record, inputs=inputs), made.files)
-        content = made.files | {FILE_NAME: json_bytes(record.as_json())}
+        result = unlearn_rows(posthoc, name, original, rows)
+        record = sealed(context.key, replace(result.record, inputs=inputs), result.files)
+        content = result.files | {FILE_NAME: json_bytes(record.as_json())}
         write_folder(folder, content, last=FILE_NAME)
     return Done(record, *counts, time.perf_counter() - started)
 
@@ -176,34 +155,23 @@ def unlearn_rows(
     rows
         What the method is given.
     """
-    method = None if context.layout.is_text else _method(context, name)
-    facts = environment(context.params.train)
-    record = Record(name, label_of(name, method), "", environment=facts)
-    if name == RETRAIN:
-        return _trained_anew(context, rows, record)
-    forgotten, retained = rows.forget.num_rows, rows.retain.num_rows
-    if forgotten == 0:
+    method = method_of(context, name)
+    record = Record(name, method.label_of({}), "", environment=environment(context.params.train))
+    if method.function is None:
+        return _retrained(context, rows, record)
+    if rows.forget.num_rows == 0:
         return Unlearned(_files_of(original), replace(record, stopped_by=NOTHING))
     try:
-        if retained == 0:
-            raise NotApplicableError("no row is left to keep: there is no model without them")
-        if forgotten > retained:
-            raise NotApplicableError(
-                f"more rows are to be forgotten ({forgotten:,}) than stay ({retained:,}): "
-                "training anew costs less, and is exact"
-            )
-        if method is None:
-            changed = unlearn_text(context, name, original, rows)
-        else:
-            changed = _of_columns(context, name, method, original, rows)
+        _check_sides(rows)
+        changed = _changed(context, method, original, rows)
     except NotApplicableError as error:
         return Unlearned({}, replace(record, why_not=str(error)))
     except MustRetrainError as error:
         spent = replace(record, label="exact", facts=error.facts | {"retrained": str(error)})
-        return _trained_anew(context, rows, spent)
+        return _retrained(context, rows, spent)
     record = replace(
         record,
-        label=label_of(name, method, changed.facts),
+        label=method.label_of(changed.facts),
         stopped_by=changed.stopped_by,
         rolled_back=changed.rolled_back,
         passes=changed.passes,
@@ -212,100 +180,45 @@ def unlearn_rows(
     return Unlearned(changed.files, record)
 
 
-def _method(context: Context, name: str) -> "Method":
-    # Language models have methods of their own, and do without loading scikit-learn.
-    from unlearn.stages.unlearn.tabular.registry import find_method
+def method_of(context: PosthocContext, name: str) -> Method:
+    """Return a method of params.yaml; the file of one of the user's own is run.
 
-    return find_method(name, context.project.root)
-
-
-def label_of(name: str, method: "Method | None", facts: dict[str, Any] | None = None) -> str:
-    """Return what a method's result may be called.
-
-    Parameters
-    ----------
-    name, method
-        The method; None for a language model's, all of which but training anew approximate.
-    facts
-        Of its run; a certificate has its numbers there.
+    Raises
+    ------
+    InputError
+        If there is no such method, or its file does not load.
     """
-    if method is None:
-        return "exact" if name == RETRAIN else "approximate"
-    if method.kind != "certified" or not facts:
-        return method.kind
-    return f"certified(epsilon={facts['epsilon']:g}, delta={facts['delta']:g})"
+    code, modality = own_code(name), context.params.modality
+    if code is None:
+        return find_method(name, modality)
+    return user_method(name, code, modality, context.project.root)
 
 
-def _of_columns(
-    context: PosthocContext, name: str, method: "Method", original: ShardModel, rows: MethodRows
-) -> Changed:
-    from unlearn.stages.unlearn.tabular.bridge import open_model
-
-    opened = open_model(original, _code(context), init_seed=_init_seed(context))
-    run = _run_of(context, name, opened, rows)
-    torch.manual_seed(run.seed)
-    module = _apply(method, opened, rows, settings_of(context, name), run)
-    weights = opened.close(module)
-    description = {**original.description, "rows": rows.retain.num_rows}
-    return Changed(
-        files={MODEL_FILE: json_bytes(description), str(description["file"]): weights},
-        stopped_by=run.guard.stopped_by,
-        rolled_back=run.guard.rolled_back,
-        passes={
-            "forget": round(run.ledger.forget / rows.forget.num_rows, 4),
-            "retain": round(run.ledger.retain / rows.retain.num_rows, 4),
-        },
-        facts=run.facts,
-    )
-
-
-def _apply(
-    method: "Method", opened: "Opened", rows: MethodRows, settings: Any, run: Run
-) -> nn.Module:
-    module = copy.deepcopy(opened.module)
-    with told_by_name():
-        changed = method.function(
-            module, opened.rows(rows.forget), opened.rows(rows.retain), settings, run
+def _check_sides(rows: MethodRows) -> None:
+    forgotten, retained = rows.forget.num_rows, rows.retain.num_rows
+    if retained == 0:
+        raise NotApplicableError("no row is left to keep: there is no model without them")
+    if forgotten > retained:
+        raise NotApplicableError(
+            f"more rows are to be forgotten ({forgotten:,}) than stay ({retained:,}): "
+            "training anew costs less, and is exact"
         )
-    if not isinstance(changed, nn.Module):
-        raise InputError("the method does not return a torch module")
-    check_facts(run.facts)
-    return changed
 
 
-def _run_of(context: PosthocContext, name: str, opened: "Opened", rows: MethodRows) -> Run:
-    params = context.params
-    seed = context.key.seed(params.seed, WHOLE, "unlearn", name)
-    guard = context.unlearn.guard
-    probes = Probes(
-        forget=opened.rows(fewest(rows.forget, _MOST_FORGET)),
-        retain=opened.rows(fewest(rows.retain, _MOST_RETAIN)),
-        target=_target(opened, context, rows),
-    )
-    return Run(
-        seed=seed,
-        batch=params.train.batch,
-        epochs=params.train.epochs,
-        objective=opened.objective,
-        fresh=lambda: opened.fresh(context.key.seed(params.seed, WHOLE, "fresh", name)),
-        guard=Guard(
-            probes,
-            budget=guard.budget,
-            gradient_limit=guard.gradient_limit,
-            active=guard.active,
-        ),
-    )
+def _changed(
+    context: PosthocContext, method: Method, original: ShardModel, rows: MethodRows
+) -> Changed:
+    # Language models do without loading scikit-learn, and all others without the text stack.
+    if method.modality == "text":
+        from unlearn.stages.unlearn.text.apply import unlearn_text
+
+        return unlearn_text(context, method, original, rows)
+    from unlearn.stages.unlearn.tabular.apply import unlearn_table
+
+    return unlearn_table(context, method, original, rows)
 
 
-def _target(opened: "Opened", context: Context, rows: MethodRows) -> float | None:
-    """Return the original's loss on unseen rows, of the classes that are to be forgotten."""
-    if rows.calibration.num_rows == 0:
-        return None
-    unseen: Rows = opened.rows(rows.calibration)
-    return unseen_loss(opened.module, unseen, targets(rows.forget, context.layout))
-
-
-def _trained_anew(context: Context, rows: MethodRows, record: Record) -> Unlearned:
+def _retrained(context: Context, rows: MethodRows, record: Record) -> Unlearned:
     trained = train_anew(context, rows.retain)
     train = context.params.train
     passes = {}
@@ -333,12 +246,3 @@ def _files_of(model: ShardModel) -> dict[str, bytes]:
     if model.weights is not None:
         files[str(model.description["file"])] = model.weights
     return files
-
-
-def _code(context: Context) -> Any:
-    code = context.params.train.code_path
-    return None if code is None else context.project.root / code
-
-
-def _init_seed(context: Context) -> int:
-    return context.key.seed(context.params.seed, WHOLE, "init")

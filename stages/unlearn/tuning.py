@@ -4,7 +4,7 @@ Hyper-parameters chosen on the rows under test would make a method look better t
 model is trained in small, on retained rows alone, some of which then play the forget set: planted
 canaries where there are enough, else rows drawn by token. Each trial applies the method to it, and
 is judged by how far it ends from the same model retrained without these rows. The forget set and
-the tested half of the holdout are never asked about anything; of the former only the size counts.
+the tested half of the holdout are never used for anything; of the former only the size counts.
 """
 
 import difflib
@@ -26,9 +26,9 @@ from unlearn.stages.rows.shard_file import RECORD, forget_mask, in_order, read_s
 from unlearn.stages.training.method_record import WHOLE, MethodRows
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.shard_model import ShardModel
-from unlearn.stages.unlearn.search_space import RANGES, draw_settings
+from unlearn.stages.unlearn.base.ranges import draw_settings
+from unlearn.stages.unlearn.base.registry import all_methods, find_method
 from unlearn.stages.unlearn.stage import read_side, train_anew, unlearn_rows
-from unlearn.stages.unlearn.tabular.registry import METHODS
 
 #: Rows to play the forget set: no fewer, for their mean to say something, and at most a fifth of
 #: all rows, for a model without them to be one of the same kind.
@@ -163,18 +163,19 @@ def check_tunable(method: str) -> None:
     InputError
         With what can be searched.
     """
-    searched = f"methods to tune: {', '.join(RANGES)}"
+    methods = all_methods("tabular")
+    searched = f"methods to tune: {', '.join(name for name, m in methods.items() if m.ranges)}"
     if own_code(method) is not None:
         raise InputError(
             f"{method} is a method of your own: which of its settings to search, and where, is not "
             "known",
             searched,
         )
-    if method not in METHODS:
-        near = difflib.get_close_matches(method, METHODS, n=1)
+    if method not in methods:
+        near = difflib.get_close_matches(method, methods, n=1)
         hint = f"did you mean {near[0]}?" if near else searched
         raise InputError(f"there is no method {method!r}", hint)
-    if method not in RANGES:
+    if not methods[method].ranges:
         raise InputError(f"{method} has no setting to search", searched)
 
 
@@ -235,7 +236,8 @@ def candidates(context: PosthocContext, method: str, budget: int) -> list[dict[s
     key = context.key
     now = getattr(context.unlearn.settings, method).model_dump(mode="json")
     seeds = (key.seed(context.params.seed, "tune", method, n) for n in range(1, budget + 1))
-    return [now, *(now | draw_settings(RANGES[method], seed) for seed in seeds)]
+    ranges = find_method(method, "tabular").ranges
+    return [now, *(now | draw_settings(ranges, seed) for seed in seeds)]
 
 
 def sample_rows(context: PosthocContext, most_rows: int) -> Sampled:
@@ -249,18 +251,18 @@ def sample_rows(context: PosthocContext, most_rows: int) -> Sampled:
     project = context.project
     forget_list = context.read_list()
     tables = {}
-    gone = 0
+    forgotten = 0
     for name in (WHOLE, HOLDOUT):
         rows = read_side(context, project.retain_file(name))
         # Requests that no run has carried out yet: these rows will be under test.
         pending = forget_mask(rows, forget_list)
         tables[name] = rows.filter(pc.invert(pending))
         if name == WHOLE:
-            gone = _count(context) + int(pc.sum(pending).as_py() or 0)
+            forgotten = _count(context) + int(pc.sum(pending).as_py() or 0)
     sample, whole, sample_of = choose(
         tables[WHOLE],
         _canaries(context),
-        wanted=gone or tables[WHOLE].num_rows // 20,
+        wanted=forgotten or tables[WHOLE].num_rows // 20,
         most=most_rows,
         least=context.params.verify.min_rows,
     )
@@ -369,10 +371,10 @@ class _Judge:
     ) -> Trial:
         """Apply the method with these settings, and measure."""
         context = _with_settings(self.context, method, settings)
-        made = unlearn_rows(context, method, original, self.rows)
-        if made.record.why_not is not None:
-            return Trial(number, settings, why_not=made.record.why_not)
-        answers = self.ask(context, ShardModel.of_files(made.files), self.rows)
+        result = unlearn_rows(context, method, original, self.rows)
+        if result.record.why_not is not None:
+            return Trial(number, settings, why_not=result.record.why_not)
+        answers = self.ask(context, ShardModel.of_files(result.files), self.rows)
         on_sample, on_calibration = [
             None if mine is None or theirs is None else round(divergence(mine, theirs), _DIGITS)
             for mine, theirs in zip(answers, self.reference, strict=True)
@@ -380,7 +382,7 @@ class _Judge:
         found = (on_sample, on_calibration)
         if not all(value is None or math.isfinite(value) for value in found):
             return Trial(number, settings, why_not="the model does not answer with numbers")
-        forget, retain = (made.record.passes.get(side, 0.0) for side in ("forget", "retain"))
+        forget, retain = (result.record.passes.get(side, 0.0) for side in ("forget", "retain"))
         return Trial(
             number,
             settings,
@@ -389,7 +391,7 @@ class _Judge:
             forget_passes=forget,
             retain_passes=retain,
             rows_read=forget * self.rows.forget.num_rows + retain * self.rows.retain.num_rows,
-            stopped_by=made.record.stopped_by,
+            stopped_by=result.record.stopped_by,
         )
 
 

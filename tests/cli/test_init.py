@@ -193,7 +193,7 @@ def test_a_project_for_one_model_without_shards(repositories: Repo, tmp_path: Pa
     assert "one model without shards" in done.out
     params = check_params(params_of(repositories.root))
     assert params.unlearn is not None
-    assert params.unlearn.methods == list(METHODS)
+    assert params.unlearn.methods == list(METHODS["tabular"])
     assert params.unlearn.settings == MethodSettings()
     assert (params.sharding.shards, params.sharding.slices) == (["s000"], 1)
     stages = repositories.run("dvc", "stage", "list", "--name-only").out.split()

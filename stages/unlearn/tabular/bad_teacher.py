@@ -3,17 +3,16 @@
 from collections.abc import Iterator
 
 import torch
-from torch import nn
 from unlearn.stages.config.methods import BadTeacherSettings
-from unlearn.stages.unlearn.tabular.iterate import both, draws, iterate, mixed
-from unlearn.stages.unlearn.tabular.problem import Run
-from unlearn.stages.unlearn.tabular.rows import Rows
+from unlearn.stages.unlearn.base.problem import draws
+from unlearn.stages.unlearn.base.ranges import RATE, Span, Whole
+from unlearn.stages.unlearn.base.registry import Method, register
+from unlearn.stages.unlearn.tabular.iterate import both, iterate, mixed
+from unlearn.stages.unlearn.tabular.problem import TabularProblem
 from unlearn.stages.unlearn.tabular.teacher import ask, divergence
 
 
-def bad_teacher(
-    model: nn.Module, forget: Rows, retain: Rows, settings: BadTeacherSettings, run: Run
-) -> nn.Module:
+def bad_teacher(problem: TabularProblem) -> None:
     """Learn the forget rows from a network that knows nothing, the others from the original.
 
     With l = 1 for a forget row and 0 for a retain row, the loss of a row is
@@ -31,19 +30,21 @@ def bad_teacher(
     Costs one pass over the forget rows and `retain_share` of the retain rows for the teachers'
     answers, and up to `epochs` times the same for the steps.
     """
-    run.guard.watch(model)
+    model, forget, retain = problem.model, problem.forget, problem.retain
+    settings: BadTeacherSettings = problem.settings
+    problem.guard.watch(model)
     # At least one row: an empty side has nothing to say.
     count = max(1, round(settings.retain_share * len(retain)))
-    chosen = torch.randperm(len(retain), generator=draws(run, "retain share"))[:count]
-    gone = ask(run.fresh(), forget, "forget", run)
-    stay = ask(model, retain.take(chosen.to(retain.targets.device)), "retain", run)
+    chosen = torch.randperm(len(retain), generator=draws(problem, "retain share"))[:count]
+    taught_forget = ask(problem.fresh(), forget, "forget", problem)
+    taught_retain = ask(model, retain.take(chosen.to(retain.targets.device)), "retain", problem)
 
     def losses(epoch: int) -> Iterator[torch.Tensor]:
-        for leaving, staying in mixed(run, gone, stay, epoch):
-            gone_answers, stay_answers = both(model, leaving, staying)
+        for forget_batch, retain_batch in mixed(problem, taught_forget, taught_retain, epoch):
+            forget_answers, retain_answers = both(model, forget_batch, retain_batch)
             parts = [
-                divergence(leaving, gone_answers, settings.temperature),
-                divergence(staying, stay_answers, settings.temperature),
+                divergence(forget_batch, forget_answers, settings.temperature),
+                divergence(retain_batch, retain_answers, settings.temperature),
             ]
             yield torch.cat(parts).mean()
 
@@ -51,9 +52,25 @@ def bad_teacher(
         model,
         torch.optim.Adam(model.parameters(), lr=settings.rate, fused=True),
         losses,
-        run,
-        epochs=run.epochs_of(settings.epochs),
-        steps=-(-(len(gone) + len(stay)) // run.batch),
-        looks="patient",
+        problem,
+        epochs=problem.epochs_of(settings.epochs),
+        steps=-(-(len(taught_forget) + len(taught_retain)) // problem.batch),
+        looks="recovers",
     )
-    return run.guard.settle(model)
+    problem.guard.settle(model)
+
+
+register(
+    Method(
+        "bad_teacher",
+        "tabular",
+        BadTeacherSettings,
+        bad_teacher,
+        ranges={
+            "temperature": Span(1.0, 8.0),
+            "retain_share": Span(0.1, 1.0),
+            "rate": RATE,
+            "epochs": Whole(1, 5),
+        },
+    )
+)

@@ -23,11 +23,12 @@ from unlearn.stages.estimators.perturbed_logistic import (
 from unlearn.stages.estimators.preprocessing import Preprocessor
 from unlearn.stages.rows.shard_file import Layout, targets
 from unlearn.stages.training.shard_model import ShardModel, make_estimator
+from unlearn.stages.unlearn.base.problem import NotApplicableError
 from unlearn.stages.unlearn.tabular.linear_objective import (
     objective_of_perturbed,
     objective_of_sklearn,
 )
-from unlearn.stages.unlearn.tabular.problem import NotApplicableError, Objective
+from unlearn.stages.unlearn.tabular.problem import Objective
 from unlearn.stages.unlearn.tabular.rows import Rows
 
 

@@ -29,18 +29,17 @@ Passes: the forget rows are never read; the retain rows three times.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 from unlearn.stages.config.methods import CertifiedRemovalSettings
 from unlearn.stages.estimators.perturbed_logistic import PerturbedLogistic
-from unlearn.stages.unlearn.tabular.problem import (
-    MustRetrainError,
-    NotApplicableError,
-    Objective,
-    Run,
-)
+from unlearn.stages.unlearn.base.problem import MustRetrainError, NotApplicableError
+from unlearn.stages.unlearn.base.registry import Method, register
+from unlearn.stages.unlearn.tabular.problem import Objective, TabularProblem
 from unlearn.stages.unlearn.tabular.rows import Rows
 
 #: The logistic loss has a second derivative that changes at most so fast (section 3.1).
@@ -49,27 +48,11 @@ _ROUNDING = 1e-9
 _TWO = 2
 
 
-def certified_removal(
-    model: nn.Module,
-    forget: Rows,
-    retain: Rows,
-    settings: CertifiedRemovalSettings,
-    run: Run,
-) -> nn.Module:
+def certified_removal(problem: TabularProblem) -> None:
     """Take the forget rows out, or say that the budget does not allow it.
 
-    Parameters
-    ----------
-    model
-        What is changed: a `PerturbedLogistic`.
-    forget
-        Not read, but counted: without any, nothing is changed.
-    retain
-        The rows that stay.
-    settings
-        Epsilon and delta.
-    run
-        Its objective holds the noise; its facts take the account.
+    The model is a `PerturbedLogistic`. The forget rows are not read, but counted: without any,
+    nothing is changed.
 
     Raises
     ------
@@ -78,7 +61,9 @@ def certified_removal(
     MustRetrainError
         If the residual may exceed the budget.
     """
-    objective = run.objective
+    model, forget, retain = problem.model, problem.forget, problem.retain
+    settings: CertifiedRemovalSettings = problem.settings
+    objective = problem.objective
     if not isinstance(model, PerturbedLogistic) or "weight" not in objective.noise:
         raise NotApplicableError(
             "only `train.model: perturbed_logistic` has a certificate: a convex linear model, "
@@ -90,10 +75,10 @@ def certified_removal(
     budget = residual_budget(settings.epsilon, settings.delta, objective.sigma)
     trained = float(model.residual)
     if len(forget) == 0:
-        run.facts |= _account(settings, budget, trained, trained)
-        return model
+        problem.facts |= _account(settings, budget, trained, trained)
+        return
     step = newton_step(model, retain, objective)
-    run.ledger.count("retain", 2 * len(retain))
+    problem.ledger.count("retain", 2 * len(retain))
     bound = step.bound + trained
     if not bound <= budget:
         raise MustRetrainError(
@@ -105,9 +90,8 @@ def certified_removal(
         model.weight.add_(step.step)
         residual = gradient(model, retain, objective).norm()
         model.residual.copy_(residual)
-    run.ledger.count("retain", len(retain))
-    run.facts |= _account(settings, budget, bound, float(residual))
-    return model
+    problem.ledger.count("retain", len(retain))
+    problem.facts |= _account(settings, budget, bound, float(residual))
 
 
 def residual_budget(epsilon: float, delta: float, sigma: float) -> float:
@@ -175,3 +159,21 @@ def _account(
         "residual": residual,
         "left": max(0.0, budget - bound),
     }
+
+
+def _label(facts: Mapping[str, Any]) -> str:
+    # Without facts no certificate was given.
+    if not facts:
+        return "certified"
+    return f"certified(epsilon={facts['epsilon']:g}, delta={facts['delta']:g})"
+
+
+register(
+    Method(
+        "certified_removal",
+        "tabular",
+        CertifiedRemovalSettings,
+        certified_removal,
+        label=_label,
+    )
+)

@@ -3,16 +3,14 @@
 from collections.abc import Iterator
 
 import torch
-from torch import nn
 from unlearn.stages.config.methods import FinetuneSettings
+from unlearn.stages.unlearn.base.ranges import EPOCHS, Span
+from unlearn.stages.unlearn.base.registry import Method, register
 from unlearn.stages.unlearn.tabular.iterate import iterate, mean_loss, sgd, steps_of
-from unlearn.stages.unlearn.tabular.problem import Run
-from unlearn.stages.unlearn.tabular.rows import Rows
+from unlearn.stages.unlearn.tabular.problem import TabularProblem
 
 
-def finetune(
-    model: nn.Module, forget: Rows, retain: Rows, settings: FinetuneSettings, run: Run
-) -> nn.Module:
+def finetune(problem: TabularProblem) -> None:
     """Descend the loss of the retain rows, in the hope that the others fade.
 
         w <- SGD step on mean_{i in retain batch} CE(f(x_i; w), y_i)
@@ -25,9 +23,10 @@ def finetune(
     Costs up to `epochs` passes over the retain rows and none over the forget rows; only the guard's
     probes read some of those.
     """
-    del forget
-    run.guard.watch(model, climbs=False)
-    epochs, steps = run.epochs_of(settings.epochs), steps_of(run, retain)
+    model, retain = problem.model, problem.retain
+    settings: FinetuneSettings = problem.settings
+    problem.guard.watch(model, ascends=False)
+    epochs, steps = problem.epochs_of(settings.epochs), steps_of(problem, retain)
     optimizer = sgd(
         model,
         settings.rate,
@@ -37,8 +36,8 @@ def finetune(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs * steps)
 
     def losses(epoch: int) -> Iterator[torch.Tensor]:
-        for batch in run.batches(retain, epoch, "retain"):
-            yield mean_loss(model, batch, "retain", run)
+        for batch in problem.batches(retain, epoch, "retain"):
+            yield mean_loss(model, batch, "retain", problem)
             # Asked for the next loss: the step is taken.
             schedule.step()
 
@@ -46,9 +45,21 @@ def finetune(
         model,
         optimizer,
         losses,
-        run,
+        problem,
         epochs=epochs,
         steps=steps,
-        looks="patient",
+        looks="recovers",
     )
-    return run.guard.settle(model)
+    problem.guard.settle(model)
+
+
+register(
+    Method(
+        "finetune",
+        "tabular",
+        FinetuneSettings,
+        finetune,
+        # Its default rate, .1, is for networks trained with large steps: room on both sides.
+        ranges={"rate": Span(1e-4, 1.0, logarithmic=True), "epochs": EPOCHS},
+    )
+)

@@ -3,16 +3,14 @@
 from collections.abc import Iterator
 
 import torch
-from torch import nn
 from unlearn.stages.config.methods import GradientAscentSettings
+from unlearn.stages.unlearn.base.ranges import EPOCHS, RATE, Whole
+from unlearn.stages.unlearn.base.registry import Method, register
 from unlearn.stages.unlearn.tabular.iterate import iterate, mean_loss, sgd, steps_of
-from unlearn.stages.unlearn.tabular.problem import Run
-from unlearn.stages.unlearn.tabular.rows import Rows
+from unlearn.stages.unlearn.tabular.problem import TabularProblem
 
 
-def gradient_ascent(
-    model: nn.Module, forget: Rows, retain: Rows, settings: GradientAscentSettings, run: Run
-) -> nn.Module:
+def gradient_ascent(problem: TabularProblem) -> None:
     """Climb the loss of the forget rows, then descend that of the retain rows.
 
         first    w <- w + rate * grad mean_{i in forget batch} CE(f(x_i; w), y_i)
@@ -29,34 +27,53 @@ def gradient_ascent(
 
     Costs up to `epochs` passes over the forget rows and `repair_epochs` over the retain rows.
     """
-    guard = run.guard
+    model, forget, retain = problem.model, problem.forget, problem.retain
+    settings: GradientAscentSettings = problem.settings
+    guard = problem.guard
     guard.watch(model)
 
     def climb(epoch: int) -> Iterator[torch.Tensor]:
-        for batch in run.batches(forget, epoch, "forget"):
-            yield -mean_loss(model, batch, "forget", run)
+        for batch in problem.batches(forget, epoch, "forget"):
+            yield -mean_loss(model, batch, "forget", problem)
 
     def repair(epoch: int) -> Iterator[torch.Tensor]:
-        for batch in run.batches(retain, epoch, "retain"):
-            yield mean_loss(model, batch, "retain", run)
+        for batch in problem.batches(retain, epoch, "retain"):
+            yield mean_loss(model, batch, "retain", problem)
 
     iterate(
         model,
         sgd(model, settings.rate),
         climb,
-        run,
-        epochs=run.epochs_of(settings.epochs),
-        steps=steps_of(run, forget),
+        problem,
+        epochs=problem.epochs_of(settings.epochs),
+        steps=steps_of(problem, forget),
     )
     model = guard.hold(model)
     iterate(
         model,
         sgd(model, settings.repair_rate),
         repair,
-        run,
-        epochs=run.epochs_of(settings.repair_epochs),
-        steps=steps_of(run, retain),
-        looks="patient",
+        problem,
+        epochs=problem.epochs_of(settings.repair_epochs),
+        steps=steps_of(problem, retain),
+        looks="recovers",
     )
-    run.facts["repair_stopped_by"] = guard.held_by
-    return guard.settle(model)
+    problem.facts["repair_stopped_by"] = guard.held_by
+    guard.settle(model)
+
+
+register(
+    Method(
+        "gradient_ascent",
+        "tabular",
+        GradientAscentSettings,
+        gradient_ascent,
+        ranges={
+            "rate": RATE,
+            "epochs": EPOCHS,
+            "repair_rate": RATE,
+            # 0: no repair at all.
+            "repair_epochs": Whole(0, 5),
+        },
+    )
+)

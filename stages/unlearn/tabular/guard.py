@@ -1,9 +1,6 @@
-"""The guard around iterative methods: when to stop, and which state to keep.
+"""The guard around iterative methods for classifiers: its probes are rows, its limit is accuracy.
 
-Forgetting too much gives a row away as surely as forgetting too little: the target is the loss of
-rows that the model never saw, not the largest loss.
-
-A method changes the model in one phase, or in two: the second wins back what the first broke, and
+A method changes the model in one phase, or in two: the second recovers what the first broke, and
 must not undo what the first did.
 
     guard.watch(model)          first phase: stop at the target, keep what is nearest to it
@@ -11,29 +8,13 @@ must not undo what the first did.
     guard.settle(model)         back to the state that was kept
 """
 
-import math
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import nn
+from unlearn.stages.unlearn.base.guard import Guard, StoppedBy
 from unlearn.stages.unlearn.tabular.rows import Rows
-
-#: Why a phase ended. `done`: it had no steps to take. `epochs`: all of them were taken.
-#: `forgetting`: more steps of the second phase would undo the first's. `perplexity` and
-#: `repetition`: of language models alone.
-StoppedBy = Literal[
-    "done",
-    "epochs",
-    "forget_target",
-    "forgetting",
-    "retain_budget",
-    "perplexity",
-    "repetition",
-    "not_finite",
-    "gradient",
-    "unguarded",
-]
 
 _PIECE = 4096
 
@@ -43,7 +24,7 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Probes:
-    """Fixed rows that the guard asks about.
+    """Fixed rows that the guard measures a model on.
 
     Parameters
     ----------
@@ -61,7 +42,7 @@ class Probes:
 
 @dataclass(frozen=True)
 class State:
-    """What the probes said of a model.
+    """What the probes gave for a model.
 
     Parameters
     ----------
@@ -78,13 +59,13 @@ class State:
     finite: bool = True
 
 
-class Guard:
-    """Watches a model while a method changes it.
+class TabularGuard(Guard[State]):
+    """Watches a classifier while a method changes it.
 
     Parameters
     ----------
     probes
-        What to ask.
+        What to measure it on.
     budget
         How much of its accuracy on the retain probe the model may lose, in [0, 1].
     gradient_limit
@@ -94,18 +75,8 @@ class Guard:
 
     Attributes
     ----------
-    stopped_by
-        What ended the first phase.
     held_by
         What ended the second phase; None where there was none.
-    over
-        Whether the phase has ended: no step may be taken.
-    start, kept
-        What the probes said of the original, and of the state that is kept.
-    moved
-        Whether the kept state is another one than the original.
-    rolled_back
-        Whether steps were taken back.
     rows_read
         How many rows the probes cost.
     """
@@ -113,25 +84,18 @@ class Guard:
     def __init__(
         self, probes: Probes, *, budget: float, gradient_limit: float, active: bool = True
     ) -> None:
-        self.stopped_by: StoppedBy = "done"
+        super().__init__(probes.target, gradient_limit=gradient_limit, active=active)
         self.held_by: StoppedBy | None = None
-        self.over = False
-        self.start: State | None = None
-        self.kept: State | None = None
-        self.moved = False
-        self.rolled_back = False
         self.rows_read = 0
         self._probes = probes
         self._budget = budget
-        self._limit = gradient_limit
-        self._active = active
-        self._best: dict[str, torch.Tensor] = {}
+        self._watched: nn.Module | None = None
 
-    def watch(self, model: nn.Module, *, climbs: bool = True) -> None:
+    def watch(self, model: nn.Module, *, ascends: bool = True) -> None:
         """Take the model as it is for the start; what falls behind it by the budget goes back.
 
         A model that answers the forget rows no better than unseen ones has nothing to forget that
-        this guard could see. A method that climbs their loss would climb without end, so its phase
+        this guard could see. A method that ascends their loss would do so without end, so its phase
         is over before the first step. One that does not goes on without a target: rows that are
         hard for any model, such as mislabelled ones, may be remembered all the same.
 
@@ -139,129 +103,104 @@ class Guard:
         ----------
         model
             The original.
-        climbs
-            Whether the method pushes the forget rows' loss up.
+        ascends
+            Whether the method ascends the forget rows' loss.
         """
-        self.start = self.kept = self._ask(model)
-        self._best = _copy(model)
-        self.held_by = None
-        self.moved = self.rolled_back = self.over = False
-        self.stopped_by = "epochs" if self._active else "unguarded"
-        if not self._active:
-            return
-        if not self.start.finite:
-            self._end("not_finite")
-        elif self._reached(self.start):
-            if climbs:
-                self._end("forget_target")
-            else:
-                self._probes = replace(self._probes, target=None)
+        self._watched, self.held_by = model, None
+        self._begin(ascends=ascends)
 
     def hold(self, model: nn.Module) -> nn.Module:
-        """Return the model in its best state, for a second phase that wins accuracy back.
+        """Return the model in its best state, for a second phase that recovers accuracy.
 
         From here on the phase ends as soon as the forget loss falls below the target - or below
         what the first phase reached, if that is less. There is no second phase if the first one
         left nothing but the original.
         """
-        if not self._active:
+        if not self.active:
             self.held_by = "unguarded"
             return model
-        self._roll_back(model)
+        self._watched = model
+        self._goes_back()
         self.held_by = "epochs" if self.moved else "done"
         self.over = not self.moved
         return model
 
     def allows(self, model: nn.Module) -> bool:
         """Tell whether the gradients that the model holds may be followed."""
-        if not self._active:
+        if not self.active:
             return True
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
         # In float64: the square of a large float32 is infinite.
         norms = [torch.linalg.vector_norm(g, dtype=torch.float64).cpu() for g in gradients]
-        norm = float(torch.linalg.vector_norm(torch.stack(norms))) if norms else 0.0
-        if not math.isfinite(norm):
-            return not self._end("not_finite")
-        if norm > self._limit:
-            return not self._end("gradient")
-        return True
+        return self._follows(float(torch.linalg.vector_norm(torch.stack(norms))) if norms else 0.0)
 
-    def stops(self, model: nn.Module, *, patient: bool = False) -> bool:
-        """Ask the probes; keep the state if it is the best yet, and tell whether to stop.
+    def stops(self, model: nn.Module, *, recovers: bool = False) -> bool:
+        """Measure the model; keep the state if it is the best yet, and tell whether to stop.
 
         Parameters
         ----------
         model
             As it is after a step.
-        patient
+        recovers
             A state past the budget is not kept, but the method may go on from it.
         """
-        if not self._active:
-            return False
-        if self.start is None or self.kept is None:
-            raise RuntimeError("watch() comes before stops()")
-        now = self._ask(model)
-        if not now.finite:
-            return self._end("not_finite")
-        if now.retain_accuracy < self.start.retain_accuracy - self._budget - _ROUNDING:
-            return False if patient else self._end("retain_budget")
-        return self._repairs(model, now) if self.held_by else self._forgets(model, now)
+        self._watched = model
+        return self._looks(recovers=recovers)
 
     def settle(self, model: nn.Module) -> nn.Module:
         """Return the model in its best state, in evaluation mode."""
         if self.start is None:
             raise RuntimeError("watch() comes before settle()")
-        if self._active:
-            self._roll_back(model)
-        else:
-            self.kept = self._ask(model)
-            self.moved = True
+        self._watched = model
+        self._goes_back()
         return model.eval()
 
-    def _forgets(self, model: nn.Module, now: State) -> bool:
-        # The original is kept only if nothing else may be: a state that is nearer to the target by
-        # nothing but chance must not make the method's answer the untouched model.
-        if not self.moved or self._distance(now) <= self._distance(self.kept):
-            self._keep(model, now)
-        return self._reached(now) and self._end("forget_target")
+    def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Give the model these weights and buffers, by name."""
+        self._model.load_state_dict(weights)
 
-    def _repairs(self, model: nn.Module, now: State) -> bool:
-        kept = self.kept or now
-        target = self._probes.target
-        # The loss that is kept may fall to the target, but not below it, nor further below it.
-        floor = kept.forget_loss if target is None else min(target, kept.forget_loss)
-        if now.forget_loss < floor:
-            return self._end("forgetting")
-        if now.retain_accuracy >= kept.retain_accuracy:
-            self._keep(model, now)
-        return False
+    @property
+    def _model(self) -> nn.Module:
+        if self._watched is None:
+            raise RuntimeError("watch() comes first")
+        return self._watched
 
-    def _keep(self, model: nn.Module, state: State) -> None:
-        self.kept, self._best, self.moved = state, _copy(model), True
+    def _weights(self) -> Mapping[str, torch.Tensor]:
+        return self._model.state_dict()
 
-    def _roll_back(self, model: nn.Module) -> None:
-        state = model.state_dict()
-        self.rolled_back |= any(not torch.equal(state[n], v) for n, v in self._best.items())
-        model.load_state_dict(self._best)
+    def _copy(self) -> dict[str, torch.Tensor]:
+        return {name: value.detach().clone() for name, value in self._weights().items()}
+
+    def _past_limit(self, state: State) -> StoppedBy | None:
+        if self.start is None:
+            raise RuntimeError("watch() comes first")
+        if not state.finite:
+            return "not_finite"
+        floor = self.start.retain_accuracy - self._budget - _ROUNDING
+        return "retain_budget" if state.retain_accuracy < floor else None
 
     def _end(self, reason: StoppedBy) -> bool:
         if self.held_by is None:
-            self.stopped_by = reason
-        else:
-            self.held_by = reason
+            return super()._end(reason)
+        self.held_by = reason
         self.over = True
         return True
 
-    def _reached(self, state: State) -> bool:
-        return self._probes.target is not None and state.forget_loss >= self._probes.target
+    def _forgets(self, state: State) -> bool:
+        return self._repairs(state) if self.held_by else super()._forgets(state)
 
-    def _distance(self, state: State | None) -> float:
-        # Without a target the latest state is the best.
-        if self._probes.target is None:
-            return 0.0
-        return math.inf if state is None else abs(state.forget_loss - self._probes.target)
+    def _repairs(self, state: State) -> bool:
+        kept = self.kept or state
+        # The loss that is kept may fall to the target, but not below it, nor further below it.
+        floor = kept.forget_loss if self.target is None else min(self.target, kept.forget_loss)
+        if state.forget_loss < floor:
+            return self._end("forgetting")
+        if state.retain_accuracy >= kept.retain_accuracy:
+            self._keep(state)
+        return False
 
-    def _ask(self, model: nn.Module) -> State:
+    def _measure(self) -> State:
+        model = self._model
         # Module by module: a method may keep some in evaluation mode.
         modes = [(module, module.training) for module in model.modules()]
         model.eval()
@@ -293,7 +232,3 @@ def _answers(model: nn.Module, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
         losses.append(nn.functional.cross_entropy(outputs, piece.targets, reduction="none").cpu())
         right.append((outputs.argmax(dim=1) == piece.targets).double().cpu())
     return torch.cat(losses), torch.cat(right)
-
-
-def _copy(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}

@@ -25,45 +25,36 @@ import torch
 from torch import nn
 from unlearn.stages.config.methods import InfluenceSettings
 from unlearn.stages.estimators.linear import LinearScores
-from unlearn.stages.unlearn.tabular.problem import NotApplicableError, Objective, Run
+from unlearn.stages.unlearn.base.problem import NotApplicableError
+from unlearn.stages.unlearn.base.ranges import Span
+from unlearn.stages.unlearn.base.registry import Method, register
+from unlearn.stages.unlearn.tabular.problem import Objective, TabularProblem
 from unlearn.stages.unlearn.tabular.rows import Rows
 
 #: Rows whose graph is held at once.
 _PIECE = 1024
 
 
-def influence(
-    model: nn.Module, forget: Rows, retain: Rows, settings: InfluenceSettings, run: Run
-) -> nn.Module:
+def influence(problem: TabularProblem) -> None:
     """Take the step.
 
-    Parameters
-    ----------
-    model
-        What is changed.
-    forget
-        Not read.
-    retain
-        The rows that stay.
-    settings
-        Damping, and how the system is solved.
-    run
-        Names the objective.
+    The forget rows are not read.
 
     Raises
     ------
     NotApplicableError
         If the step is not finite.
     """
-    del forget
+    model, retain = problem.model, problem.retain
+    settings: InfluenceSettings = problem.settings
     model.eval()  # neither dropout nor a batch's own statistics
-    system = _System(model, retain, run.objective)
+    system = _System(model, retain, problem.objective)
     gradient = system.gradient()
-    run.ledger.count("retain", len(retain))
+    problem.ledger.count("retain", len(retain))
     if system.is_linear and system.size <= settings.exact_parameters:
         step = _solve(system.hessian(), gradient)
-        run.ledger.count("retain", len(retain))
-        run.facts |= {"solver": "exact"}
+        problem.ledger.count("retain", len(retain))
+        problem.facts |= {"solver": "exact"}
     else:
         damping = 0.0 if system.is_linear else settings.damping
         step, iterations, left = _conjugate_gradients(
@@ -71,8 +62,8 @@ def influence(
             gradient,
             settings,
         )
-        run.ledger.count("retain", iterations * len(retain))
-        run.facts |= {
+        problem.ledger.count("retain", iterations * len(retain))
+        problem.facts |= {
             "solver": "conjugate_gradients",
             "damping": damping,
             "iterations": iterations,
@@ -81,7 +72,6 @@ def influence(
     if not bool(torch.isfinite(step).all()):
         raise NotApplicableError("the Newton step of this model is not finite")
     system.subtract(step)
-    return model
 
 
 class _System:
@@ -278,3 +268,16 @@ def _conjugate_gradients(
         before, left = left, left - length * image
         direction = left + (left @ left) / (before @ before) * direction
     return found, taken, float(left.norm()) / size if size else 0.0
+
+
+register(
+    Method(
+        "influence",
+        "tabular",
+        InfluenceSettings,
+        influence,
+        # For networks only; linear models are solved exactly. Less than this damps nothing, and
+        # with more the step is one of plain descent, and short.
+        ranges={"damping": Span(1e-4, 10.0, logarithmic=True)},
+    )
+)

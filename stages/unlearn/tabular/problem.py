@@ -1,95 +1,20 @@
-"""What a method is given, beside the model: rows, training's objective, a seed, a guard.
+"""What a method for classifiers is given: the model, rows, training's objective, a seed, a guard.
 
-A method is `method(model, forget, retain, settings, run) -> model`. It may change the module that
-it is given, which is a copy, and returns the module that is to take the original's place.
-Everything that it draws follows from `run.seed`.
+A method may replace `problem.model` by another module, or change it in place.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import nn
-from unlearn.stages.errors import InputError
-from unlearn.stages.project.files import json_bytes
-from unlearn.stages.unlearn.tabular.guard import Guard, StoppedBy
+from unlearn.stages.unlearn.base.ledger import EPOCHS_SHARE, Side, limited_epochs
+from unlearn.stages.unlearn.base.problem import Problem
+from unlearn.stages.unlearn.tabular.guard import TabularGuard
 from unlearn.stages.unlearn.tabular.rows import Rows
 
-Side = Literal["forget", "retain"]
-
 AnyRows = TypeVar("AnyRows", bound=Rows)
-
-#: An update method takes at most this share of the epochs that training took.
-EPOCHS_SHARE = 5
-
-
-class NotApplicableError(Exception):
-    """A method does not apply to this model or these rows; its message says why, to people."""
-
-
-class MustRetrainError(Exception):
-    """A method's guarantee is used up: only training anew will do.
-
-    Parameters
-    ----------
-    reason
-        Why, to people.
-    facts
-        What the report is to say of it, as JSON values.
-    """
-
-    def __init__(self, reason: str, facts: dict[str, Any]) -> None:
-        super().__init__(reason)
-        self.facts = facts
-
-
-@dataclass(frozen=True)
-class Changed:
-    """A model that a method changed.
-
-    Parameters
-    ----------
-    files
-        Of the model, by name.
-    stopped_by, rolled_back
-        What ended an iterative method, and whether the guard took steps back.
-    passes
-        How often the method read each row of either side, on average.
-    facts
-        What else there is to say, as JSON values.
-    """
-
-    files: dict[str, bytes]
-    stopped_by: StoppedBy
-    rolled_back: bool
-    passes: dict[str, float]
-    facts: dict[str, Any]
-
-
-@contextmanager
-def told_by_name() -> Iterator[None]:
-    """Turn what a user's method or module raises into an error that says its name only.
-
-    Its message may quote a row.
-    """
-    try:
-        yield
-    except (NotApplicableError, MustRetrainError, InputError):
-        raise
-    except Exception as error:
-        raise InputError(
-            f"the method failed ({type(error).__name__})", "--debug shows where"
-        ) from error
-
-
-def check_facts(facts: dict[str, Any]) -> None:
-    """Raise an InputError if what a method has left to be said is no JSON."""
-    try:
-        json_bytes(facts)
-    except (TypeError, ValueError):
-        raise InputError("the method leaves facts that are no JSON values") from None
 
 
 @dataclass(frozen=True)
@@ -140,9 +65,11 @@ class Objective:
 
     def total(self, model: nn.Module, rows: Rows) -> torch.Tensor:
         """Return the objective's value on rows, a scalar."""
-        return self.losses(model(rows.inputs), rows.targets).sum() + self.beside(model, len(rows))
+        return self.losses(model(rows.inputs), rows.targets).sum() + self.penalties(
+            model, len(rows)
+        )
 
-    def beside(self, model: nn.Module, rows: int) -> torch.Tensor:
+    def penalties(self, model: nn.Module, rows: int) -> torch.Tensor:
         """Return penalty and linear term of a model trained on so many rows, a scalar."""
         parameters = dict(model.named_parameters())
         total = next(iter(parameters.values())).new_zeros(())
@@ -155,47 +82,25 @@ class Objective:
 
 
 @dataclass
-class Ledger:
-    """How many rows a method read of either side, each time that it read them."""
-
-    forget: int = 0
-    retain: int = 0
-
-    def count(self, side: Side, rows: int) -> None:
-        """Note that rows were read, for a step or for a sum over all of them."""
-        setattr(self, side, getattr(self, side) + rows)
-
-
-@dataclass
-class Run:
-    """How a method is to work.
+class TabularProblem(Problem[Rows, TabularGuard]):
+    """A classifier, the rows to forget and to keep, and how a method is to work.
 
     Parameters
     ----------
-    seed
-        What every random number follows from.
-    batch, epochs
-        Rows a step, and passes over the rows, in training.
+    model
+        A copy of the original; what it is in the end is the method's result.
+    batch
+        Rows a step in training.
     objective
         What training made small.
     fresh
         Returns a module of the same kind with weights drawn anew.
-    guard
-        Watches over iterative methods.
-    ledger
-        What was read; `batches` counts by itself.
-    facts
-        What else the report is to say, as JSON values; a method may add to it.
     """
 
-    seed: int
+    model: nn.Module
     batch: int
-    epochs: int
     objective: Objective
     fresh: Callable[[], nn.Module]
-    guard: Guard
-    ledger: Ledger = field(default_factory=Ledger)
-    facts: dict[str, Any] = field(default_factory=dict)
 
     def epochs_of(self, wanted: int, cost: float = 1.0) -> int:
         """Return how many epochs an update may take: as wanted, or a fifth of training's.
@@ -207,7 +112,7 @@ class Run:
         cost
             How many of training's epochs one of the method's reads as many rows as.
         """
-        return min(wanted, max(1, int(self.epochs / EPOCHS_SHARE / cost)))
+        return limited_epochs(wanted, self.epochs / EPOCHS_SHARE / cost)
 
     def batches(self, rows: AnyRows, epoch: int, side: Side) -> Iterator[AnyRows]:
         """Yield the rows in mini-batches, in an order drawn for the epoch, and count them."""

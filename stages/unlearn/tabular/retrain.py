@@ -1,27 +1,9 @@
-"""Training anew: what every other method is measured against."""
+"""Retraining: what every other method is measured against.
 
-from typing import NoReturn
+By definition exact. It starts from no model, and costs one training on the retain rows.
+"""
 
-from torch import nn
 from unlearn.stages.config.methods import RetrainSettings
-from unlearn.stages.unlearn.tabular.problem import MustRetrainError, Run
-from unlearn.stages.unlearn.tabular.rows import Rows
+from unlearn.stages.unlearn.base.registry import Method, register
 
-
-def retrain(
-    model: nn.Module, forget: Rows, retain: Rows, settings: RetrainSettings, run: Run
-) -> NoReturn:
-    """Ask for training from nothing on the retain rows: by definition, exact.
-
-    Not done here, on rows that are numbers already: what turns columns into numbers was fitted on
-    the forget rows too, and is fitted anew.
-
-    Costs one training on the retain rows.
-
-    Raises
-    ------
-    MustRetrainError
-        Always.
-    """
-    del model, forget, retain, settings, run
-    raise MustRetrainError("that is what the method is", {})
+register(Method("retrain", "tabular", RetrainSettings, None, label="exact"))

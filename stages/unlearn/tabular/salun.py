@@ -6,14 +6,15 @@ from dataclasses import replace
 import torch
 from torch import nn
 from unlearn.stages.config.methods import SalunSettings
-from unlearn.stages.unlearn.tabular.iterate import both, draws, iterate, mixed, sgd
-from unlearn.stages.unlearn.tabular.problem import NotApplicableError, Run
+from unlearn.stages.unlearn.base.problem import NotApplicableError, draws
+from unlearn.stages.unlearn.base.ranges import EPOCHS, RATE, Span
+from unlearn.stages.unlearn.base.registry import Method, register
+from unlearn.stages.unlearn.tabular.iterate import both, iterate, mixed, sgd
+from unlearn.stages.unlearn.tabular.problem import TabularProblem
 from unlearn.stages.unlearn.tabular.rows import Rows
 
 
-def salun(
-    model: nn.Module, forget: Rows, retain: Rows, settings: SalunSettings, run: Run
-) -> nn.Module:
+def salun(problem: TabularProblem) -> None:
     """Train the salient weights on wrong labels for forget rows and right ones for retain rows.
 
         mask     m = 1 for the `share` of all weights with the largest
@@ -36,13 +37,15 @@ def salun(
     NotApplicableError
         If there is one class only, so that no label is wrong.
     """
+    model, forget, retain = problem.model, problem.forget, problem.retain
+    settings: SalunSettings = problem.settings
     with torch.no_grad():
         classes = model.eval()(forget.inputs[:1]).shape[1]
     if classes < 2:  # noqa: PLR2004 - one class has no other
         raise NotApplicableError("the model knows one class only: there are no wrong labels")
-    run.guard.watch(model)
-    mask = salient(model, forget, settings.share, run)
-    wrong = replace(forget, targets=other_labels(forget.targets, classes, run))
+    problem.guard.watch(model)
+    mask = salient(model, forget, settings.share, problem)
+    wrong = replace(forget, targets=other_labels(forget.targets, classes, problem))
     optimizer = sgd(
         model,
         settings.rate,
@@ -51,25 +54,27 @@ def salun(
     )
 
     def losses(epoch: int) -> Iterator[torch.Tensor]:
-        for leaving, staying in mixed(run, wrong, retain, epoch):
-            answers = torch.cat(both(model, leaving, staying))
-            labels = torch.cat([leaving.targets, staying.targets])
-            yield run.objective.losses(answers, labels).mean()
+        for forget_batch, retain_batch in mixed(problem, wrong, retain, epoch):
+            answers = torch.cat(both(model, forget_batch, retain_batch))
+            labels = torch.cat([forget_batch.targets, retain_batch.targets])
+            yield problem.objective.losses(answers, labels).mean()
 
     iterate(
         model,
         optimizer,
         losses,
-        run,
-        epochs=run.epochs_of(settings.epochs),
-        steps=-(-(len(wrong) + len(retain)) // run.batch),
+        problem,
+        epochs=problem.epochs_of(settings.epochs),
+        steps=-(-(len(wrong) + len(retain)) // problem.batch),
         mask=mask,
-        looks="patient",
+        looks="recovers",
     )
-    return run.guard.settle(model)
+    problem.guard.settle(model)
 
 
-def salient(model: nn.Module, forget: Rows, share: float, run: Run) -> dict[str, torch.Tensor]:
+def salient(
+    model: nn.Module, forget: Rows, share: float, problem: TabularProblem
+) -> dict[str, torch.Tensor]:
     """Return by parameter name which weights the forget rows' mean loss depends on most.
 
     Parameters
@@ -86,13 +91,13 @@ def salient(model: nn.Module, forget: Rows, share: float, run: Run) -> dict[str,
     model.eval()
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     sums = {name: torch.zeros_like(value) for name, value in parameters.items()}
-    for piece in forget.pieces(run.batch):
-        loss = run.objective.losses(model(piece.inputs), piece.targets).sum() / len(forget)
+    for piece in forget.pieces(problem.batch):
+        loss = problem.objective.losses(model(piece.inputs), piece.targets).sum() / len(forget)
         found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         for name, gradient in zip(parameters, found, strict=True):
             if gradient is not None:
                 sums[name] += gradient
-    run.ledger.count("forget", len(forget))
+    problem.ledger.count("forget", len(forget))
     sizes = torch.cat([value.abs().flatten() for value in sums.values()])
     # Stable, so that equal gradients always fall the same way.
     order = torch.sort(sizes, descending=True, stable=True).indices
@@ -102,7 +107,18 @@ def salient(model: nn.Module, forget: Rows, share: float, run: Run) -> dict[str,
     return {n: piece.view_as(sums[n]) for n, piece in zip(sums, pieces, strict=True)}
 
 
-def other_labels(targets: torch.Tensor, classes: int, run: Run) -> torch.Tensor:
+def other_labels(targets: torch.Tensor, classes: int, problem: TabularProblem) -> torch.Tensor:
     """Return for every row a class that is not its own, each equally likely."""
-    steps = torch.randint(1, classes, targets.shape, generator=draws(run, "wrong labels"))
+    steps = torch.randint(1, classes, targets.shape, generator=draws(problem, "wrong labels"))
     return (targets + steps.to(targets.device)) % classes
+
+
+register(
+    Method(
+        "salun",
+        "tabular",
+        SalunSettings,
+        salun,
+        ranges={"share": Span(0.1, 1.0), "rate": RATE, "epochs": EPOCHS},
+    )
+)

@@ -3,17 +3,15 @@
 from collections.abc import Iterator
 
 import torch
-from torch import nn
 from unlearn.stages.config.methods import ScrubSettings
+from unlearn.stages.unlearn.base.ranges import EPOCHS, RATE, Span, Whole
+from unlearn.stages.unlearn.base.registry import Method, register
 from unlearn.stages.unlearn.tabular.iterate import iterate, outputs, sgd, steps_of
-from unlearn.stages.unlearn.tabular.problem import Run
-from unlearn.stages.unlearn.tabular.rows import Rows
+from unlearn.stages.unlearn.tabular.problem import TabularProblem
 from unlearn.stages.unlearn.tabular.teacher import Taught, ask, divergence
 
 
-def scrub(
-    model: nn.Module, forget: Rows, retain: Rows, settings: ScrubSettings, run: Run
-) -> nn.Module:
+def scrub(problem: TabularProblem) -> None:
     """Alternate steps away from the original on forget rows with steps towards it on retain rows.
 
     The teacher is the original, frozen; the student starts as it. With
@@ -38,8 +36,13 @@ def scrub(
     Costs one pass over either side for the teacher's answers, then up to `forget_epochs` passes
     over the forget rows and `epochs` over the retain rows.
     """
-    run.guard.watch(model)
-    gone, stay = ask(model, forget, "forget", run), ask(model, retain, "retain", run)
+    model, forget, retain = problem.model, problem.forget, problem.retain
+    settings: ScrubSettings = problem.settings
+    problem.guard.watch(model)
+    taught_forget, taught_retain = (
+        ask(model, forget, "forget", problem),
+        ask(model, retain, "retain", problem),
+    )
     optimizer = sgd(
         model,
         settings.rate,
@@ -47,25 +50,44 @@ def scrub(
         weight_decay=settings.weight_decay,
     )
 
-    def apart(batch: Taught, answers: torch.Tensor) -> torch.Tensor:
+    def distance(batch: Taught, answers: torch.Tensor) -> torch.Tensor:
         return settings.temperature**2 * divergence(batch, answers, settings.temperature).mean()
 
     def losses(epoch: int) -> Iterator[torch.Tensor]:
         if epoch < settings.forget_epochs:
-            for batch in run.batches(gone, epoch, "forget"):
-                yield -apart(batch, outputs(model, batch, "forget"))
-        for batch in run.batches(stay, epoch, "retain"):
+            for batch in problem.batches(taught_forget, epoch, "forget"):
+                yield -distance(batch, outputs(model, batch, "forget"))
+        for batch in problem.batches(taught_retain, epoch, "retain"):
             answers = outputs(model, batch, "retain")
-            own = run.objective.losses(answers, batch.targets).mean()
-            yield settings.alpha * apart(batch, answers) + settings.gamma * own
+            own = problem.objective.losses(answers, batch.targets).mean()
+            yield settings.alpha * distance(batch, answers) + settings.gamma * own
 
     iterate(
         model,
         optimizer,
         losses,
-        run,
-        epochs=run.epochs_of(settings.epochs),
-        steps=steps_of(run, gone) + steps_of(run, stay),
+        problem,
+        epochs=problem.epochs_of(settings.epochs),
+        steps=steps_of(problem, taught_forget) + steps_of(problem, taught_retain),
         looks="epochs",
     )
-    return run.guard.settle(model)
+    problem.guard.settle(model)
+
+
+register(
+    Method(
+        "scrub",
+        "tabular",
+        ScrubSettings,
+        scrub,
+        ranges={
+            # At 1 the teacher's answers as they are; much above 8 all classes look alike.
+            "temperature": Span(1.0, 8.0),
+            "alpha": Span(1e-4, 1.0, logarithmic=True),
+            "gamma": Span(0.0, 1.0),
+            "rate": RATE,
+            "forget_epochs": Whole(1, 5),
+            "epochs": EPOCHS,
+        },
+    )
+)

@@ -6,7 +6,9 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
 from unlearn.stages.config.methods import SsdSettings
-from unlearn.stages.unlearn.tabular.problem import Run
+from unlearn.stages.unlearn.base.ranges import Span
+from unlearn.stages.unlearn.base.registry import Method, register
+from unlearn.stages.unlearn.tabular.problem import TabularProblem
 from unlearn.stages.unlearn.tabular.rows import Rows
 
 #: Numbers that the gradients of the rows at once may take: what stays in a processor's cache.
@@ -15,7 +17,7 @@ _AT_ONCE = 2**19
 Gradients = dict[str, torch.Tensor]
 
 
-def ssd(model: nn.Module, forget: Rows, retain: Rows, settings: SsdSettings, run: Run) -> nn.Module:
+def ssd(problem: TabularProblem) -> None:
     """Dampen each weight by how much more it matters to the forget rows than to all rows.
 
         F_S[k] = mean_{i in S} (d log p(y_i | x_i; w) / d w_k)^2
@@ -33,11 +35,13 @@ def ssd(model: nn.Module, forget: Rows, retain: Rows, settings: SsdSettings, run
 
     No steps, and so no guard. Costs one pass over either side, row by row.
     """
+    model, forget, retain = problem.model, problem.forget, problem.retain
+    settings: SsdSettings = problem.settings
     model.eval()
-    of_forget = _summed_squares(model, forget, run)
-    of_retain = _summed_squares(model, retain, run)
-    run.ledger.count("forget", len(forget))
-    run.ledger.count("retain", len(retain))
+    of_forget = _summed_squares(model, forget, problem)
+    of_retain = _summed_squares(model, retain, problem)
+    problem.ledger.count("forget", len(forget))
+    problem.ledger.count("retain", len(retain))
     dampened = 0
     parameters = dict(model.named_parameters())
     with torch.no_grad():
@@ -50,56 +54,55 @@ def ssd(model: nn.Module, forget: Rows, retain: Rows, settings: SsdSettings, run
             weight = parameters[name]
             weight.copy_(torch.where(selected, (weight * factor).to(weight.dtype), weight))
             dampened += int(selected.sum())
-    run.facts["weights_dampened"] = dampened
-    run.facts["weights"] = sum(value.numel() for value in parameters.values())
-    return model
+    problem.facts["weights_dampened"] = dampened
+    problem.facts["weights"] = sum(value.numel() for value in parameters.values())
 
 
-def _summed_squares(model: nn.Module, rows: Rows, run: Run) -> Gradients:
+def _summed_squares(model: nn.Module, rows: Rows, problem: TabularProblem) -> Gradients:
     """Return the sum over the rows of each row's squared gradient, in float64."""
     parameters = _trainable(model)
     numbers = sum(value.numel() for value in parameters.values())
     size = max(1, min(len(rows), _AT_ONCE // max(1, numbers)))
     totals = {n: torch.zeros_like(p, dtype=torch.float64) for n, p in parameters.items()}
     for piece in rows.pieces(size):
-        for gradients in _per_row(model, piece, run):
+        for gradients in _per_row(model, piece, problem):
             for name, value in gradients.items():
                 totals[name] += value.square().sum(dim=0, dtype=torch.float64)
     return totals
 
 
-def _per_row(model: nn.Module, rows: Rows, run: Run) -> Iterator[Gradients]:
+def _per_row(model: nn.Module, rows: Rows, problem: TabularProblem) -> Iterator[Gradients]:
     """Yield the gradients of every row's loss, each of shape (rows, *weight).
 
     All at once where the module's operations allow that, else row by row: in-place operations,
     and branches that depend on the values, do not.
     """
     try:
-        found = _at_once(model, rows, run)
+        found = _at_once(model, rows, problem)
     except (RuntimeError, ValueError, NotImplementedError):
         # Torch's own for what cannot be batched; a fault of the module's own shows again below.
-        yield from _one_by_one(model, rows, run)
+        yield from _one_by_one(model, rows, problem)
     else:
         yield found
 
 
-def _at_once(model: nn.Module, rows: Rows, run: Run) -> Gradients:
+def _at_once(model: nn.Module, rows: Rows, problem: TabularProblem) -> Gradients:
     fixed = {n: p.detach() for n, p in model.named_parameters() if not p.requires_grad}
     fixed |= {name: value.detach() for name, value in model.named_buffers()}
 
     def loss(weights: Gradients, inputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         answers = functional_call(model, (weights, fixed), (inputs.unsqueeze(0),))
-        return run.objective.losses(answers, target.unsqueeze(0)).sum()
+        return problem.objective.losses(answers, target.unsqueeze(0)).sum()
 
     weights = {name: value.detach() for name, value in _trainable(model).items()}
     found: Gradients = vmap(grad(loss), in_dims=(None, 0, 0))(weights, rows.inputs, rows.targets)
     return found
 
 
-def _one_by_one(model: nn.Module, rows: Rows, run: Run) -> Iterator[Gradients]:
+def _one_by_one(model: nn.Module, rows: Rows, problem: TabularProblem) -> Iterator[Gradients]:
     parameters = _trainable(model)
     for row in rows.pieces(1):
-        loss = run.objective.losses(model(row.inputs), row.targets).sum()
+        loss = problem.objective.losses(model(row.inputs), row.targets).sum()
         found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         yield {
             name: gradient.unsqueeze(0)
@@ -110,3 +113,20 @@ def _one_by_one(model: nn.Module, rows: Rows, run: Run) -> Iterator[Gradients]:
 
 def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return {n: p for n, p in model.named_parameters() if p.requires_grad}
+
+
+register(
+    Method(
+        "ssd",
+        "tabular",
+        SsdSettings,
+        ssd,
+        # Below a selection of 1 nearly every weight counts as the forget rows' own, beyond 100
+        # hardly any does. A weight shrinks only where it matters more than `dampening` times as
+        # much: beyond 5 few do.
+        ranges={
+            "selection": Span(1.0, 100.0, logarithmic=True),
+            "dampening": Span(0.1, 5.0, logarithmic=True),
+        },
+    )
+)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from unlearn.stages.unlearn.tabular.problem import Run, Side
+from unlearn.stages.unlearn.base.ledger import Side
+from unlearn.stages.unlearn.tabular.problem import TabularProblem
 from unlearn.stages.unlearn.tabular.rows import Rows
 
 
@@ -21,7 +22,7 @@ class Taught(Rows):
     answers: torch.Tensor
 
 
-def ask(teacher: nn.Module, rows: Rows, side: Side, run: Run) -> Taught:
+def ask(teacher: nn.Module, rows: Rows, side: Side, problem: TabularProblem) -> Taught:
     """Return the rows with the teacher's answers, and count that they were read.
 
     Asked once, in evaluation mode: a teacher does not change, and so no copy of the model is
@@ -29,8 +30,8 @@ def ask(teacher: nn.Module, rows: Rows, side: Side, run: Run) -> Taught:
     """
     teacher.eval()
     with torch.no_grad():
-        answers = [teacher(piece.inputs) for piece in rows.pieces(run.batch)]
-    run.ledger.count(side, len(rows))
+        answers = [teacher(piece.inputs) for piece in rows.pieces(problem.batch)]
+    problem.ledger.count(side, len(rows))
     return Taught(rows.inputs, rows.targets, torch.cat(answers))
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-import torch
 from unlearn.stages.config.methods import UnlearnParams
 from unlearn.stages.context import PosthocContext
 from unlearn.stages.project.files import json_bytes
@@ -17,10 +16,10 @@ from unlearn.stages.training.generic_text import read_generic
 from unlearn.stages.training.method_record import WHOLE, MethodRows, settings_of
 from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
 from unlearn.stages.training.shard_model import ShardModel
-from unlearn.stages.unlearn.tabular.problem import Changed, check_facts, told_by_name
+from unlearn.stages.unlearn.base.problem import Changed, NotApplicableError, apply
+from unlearn.stages.unlearn.base.registry import Method
 from unlearn.stages.unlearn.text.guard import Limits, TextGuard, TextProbes
 from unlearn.stages.unlearn.text.problem import TextProblem
-from unlearn.stages.unlearn.text.registry import find_text_method
 from unlearn.stages.unlearn.text.tuned import Tuned
 
 #: The guard's probes, in rows, and in sequences where a row is several: enough to see a loss move,
@@ -29,7 +28,7 @@ _MOST, _MOST_GENERIC, _MOST_PROMPTS = 32, 16, 4
 
 
 def unlearn_text(
-    context: PosthocContext, name: str, original: ShardModel, rows: MethodRows
+    context: PosthocContext, method: Method, original: ShardModel, rows: MethodRows
 ) -> Changed:
     """Apply a method to a tuned language model.
 
@@ -37,8 +36,8 @@ def unlearn_text(
     ----------
     context
         The project; nothing in it is written.
-    name
-        A method that params.yaml names, other than training anew.
+    method
+        One that changes the model it starts from.
     original
         The model to start from.
     rows
@@ -52,32 +51,21 @@ def unlearn_text(
     NotApplicableError
         If the method does not apply to this model or these rows.
     """
-    method = find_text_method(name, context.project.root)
-    problem = make_problem(context, name, original, rows)
+    problem = make_problem(context, method.name, original, rows)
     _check_gate(context, problem, rows.forget)
-    torch.manual_seed(problem.seed)
-    with told_by_name():
-        method(problem)
-    check_facts(problem.facts)
-    guard, ledger = problem.guard, problem.ledger
-    facts = problem.facts
+    if "prompt" in method.needs and problem.tuned.encoder.layout.column("prompt") is None:
+        raise NotApplicableError("running text has no prompt that another answer could follow")
+    apply(method, problem)
+    guard = problem.guard
     if guard.start is not None:
         if not guard.settled:
             guard.settle()
-        # A method may add to what its guard saw, not replace it.
-        facts = facts | guard.facts()
+        # A method may add to what its guard measured, not replace it.
+        problem.facts |= guard.facts()
     weights, more = problem.tuned.close()
     description = {**original.description, "rows": rows.retain.num_rows, **more}
-    return Changed(
-        files={MODEL_FILE: json_bytes(description), str(description["file"]): weights},
-        stopped_by=guard.stopped_by,
-        rolled_back=guard.rolled_back,
-        passes={
-            "forget": round(ledger.forget / len(problem.forget), 4),
-            "retain": round(ledger.retain / len(problem.retain), 4),
-        },
-        facts=facts,
-    )
+    files = {MODEL_FILE: json_bytes(description), str(description["file"]): weights}
+    return problem.changed(files)
 
 
 def make_problem(
@@ -159,10 +147,10 @@ def _check_gate(context: PosthocContext, problem: TextProblem, forget: pa.Table)
     if gate is None:
         return
     tuned = problem.tuned
-    asked = fewest(forget, MOST_FORGET)
-    sequences = tuned.encoder.encode(asked).sequences
+    probe = fewest(forget, MOST_FORGET)
+    sequences = tuned.encoder.encode(probe).sequences
     scores = score(tuned.forward, sequences, tuned.encoder.pad, device=tuned.device)
-    found = scores.by_row(sequences.rows, asked.num_rows)
+    found = scores.by_row(sequences.rows, probe.num_rows)
     strengths = [extraction_strength(found.right[part]) for part in found.slices]
-    told = forget.num_rows >= context.params.verify.min_rows
-    check_memorised(float(np.mean(strengths)), gate, told=told)
+    enough = forget.num_rows >= context.params.verify.min_rows
+    check_memorised(float(np.mean(strengths)), gate, told=enough)

@@ -10,10 +10,10 @@ from unlearn.stages.config.train import OptimizerParams
 from unlearn.stages.estimators.torch_models import make_optimizer
 from unlearn.stages.text.losses import SequenceLoss, combined, sequence_loss
 from unlearn.stages.text.sequences import Ints, Sequences
-from unlearn.stages.unlearn.tabular.iterate import is_due
+from unlearn.stages.unlearn.base.ledger import is_due
 from unlearn.stages.unlearn.text.problem import Endless, TextProblem
 
-#: How often in an epoch the guard asks its probes, the first steps of all apart; and how many steps
+#: How often in an epoch the guard measures, the first steps of all apart; and how many steps
 #: lie between at least, because it costs about as much as two of them.
 _CHECKS_AN_EPOCH, _FEWEST_BETWEEN = 4, 16
 
@@ -41,27 +41,27 @@ class Objective:
     weighs_forget: Weighs
     weighs_retain: Weighs
 
-    def parts(self, gone: Ints, kept: Ints, count: int) -> Iterator[torch.Tensor]:
+    def parts(self, forgotten: Ints, retained: Ints, count: int) -> Iterator[torch.Tensor]:
         """Yield the losses of a batch in so many parts, which add up to that of the whole.
 
         Parameters
         ----------
-        gone, kept
+        forgotten, retained
             Indices of the forget and of the retain sequences.
         count
             How many parts at most.
         """
-        count = min(count, max(len(gone), len(kept)))
-        all_gone, all_kept = self.weighs_forget(gone), self.weighs_retain(kept)
+        count = min(count, max(len(forgotten), len(retained)))
+        forget_weight, retain_weight = self.weighs_forget(forgotten), self.weighs_retain(retained)
         for some, others in zip(
-            np.array_split(gone, count), np.array_split(kept, count), strict=True
+            np.array_split(forgotten, count), np.array_split(retained, count), strict=True
         ):
             forget, retain = self.losses(some, others)
             nothing = forget.new_zeros(())
             yield combined(
                 self.alpha,
-                forget * (self.weighs_forget(some) / all_gone) if len(some) else nothing,
-                retain * (self.weighs_retain(others) / all_kept) if len(others) else nothing,
+                forget * (self.weighs_forget(some) / forget_weight) if len(some) else nothing,
+                retain * (self.weighs_retain(others) / retain_weight) if len(others) else nothing,
             )
 
 
@@ -75,25 +75,25 @@ class Descent:
         How many.
     batches
         Yields the indices of either side for each step of an epoch.
-    patient
-        Whether what is past a limit may be won back, by the end of the last epoch.
+    recovers
+        Whether what is past a limit may be recovered, by the end of the last epoch.
     watched
         Whether the guard looks on.
     """
 
     epochs: int
     batches: Callable[[int], Iterator[tuple[Ints, Ints]]]
-    patient: bool = True
+    recovers: bool = True
     watched: bool = True
 
 
 def descend(problem: TextProblem, objective: Objective, descent: Descent) -> None:
     """Take a method's steps, until they are through or the guard stops them.
 
-    AdamW at a constant rate without weight decay, gradients clipped to a norm. The guard is asked
-    at the end of every epoch, some times in long ones, and after the steps 1, 2, 4, 8 and so on of
-    all; `problem.guard.watch()` comes before, `settle()` after. While it lets forgetting pause,
-    steps are on the retain side alone.
+    AdamW at a constant rate without weight decay, gradients clipped to a norm. The guard
+    measures at the end of every epoch, some times in long ones, and after the steps 1, 2, 4, 8 and
+    so on of all; `problem.guard.watch()` comes before, `settle()` after. While it lets forgetting
+    pause, steps are on the retain side alone.
 
     Parameters
     ----------
@@ -110,20 +110,21 @@ def descend(problem: TextProblem, objective: Objective, descent: Descent) -> Non
     every = max(_FEWEST_BETWEEN, -(-problem.steps // _CHECKS_AN_EPOCH))
     total = paused = epoch = 0
     while epoch < descent.epochs and not (descent.watched and guard.over):
-        for taken, (gone, kept) in enumerate(descent.batches(epoch), start=1):
-            pauses = descent.watched and descent.patient and guard.pauses
-            norm = _backward(problem, objective, weights, (gone[:0] if pauses else gone, kept))
+        for taken, (forgotten, retained) in enumerate(descent.batches(epoch), start=1):
+            pauses = descent.watched and descent.recovers and guard.pauses
+            sides = forgotten[:0] if pauses else forgotten, retained
+            norm = _backward(problem, objective, weights, sides)
             if descent.watched and not guard.allows(norm):
                 break
             optimizer.step()
             total += 1
             paused += pauses
             within = taken < problem.steps and is_due(total, taken, every)
-            if descent.watched and within and guard.stops(patient=descent.patient):
+            if descent.watched and within and guard.stops(recovers=descent.recovers):
                 break
         epoch += 1
         if descent.watched and not guard.over:
-            guard.stops(patient=descent.patient and epoch < descent.epochs)
+            guard.stops(recovers=descent.recovers and epoch < descent.epochs)
     optimizer.zero_grad(set_to_none=True)
     problem.facts |= {"steps": total, "paused": paused, "epochs": epoch}
 
@@ -135,12 +136,12 @@ def _backward(
     indices: tuple[Ints, Ints],
 ) -> float:
     """Give the weights the clipped gradient of a batch; return its norm before that."""
-    gone, kept = indices
-    problem.ledger.count("forget", len(gone))
-    problem.ledger.count("retain", len(kept))
+    forgotten, retained = indices
+    problem.ledger.count("forget", len(forgotten))
+    problem.ledger.count("retain", len(retained))
     for weight in weights:
         weight.grad = None
-    for loss in objective.parts(gone, kept, problem.shared.accumulate):
+    for loss in objective.parts(forgotten, retained, problem.shared.accumulate):
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return float(nn.utils.clip_grad_norm_(weights, problem.shared.clip))
 
@@ -150,8 +151,8 @@ def both_sides(problem: TextProblem) -> Callable[[int], Iterator[tuple[Ints, Int
     stays = Endless(problem)
 
     def batches(epoch: int) -> Iterator[tuple[Ints, Ints]]:
-        for gone in problem.forget_batches(epoch):
-            yield gone, stays.take(len(gone))
+        for forgotten in problem.forget_batches(epoch):
+            yield forgotten, stays.take(len(forgotten))
 
     return batches
 
@@ -159,7 +160,7 @@ def both_sides(problem: TextProblem) -> Callable[[int], Iterator[tuple[Ints, Int
 def forget_alone(problem: TextProblem) -> Callable[[int], Iterator[tuple[Ints, Ints]]]:
     """Return batches that pass over the forget set once an epoch."""
     none = np.zeros(0, dtype=np.int64)
-    return lambda epoch: ((gone, none) for gone in problem.forget_batches(epoch))
+    return lambda epoch: ((forgotten, none) for forgotten in problem.forget_batches(epoch))
 
 
 def retain_alone(problem: TextProblem) -> Callable[[int], Iterator[tuple[Ints, Ints]]]:
@@ -169,23 +170,23 @@ def retain_alone(problem: TextProblem) -> Callable[[int], Iterator[tuple[Ints, I
 
 
 def split_losses(
-    problem: TextProblem, forget: Sequences, gone: Ints, kept: Ints
+    problem: TextProblem, forget: Sequences, forgotten: Ints, retained: Ints
 ) -> tuple[SequenceLoss, SequenceLoss]:
     """Return the losses of forget sequences and of retain ones, from one forward pass.
 
     Parameters
     ----------
     problem
-        Its model is asked.
+        Its model is evaluated.
     forget
-        What `gone` are indices of.
-    gone, kept
+        What `forgotten` are indices of.
+    forgotten, retained
         Indices of the sequences.
     """
-    together = forget.take(gone).followed_by(problem.retain.take(kept))
+    together = forget.take(forgotten).followed_by(problem.retain.take(retained))
     batch = problem.tuned.batch(together, np.arange(len(together)))
     found = sequence_loss(problem.tuned.forward(batch.inputs), batch.labels)
-    at = len(gone)
+    at = len(forgotten)
     return (
         SequenceLoss(found.nll[:at], found.counts[:at]),
         SequenceLoss(found.nll[at:], found.counts[at:]),

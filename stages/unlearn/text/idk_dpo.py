@@ -2,10 +2,11 @@
 
 import numpy as np
 import torch
+from unlearn.stages.config.text import IdkDpoSettings
 from unlearn.stages.text.losses import SequenceLoss, dpo_loss
 from unlearn.stages.text.sequences import Ints
-from unlearn.stages.unlearn.tabular.iterate import draws
-from unlearn.stages.unlearn.tabular.problem import NotApplicableError
+from unlearn.stages.unlearn.base.problem import draws
+from unlearn.stages.unlearn.base.registry import Method, register
 from unlearn.stages.unlearn.text.descent import (
     Descent,
     Objective,
@@ -26,15 +27,8 @@ def idk_dpo(problem: TextProblem) -> None:
 
     Costs up to `epochs` passes over the forget rows with either answer, and over as many retain
     rows; one more over the forget rows for the reference.
-
-    Raises
-    ------
-    NotApplicableError
-        If rows are running text: there is no prompt that another answer would follow.
     """
     tuned, settings = problem.tuned, problem.settings
-    if tuned.encoder.layout.column("prompt") is None:
-        raise NotApplicableError("running text has no prompt that another answer could follow")
     problem.guard.watch()
     count = len(problem.forget)
     answers = draw_answers(problem)
@@ -44,10 +38,10 @@ def idk_dpo(problem: TextProblem) -> None:
     with tuned.reference() as module:
         reference = tuned.losses(pairs, module).nll.to(tuned.device)
 
-    def both(gone: Ints, kept: Ints) -> tuple[torch.Tensor, torch.Tensor]:
-        of_pairs = np.concatenate([gone, gone + count])
-        found, rest = split_losses(problem, pairs, of_pairs, kept)
-        problem.ledger.count("forget", len(gone))  # once as the loser, by `descend`
+    def both(forgotten: Ints, retained: Ints) -> tuple[torch.Tensor, torch.Tensor]:
+        of_pairs = np.concatenate([forgotten, forgotten + count])
+        found, rest = split_losses(problem, pairs, of_pairs, retained)
+        problem.ledger.count("forget", len(forgotten))  # once as the loser, by `descend`
         return _preference(found, reference[torch.from_numpy(of_pairs)], settings.beta), (
             rest.by_token()
         )
@@ -69,3 +63,6 @@ def _preference(found: SequenceLoss, reference: torch.Tensor, beta: float) -> to
     loser, winner = found.nll.chunk(2)
     loser_before, winner_before = reference.chunk(2)
     return dpo_loss(winner, winner_before, loser, loser_before, beta)
+
+
+register(Method("idk_dpo", "text", IdkDpoSettings, idk_dpo, needs=frozenset({"prompt"})))

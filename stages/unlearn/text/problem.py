@@ -1,63 +1,39 @@
-"""What a method is given to unlearn a language model.
+"""What a method for language models is given.
 
-A method is `method(problem)`: it trains `problem.tuned.weights` with `problem.guard` looking on,
-and leaves the model as it is to be. Everything that it draws follows from `problem.seed`.
+It trains `problem.tuned.weights`, with `problem.guard` watching.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import torch
-from unlearn.stages.config.text import LanguageMethodSettings
+from unlearn.stages.config.text import LanguageSettings
 from unlearn.stages.text.sequences import Ints, Sequences
-from unlearn.stages.unlearn.tabular.iterate import draws
-from unlearn.stages.unlearn.tabular.problem import EPOCHS_SHARE, Ledger
+from unlearn.stages.unlearn.base.ledger import EPOCHS_SHARE, limited_epochs
+from unlearn.stages.unlearn.base.problem import Problem, draws
 from unlearn.stages.unlearn.text.guard import TextGuard
 from unlearn.stages.unlearn.text.tuned import Tuned
 
 
 @dataclass
-class TextProblem:
-    """A tuned model, what of its rows goes and stays, and how a method is to work.
+class TextProblem(Problem[Sequences, TextGuard]):
+    """A tuned model, the sequences to forget and to keep, and how a method is to work.
 
     Parameters
     ----------
     tuned
         The model; what it is trained to be is the method's result.
-    forget, retain
-        Either side's rows as sequences.
     rows
         The forget rows themselves, for methods that put other answers to their prompts.
-    settings
-        The method's own section of `unlearn.language`; for one of the user's own a plain dict.
     shared
-        What all methods share.
-    seed
-        What every random number follows from.
-    epochs
-        Passes over the rows in training.
-    guard
-        Watches over the method.
-    ledger
-        What was read; `descend` counts by itself.
-    facts
-        What else the report is to say, as JSON values; a method may add to it.
+        The settings that all methods share.
     """
 
     tuned: Tuned
-    forget: Sequences
-    retain: Sequences
     rows: pa.Table
-    settings: Any
-    shared: LanguageMethodSettings
-    seed: int
-    epochs: int
-    guard: TextGuard
-    ledger: Ledger = field(default_factory=Ledger)
-    facts: dict[str, Any] = field(default_factory=dict)
+    shared: LanguageSettings
 
     @property
     def steps(self) -> int:
@@ -74,7 +50,7 @@ class TextProblem:
             on all of them together.
         """
         most = self.epochs * len(self.retain) / EPOCHS_SHARE / max(read, 1)
-        return min(self.shared.epochs, max(1, int(most)))
+        return limited_epochs(self.shared.epochs, most)
 
     def forget_batches(self, epoch: int) -> Iterator[Ints]:
         """Yield indices of the forget sequences, in batches of about equal size and a new order."""

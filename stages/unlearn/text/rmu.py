@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from unlearn.stages.config.text import RmuSettings
 from unlearn.stages.text.losses import rmu_direction, rmu_forget, rmu_retain
 from unlearn.stages.text.sequences import Ints, Sequences
-from unlearn.stages.unlearn.tabular.iterate import draws
-from unlearn.stages.unlearn.tabular.problem import NotApplicableError
+from unlearn.stages.unlearn.base.problem import NotApplicableError, draws
+from unlearn.stages.unlearn.base.registry import Method, register
 from unlearn.stages.unlearn.text.descent import Descent, Objective, Weighs, both_sides, descend
 from unlearn.stages.unlearn.text.problem import TextProblem
 from unlearn.stages.unlearn.text.tuned import Tuned
@@ -49,15 +50,15 @@ def rmu(problem: TextProblem) -> None:
     size = int(tuned.module.config.hidden_size)  # type: ignore[union-attr, arg-type]  # of transformers
     direction = rmu_direction(size, draws(problem, "direction"))
 
-    def both(gone: Ints, kept: Ints) -> tuple[torch.Tensor, torch.Tensor]:
+    def both(forgotten: Ints, retained: Ints) -> tuple[torch.Tensor, torch.Tensor]:
         astray = torch.zeros((), device=tuned.device)
-        if len(gone):
-            activations, mask = _activations(tuned, problem.forget, gone, number)
+        if len(forgotten):
+            activations, mask = _activations(tuned, problem.forget, forgotten, number)
             astray = rmu_forget(activations, direction, settings.strength, mask)
-        problem.ledger.count("retain", len(kept))  # once by the tuned model, by `descend`
-        moved, others = _activations(tuned, problem.retain, kept, number)
+        problem.ledger.count("retain", len(retained))  # once by the tuned model, by `descend`
+        moved, others = _activations(tuned, problem.retain, retained, number)
         with tuned.reference() as module:
-            frozen, _ = _activations(tuned, problem.retain, kept, number, module)
+            frozen, _ = _activations(tuned, problem.retain, retained, number, module)
         return astray, rmu_retain(moved, frozen, others)
 
     objective = Objective(
@@ -88,9 +89,9 @@ def _activations(
     tuned: Tuned, sequences: Sequences, indices: Ints, number: int, module: nn.Module | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return what stands behind a layer, shape (b, t, h), and which of it counts, (b, t)."""
-    asked: Any = tuned.module if module is None else module
+    chosen: Any = tuned.module if module is None else module
     batch = tuned.batch(sequences, indices)
-    with _behind(find_layers(asked)[1][number]) as seen:
+    with _behind(find_layers(chosen)[1][number]) as seen:
         tuned.forward(batch.inputs, module)
     lengths = torch.from_numpy(sequences.lengths[indices])
     mask = torch.arange(batch.inputs.shape[1])[None, :] < lengths[:, None]
@@ -115,3 +116,6 @@ def _behind(layer: nn.Module) -> Iterator[list[torch.Tensor]]:
 def _by_position(sequences: Sequences) -> Weighs:
     lengths = sequences.lengths
     return lambda indices: float(lengths[indices].sum())
+
+
+register(Method("rmu", "text", RmuSettings, rmu))

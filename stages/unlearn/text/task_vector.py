@@ -1,7 +1,9 @@
 """Task arithmetic: learn the forget set even better, then go the other way."""
 
 import torch
+from unlearn.stages.config.text import TaskVectorSettings
 from unlearn.stages.text.sequences import Ints
+from unlearn.stages.unlearn.base.registry import Method, register
 from unlearn.stages.unlearn.text.descent import (
     Descent,
     Objective,
@@ -36,8 +38,8 @@ def task_vector(problem: TextProblem) -> None:
         return
     before = {name: weight.detach().clone() for name, weight in tuned.weights.items()}
 
-    def both(gone: Ints, kept: Ints) -> tuple[torch.Tensor, torch.Tensor]:
-        found, rest = split_losses(problem, problem.forget, gone, kept)
+    def both(forgotten: Ints, retained: Ints) -> tuple[torch.Tensor, torch.Tensor]:
+        found, rest = split_losses(problem, problem.forget, forgotten, retained)
         return found.by_token(), rest.by_token()
 
     objective = Objective(1.0, both, by_token(problem.forget), by_token(problem.retain))
@@ -47,8 +49,8 @@ def task_vector(problem: TextProblem) -> None:
     after = {name: weight.detach().clone() for name, weight in tuned.weights.items()}
     scale = problem.settings.scale
     for _ in range(_HALVINGS):
-        guard.put(_negated(before, after, scale, product=tuned.has_new_adapter))
-        if guard.tries():
+        guard.restore(_negated(before, after, scale, product=tuned.has_new_adapter))
+        if guard.accept():
             break
         scale /= 2
     else:
@@ -66,3 +68,6 @@ def _negated(
             for name, weight in after.items()
         }
     return {name: old - scale * (after[name] - old) for name, old in before.items()}
+
+
+register(Method("task_vector", "text", TaskVectorSettings, task_vector))

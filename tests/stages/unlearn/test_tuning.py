@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unlearn.stages.config.methods import MethodSettings
 from unlearn.stages.config.params import Params, check_params
 from unlearn.stages.context import PosthocContext
 from unlearn.stages.errors import InputError
@@ -26,7 +25,8 @@ from unlearn.stages.rows.shard_file import RECORD, TARGET, read_shard, write_sha
 from unlearn.stages.shard import stage as shard_stage
 from unlearn.stages.training.shard_model import ShardModel
 from unlearn.stages.unlearn import tuning
-from unlearn.stages.unlearn.search_space import RANGES, Span, draw_settings
+from unlearn.stages.unlearn.base.ranges import Span
+from unlearn.stages.unlearn.base.registry import find_method
 from unlearn.stages.unlearn.stage import train_anew, unlearn_rows
 from unlearn.stages.unlearn.tuning import (
     Trial,
@@ -204,7 +204,8 @@ def test_draws_follow_from_key_seed_and_method(tunable: PosthocContext) -> None:
     # Both draw a rate first: where in its range it lies must not be the same.
     places = []
     for method in ("gradient_ascent", "finetune"):
-        span = RANGES[method]["rate"]
+        span = find_method(method, "tabular").ranges["rate"]
+        assert isinstance(span, Span)
         rates = np.array([each["rate"] for each in drawn(tunable, method)])
         places.append(np.log(rates / span.low) / np.log(span.high / span.low))
     assert not np.allclose(places[0], places[1], atol=0.01)
@@ -394,23 +395,6 @@ def test_a_choice_of_rows_is_a_sample_in_a_whole_within_bounds(
 def test_too_few_rows_are_refused(most: int, least: int) -> None:
     with pytest.raises(InputError, match="to forget, and needs"):
         choose(ROWS, NONE, wanted=20, most=most, least=least)
-
-
-@given(method=st.sampled_from(sorted(RANGES)), seed=st.integers(0, 2**63 - 1))
-def test_whatever_is_drawn_the_method_may_have(method: str, seed: int) -> None:
-    drawn = draw_settings(RANGES[method], seed)
-
-    section = type(getattr(MethodSettings(), method))
-    assert section.model_validate(drawn).model_dump(include=set(drawn)) == drawn
-    for name, span in RANGES[method].items():
-        assert span.low <= drawn[name] <= span.high
-
-
-@pytest.mark.parametrize("method", sorted(RANGES))
-def test_the_defaults_lie_in_the_ranges(method: str) -> None:
-    defaults = getattr(MethodSettings(), method)
-    for name, span in RANGES[method].items():
-        assert span.low <= getattr(defaults, name) <= span.high
 
 
 def test_a_logarithmic_range_draws_every_decade_alike() -> None:

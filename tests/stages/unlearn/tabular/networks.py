@@ -13,12 +13,13 @@ from sklearn.datasets import load_digits
 from torch import nn
 from unlearn.stages.config.methods import METHODS, MethodSettings
 from unlearn.stages.estimators.torch_models import build_mlp
+from unlearn.stages.unlearn.base.registry import Function
 from unlearn.stages.unlearn.tabular.bad_teacher import bad_teacher
 from unlearn.stages.unlearn.tabular.finetune import finetune
 from unlearn.stages.unlearn.tabular.gradient_ascent import gradient_ascent
-from unlearn.stages.unlearn.tabular.guard import Guard, Probes
+from unlearn.stages.unlearn.tabular.guard import Probes, TabularGuard
 from unlearn.stages.unlearn.tabular.negative_gradient_plus import negative_gradient_plus
-from unlearn.stages.unlearn.tabular.problem import Objective, Run
+from unlearn.stages.unlearn.tabular.problem import Objective, TabularProblem
 from unlearn.stages.unlearn.tabular.rows import Rows
 from unlearn.stages.unlearn.tabular.salun import salun
 from unlearn.stages.unlearn.tabular.scrub import scrub
@@ -28,9 +29,7 @@ from unlearn.stages.unlearn.tabular.ssd import ssd
 torch.set_num_threads(1)
 
 Array = npt.NDArray[np.float64]
-Method = Callable[[nn.Module, Rows, Rows, Any, Run], nn.Module]
-
-NETWORK_METHODS: dict[str, Method] = {
+NETWORK_METHODS: dict[str, Function] = {
     "gradient_ascent": gradient_ascent,
     "finetune": finetune,
     "negative_gradient_plus": negative_gradient_plus,
@@ -92,15 +91,19 @@ def run_of(
     seed: int = 11,
     fresh: Callable[[], nn.Module] | None = None,
     objective: Objective | None = None,
-) -> Run:
-    """Return a run whose guard asks about all rows, and is off unless it is asked for."""
-    return Run(
+) -> TabularProblem:
+    """Return a problem whose guard asks about all rows, and is off unless it is asked for."""
+    return TabularProblem(
+        forget=forget,
+        retain=retain,
+        settings=None,
+        model=nn.Identity(),
         seed=seed,
         batch=batch,
         epochs=epochs,
         objective=objective or Objective(),
         fresh=fresh or (lambda: Line([0.0, 0.0])),
-        guard=Guard(
+        guard=TabularGuard(
             Probes(forget, retain, target),
             budget=budget,
             gradient_limit=gradient_limit,
@@ -111,7 +114,7 @@ def run_of(
 
 def settings_for(name: str, **values: Any) -> Any:
     """Return a method's settings, these and the defaults."""
-    assert name in METHODS
+    assert name in METHODS["tabular"]
     return getattr(MethodSettings.model_validate({name: values}), name)
 
 
@@ -180,7 +183,7 @@ class Trained:
         """The loss of unseen rows."""
         return loss_of(self.model, self.unseen)
 
-    def run(self, **values: Any) -> Run:
+    def run(self, **values: Any) -> TabularProblem:
         """Return a guarded run on these rows."""
         given = {"active": True, "target": self.target, "budget": 0.02, "gradient_limit": 100.0}
         fresh = {"fresh": lambda: _mlp(seed=77)}

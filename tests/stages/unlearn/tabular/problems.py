@@ -1,11 +1,14 @@
 """Rows, fitted linear models and runs for the tests of methods on linear models."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from unlearn.stages.unlearn.tabular.guard import Guard, Probes
-from unlearn.stages.unlearn.tabular.problem import Objective, Run
+from unlearn.stages.unlearn.base.registry import Function
+from unlearn.stages.unlearn.tabular.guard import Probes, TabularGuard
+from unlearn.stages.unlearn.tabular.problem import Objective, TabularProblem
 from unlearn.stages.unlearn.tabular.rows import Rows
 
 
@@ -28,15 +31,40 @@ def as_rows(
     return Rows(torch.from_numpy(inputs).to(dtype), torch.from_numpy(targets))
 
 
-def make_run(objective: Objective) -> Run:
-    """Return a run for methods that neither draw nor are guarded."""
+def make_run(objective: Objective) -> TabularProblem:
+    """Return a problem for methods that neither draw nor are guarded; see `applied`."""
 
     def fresh() -> nn.Module:
         raise AssertionError("not asked for")
 
     nobody = Rows(torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64))
-    guard = Guard(Probes(nobody, nobody, None), budget=1.0, gradient_limit=1e9)
-    return Run(seed=1, batch=8, epochs=10, objective=objective, fresh=fresh, guard=guard)
+    guard = TabularGuard(Probes(nobody, nobody, None), budget=1.0, gradient_limit=1e9)
+    return TabularProblem(
+        forget=nobody,
+        retain=nobody,
+        settings=None,
+        seed=1,
+        epochs=10,
+        guard=guard,
+        model=nn.Identity(),
+        batch=8,
+        objective=objective,
+        fresh=fresh,
+    )
+
+
+def applied(
+    function: Function,
+    model: nn.Module,
+    forget: Rows,
+    retain: Rows,
+    settings: Any,
+    run: TabularProblem,
+) -> nn.Module:
+    """Return what a method makes of a model; the other facts of the run stand in `run`."""
+    run.model, run.forget, run.retain, run.settings = model, forget, retain, settings
+    function(run)
+    return run.model
 
 
 def distance(one: nn.Module, other: nn.Module) -> float:

@@ -17,14 +17,14 @@ from unlearn.stages.estimators.perturbed_logistic import draw_noise
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.shard_model import ShardModel, read_shard_model
 from unlearn.stages.training.slices import plan_shard, train_shard
+from unlearn.stages.unlearn.base.problem import NotApplicableError
 from unlearn.stages.unlearn.tabular.bridge import Opened, open_model
 from unlearn.stages.unlearn.tabular.certified_removal import certified_removal
 from unlearn.stages.unlearn.tabular.influence import influence
-from unlearn.stages.unlearn.tabular.problem import NotApplicableError
 
 from tests.stages.conftest import MLP, make_recipe, make_rows, put
 from tests.stages.estimators.perturbed import PREPROCESSING
-from tests.stages.unlearn.tabular.problems import make_run
+from tests.stages.unlearn.tabular.problems import applied, make_run
 
 ROWS = make_rows(90)
 LINEAR = "sklearn.linear_model."
@@ -242,7 +242,8 @@ def test_influence_goes_all_the_way_from_file_to_file(tmp_path: Path) -> None:
     found = opened(recipe, model)
     kept, gone = ROWS.slice(9), ROWS.slice(0, 9)
 
-    module = influence(
+    module = applied(
+        influence,
         found.module,
         found.rows(gone),
         found.rows(kept),
@@ -264,8 +265,13 @@ def test_certified_removal_goes_all_the_way_from_file_to_file(tmp_path: Path) ->
     kept, gone = ROWS.slice(1), ROWS.slice(0, 1)
     run = make_run(found.objective)
 
-    module = certified_removal(
-        found.module, found.rows(gone), found.rows(kept), CertifiedRemovalSettings(), run
+    module = applied(
+        certified_removal,
+        found.module,
+        found.rows(gone),
+        found.rows(kept),
+        CertifiedRemovalSettings(),
+        run,
     )
     again = opened(recipe, ShardModel(model.description, found.close(module)))
 

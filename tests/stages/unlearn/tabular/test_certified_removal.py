@@ -20,6 +20,7 @@ from unlearn.stages.estimators.perturbed_logistic import (
     bounded,
     draw_noise,
 )
+from unlearn.stages.unlearn.base.problem import MustRetrainError, NotApplicableError
 from unlearn.stages.unlearn.tabular.certified_removal import (
     certified_removal,
     gradient,
@@ -27,11 +28,11 @@ from unlearn.stages.unlearn.tabular.certified_removal import (
     residual_budget,
 )
 from unlearn.stages.unlearn.tabular.linear_objective import objective_of_perturbed
-from unlearn.stages.unlearn.tabular.problem import MustRetrainError, NotApplicableError, Objective
+from unlearn.stages.unlearn.tabular.problem import Objective
 from unlearn.stages.unlearn.tabular.rows import Rows
 
 from tests.stages.estimators.perturbed import fit, settings_of
-from tests.stages.unlearn.tabular.problems import as_rows, distance, draw_rows, make_run
+from tests.stages.unlearn.tabular.problems import applied, as_rows, distance, draw_rows, make_run
 
 SEED = 11
 ROWS = 240
@@ -61,8 +62,13 @@ class Trained:
     ) -> tuple[nn.Module, dict[str, Any]]:
         places = torch.from_numpy(gone)
         run = make_run(self.objective)
-        found = certified_removal(
-            copy.deepcopy(self.model), self.rows.take(places), self.rows.take(~places), how, run
+        found = applied(
+            certified_removal,
+            copy.deepcopy(self.model),
+            self.rows.take(places),
+            self.rows.take(~places),
+            how,
+            run,
         )
         return found, run.facts
 
@@ -204,8 +210,13 @@ def test_a_spent_budget_leaves_the_model_alone() -> None:
     places = torch.arange(ROWS)
 
     with pytest.raises(MustRetrainError):
-        certified_removal(
-            model, trained.rows.take(places < 90), trained.rows.take(places >= 90), DEFAULT, run
+        applied(
+            certified_removal,
+            model,
+            trained.rows.take(places < 90),
+            trained.rows.take(places >= 90),
+            DEFAULT,
+            run,
         )
 
     assert torch.equal(model.weight, trained.model.weight)
@@ -251,15 +262,20 @@ def test_other_models_have_no_certificate(model: nn.Module) -> None:
     rows = as_rows(bounded(draw_rows(20, 2)[0]), draw_rows(20, 2)[1])
 
     with pytest.raises(NotApplicableError, match="noise in its objective"):
-        certified_removal(model, rows, rows, DEFAULT, make_run(Objective()))
+        applied(certified_removal, model, rows, rows, DEFAULT, make_run(Objective()))
 
 
 def test_rows_beyond_norm_1_have_no_certificate(trained: Trained) -> None:
     long = Rows(trained.rows.inputs * 2, trained.rows.targets)
 
     with pytest.raises(NotApplicableError, match="norm"):
-        certified_removal(
-            copy.deepcopy(trained.model), long, long, DEFAULT, make_run(trained.objective)
+        applied(
+            certified_removal,
+            copy.deepcopy(trained.model),
+            long,
+            long,
+            DEFAULT,
+            make_run(trained.objective),
         )
 
 
@@ -284,7 +300,8 @@ def test_the_noise_is_part_of_where_the_step_goes(trained: Trained) -> None:
 def test_the_rows_read_are_counted(trained: Trained) -> None:
     run = make_run(trained.objective)
     places = torch.arange(ROWS)
-    certified_removal(
+    applied(
+        certified_removal,
         copy.deepcopy(trained.model),
         trained.rows.take(places < 2),
         trained.rows.take(places >= 2),

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from unlearn.stages.unlearn.tabular.guard import Guard, Probes
+from unlearn.stages.unlearn.tabular.guard import Probes, TabularGuard
 from unlearn.stages.unlearn.tabular.rows import Rows
 
 from tests.stages.unlearn.tabular.networks import Normed, loss_of, random_rows, rows_of, state_bytes
@@ -44,13 +44,15 @@ class Dial(nn.Module):
 
 def dial_guard(
     target: float | None = 1.0, *, budget: float = 0.1, active: bool = True, limit: float = 10.0
-) -> Guard:
+) -> TabularGuard:
     forget = rows_of([[0.0]], [0])
     retain = rows_of([[n / 20] for n in range(1, 21)], [0] * 20)
-    return Guard(Probes(forget, retain, target), budget=budget, gradient_limit=limit, active=active)
+    return TabularGuard(
+        Probes(forget, retain, target), budget=budget, gradient_limit=limit, active=active
+    )
 
 
-def settled(guard: Guard, model: Dial) -> tuple[float, float]:
+def settled(guard: TabularGuard, model: Dial) -> tuple[float, float]:
     guard.settle(model)
     return float(model.loss.detach()), float(model.share.detach())
 
@@ -105,7 +107,7 @@ def test_a_model_that_reaches_the_target_at_the_start_is_left_alone() -> None:
 def test_a_method_that_does_not_climb_goes_on_without_the_target_it_has_reached() -> None:
     """Rows that are hard for any model have a loss above their target, and may be remembered."""
     model, guard = Dial().at(1.5), dial_guard(1.0)
-    guard.watch(model, climbs=False)
+    guard.watch(model, ascends=False)
     assert not guard.over
 
     assert not guard.stops(model.at(2.0))
@@ -117,7 +119,7 @@ def test_a_method_that_does_not_climb_goes_on_without_the_target_it_has_reached(
 
 def test_it_stops_at_a_target_that_it_had_yet_to_reach() -> None:
     model, guard = Dial().at(0.2), dial_guard(1.0)
-    guard.watch(model, climbs=False)
+    guard.watch(model, ascends=False)
 
     assert guard.stops(model.at(1.1))
     assert guard.stopped_by == "forget_target"
@@ -161,8 +163,8 @@ def test_a_patient_look_bars_a_state_past_the_budget_and_goes_on() -> None:
     model, guard = Dial().at(0.2), dial_guard(1.0)
     guard.watch(model)
 
-    assert not guard.stops(model.at(1.0, 0.5), patient=True), "nor does the target count there"
-    assert not guard.stops(model.at(0.4, 0.95), patient=True)
+    assert not guard.stops(model.at(1.0, 0.5), recovers=True), "nor does the target count there"
+    assert not guard.stops(model.at(0.4, 0.95), recovers=True)
 
     assert guard.stopped_by == "epochs"
     assert settled(guard, model) == (0.4, 0.95)
@@ -211,7 +213,7 @@ def test_answers_that_are_no_numbers_end_it_even_if_the_method_is_to_be_patient(
     guard.watch(model)
 
     # The logarithm of a negative number.
-    assert guard.stops(model.at(-1.0), patient=True)
+    assert guard.stops(model.at(-1.0), recovers=True)
 
     assert guard.stopped_by == "not_finite"
     assert settled(guard, model) == (0.2, 1.0)
@@ -277,7 +279,7 @@ def test_buffers_go_back_with_the_weights() -> None:
     torch.manual_seed(0)
     model = Normed()
     rows = random_rows(32, seed=1)
-    guard = Guard(Probes(rows, rows, 100.0), budget=1.0, gradient_limit=10.0)
+    guard = TabularGuard(Probes(rows, rows, 100.0), budget=1.0, gradient_limit=10.0)
     guard.watch(model)
     assert not guard.stops(model)
     before = state_bytes(model)
@@ -299,7 +301,7 @@ def test_asking_changes_nothing_of_the_model_nor_of_the_random_numbers_to_come()
     model.train()
     model[0].get_submodule("norm").eval()
     rows = random_rows(9, seed=1)
-    guard = Guard(Probes(rows, rows, 1.0), budget=1.0, gradient_limit=10.0)
+    guard = TabularGuard(Probes(rows, rows, 1.0), budget=1.0, gradient_limit=10.0)
     modes = [module.training for module in model.modules()]
     before, state = state_bytes(model), torch.get_rng_state()
 
@@ -314,7 +316,7 @@ def test_asking_changes_nothing_of_the_model_nor_of_the_random_numbers_to_come()
 
 
 def test_empty_probes_neither_stop_nor_fail() -> None:
-    guard = Guard(Probes(_EMPTY, _EMPTY, 1.0), budget=0.0, gradient_limit=1.0)
+    guard = TabularGuard(Probes(_EMPTY, _EMPTY, 1.0), budget=0.0, gradient_limit=1.0)
     model = Dial().at(0.5)
     guard.watch(model)
 
@@ -332,7 +334,7 @@ def test_a_method_that_forgets_to_watch_is_told(name: str) -> None:
 class TestTheSecondPhase:
     def begun(
         self, reached: Sequence[tuple[float, float]], target: float | None = 1.0
-    ) -> tuple[Dial, Guard]:
+    ) -> tuple[Dial, TabularGuard]:
         model, guard = Dial().at(0.2), dial_guard(target)
         guard.watch(model)
         for loss, share in reached:

@@ -17,16 +17,17 @@ from unlearn.stages.config.methods import InfluenceSettings
 from unlearn.stages.config.train import PerturbedLogisticOptions
 from unlearn.stages.estimators.linear import LinearModel, from_sklearn, to_sklearn
 from unlearn.stages.estimators.perturbed_logistic import PerturbedLogistic
+from unlearn.stages.unlearn.base.problem import NotApplicableError
 from unlearn.stages.unlearn.tabular.certified_removal import newton_step
 from unlearn.stages.unlearn.tabular.influence import influence
 from unlearn.stages.unlearn.tabular.linear_objective import (
     objective_of_perturbed,
     objective_of_sklearn,
 )
-from unlearn.stages.unlearn.tabular.problem import NotApplicableError, Objective
+from unlearn.stages.unlearn.tabular.problem import Objective
 from unlearn.stages.unlearn.tabular.rows import Rows
 
-from tests.stages.unlearn.tabular.problems import as_rows, distance, draw_rows, make_run
+from tests.stages.unlearn.tabular.problems import applied, as_rows, distance, draw_rows, make_run
 
 EXACT = InfluenceSettings()
 ITERATIVE = InfluenceSettings(exact_parameters=0, iterations=500, tolerance=1e-12)
@@ -52,7 +53,7 @@ def step_of(
     rows = as_rows(inputs, targets)
     gone = torch.from_numpy(forgotten)
     run = make_run(objective_of_sklearn(estimator))
-    found = influence(model, rows.take(gone), rows.take(~gone), how, run)
+    found = applied(influence, model, rows.take(gone), rows.take(~gone), how, run)
     assert isinstance(found, LinearModel)
     return found
 
@@ -167,7 +168,7 @@ def test_a_network_takes_the_damped_gauss_newton_step() -> None:
     how = InfluenceSettings(damping=0.3, iterations=500, tolerance=1e-12)
     run = make_run(objective)
 
-    influence(model, rows.take(torch.arange(0)), rows, how, run)
+    applied(influence, model, rows.take(torch.arange(0)), rows, how, run)
 
     moved = before - nn.utils.parameters_to_vector(model.parameters()).detach()
     assert torch.allclose(moved, expected, rtol=1e-6, atol=1e-9)
@@ -184,9 +185,9 @@ def test_a_network_in_single_precision_goes_the_same_way() -> None:
     start = nn.utils.parameters_to_vector(double.parameters()).detach().clone()
 
     rows = as_rows(inputs, targets)
-    influence(double, rows, rows, how, make_run(Objective()))
+    applied(influence, double, rows, rows, how, make_run(Objective()))
     rows = as_rows(inputs, targets, torch.float32)
-    influence(single, rows, rows, how, make_run(Objective()))
+    applied(influence, single, rows, rows, how, make_run(Objective()))
 
     one = nn.utils.parameters_to_vector(double.parameters()).detach() - start
     other = nn.utils.parameters_to_vector(single.parameters()).detach().double() - start
@@ -202,8 +203,8 @@ def test_a_layer_alone_is_a_linear_model() -> None:
     iterative = copy.deepcopy(exact)
     run = make_run(objective)
 
-    influence(exact, rows, rows, EXACT, run)
-    influence(iterative, rows, rows, ITERATIVE, make_run(objective))
+    applied(influence, exact, rows, rows, EXACT, run)
+    applied(influence, iterative, rows, rows, ITERATIVE, make_run(objective))
 
     assert run.facts["solver"] == "exact"
     assert distance(exact, iterative) < 1e-6
@@ -220,7 +221,7 @@ def test_noise_and_one_vs_rest_are_part_of_the_step(how: InfluenceSettings, clas
     objective = objective_of_perturbed(options, noise, classes)
     expected = model.weight.detach() + newton_step(model, rows, objective).step
 
-    influence(model, rows, rows, how, make_run(objective))
+    applied(influence, model, rows, rows, how, make_run(objective))
 
     assert torch.allclose(model.weight.detach(), expected, atol=1e-9)
 
@@ -244,7 +245,7 @@ def test_a_step_without_end_is_not_taken() -> None:
         next(model.parameters())[0, 0] = math.nan
 
     with pytest.raises(NotApplicableError, match="not finite"):
-        influence(model, rows, rows, EXACT, make_run(Objective()))
+        applied(influence, model, rows, rows, EXACT, make_run(Objective()))
 
 
 def test_a_class_that_is_forgotten_whole_leaves_finite_weights() -> None:

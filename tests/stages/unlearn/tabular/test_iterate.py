@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from unlearn.stages.unlearn.tabular.iterate import Looks, draws, iterate, mixed, outputs, steps_of
-from unlearn.stages.unlearn.tabular.problem import Run
+from unlearn.stages.unlearn.base.problem import draws
+from unlearn.stages.unlearn.tabular.iterate import Looks, iterate, mixed, outputs, steps_of
+from unlearn.stages.unlearn.tabular.problem import TabularProblem
 from unlearn.stages.unlearn.tabular.rows import Rows
 
 from tests.stages.unlearn.tabular.networks import (
@@ -25,8 +26,13 @@ ONE = rows_of([[1.0, 2.0]], [1])
 
 
 def walk(
-    looks: Looks, *, steps: int, epochs: int, really: int | None = None, run: Run | None = None
-) -> tuple[list[tuple[int, bool]], Run]:
+    looks: Looks,
+    *,
+    steps: int,
+    epochs: int,
+    really: int | None = None,
+    run: TabularProblem | None = None,
+) -> tuple[list[tuple[int, bool]], TabularProblem]:
     """Take steps of size 1 on the first weight; return when, and how, the guard was asked."""
     run = run_of(ONE, ONE, active=True) if run is None else run
     guard = run.guard
@@ -37,9 +43,9 @@ def walk(
         def __getattr__(self, name: str) -> object:
             return getattr(guard, name)
 
-        def stops(self, module: nn.Module, *, patient: bool = False) -> bool:
-            asked.append((round(float(next(module.parameters())[0].detach())), patient))
-            return guard.stops(module, patient=patient)
+        def stops(self, module: nn.Module, *, recovers: bool = False) -> bool:
+            asked.append((round(float(next(module.parameters())[0].detach())), recovers))
+            return guard.stops(module, recovers=recovers)
 
     noted = run_of(ONE, ONE)
     noted.guard = Noting()  # type: ignore[assignment]  # the same, and a note of every look
@@ -60,7 +66,7 @@ def steps_asked(looks: Looks, *, steps: int, epochs: int, really: int | None = N
 
 def test_the_guard_looks_at_first_steps_then_four_times_an_epoch_and_at_every_end() -> None:
     assert steps_asked("strict", steps=20, epochs=2) == [1, 2, 4, 5, 10, 15, 20, 25, 30, 35, 40]
-    assert steps_asked("patient", steps=3, epochs=2) == [1, 2, 3, 4, 5, 6]
+    assert steps_asked("recovers", steps=3, epochs=2) == [1, 2, 3, 4, 5, 6]
     assert steps_asked("strict", steps=1, epochs=3) == [1, 2, 3]
 
 
@@ -69,9 +75,9 @@ def test_it_may_be_told_to_look_at_the_ends_of_epochs_alone() -> None:
 
 
 def test_its_patience_ends_with_the_epoch() -> None:
-    for looks, patience in (("patient", {4, 8}), ("strict", set(range(1, 9)))):
+    for looks, patience in (("recovers", {4, 8}), ("strict", set(range(1, 9)))):
         asked, _ = walk(looks, steps=4, epochs=2)  # type: ignore[arg-type]  # both are `Looks`
-        assert {step for step, patient in asked if not patient} == patience
+        assert {step for step, recovers in asked if not recovers} == patience
 
 
 def test_the_last_state_of_an_epoch_is_looked_at_however_many_steps_it_had() -> None:

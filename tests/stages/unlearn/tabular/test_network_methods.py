@@ -23,6 +23,7 @@ from tests.stages.unlearn.tabular.networks import (
     state_bytes,
     trained_on_digits,
 )
+from tests.stages.unlearn.tabular.problems import applied
 
 ALL = sorted(NETWORK_METHODS)
 ITERATIVE = sorted(set(ALL) - {"ssd"})
@@ -52,7 +53,7 @@ def test_gradient_ascent_without_the_guard_wrecks_the_model() -> None:
     run = digits.run(active=False)
     settings = settings_for("gradient_ascent", rate=0.2, repair_rate=1e-3)
 
-    model = gradient_ascent(digits.original, digits.forget, digits.retain, settings, run)
+    model = applied(gradient_ascent, digits.original, digits.forget, digits.retain, settings, run)
 
     assert accuracy_of(model, digits.retain) < 0.5
     assert accuracy_of(model, digits.unseen) < 0.5
@@ -65,7 +66,7 @@ def test_gradient_ascent_with_the_guard_stops_at_the_loss_of_unseen_rows() -> No
     run = digits.run(budget=0.3)
     settings = settings_for("gradient_ascent", rate=0.2, repair_rate=1e-3)
 
-    model = gradient_ascent(digits.original, digits.forget, digits.retain, settings, run)
+    model = applied(gradient_ascent, digits.original, digits.forget, digits.retain, settings, run)
 
     assert run.guard.stopped_by == "forget_target"
     assert accuracy_of(model, digits.retain) >= 0.7
@@ -77,7 +78,7 @@ def test_gradient_ascent_with_a_small_budget_stops_at_it_and_says_so() -> None:
     run = digits.run(target=100.0, budget=0.02)
     settings = settings_for("gradient_ascent", rate=0.2, repair_rate=1e-3)
 
-    model = gradient_ascent(digits.original, digits.forget, digits.retain, settings, run)
+    model = applied(gradient_ascent, digits.original, digits.forget, digits.retain, settings, run)
 
     assert run.guard.stopped_by == "retain_budget"
     assert run.guard.rolled_back
@@ -90,7 +91,7 @@ def test_a_climb_that_a_limit_on_the_gradient_ends_says_so() -> None:
     run = digits.run(target=100.0, budget=1.0, gradient_limit=5.0)
     settings = settings_for("gradient_ascent", rate=0.5)
 
-    model = gradient_ascent(digits.original, digits.forget, digits.retain, settings, run)
+    model = applied(gradient_ascent, digits.original, digits.forget, digits.retain, settings, run)
 
     assert run.guard.stopped_by == "gradient"
     assert all(bool(torch.isfinite(value).all()) for value in model.state_dict().values())
@@ -101,7 +102,7 @@ def test_a_climb_off_the_end_of_the_numbers_is_taken_back() -> None:
     run = digits.run(target=None, budget=1.0, gradient_limit=1e300)
     settings = settings_for("gradient_ascent", rate=1e6, repair_epochs=0)
 
-    model = gradient_ascent(digits.original, digits.forget, digits.retain, settings, run)
+    model = applied(gradient_ascent, digits.original, digits.forget, digits.retain, settings, run)
 
     assert run.guard.stopped_by == "not_finite"
     assert all(bool(torch.isfinite(value).all()) for value in model.state_dict().values())
@@ -115,7 +116,9 @@ def test_repair_wins_accuracy_back_without_undoing_the_forgetting() -> None:
         settings = settings_for(
             "gradient_ascent", rate=0.2, repair_rate=0.003, repair_epochs=repair_epochs
         )
-        model = gradient_ascent(digits.original, digits.forget, digits.retain, settings, run)
+        model = applied(
+            gradient_ascent, digits.original, digits.forget, digits.retain, settings, run
+        )
         after[repair_epochs] = (
             loss_of(model, digits.forget), accuracy_of(model, digits.retain), run,
         )  # fmt: skip
@@ -134,7 +137,9 @@ def test_negative_gradient_plus_raises_the_forget_loss_and_keeps_its_budget() ->
     run = digits.run(budget=0.02)
     settings = settings_for("negative_gradient_plus", alpha=0.8, rate=0.1)
 
-    model = negative_gradient_plus(digits.original, digits.forget, digits.retain, settings, run)
+    model = applied(
+        negative_gradient_plus, digits.original, digits.forget, digits.retain, settings, run
+    )
 
     assert loss_of(model, digits.forget) > 0.5 * digits.target
     assert accuracy_of(model, digits.retain) >= 0.98
@@ -149,8 +154,13 @@ def test_every_method_that_reads_forget_rows_makes_them_less_familiar_within_the
     digits = trained_on_digits()
     run = digits.run(budget=0.03)
 
-    model = NETWORK_METHODS[name](
-        digits.original, digits.forget, digits.retain, settings_for(name, **LIVELY[name]), run
+    model = applied(
+        NETWORK_METHODS[name],
+        digits.original,
+        digits.forget,
+        digits.retain,
+        settings_for(name, **LIVELY[name]),
+        run,
     )
 
     assert run.guard.moved
@@ -169,7 +179,9 @@ def test_the_same_inputs_twice_give_the_same_bytes(name: str, active: bool) -> N
         torch.manual_seed(junk)
         run = digits.run(active=active)
         settings = settings_for(name, **LIVELY[name])
-        model = NETWORK_METHODS[name](digits.original, digits.forget, digits.retain, settings, run)
+        model = applied(
+            NETWORK_METHODS[name], digits.original, digits.forget, digits.retain, settings, run
+        )
         made.append((state_bytes(model), run.ledger, run.facts, run.guard.stopped_by))
 
     assert made[0] == made[1]
@@ -181,8 +193,7 @@ def test_another_seed_gives_another_model(name: str) -> None:
     digits = trained_on_digits()
     made = [
         state_bytes(
-            NETWORK_METHODS[name](
-                digits.original, digits.forget, digits.retain,
+            applied(NETWORK_METHODS[name], digits.original, digits.forget, digits.retain,
                 settings_for(name, **LIVELY[name]), digits.run(seed=seed, batch=16, active=False),
             )
         )
@@ -210,7 +221,14 @@ def test_the_ledger_says_how_many_rows_were_read(name: str, forget: int, retain:
     digits = trained_on_digits()
     run = digits.run(active=False, epochs=10)
 
-    NETWORK_METHODS[name](digits.original, digits.forget, digits.retain, settings_for(name), run)
+    applied(
+        NETWORK_METHODS[name],
+        digits.original,
+        digits.forget,
+        digits.retain,
+        settings_for(name),
+        run,
+    )
 
     assert (run.ledger.forget, run.ledger.retain) == (forget, retain)
 
@@ -220,8 +238,13 @@ def test_a_model_with_nothing_left_to_forget_stays_byte_for_byte(name: str) -> N
     digits = trained_on_digits()
     run = digits.run(target=0.0)
 
-    model = NETWORK_METHODS[name](
-        digits.original, digits.forget, digits.retain, settings_for(name), run
+    model = applied(
+        NETWORK_METHODS[name],
+        digits.original,
+        digits.forget,
+        digits.retain,
+        settings_for(name),
+        run,
     )
 
     assert state_bytes(model) == state_bytes(digits.model)
@@ -233,8 +256,13 @@ def test_fine_tuning_goes_on_where_the_rows_are_hard_for_any_model() -> None:
     digits = trained_on_digits()
     run = digits.run(target=0.0)
 
-    model = NETWORK_METHODS["finetune"](
-        digits.original, digits.forget, digits.retain, settings_for("finetune"), run
+    model = applied(
+        NETWORK_METHODS["finetune"],
+        digits.original,
+        digits.forget,
+        digits.retain,
+        settings_for("finetune"),
+        run,
     )
 
     assert state_bytes(model) != state_bytes(digits.model)
@@ -249,7 +277,7 @@ def test_salun_holds_every_weight_outside_the_mask_to_the_bit_and_moves_the_rest
     run = run_of(forget, retain, batch=7)
     mask = salient(copy.deepcopy(original), forget, 0.3, run)
 
-    model = salun(copy.deepcopy(original), forget, retain, settings, run)
+    model = applied(salun, copy.deepcopy(original), forget, retain, settings, run)
 
     before = dict(original.named_parameters())
     moved = total = 0
@@ -290,7 +318,7 @@ def test_odd_models_and_rows_are_no_error(name: str, kind: str, swapped: bool) -
         objective=Objective(loss="squared" if kind == "squared" else "cross_entropy"),
     )
 
-    changed = NETWORK_METHODS[name](model, forget, retain, settings_for(name), run)
+    changed = applied(NETWORK_METHODS[name], model, forget, retain, settings_for(name), run)
 
     assert {key: value.dtype for key, value in changed.state_dict().items()} == kinds
     assert all(bool(torch.isfinite(v).all()) for v in changed.state_dict().values())
@@ -307,7 +335,7 @@ def test_running_statistics_do_not_depend_on_the_forget_rows_inputs(name: str) -
         run = run_of(forget, retain, batch=4, epochs=10, fresh=Normed)
         # The weights before it do not move, so that only its own reading can change it.
         model.get_submodule("first").requires_grad_(False)
-        changed = NETWORK_METHODS[name](model, forget, retain, settings_for(name), run)
+        changed = applied(NETWORK_METHODS[name], model, forget, retain, settings_for(name), run)
         statistics.append(
             [v.clone() for n, v in changed.named_buffers() if n.startswith("norm.running")]
         )

@@ -23,6 +23,7 @@ from tests.stages.unlearn.tabular.networks import (
     state_bytes,
     weights_of,
 )
+from tests.stages.unlearn.tabular.problems import applied
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_a_weight_is_dampened_by_how_much_more_it_matters_to_the_forget_rows(
     run = run_of(forget, retain)
 
     wanted = settings_for("ssd", selection=selection, dampening=dampening)
-    model = ssd(Line([math.log(3), 0.7]), forget, retain, wanted, run)
+    model = applied(ssd, Line([math.log(3), 0.7]), forget, retain, wanted, run)
 
     found = weights_of(model)
     assert found[0] == pytest.approx(math.log(3) * factor, rel=1e-14)
@@ -54,8 +55,7 @@ def test_rows_that_cancel_each_other_in_a_batch_count_one_by_one() -> None:
     forget = rows_of([[1.0, 1.0], [1.0, 1.0]], [0, 1])
     retain = rows_of([[0.0, 0.0]] * 6, [0, 1] * 3)
 
-    model = ssd(
-        Line([1.0, -1.0]), forget, retain, settings_for("ssd", selection=2.0),
+    model = applied(ssd, Line([1.0, -1.0]), forget, retain, settings_for("ssd", selection=2.0),
         run_of(forget, retain),
     )  # fmt: skip
 
@@ -67,8 +67,7 @@ def test_all_rows_are_those_of_both_sides() -> None:
     retain = rows_of([[2.0, 0.0]] + [[0.0, 0.0]] * 8, [1] * 9)
     w = np.array([0.5, 0.5])
 
-    model = ssd(
-        Line(w.tolist()), forget, retain, settings_for("ssd", selection=1.01),
+    model = applied(ssd, Line(w.tolist()), forget, retain, settings_for("ssd", selection=1.01),
         run_of(forget, retain),
     )  # fmt: skip
 
@@ -95,7 +94,7 @@ def test_nothing_is_dampened_where_the_forget_fisher_is_zero(
     before = model.weight.detach().clone()
 
     run = run_of(forget, retain)
-    ssd(model, forget, retain, settings_for("ssd", selection=2.0), run)
+    applied(ssd, model, forget, retain, settings_for("ssd", selection=2.0), run)
 
     after = model.weight.detach()
     assert torch.isfinite(after).all()
@@ -132,7 +131,7 @@ def test_a_module_that_cannot_be_batched_gets_the_same_row_by_row(loss: str) -> 
 
     for model in models.values():
         run = run_of(forget, retain, objective=Objective(loss=loss))  # type: ignore[arg-type]
-        ssd(model, forget, retain, settings_for("ssd", selection=2.0), run)
+        applied(ssd, model, forget, retain, settings_for("ssd", selection=2.0), run)
         assert run.facts["weights_dampened"] > 0
 
     assert models[True].asked == 2, "once for either side"
@@ -146,7 +145,7 @@ def test_batchnorm_answers_as_it_will_be_asked_and_its_statistics_stay() -> None
     forget, retain = random_rows(2, seed=1), random_rows(50, seed=2)
     buffers = {name: value.clone() for name, value in model.named_buffers()}
 
-    ssd(model, forget, retain, settings_for("ssd", selection=1.5), run_of(forget, retain))
+    applied(ssd, model, forget, retain, settings_for("ssd", selection=1.5), run_of(forget, retain))
 
     assert not model.training
     for name, value in model.named_buffers():
@@ -161,7 +160,7 @@ def test_weights_that_training_held_fixed_stay() -> None:
     forget, retain = random_rows(2, seed=1), random_rows(50, seed=2)
     forget = Rows(forget.inputs * 10, 1 - forget.targets)
 
-    ssd(model, forget, retain, settings_for("ssd", selection=1.1), run_of(forget, retain))
+    applied(ssd, model, forget, retain, settings_for("ssd", selection=1.1), run_of(forget, retain))
 
     after = state_bytes(model)
     assert after["first.weight"] == before["first.weight"]
@@ -176,7 +175,7 @@ def test_a_forget_set_of_the_selections_share_selects_nothing() -> None:
     retain = Rows(retain.inputs.double(), retain.targets)
 
     run = run_of(forget, retain)
-    ssd(model, forget, retain, settings_for("ssd", selection=10.0), run)
+    applied(ssd, model, forget, retain, settings_for("ssd", selection=10.0), run)
 
     assert run.facts["weights_dampened"] == 0
     assert weights_of(model).tolist() == [0.3, 0.4]

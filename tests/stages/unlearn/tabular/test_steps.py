@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from unlearn.stages.unlearn.base.problem import NotApplicableError
 from unlearn.stages.unlearn.tabular.bad_teacher import bad_teacher
 from unlearn.stages.unlearn.tabular.finetune import finetune
 from unlearn.stages.unlearn.tabular.gradient_ascent import gradient_ascent
 from unlearn.stages.unlearn.tabular.negative_gradient_plus import negative_gradient_plus
-from unlearn.stages.unlearn.tabular.problem import NotApplicableError
 from unlearn.stages.unlearn.tabular.rows import Rows
 from unlearn.stages.unlearn.tabular.salun import other_labels, salient, salun
 from unlearn.stages.unlearn.tabular.scrub import scrub
@@ -25,6 +25,7 @@ from tests.stages.unlearn.tabular.networks import (
     sigmoid,
     weights_of,
 )
+from tests.stages.unlearn.tabular.problems import applied
 
 START = [0.4, -0.9]
 FORGET = rows_of([[1.0, 0.5], [-0.3, 2.0]], [1, 0])
@@ -42,7 +43,7 @@ def same(found: Array, wanted: Array) -> None:
 def test_gradient_ascent_climbs_the_forget_loss_and_then_descends_the_retain_loss() -> None:
     settings = settings_for("gradient_ascent", rate=0.3, epochs=2, repair_rate=0.2, repair_epochs=1)
 
-    model = gradient_ascent(Line(START), FORGET, RETAIN, settings, run_of(FORGET, RETAIN))
+    model = applied(gradient_ascent, Line(START), FORGET, RETAIN, settings, run_of(FORGET, RETAIN))
 
     w = start()
     w += 0.3 * loss_gradient(w, FORGET)
@@ -54,7 +55,7 @@ def test_gradient_ascent_climbs_the_forget_loss_and_then_descends_the_retain_los
 def test_finetune_descends_the_retain_loss_at_half_the_rate_half_way() -> None:
     settings = settings_for("finetune", rate=0.3, momentum=0.5, weight_decay=0.1, epochs=2)
 
-    model = finetune(Line(START), FORGET, RETAIN, settings, run_of(FORGET, RETAIN))
+    model = applied(finetune, Line(START), FORGET, RETAIN, settings, run_of(FORGET, RETAIN))
 
     w = start()
     speed = loss_gradient(w, RETAIN) + 0.1 * w
@@ -69,7 +70,9 @@ def test_finetune_lowers_its_rate_along_half_a_cosine_over_all_steps() -> None:
     retain = rows_of([[0.2, -1.0]] * 4, [1] * 4)
     settings = settings_for("finetune", rate=0.3, momentum=0.0, weight_decay=0.0, epochs=2)
 
-    model = finetune(Line(START), FORGET, retain, settings, run_of(FORGET, retain, batch=2))
+    model = applied(
+        finetune, Line(START), FORGET, retain, settings, run_of(FORGET, retain, batch=2)
+    )
 
     w = start()
     for step in range(4):
@@ -82,7 +85,9 @@ def test_negative_gradient_plus_takes_the_weighted_difference() -> None:
         "negative_gradient_plus", alpha=0.7, rate=0.3, momentum=0.5, weight_decay=0.1, epochs=1
     )
 
-    model = negative_gradient_plus(Line(START), FORGET, RETAIN, settings, run_of(FORGET, RETAIN))
+    model = applied(
+        negative_gradient_plus, Line(START), FORGET, RETAIN, settings, run_of(FORGET, RETAIN)
+    )
 
     w = start()
     w -= 0.3 * (0.7 * loss_gradient(w, RETAIN) - 0.3 * loss_gradient(w, FORGET) + 0.1 * w)
@@ -99,7 +104,7 @@ def test_scrub_flees_the_teacher_on_forget_rows_and_follows_it_on_the_others(
         weight_decay=0.0, epochs=3, forget_epochs=forget_epochs,
     )  # fmt: skip
 
-    model = scrub(Line(START), FORGET, RETAIN, settings, run_of(FORGET, RETAIN))
+    model = applied(scrub, Line(START), FORGET, RETAIN, settings, run_of(FORGET, RETAIN))
 
     teacher, w = start(), start()
     for epoch in range(3):
@@ -114,7 +119,7 @@ def test_scrub_flees_the_teacher_on_forget_rows_and_follows_it_on_the_others(
 def test_salun_moves_the_salient_weight_towards_wrong_labels_and_the_other_not_at_all() -> None:
     settings = settings_for("salun", share=0.5, rate=0.3, momentum=0.9, weight_decay=0.1, epochs=1)
 
-    model = salun(Line(START), FORGET, RETAIN, settings, run_of(FORGET, RETAIN))
+    model = applied(salun, Line(START), FORGET, RETAIN, settings, run_of(FORGET, RETAIN))
 
     w = start()
     saliency = np.abs(loss_gradient(w, FORGET))
@@ -133,7 +138,7 @@ def test_bad_teacher_takes_steps_of_adam_towards_two_teachers() -> None:
     settings = settings_for("bad_teacher", temperature=t, retain_share=1.0, rate=0.3, epochs=3)
     run = run_of(FORGET, RETAIN, fresh=lambda: Line(bad.tolist()))
 
-    model = bad_teacher(Line(START), FORGET, RETAIN, settings, run)
+    model = applied(bad_teacher, Line(START), FORGET, RETAIN, settings, run)
 
     w, first, second = start(), np.zeros(2), np.zeros(2)
     for step in range(1, 4):
@@ -169,7 +174,7 @@ def test_bad_teacher_draws_its_share_of_the_retain_rows_once() -> None:
     settings = settings_for("bad_teacher", retain_share=0.25, epochs=2)
     run = run_of(FORGET, retain)
 
-    bad_teacher(Line(START), FORGET, retain, settings, run)
+    applied(bad_teacher, Line(START), FORGET, retain, settings, run)
 
     # The teachers' answers and two epochs.
     assert (run.ledger.forget, run.ledger.retain) == (3 * 2, 3 * 10)
@@ -226,4 +231,4 @@ def test_salun_does_not_apply_where_no_label_is_wrong() -> None:
     model, rows = torch.nn.Linear(2, 1), random_rows(3, seed=1, classes=1)
 
     with pytest.raises(NotApplicableError, match="one class"):
-        salun(model, rows, rows, settings_for("salun"), run_of(rows, rows))
+        applied(salun, model, rows, rows, settings_for("salun"), run_of(rows, rows))

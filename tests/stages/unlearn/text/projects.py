@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 from unlearn.cli.examples.authors import Population, jsonl, make_authors
 from unlearn.cli.examples.tiny_base import RECOMMENDED
+from unlearn.stages.config.methods import METHODS
 from unlearn.stages.config.params import Params, check_params
 from unlearn.stages.context import Context
 from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
@@ -24,14 +25,17 @@ from unlearn.stages.train import stage as train_stage
 from unlearn.stages.training.method_record import WHOLE
 from unlearn.stages.training.shard_model import ShardModel, read_shard_model
 from unlearn.stages.unlearn import stage
+from unlearn.stages.unlearn.base.registry import find_method
 from unlearn.stages.unlearn.text.apply import make_problem
 from unlearn.stages.unlearn.text.problem import TextProblem
-from unlearn.stages.unlearn.text.registry import TEXT_METHODS
 
 from tests.language_models import CONTEXT, FEATURES
 from tests.stages.conftest import KEY, put_on_list
 
 AUTHORS = 7
+
+#: All methods but `retrain`.
+TEXT_METHODS = METHODS["text"][1:]
 
 #: Settings under which all methods do something to a model this small in a few steps.
 QUICK = {
@@ -146,6 +150,13 @@ def problem_of(context: Context, name: str, **options: Any) -> TextProblem:
     train = train | {"options": train["options"] | options}
     model = ShardModel(original.description | {"train": train}, original.weights)
     return make_problem(context.posthoc(), name, model, stage.read_rows(context))
+
+
+def run_method(name: str, problem: TextProblem) -> None:
+    """Run a built-in method on a problem."""
+    function = find_method(name, "text").function
+    assert function is not None
+    function(problem)
 
 
 def closed(problem: TextProblem, context: Context) -> ShardModel:

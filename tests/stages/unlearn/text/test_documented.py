@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unlearn.stages.config.text import LANGUAGE_METHODS, AdapterOptions, LanguageMethodSettings
-from unlearn.stages.unlearn.text.registry import TEXT_METHODS
+from unlearn.stages.config.methods import METHODS
+from unlearn.stages.config.text import AdapterOptions, LanguageMethodSettings
+from unlearn.stages.unlearn.base.registry import find_method
+
+from tests.stages.unlearn.text.projects import TEXT_METHODS
 
 PAGE = Path(__file__).resolve().parents[4] / "docs" / "language-models.md"
 DEFAULTS: dict[str, Any] = LanguageMethodSettings().model_dump()
@@ -24,7 +27,8 @@ def test_every_method_has_a_line_and_is_built_in() -> None:
     table = text[text.index("| method | forget | retain |") :].partition("\n\n")[0]
     shown = re.findall(r"(?m)^\| `([a-z_]+)` \|", table)
 
-    assert tuple(shown) == LANGUAGE_METHODS == ("retrain", *TEXT_METHODS)
+    assert tuple(shown) == METHODS["text"]
+    assert [find_method(name, "text").name for name in shown] == shown
 
 
 @pytest.mark.parametrize("method", TEXT_METHODS)

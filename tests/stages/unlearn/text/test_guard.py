@@ -9,14 +9,20 @@ import torch
 from unlearn.stages.context import Context
 from unlearn.stages.unlearn.text.guard import TextState
 from unlearn.stages.unlearn.text.problem import TextProblem
-from unlearn.stages.unlearn.text.registry import TEXT_METHODS
 
-from tests.stages.unlearn.text.projects import changed, guarded, problem_of, weights_of
+from tests.stages.unlearn.text.projects import (
+    TEXT_METHODS,
+    changed,
+    guarded,
+    problem_of,
+    run_method,
+    weights_of,
+)
 
 
 def ran(context: Context, name: str, **language: Any) -> TextProblem:
     problem = problem_of(changed(context, **language), name)
-    TEXT_METHODS[name](problem)
+    run_method(name, problem)
     return problem
 
 
@@ -103,7 +109,7 @@ def test_each_brake_ends_it(
         guarded(changed(lora, rate=5e-3, epochs=8, **language), **guard), "gradient_ascent"
     )
     aimless(problem)
-    TEXT_METHODS["gradient_ascent"](problem)
+    run_method("gradient_ascent", problem)
 
     assert problem.guard.stopped_by == request.node.callspec.id
 
@@ -120,7 +126,7 @@ def test_numbers_that_are_none_end_it(lora: Context) -> None:
     """Here of weights that overflow at the first step."""
     problem = problem_of(changed(lora, rate=1e38), "npo")
     before = weights_of(problem)
-    TEXT_METHODS["npo"](problem)
+    run_method("npo", problem)
 
     assert problem.guard.stopped_by == "not_finite"
     assert problem.guard.rolled_back
@@ -143,12 +149,12 @@ def test_the_kept_state_is_the_best_one_to_the_bit(lora: Context) -> None:
                 if "lora_B" in name:
                     weight.copy_(torch.randn(weight.shape, generator=best) * size)
         now = float(problem.tuned.losses(problem.forget).by_token())
-        if not guard.stops(patient=True) and not guard.pauses and guard.moved:
+        if not guard.stops(recovers=True) and not guard.pauses and guard.moved:
             seen.append((abs(now - target), weights_of(problem)))
     with torch.no_grad():
         for weight in problem.tuned.weights.values():
             weight.fill_(3.0)
-    assert not guard.stops(patient=True)
+    assert not guard.stops(recovers=True)
     guard.settle()
     kept = guard.kept
     assert kept is not None
@@ -194,7 +200,7 @@ def test_a_model_that_knows_nothing_has_nothing_to_climb(lora: Context, name: st
     guard: Any = problem.guard
     guard._probes = replace(guard._probes, unseen=guard._probes.forget)  # noqa: SLF001 - rows that are known no better
     before = weights_of(problem)
-    TEXT_METHODS[name](problem)
+    run_method(name, problem)
     moved = any(not torch.equal(before[n], w) for n, w in problem.tuned.weights.items())
 
     assert guard.stopped_by == ("epochs" if name == "finetune" else "forget_target")
@@ -206,8 +212,8 @@ def test_repetition_counts_from_what_the_original_does(lora: Context) -> None:
     guard.start = TextState(0.1, 0.9, 1.0, repetition=0.6)
     same, more = (replace(guard.start, repetition=value) for value in (0.6, 0.61))
 
-    assert guard._broken(same) is None  # noqa: SLF001 - the rule itself
-    assert guard._broken(more) == "repetition"  # noqa: SLF001 - see above
+    assert guard._past_limit(same) is None  # noqa: SLF001 - the rule itself
+    assert guard._past_limit(more) == "repetition"  # noqa: SLF001 - see above
 
 
 LIMITS = {
@@ -228,7 +234,7 @@ def test_limits_are_relative_to_the_original(
     guard: Any = problem_of(lora, "npo").guard
     guard.start, guard.kept = TextState(0.1, 0.9, 1.0, 0.0), state
 
-    assert guard._broken(state) == broken  # noqa: SLF001 - the rule itself
+    assert guard._past_limit(state) == broken  # noqa: SLF001 - the rule itself
     # Answers that are a little less likely are a price, not a collapse.
     assert guard.facts()["collapsed"] is (broken not in (None, "retain_budget"))
     assert guard.facts()["past_limit"] == broken

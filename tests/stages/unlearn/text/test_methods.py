@@ -7,16 +7,21 @@ from typing import Any
 import pytest
 import torch
 from unlearn.stages.context import Context
-from unlearn.stages.unlearn.tabular.problem import NotApplicableError
+from unlearn.stages.training.shard_model import read_shard_model
+from unlearn.stages.unlearn import stage
+from unlearn.stages.unlearn.base.problem import NotApplicableError
+from unlearn.stages.unlearn.base.registry import find_method
+from unlearn.stages.unlearn.text.apply import unlearn_text
 from unlearn.stages.unlearn.text.idk_dpo import draw_answers
 from unlearn.stages.unlearn.text.problem import TextProblem
-from unlearn.stages.unlearn.text.registry import TEXT_METHODS
 from unlearn.stages.unlearn.text.rmu import find_layers
 
 from tests.stages.unlearn.text.projects import (
+    TEXT_METHODS,
     changed,
     guarded,
     problem_of,
+    run_method,
     text_context,
     text_params,
     weights_of,
@@ -35,7 +40,7 @@ STRONG: dict[str, dict[str, Any]] = {
 def applied(context: Context, name: str, **language: Any) -> TextProblem:
     context = changed(context, **(STRONG.get(name, {"rate": 2e-3}) | language))
     problem = problem_of(guarded(context, active=False), name)
-    TEXT_METHODS[name](problem)
+    run_method(name, problem)
     return problem
 
 
@@ -113,11 +118,16 @@ def test_running_text_has_no_prompt_to_refuse(blank_base: Path, tmp_path: Path) 
     context = guarded(text_context(tmp_path / "p", params), active=False)
     forget_authors(context)
     with pytest.raises(NotApplicableError, match="running text has no prompt"):
-        TEXT_METHODS["idk_dpo"](problem_of(context, "idk_dpo"))
+        unlearn_text(
+            context.posthoc(),
+            find_method("idk_dpo", "text"),
+            read_shard_model(context.project.original, "original"),
+            stage.read_rows(context),
+        )
     for name in set(TEXT_METHODS) - {"idk_dpo"}:
         problem = problem_of(context, name)
         before = weights_of(problem)
-        TEXT_METHODS[name](problem)
+        run_method(name, problem)
         assert any(not torch.equal(before[n], w) for n, w in problem.tuned.weights.items()), name
 
 
@@ -133,7 +143,7 @@ def test_rmu_trains_nothing_above_its_layer(
     context = guarded(context, active=False)
     problem = problem_of(context, "rmu")
     before = {n: w.detach().clone() for n, w in problem.tuned.module.named_parameters()}
-    TEXT_METHODS["rmu"](problem)
+    run_method("rmu", problem)
     moved = {
         int(found[1])
         for name, weight in problem.tuned.module.named_parameters()
@@ -185,7 +195,7 @@ def test_rmu_drives_activations_towards_its_direction(lora: Context) -> None:
 def test_rmu_needs_layers_that_it_may_train(lora: Context) -> None:
     context = changed(lora, adapter={"targets": ["layers.1.mlp.up_proj"]})
     with pytest.raises(NotApplicableError, match="at or below rmu's depth"):
-        TEXT_METHODS["rmu"](problem_of(context, "rmu"))
+        run_method("rmu", problem_of(context, "rmu"))
 
 
 @pytest.mark.parametrize("adapter", [{"rank": 8, "alpha": 16}, None], ids=["adapter", "none"])
@@ -213,7 +223,7 @@ def test_a_task_vector_goes_as_far_the_other_way(lora: Context) -> None:
 def test_the_guard_halves_the_scale_until_the_model_keeps_within_its_limits(lora: Context) -> None:
     context = changed(lora, task_vector={"scale": 64.0}, rate=3e-3)
     problem = problem_of(context, "task_vector")
-    TEXT_METHODS["task_vector"](problem)
+    run_method("task_vector", problem)
     scale, guard = problem.facts["scale"], problem.guard
     assert guard.start is not None
     assert guard.kept is not None

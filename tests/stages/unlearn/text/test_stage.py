@@ -15,11 +15,11 @@ from unlearn.stages.training.method_record import is_genuine, read_record
 from unlearn.stages.training.shard_model import read_shard_model
 from unlearn.stages.unlearn import stage
 from unlearn.stages.unlearn.stage import NOTHING, TRAINED
-from unlearn.stages.unlearn.text.registry import TEXT_METHODS
 
 from tests.stages.conftest import KEY
 from tests.stages.posthoc import files_in, made
 from tests.stages.unlearn.text.projects import (
+    TEXT_METHODS,
     changed,
     forget_authors,
     guarded,

@@ -10,7 +10,7 @@ from unlearn.stages.context import Context
 from unlearn.stages.text.base import load_module
 from unlearn.stages.training.shard_model import ShardModel, read_shard_model
 from unlearn.stages.unlearn import stage
-from unlearn.stages.unlearn.tabular.problem import NotApplicableError
+from unlearn.stages.unlearn.base.problem import NotApplicableError
 from unlearn.stages.unlearn.text.problem import TextProblem
 
 from tests.stages.unlearn.text.projects import (

@@ -1,0 +1,1 @@
+"""What post-hoc methods of both modalities share."""

@@ -1,0 +1,63 @@
+"""What a method has read and how long it may go on: counts of rows, epochs and steps."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Side = Literal["forget", "retain"]
+
+#: An update method takes at most this share of the epochs that training took.
+EPOCHS_SHARE = 5
+
+#: Digits of a number of passes.
+_DIGITS = 4
+
+
+@dataclass
+class Ledger:
+    """How many rows a method read of either side, each time that it read them."""
+
+    forget: int = 0
+    retain: int = 0
+
+    def count(self, side: Side, rows: int) -> None:
+        """Add rows that were read, for a step or for a sum over all of them."""
+        setattr(self, side, getattr(self, side) + rows)
+
+    def passes(self, forget: int, retain: int) -> dict[str, float]:
+        """Return how often each row of either side was read, on average.
+
+        Parameters
+        ----------
+        forget, retain
+            Number of rows of either side, at least 1.
+        """
+        return {
+            "forget": round(self.forget / forget, _DIGITS),
+            "retain": round(self.retain / retain, _DIGITS),
+        }
+
+
+def limited_epochs(wanted: int, most: float) -> int:
+    """Return how many epochs an update may take: at least one, and no more than `most`.
+
+    Parameters
+    ----------
+    wanted
+        By the settings.
+    most
+        The epochs that read as many rows as a fifth of training does.
+    """
+    return min(wanted, max(1, int(most)))
+
+
+def is_due(total: int, taken: int, every: int) -> bool:
+    """Tell whether the guard measures after a step: after the first ones, then at intervals.
+
+    Parameters
+    ----------
+    total, taken
+        Steps taken in all, and in this epoch.
+    every
+        After how many of an epoch's steps it measures.
+    """
+    return (total < every and total & (total - 1) == 0) or taken % every == 0

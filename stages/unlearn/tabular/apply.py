@@ -1,0 +1,96 @@
+"""From a classifier in its folder, through one method, to the model that is written."""
+
+import copy
+
+from unlearn.stages.context import PosthocContext
+from unlearn.stages.project.files import json_bytes
+from unlearn.stages.rows.holdout import fewest
+from unlearn.stages.rows.shard_file import targets
+from unlearn.stages.training.method_record import WHOLE, MethodRows, settings_of
+from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
+from unlearn.stages.training.shard_model import ShardModel
+from unlearn.stages.unlearn.base.problem import Changed, apply
+from unlearn.stages.unlearn.base.registry import Method
+from unlearn.stages.unlearn.tabular.bridge import Opened, open_model
+from unlearn.stages.unlearn.tabular.guard import Probes, TabularGuard
+from unlearn.stages.unlearn.tabular.problem import TabularProblem
+from unlearn.stages.unlearn.tabular.targets import unseen_loss
+
+#: The guard's probes: enough to see a loss move, few enough to measure often.
+_MOST_FORGET, _MOST_RETAIN = 1_000, 2_000
+
+
+def unlearn_table(
+    context: PosthocContext, method: Method, original: ShardModel, rows: MethodRows
+) -> Changed:
+    """Apply a method to a classifier.
+
+    Parameters
+    ----------
+    context
+        The project; nothing in it is written.
+    method
+        One that changes the model it starts from.
+    original
+        The model to start from.
+    rows
+        What the method is given; both sides have rows.
+
+    Raises
+    ------
+    InputError
+        If the method fails.
+    NotApplicableError
+        If the method does not apply to this model or these rows.
+    MustRetrainError
+        If only retraining keeps the method's guarantee.
+    """
+    code = context.params.train.code_path
+    opened = open_model(
+        original,
+        None if code is None else context.project.root / code,
+        init_seed=context.key.seed(context.params.seed, WHOLE, "init"),
+    )
+    problem = make_problem(context, method.name, opened, rows)
+    apply(method, problem)
+    weights = opened.close(problem.model)
+    description = {**original.description, "rows": rows.retain.num_rows}
+    files = {MODEL_FILE: json_bytes(description), str(description["file"]): weights}
+    return problem.changed(files)
+
+
+def make_problem(
+    context: PosthocContext, name: str, opened: Opened, rows: MethodRows
+) -> TabularProblem:
+    """Return what a method is given; see `unlearn_table`."""
+    params, guard = context.params, context.unlearn.guard
+    probes = Probes(
+        forget=opened.rows(fewest(rows.forget, _MOST_FORGET)),
+        retain=opened.rows(fewest(rows.retain, _MOST_RETAIN)),
+        target=_target(opened, context, rows),
+    )
+    return TabularProblem(
+        forget=opened.rows(rows.forget),
+        retain=opened.rows(rows.retain),
+        settings=settings_of(context, name),
+        seed=context.key.seed(params.seed, WHOLE, "unlearn", name),
+        epochs=params.train.epochs,
+        guard=TabularGuard(
+            probes,
+            budget=guard.budget,
+            gradient_limit=guard.gradient_limit,
+            active=guard.active,
+        ),
+        model=copy.deepcopy(opened.module),
+        batch=params.train.batch,
+        objective=opened.objective,
+        fresh=lambda: opened.fresh(context.key.seed(params.seed, WHOLE, "fresh", name)),
+    )
+
+
+def _target(opened: Opened, context: PosthocContext, rows: MethodRows) -> float | None:
+    """Return the original's loss on unseen rows, of the classes that are to be forgotten."""
+    if rows.calibration.num_rows == 0:
+        return None
+    unseen = opened.rows(rows.calibration)
+    return unseen_loss(opened.module, unseen, targets(rows.forget, context.layout))
