@@ -1,10 +1,11 @@
 """`unlearn audit`: what changed between two dvc.lock files, why, and that nothing else did."""
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from unlearn.cli import panels
+from unlearn.cli.answers import Answer, AnswerPart
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural
 from unlearn.cli.workers import retrain_side_by_side
@@ -16,6 +17,63 @@ from unlearn.stages.project.paths import Project, find_project
 from unlearn.stages.verify.exactness.recheck import Recheck, recheck
 
 _MARKS = {"consistent": "✅", "inconsistent": "❌", "inconclusive": "❔"}
+
+
+class RerunAnswer(AnswerPart):
+    """Shards of the newer state that were retrained from its data.
+
+    Parameters
+    ----------
+    asked
+        How many were to be retrained, or `all`.
+    shards
+        Those that were chosen.
+    reran, matched
+        How many were retrained, and how many of them have the same bytes.
+    inconclusive
+        A sentence for each reason why some could not be compared here.
+    """
+
+    asked: int | Literal["all"]
+    shards: list[str]
+    reran: int
+    matched: int
+    inconclusive: list[str]
+
+
+class AuditAnswer(Answer):
+    """The comparison of two states.
+
+    Parameters
+    ----------
+    old, new
+        Their names.
+    forgotten
+        New lines on the forget list.
+    retrained, untouched
+        Training stages with another, or the same, entry in dvc.lock.
+    unexplained
+        A sentence for each change without a cause, and each cause without an effect.
+    verdict
+        Of the audit.
+    reasons
+        Why a stage was retrained, by stage.
+    notes
+        What is worth knowing and no contradiction.
+    rerun
+        The shards that were retrained to check; None without `--rerun`.
+    """
+
+    old: str
+    new: str
+    forgotten: int
+    retrained: list[str]
+    untouched: list[str]
+    unexplained: list[str]
+    verdict: Literal["consistent", "inconsistent", "inconclusive"]
+    reasons: dict[str, list[str]]
+    notes: list[str]
+    rerun: RerunAnswer | None
 
 
 def audit(
@@ -63,25 +121,25 @@ def audit(
     if asked is not None:
         again = _retrain(project, new_name, new.lock, found, asked)
         found = replace(found, unexplained=(*found.unexplained, *again.problems))
-    result = {
-        "old": old.name,
-        "new": new.name,
-        "forgotten": found.forgotten,
-        "retrained": [item.stage for item in found.retrained],
-        "untouched": list(found.untouched),
-        "unexplained": list(found.unexplained),
-        "verdict": _verdict(found, again),
-        "reasons": {item.stage: list(item.reasons) for item in found.retrained},
-        "notes": list(found.notes),
-        "rerun": None if again is None else _rerun_as_json(again),
-    }
+    answer = AuditAnswer(
+        old=old.name,
+        new=new.name,
+        forgotten=found.forgotten,
+        retrained=[item.stage for item in found.retrained],
+        untouched=list(found.untouched),
+        unexplained=list(found.unexplained),
+        verdict=_verdict(found, again),
+        reasons={item.stage: list(item.reasons) for item in found.retrained},
+        notes=list(found.notes),
+        rerun=None if again is None else _rerun_answer(again),
+    )
     render = _markdown if markdown else _describe
-    emit(result, as_json=as_json, text=lambda: render(result, found))
-    if result["verdict"] != "consistent":
+    emit(answer, as_json=as_json, text=lambda: render(answer))
+    if answer.verdict != "consistent":
         raise typer.Exit(1)
 
 
-COMMAND = Command(audit, example="unlearn audit HEAD~1..HEAD --rerun 2")
+COMMAND = Command(audit, example="unlearn audit HEAD~1..HEAD --rerun 2", answer=AuditAnswer)
 
 
 def _shards_asked(text: str) -> int | Literal["all"]:
@@ -104,20 +162,22 @@ def _retrain(
     return recheck(project, revision, lock, changed, asked, retrain=retrain_side_by_side)
 
 
-def _verdict(found: Audit, again: Recheck | None) -> str:
+def _verdict(
+    found: Audit, again: Recheck | None
+) -> Literal["consistent", "inconsistent", "inconclusive"]:
     if not found.unexplained and again is not None and again.inconclusive:
         return "inconclusive"
     return found.verdict
 
 
-def _rerun_as_json(again: Recheck) -> dict[str, Any]:
-    return {
-        "asked": again.asked,
-        "shards": list(again.shards),
-        "reran": again.reran,
-        "matched": again.matched,
-        "inconclusive": list(again.inconclusive),
-    }
+def _rerun_answer(again: Recheck) -> RerunAnswer:
+    return RerunAnswer(
+        asked=again.asked,
+        shards=list(again.shards),
+        reran=again.reran,
+        matched=again.matched,
+        inconclusive=list(again.inconclusive),
+    )
 
 
 def _revisions(text: str | None) -> tuple[str, str | None]:
@@ -134,63 +194,63 @@ def _revisions(text: str | None) -> tuple[str, str | None]:
     return old or "HEAD", new or None
 
 
-def _describe(result: dict[str, Any], found: Audit) -> str:
+def _describe(answer: AuditAnswer) -> str:
     lines = [
-        f"{result['old']} .. {result['new']}",
-        f"forgotten: {plural(found.forgotten, 'new line')} on the list",
-        f"retrained: {plural(len(found.retrained), _what(result))}",
+        f"{answer.old} .. {answer.new}",
+        f"forgotten: {plural(answer.forgotten, 'new line')} on the list",
+        f"retrained: {plural(len(answer.retrained), _what(answer))}",
     ]
-    lines += [f"  {item.stage}: {_why(item.reasons)}" for item in found.retrained]
-    untouched = plural(len(found.untouched), _what(result))
+    lines += [f"  {stage}: {_why(reasons)}" for stage, reasons in answer.reasons.items()]
+    untouched = plural(len(answer.untouched), _what(answer))
     lines.append(f"untouched: {untouched}, same entry in dvc.lock")
-    if result["rerun"] is not None:
-        lines.append(f"retrained to check: {_compared(result['rerun'])}")
-        lines += [f"inconclusive: {reason}" for reason in result["rerun"]["inconclusive"]]
-    lines += [f"note: {note}" for note in found.notes]
-    lines += [f"unexplained: {finding}" for finding in found.unexplained]
-    lines.append(f"verdict: {result['verdict']}")
+    if answer.rerun is not None:
+        lines.append(f"retrained to check: {_compared(answer.rerun)}")
+        lines += [f"inconclusive: {reason}" for reason in answer.rerun.inconclusive]
+    lines += [f"note: {note}" for note in answer.notes]
+    lines += [f"unexplained: {finding}" for finding in answer.unexplained]
+    lines.append(f"verdict: {answer.verdict}")
     return "\n".join(lines)
 
 
-def _what(result: dict[str, Any]) -> str:
+def _what(answer: AuditAnswer) -> str:
     """Return what was retrained: shards, or models of post-hoc methods and their original."""
-    stages = (*result["retrained"], *result["untouched"])
+    stages = (*answer.retrained, *answer.untouched)
     return "shard" if all(name.startswith("train@") for name in stages) else "model"
 
 
-def _why(reasons: tuple[str, ...]) -> str:
+def _why(reasons: list[str]) -> str:
     return ", ".join(reasons) or "no cause found"
 
 
-def _compared(rerun: dict[str, Any]) -> str:
-    same = f"{rerun['matched']} of {plural(rerun['reran'], 'shard')} came out the same"
-    return f"{names(rerun['shards'])}; {same}"
+def _compared(rerun: RerunAnswer) -> str:
+    same = f"{rerun.matched} of {plural(rerun.reran, 'shard')} came out the same"
+    return f"{names(rerun.shards)}; {same}"
 
 
-def _markdown(result: dict[str, Any], found: Audit) -> str:
+def _markdown(answer: AuditAnswer) -> str:
     cells = (
-        plural(found.forgotten, "new line"),
-        plural(len(found.retrained), _what(result)),
-        plural(len(found.untouched), _what(result)),
-        str(len(found.unexplained)),
+        plural(answer.forgotten, "new line"),
+        plural(len(answer.retrained), _what(answer)),
+        plural(len(answer.untouched), _what(answer)),
+        str(len(answer.unexplained)),
     )
     lines = [
-        f"### {_MARKS[result['verdict']]} unlearn audit: {result['verdict']}",
+        f"### {_MARKS[answer.verdict]} unlearn audit: {answer.verdict}",
         "",
-        f"`{result['old']}` .. `{result['new']}`",
+        f"`{answer.old}` .. `{answer.new}`",
         "",
         "| forgotten | retrained | untouched | unexplained |",
         "|---|---|---|---|",
         f"| {' | '.join(cells)} |",
     ]
-    if found.retrained:
+    if answer.retrained:
         lines += ["", "| stage | why |", "|---|---|"]
-        lines += [f"| `{item.stage}` | {_why(item.reasons)} |" for item in found.retrained]
-    if result["rerun"] is not None:
-        lines += ["", f"Retrained to check: {_compared(result['rerun'])}."]
-        lines += ["", *(f"- **inconclusive:** {why}" for why in result["rerun"]["inconclusive"])]
+        lines += [f"| `{stage}` | {_why(reasons)} |" for stage, reasons in answer.reasons.items()]
+    if answer.rerun is not None:
+        lines += ["", f"Retrained to check: {_compared(answer.rerun)}."]
+        lines += ["", *(f"- **inconclusive:** {why}" for why in answer.rerun.inconclusive)]
     else:
         lines.append("")
-    lines += [f"- **unexplained:** {finding}" for finding in found.unexplained]
-    lines += [f"- note: {note}" for note in found.notes]
+    lines += [f"- **unexplained:** {finding}" for finding in answer.unexplained]
+    lines += [f"- note: {note}" for note in answer.notes]
     return "\n".join(lines)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from unlearn.cli import panels
+from unlearn.cli.answers import Answer
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, progress
 from unlearn.cli.text_edits import (
@@ -43,6 +44,31 @@ from unlearn.stages.rows.tokens import Kind
 _POLL = 0.1
 
 
+class CanaryAnswer(Answer):
+    """What was planted.
+
+    Parameters
+    ----------
+    planted
+        How many records.
+    trained_on, left_out
+        How many of them the coin gave to either side.
+    total
+        How many there are now.
+    shards
+        Shards that the new records are trained in.
+    file
+        The file of the records.
+    """
+
+    planted: int
+    trained_on: int
+    left_out: int
+    total: int
+    shards: list[str]
+    file: str
+
+
 def canary(
     count: Annotated[
         int,
@@ -67,10 +93,10 @@ def canary(
     emit(result, as_json=as_json, text=lambda: _describe(result))
 
 
-COMMAND = Command(canary, example="unlearn canary --count 200")
+COMMAND = Command(canary, example="unlearn canary --count 200", answer=CanaryAnswer)
 
 
-def plant(context: Context, count: int) -> dict[str, Any]:
+def plant(context: Context, count: int) -> CanaryAnswer:
     """Plant canaries beside the dataset, and make the pipeline depend on them.
 
     All or nothing: on any error every file is as it was.
@@ -214,7 +240,7 @@ def _file_with(path: Path, rows: list[list[str]]) -> bytes:
     return before + gap + text.getvalue().encode()
 
 
-def _summary(context: Context, rows: list[list[str]], name: str, *, total: int) -> dict[str, Any]:
+def _summary(context: Context, rows: list[list[str]], name: str, *, total: int) -> CanaryAnswer:
     kind: Kind = "subject" if context.has_subjects else "record"
     ids = [row[0] for row in rows[1:]]
     heads = included(context.key, (context.tokenizer.token("record", raw) for raw in ids))
@@ -222,22 +248,22 @@ def _summary(context: Context, rows: list[list[str]], name: str, *, total: int) 
         place_of_line(context.tokenizer.token(kind, raw), context.params.sharding) for raw in ids
     ]
     shards = {place.shard for place, head in zip(places, heads, strict=True) if head}
-    return {
-        "planted": len(ids),
-        "trained_on": int(heads.sum()),
-        "left_out": len(ids) - int(heads.sum()),
-        "total": total,
-        "shards": sorted(shards),
-        "file": name,
-    }
+    return CanaryAnswer(
+        planted=len(ids),
+        trained_on=int(heads.sum()),
+        left_out=len(ids) - int(heads.sum()),
+        total=total,
+        shards=sorted(shards),
+        file=name,
+    )
 
 
-def _describe(found: dict[str, Any]) -> str:
-    planted = plural(found["planted"], "canary", "canaries")
+def _describe(answer: CanaryAnswer) -> str:
+    planted = plural(answer.planted, "canary", "canaries")
     lines = [
-        f"{planted} planted in {found['file']}, {found['total']:,} in all",
-        f"{found['trained_on']:,} will be trained on, {found['left_out']:,} left out",
-        f"shards to retrain: {names(found['shards'])}",
+        f"{planted} planted in {answer.file}, {answer.total:,} in all",
+        f"{answer.trained_on:,} will be trained on, {answer.left_out:,} left out",
+        f"shards to retrain: {names(answer.shards)}",
         "next: unlearn repro",
     ]
     return "\n".join(lines)

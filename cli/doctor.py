@@ -5,9 +5,9 @@ import subprocess
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import typer
+from unlearn.cli.answers import Answer
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural
 from unlearn.stages.audit.copies import find_copies
@@ -41,6 +41,24 @@ _ROW_STORING = (
 _TRACKED_IN_DATA = ("data/forget_list.txt", "data/requests.jsonl")
 
 
+class DoctorAnswer(Answer):
+    """What the checks found.
+
+    Parameters
+    ----------
+    environment
+        Versions, by package.
+    findings
+        A sentence for each problem.
+    healthy
+        Whether there is none.
+    """
+
+    environment: dict[str, str]
+    findings: list[str]
+    healthy: bool
+
+
 def doctor(as_json: JsonFlag = False) -> None:
     """Check the project and this machine for problems.
 
@@ -51,13 +69,13 @@ def doctor(as_json: JsonFlag = False) -> None:
     names = (*_PACKAGES, *(_LANGUAGE_PACKAGES if _is_language(project) else ()))
     facts = {name: _version(name) for name in names} | {"python": platform.python_version()}
     findings = list(_findings(project))
-    result = {"environment": facts, "findings": findings, "healthy": not findings}
-    emit(result, as_json=as_json, text=lambda: _describe(result))
+    answer = DoctorAnswer(environment=facts, findings=findings, healthy=not findings)
+    emit(answer, as_json=as_json, text=lambda: _describe(answer))
     if findings:
         raise typer.Exit(1)
 
 
-COMMAND = Command(doctor, example="unlearn doctor")
+COMMAND = Command(doctor, example="unlearn doctor", answer=DoctorAnswer)
 
 
 def _is_language(project: Project) -> bool:
@@ -238,9 +256,9 @@ def _list_findings(context: Context) -> Iterator[str]:
         )
 
 
-def _describe(result: dict[str, Any]) -> str:
-    facts = ", ".join(f"{name} {value}" for name, value in result["environment"].items())
-    lines = [facts, *(f"found: {finding}" for finding in result["findings"])]
-    if result["healthy"]:
+def _describe(answer: DoctorAnswer) -> str:
+    facts = ", ".join(f"{name} {value}" for name, value in answer.environment.items())
+    lines = [facts, *(f"found: {finding}" for finding in answer.findings)]
+    if answer.healthy:
         lines.append("nothing found")
     return "\n".join(lines)

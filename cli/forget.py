@@ -5,14 +5,39 @@ from typing import Annotated
 
 import typer
 from unlearn.cli import panels
+from unlearn.cli.answers import Answer
 from unlearn.cli.ids import content_of, name_of
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural
 from unlearn.stages.context import open_project
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import find_project
-from unlearn.stages.requests.request import Resolved, Wanted, add_request, read_ids, rewrite_by_hand
+from unlearn.stages.requests.request import Wanted, add_request, read_ids, rewrite_by_hand
 from unlearn.stages.rows.tokens import check_raw_id
+
+
+class ForgetAnswer(Answer):
+    """What a request came to.
+
+    Parameters
+    ----------
+    added
+        New lines on the forget list.
+    already
+        Ids that were on the list, by themselves or through their person.
+    unknown
+        Ids that the dataset does not have.
+    shards
+        Shards that the new lines touch.
+    dry_run
+        Whether nothing was changed.
+    """
+
+    added: int
+    already: int
+    unknown: int
+    shards: list[str]
+    dry_run: bool
 
 
 def forget(
@@ -80,34 +105,34 @@ def forget(
     )
     if not dry_run:
         rewrite_by_hand(context)
-    result = {
-        "added": len(resolved.added),
-        "already": resolved.already,
-        "unknown": len(resolved.unknown),
-        "shards": list(resolved.shards),
-        "dry_run": dry_run,
-    }
+    answer = ForgetAnswer(
+        added=len(resolved.added),
+        already=resolved.already,
+        unknown=len(resolved.unknown),
+        shards=list(resolved.shards),
+        dry_run=dry_run,
+    )
     whole = context.params.kind == "posthoc"
-    emit(result, as_json=as_json, text=lambda: _describe(resolved, dry_run=dry_run, whole=whole))
+    emit(answer, as_json=as_json, text=lambda: _describe(answer, whole=whole))
 
 
-COMMAND = Command(forget, example="unlearn forget --id r0042 --id r1001 --ticket T-17")
+COMMAND = Command(
+    forget,
+    example="unlearn forget --id r0042 --id r1001 --ticket T-17",
+    answer=ForgetAnswer,
+)
 
 
-def _describe(resolved: Resolved, *, dry_run: bool, whole: bool) -> str:
-    verb = "would be added" if dry_run else "added"
-    lines = [f"{plural(len(resolved.added), 'line')} {verb} to data/forget_list.txt"]
-    if resolved.already:
-        lines.append(f"{plural(resolved.already, 'id')} on the list already")
-    if resolved.unknown:
-        lines.append(f"{plural(len(resolved.unknown), 'id')} not in the dataset, skipped")
-    if resolved.added and not whole:
-        shards = (
-            names(list(resolved.shards))
-            if resolved.shards
-            else "none, all of the rows are held out"
-        )
+def _describe(answer: ForgetAnswer, *, whole: bool) -> str:
+    verb = "would be added" if answer.dry_run else "added"
+    lines = [f"{plural(answer.added, 'line')} {verb} to data/forget_list.txt"]
+    if answer.already:
+        lines.append(f"{plural(answer.already, 'id')} on the list already")
+    if answer.unknown:
+        lines.append(f"{plural(answer.unknown, 'id')} not in the dataset, skipped")
+    if answer.added and not whole:
+        shards = names(answer.shards) if answer.shards else "none, all of the rows are held out"
         lines.append(f"shards to retrain: {shards}")
-    if resolved.added and not dry_run:
+    if answer.added and not answer.dry_run:
         lines.append("next: unlearn repro")
     return "\n".join(lines)

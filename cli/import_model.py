@@ -1,9 +1,10 @@
 """`unlearn import-model`: a model from elsewhere as the original of a post-hoc pipeline."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from unlearn.cli.answers import Answer
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit
 from unlearn.cli.plan import rows_of_shards
@@ -37,6 +38,30 @@ from unlearn.stages.training.method_record import WHOLE, MethodRows
 _ORIGINAL = "models/original"
 
 
+class ImportAnswer(Answer):
+    """The model that was imported.
+
+    Parameters
+    ----------
+    source
+        The name of its file or folder.
+    holdout_accuracy, training_accuracy
+        On the held-out rows, and on the others; of a language model the share of answer tokens
+        that it ranks first.
+    majority
+        Accuracy of the most frequent class on the held-out rows; of a language model, that of its
+        base.
+    holdout_rows
+        How many rows are held out.
+    """
+
+    source: str
+    holdout_accuracy: float
+    training_accuracy: float
+    majority: float
+    holdout_rows: int
+
+
 def import_model(
     source: Annotated[
         Path,
@@ -62,18 +87,22 @@ def import_model(
     with exclusive(context.project.lock_file("repro"), "another `unlearn repro`"):
         imported = _check(context, source)
         _put_in_place(context, imported)
-    result = {
-        "source": source.name,
-        "holdout_accuracy": round(imported.holdout_accuracy, 6),
-        "training_accuracy": round(imported.training_accuracy, 6),
-        "majority": round(imported.majority, 6),
-        "holdout_rows": imported.rows,
-    }
+    answer = ImportAnswer(
+        source=source.name,
+        holdout_accuracy=round(imported.holdout_accuracy, 6),
+        training_accuracy=round(imported.training_accuracy, 6),
+        majority=round(imported.majority, 6),
+        holdout_rows=imported.rows,
+    )
     is_text = context.layout.is_text
-    emit(result, as_json=as_json, text=lambda: _describe(result, is_text=is_text))
+    emit(answer, as_json=as_json, text=lambda: _describe(answer, is_text=is_text))
 
 
-COMMAND = Command(import_model, example="unlearn import-model trained/model.safetensors")
+COMMAND = Command(
+    import_model,
+    example="unlearn import-model trained/model.safetensors",
+    answer=ImportAnswer,
+)
 
 
 def _check(context: PosthocContext, source: Path) -> Imported:
@@ -149,18 +178,18 @@ def _edits(project: Project, context: PosthocContext) -> dict[Path, str]:
     return edits
 
 
-def _describe(found: dict[str, Any], *, is_text: bool) -> str:
+def _describe(answer: ImportAnswer, *, is_text: bool) -> str:
     measured = "share of correct answer tokens" if is_text else "accuracy"
     compared = "its base on these" if is_text else "the most frequent class"
     lines = [
-        f"{found['source']} is now the original",
+        f"{answer.source} is now the original",
         (
-            f"{measured} {found['holdout_accuracy']:.3f} on {found['holdout_rows']:,} held-out "
-            f"rows, {found['training_accuracy']:.3f} on the others; {compared}: "
-            f"{found['majority']:.3f}"
+            f"{measured} {answer.holdout_accuracy:.3f} on {answer.holdout_rows:,} held-out "
+            f"rows, {answer.training_accuracy:.3f} on the others; {compared}: "
+            f"{answer.majority:.3f}"
         ),
     ]
-    if found["training_accuracy"] <= found["holdout_accuracy"]:
+    if answer.training_accuracy <= answer.holdout_accuracy:
         lines.append(
             "note: it knows the held-out rows as well as the others; if it was trained on them, "
             "the evidence means nothing"

@@ -21,10 +21,14 @@ class Command:
         The command, with its options as Typer reads them.
     example
         A command line that the help shows, or several lines.
+    answer
+        The model of what `--json` prints, or the union of several; None where there is no
+        `--json`.
     """
 
     function: Callable[..., None]
     example: str
+    answer: Any
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,14 @@ class _Named(TyperCommand):
         return load(self.name or "", self._entry).make_context(info_name, args, *rest, **extra)
 
 
+def declared(entry: Entry) -> Command:
+    """Import the module of a command and return what it declares."""
+    if entry.one_thread:
+        use_one_thread()
+    command: Command = import_module(entry.module).COMMAND
+    return command
+
+
 def load(name: str, entry: Entry) -> Any:
     """Import a command.
 
@@ -125,9 +137,7 @@ def load(name: str, entry: Entry) -> Any:
     TyperCommand
         Typer's own, made of the function and its options.
     """
-    if entry.one_thread:
-        use_one_thread()
-    command: Command = import_module(entry.module).COMMAND
+    command = declared(entry)
     app = typer.Typer(pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None)
     app.command(name, cls=_PanelCommand, epilog=command.example)(command.function)
     return typer.main.get_command(app)

@@ -4,12 +4,10 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import typer
 from unlearn.cli import panels
-
-SCHEMA_VERSION = 1
 
 JsonFlag = Annotated[
     bool,
@@ -21,21 +19,29 @@ JsonFlag = Annotated[
 ]
 
 
-def emit(value: dict[str, Any], *, as_json: bool, text: Callable[[], str]) -> None:
+class HasJson(Protocol):
+    """An answer; see `unlearn.cli.answers`."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return JSON values."""
+        ...
+
+
+def emit(answer: HasJson, *, as_json: bool, text: Callable[[], str]) -> None:
     """Print a command's result.
 
     Parameters
     ----------
-    value
+    answer
         The result, for programs.
     as_json
-        Print `value`, with a schema version; else what `text` returns.
+        Print `answer`; else what `text` returns.
     text
         The result, for people.
     """
     if as_json:
-        value = {"schema_version": SCHEMA_VERSION, **value}
-        sys.stdout.write(json.dumps(value, allow_nan=False, ensure_ascii=False) + "\n")
+        line = json.dumps(answer.as_json(), allow_nan=False, ensure_ascii=False)
+        sys.stdout.write(f"{line}\n")
     else:
         sys.stdout.write(text().rstrip("\n") + "\n")
 
@@ -48,9 +54,11 @@ def say(message: str) -> None:
 def report_error(message: str, hints: tuple[str, ...], code: int, *, as_json: bool) -> None:
     """Print an error: one line and its hints, or one JSON object."""
     if as_json:
-        error = {"message": message, "hints": list(hints), "exit_code": code}
-        value = {"schema_version": SCHEMA_VERSION, "error": error}
-        sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+        # Pydantic, which the help and other errors do not need.
+        from unlearn.cli.answers import ErrorAnswer, ErrorDetails  # noqa: PLC0415
+
+        details = ErrorDetails(message=message, hints=list(hints), exit_code=code)
+        emit(ErrorAnswer(error=details), as_json=True, text=str)
     else:
         say(f"error: {message}")
         for hint in hints:

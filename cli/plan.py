@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 from unlearn.cli import panels
+from unlearn.cli.answers import Answer, AnswerPart
 from unlearn.cli.ids import content_of, name_of
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural
@@ -22,6 +23,7 @@ from unlearn.stages.project.files import scratch_folder
 from unlearn.stages.project.paths import HOLDOUT, find_project
 from unlearn.stages.project.timings import read_timings
 from unlearn.stages.requests.plan import (
+    Option,
     ShardPlan,
     estimate,
     fraction_of_full_training,
@@ -40,6 +42,81 @@ _OPTIONS = {
     "whole_pipeline": "training the whole pipeline",
     "one_plain_model": "training one plain model on all remaining rows",
 }
+
+
+class PlanCosts(AnswerPart):
+    """Seconds by the timings of this machine; None where there is none yet.
+
+    Parameters
+    ----------
+    this_request
+        What the plan retrains.
+    whole_pipeline
+        Training every slice of every shard.
+    one_plain_model
+        Training one model without shards on all remaining rows.
+    check
+        The retraining check of `verify`, in addition.
+    cheapest
+        The cheapest of the first three.
+    jobs
+        Shards that are trained in parallel.
+    """
+
+    this_request: float | None
+    whole_pipeline: float | None
+    one_plain_model: float | None
+    check: float | None
+    cheapest: Option | None
+    jobs: int
+
+
+class PlanAnswer(Answer):
+    """What the next run would do.
+
+    Parameters
+    ----------
+    shards
+        Shards to retrain.
+    records
+        Rows to forget.
+    rows_to_retrain
+        Rows that training reads; a row counts in each slice that reads it.
+    fraction_of_full_training
+        The same as a share of all.
+    stages
+        Stages to run, in order.
+    seconds_expected
+        By the timings of this machine.
+    slices
+        The first slice to retrain, by shard.
+    rows_remaining
+        Rows that stay.
+    costs
+        Of this and of other ways to the same models.
+    """
+
+    shards: list[str]
+    records: int
+    rows_to_retrain: int
+    fraction_of_full_training: float
+    stages: list[str]
+    seconds_expected: float | None
+    slices: dict[str, int]
+    rows_remaining: int
+    costs: PlanCosts
+
+
+class MethodsPlanAnswer(PlanAnswer):
+    """The same in a post-hoc pipeline, which has no shards.
+
+    Parameters
+    ----------
+    methods
+        Seconds of the last run, by method to run.
+    """
+
+    methods: dict[str, float | None]
 
 
 def plan(
@@ -82,19 +159,19 @@ def plan(
     Nothing is changed. The seconds are estimated from earlier runs on this machine.
     """
     context = open_project(find_project())
-    result = make_plan(context, ids=ids, subjects=subjects, jobs=jobs or os.cpu_count() or 1)
-    emit(result, as_json=as_json, text=lambda: _describe(result))
-    if exit_code and result["stages"]:
+    answer = make_plan(context, ids=ids, subjects=subjects, jobs=jobs or os.cpu_count() or 1)
+    emit(answer, as_json=as_json, text=lambda: _describe(answer))
+    if exit_code and answer.stages:
         raise typer.Exit(1)
 
 
-COMMAND = Command(plan, example="unlearn plan --ids ids.txt")
+COMMAND = Command(plan, example="unlearn plan --ids ids.txt", answer=PlanAnswer | MethodsPlanAnswer)
 
 
 def make_plan(
     context: Context, *, ids: Path | None, subjects: Path | None, jobs: int
-) -> dict[str, Any]:
-    """Return the plan as JSON values."""
+) -> PlanAnswer:
+    """Return the plan."""
     params = context.params
     now = context.read_list()
     after = _with_request(context, now, ids, subjects)
@@ -115,22 +192,22 @@ def make_plan(
         checked=_checked(context, after) if stages else 0,
         jobs=jobs,
     )
-    return {
-        "shards": [plan.shard for plan in stale],
-        "records": sum(plan.forgotten for plan in plans) + held_out,
-        "rows_to_retrain": sum(plan.rows_to_train for plan in plans),
-        "fraction_of_full_training": fraction_of_full_training(plans),
-        "stages": stages,
-        "seconds_expected": costs.this_request,
-        "slices": {plan.shard: plan.first_slice for plan in stale},
-        "rows_remaining": sum(plan.remaining for plan in plans),
-        "costs": asdict(costs) | {"cheapest": costs.cheapest, "jobs": jobs},
-    }
+    return PlanAnswer(
+        shards=[plan.shard for plan in stale],
+        records=sum(plan.forgotten for plan in plans) + held_out,
+        rows_to_retrain=sum(plan.rows_to_train for plan in plans),
+        fraction_of_full_training=fraction_of_full_training(plans),
+        stages=stages,
+        seconds_expected=costs.this_request,
+        slices={plan.shard: plan.first_slice for plan in stale},
+        rows_remaining=sum(plan.remaining for plan in plans),
+        costs=PlanCosts(**asdict(costs), cheapest=costs.cheapest, jobs=jobs),
+    )
 
 
 def _plan_methods(
     context: Context, after: ForgetList, changed: set[str], jobs: int, *, listed: bool
-) -> dict[str, Any]:
+) -> MethodsPlanAnswer:
     """Return the plan of a project whose model was trained without shards."""
     with rows_of_shards(context, anew="shard" in changed) as rows_of:
         whole = rows_of(WHOLE)
@@ -154,29 +231,30 @@ def _plan_methods(
     known = {name: timings[name].seconds for name in stages if name in timings}
     training = timings.get("train")
     anew = [name for name in ("train", f"unlearn@{RETRAIN}") if name in stages]
-    return {
-        "shards": [],
-        "records": records,
-        "rows_to_retrain": remaining * len(anew),
-        "fraction_of_full_training": float(len(anew)),
-        "stages": stages,
-        "seconds_expected": round(sum(known.values()), 4) if known else None,
-        "slices": {},
-        "rows_remaining": remaining,
-        "costs": {
-            "this_request": round(sum(known.values()), 4) if known else None,
-            "whole_pipeline": None,
-            "one_plain_model": None if training is None else training.seconds,
-            "check": None,
-            "cheapest": None,
-            "jobs": jobs,
-        },
-        "methods": {
+    seconds = round(sum(known.values()), 4) if known else None
+    return MethodsPlanAnswer(
+        shards=[],
+        records=records,
+        rows_to_retrain=remaining * len(anew),
+        fraction_of_full_training=float(len(anew)),
+        stages=stages,
+        seconds_expected=seconds,
+        slices={},
+        rows_remaining=remaining,
+        costs=PlanCosts(
+            this_request=seconds,
+            whole_pipeline=None,
+            one_plain_model=None if training is None else training.seconds,
+            check=None,
+            cheapest=None,
+            jobs=jobs,
+        ),
+        methods={
             name.partition("@")[2]: known.get(name)
             for name in stages
             if name.startswith("unlearn@")
         },
-    }
+    )
 
 
 def _with_request(
@@ -235,41 +313,41 @@ def _stages(
     return [name for name in stage_names(context.params) if name in to_run]
 
 
-def _describe(found: dict[str, Any]) -> str:
-    if not found["stages"]:
+def _describe(answer: PlanAnswer) -> str:
+    if not answer.stages:
         return "nothing to do"
-    if "methods" in found:
-        return _describe_methods(found)
-    share = f"{found['fraction_of_full_training']:.1%} of a full training"
+    if isinstance(answer, MethodsPlanAnswer):
+        return _describe_methods(answer)
+    share = f"{answer.fraction_of_full_training:.1%} of a full training"
     lines = [
-        f"records to forget: {found['records']:,}",
-        f"shards to retrain: {names([f'{s} from slice {n}' for s, n in found['slices'].items()])}",
-        f"rows to retrain: {found['rows_to_retrain']:,}, {share}",
-        f"stages: {names(found['stages'])}",
+        f"records to forget: {answer.records:,}",
+        f"shards to retrain: {names([f'{s} from slice {n}' for s, n in answer.slices.items()])}",
+        f"rows to retrain: {answer.rows_to_retrain:,}, {share}",
+        f"stages: {names(answer.stages)}",
     ]
-    costs = found["costs"]
-    if costs["cheapest"] is None:
+    costs = answer.costs
+    if costs.cheapest is None:
         return "\n".join([*lines, "seconds: not known before a first training"])
-    lines.append(f"seconds expected, with {plural(costs['jobs'], 'job')}:")
-    lines += [f"  {costs[name]:8.1f}  {what}" for name, what in _OPTIONS.items()]
-    lines.append(f"  {costs['check']:8.1f}  on top: the retraining check in verify")
-    if costs["cheapest"] != "this_request" and found["shards"]:
-        lines.append(f"sharding does not pay here: cheaper is {_OPTIONS[costs['cheapest']]}")
+    lines.append(f"seconds expected, with {plural(costs.jobs, 'job')}:")
+    lines += [f"  {getattr(costs, name):8.1f}  {what}" for name, what in _OPTIONS.items()]
+    lines.append(f"  {costs.check:8.1f}  on top: the retraining check in verify")
+    if costs.cheapest != "this_request" and answer.shards:
+        lines.append(f"sharding does not pay here: cheaper is {_OPTIONS[costs.cheapest]}")
     return "\n".join(lines)
 
 
-def _describe_methods(found: dict[str, Any]) -> str:
+def _describe_methods(answer: MethodsPlanAnswer) -> str:
     lines = [
-        f"records to forget: {found['records']:,}; {plural(found['rows_remaining'], 'row')} stay",
-        f"stages: {names(found['stages'])}",
+        f"records to forget: {answer.records:,}; {plural(answer.rows_remaining, 'row')} stay",
+        f"stages: {names(answer.stages)}",
     ]
-    if found["methods"]:
+    if answer.methods:
         lines.append("seconds by the last run, without starting processes:")
         lines += [
             f"  {'not known' if seconds is None else f'{seconds:9.2f}'}  {name}"
-            for name, seconds in found["methods"].items()
+            for name, seconds in answer.methods.items()
         ]
-        original = found["costs"]["one_plain_model"]
+        original = answer.costs.one_plain_model
         if original is not None:
             lines.append(f"  {original:9.2f}  for comparison: training the original")
     return "\n".join(lines)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from unlearn.cli import panels
+from unlearn.cli.answers import Answer
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural, progress
 from unlearn.stages.config.params import load_params
@@ -14,6 +15,21 @@ from unlearn.stages.final_model.ensemble import load_ensemble, reads_text
 from unlearn.stages.final_model.predictions import predict_file
 from unlearn.stages.project.paths import find_project
 from unlearn.stages.rows.records import FORMATS
+
+
+class PredictAnswer(Answer):
+    """What was predicted.
+
+    Parameters
+    ----------
+    rows
+        How many.
+    output
+        The file that was written.
+    """
+
+    rows: int
+    output: str
 
 
 def predict(
@@ -81,23 +97,29 @@ def predict(
         raise InputError(f"--output {output.name} is a directory")
     if not output.parent.is_dir():
         raise InputError(f"--output: there is no folder {output.parent}")
-    answer = _load(model, trust_code=trust_code, base=base, tokens=tokens)
+    predictor = _load(model, trust_code=trust_code, base=base, tokens=tokens)
     with progress("predicting rows", None) as advance:
-        rows = answer(source, output, advance)
-    result = {"rows": rows, "output": str(output)}
+        rows = predictor(source, output, advance)
+    result = PredictAnswer(rows=rows, output=str(output))
     emit(result, as_json=as_json, text=lambda: f"{plural(rows, 'row')} to {output}")
 
 
-COMMAND = Command(predict, example="unlearn predict --input new_rows.csv --output predictions.csv")
+COMMAND = Command(
+    predict,
+    example="unlearn predict --input new_rows.csv --output predictions.csv",
+    answer=PredictAnswer,
+)
 
 #: Tokens to generate for a prompt at most, where no option says otherwise.
 _TOKENS = 64
 
 #: Writes the answers for a file into another, and returns how many rows there were.
-Answer = Callable[[Path, Path, Callable[[int], None]], int]
+Predictor = Callable[[Path, Path, Callable[[int], None]], int]
 
 
-def _load(folder: Path | None, *, trust_code: bool, base: str | None, tokens: int | None) -> Answer:
+def _load(
+    folder: Path | None, *, trust_code: bool, base: str | None, tokens: int | None
+) -> Predictor:
     root, own_code = Path(), None
     if folder is None:
         project = find_project()
@@ -115,7 +137,7 @@ def _load(folder: Path | None, *, trust_code: bool, base: str | None, tokens: in
     return lambda source, output, advance: predict_file(ensemble, source, output, advance)
 
 
-def _language(folder: Path, root: Path, base: str | None, tokens: int) -> Answer:
+def _language(folder: Path, root: Path, base: str | None, tokens: int) -> Predictor:
     # Torch and transformers, for language models alone: seconds.
     from unlearn.stages.final_model.text_loading import load_language_model  # noqa: PLC0415
     from unlearn.stages.final_model.text_predictions import predict_texts  # noqa: PLC0415

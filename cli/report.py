@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from unlearn.cli import panels
+from unlearn.cli.answers import Answer
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit
 from unlearn.stages.errors import InputError
@@ -12,6 +13,21 @@ from unlearn.stages.project.files import write_bytes
 from unlearn.stages.project.paths import find_project
 from unlearn.stages.report.contents import gather
 from unlearn.stages.report.page import render, verdict
+
+
+class ReportAnswer(Answer):
+    """The page that was written.
+
+    Parameters
+    ----------
+    output
+        Its file.
+    verdict
+        That of the last run, or `stale`.
+    """
+
+    output: str
+    verdict: str
 
 
 def report(
@@ -36,13 +52,13 @@ def report(
     said = verdict(contents).kind
     shown = "reports/report.html" if output is None else str(output)
     emit(
-        {"output": shown, "verdict": said},
+        ReportAnswer(output=shown, verdict=said),
         as_json=as_json,
         text=lambda: f"wrote {shown}: verdict {said}",
     )
 
 
-COMMAND = Command(report, example="unlearn report --output evidence.html")
+COMMAND = Command(report, example="unlearn report --output evidence.html", answer=ReportAnswer)
 
 
 def _checked(output: Path) -> Path:

@@ -2,9 +2,10 @@
 
 import os
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from unlearn.cli.answers import Answer
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, progress, say
 from unlearn.cli.stage.train import describe_training
@@ -22,6 +23,27 @@ from unlearn.stages.requests.request import rewrite_by_hand, touched_by
 from unlearn.stages.train.stage import Trained, remove_others
 from unlearn.stages.training.method_record import read_record, remove_other_models
 from unlearn.stages.verify_report.reading import read_report
+
+
+class ReproAnswer(Answer):
+    """What a run trained.
+
+    Parameters
+    ----------
+    trained
+        Shards, or post-hoc methods.
+    rows_trained
+        Rows that were read; a row counts in each slice that reads it.
+    slices
+        The first slice that was trained, by shard.
+    verdict
+        That of the run's report.
+    """
+
+    trained: list[str]
+    rows_trained: int
+    slices: dict[str, int]
+    verdict: str
 
 
 def repro(
@@ -48,10 +70,10 @@ def repro(
     emit(result, as_json=as_json, text=lambda: _describe(result))
 
 
-COMMAND = Command(repro, example="unlearn repro --jobs 4")
+COMMAND = Command(repro, example="unlearn repro --jobs 4", answer=ReproAnswer)
 
 
-def bring_up_to_date(context: Context, jobs: int) -> dict[str, Any]:
+def bring_up_to_date(context: Context, jobs: int) -> ReproAnswer:
     """Run the pipeline; return what was trained and the verdict.
 
     Parameters
@@ -93,15 +115,15 @@ def bring_up_to_date(context: Context, jobs: int) -> dict[str, Any]:
     if trained:
         overhead = time.perf_counter() - started - training
         record_timings(project, {"repro": Timing(round(overhead, 4))})
-    return {
-        "trained": sorted(done.shard for done in trained),
-        "rows_trained": sum(done.timing.rows for done in trained),
-        "slices": {done.shard: done.first_slice for done in sorted(trained, key=_by_shard)},
-        "verdict": read_report(project).verdict,
-    }
+    return ReproAnswer(
+        trained=sorted(done.shard for done in trained),
+        rows_trained=sum(done.timing.rows for done in trained),
+        slices={done.shard: done.first_slice for done in sorted(trained, key=_by_shard)},
+        verdict=read_report(project).verdict,
+    )
 
 
-def _run_methods(context: Context) -> dict[str, Any]:
+def _run_methods(context: Context) -> ReproAnswer:
     """Run the pipeline of a model without shards: one stage after another, as `dvc repro` does."""
     project = context.project
     before = _method_records(context)
@@ -113,12 +135,12 @@ def _run_methods(context: Context) -> dict[str, Any]:
     run_dvc(project.root, "repro")
     timings = read_timings(project)
     ran = [name for name, found in _method_records(context).items() if before.get(name) != found]
-    return {
-        "trained": ran,
-        "rows_trained": sum(timings[f"unlearn@{name}"].rows for name in ran),
-        "slices": {},
-        "verdict": read_report(project).verdict,
-    }
+    return ReproAnswer(
+        trained=ran,
+        rows_trained=sum(timings[f"unlearn@{name}"].rows for name in ran),
+        slices={},
+        verdict=read_report(project).verdict,
+    )
 
 
 def _method_records(context: Context) -> dict[str, str | None]:
@@ -154,10 +176,10 @@ def _train(workers: Workers, project: Project, shards: list[str]) -> list[Traine
     return trained
 
 
-def _describe(found: dict[str, Any]) -> str:
-    if not found["trained"]:
-        return f"nothing had to be trained; verdict: {found['verdict']}"
+def _describe(answer: ReproAnswer) -> str:
+    if not answer.trained:
+        return f"nothing had to be trained; verdict: {answer.verdict}"
     return (
-        f"trained {names(found['trained'])} ({plural(found['rows_trained'], 'row')} read); "
-        f"verdict: {found['verdict']}"
+        f"trained {names(answer.trained)} ({plural(answer.rows_trained, 'row')} read); "
+        f"verdict: {answer.verdict}"
     )

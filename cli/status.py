@@ -2,14 +2,65 @@
 
 from typing import Any
 
+from pydantic import ValidationError
+from unlearn.cli.answers import Answer, AnswerPart
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural
 from unlearn.stages.audit.status import list_is_applied, standing
 from unlearn.stages.context import open_project
 from unlearn.stages.dvc.command import dvc_status
-from unlearn.stages.errors import BusyError, ToolError
+from unlearn.stages.errors import BusyError, InputError, ToolError
 from unlearn.stages.project.paths import find_project
 from unlearn.stages.requests.request import read_requests
+
+
+class RequestEntry(AnswerPart):
+    """An entry of the request log.
+
+    Parameters
+    ----------
+    time
+        In UTC, as ISO 8601.
+    ticket
+        The reference that the request was given.
+    count
+        Lines that it added.
+    digest
+        SHA-256 over these lines.
+    """
+
+    time: str
+    ticket: str | None
+    count: int
+    digest: str
+
+
+class StatusAnswer(Answer):
+    """How far the requests are.
+
+    Parameters
+    ----------
+    pending, applied
+        Lines of the forget list that some model may still hold the rows of, and all others.
+    verified
+        Whether the last report passes and belongs to the present state.
+    up_to_date
+        Whether there is nothing to run.
+    by_hand
+        Lines of the list that are raw ids.
+    requests
+        The request log, oldest entry first.
+    changed
+        Stages that DVC would run.
+    """
+
+    pending: int
+    applied: int
+    verified: bool
+    up_to_date: bool
+    by_hand: int
+    requests: list[RequestEntry]
+    changed: list[str]
 
 
 def status(as_json: JsonFlag = False) -> None:
@@ -28,35 +79,42 @@ def status(as_json: JsonFlag = False) -> None:
         changed = ["unknown: dvc did not answer"]
     # DVC hashes the list after `forget` ran, so its word alone is not enough.
     up_to_date = not changed and found.pending == 0 and list_is_applied(project)
-    result = {
-        "pending": found.pending,
-        "applied": found.applied,
-        "verified": found.verified,
-        "up_to_date": up_to_date,
-        "by_hand": forget_list.by_hand,
-        "requests": requests,
-        "changed": changed,
-    }
-    emit(result, as_json=as_json, text=lambda: _describe(result))
+    answer = StatusAnswer(
+        pending=found.pending,
+        applied=found.applied,
+        verified=found.verified,
+        up_to_date=up_to_date,
+        by_hand=forget_list.by_hand,
+        requests=_entries(requests),
+        changed=changed,
+    )
+    emit(answer, as_json=as_json, text=lambda: _describe(answer))
 
 
-COMMAND = Command(status, example="unlearn status")
+COMMAND = Command(status, example="unlearn status", answer=StatusAnswer)
 
 
-def _describe(found: dict[str, Any]) -> str:
+def _entries(requests: list[dict[str, Any]]) -> list[RequestEntry]:
+    try:
+        return [RequestEntry(**entry) for entry in requests]
+    except ValidationError:
+        raise InputError("data/requests.jsonl has an entry that is not of the log") from None
+
+
+def _describe(answer: StatusAnswer) -> str:
     lines = [
-        f"forget list: {plural(found['pending'], 'line')} pending, {found['applied']:,} applied"
-        + (", verified" if found["verified"] and found["applied"] else "")
+        f"forget list: {plural(answer.pending, 'line')} pending, {answer.applied:,} applied"
+        + (", verified" if answer.verified and answer.applied else "")
     ]
-    if found["by_hand"]:
-        lines.append(f"{plural(found['by_hand'], 'line')} written by hand; `forget` rewrites them")
-    for entry in found["requests"][-10:]:
-        ticket = f"  {entry['ticket']}" if entry["ticket"] else ""
-        lines.append(f"  {entry['time']}  {plural(entry['count'], 'line')}{ticket}")
-    if found["up_to_date"]:
+    if answer.by_hand:
+        lines.append(f"{plural(answer.by_hand, 'line')} written by hand; `forget` rewrites them")
+    for entry in answer.requests[-10:]:
+        ticket = f"  {entry.ticket}" if entry.ticket else ""
+        lines.append(f"  {entry.time}  {plural(entry.count, 'line')}{ticket}")
+    if answer.up_to_date:
         lines.append("models: up to date")
-    elif found["changed"]:
-        lines.append(f"to do: {', '.join(found['changed'])}; `unlearn repro` does it")
+    elif answer.changed:
+        lines.append(f"to do: {', '.join(answer.changed)}; `unlearn repro` does it")
     else:
         lines.append("to do: apply the forget list; `unlearn repro` does it")
     return "\n".join(lines)

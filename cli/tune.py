@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from unlearn.cli import panels
+from unlearn.cli.answers import Answer, AnswerPart
 from unlearn.cli.canary import wait_for_dvc
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural, progress
@@ -21,6 +22,117 @@ if TYPE_CHECKING:
 
 #: Enough for small networks to be told apart, and seconds for each of them.
 _ROWS = 5_000
+
+
+class Sample(AnswerPart):
+    """The rows that the search forgets.
+
+    Parameters
+    ----------
+    rows
+        How many.
+    of
+        What they are: `canaries` or `retained rows`.
+    """
+
+    rows: int
+    of: str
+
+
+class Passes(AnswerPart):
+    """How often a method read each row.
+
+    Parameters
+    ----------
+    forget, retain
+        Rows to forget, and all others.
+    """
+
+    forget: float
+    retain: float
+
+
+class TrialAnswer(AnswerPart):
+    """One choice of settings.
+
+    Parameters
+    ----------
+    trial
+        Its number; 0 has the settings of params.yaml.
+    settings
+        All settings of the method.
+    distance
+        From retraining, in nats: the sum of the next two. None where there is no model.
+    on_sample, on_calibration
+        On the rows to forget and on the calibration half of the holdout.
+    passes
+        Over the rows.
+    stopped_by
+        What ended the method.
+    why_not
+        Why there is no model.
+    """
+
+    trial: int
+    settings: dict[str, Any]
+    distance: float | None
+    on_sample: float | None
+    on_calibration: float | None
+    passes: Passes
+    stopped_by: str | None
+    why_not: str | None
+
+
+class Distance(AnswerPart):
+    """Distance from retraining, in nats.
+
+    Parameters
+    ----------
+    before, after
+        With the settings as they were, and with the best ones. None where there is no model.
+    """
+
+    before: float | None
+    after: float | None
+
+
+class TuneAnswer(Answer):
+    """A search.
+
+    Parameters
+    ----------
+    method
+        What was searched for.
+    rows, sample, calibration_rows
+        Rows that were searched on, those of them that were forgotten, and the rows of the
+        calibration half.
+    trials
+        All that was tried, in order.
+    best
+        The number of the best trial.
+    distance
+        Before and after.
+    improved
+        Whether a draw was better than the settings of params.yaml.
+    settings
+        Those that change.
+    listed
+        Whether `unlearn.methods` names the method.
+    wrote
+        Files that were written.
+    """
+
+    method: str
+    rows: int
+    sample: Sample
+    calibration_rows: int
+    trials: list[TrialAnswer]
+    best: int
+    distance: Distance
+    improved: bool
+    settings: dict[str, Any]
+    listed: bool
+    wrote: list[str]
 
 
 def tune(
@@ -75,7 +187,7 @@ def tune(
     emit(result, as_json=as_json, text=lambda: _describe(result))
 
 
-COMMAND = Command(tune, example="unlearn tune scrub --budget 20")
+COMMAND = Command(tune, example="unlearn tune scrub --budget 20", answer=TuneAnswer)
 
 
 def _check_editable(
@@ -111,45 +223,45 @@ def _write(project: Project, changes: dict[Path, bytes]) -> None:
         load_params(project.params)
 
 
-def _summary(context: PosthocContext, found: "Tuning", wrote: list[str]) -> dict[str, Any]:
+def _summary(context: PosthocContext, found: "Tuning", wrote: list[str]) -> TuneAnswer:
     now, best = found.trials[0], found.best
-    return {
-        "method": found.method,
-        "rows": found.rows,
-        "sample": {"rows": found.sample, "of": found.sample_of},
-        "calibration_rows": found.calibration,
-        "trials": [trial.as_json() for trial in found.trials],
-        "best": best.number,
-        "distance": {"before": now.distance, "after": best.distance},
-        "improved": best is not now,
-        "settings": found.changes,
-        "listed": found.method in context.unlearn.methods,
-        "wrote": wrote,
-    }
+    return TuneAnswer(
+        method=found.method,
+        rows=found.rows,
+        sample=Sample(rows=found.sample, of=found.sample_of),
+        calibration_rows=found.calibration,
+        trials=[TrialAnswer(**trial.as_json()) for trial in found.trials],
+        best=best.number,
+        distance=Distance(before=now.distance, after=best.distance),
+        improved=best is not now,
+        settings=found.changes,
+        listed=found.method in context.unlearn.methods,
+        wrote=wrote,
+    )
 
 
-def _describe(found: dict[str, Any]) -> str:
-    sample, distance = found["sample"], found["distance"]
-    noun = ("canary", "canaries") if sample["of"] == "canaries" else ("retained row", None)
+def _describe(answer: TuneAnswer) -> str:
+    sample, distance = answer.sample, answer.distance
+    noun = ("canary", "canaries") if sample.of == "canaries" else ("retained row", None)
     lines = [
         (
-            f"{found['method']}: {plural(len(found['trials']) - 1, 'draw')} tried, to forget "
-            f"{plural(sample['rows'], *noun)} in a model of {found['rows']:,}"
+            f"{answer.method}: {plural(len(answer.trials) - 1, 'draw')} tried, to forget "
+            f"{plural(sample.rows, *noun)} in a model of {answer.rows:,}"
         ),
         (
-            f"distance from retraining: {_number(distance['before'])} as it was, "
-            f"{_number(distance['after'])} at best"
+            f"distance from retraining: {_number(distance.before)} as it was, "
+            f"{_number(distance.after)} at best"
         ),
     ]
-    if not found["improved"]:
+    if not answer.improved:
         lines.append("nothing was better: the settings stay")
-    now = found["trials"][0]["settings"]
-    lines += [f"  {name}: {now[name]} -> {value}" for name, value in found["settings"].items()]
-    if found["wrote"]:
-        lines.append(f"wrote {', '.join(found['wrote'])}")
-    if not found["listed"]:
-        lines.append(f"note: unlearn.methods does not name {found['method']}")
-    elif "params.yaml" in found["wrote"]:
+    now = answer.trials[0].settings
+    lines += [f"  {name}: {now[name]} -> {value}" for name, value in answer.settings.items()]
+    if answer.wrote:
+        lines.append(f"wrote {', '.join(answer.wrote)}")
+    if not answer.listed:
+        lines.append(f"note: unlearn.methods does not name {answer.method}")
+    elif "params.yaml" in answer.wrote:
         lines.append("next: unlearn repro")
     return "\n".join(lines)
 

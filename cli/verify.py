@@ -8,6 +8,7 @@ import typer
 from unlearn.cli import knowledge_tables
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit
+from unlearn.cli.verify_answer import Change, MethodAnswer, VerifyAnswer, set_fields
 from unlearn.stages.audit.snapshot import read_report_at
 from unlearn.stages.audit.status import stale_reasons
 from unlearn.stages.config.params import Attack
@@ -80,7 +81,7 @@ def verify(
         before=before,
         change=change,
     )
-    emit(shown.as_json(), as_json=as_json, text=lambda: _describe(shown))
+    emit(shown.answer(), as_json=as_json, text=lambda: _describe(shown))
     if verdict != "pass":
         raise typer.Exit(1)
 
@@ -108,20 +109,23 @@ class Shown:
     before: str | None = None
     change: UtilityChange | None = None
 
-    def as_json(self) -> dict[str, object]:
-        """Return the report's JSON values, and the others beside them."""
-        found = self.report.as_json()
-        # The format of the command's answer has a version of its own.
-        del found["schema_version"]
-        found |= {"verdict": self.verdict, "reasons": list(self.reasons)}
-        for name, method in found.get("methods", {}).items():
-            method["seconds"] = self.seconds.get(name)
+    def answer(self) -> VerifyAnswer:
+        """Return what a program reads."""
+        values = set_fields(self.report)
+        values |= {"schema_version": 1, "verdict": self.verdict, "reasons": self.reasons}
+        if "methods" in values:
+            values["methods"] = {
+                name: MethodAnswer(**set_fields(found), seconds=self.seconds.get(name))
+                for name, found in self.report.methods.items()
+            }
         if self.change is not None:
-            found["change"] = {"before": self.before, **self.change.as_json()}
-        return found
+            values["change"] = Change(
+                before=self.before, utility=self.change.utility, classes=self.change.classes
+            )
+        return VerifyAnswer(**values)
 
 
-COMMAND = Command(verify, example="unlearn verify --before HEAD~1")
+COMMAND = Command(verify, example="unlearn verify --before HEAD~1", answer=VerifyAnswer)
 
 
 def _describe(shown: Shown) -> str:

@@ -1,11 +1,12 @@
 """`unlearn init`: a new project, or one in a repository that exists."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from unlearn.cli import panels
 from unlearn.cli.init import tabular
+from unlearn.cli.init.answer import TableProject, TextProject
 from unlearn.cli.init.request import (
     CiSystem,
     Example,
@@ -239,44 +240,46 @@ COMMAND = Command(
     example="""\
 unlearn init digits --example digits
 unlearn init . --dataset visits.csv --id visit --target readmitted""",
+    answer=TableProject | TextProject,
 )
 
 
-def _set_up(request: InitRequest) -> dict[str, Any]:
+def _set_up(request: InitRequest) -> TableProject | TextProject:
     """Set up the project; return the summary. A table does not wait for torch to be imported."""
     request.check()
-    summary: dict[str, Any]
+    summary: TableProject | TextProject
     if request.example is Example.AUTHORS or request.is_text:
         # For text alone: torch takes seconds to load.
         from unlearn.cli.init import text  # noqa: PLC0415
 
-        make = text.init_text if request.example is None else text.init_authors
+        init_text = text.init_text if request.example is None else text.init_authors
+        summary = init_text(request)
     else:
-        make = tabular.init_table if request.example is None else tabular.init_digits
-    summary = make(request)
+        init_table = tabular.init_table if request.example is None else tabular.init_digits
+        summary = init_table(request)
     if request.ci is not None:
-        summary["ci"] = write_workflow(request.root, request.ci)
+        summary = summary.model_copy(update={"ci": write_workflow(request.root, request.ci)})
     return summary
 
 
-def _describe(summary: dict[str, Any], directory: Path) -> str:
+def _describe(summary: TableProject | TextProject, directory: Path) -> str:
     go = "" if directory == Path() else f"cd {directory} && "
-    found = [plural(summary["rows"], "row")]
-    if "base" in summary:
-        found.append(f"base {summary['base']}")
+    found = [plural(summary.rows, "row")]
+    if isinstance(summary, TextProject):
+        found.append(f"base {summary.base}")
     else:
-        found.append(plural(summary["features"], "feature"))
-        found.append(plural(summary["classes"], "class", "classes"))
-    plan = f"{plural(summary['shards'], 'shard')} of {plural(summary['slices'], 'slice')}"
-    if summary["template"] == Template.POSTHOC:
+        found.append(plural(summary.features, "feature"))
+        found.append(plural(summary.classes, "class", "classes"))
+    plan = f"{plural(summary.shards, 'shard')} of {plural(summary.slices, 'slice')}"
+    if summary.template == Template.POSTHOC:
         plan = "one model without shards"
     lines = [
-        f"{', '.join(found)}: {plan}, model {summary['model']}",
+        f"{', '.join(found)}: {plan}, model {summary.model}",
         "key: unlearn.key, in no backup yet: keep a copy where secrets are kept"
-        if summary["key"] != "demo"
+        if summary.key != "demo"
         else "key: the published demo key of the example",
         f"next: {go}unlearn repro",
     ]
-    if "ci" in summary:
-        lines.insert(2, f"wrote {summary['ci']}; it reads the key from the secret UNLEARN_KEY")
+    if summary.ci is not None:
+        lines.insert(2, f"wrote {summary.ci}; it reads the key from the secret UNLEARN_KEY")
     return "\n".join(lines)

@@ -3,9 +3,9 @@
 import secrets
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from unlearn.cli.examples.digits import CLASSES, DIGITS_PATH, PIXELS, ROWS, digits_csv
+from unlearn.cli.init.answer import KeyName, TableProject
 from unlearn.cli.init.files import (
     TableParams,
     copied_to,
@@ -36,7 +36,7 @@ _DIGITS_PLAN = Plan(shards=8, slices=3, epochs=60)
 _ONE_MODEL = Plan(shards=1, slices=1, epochs=60)
 
 
-def init_digits(request: InitRequest) -> dict[str, Any]:
+def init_digits(request: InitRequest) -> TableProject:
     """Set up the digits example; return the summary."""
     values = TableParams(
         path=DIGITS_PATH,
@@ -56,7 +56,7 @@ def init_digits(request: InitRequest) -> dict[str, Any]:
     return _summary(request, check_params(parse(params_text)), ROWS, key="demo")
 
 
-def init_table(request: InitRequest) -> dict[str, Any]:
+def init_table(request: InitRequest) -> TableProject:
     """Set up a project on a user's own table; return the summary.
 
     Raises
@@ -126,15 +126,15 @@ def _find_schema(source: Path, finder: SchemaFinder) -> SchemaFinder:
     return finder
 
 
-def _summary(request: InitRequest, params: Params, rows: int, *, key: str) -> dict[str, Any]:
-    return {
-        "root": str(request.root),
-        "rows": rows,
-        "shards": len(params.sharding.shards),
-        "slices": params.sharding.slices,
-        "classes": len(params.dataset.classes),
-        "features": len(params.dataset.features),
-        "model": params.train.model,
-        "template": request.template.value,
-        "key": key,
-    }
+def _summary(request: InitRequest, params: Params, rows: int, *, key: KeyName) -> TableProject:
+    return TableProject(
+        root=str(request.root),
+        rows=rows,
+        shards=len(params.sharding.shards),
+        slices=params.sharding.slices,
+        classes=len(params.dataset.classes),
+        features=len(params.dataset.features),
+        model=params.train.model,
+        template=request.template,
+        key=key,
+    )

@@ -8,6 +8,7 @@ import pyarrow as pa
 import torch
 from unlearn.cli.examples.authors import AUTHORS_PATH, BASE_PATH, GENERIC_PATH, PERTURBED
 from unlearn.cli.examples.tiny_base import CONTEXT, MEMORISED, SIZES, Example, example_files
+from unlearn.cli.init.answer import KeyName, TextProject
 from unlearn.cli.init.files import (
     TextParams,
     copied_to,
@@ -72,7 +73,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def init_text(request: InitRequest) -> dict[str, Any]:
+def init_text(request: InitRequest) -> TextProject:
     """Set up a project on a user's own text; return the summary.
 
     Raises
@@ -114,7 +115,7 @@ def init_text(request: InitRequest) -> dict[str, Any]:
     return _summary(request, params, rows, key="unlearn.key")
 
 
-def init_authors(request: InitRequest) -> dict[str, Any]:
+def init_authors(request: InitRequest) -> TextProject:
     """Set up the example: a base made here of public authors, and private ones to tune it on.
 
     Raises
@@ -268,14 +269,14 @@ def _check_text(root: Path, copies: dict[str, Path], params: Params, key: Key) -
     return int(rows.num_rows)
 
 
-def _summary(request: InitRequest, params: Params, rows: int, *, key: str) -> dict[str, Any]:
-    return {
-        "root": str(request.root),
-        "rows": rows,
-        "shards": len(params.sharding.shards),
-        "slices": params.sharding.slices,
-        "base": params.train.language.base,
-        "model": params.train.model,
-        "template": request.template.value,
-        "key": key,
-    }
+def _summary(request: InitRequest, params: Params, rows: int, *, key: KeyName) -> TextProject:
+    return TextProject(
+        root=str(request.root),
+        rows=rows,
+        shards=len(params.sharding.shards),
+        slices=params.sharding.slices,
+        base=params.train.language.base,
+        model=params.train.model,
+        template=request.template,
+        key=key,
+    )

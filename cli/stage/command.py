@@ -45,4 +45,4 @@ def stage(
         )
 
 
-COMMAND = Command(stage, example="unlearn stage train@s000")
+COMMAND = Command(stage, example="unlearn stage train@s000", answer=None)

@@ -6,6 +6,7 @@ of its author; `verify` recomputes what it claims.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from unlearn.stages.config.params import ShardingParams
 from unlearn.stages.dvc.lockfile import LockStage, LockStages, lock_gaps, md5_of
@@ -105,8 +106,8 @@ class Audit:
     notes: tuple[str, ...]
 
     @property
-    def verdict(self) -> str:
-        """`consistent` or `inconsistent`."""
+    def verdict(self) -> Literal["consistent", "inconsistent"]:
+        """Whether every change has a cause, and every cause a change."""
         return "inconsistent" if self.unexplained else "consistent"
 
 

@@ -115,7 +115,7 @@ def another(count: int = 1) -> None:
     print(f"{count} counted, {THREADS}")
 
 
-COMMAND = Command(another, example="unlearn another")
+COMMAND = Command(another, example="unlearn another", answer=None)
 """
 
 
