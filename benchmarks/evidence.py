@@ -13,11 +13,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 import pandas as pd
-from unlearn.stages.config.params import CLASS_ATTACKS
 from unlearn.stages.final_model.ensemble import load_ensemble
 from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.verify.evidence import Evidence, gather
 from unlearn.stages.verify.exactness.checks import derive_rows
+from unlearn.stages.verify.membership.registry import attacks_on
 
 from benchmarks.harness import Bench, machine, new_project, say, show, workplace
 
@@ -65,7 +65,7 @@ def compare_attacks(folder: Path, arguments: argparse.Namespace) -> None:
     after = evidence(bench)
     rows = []
     for model in ("shard_models", "final_model"):
-        for name in CLASS_ATTACKS:
+        for name in (attack.name for attack in attacks_on("classes")):
             cells = [_auc(found, model, name) for found in (before, after)]
             rows.append([model.replace("_", " "), name, *cells])
     show(

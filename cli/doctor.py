@@ -22,6 +22,7 @@ from unlearn.stages.project.paths import Project, find_project
 from unlearn.stages.rows.tokens import DEMO_KEY, Key
 from unlearn.stages.text.base import find_base, require_libraries
 from unlearn.stages.training.method_record import other_models
+from unlearn.stages.verify.membership.registry import deciding_attack
 
 _PACKAGES = ("dvc-unlearn", "dvc", "torch", "scikit-learn", "numpy", "pyarrow")
 
@@ -100,6 +101,7 @@ def _findings(project: Project) -> Iterator[str]:
         params = load_params(project.params)
         yield from _params_findings(project, params)
         context = open_project(project)
+        deciding_attack(params)  # an error where there is none of that name
         if context.key.is_demo:
             yield (
                 "the project key is the published demo key: anyone can compute its tokens; "

@@ -22,6 +22,7 @@ from unlearn.stages.project.timings import Timing, read_timings, record_timings
 from unlearn.stages.requests.request import rewrite_by_hand, touched_by
 from unlearn.stages.train.stage import Trained, remove_others
 from unlearn.stages.training.method_record import read_record, remove_other_models
+from unlearn.stages.verify.membership.registry import deciding_attack
 from unlearn.stages.verify_report.reading import read_report
 
 
@@ -85,6 +86,7 @@ def bring_up_to_date(context: Context, jobs: int) -> ReproAnswer:
     """
     project = context.project
     started = time.perf_counter()
+    deciding_attack(context.params)  # a wrong name is an error before any training
     check_rows_are_dependencies(project, context.params)
     check_code_is_a_dependency(project, context.params)
     if damage := mend_lock(project):

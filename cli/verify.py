@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 from unlearn.cli import knowledge_tables
@@ -11,10 +11,10 @@ from unlearn.cli.output import JsonFlag, emit
 from unlearn.cli.verify_answer import Change, MethodAnswer, VerifyAnswer, set_fields
 from unlearn.stages.audit.snapshot import read_report_at
 from unlearn.stages.audit.status import stale_reasons
-from unlearn.stages.config.params import Attack
 from unlearn.stages.project.paths import find_project
 from unlearn.stages.project.timings import read_method_seconds
 from unlearn.stages.verify.measures.utility_change import UtilityChange, compare_utility
+from unlearn.stages.verify.membership.registry import registered
 from unlearn.stages.verify_report.membership import AttackResult, Membership
 from unlearn.stages.verify_report.methods import MethodResult
 from unlearn.stages.verify_report.quality import Utility
@@ -265,7 +265,7 @@ def _membership(report: Report) -> list[str]:
     one_model = report.kind == "posthoc"
     inside = "in the model" if one_model else "in the models  deployed"
     lines.append(f"  {'attack':17}  {'AUC':>5}  {'95 % interval':>14}  {inside}")
-    for name in [name for name in get_args(Attack) if name in found.attacks]:
+    for name in [attack.name for attack in registered() if attack.name in found.attacks]:
         entry = found.attacks[name]
         line = f"  {name:17}  {_number(entry.auc):>5}  {_interval(entry.ci):>14}  "
         control = _number(entry.control.auc)

@@ -8,11 +8,13 @@ from unlearn.stages.dvc.pipeline import check_rows_are_dependencies
 from unlearn.stages.project.paths import find_project
 from unlearn.stages.project.timings import Timing, record_timings
 from unlearn.stages.shard import stage
+from unlearn.stages.verify.membership.registry import deciding_attack
 
 
 def run() -> None:
     """Put the rows of the dataset into shards, and say how many there are."""
     context = open_project(find_project())
+    deciding_attack(context.params)  # a wrong name is an error before any training
     check_rows_are_dependencies(context.project, context.params)
     started = time.perf_counter()
     with progress("rows", None) as advance:

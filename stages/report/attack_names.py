@@ -1,21 +1,10 @@
 """What the page calls attacks and the models that they are made on."""
 
 from unlearn.stages.report import formatting
+from unlearn.stages.verify.membership.registry import registered
 from unlearn.stages.verify_report.membership import Membership
 from unlearn.stages.verify_report.report import Report
 
-#: Known attacks, in the order of the page.
-ATTACKS = {
-    "lira": "LiRA",
-    "rmia": "RMIA",
-    "confidence": "Confidence",
-    "loss": "Loss",
-    "entropy": "Entropy",
-    "modified_entropy": "Modified entropy",
-    "zlib": "Loss by zlib",
-    "min_k": "Min-K%",
-    "min_k_plus_plus": "Min-K%++",
-}
 _MODELS = {"shard_models": "The shard models", "final_model": "The final model"}
 #: Without shards the deployed model is all there is, and stands under both names.
 _ONE_MODEL = {"shard_models": "The deployed model"}
@@ -31,6 +20,12 @@ def deciding_attack(found: Membership) -> str:
     return found.attack or "confidence"
 
 
+def labels() -> dict[str, str]:
+    """Return the labels of the registered attacks, the calibrated ones first."""
+    found = sorted(registered(), key=lambda attack: not attack.is_calibrated)
+    return {attack.name: attack.label for attack in found}
+
+
 def attack_name(name: str) -> str:
     """Return an attack's name as a person knows it."""
-    return ATTACKS.get(name) or formatting.plain(name, 40)
+    return labels().get(name) or formatting.plain(name, 40)

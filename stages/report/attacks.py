@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from markupsafe import Markup
 from unlearn.stages.report import formatting, pictures
 from unlearn.stages.report.attack_figures import Figure, roc_figures, score_figures
-from unlearn.stages.report.attack_names import ATTACKS, attack_name, deciding_attack, models_of
+from unlearn.stages.report.attack_names import attack_name, deciding_attack, labels, models_of
 from unlearn.stages.report.contents import Contents
 from unlearn.stages.report.methods import REFERENCE
 from unlearn.stages.verify_report.membership import (
@@ -191,7 +191,7 @@ def _against_retrained(name: str, found: Membership, measured: str) -> str:
 
 def _ordered(attacks: Mapping[str, AttackResult], deciding: str) -> list[str]:
     """Return the attacks by name: the one that decides, those known, then any others."""
-    known = [deciding, *(name for name in ATTACKS if name != deciding)]
+    known = [deciding, *(name for name in labels() if name != deciding)]
     return [name for name in known if name in attacks] + sorted(attacks.keys() - set(known))
 
 

@@ -12,15 +12,17 @@ from unlearn.stages.verify.evidence import (
     NO_EVIDENCE,
     SHARD_MODELS,
     Evidence,
-    attacks_for,
+    not_made,
 )
 from unlearn.stages.verify.exactness.checks import Exactness
 from unlearn.stages.verify.exactness.methods import Made
 from unlearn.stages.verify.measures.base import Measures
+from unlearn.stages.verify.membership.arrays import Floats
+from unlearn.stages.verify.membership.attack import Attack
 from unlearn.stages.verify.membership.attacks import Attacked, Samples
-from unlearn.stages.verify.membership.scores import Floats
+from unlearn.stages.verify.membership.registry import attacks_for, deciding_attack
 from unlearn.stages.verify.membership.statistics import Interval, Pair, Scored, difference_interval
-from unlearn.stages.verify.membership.views import CALIBRATED, Exposure
+from unlearn.stages.verify.membership.views import View
 from unlearn.stages.verify.method_result import MethodResult
 from unlearn.stages.verify.verdict import (
     Difference,
@@ -35,7 +37,7 @@ from unlearn.stages.verify.verdict import (
 class AskedModel:
     """A model that was asked: the original, or what a method made."""
 
-    exposure: Exposure | None = None
+    view: View | None = None
     samples: Samples | None = None
     attacks: Mapping[str, Attacked | None] = field(default_factory=dict)
 
@@ -143,7 +145,7 @@ class Comparison:
         attacks = {SHARD_MODELS: model.attacks, FINAL_MODEL: model.attacks}
         others = 0 if model.samples is None else len(model.samples.others)
         if not model.attacks:
-            attacks = {key: dict.fromkeys(attacks_for(self.context.params)) for key in attacks}
+            attacks = dict.fromkeys(attacks, not_made(attacks_for(self.context.params)))
         return Evidence(attacks, deciding, self._membership(name), (forgotten, others))
 
     def _verdict(self, name: str, made: Made, common: Exactness) -> Verdict:
@@ -196,7 +198,7 @@ class Comparison:
                 found.forgotten,
                 found.control,
                 found.result.forget_rows,
-                has_reference=params.attack == "lira",
+                has_reference=deciding_attack(self.context.params).allows_for_difficulty,
             )
             return judge_membership(judged, params.margin)
         here = self._difference(model, retrained, name)
@@ -215,10 +217,10 @@ class Comparison:
         return judge_difference(difference, params.margin)
 
     def _missing(self) -> str:
-        attack = self.context.params.verify.attack
-        if attack in CALIBRATED and not self.context.params.verify.reference_models:
+        attack = deciding_attack(self.context.params)
+        if attack.is_calibrated and not self.context.params.verify.reference_models:
             return (
-                f"{attack} compares with models that never saw the rows: "
+                f"{attack.name} compares with models that never saw the rows: "
                 "`verify.reference_models: 16` trains them"
             )
         return (
@@ -228,36 +230,36 @@ class Comparison:
 
     def _difference(self, one: AskedModel, other: AskedModel, name: str) -> Interval | None:
         """Return how much more an attack finds in one model than in another, on the same rows."""
-        attack = self.context.params.verify.attack
-        if one.attacks.get(attack) is None or other.attacks.get(attack) is None:
+        attack = deciding_attack(self.context.params)
+        if one.attacks.get(attack.name) is None or other.attacks.get(attack.name) is None:
             return None  # too few rows, on one side or the other
-        exposures = [model.exposure for model in (one, other) if model.exposure is not None]
-        if len(exposures) < 2 or not all(each.allows(attack) for each in exposures):  # noqa: PLR2004
+        views = [model.view for model in (one, other) if model.view is not None]
+        if len(views) < 2 or not all(view.allows(attack) for view in views):  # noqa: PLR2004
             return None
         seed = self.context.key.seed(self.context.params.seed, "verify", "difference", name)
         rng = np.random.Generator(np.random.PCG64(seed))
-        count = exposures[0].others.references.shape[1]
+        count = views[0].reference_count
 
         def rescored(rng: np.random.Generator) -> list[tuple[Floats, Floats]]:
             drawn = rng.multinomial(count, np.full(count, 1 / count)).astype(np.float64)
-            scores = [each.scores(attack, drawn) for each in exposures]
+            scores = [view.scores(attack, drawn) for view in views]
             return [(forgotten, others) for forgotten, _, others in scores]
 
         return difference_interval(
             _pair(one, attack),
             _pair(other, attack),
             rng,
-            rescored if attack in CALIBRATED else None,
+            rescored if attack.is_calibrated else None,
         )
 
 
-def _pair(model: AskedModel, attack: str) -> Pair:
+def _pair(model: AskedModel, attack: Attack) -> Pair:
     """Return a model's scores of the forgotten rows and of the others, matched by class."""
-    if model.exposure is None or model.samples is None:
+    if model.view is None or model.samples is None:
         raise AssertionError("asked before")
     samples = model.samples
     weights, _, other_weights = samples.weights()
-    forgotten, _, others = model.exposure.scores(attack)
+    forgotten, _, others = model.view.scores(attack)
     return (
         Scored(forgotten, weights, samples.forgotten.groups),
         Scored(others, other_weights, samples.others.groups),

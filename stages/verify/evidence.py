@@ -1,23 +1,22 @@
 """The membership evidence of a run: all attacks on all models, and what they come to."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from unlearn.stages.config.params import CLASS_ATTACKS, TEXT_ATTACKS, Attack, Params
 from unlearn.stages.context import Context
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.verify.membership.answers import FinalModel
-from unlearn.stages.verify.membership.attacks import Attacked, AttackResult, attack_all
+from unlearn.stages.verify.membership.attack import Attack
+from unlearn.stages.verify.membership.attacks import Attacked, AttackResult, run_attacks
 from unlearn.stages.verify.membership.calibrated import MIN_REFERENCES
 from unlearn.stages.verify.membership.references import References, train_references
+from unlearn.stages.verify.membership.registry import attacks_for, deciding_attack
 from unlearn.stages.verify.membership.sampling import Drawn, draw, non_members
 from unlearn.stages.verify.membership.views import (
-    CALIBRATED,
-    REFERENCED,
-    Exposure,
+    View,
     of_final_model,
     of_shard_models,
 )
@@ -105,7 +104,7 @@ def gather(
         The holdout's rows that were not forgotten.
     """
     params = context.params
-    deciding = params.verify.attack
+    deciding = deciding_attack(params)
     asked = sum(rows.num_rows for rows in forgotten.values())
     if asked == 0:
         return NO_EVIDENCE
@@ -118,36 +117,37 @@ def gather(
         lost = "the shards of the forgotten rows have no model left: there is nothing to ask"
         return _unasked(context, lost, (asked, non_members(holdout, context.layout).num_rows))
     attacks = {
-        name: attack_all(exposure, drawn.samples, _rng(context, name), minimum, attacks_for(params))
-        for name, exposure in _exposures(model, drawn).items()
+        name: run_attacks(
+            view, drawn.samples, attacks_for(params), _rng(context, name), min_rows=minimum
+        )
+        for name, view in _views(model, drawn).items()
     }
     counts = len(drawn.samples.forgotten), len(drawn.samples.others)
-    found = attacks[SHARD_MODELS][deciding]
+    found = attacks[SHARD_MODELS][deciding.name]
     judged = None
     if found is not None:
         judged = Membership(
-            deciding,
+            deciding.name,
             found.forgotten,
             found.control,
             found.result.forget_rows,
-            deciding in REFERENCED,
+            deciding.allows_for_difficulty,
         )
     missing = _missing(model, deciding, minimum)
     verdict = judge_membership(judged, params.verify.margin, missing)
-    return Evidence(attacks, deciding, verdict, counts)
+    return Evidence(attacks, deciding.name, verdict, counts)
 
 
-def attacks_for(params: Params) -> tuple[Attack, ...]:
-    """Return the attacks that there are for a project's rows, in the order of reports."""
-    return TEXT_ATTACKS if params.dataset.is_text else CLASS_ATTACKS
+def not_made(attacks: Iterable[Attack]) -> Attacks:
+    """Return the attacks by name, each without a result."""
+    return {attack.name: None for attack in attacks}
 
 
 def _unasked(context: Context, why: str, counts: tuple[int, int]) -> Evidence:
     """Return the evidence where no model was asked: counts, and the reason."""
     settings = context.params.verify
-    nothing: dict[str, Attacks] = {
-        name: dict.fromkeys(attacks_for(context.params)) for name in (SHARD_MODELS, FINAL_MODEL)
-    }
+    none_made = not_made(attacks_for(context.params))
+    nothing = {SHARD_MODELS: none_made, FINAL_MODEL: none_made}
     return Evidence(nothing, settings.attack, judge_membership(None, settings.margin, why), counts)
 
 
@@ -163,7 +163,7 @@ def _references(
     return lambda shard, rows: train_references(recipe, params.dataset, shard, rows, count)
 
 
-def _exposures(model: FinalModel, drawn: Drawn) -> dict[str, Exposure]:
+def _views(model: FinalModel, drawn: Drawn) -> dict[str, View]:
     samples, population = drawn.samples, drawn.population
     rows = samples.forgotten, samples.members, samples.others
     answers = (*rows, population)
@@ -180,13 +180,13 @@ def _rng(context: Context, model: str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(seed))
 
 
-def _missing(model: FinalModel, deciding: str, min_rows: int) -> str:
+def _missing(model: FinalModel, deciding: Attack, min_rows: int) -> str:
     """Say why the deciding attack could not be made."""
     if not all(member.has_probabilities for member in model.members):
         return "the shard models only vote, and a vote has no score to attack"
-    if deciding in CALIBRATED and len(model.members) <= MIN_REFERENCES:
+    if deciding.is_calibrated and len(model.members) <= MIN_REFERENCES:
         return (
-            f"{deciding} compares each shard model with others, and needs at least "
+            f"{deciding.name} compares each shard model with others, and needs at least "
             f"{MIN_REFERENCES + 1} that have rows; there are {len(model.members)}. "
             "`verify.reference_models: 16` trains models to compare with"
         )

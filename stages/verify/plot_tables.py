@@ -9,8 +9,8 @@ import io
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+from unlearn.stages.verify.membership.arrays import Floats
 from unlearn.stages.verify.membership.attacks import Attacked
-from unlearn.stages.verify.membership.scores import Floats
 from unlearn.stages.verify.membership.statistics import Scored, roc
 from unlearn.stages.verify.method_result import MethodResult
 

@@ -15,7 +15,6 @@ from unlearn.stages.rows.holdout import calibration_half, tested_half
 from unlearn.stages.training.method_record import RETRAIN, WHOLE, MethodRows
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.verify.comparison import AskedModel, Comparison
-from unlearn.stages.verify.evidence import attacks_for
 from unlearn.stages.verify.exactness.checks import Exactness, derive_rows
 from unlearn.stages.verify.exactness.methods import (
     ORIGINAL,
@@ -29,9 +28,10 @@ from unlearn.stages.verify.findings import Findings, Methods
 from unlearn.stages.verify.measures.base import Measures, Setting
 from unlearn.stages.verify.measures.tabular import ClassMeasures
 from unlearn.stages.verify.measures.utility import Utility
-from unlearn.stages.verify.membership.attacks import attack_all
+from unlearn.stages.verify.membership.attacks import run_attacks
 from unlearn.stages.verify.membership.canaries import CanaryResult, attack_canaries
 from unlearn.stages.verify.membership.references import References, train_references
+from unlearn.stages.verify.membership.registry import attacks_for
 from unlearn.stages.verify.membership.sampling import draw
 from unlearn.stages.verify.membership.views import of_shard_models
 from unlearn.stages.verify.verdict import Verdict
@@ -169,10 +169,12 @@ def _asker(
         samples = drawn.samples
         asked = samples.forgotten, samples.members, samples.others, drawn.population
         probable = model.has_probabilities and all(answers.finite for answers in asked)
-        exposure = of_shard_models(*asked, probable=probable)
+        view = of_shard_models(*asked, probable=probable)
         seed = context.key.seed(params.seed, "verify", "posthoc")
         rng = np.random.Generator(np.random.PCG64(seed))
-        attacks = attack_all(exposure, samples, rng, params.verify.min_rows, attacks_for(params))
-        return AskedModel(exposure, samples, attacks)
+        attacks = run_attacks(
+            view, samples, attacks_for(params), rng, min_rows=params.verify.min_rows
+        )
+        return AskedModel(view, samples, attacks)
 
     return ask

@@ -14,6 +14,7 @@ from unlearn.stages.verify.exact import verify_shards
 from unlearn.stages.verify.exactness.checks import Retrain, retrain_shards
 from unlearn.stages.verify.findings import Findings, Methods
 from unlearn.stages.verify.measures.utility_change import MEASURES
+from unlearn.stages.verify.membership.registry import deciding_attack
 from unlearn.stages.verify.plot_tables import (
     methods_table,
     roc_plot,
@@ -44,9 +45,11 @@ def run(context: Context, *, retrain: Retrain = retrain_shards) -> dict[str, Any
     Raises
     ------
     InputError
-        If params.yaml, the key, the forget list or data/shards cannot be read. What is wrong
+        If params.yaml names no attack on such models, or if params.yaml, the key, the forget list
+        or data/shards cannot be read. What is wrong
         with the models is a finding, not an error.
     """
+    deciding_attack(context.params)  # a wrong name is an error before anything is measured
     forget_list = context.read_list()
     covers = _covers(context)
     if context.params.kind == "posthoc":

@@ -175,6 +175,16 @@ CASES = {
         ("stage", "train@s000"),
         slices_of_a_forest,
     ),
+    "an unknown attack, before the first stage": Case(
+        "params.yaml: verify.attack: must be one of confidence, loss",
+        SHARD,
+        params("attack: lira", "attack: lyra"),
+    ),
+    "an unknown attack, before training": Case(
+        "params.yaml: verify.attack: must be one of confidence, loss",
+        ("repro",),
+        params("attack: lira", "attack: lyra"),
+    ),
     "params no YAML": Case(
         "params.yaml is not readable as YAML (line 3)",
         ("forget", "--id", "r0001"),

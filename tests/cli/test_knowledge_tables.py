@@ -7,13 +7,18 @@ import pytest
 from unlearn.cli import knowledge_tables
 from unlearn.cli.canary import plant
 from unlearn.cli.verify import Shown, _describe
-from unlearn.stages.config.params import TEXT_ATTACKS
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import Project
 
 from tests.stages.conftest import KEY
-from tests.stages.report.samples import a_posthoc_report, a_report, a_text_report, read
+from tests.stages.report.samples import (
+    TEXT_ATTACKS,
+    a_posthoc_report,
+    a_report,
+    a_text_report,
+    read,
+)
 from tests.stages.verify.text_projects import language_params
 
 

@@ -24,7 +24,7 @@ from unlearn.stages.text.metrics import (
 from unlearn.stages.text.scoring import TokenScores
 from unlearn.stages.verify.measures.utility import Utility
 from unlearn.stages.verify.membership.answers import FinalModel
-from unlearn.stages.verify.membership.scores import Floats
+from unlearn.stages.verify.membership.arrays import Floats
 from unlearn.stages.verify.membership.text_answers import answer_texts, as_language
 
 #: Texts that are generated for ROUGE-L at most, and the tokens of each: generating costs most.

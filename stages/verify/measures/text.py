@@ -30,7 +30,7 @@ from unlearn.stages.verify.measures.memorisation import (
 )
 from unlearn.stages.verify.measures.text_relearning import relearned, relearning_budget
 from unlearn.stages.verify.membership.answers import FinalModel
-from unlearn.stages.verify.membership.scores import Floats
+from unlearn.stages.verify.membership.arrays import Floats
 from unlearn.stages.verify.membership.text_answers import as_language
 
 #: Rows that every model is asked about at most.

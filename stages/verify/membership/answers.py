@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from unlearn.stages.config.params import AggregationRule
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT
-from unlearn.stages.verify.membership.row_scores import Said
-from unlearn.stages.verify.membership.scores import Bools, Floats, Ints
+from unlearn.stages.verify.membership.arrays import Bools, Floats, Ints
+from unlearn.stages.verify.membership.row_scores import RowScores
 
 
 class MemberModel(Protocol):
@@ -45,44 +45,54 @@ class FinalModel(Protocol):
 
 
 @dataclass(frozen=True)
+class ReferenceLogits:
+    """Reference models' logits of the right answers.
+
+    Parameters
+    ----------
+    logits
+        Shape (rows, models).
+    usable
+        Which of the models never saw each row, shape (rows, models).
+    """
+
+    logits: Floats
+    usable: Bools
+
+
+@dataclass(frozen=True)
 class Answers:
-    """What an ensemble and its members say on rows.
+    """The answers of an ensemble and of its members on rows.
 
     Parameters
     ----------
     home
-        For every row the member that saw it, would have seen it, or is asked instead: an index
-        into the ensemble's members, shape (rows,).
+        For every row the member that saw it, would have seen it, or stands in for that one: an
+        index into the ensemble's members, shape (rows,).
     targets
-        True class indices, shape (rows,); rows of text are all of one.
+        True class indices, shape (rows,); 0 for rows of text.
     groups
         Rows of one person share a number, shape (rows,).
     logits
         Every member's logit of the right answer, shape (rows, members).
-    asked
-        What the home member says.
-    final
-        What the ensemble says.
-    outside
-        Logits of models trained to compare with, shape (rows, models); None where the other
-        members are compared with.
-    unseen
-        Which of those never saw each row, shape (rows, models).
-    beside, beside_unseen
-        The same of models to compare the ensemble with, both of shape (rows, models); None where
-        they follow from the members' logits.
+    of_home
+        The home members' answers, as attacks read them.
+    of_final
+        The ensemble's answers, as attacks read them.
+    references
+        The logits of reference models; None where the other members are the reference models.
+    final_references
+        The same for attacks on the ensemble; None where they follow from the members' logits.
     """
 
     home: Ints
     targets: Ints
     groups: Ints
     logits: Floats
-    asked: Said
-    final: Said
-    outside: Floats | None = None
-    unseen: Bools | None = None
-    beside: Floats | None = None
-    beside_unseen: Bools | None = None
+    of_home: RowScores
+    of_final: RowScores
+    references: ReferenceLogits | None = None
+    final_references: ReferenceLogits | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -90,11 +100,11 @@ class Answers:
     @property
     def finite(self) -> bool:
         """Whether all answers are numbers."""
-        return bool(np.isfinite(self.logits).all() and self.final.finite)
+        return bool(np.isfinite(self.logits).all() and self.of_final.finite)
 
 
 def persons(rows: pa.Table) -> Ints:
-    """Return a number for every row, the same for all rows of a person, shape (rows,)."""
+    """Return a number for each row, the same for all rows of a person, shape (rows,)."""
     governing = rows[SUBJECT if SUBJECT in rows.column_names else RECORD].to_pylist()
     _, groups = np.unique(np.array(governing, dtype=str), return_inverse=True)
     return groups.astype(np.int64)

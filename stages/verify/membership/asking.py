@@ -4,8 +4,8 @@ import pyarrow as pa
 from unlearn.stages.final_model.ensemble import Ensemble
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.verify.membership.answers import Answers, FinalModel
+from unlearn.stages.verify.membership.arrays import Ints
 from unlearn.stages.verify.membership.class_answers import ask_classes
-from unlearn.stages.verify.membership.scores import Ints
 
 
 def ask(model: FinalModel, rows: pa.Table, home: Ints, layout: Layout) -> Answers:

@@ -1,13 +1,13 @@
-"""Membership inference: telling from a model's answers whether rows were trained on."""
+"""Membership inference: each attack on a model's answers, with intervals and controls."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from unlearn.stages.config.params import CLASS_ATTACKS, Attack
 from unlearn.stages.verify.membership.answers import Answers
-from unlearn.stages.verify.membership.scores import Bools, Floats
+from unlearn.stages.verify.membership.arrays import Bools, Floats
+from unlearn.stages.verify.membership.attack import Attack
 from unlearn.stages.verify.membership.statistics import (
     Interval,
     Pair,
@@ -18,7 +18,7 @@ from unlearn.stages.verify.membership.statistics import (
     roc,
     share_interval,
 )
-from unlearn.stages.verify.membership.views import CALIBRATED, Exposure
+from unlearn.stages.verify.membership.views import View
 
 Bounds = tuple[float, float]
 
@@ -45,7 +45,7 @@ class Control:
 
 @dataclass(frozen=True)
 class AttackResult:
-    """What one attack found; None where it could not be made or too few rows allow no number.
+    """What one attack found; None where it could not be made, or where there are too few rows.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class AttackResult:
 
 @dataclass(frozen=True)
 class Attacked:
-    """One attack in full: what reports say of it, and what only verdict and pictures need."""
+    """One attack in full: its numbers in the report, and what the verdict and the plots need."""
 
     result: AttackResult
     forgotten: Interval
@@ -104,7 +104,7 @@ class Weighted:
 
 @dataclass(frozen=True)
 class Samples:
-    """The rows of an attack: what the models say on them, and how they are matched.
+    """The rows of an attack: the models' answers on them, and how they are matched.
 
     Parameters
     ----------
@@ -133,19 +133,19 @@ class Samples:
         )
 
 
-def attack(
-    exposure: Exposure, samples: Samples, name: str, rng: np.random.Generator, *, min_rows: int
+def run_attack(
+    view: View, samples: Samples, attack: Attack, rng: np.random.Generator, *, min_rows: int
 ) -> Attacked | None:
     """Make one attack; None if the models do not allow it, or there are too few rows.
 
     Parameters
     ----------
-    exposure
+    view
         The models' answers.
     samples
         The rows.
-    name
-        One of `params.CLASS_ATTACKS`, or for rows of text of `params.TEXT_ATTACKS`.
+    attack
+        An attack that can read such answers.
     rng
         Draws the bootstrap.
     min_rows
@@ -153,13 +153,13 @@ def attack(
     """
     weights = samples.weights()
     counted = [int(np.count_nonzero(of)) for of in weights]
-    if not exposure.allows(name) or min(counted) < min_rows:
+    if not view.allows(attack) or min(counted) < min_rows:
         return None
-    scored = _weighted(samples, exposure.scores(name), weights)
+    scored = _weighted(samples, view.scores(attack), weights)
     halves = _halves(scored.others, samples.halves, min_rows)
     pairs = [(scored.forgotten, scored.others), (scored.members, scored.others), *halves]
     forgotten, control, *negative = auc_intervals(
-        pairs, rng, _rescore(exposure, name, samples.halves if halves else None)
+        pairs, rng, _rescore(view, attack, samples.halves if halves else None)
     )
     curve = roc(scored.forgotten, scored.others)
     rows, members, others = counted
@@ -189,23 +189,23 @@ def _weighted(
     scores: tuple[Floats, Floats, Floats],
     weights: tuple[Floats, Floats, Floats],
 ) -> Weighted:
-    asked = (samples.forgotten, samples.members, samples.others)
+    answers = (samples.forgotten, samples.members, samples.others)
     return Weighted(
-        *(Scored(s, w, of.groups) for s, w, of in zip(scores, weights, asked, strict=True))
+        *(Scored(s, w, of.groups) for s, w, of in zip(scores, weights, answers, strict=True))
     )
 
 
 def _rescore(
-    exposure: Exposure, name: str, halves: Bools | None
+    view: View, attack: Attack, halves: Bools | None
 ) -> Callable[[np.random.Generator], list[tuple[Floats, Floats]]] | None:
-    """Return what draws reference models anew and scores each pair of samples with them."""
-    if name not in CALIBRATED:
+    """Return a function that draws reference models and scores each pair of samples with them."""
+    if not attack.is_calibrated:
         return None
-    models = exposure.others.references.shape[1]
+    models = view.reference_count
 
     def scores(rng: np.random.Generator) -> list[tuple[Floats, Floats]]:
         drawn = rng.multinomial(models, np.full(models, 1 / models)).astype(np.float64)
-        forgotten, members, others = exposure.scores(name, drawn)
+        forgotten, members, others = view.scores(attack, drawn)
         pairs = [(forgotten, others), (members, others)]
         if halves is not None:
             pairs.append((others[halves], others[~halves]))
@@ -234,12 +234,15 @@ def _as_control(found: list[Interval], halves: list[Pair]) -> Control:
     return Control(found[0].value, found[0].wide, int(np.count_nonzero(halves[0][0].weights)))
 
 
-def attack_all(
-    exposure: Exposure,
+def run_attacks(
+    view: View,
     samples: Samples,
+    attacks: Sequence[Attack],
     rng: np.random.Generator,
+    *,
     min_rows: int,
-    names: Sequence[Attack] = CLASS_ATTACKS,
 ) -> dict[str, Attacked | None]:
-    """Make every attack that there is for such rows; see `attack`."""
-    return {name: attack(exposure, samples, name, rng, min_rows=min_rows) for name in names}
+    """Make several attacks, one after another; see `run_attack`."""
+    return {
+        attack.name: run_attack(view, samples, attack, rng, min_rows=min_rows) for attack in attacks
+    }

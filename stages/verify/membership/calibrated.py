@@ -1,25 +1,26 @@
-"""Attacks that hold a model's answer on a row against models that never saw the row.
+"""Attacks that compare a model's answer on a row with those of models that never saw the row.
 
 In an ensemble of shard models each row is in one model's training data and out of all the others',
 so that the others are reference models which cost nothing.
 
-Throughout, `own` is what the model under attack says about each row's true class, shape (rows,);
+Throughout, `own` is the answer of the model under attack on each row's true class, shape (rows,);
 `references` is the same of every reference model, shape (rows, models); and `usable`, shape (rows,
-models), tells which of them never saw the row. `weights`, shape (models,), counts a reference model
-as often as a bootstrap drew it.
+models), marks those that never saw the row. `weights`, shape (models,), is how often a bootstrap
+drew each reference model.
 """
 
 import numpy as np
-from unlearn.stages.verify.membership.scores import Bools, Floats, Ints
+from unlearn.stages.verify.membership.arrays import Bools, Floats, Ints
+from unlearn.stages.verify.membership.attack import Attack, ComparedRows, ReferenceScore
 
-#: Fewer reference models than this, as 16 shards leave, tell a mean but no row's own variance.
+#: With fewer reference models than this, all rows share one variance. 16 shards leave this many.
 REFERENCES_FOR_OWN_VARIANCE = 15
 
-#: With fewer models than this there is no telling what is usual.
+#: A calibrated attack needs at least this many reference models.
 MIN_REFERENCES = 3
 
-#: How much the probability of a row under models that never saw it says about it under models in
-#: general; Zarifzadeh et al. 2024 use values from .2 to 1, and .3 for CIFAR-10.
+#: The `a` of RMIA's offline approximation; Zarifzadeh et al. 2024 use values from .2 to 1, and .3
+#: for CIFAR-10.
 OFFLINE_A = 0.3
 
 _SMALLEST_DEVIATION = 1e-6
@@ -138,3 +139,18 @@ def _counts(usable: Bools, weights: Floats | None) -> Floats:
     counts = plain * weights
     # A draw may leave a row with none of its own.
     return np.where(counts.sum(axis=1, keepdims=True) > 0, counts, plain)
+
+
+def _lira(rows: ComparedRows, weights: Floats | None) -> Floats:
+    return lira(rows.own, rows.references, rows.usable, weights)
+
+
+def _rmia(rows: ComparedRows, weights: Floats | None) -> Floats:
+    own, references = rows.probabilities
+    ratios = probability_ratio(own, references, rows.usable, weights)
+    return rmia(ratios, rows.model, rows.population(weights))
+
+
+LIRA = Attack("lira", "LiRA", ReferenceScore(_lira, allows_for_difficulty=True))
+#: Its offline correction leaves rows that are hard for every model below easy ones.
+RMIA = Attack("rmia", "RMIA", ReferenceScore(_rmia))

@@ -1,4 +1,4 @@
-"""What the attack makes of planted canaries: its power, and the privacy loss that it shows."""
+"""The attack on planted canaries: its power, and a lower bound on the privacy loss."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,28 +13,29 @@ from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask, read_shard
 from unlearn.stages.rows.tokens import home_shard
 from unlearn.stages.verify.membership.answers import FinalModel
+from unlearn.stages.verify.membership.arrays import Bools, Floats, Ints
 from unlearn.stages.verify.membership.asking import ask
-from unlearn.stages.verify.membership.calibrated import MIN_REFERENCES, lira
+from unlearn.stages.verify.membership.calibrated import LIRA, MIN_REFERENCES, lira
 from unlearn.stages.verify.membership.one_run_audit import one_run_bound
-from unlearn.stages.verify.membership.scores import Bools, Floats
+from unlearn.stages.verify.membership.scores import LOSS
 from unlearn.stages.verify.membership.statistics import Scored, auc_intervals
 
 
 @dataclass(frozen=True)
 class CanaryResult:
-    """What an attack on the shard models found of the canaries that nobody asked to be forgotten.
+    """What an attack on the shard models found on the canaries that are not to be forgotten.
 
     Parameters
     ----------
     count, members
         Canaries in all, and those that were trained on.
     attack
-        LiRA, or the loss where there are too few shards to compare with; None where the models
-        only vote, or answer with something that is no number.
+        LiRA, or the loss where there are too few shards; None where the models only vote, or give
+        an answer that is not a number.
     auc, ci
         Members against those left out, with a 95 % interval; None where either are too few.
     guesses, correct, epsilon_lower_bound
-        See `one_run.OneRun`.
+        See `one_run_audit.OneRun`.
     """
 
     count: int
@@ -61,7 +62,7 @@ def attack_canaries(
     context, model
         The project and its final model, whose members are the shard models.
     forget_list
-        Canaries that were to be forgotten are neither members nor left out, and not asked about.
+        Canaries that were to be forgotten are neither members nor left out, and not attacked.
     """
     path = context.project.shard_file(CANARIES)
     if context.params.dataset.canaries is None or not path.is_file():
@@ -72,7 +73,7 @@ def attack_canaries(
     governing = rows[SUBJECT if SUBJECT in rows.column_names else RECORD].to_pylist()
     shards = len(context.params.sharding.shards)
     home = np.array([index.get(home_shard(token, shards), -1) for token in governing], dtype=int)
-    # Where a shard has lost all its rows, nothing is left to ask about its canaries.
+    # The canaries of a shard without rows have no model.
     rows, home = rows.filter(pa.array(home >= 0)), home[home >= 0]
     trained_on = included(context.key, rows[RECORD].to_pylist())
     probable = all(member.has_probabilities for member in model.members)
@@ -80,7 +81,7 @@ def attack_canaries(
     if answers is None or not answers.finite:
         return CanaryResult(rows.num_rows, int(trained_on.sum()))
     calibrated = len(model.members) > MIN_REFERENCES
-    scores = _lira(answers.logits, home) if calibrated else answers.asked.scores["loss"]
+    scores = _lira(answers.logits, home) if calibrated else answers.of_home.scores[LOSS.name]
     seed = context.key.seed(context.params.seed, "verify", "canaries")
     rng = np.random.Generator(np.random.PCG64(seed))
     value, interval = _auc(scores, trained_on, context.params.verify.min_rows, rng)
@@ -88,7 +89,7 @@ def attack_canaries(
     return CanaryResult(
         count=rows.num_rows,
         members=int(trained_on.sum()),
-        attack="lira" if calibrated else "loss",
+        attack=(LIRA if calibrated else LOSS).name,
         auc=value,
         ci=interval,
         guesses=bound.guesses,
@@ -97,7 +98,7 @@ def attack_canaries(
     )
 
 
-def _lira(logits: Floats, home: np.ndarray[Any, np.dtype[np.int64]]) -> Floats:
+def _lira(logits: Floats, home: Ints) -> Floats:
     rows = np.arange(len(home))
     usable = np.ones(logits.shape, dtype=bool)
     usable[rows, home] = False

@@ -7,10 +7,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
+from unlearn.stages.verify.membership.arrays import Bools, Floats
 
 #: Halvings of the interval that the bound is searched in.
 _STEPS = 80
@@ -18,7 +15,7 @@ _STEPS = 80
 
 @dataclass(frozen=True)
 class OneRun:
-    """What guessing the coins from the scores came to.
+    """The outcome of guessing the coins from the scores.
 
     Parameters
     ----------

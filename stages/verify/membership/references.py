@@ -1,4 +1,4 @@
-"""Reference models trained to compare with, where there are too few shards to compare with."""
+"""Reference models, trained where there are too few shards to compare with."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,8 @@ from unlearn.stages.rows.shard_file import RECORD, SUBJECT, targets
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.shard_model import ShardModel
 from unlearn.stages.training.slices import plan_shard, train_shard
-from unlearn.stages.verify.membership.scores import Bools, Floats, logit
+from unlearn.stages.verify.membership.arrays import Bools, Floats
+from unlearn.stages.verify.membership.scores import logit
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,10 @@ def train_references(
         models.append(ShardModel.of_files(files))
     empty = frozenset(number for number, model in enumerate(models) if model is None)
     if recipe.layout.is_text:
-        ask = _of_text(recipe, dataset, models)
+        logits = _of_text(recipe, dataset, models)
     else:
-        ask = _of_columns(recipe, models)
-    return References(recipe, shard, count, empty, ask)
+        logits = _of_columns(recipe, models)
+    return References(recipe, shard, count, empty, logits)
 
 
 def _of_columns(
@@ -116,18 +117,18 @@ def _of_text(
     from unlearn.stages.final_model.text_loading import open_language_models
     from unlearn.stages.verify.membership.text_answers import member_logits
 
-    there = [(number, model) for number, model in enumerate(models) if model is not None]
-    together = [there] if recipe.train.model == "lora" else [[one] for one in there]
-    # Several models are compared with them on the same rows, and opening them takes long.
+    trained = [(number, model) for number, model in enumerate(models) if model is not None]
+    together = [trained] if recipe.train.model == "lora" else [[one] for one in trained]
+    # They are asked about the same rows for several models, and opening them is slow.
     known: dict[tuple[str, ...], Floats] = {}
 
     def logits(rows: pa.Table) -> Floats:
         tokens = tuple(rows[RECORD].to_pylist())
         if tokens not in known:
-            known[tokens] = asked(rows)
+            known[tokens] = logits_on(rows)
         return known[tokens]
 
-    def asked(rows: pa.Table) -> Floats:
+    def logits_on(rows: pa.Table) -> Floats:
         found = np.zeros((rows.num_rows, len(models)))
         for group in together:
             named = [(f"reference_{number}", model) for number, model in group]

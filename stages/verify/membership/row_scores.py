@@ -1,11 +1,14 @@
-"""What one model says of rows, in the form that attacks read, whatever kind of rows they are."""
+"""One model's answers on rows in the form that attacks read, for any kind of answers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from unlearn.stages.verify.membership.scores import POPULATION, Floats, Ints, logit
+from unlearn.stages.verify.membership.arrays import Floats, Ints
+from unlearn.stages.verify.membership.attack import AnswerScore
+from unlearn.stages.verify.membership.registry import registered
+from unlearn.stages.verify.membership.scores import logit
 
 if TYPE_CHECKING:
     from unlearn.stages.text.scoring import TokenScores
@@ -15,16 +18,16 @@ _FLOOR = 1e-12
 
 
 @dataclass(frozen=True)
-class Said:
-    """What one model says of rows.
+class RowScores:
+    """What attacks read of one model's answers on rows.
 
     Parameters
     ----------
     logits
         Logit of the right answer's probability, shape (rows,).
     scores
-        By name, the scores of the attacks that read one model's answer alone, each of shape
-        (rows,); none where some answer is no number.
+        By name, the scores of the attacks that read one model's answers alone, each of shape
+        (rows,); empty where some answer is not a number.
     finite
         Whether all answers are numbers.
     """
@@ -37,8 +40,8 @@ class Said:
         return len(self.logits)
 
 
-def of_classes(probabilities: Floats, targets: Ints) -> Said:
-    """Return what class probabilities say; see `scores`.
+def of_classes(probabilities: Floats, targets: Ints) -> RowScores:
+    """Score class probabilities; see `scores`.
 
     Parameters
     ----------
@@ -48,42 +51,34 @@ def of_classes(probabilities: Floats, targets: Ints) -> Said:
         True class indices, shape (rows,).
     """
     finite = bool(np.isfinite(probabilities).all())
-    return Said(
-        logit(probabilities, targets),
-        {name: of(probabilities, targets) for name, of in POPULATION.items()} if finite else {},
-        finite,
-    )
+    scores = {
+        attack.name: attack.score.classes(probabilities, targets)
+        for attack in registered()
+        if finite and isinstance(attack.score, AnswerScore) and attack.score.classes is not None
+    }
+    return RowScores(logit(probabilities, targets), scores, finite)
 
 
-def of_tokens(scores: "TokenScores", texts: Sequence[str]) -> Said:
-    """Return what the probabilities of answers' tokens say.
+def of_tokens(tokens: "TokenScores", texts: Sequence[str]) -> RowScores:
+    """Score the probabilities of answers' tokens; see `token_scores`.
 
     A row's probability is that of `metrics.answer_probability`: the geometric mean of a token's.
 
     Parameters
     ----------
-    scores
-        Of one row after another, each of at least one token.
+    tokens
+        Scores of one row after another, each of at least one token.
     texts
-        The answers that the tokens spell, which `zlib` compresses.
+        The answers that the tokens spell.
     """
-    from unlearn.stages.text import metrics
-
-    logs, parts = scores.logprobs, scores.slices
-    attacks: dict[str, Callable[[int, slice], float]] = {
-        "loss": lambda _, part: metrics.loss_score(logs[part]),
-        "zlib": lambda row, part: metrics.zlib_score(logs[part], texts[row]),
-        "min_k": lambda _, part: metrics.min_k(logs[part]),
-        "min_k_plus_plus": lambda _, part: metrics.min_k_plus_plus(
-            logs[part], scores.mean[part], scores.spread[part]
-        ),
+    scores = {
+        attack.name: attack.score.tokens(tokens, texts)
+        for attack in registered()
+        if tokens.finite
+        and isinstance(attack.score, AnswerScore)
+        and attack.score.tokens is not None
     }
-    found = {
-        name: np.array([of(row, part) for row, part in enumerate(parts)], dtype=np.float64)
-        for name, of in attacks.items()
-        if scores.finite
-    }
-    return Said(logit_of_logs(scores.mean_logprobs), found, scores.finite)
+    return RowScores(logit_of_logs(tokens.mean_logprobs), scores, tokens.finite)
 
 
 def logit_of_logs(logs: Floats) -> Floats:

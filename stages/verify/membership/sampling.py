@@ -1,4 +1,4 @@
-"""Which rows an attack asks about, and which model each of them is asked of."""
+"""Which rows an attack reads, and which model is asked about each of them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -8,16 +8,16 @@ import pyarrow as pa
 from unlearn.stages.rows.holdout import calibration_half, draw_among, fewest, quarters, tested_half
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, Layout
 from unlearn.stages.rows.tokens import home_shard
-from unlearn.stages.verify.membership.answers import Answers, FinalModel
+from unlearn.stages.verify.membership.answers import Answers, FinalModel, ReferenceLogits
+from unlearn.stages.verify.membership.arrays import Ints
 from unlearn.stages.verify.membership.asking import ask
 from unlearn.stages.verify.membership.attacks import Samples
 from unlearn.stages.verify.membership.references import References
-from unlearn.stages.verify.membership.scores import Ints
 
 
 @dataclass(frozen=True)
 class _Most:
-    """At most so many rows of each kind are asked about."""
+    """The largest number of rows of each kind."""
 
     forgotten: int
     members: int
@@ -25,7 +25,7 @@ class _Most:
     population: int
 
 
-#: Of classes, others are enough for a rate of .1 %. A row of text costs a thousand times as much.
+#: So many rows of other classes allow a false positive rate of .1 %. Text costs far more per row.
 _OF_CLASSES, _OF_TEXT = _Most(5_000, 2_000, 10_000, 1_000), _Most(1_000, 300, 2_000, 200)
 
 
@@ -35,7 +35,7 @@ def _most(layout: Layout) -> _Most:
 
 @dataclass(frozen=True)
 class Drawn:
-    """The rows of all attacks, asked about.
+    """The rows of all attacks, with the models' answers on them.
 
     Parameters
     ----------
@@ -59,9 +59,9 @@ def draw(
 ) -> Drawn | None:
     """Draw rows by their tokens, and ask the models about them.
 
-    The holdout is halved by token: one half calibrates attacks, the other stands for rows that no
-    model saw. Each of those is asked of the shard that its token names, or, where that has no
-    forgotten rows, of one that has: forgotten rows of a shard meet non-members of the same model.
+    The holdout is halved by token: one half calibrates attacks, the other is the non-members. A
+    non-member is asked of the shard that its token names, or, where that has no forgotten rows, of
+    one that has: a shard's forgotten rows are compared with non-members of the same model.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def draw(
     holdout
         The holdout's rows that were not forgotten.
     references
-        Trains models to compare with, given a shard's name and the rows that it retains.
+        Trains reference models, given a shard's name and the rows that it retains.
 
     Returns
     -------
@@ -84,14 +84,14 @@ def draw(
         None if no row was forgotten whose shard still has a model.
     """
     index = {member.shard: number for number, member in enumerate(model.members)}
-    gone = [
+    forgotten_of = [
         (rows, index[shard])
         for shard, rows in forgotten.items()
         if shard in index and rows.num_rows
     ]
-    if not gone:
+    if not forgotten_of:
         return None
-    touched = [member for _, member in gone]
+    touched = [member for _, member in forgotten_of]
     members = [(retained(model.members[member].shard), member) for member in touched]
     most = _most(layout)
     others = non_members(holdout, layout)
@@ -106,39 +106,39 @@ def draw(
             member: references(model.members[member].shard, rows) for rows, member in members
         }
 
-    def asked(rows: pa.Table, home: Ints, *, in_shard: bool = False) -> Answers:
+    def answers_on(rows: pa.Table, home: Ints, *, in_shard: bool = False) -> Answers:
         answers = ask(model, rows, home, layout)
-        return _compared(answers, rows, trained, in_shard=in_shard) if trained else answers
+        return _with_references(answers, rows, trained, in_shard=in_shard) if trained else answers
 
     samples = Samples(
-        asked(*_together(gone, most.forgotten)),
-        asked(*_together(members, most.members), in_shard=True),
-        asked(others, homes(others)),
+        answers_on(*_together(forgotten_of, most.forgotten)),
+        answers_on(*_together(members, most.members), in_shard=True),
+        answers_on(others, homes(others)),
         quarters(others),
     )
-    return Drawn(samples, asked(population, homes(population)))
+    return Drawn(samples, answers_on(population, homes(population)))
 
 
 def non_members(holdout: pa.Table, layout: Layout) -> pa.Table:
-    """Return the half of the holdout that stands for rows that no model saw; many are thinned."""
+    """Return the half of the holdout that is the non-members; a large one is thinned."""
     return fewest(tested_half(holdout), _most(layout).others)
 
 
-def _compared(
+def _with_references(
     answers: Answers, rows: pa.Table, trained: dict[int, References], *, in_shard: bool
 ) -> Answers:
-    """Return the answers with those of the models trained to compare with, row by row's shard."""
+    """Return the answers with the logits of the reference models of each row's shard."""
     found = {member: of.ask(rows, trained=in_shard) for member, of in trained.items()}
     shape = next(iter(found.values()))[0].shape
-    outside, unseen = np.zeros(shape), np.zeros(shape, dtype=bool)
-    for member, (logits, usable) in found.items():
+    logits, usable = np.zeros(shape), np.zeros(shape, dtype=bool)
+    for member, (of_rows, unseen) in found.items():
         here = answers.home == member
-        outside[here], unseen[here] = logits[here], usable[here]
-    return replace(answers, outside=outside, unseen=unseen)
+        logits[here], usable[here] = of_rows[here], unseen[here]
+    return replace(answers, references=ReferenceLogits(logits, usable))
 
 
 def _together(parts: list[tuple[pa.Table, int]], most: int) -> tuple[pa.Table, Ints]:
-    """Return the rows of several shards, with the member each is asked of; at most so many."""
+    """Return the rows of several shards, thinned to at most `most`, and each row's member."""
     each = max(1, most // len(parts))
     thinned = [(fewest(rows, each), member) for rows, member in parts]
     home = np.concatenate([np.full(rows.num_rows, member) for rows, member in thinned])

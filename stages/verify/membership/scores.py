@@ -1,17 +1,13 @@
-"""Scores that a membership attack gives to a model's answer: larger means more like a member.
+"""Scores that a membership attack gives to class probabilities: larger for likely members.
 
-All of them read one answer of one model. How they compare with other models' answers on the same
-row is `calibrated.py`'s matter.
+All of them read one answer of one model. `token_scores.py` does the same for answers by tokens, and
+`calibrated.py` compares with other models' answers on the same row.
 """
 
-from collections.abc import Callable
-
 import numpy as np
-import numpy.typing as npt
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
+from unlearn.stages.verify.membership import token_scores
+from unlearn.stages.verify.membership.arrays import Floats, Ints
+from unlearn.stages.verify.membership.attack import AnswerScore, Attack
 
 #: Probabilities are kept this far from 0 and 1, so that their logarithms are numbers.
 _FLOOR = 1e-12
@@ -89,10 +85,7 @@ def _of_true_class(probabilities: Floats, targets: Ints) -> Floats:
     return true
 
 
-#: The attacks that need one model's answer only, by the names that params.yaml and reports use.
-POPULATION: dict[str, Callable[[Floats, Ints], Floats]] = {
-    "confidence": confidence,
-    "loss": loss,
-    "entropy": entropy,
-    "modified_entropy": modified_entropy,
-}
+CONFIDENCE = Attack("confidence", "Confidence", AnswerScore(confidence))
+LOSS = Attack("loss", "Loss", AnswerScore(loss, token_scores.loss))
+ENTROPY = Attack("entropy", "Entropy", AnswerScore(entropy))
+MODIFIED_ENTROPY = Attack("modified_entropy", "Modified entropy", AnswerScore(modified_entropy))

@@ -1,4 +1,4 @@
-"""What scores of members and non-members say, with intervals.
+"""Statistics of the scores of members and non-members, with intervals.
 
 Everything takes weights: a row counts as often as its weight says. They come from matching the
 non-members' classes to those of the forgotten rows, and from the bootstrap's draws.
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
-from unlearn.stages.verify.membership.scores import Floats, Ints
+from unlearn.stages.verify.membership.arrays import Floats, Ints
 
 #: Bootstrap draws behind every interval.
 DRAWS = 400

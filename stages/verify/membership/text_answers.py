@@ -1,4 +1,4 @@
-"""What language models say on the rows that an attack asks them about."""
+"""The answers of language models."""
 
 import numpy as np
 import pyarrow as pa
@@ -7,16 +7,21 @@ from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.text.encoding import Encoder
 from unlearn.stages.text.scoring import TokenScores, of_members
 from unlearn.stages.text.sequences import Sequences
-from unlearn.stages.verify.membership.answers import Answers, FinalModel, persons
+from unlearn.stages.verify.membership.answers import (
+    Answers,
+    FinalModel,
+    ReferenceLogits,
+    persons,
+)
+from unlearn.stages.verify.membership.arrays import Bools, Floats, Ints
 from unlearn.stages.verify.membership.row_scores import logit_of_logs, of_tokens
-from unlearn.stages.verify.membership.scores import Bools, Floats, Ints
 
 
 def ask_language(model: FinalModel, rows: pa.Table, home: Ints) -> Answers:
     """Ask every member of an ensemble of language models about rows.
 
-    The ensemble is compared with ensembles without each row's own member; or, by the rule `route`,
-    the member that answers with all others that never saw the row.
+    The reference models are ensembles without each row's own member; by the rule `route` they are
+    the members that neither saw the row nor answer on it.
 
     Parameters
     ----------
@@ -31,31 +36,37 @@ def ask_language(model: FinalModel, rows: pa.Table, home: Ints) -> Answers:
     found = model.answer_without(rows, home)
     count, sequences = rows.num_rows, found.sequences
     texts = scored_texts(model.encoder, rows, sequences)
-    asked = of_members(found.members, home[sequences.rows])
+    of_home = of_members(found.members, home[sequences.rows])
     logits = member_logits(found.members, sequences.rows, count)
-    beside, unseen = None, None
+    final_references = None
     if model.rule == "route" and len(model.members) > 1:
-        beside, unseen = logits, _never_saw(logits.shape, home, model.routes(rows))
+        usable = _never_saw(logits.shape, home, model.routes(rows))
+        final_references = ReferenceLogits(logits, usable)
     elif found.without is not None:
         ends = found.final.by_row(sequences.rows, count).ends
-        beside = logit_of_logs(row_means(found.without, ends))
-        unseen = np.ones(beside.shape, dtype=bool)
+        without = logit_of_logs(row_means(found.without, ends))
+        final_references = ReferenceLogits(without, np.ones(without.shape, dtype=bool))
     return Answers(
         home,
         np.zeros(count, dtype=np.int64),
         persons(rows),
         logits,
-        of_tokens(asked.by_row(sequences.rows, count), texts),
+        of_tokens(of_home.by_row(sequences.rows, count), texts),
         of_tokens(found.final.by_row(sequences.rows, count), texts),
-        beside=beside,
-        beside_unseen=unseen,
+        final_references=final_references,
     )
 
 
 def as_language(model: FinalModel) -> LanguageEnsemble:
-    """Return a final model that reads text as what it is."""
+    """Return a final model as an ensemble of language models.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    """
     if not isinstance(model, LanguageEnsemble):
-        raise TypeError(f"{type(model).__name__} is no ensemble of language models")
+        raise TypeError(f"{type(model).__name__} is not an ensemble of language models")
     return model
 
 
@@ -83,24 +94,24 @@ def row_means(values: Floats, ends: Ints) -> Floats:
     ends
         Where each row ends among the tokens, shape (rows,).
     """
-    starts = np.concatenate([[0], ends])[:-1]  # of no rows, none
+    starts = np.concatenate([[0], ends])[:-1]  # no starts where there are no rows
     parts = [values[a:b].mean(axis=0) for a, b in zip(starts, ends, strict=True)]
     return np.array(parts, dtype=np.float64).reshape(len(ends), values.shape[1])
 
 
 def answer_texts(rows: pa.Table, layout: Layout) -> list[str]:
-    """Return what the loss counts of each row, as text: its completion, or its body."""
+    """Return the text of each row that the loss counts: its completion, or its body."""
     column = layout.column("completion") or layout.column("body")
     return [text or "" for text in rows[str(column)].to_pylist()]
 
 
 def scored_texts(encoder: Encoder, rows: pa.Table, sequences: Sequences) -> list[str]:
-    """Return the text of the tokens that were scored: of a truncated row, what is left of it.
+    """Return the text of the tokens that were scored; a truncated row's is shorter than the row.
 
     Parameters
     ----------
     encoder
-        What made the sequences of the rows.
+        The encoder that made the sequences.
     rows, sequences
         The rows, and their sequences in the same order.
     """
@@ -113,10 +124,10 @@ def scored_texts(encoder: Encoder, rows: pa.Table, sequences: Sequences) -> list
     ]
 
 
-def _never_saw(shape: tuple[int, ...], home: Ints, asked: Ints) -> Bools:
-    """Tell which members neither saw each row nor are asked about it, shape (rows, members)."""
+def _never_saw(shape: tuple[int, ...], home: Ints, routes: Ints) -> Bools:
+    """Mark the members that neither saw each row nor answer on it, shape (rows, members)."""
     usable = np.ones(shape, dtype=bool)
     places = np.arange(len(home))
     usable[places, home] = False
-    usable[places, asked] = False
+    usable[places, routes] = False
     return usable

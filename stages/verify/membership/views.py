@@ -1,94 +1,58 @@
-"""The models under attack, each with the models that never saw the row to compare with."""
+"""What is under attack: a model with, for each row, reference models that never saw the row."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import expit
-from unlearn.stages.config.params import Attack
-from unlearn.stages.verify.membership.answers import Answers, FinalModel
+from unlearn.stages.verify.membership.answers import Answers, FinalModel, ReferenceLogits
+from unlearn.stages.verify.membership.arrays import Bools, Floats, Ints
+from unlearn.stages.verify.membership.attack import Attack, ComparedRows, ReferenceScore
 from unlearn.stages.verify.membership.calibrated import (
     MIN_REFERENCES,
-    lira,
     probability_ratio,
     probability_ratios,
-    rmia,
 )
-from unlearn.stages.verify.membership.row_scores import Said
-from unlearn.stages.verify.membership.scores import Bools, Floats, Ints
-
-#: Those that compare with reference models.
-CALIBRATED: tuple[Attack, ...] = ("lira", "rmia")
-
-#: Those for which .5 is what forgetting looks like, whatever rows were forgotten. Not RMIA: its
-#: offline correction leaves rows that are hard for every model below easy ones.
-REFERENCED: tuple[Attack, ...] = ("lira",)
+from unlearn.stages.verify.membership.row_scores import RowScores
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Rows as the model under attack answers on them.
-
-    Parameters
-    ----------
-    said
-        What the model under attack says.
-    own
-        Its logit of the right answer, shape (rows,).
-    references
-        The reference models' logits, shape (rows, models).
-    usable
-        Which of them never saw the row, shape (rows, models).
-    model
-        Which of several models under attack was asked, shape (rows,).
-    """
-
-    said: Said
-    own: Floats
-    references: Floats
-    usable: Bools
-    model: Ints
-
-    @cached_property
-    def chances(self) -> tuple[Floats, Floats]:
-        """Own and references' probabilities of the right answer."""
-        return expit(self.own), expit(self.references)
-
-
-@dataclass(frozen=True)
-class Exposure:
+class View:
     """A model, or the shard models together, under attack.
 
     Parameters
     ----------
     forgotten, members, others
-        Rows that were to be forgotten, rows that are in the models, and rows that never were.
-    population
-        RMIA's: ratios of yet other rows that never were, shape (models, rows), given how often
-        each reference counts.
+        The answers of the model under attack on rows that were to be forgotten, on rows that are
+        in the models, and on rows that never were.
+    compared
+        The same rows, one sample after the other, with the reference models' answers.
     has_probabilities
         False where the answers are votes: then nothing can be scored.
     """
 
-    forgotten: Asked
-    members: Asked
-    others: Asked
-    population: Callable[[Floats | None], Floats]
+    forgotten: RowScores
+    members: RowScores
+    others: RowScores
+    compared: ComparedRows
     has_probabilities: bool
 
     @property
-    def references(self) -> int:
-        """How many reference models every row has at least."""
-        samples = (self.forgotten, self.members, self.others)
-        return min(int(sample.usable.sum(axis=1).min(initial=10**9)) for sample in samples)
+    def reference_count(self) -> int:
+        """How many reference models there are."""
+        return int(self.compared.references.shape[1])
 
-    def allows(self, attack: str) -> bool:
+    def allows(self, attack: Attack) -> bool:
         """Tell whether an attack can be made at all."""
-        enough = attack not in CALIBRATED or self.references >= MIN_REFERENCES
-        return self.has_probabilities and enough
+        if not self.has_probabilities:
+            return False
+        fewest = int(self.compared.usable.sum(axis=1).min(initial=10**9))
+        return not attack.is_calibrated or fewest >= MIN_REFERENCES
 
-    def scores(self, attack: str, weights: Floats | None = None) -> tuple[Floats, Floats, Floats]:
+    def scores(
+        self, attack: Attack, weights: Floats | None = None
+    ) -> tuple[Floats, Floats, Floats]:
         """Return the scores of forgotten rows, members and others.
 
         Parameters
@@ -99,68 +63,82 @@ class Exposure:
             How often each reference model counts, shape (models,).
         """
         samples = (self.forgotten, self.members, self.others)
-        if attack not in CALIBRATED:
-            one, two, three = (sample.said.scores[attack] for sample in samples)
-        elif attack == "lira":
-            together = lira(
-                np.concatenate([sample.own for sample in samples]),
-                np.concatenate([sample.references for sample in samples]),
-                np.concatenate([sample.usable for sample in samples]),
-                weights,
-            )
-            ends = np.cumsum([len(sample.own) for sample in samples])
-            one, two, three = np.split(together, ends[:-1])
+        if isinstance(attack.score, ReferenceScore):
+            together = attack.score.compare(self.compared, weights)
+            ends = np.cumsum([len(sample) for sample in samples])
+            forgotten, members, others = np.split(together, ends[:-1])
         else:
-            population = self.population(weights)
-            one, two, three = (rmia(_ratios(s, weights), s.model, population) for s in samples)
-        return one, two, three
+            forgotten, members, others = (sample.scores[attack.name] for sample in samples)
+        return forgotten, members, others
 
 
-def _ratios(asked: Asked, weights: Floats | None) -> Floats:
-    own, references = asked.chances
-    return probability_ratio(own, references, asked.usable, weights)
+class _Rows(NamedTuple):
+    """Rows with their reference models: the arrays of `ComparedRows`."""
+
+    own: Floats
+    references: Floats
+    usable: Bools
+    model: Ints
+
+
+def _together(
+    samples: Sequence[_Rows], population: Callable[[Floats | None], Floats]
+) -> ComparedRows:
+    own, references, usable, model = (np.concatenate(parts) for parts in zip(*samples, strict=True))
+    return ComparedRows(own, references, usable, model, population)
+
+
+def _ratios_of(population: _Rows) -> Callable[[Floats | None], Floats]:
+    """Return the function that gives RMIA a population's ratios under one model under attack."""
+    own, references = expit(population.own), expit(population.references)
+
+    def ratios(weights: Floats | None) -> Floats:
+        return probability_ratio(own, references, population.usable, weights)[None, :]
+
+    return ratios
 
 
 def of_shard_models(
     forgotten: Answers, members: Answers, others: Answers, population: Answers, *, probable: bool
-) -> Exposure:
-    """Expose each row to its own shard's model; the other shards' models are the references.
+) -> View:
+    """Attack each row's own shard model, with the other shards' models as reference models.
 
-    Where models were trained to compare with, they take the other shards' place, and the
+    Where the answers hold logits of reference models, these take the other shards' place, and the
     population's rows are asked of one shard each.
 
     Parameters
     ----------
-    forgotten, members, others, population
-        See `Exposure`; of the population every row is asked of every model.
+    forgotten, members, others
+        See `View`.
+    population
+        Yet other rows that never were in the models, for RMIA.
     probable
         Whether the shard models give probabilities.
     """
 
-    def asked(answers: Answers) -> Asked:
+    def rows_of(answers: Answers) -> _Rows:
         rows = np.arange(len(answers))
         own = answers.logits[rows, answers.home]
-        if answers.outside is not None and answers.unseen is not None:
-            return Asked(
-                answers.asked,
-                own,
-                answers.outside,
-                answers.unseen,
-                np.zeros(len(answers), dtype=np.int64),
-            )
+        if answers.references is not None:
+            trained = answers.references
+            return _Rows(own, trained.logits, trained.usable, np.zeros_like(answers.home))
         usable = np.ones(answers.logits.shape, dtype=bool)
         usable[rows, answers.home] = False
-        return Asked(answers.asked, own, answers.logits, usable, answers.home)
+        return _Rows(own, answers.logits, usable, answers.home)
 
-    chances = expit(population.logits)
-    strangers = asked(population)
+    if population.references is not None:
+        ratios = _ratios_of(rows_of(population))
+    else:
+        # Every shard model is asked about every row of the population.
+        probabilities = expit(population.logits)
 
-    def ratios(weights: Floats | None) -> Floats:
-        if population.outside is not None:
-            return _ratios(strangers, weights)[None, :]
-        return probability_ratios(chances, weights)
+        def ratios(weights: Floats | None) -> Floats:
+            return probability_ratios(probabilities, weights)
 
-    return Exposure(asked(forgotten), asked(members), asked(others), ratios, probable)
+    samples = (forgotten, members, others)
+    compared = _together([rows_of(answers) for answers in samples], ratios)
+    one, two, three = (answers.of_home for answers in samples)
+    return View(one, two, three, compared, probable)
 
 
 def of_final_model(
@@ -171,38 +149,33 @@ def of_final_model(
     population: Answers,
     *,
     probable: bool,
-) -> Exposure:
-    """Expose each row to the ensemble; ensembles without the row's shard are the references.
+) -> View:
+    """Attack the ensemble, with ensembles without the row's shard as reference models.
 
-    Reference k also leaves out member k, so that there are as many as members, and their spread
-    says how much one member more or less moves the answer. See `of_shard_models`.
+    Reference model k also leaves out member k. There are thus as many as members, and their spread
+    shows how far one member more or less moves the answer. See `of_shard_models`.
     """
     sizes = [member.rows for member in model.members]
     votes = np.ones(len(sizes)) if model.rule != "size_weighted" else np.array(sizes, dtype=float)
 
-    def asked(answers: Answers) -> Asked:
-        if answers.beside is not None and answers.beside_unseen is not None:
-            references, usable = answers.beside, answers.beside_unseen
-        else:
-            references = without_home(answers.logits, answers.home, votes)
-            usable = np.ones(references.shape, dtype=bool)
-        if len(votes) == 1 and answers.outside is not None and answers.unseen is not None:
-            # The final model is the one shard's.
-            references, usable = answers.outside, answers.unseen
-        return Asked(
-            answers.final,
-            answers.final.logits,
-            references,
-            usable,
-            np.zeros(len(answers), dtype=np.int64),
-        )
+    def references_of(answers: Answers) -> ReferenceLogits:
+        if len(votes) == 1 and answers.references is not None:
+            return answers.references  # the final model is the one shard's
+        if answers.final_references is not None:
+            return answers.final_references
+        logits = without_home(answers.logits, answers.home, votes)
+        return ReferenceLogits(logits, np.ones(logits.shape, dtype=bool))
 
-    strangers = asked(population)
+    def rows_of(answers: Answers) -> _Rows:
+        found = references_of(answers)
+        one_model = np.zeros_like(answers.home)
+        return _Rows(answers.of_final.logits, found.logits, found.usable, one_model)
 
-    def ratios(weights: Floats | None) -> Floats:
-        return _ratios(strangers, weights)[None, :]
-
-    return Exposure(asked(forgotten), asked(members), asked(others), ratios, probable)
+    samples = (forgotten, members, others)
+    ratios = _ratios_of(rows_of(population))
+    compared = _together([rows_of(answers) for answers in samples], ratios)
+    one, two, three = (answers.of_final for answers in samples)
+    return View(one, two, three, compared, probable)
 
 
 def without_home(logits: Floats, home: Ints, votes: Floats) -> Floats:

@@ -243,21 +243,12 @@ def test_whole_weights_have_no_rank() -> None:
             changed("aggregate", {"rule": "route"}),
             "aggregate.rule: route needs a column of the role `topic`",
         ),
-        (
-            changed("verify", {"attack": "entropy"}),
-            "verify.attack: must be one of loss, zlib, min_k, min_k_plus_plus, lira, rmia",
-        ),
     ],
 )
 def test_parts_that_do_not_go_together_are_refused(settings: dict[str, Any], said: str) -> None:
     found = refused(settings).message
 
     assert said in found
-
-
-@pytest.mark.parametrize("attack", ["loss", "zlib", "min_k", "min_k_plus_plus", "lira", "rmia"])
-def test_attacks_on_text_are_known(attack: str) -> None:
-    assert check_params(changed("verify", {"attack": attack})).verify.attack == attack
 
 
 def test_a_route_goes_by_a_topic() -> None:

@@ -5,7 +5,6 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from unlearn.stages.config.params import TEXT_ATTACKS
 from unlearn.stages.report.contents import Contents
 from unlearn.stages.report.last_run import LastRun, ShardState
 from unlearn.stages.report.plot_files import RocPoint, ScoreBin
@@ -16,6 +15,7 @@ from unlearn.stages.verify_report.report import Report
 MADE = datetime(2026, 5, 3, 14, 30, tzinfo=UTC)
 TOUCHED = {1, 2, 4, 5}
 ATTACKS = ("confidence", "loss", "entropy", "modified_entropy", "lira", "rmia")
+TEXT_ATTACKS = ("loss", "zlib", "min_k", "min_k_plus_plus", "lira", "rmia")
 
 
 def read(report: dict[str, Any]) -> Report:

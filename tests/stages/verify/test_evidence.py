@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from unlearn.stages.aggregate import stage as aggregate_stage
-from unlearn.stages.config.params import Attack
 from unlearn.stages.context import Context
 from unlearn.stages.final_model.ensemble import load_ensemble
 from unlearn.stages.forget import stage as forget_stage
@@ -104,7 +103,7 @@ def overfit(tmp_path_factory: pytest.TempPathFactory) -> Overfit:
     return Overfit(before, after)
 
 
-def interval(found: Evidence, model: str, attack: Attack) -> tuple[float, float]:
+def interval(found: Evidence, model: str, attack: str) -> tuple[float, float]:
     attacked = found.attacks[model][attack]
     assert attacked is not None
     return attacked.forgotten.wide
@@ -113,7 +112,7 @@ def interval(found: Evidence, model: str, attack: Attack) -> tuple[float, float]
 @pytest.mark.parametrize("attack", ["lira", "rmia"])
 @pytest.mark.parametrize("model", ["shard_models", "final_model"])
 def test_calibrated_attacks_find_members_and_nothing_after_the_forget(
-    overfit: Overfit, model: str, attack: Attack
+    overfit: Overfit, model: str, attack: str
 ) -> None:
     before = interval(evidence(overfit.before), model, attack)
     after = interval(evidence(overfit.after), model, attack)

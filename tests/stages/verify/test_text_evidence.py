@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from unlearn.stages.aggregate import stage as aggregate_stage
-from unlearn.stages.config.params import TEXT_ATTACKS, AggregationRule, check_params
+from unlearn.stages.config.params import AggregationRule, check_params
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
@@ -42,6 +42,7 @@ from tests.stages.verify.text_projects import (
 )
 
 AUTHORS = 20
+TEXT_ATTACKS = ["loss", "zlib", "min_k", "min_k_plus_plus", "lira", "rmia"]
 
 
 def open_model(context: Context) -> LanguageEnsemble:
@@ -155,7 +156,7 @@ def test_the_verdict_of_a_model_that_was_not_retrained_is_fail(tuned: Tuned) -> 
 
     assert found.verdict is not None
     assert found.verdict.outcome == "fail"
-    assert list(found.attacks["shard_models"]) == list(TEXT_ATTACKS)
+    assert list(found.attacks["shard_models"]) == TEXT_ATTACKS
     assert all(attacked is not None for attacked in found.attacks["shard_models"].values())
 
 
@@ -179,7 +180,7 @@ def test_attacks_through_the_pipeline_score_as_directly(tuned: Tuned) -> None:
             ),
         }
         for name, value in direct.items():
-            assert answers.asked.scores[name][row] == pytest.approx(value, rel=1e-3, abs=1e-4)
+            assert answers.of_home.scores[name][row] == pytest.approx(value, rel=1e-3, abs=1e-4)
         wanted = logit_of_logs(np.array([logs.mean()]))[0]
         assert answers.logits[row, number] == pytest.approx(wanted, rel=1e-3, abs=1e-3)
     assert answers.targets.tolist() == [0] * 9
@@ -254,16 +255,16 @@ def test_by_route_the_others_that_never_saw_a_row_are_the_references(tuned: Tune
     home = np.arange(12) % 4
     answers = ask(routed, rows, home, tuned.after.layout)
     chosen = routed.routes(rows)
-    exposure = of_final_model(routed, answers, answers, answers, answers, probable=True)
+    view = of_final_model(routed, answers, answers, answers, answers, probable=True)
 
-    asked = exposure.others
+    found = view.compared
     everyone = np.arange(12)
-    assert asked.own == pytest.approx(answers.logits[everyone, chosen])
+    assert found.own[:12] == pytest.approx(answers.logits[everyone, chosen])
     assert len(set(chosen.tolist())) > 1, "topics of one member only would hide a mistake"
     for row in range(12):
         left = {0, 1, 2, 3} - {int(home[row]), int(chosen[row])}
-        assert set(np.flatnonzero(asked.usable[row]).tolist()) == left
-    assert asked.references == pytest.approx(answers.logits)
+        assert set(np.flatnonzero(found.usable[row]).tolist()) == left
+    assert found.references[:12] == pytest.approx(answers.logits)
 
 
 def test_reference_adapters_know_their_own_halves_of_a_shard(tuned: Tuned) -> None:

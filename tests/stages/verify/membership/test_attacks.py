@@ -5,12 +5,15 @@ import json
 import numpy as np
 import pytest
 from scipy.special import expit
-from unlearn.stages.config.params import CLASS_ATTACKS, Attack
 from unlearn.stages.verify.membership.answers import Answers
-from unlearn.stages.verify.membership.attacks import Samples, attack, attack_all
-from unlearn.stages.verify.membership.row_scores import Said, of_classes
-from unlearn.stages.verify.membership.scores import Bools, Floats, Ints
-from unlearn.stages.verify.membership.views import Exposure, of_shard_models, without_home
+from unlearn.stages.verify.membership.arrays import Bools, Floats, Ints
+from unlearn.stages.verify.membership.attack import Attack
+from unlearn.stages.verify.membership.attacks import Attacked, Samples, run_attack, run_attacks
+from unlearn.stages.verify.membership.calibrated import LIRA, RMIA
+from unlearn.stages.verify.membership.registry import attacks_on
+from unlearn.stages.verify.membership.row_scores import RowScores, of_classes
+from unlearn.stages.verify.membership.scores import LOSS
+from unlearn.stages.verify.membership.views import View, of_shard_models, without_home
 
 MODELS = 5
 
@@ -25,7 +28,7 @@ def answers(
     logits[np.arange(rows), home] += gain
     truth = draw.integers(0, 2, rows) if targets is None else targets
 
-    def as_probabilities(of_truth: Floats) -> Said:
+    def as_probabilities(of_truth: Floats) -> RowScores:
         both = np.empty((rows, 2))
         both[np.arange(rows), truth] = expit(of_truth)
         both[np.arange(rows), 1 - truth] = expit(-of_truth)
@@ -41,23 +44,27 @@ def halves(rows: int) -> Bools:
     return found
 
 
-def exposed(
+def viewed(
     forgotten: Answers, others: Answers | None = None, *, probable: bool = True
-) -> tuple[Exposure, Samples]:
+) -> tuple[View, Samples]:
     others = answers(300, gain=0, seed=1) if others is None else others
     members = answers(200, gain=2, seed=2)
     population = answers(100, gain=0, seed=3)
-    exposure = of_shard_models(forgotten, members, others, population, probable=probable)
-    return exposure, Samples(forgotten, members, others, halves(len(others)))
+    view = of_shard_models(forgotten, members, others, population, probable=probable)
+    return view, Samples(forgotten, members, others, halves(len(others)))
 
 
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-@pytest.mark.parametrize("name", ["lira", "rmia"])
-def test_calibrated_attacks_see_what_a_home_model_adds(name: Attack) -> None:
-    found = attack(*exposed(answers(100, gain=2, seed=4)), name, rng(), min_rows=10)
+def run_all(found: tuple[View, Samples]) -> dict[str, Attacked | None]:
+    return run_attacks(*found, attacks_on("classes"), rng(), min_rows=10)
+
+
+@pytest.mark.parametrize("calibrated", [LIRA, RMIA], ids=["lira", "rmia"])
+def test_calibrated_attacks_see_what_a_home_model_adds(calibrated: Attack) -> None:
+    found = run_attack(*viewed(answers(100, gain=2, seed=4)), calibrated, rng(), min_rows=10)
 
     assert found is not None
     assert found.forgotten.wide[0] > 0.6
@@ -65,12 +72,12 @@ def test_calibrated_attacks_see_what_a_home_model_adds(name: Attack) -> None:
     assert found.result.control.rows == 200
 
 
-@pytest.mark.parametrize("name", ["lira", "rmia"])
-def test_their_intervals_miss_what_is_not_there_one_time_in_twenty(name: Attack) -> None:
+@pytest.mark.parametrize("calibrated", [LIRA, RMIA], ids=["lira", "rmia"])
+def test_their_intervals_miss_what_is_not_there_one_time_in_twenty(calibrated: Attack) -> None:
     missed, missed_halves = 0, 0
     for seed in range(20):
         forgotten, others = (answers(rows, gain=0, seed=1000 * seed + rows) for rows in (100, 300))
-        found = attack(*exposed(forgotten, others), name, rng(), min_rows=10)
+        found = run_attack(*viewed(forgotten, others), calibrated, rng(), min_rows=10)
         assert found is not None
         negative = found.result.negative_control
         assert negative.ci is not None
@@ -83,16 +90,18 @@ def test_their_intervals_miss_what_is_not_there_one_time_in_twenty(name: Attack)
 
 
 def test_they_see_more_than_attacks_on_one_answer() -> None:
-    found = attack_all(*exposed(answers(100, gain=2, seed=4)), rng(), 10)
+    found = run_attacks(
+        *viewed(answers(100, gain=2, seed=4)), attacks_on("classes"), rng(), min_rows=10
+    )
     values = {name: one.forgotten.value for name, one in found.items() if one is not None}
 
-    assert list(found) == list(CLASS_ATTACKS)
+    assert list(found) == ["confidence", "loss", "entropy", "modified_entropy", "lira", "rmia"]
     assert values["lira"] > values["loss"] + 0.15
     assert values["lira"] > values["confidence"] + 0.15
 
 
 def test_a_result_has_every_number_and_its_sample_sizes() -> None:
-    found = attack(*exposed(answers(100, gain=2, seed=4)), "lira", rng(), min_rows=10)
+    found = run_attack(*viewed(answers(100, gain=2, seed=4)), LIRA, rng(), min_rows=10)
 
     assert found is not None
     value = found.result.as_json()
@@ -121,9 +130,9 @@ def test_non_members_are_matched_by_class() -> None:
         others.groups,
         harder,
         of_classes(asked, others.targets),
-        others.final,
+        others.of_final,
     )
-    found = attack(*exposed(forgotten, uneven), "loss", rng(), min_rows=10)
+    found = run_attack(*viewed(forgotten, uneven), LOSS, rng(), min_rows=10)
 
     assert found is not None
     assert found.forgotten.value == pytest.approx(0.5, abs=0.1)
@@ -133,7 +142,7 @@ def test_non_members_are_matched_by_class() -> None:
 def test_forgotten_rows_of_a_class_without_non_members_are_left_out() -> None:
     forgotten = answers(50, gain=0, seed=4, targets=(np.arange(50) < 20).astype(np.int64))
     others = answers(80, gain=0, seed=1, targets=np.zeros(80, dtype=np.int64))
-    found = attack(*exposed(forgotten, others), "lira", rng(), min_rows=10)
+    found = run_attack(*viewed(forgotten, others), LIRA, rng(), min_rows=10)
 
     assert found is not None
     assert (found.result.forget_rows, found.result.holdout_rows) == (30, 80)
@@ -141,7 +150,9 @@ def test_forgotten_rows_of_a_class_without_non_members_are_left_out() -> None:
 
 @pytest.mark.parametrize("rows", [0, 1, 9])
 def test_few_forgotten_rows_give_no_number(rows: int) -> None:
-    found = attack_all(*exposed(answers(rows, gain=2, seed=4)), rng(), 10)
+    found = run_attacks(
+        *viewed(answers(rows, gain=2, seed=4)), attacks_on("classes"), rng(), min_rows=10
+    )
 
     assert set(found.values()) == {None}
 
@@ -150,11 +161,16 @@ def test_few_non_members_of_the_class_give_no_number() -> None:
     forgotten = answers(50, gain=0, seed=4, targets=np.ones(50, dtype=np.int64))
     others = answers(80, gain=0, seed=1, targets=(np.arange(80) < 9).astype(np.int64))
 
-    assert attack(*exposed(forgotten, others), "loss", rng(), min_rows=10) is None
+    assert run_attack(*viewed(forgotten, others), LOSS, rng(), min_rows=10) is None
 
 
 def test_votes_have_no_scores() -> None:
-    found = attack_all(*exposed(answers(100, gain=2, seed=4), probable=False), rng(), 10)
+    found = run_attacks(
+        *viewed(answers(100, gain=2, seed=4), probable=False),
+        attacks_on("classes"),
+        rng(),
+        min_rows=10,
+    )
 
     assert set(found.values()) == {None}
 
@@ -164,9 +180,9 @@ def test_calibration_takes_four_shards(models: int, *, made: bool) -> None:
     parts = [
         answers(60, gain=gain, seed=seed, models=models) for seed, gain in enumerate((0, 2, 0, 0))
     ]
-    exposure = of_shard_models(parts[0], parts[1], parts[2], parts[3], probable=True)
+    view = of_shard_models(parts[0], parts[1], parts[2], parts[3], probable=True)
     samples = Samples(parts[0], parts[1], parts[2], halves(60))
-    found = attack_all(exposure, samples, rng(), 10)
+    found = run_all((view, samples))
 
     assert found["loss"] is not None
     assert (found["lira"] is not None) == made
@@ -175,7 +191,8 @@ def test_calibration_takes_four_shards(models: int, *, made: bool) -> None:
 
 def test_the_same_draws_give_the_same_numbers() -> None:
     one, two = (
-        attack(*exposed(answers(100, gain=1, seed=4)), "rmia", rng(), min_rows=10) for _ in range(2)
+        run_attack(*viewed(answers(100, gain=1, seed=4)), RMIA, rng(), min_rows=10)
+        for _ in range(2)
     )
 
     assert one is not None

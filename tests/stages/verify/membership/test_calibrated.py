@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import expit
+from unlearn.stages.verify.membership.arrays import Floats
 from unlearn.stages.verify.membership.calibrated import (
     OFFLINE_A,
     lira,
@@ -13,7 +14,6 @@ from unlearn.stages.verify.membership.calibrated import (
     probability_ratios,
     rmia,
 )
-from unlearn.stages.verify.membership.scores import Floats
 
 logits = arrays(np.float64, (5, 4), elements=st.floats(-5, 5))
 ALL = np.ones((5, 4), dtype=bool)

@@ -1,16 +1,15 @@
-"""What one model says of rows, by classes and by tokens: the same form for all attacks."""
+"""One model's answers as attacks read them, by classes and by tokens."""
 
 import math
 import zlib
 
 import numpy as np
 import pytest
-from unlearn.stages.config.params import CLASS_ATTACKS, TEXT_ATTACKS
 from unlearn.stages.text.scoring import TokenScores
+from unlearn.stages.verify.membership.registry import attacks_on
 from unlearn.stages.verify.membership.row_scores import logit_of_logs, of_classes, of_tokens
 from unlearn.stages.verify.membership.scores import entropy, logit
 from unlearn.stages.verify.membership.text_answers import row_means
-from unlearn.stages.verify.membership.views import CALIBRATED
 
 
 def tokens(logprobs: list[list[float]], spread: float = 1.0) -> TokenScores:
@@ -21,26 +20,29 @@ def tokens(logprobs: list[list[float]], spread: float = 1.0) -> TokenScores:
     return TokenScores(flat, mean, deviation, flat > -0.5, ends)
 
 
-def test_each_kind_of_rows_has_the_attacks_that_params_name() -> None:
+def test_each_kind_of_answers_is_scored_by_its_attacks() -> None:
     classes = of_classes(np.array([[0.9, 0.1]]), np.array([0]))
     text = of_tokens(tokens([[-1.0]]), ["a"])
 
-    assert (*classes.scores, *CALIBRATED) == CLASS_ATTACKS
-    assert (*text.scores, *CALIBRATED) == TEXT_ATTACKS
+    assert list(classes.scores) == ["confidence", "loss", "entropy", "modified_entropy"]
+    assert list(text.scores) == ["loss", "zlib", "min_k", "min_k_plus_plus"]
+    for attacks, found in ((attacks_on("classes"), classes), (attacks_on("tokens"), text)):
+        names = [attack.name for attack in attacks]
+        assert names == [*found.scores, "lira", "rmia"]
 
 
 def test_a_row_of_text_is_scored_as_by_hand() -> None:
     rows = [[-0.1, -0.3, -2.0, -0.2, -0.4], [-1.0, -3.0]]
-    said = of_tokens(tokens(rows, spread=2.0), ["five tokens", "two"])
+    found = of_tokens(tokens(rows, spread=2.0), ["five tokens", "two"])
 
-    assert said.scores["loss"] == pytest.approx([-0.6, -2.0])
+    assert found.scores["loss"] == pytest.approx([-0.6, -2.0])
     lengths = [len(zlib.compress(text)) for text in (b"five tokens", b"two")]
-    assert said.scores["zlib"] == pytest.approx([-3.0 / lengths[0], -4.0 / lengths[1]])
+    assert found.scores["zlib"] == pytest.approx([-3.0 / lengths[0], -4.0 / lengths[1]])
     # A fifth of five tokens is one; of two tokens it is at least one.
-    assert said.scores["min_k"] == pytest.approx([-2.0, -3.0])
-    assert said.scores["min_k_plus_plus"] == pytest.approx([(-2.0 + 1) / 2, (-3.0 + 1) / 2])
+    assert found.scores["min_k"] == pytest.approx([-2.0, -3.0])
+    assert found.scores["min_k_plus_plus"] == pytest.approx([(-2.0 + 1) / 2, (-3.0 + 1) / 2])
     chance = math.exp(-0.6)
-    assert said.logits[0] == pytest.approx(math.log(chance / (1 - chance)))
+    assert found.logits[0] == pytest.approx(math.log(chance / (1 - chance)))
 
 
 def test_a_logit_keeps_its_digits_at_both_ends() -> None:
@@ -54,10 +56,10 @@ def test_a_logit_keeps_its_digits_at_both_ends() -> None:
 def test_classes_are_scored_as_before() -> None:
     probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]])
     truth = np.array([0, 1])
-    said = of_classes(probabilities, truth)
+    found = of_classes(probabilities, truth)
 
-    assert said.scores["entropy"].tolist() == entropy(probabilities, truth).tolist()
-    assert said.logits.tolist() == logit(probabilities, truth).tolist()
+    assert found.scores["entropy"].tolist() == entropy(probabilities, truth).tolist()
+    assert found.logits.tolist() == logit(probabilities, truth).tolist()
 
 
 def test_answers_that_are_no_numbers_have_no_scores() -> None:

@@ -1,0 +1,130 @@
+"""What a membership attack is: its name, what it reads, and how it scores rows.
+
+An attack is declared beside the functions that it is made of, and listed in `registry.py`. The
+declarations are light: heavy libraries are imported inside the functions.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from unlearn.stages.verify.membership.arrays import Bools, Floats, Ints
+
+if TYPE_CHECKING:
+    from unlearn.stages.text.scoring import TokenScores
+
+#: What a model answers with: class probabilities, or log-probabilities of tokens.
+AnswerKind = Literal["classes", "tokens"]
+ANSWER_KINDS: tuple[AnswerKind, ...] = ("classes", "tokens")
+
+#: Scores rows by class probabilities, shape (rows, classes), and true class indices, shape (rows,).
+ClassScore = Callable[[Floats, Ints], Floats]
+
+#: Scores rows by their tokens' log-probabilities and by the texts that the tokens spell.
+TokenScore = Callable[["TokenScores", Sequence[str]], Floats]
+
+
+@dataclass(frozen=True)
+class AnswerScore:
+    """A score that reads one model's answers alone; None for a kind that it does not read.
+
+    Parameters
+    ----------
+    classes, tokens
+        Return a score for each row, shape (rows,): the higher, the more likely a member. Each
+        row's score depends on that row alone.
+    """
+
+    classes: ClassScore | None = None
+    tokens: TokenScore | None = None
+
+
+@dataclass(frozen=True)
+class ComparedRows:
+    """Rows as the model under attack and reference models answer on them.
+
+    Parameters
+    ----------
+    own
+        The logit of the right answer under the model under attack, shape (rows,).
+    references
+        The same under the reference models, shape (rows, models).
+    usable
+        Which of them never saw the row, shape (rows, models).
+    model
+        Which of several models under attack was asked about the row, shape (rows,).
+    population
+        RMIA's: returns the probability ratios of yet other non-members, shape (models under
+        attack, population rows), given how often each reference model counts.
+    """
+
+    own: Floats
+    references: Floats
+    usable: Bools
+    model: Ints
+    population: Callable[[Floats | None], Floats]
+
+    @cached_property
+    def probabilities(self) -> tuple[Floats, Floats]:
+        """Own and references' probabilities of the right answer."""
+        from scipy.special import expit
+
+        return expit(self.own), expit(self.references)
+
+
+@dataclass(frozen=True)
+class ReferenceScore:
+    """A score that compares a model's answers with those of models that never saw the row.
+
+    Parameters
+    ----------
+    compare
+        Returns a score for each row, shape (rows,): the higher, the more likely a member. The
+        second argument says how often each reference model counts, shape (models,); each counts
+        once where it is None.
+    allows_for_difficulty
+        Whether it allows for how hard a row is, so that an AUC of .5 is what forgetting looks
+        like, whichever rows were forgotten.
+    """
+
+    compare: Callable[[ComparedRows, Floats | None], Floats]
+    allows_for_difficulty: bool = False
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A membership attack.
+
+    Parameters
+    ----------
+    name
+        The name that params.yaml and reports use.
+    label
+        The name that people read.
+    score
+        How it scores rows.
+    """
+
+    name: str
+    label: str
+    score: AnswerScore | ReferenceScore
+
+    @property
+    def needs(self) -> tuple[AnswerKind, ...]:
+        """The kinds of answers that it can read: any one of them is enough."""
+        score = self.score
+        if isinstance(score, ReferenceScore):
+            return ANSWER_KINDS  # the logit of the right answer, which there is for both
+        found: dict[AnswerKind, object] = {"classes": score.classes, "tokens": score.tokens}
+        return tuple(kind for kind, of in found.items() if of is not None)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether it compares with reference models."""
+        return isinstance(self.score, ReferenceScore)
+
+    @property
+    def allows_for_difficulty(self) -> bool:
+        """Whether an AUC of .5 is what forgetting looks like; see `ReferenceScore`."""
+        return isinstance(self.score, ReferenceScore) and self.score.allows_for_difficulty
