@@ -138,6 +138,8 @@ def run_attack(
 ) -> Attacked | None:
     """Make one attack; None if the models do not allow it, or there are too few rows.
 
+    None, too, where a score is not a number, as RMIA's without a population.
+
     Parameters
     ----------
     view
@@ -155,7 +157,10 @@ def run_attack(
     counted = [int(np.count_nonzero(of)) for of in weights]
     if not view.allows(attack) or min(counted) < min_rows:
         return None
-    scored = _weighted(samples, view.scores(attack), weights)
+    scores = view.scores(attack)
+    if not all(np.isfinite(of).all() for of in scores):
+        return None
+    scored = _weighted(samples, scores, weights)
     halves = _halves(scored.others, samples.halves, min_rows)
     pairs = [(scored.forgotten, scored.others), (scored.members, scored.others), *halves]
     forgotten, control, *negative = auc_intervals(

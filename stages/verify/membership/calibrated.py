@@ -121,7 +121,14 @@ def rmia(ratios: Floats, model: Ints, population: Floats) -> Floats:
         Which model each row's ratio is of, an index into `population`.
     population
         Ratios of rows that are in no model, shape (models, population rows).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (rows,); NaN where the population has no rows.
     """
+    if population.shape[1] == 0:
+        return np.full(len(ratios), np.nan)
     scores = np.zeros(len(ratios))
     for index, among in enumerate(population):
         here = model == index

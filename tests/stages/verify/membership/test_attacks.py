@@ -175,6 +175,16 @@ def test_votes_have_no_scores() -> None:
     assert set(found.values()) == {None}
 
 
+def test_without_a_population_there_is_no_rmia() -> None:
+    """As where no held-out row falls into the calibration half."""
+    parts = [answers(60, gain=gain, seed=seed) for seed, gain in enumerate((0, 2, 0))]
+    nobody = answers(0, gain=0, seed=3)
+    view = of_shard_models(parts[0], parts[1], parts[2], nobody, probable=True)
+    found = run_all((view, Samples(parts[0], parts[1], parts[2], halves(60))))
+
+    assert {name for name, one in found.items() if one is None} == {"rmia"}
+
+
 @pytest.mark.parametrize(("models", "made"), [(1, False), (2, False), (3, False), (4, True)])
 def test_calibration_takes_four_shards(models: int, *, made: bool) -> None:
     parts = [

@@ -112,6 +112,12 @@ def test_rmia_by_hand() -> None:
     assert rmia(ratios, model, population).tolist() == [0.5, 0.0, 1.0, 0.5]
 
 
+def test_without_a_population_rmia_has_no_score() -> None:
+    found = rmia(np.array([2.0, 0.5]), np.array([0, 0]), np.zeros((1, 0)))
+
+    assert np.isnan(found).all()
+
+
 @given(logits)
 def test_rmia_is_a_share_that_grows_with_the_ratio(table: Floats) -> None:
     ratios = np.sort(probability_ratio(expit(table[:, 0]), expit(table), ALL))

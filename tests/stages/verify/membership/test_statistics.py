@@ -1,5 +1,7 @@
 """Statistics of membership attacks: against scikit-learn and scipy, by hand, and by simulation."""
 
+from random import Random
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -9,6 +11,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 from unlearn.stages.verify.membership.calibrated import lira
 from unlearn.stages.verify.membership.statistics import (
+    Interval,
     Scored,
     auc,
     auc_intervals,
@@ -73,6 +76,31 @@ def test_only_the_order_of_scores_counts(members: Floats, others: Floats) -> Non
     assert plain_auc(members * 8, others * 8) == plain_auc(members, others)
 
 
+@given(values, values, st.randoms(use_true_random=False))
+def test_rows_may_stand_in_any_order(members: Floats, others: Floats, random: Random) -> None:
+    order = random.sample(range(len(members)), len(members))
+
+    assert plain_auc(members[order], others) == pytest.approx(plain_auc(members, others), abs=1e-12)
+
+
+@given(values, values, st.floats(0, 1))
+def test_a_member_that_scores_higher_never_lowers_the_auc(
+    members: Floats, others: Floats, by: float
+) -> None:
+    raised = members.copy()
+    raised[0] += by
+
+    assert plain_auc(raised, others) >= plain_auc(members, others) - 1e-12
+
+
+@given(values, values)
+def test_a_row_split_into_two_halves_counts_as_one(members: Floats, others: Floats) -> None:
+    halves = np.full(2 * len(members), 0.5)
+    found = auc(np.tile(members, 2), others, halves, np.ones(len(others)))
+
+    assert found == pytest.approx(plain_auc(members, others), abs=1e-12)
+
+
 @pytest.mark.parametrize(
     ("members", "others", "expected"),
     [
@@ -109,6 +137,27 @@ def test_the_curve_is_scikit_learns(members: Floats, others: Floats, rate: float
     assert curve.balanced_accuracy == pytest.approx(((true + 1 - false) / 2).max())
 
 
+@given(values, values, st.data())
+def test_the_curve_rises_to_one_and_has_the_auc_below_it(
+    members: Floats, others: Floats, data: st.DataObject
+) -> None:
+    def weighted(scores: Floats) -> Scored:
+        drawn = st.lists(st.integers(0, 5), min_size=len(scores), max_size=len(scores))
+        weights = np.array(data.draw(drawn.filter(any)), dtype=float)
+        return Scored(scores, weights, np.arange(len(scores)))
+
+    here, there = weighted(members), weighted(others)
+    curve = roc(here, there)
+
+    for rates in (curve.false_positives, curve.true_positives):
+        assert rates[0] == 0
+        assert rates[-1] == pytest.approx(1)
+        assert np.all(np.diff(rates) >= 0)
+    below = np.trapezoid(curve.true_positives, curve.false_positives)
+    assert below == pytest.approx(auc(members, others, here.weights, there.weights), abs=1e-12)
+    assert 0.5 <= curve.balanced_accuracy <= 1
+
+
 def test_of_a_curve_without_members_above_nothing_is_found() -> None:
     curve = roc(alike(np.array([1.0])), alike(np.array([2.0])))
 
@@ -125,6 +174,28 @@ def test_the_interval_of_a_share_is_the_exact_one(rows: int, data: st.DataObject
     assert share_interval(hits / rows, rows) == pytest.approx(
         (expected.low, expected.high), abs=1e-9
     )
+
+
+@settings(deadline=None)
+@given(st.integers(1, 200), st.floats(1, 10), st.data())
+def test_the_interval_of_a_share_holds_it_and_shrinks_with_more_rows(
+    rows: int, times: float, data: st.DataObject
+) -> None:
+    share = data.draw(st.integers(0, rows)) / rows
+    low, high = share_interval(share, rows)
+    more = share_interval(share, rows * times)
+
+    assert 0 <= low <= share <= high <= 1
+    assert low <= more[0] + 1e-9
+    assert more[1] <= high + 1e-9
+
+
+@given(st.integers(1, 300), st.integers(1, 300))
+def test_the_detectable_auc_falls_with_more_rows(rows: int, others: int) -> None:
+    found = detectable_auc(alike(np.zeros(rows)), alike(np.zeros(others)))
+
+    assert 0.5 < found <= 1
+    assert detectable_auc(alike(np.zeros(rows + 1)), alike(np.zeros(others))) <= found
 
 
 @pytest.mark.parametrize("rows", [100, 1000])
@@ -156,6 +227,44 @@ def test_a_weight_of_two_counts_as_two_rows() -> None:
 
     assert auc(twice.scores, others, twice.weights, np.ones(3)) == plain_auc(spelt_out, others)
     assert twice.effective == pytest.approx(9 / 5)
+
+
+def interval_of(members: Floats, others: Floats) -> Interval:
+    (found,) = auc_intervals([(alike(members), alike(others))], np.random.default_rng(0), draws=40)
+    return found
+
+
+@settings(deadline=None)
+@given(values, values)
+def test_the_narrow_interval_lies_within_the_wide_one(members: Floats, others: Floats) -> None:
+    found = interval_of(members, others)
+
+    assert found.value == plain_auc(members, others)
+    assert 0 <= found.wide[0] <= found.narrow[0] <= found.narrow[1] <= found.wide[1] <= 1
+
+
+@settings(deadline=None)
+@given(values, values)
+def test_scores_with_the_sign_turned_mirror_the_interval(members: Floats, others: Floats) -> None:
+    found, mirrored = interval_of(members, others), interval_of(-members, -others)
+
+    assert mirrored.value == pytest.approx(1 - found.value, abs=1e-9)
+    for one, other in ((mirrored.wide, found.wide), (mirrored.narrow, found.narrow)):
+        assert one == pytest.approx((1 - other[1], 1 - other[0]), abs=1e-6)
+
+
+@settings(deadline=None)
+@given(values, values)
+def test_only_the_order_of_scores_counts_for_intervals(members: Floats, others: Floats) -> None:
+    assert interval_of(members * 8, others * 8) == interval_of(members, others)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 30), st.integers(1, 30), st.floats(-1, 1))
+def test_equal_scores_are_one_half_without_doubt(rows: int, others: int, score: float) -> None:
+    found = interval_of(np.full(rows, score), np.full(others, score))
+
+    assert found == Interval(0.5, (0.5, 0.5), (0.5, 0.5))
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.8])
@@ -303,6 +412,25 @@ def test_a_model_does_not_differ_from_itself(members: Floats, others: Floats) ->
 
     assert found.value == 0
     assert found.wide == found.narrow == (0, 0)
+
+
+@settings(deadline=None)
+@given(values, values, st.data())
+def test_two_models_that_change_places_mirror_the_difference(
+    members: Floats, others: Floats, data: st.DataObject
+) -> None:
+    size = len(members) + len(others)
+    second = np.array(data.draw(st.lists(coarse, min_size=size, max_size=size)))
+    one = (alike(members), alike(others))
+    other = (alike(second[: len(members)]), alike(second[len(members) :]))
+    there, back = (
+        difference_interval(*pairs, np.random.default_rng(0), draws=40)
+        for pairs in ((one, other), (other, one))
+    )
+
+    assert back.value == pytest.approx(-there.value, abs=1e-12)
+    assert back.wide == pytest.approx((-there.wide[1], -there.wide[0]), abs=1e-6)
+    assert back.narrow == pytest.approx((-there.narrow[1], -there.narrow[0]), abs=1e-6)
 
 
 @given(values, values)
