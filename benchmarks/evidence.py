@@ -13,10 +13,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 import pandas as pd
-from unlearn.stages.final_model.ensemble import load_ensemble
 from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.verify.evidence import Evidence, gather
 from unlearn.stages.verify.exactness.checks import derive_rows
+from unlearn.stages.verify.measures.tabular_model import open_final_model
 from unlearn.stages.verify.membership.registry import attacks_on
 
 from benchmarks.harness import Bench, machine, new_project, say, show, workplace
@@ -86,7 +86,7 @@ def evidence(bench: Bench) -> Evidence:
         name: derive_rows(context, name, listed)
         for name in (*context.params.sharding.shards, HOLDOUT)
     }
-    model = load_ensemble(context.project.final_model)
+    model = open_final_model(context)
     holdout = rows.pop(HOLDOUT).retain
     forgotten = {name: found.forget for name, found in rows.items()}
     return gather(context, model, forgotten, lambda name: rows[name].retain, holdout)

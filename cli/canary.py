@@ -114,7 +114,7 @@ def plant(context: Context, count: int) -> CanaryAnswer:
         If dataset or canaries cannot be read, or params.yaml or dvc.yaml not be added to.
     """
     project, dataset = context.project, context.params.dataset
-    if dataset.is_text:
+    if dataset.modality == "text":
         raise InputError(
             "canaries are made-up rows with a wrong class, and rows of text have no class; "
             "nothing was changed",

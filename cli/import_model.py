@@ -94,7 +94,7 @@ def import_model(
         majority=round(imported.majority, 6),
         holdout_rows=imported.rows,
     )
-    is_text = context.layout.is_text
+    is_text = context.params.modality == "text"
     emit(answer, as_json=as_json, text=lambda: _describe(answer, is_text=is_text))
 
 
@@ -111,7 +111,7 @@ def _check(context: PosthocContext, source: Path) -> Imported:
         training, holdout = rows_of(WHOLE), rows_of(HOLDOUT)
     if not source.exists():
         raise InputError(f"there is no {source.name}")
-    is_text = context.layout.is_text
+    is_text = context.params.modality == "text"
     if not source.is_dir():
         if is_text:
             raise InputError(f"{source.name} is no folder of a tuned language model")

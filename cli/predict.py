@@ -11,7 +11,7 @@ from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural, progress
 from unlearn.stages.config.params import load_params
 from unlearn.stages.errors import InputError
-from unlearn.stages.final_model.ensemble import load_ensemble, reads_text
+from unlearn.stages.final_model.ensemble import load_ensemble, modality_of
 from unlearn.stages.final_model.predictions import predict_file
 from unlearn.stages.project.paths import find_project
 from unlearn.stages.rows.records import FORMATS
@@ -126,7 +126,7 @@ def _load(
         root, folder = project.root, project.final_model
         code = load_params(project.params).train.code_path
         own_code = None if code is None else root / code
-    if reads_text(folder):
+    if modality_of(folder) == "text":
         if trust_code:
             raise InputError("--trust-code is for torch code; language models carry none")
         return _language(folder, root, base, _TOKENS if tokens is None else tokens)

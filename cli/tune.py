@@ -167,7 +167,7 @@ def tune(
                 "`unlearn init --template posthoc` sets up one for post-hoc methods",
             )
         context = opened.posthoc()
-        if context.layout.is_text:
+        if context.params.modality == "text":
             raise InputError(
                 "language models' methods are not searched for settings",
                 "docs/language-models.md says what was measured; set unlearn.language by hand",

@@ -3,7 +3,7 @@
 from typing import Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
-from unlearn.stages.config.section import Section, inside_the_project
+from unlearn.stages.config.section import Modality, Section, inside_the_project
 from unlearn.stages.config.text import TextRole, check_roles
 
 #: Prefix of the columns that shard files add; a dataset may not use it.
@@ -86,6 +86,6 @@ class DatasetParams(Section):
         return self
 
     @property
-    def is_text(self) -> bool:
-        """True where rows are text for a language model."""
-        return self.target is None
+    def modality(self) -> Modality:
+        """What the rows are; rows of text have no target."""
+        return "text" if self.target is None else "tabular"

@@ -18,7 +18,7 @@ from pydantic import (
     create_model,
     model_validator,
 )
-from unlearn.stages.config.section import Section
+from unlearn.stages.config.section import Modality, Section
 from unlearn.stages.config.text import LanguageMethodSettings, LanguageSettings
 
 AnySection = TypeVar("AnySection", bound=BaseModel)
@@ -166,9 +166,6 @@ class MethodSettings(Section):
     salun: SalunSettings = Field(default_factory=SalunSettings)
     bad_teacher: BadTeacherSettings = Field(default_factory=BadTeacherSettings)
 
-
-#: What a method changes: a classifier of tables, or a language model.
-Modality = Literal["tabular", "text"]
 
 #: The settings of all built-in methods of either modality.
 _BUILT_IN: dict[Modality, type[MethodSettings | LanguageMethodSettings]] = {

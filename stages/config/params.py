@@ -9,13 +9,12 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.config.methods import (
     MethodSettings,
-    Modality,
     UnlearnParams,
     method_names,
     own_code,
     with_registered,
 )
-from unlearn.stages.config.section import Section
+from unlearn.stages.config.section import Modality, Section
 from unlearn.stages.config.train import OPTIONS, PerturbedLogisticOptions, TrainParams
 from unlearn.stages.errors import InputError
 
@@ -134,7 +133,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _text_goes_together(self) -> "Params":
-        text = self.dataset.is_text
+        text = self.modality == "text"
         if text != self.train.is_language:
             raise ValueError(
                 f"train.model: {self.train.model} takes "
@@ -183,6 +182,11 @@ class Params(Section):
         return self
 
     @property
+    def modality(self) -> Modality:
+        """What the rows are."""
+        return self.dataset.modality
+
+    @property
     def kind(self) -> Kind:
         """`exact` for models of shards, `posthoc` for one model and methods that change it."""
         return "exact" if self.unlearn is None else "posthoc"
@@ -209,11 +213,6 @@ class Params(Section):
     def generic(self) -> str | None:
         """Path of the generic text that a language model is measured on, if one is named."""
         return None if self.unlearn is None else self.unlearn.for_language.generic
-
-    @property
-    def modality(self) -> Modality:
-        """`text` for language models, `tabular` for all others."""
-        return "text" if self.train.is_language else "tabular"
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -1,8 +1,12 @@
 """What every section of params.yaml has in common."""
 
 from pathlib import PurePosixPath
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
+
+#: What the rows of a dataset are: features and a class, or text for a language model.
+Modality = Literal["tabular", "text"]
 
 
 class Section(BaseModel):

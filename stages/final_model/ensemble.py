@@ -11,6 +11,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.config.params import AggregationRule, Params
+from unlearn.stages.config.section import Modality
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import digest_file, json_bytes
 from unlearn.stages.rows.schema import feature_columns
@@ -243,7 +244,7 @@ def load_ensemble(
     """
     folder = Path(folder)
     description, models = read_final_model(folder)
-    if description.dataset.is_text:
+    if description.dataset.modality == "text":
         raise InputError("this final model reads text: load_language_model loads it")
     code = _trusted_code(folder, description.code, trust_code=trust_code, own_code=own_code)
     members = [
@@ -260,9 +261,9 @@ def load_ensemble(
     )
 
 
-def reads_text(folder: Path) -> bool:
-    """Tell whether the final model in a folder is one of language models; see `load_ensemble`."""
-    return _read_description(folder).dataset.is_text
+def modality_of(folder: Path) -> Modality:
+    """Return what the final model in a folder reads; see `load_ensemble` for errors."""
+    return _read_description(folder).dataset.modality
 
 
 def read_final_model(folder: Path) -> tuple["Description", list[tuple[str, ShardModel]]]:

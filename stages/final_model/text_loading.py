@@ -47,7 +47,7 @@ def load_language_model(
     1
     """
     description, models = read_final_model(Path(folder))
-    if not description.dataset.is_text:
+    if description.dataset.modality != "text":
         raise InputError("this final model reads no text: load_ensemble loads it")
     if base is not None:
         models = [(shard, _on(model, base, root)) for shard, model in models]

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from unlearn.stages.config.dataset import DatasetParams, FeatureKind
+from unlearn.stages.config.section import Modality
 from unlearn.stages.config.text import TextRole
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import write_bytes
@@ -69,9 +70,9 @@ class Layout:
         return pa.schema(fields)
 
     @property
-    def is_text(self) -> bool:
-        """True where rows are text for a language model: they have no class."""
-        return not self.classes
+    def modality(self) -> Modality:
+        """What the rows are; rows of text have no class."""
+        return "tabular" if self.classes else "text"
 
     def column(self, role: TextRole) -> str | None:
         """Return the first column of a role; None where there is none."""

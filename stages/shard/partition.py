@@ -82,7 +82,7 @@ def typed_rows(
     if tokens.subjects is not None:
         columns[SUBJECT] = pa.array(tokens.subjects)
     columns |= feature_columns(batch, dataset, name, first_row)
-    if not dataset.is_text:
+    if dataset.modality == "tabular":
         columns[TARGET] = target_column(batch, dataset, name, first_row)
     rows = pa.table(columns).cast(Layout.of(dataset).schema)
     numbers = pa.array(np.arange(first_row, first_row + batch.num_rows))

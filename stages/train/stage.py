@@ -103,7 +103,7 @@ def _train(
                 "`unlearn repro` makes it anew",
             )
         recipe = Recipe.of(context.params, context.key, project.root)
-        if recipe.layout.is_text:
+        if recipe.layout.modality == "text":
             # Even where nothing is to do: DVC is about to record the base as what this was made on.
             find_base(recipe.train.language, project.root)
         work = plan_shard(recipe, shard, retained.rows, folder)

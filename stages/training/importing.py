@@ -305,7 +305,7 @@ def _checked(
         raise InputError(
             "no row is held out, so that the model cannot be checked", "set sharding.holdout"
         )
-    if context.layout.is_text:
+    if context.params.modality == "text":
         return _checked_text(context, name, model, files, training, holdout)
     code = context.params.train.code_path
     try:

@@ -149,12 +149,13 @@ def settings_of(context: PosthocContext, method: str) -> Any:
     unlearn = context.unlearn
     if own_code(method) is not None:
         return dict(unlearn.own.get(method, {}))
-    return getattr(unlearn.for_language if context.layout.is_text else unlearn.settings, method)
+    sections = {"tabular": unlearn.settings, "text": unlearn.for_language}
+    return getattr(sections[context.params.modality], method)
 
 
 def _shared_settings(context: PosthocContext) -> list[Any]:
     """Return what all methods for language models read beside their own section."""
-    if not context.layout.is_text:
+    if context.params.modality != "text":
         return []
     shared = context.unlearn.for_language.model_dump(mode="json", exclude=set(method_names("text")))
     name = shared.pop("generic")

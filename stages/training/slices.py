@@ -268,7 +268,8 @@ class _Fitting:
 
 
 def _prepare(recipe: Recipe, work: ShardWork) -> _Fitting:
-    return _of_text(recipe, work) if recipe.layout.is_text else _of_columns(recipe, work)
+    prepare = {"tabular": _of_columns, "text": _of_text}[recipe.layout.modality]
+    return prepare(recipe, work)
 
 
 def _of_columns(recipe: Recipe, work: ShardWork) -> _Fitting:

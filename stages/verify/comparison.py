@@ -62,7 +62,7 @@ class Comparison:
     rows: MethodRows
     original: AskedModel | None
     answering: Mapping[str, AskedModel | None]
-    measures: Measures
+    measures: Measures[Any]
 
     def result(self, name: str, made: Made, common: Exactness) -> MethodResult:
         """Return all that is known of a method."""

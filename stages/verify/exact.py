@@ -1,12 +1,10 @@
 """Verification of the exact pipeline: models that were trained on shards."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 from unlearn.stages.context import ExactContext
 from unlearn.stages.errors import InputError
-from unlearn.stages.final_model.ensemble import Ensemble
 from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.verify.evidence import NO_EVIDENCE, gather
@@ -16,10 +14,9 @@ from unlearn.stages.verify.exactness.checks import (
     check_exactness,
     derive_rows,
 )
-from unlearn.stages.verify.final_model import load_final_model, measure_final_model
 from unlearn.stages.verify.findings import Findings
+from unlearn.stages.verify.measures.modality import modality_of
 from unlearn.stages.verify.measures.utility import Utility
-from unlearn.stages.verify.membership.answers import FinalModel
 from unlearn.stages.verify.membership.canaries import CanaryResult, attack_canaries
 from unlearn.stages.verify.verdict import decide
 
@@ -56,13 +53,14 @@ def verify_shards(
     canaries: CanaryResult | None = None
     language: dict[str, Any] | None = None
     try:
-        model = load_final_model(context)
+        model = modality_of(context.params).open_final_model(context)
     except InputError as error:
         exactness.add(f"models/final_model: {error.message}")
     else:
-        utility = measure_final_model(context, model, holdout)
+        minimum = context.params.verify.min_rows
+        utility = model.utility(holdout, minimum)
         by_shard = {shard: forgotten[shard] for shard in context.shards}
-        language = _language(context, model, by_shard, utility)
+        language = model.memorisation(pa.concat_tables(by_shard.values()), utility, minimum)
         evidence = gather(context, model, by_shard, lambda name: rows_of(name).retain, holdout)
         if model.members:
             canaries = attack_canaries(context, model, forget_list)
@@ -75,16 +73,3 @@ def verify_shards(
         canaries=canaries,
         language=language,
     )
-
-
-def _language(
-    context: ExactContext, model: FinalModel, forgotten: Mapping[str, pa.Table], utility: Utility
-) -> dict[str, Any] | None:
-    """Return what a language model knows of forgotten and of unseen rows; None for others."""
-    if isinstance(model, Ensemble):
-        return None
-    from unlearn.stages.verify.measures.memorisation import forgotten_beside_unseen
-
-    rows = pa.concat_tables(list(forgotten.values()))
-    minimum = context.params.verify.min_rows
-    return forgotten_beside_unseen(model, rows, utility.language, minimum)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,10 +24,9 @@ from unlearn.stages.verify.exactness.methods import (
     check_original,
     check_unlearned,
 )
-from unlearn.stages.verify.final_model import load_final_model, measure_final_model
 from unlearn.stages.verify.findings import Findings, Methods
 from unlearn.stages.verify.measures.base import Measures, Setting
-from unlearn.stages.verify.measures.tabular import ClassMeasures
+from unlearn.stages.verify.measures.modality import modality_of
 from unlearn.stages.verify.measures.utility import Utility
 from unlearn.stages.verify.membership.attacks import run_attacks
 from unlearn.stages.verify.membership.canaries import CanaryResult, attack_canaries
@@ -52,6 +52,7 @@ def verify_methods(context: PosthocContext, forget_list: ForgetList) -> Findings
     """
     whole, holdout = (derive_rows(context, name, forget_list) for name in (WHOLE, HOLDOUT))
     rows = MethodRows(whole.forget, whole.retain, calibration_half(holdout.retain))
+    modality = modality_of(context.params)
     common = check_original(context, forget_list, whole, holdout)
     made = {name: check_unlearned(context, name, rows) for name in context.unlearn.methods}
     setting = Setting(context, rows, tested_half(holdout.retain))
@@ -63,7 +64,7 @@ def verify_methods(context: PosthocContext, forget_list: ForgetList) -> Findings
     made[name] = deployed
     results = {name: comparison.result(name, found, common) for name, found in made.items()}
     original = None
-    if comparison.original is not None and context.params.dataset.is_text:
+    if comparison.original is not None and modality.reports_original:
         original = comparison.measures.numbers(ORIGINAL)
     exactness = Exactness(
         touched=int(rows.forget.num_rows > 0),
@@ -76,12 +77,12 @@ def verify_methods(context: PosthocContext, forget_list: ForgetList) -> Findings
     utility = Utility(holdout.retain.num_rows)
     canaries: CanaryResult | None = None
     try:
-        model = load_final_model(context)
+        model = modality.open_final_model(context)
     except InputError as error:
         exactness.add(f"models/final_model: {error.message}")
     else:
         # The other half has been looked at by guards.
-        utility = measure_final_model(context, model, setting.tested)
+        utility = model.utility(setting.tested, context.params.verify.min_rows)
         if model.members:
             canaries = attack_canaries(context, model, forget_list)
     result = results[name]
@@ -104,7 +105,8 @@ def verify_methods(context: PosthocContext, forget_list: ForgetList) -> Findings
 
 def _ask_models(setting: Setting, holdout: pa.Table, made: dict[str, Made]) -> Comparison:
     """Open, measure and attack every model, one after another."""
-    context, measures = setting.context, _measures_of(setting)
+    context = setting.context
+    measures = modality_of(context.params).measures(setting)
     ask = _asker(setting, holdout, measures)
     unlearned = context.project.unlearned
     # The retrained model first, and then the original: others are compared with them.
@@ -121,16 +123,8 @@ def _ask_models(setting: Setting, holdout: pa.Table, made: dict[str, Made]) -> C
     return Comparison(context, setting.rows, original, answering, measures)
 
 
-def _measures_of(setting: Setting) -> Measures:
-    if not setting.context.params.dataset.is_text:
-        return ClassMeasures(setting)
-    from unlearn.stages.verify.measures.text import LanguageMeasures
-
-    return LanguageMeasures(setting)
-
-
 def _asker(
-    setting: Setting, holdout: pa.Table, measures: Measures
+    setting: Setting, holdout: pa.Table, measures: Measures[Any]
 ) -> Callable[[Path, str], AskedModel | None]:
     """Return what opens a model, measures it and asks it about all samples."""
     context, rows = setting.context, setting.rows

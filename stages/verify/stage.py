@@ -13,6 +13,7 @@ from unlearn.stages.verify.evidence import Evidence, rounded
 from unlearn.stages.verify.exact import verify_shards
 from unlearn.stages.verify.exactness.checks import Retrain, retrain_shards
 from unlearn.stages.verify.findings import Findings, Methods
+from unlearn.stages.verify.measures.modality import modality_of
 from unlearn.stages.verify.measures.utility_change import MEASURES
 from unlearn.stages.verify.membership.registry import deciding_attack
 from unlearn.stages.verify.plot_tables import (
@@ -51,7 +52,7 @@ def run(context: Context, *, retrain: Retrain = retrain_shards) -> dict[str, Any
     """
     deciding_attack(context.params)  # a wrong name is an error before anything is measured
     forget_list = context.read_list()
-    covers = _covers(context)
+    covers = modality_of(context.params).covers(context.params)
     if context.params.kind == "posthoc":
         found = verify_methods(context.posthoc(), forget_list)
     else:
@@ -116,21 +117,10 @@ def summary(report: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _covers(context: Context) -> str | None:
-    """Say what a verdict on a language model is about, and what it is not."""
-    params = context.params
-    if not params.dataset.is_text:
-        return None
-    return (
-        "this is about the tuning data, the rows of the dataset: what the base, "
-        f"{params.train.language.base}, learned in its own pre-training is not covered"
-    )
-
-
 def _report(
     context: Context, forget_list: ForgetList, found: Findings, covers: str | None
 ) -> dict[str, Any]:
-    exactness, of_text = found.exactness, context.params.dataset.is_text
+    exactness, of_text = found.exactness, context.params.modality == "text"
     canaries = None if found.canaries is None else found.canaries.as_json()
     report = {
         "schema_version": 1,

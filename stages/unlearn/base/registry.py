@@ -17,12 +17,11 @@ from typing import Any, Literal
 
 from unlearn.stages.config.methods import (
     METHODS,
-    Modality,
     add_method,
     gives_certificate,
     method_names,
 )
-from unlearn.stages.config.section import Section
+from unlearn.stages.config.section import Modality, Section
 from unlearn.stages.errors import InputError
 from unlearn.stages.unlearn.base.ranges import Range
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from unlearn.stages.config.methods import Modality
+from unlearn.stages.config.section import Modality
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.user_code import load_function
 from unlearn.stages.unlearn.base.registry import Function, Method

@@ -23,9 +23,8 @@ from unlearn.stages.text.metrics import (
 )
 from unlearn.stages.text.scoring import TokenScores
 from unlearn.stages.verify.measures.utility import Utility
-from unlearn.stages.verify.membership.answers import FinalModel
 from unlearn.stages.verify.membership.arrays import Floats
-from unlearn.stages.verify.membership.text_answers import answer_texts, as_language
+from unlearn.stages.verify.membership.text_answers import answer_texts
 
 #: Texts that are generated for ROUGE-L at most, and the tokens of each: generating costs most.
 _MOST_GENERATED, _MOST_TOKENS = 100, 200
@@ -206,7 +205,7 @@ def utility_of(parts: Sequence[Knowledge]) -> float:
     return model_utility([part for found in parts for part in found.utility_parts])
 
 
-def language_utility(model: FinalModel, holdout: pa.Table, min_rows: int) -> Utility:
+def language_utility(model: LanguageEnsemble, holdout: pa.Table, min_rows: int) -> Utility:
     """Return a language model's quality in the terms of all reports.
 
     The accuracy is the share of answer tokens that are the likeliest, the log loss the mean of a
@@ -221,7 +220,7 @@ def language_utility(model: FinalModel, holdout: pa.Table, min_rows: int) -> Uti
     min_rows
         Fewer rows than this get no more than these two numbers.
     """
-    model, rows = as_language(model), fewest(holdout, MOST_ROWS)
+    rows = fewest(holdout, MOST_ROWS)
     if rows.num_rows == 0:
         return Utility(0)
     scores = model.row_scores(rows)
@@ -238,7 +237,7 @@ def language_utility(model: FinalModel, holdout: pa.Table, min_rows: int) -> Uti
 
 
 def forgotten_beside_unseen(
-    model: FinalModel, forgotten: pa.Table, unseen: dict[str, Any] | None, min_rows: int
+    model: LanguageEnsemble, forgotten: pa.Table, unseen: dict[str, Any] | None, min_rows: int
 ) -> dict[str, Any]:
     """Return what a model knows of forgotten rows beside what it knows of unseen ones.
 
@@ -255,7 +254,7 @@ def forgotten_beside_unseen(
     min_rows
         Fewer rows than this are a person: None in their place.
     """
-    model, rows, found = as_language(model), fewest(forgotten, MOST_ROWS), None
+    rows, found = fewest(forgotten, MOST_ROWS), None
     if rows.num_rows >= min_rows:
         scores = model.row_scores(rows)
         if scores.finite:

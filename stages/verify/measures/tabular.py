@@ -15,10 +15,10 @@ from unlearn.stages.rows.shard_file import targets
 from unlearn.stages.training.method_record import RETRAIN, WHOLE
 from unlearn.stages.training.shard_model import ShardModel, make_estimator, read_shard_model
 from unlearn.stages.verify.exactness.methods import ORIGINAL
-from unlearn.stages.verify.measures.base import Setting
+from unlearn.stages.verify.measures.base import Modality, Setting
 from unlearn.stages.verify.measures.relearning import Continues, relearning_steps
+from unlearn.stages.verify.measures.tabular_model import TabularModel, open_final_model
 from unlearn.stages.verify.measures.utility import accuracy, log_loss
-from unlearn.stages.verify.membership.answers import FinalModel
 
 #: At most so many rows are learned again, and at most so many retained rows are asked about.
 _MOST_RELEARNED, _MOST_RETAINED = 1_000, 20_000
@@ -33,7 +33,7 @@ class ClassMeasures:
         self._ensembles: dict[str, Ensemble] = {}
         self._steps: dict[str, int | None] = {}
 
-    def open(self, folder: Path, name: str) -> FinalModel | None:
+    def open(self, folder: Path, name: str) -> TabularModel | None:
         """Open the model in a folder; see `Measures`."""
         context = self._setting.context
         code = context.params.train.code_path
@@ -46,9 +46,9 @@ class ClassMeasures:
             context.params.dataset, "mean_probability", (member,), model.has_probabilities
         )
         self._models[name], self._ensembles[name] = model, ensemble
-        return ensemble
+        return TabularModel(ensemble, context.layout)
 
-    def look(self, name: str, model: FinalModel) -> None:
+    def look(self, name: str, model: TabularModel) -> None:
         """Do nothing: the models are kept; see `Measures`."""
 
     def collapse(self, name: str) -> str | None:
@@ -146,3 +146,12 @@ class ClassMeasures:
             log_loss(self._ensembles[ORIGINAL].probabilities(rows), truth),
             context.key.seed(context.params.seed, "relearn"),
         )
+
+
+#: Tables of features and a class.
+TABULAR = Modality(
+    open_final_model=open_final_model,
+    measures=ClassMeasures,
+    covers=lambda _params: None,
+    reports_original=False,
+)

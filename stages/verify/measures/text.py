@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from unlearn.stages.config.params import Params
 from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
 from unlearn.stages.final_model.text_loading import open_language_models
 from unlearn.stages.final_model.token_distance import Apart, measure_apart
@@ -19,7 +20,7 @@ from unlearn.stages.training.generic_text import read_generic
 from unlearn.stages.training.method_record import RETRAIN, WHOLE
 from unlearn.stages.training.shard_model import read_shard_model
 from unlearn.stages.verify.exactness.methods import ORIGINAL
-from unlearn.stages.verify.measures.base import Setting
+from unlearn.stages.verify.measures.base import Modality, Setting
 from unlearn.stages.verify.measures.memorisation import (
     Knowledge,
     generated_recall,
@@ -28,10 +29,9 @@ from unlearn.stages.verify.measures.memorisation import (
     truth_ratios,
     utility_of,
 )
+from unlearn.stages.verify.measures.text_model import TextModel, open_final_model
 from unlearn.stages.verify.measures.text_relearning import relearned, relearning_budget
-from unlearn.stages.verify.membership.answers import FinalModel
 from unlearn.stages.verify.membership.arrays import Floats
-from unlearn.stages.verify.membership.text_answers import as_language
 
 #: Rows that every model is asked about at most.
 _MOST = {"forget": MOST_FORGET, "retain": 100, "holdout": 100}
@@ -105,7 +105,7 @@ class LanguageMeasures:
         self._retrained: LanguageEnsemble | None = None
         self._digests: dict[str, str] = {}
 
-    def open(self, folder: Path, name: str) -> FinalModel | None:
+    def open(self, folder: Path, name: str) -> TextModel | None:
         """Open the model in a folder; see `Measures`."""
         context = self._setting.context
         model = read_shard_model(folder, name)
@@ -113,16 +113,18 @@ class LanguageMeasures:
             return None
         self._digests[name] = model.digest
         params = context.params
-        return open_language_models(
-            [(WHOLE, model)], params.dataset, params.aggregate.rule, context.project.root
+        return TextModel(
+            open_language_models(
+                [(WHOLE, model)], params.dataset, params.aggregate.rule, context.project.root
+            )
         )
 
-    def look(self, name: str, model: FinalModel) -> None:
+    def look(self, name: str, model: TextModel) -> None:
         """Ask a model everything; see `Measures`."""
         if (twin := self._twin(name)) is not None:
             self._seen[name] = self._seen[twin]
             return
-        asked = as_language(model)
+        asked = model.ensemble
         if name == RETRAIN:
             self._retrained = asked
         scores = {kind: asked.row_scores(rows) for kind, rows in self._rows.items()}
@@ -334,3 +336,20 @@ def _ratio(value: float | None, to: float | None) -> float | None:
 
 def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
+
+
+def _covers(params: Params) -> str:
+    """Say what a verdict on a language model is about, and what it is not."""
+    return (
+        "this is about the tuning data, the rows of the dataset: what the base, "
+        f"{params.train.language.base}, learned in its own pre-training is not covered"
+    )
+
+
+#: Text for language models.
+TEXT = Modality(
+    open_final_model=open_final_model,
+    measures=LanguageMeasures,
+    covers=_covers,
+    reports_original=True,
+)

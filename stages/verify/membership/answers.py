@@ -29,7 +29,7 @@ class MemberModel(Protocol):
 
 
 class FinalModel(Protocol):
-    """A final model of whichever kind of rows: an `Ensemble`, or a `LanguageEnsemble`."""
+    """A final model of either modality, as attacks ask it."""
 
     @property
     def rule(self) -> AggregationRule:
@@ -42,6 +42,17 @@ class FinalModel(Protocol):
     @property
     def has_probabilities(self) -> bool:
         """Whether its probabilities are more than votes."""
+
+    def answer(self, rows: pa.Table, home: Ints) -> "Answers":
+        """Return the answers of the model and of each of its members.
+
+        Parameters
+        ----------
+        rows
+            A table of the project's columns. The model has at least one member.
+        home
+            See `Answers`.
+        """
 
 
 @dataclass(frozen=True)

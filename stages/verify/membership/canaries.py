@@ -14,7 +14,6 @@ from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask, read_sh
 from unlearn.stages.rows.tokens import home_shard
 from unlearn.stages.verify.membership.answers import FinalModel
 from unlearn.stages.verify.membership.arrays import Bools, Floats, Ints
-from unlearn.stages.verify.membership.asking import ask
 from unlearn.stages.verify.membership.calibrated import LIRA, MIN_REFERENCES, lira
 from unlearn.stages.verify.membership.one_run_audit import one_run_bound
 from unlearn.stages.verify.membership.scores import LOSS
@@ -77,7 +76,7 @@ def attack_canaries(
     rows, home = rows.filter(pa.array(home >= 0)), home[home >= 0]
     trained_on = included(context.key, rows[RECORD].to_pylist())
     probable = all(member.has_probabilities for member in model.members)
-    answers = ask(model, rows, home, context.layout) if probable and rows.num_rows else None
+    answers = model.answer(rows, home) if probable and rows.num_rows else None
     if answers is None or not answers.finite:
         return CanaryResult(rows.num_rows, int(trained_on.sum()))
     calibrated = len(model.members) > MIN_REFERENCES

@@ -87,7 +87,7 @@ def train_references(
         files = train_shard(recipe, work, folder=None).files
         models.append(ShardModel.of_files(files))
     empty = frozenset(number for number, model in enumerate(models) if model is None)
-    if recipe.layout.is_text:
+    if recipe.layout.modality == "text":
         logits = _of_text(recipe, dataset, models)
     else:
         logits = _of_columns(recipe, models)

@@ -10,7 +10,6 @@ from unlearn.stages.rows.shard_file import RECORD, SUBJECT, Layout
 from unlearn.stages.rows.tokens import home_shard
 from unlearn.stages.verify.membership.answers import Answers, FinalModel, ReferenceLogits
 from unlearn.stages.verify.membership.arrays import Ints
-from unlearn.stages.verify.membership.asking import ask
 from unlearn.stages.verify.membership.attacks import Samples
 from unlearn.stages.verify.membership.references import References
 
@@ -30,7 +29,7 @@ _OF_CLASSES, _OF_TEXT = _Most(5_000, 2_000, 10_000, 1_000), _Most(1_000, 300, 2_
 
 
 def _most(layout: Layout) -> _Most:
-    return _OF_TEXT if layout.is_text else _OF_CLASSES
+    return _OF_TEXT if layout.modality == "text" else _OF_CLASSES
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def draw(
         }
 
     def answers_on(rows: pa.Table, home: Ints, *, in_shard: bool = False) -> Answers:
-        answers = ask(model, rows, home, layout)
+        answers = model.answer(rows, home)
         return _with_references(answers, rows, trained, in_shard=in_shard) if trained else answers
 
     samples = Samples(

@@ -9,7 +9,6 @@ from unlearn.stages.text.scoring import TokenScores, of_members
 from unlearn.stages.text.sequences import Sequences
 from unlearn.stages.verify.membership.answers import (
     Answers,
-    FinalModel,
     ReferenceLogits,
     persons,
 )
@@ -17,7 +16,7 @@ from unlearn.stages.verify.membership.arrays import Bools, Floats, Ints
 from unlearn.stages.verify.membership.row_scores import logit_of_logs, of_tokens
 
 
-def ask_language(model: FinalModel, rows: pa.Table, home: Ints) -> Answers:
+def ask_language(model: LanguageEnsemble, rows: pa.Table, home: Ints) -> Answers:
     """Ask every member of an ensemble of language models about rows.
 
     The reference models are ensembles without each row's own member; by the rule `route` they are
@@ -32,7 +31,6 @@ def ask_language(model: FinalModel, rows: pa.Table, home: Ints) -> Answers:
     home
         See `Answers`.
     """
-    model = as_language(model)
     found = model.answer_without(rows, home)
     count, sequences = rows.num_rows, found.sequences
     texts = scored_texts(model.encoder, rows, sequences)
@@ -55,19 +53,6 @@ def ask_language(model: FinalModel, rows: pa.Table, home: Ints) -> Answers:
         of_tokens(found.final.by_row(sequences.rows, count), texts),
         final_references=final_references,
     )
-
-
-def as_language(model: FinalModel) -> LanguageEnsemble:
-    """Return a final model as an ensemble of language models.
-
-    Raises
-    ------
-    TypeError
-        If it is none.
-    """
-    if not isinstance(model, LanguageEnsemble):
-        raise TypeError(f"{type(model).__name__} is not an ensemble of language models")
-    return model
 
 
 def member_logits(members: tuple[TokenScores, ...], rows: Ints, count: int) -> Floats:

@@ -72,7 +72,7 @@ def test_whole_settings_are_taken_as_they_stand() -> None:
     params = check_params(deepcopy(WHOLE))
 
     assert params.model_dump(mode="json", exclude_unset=True) == WHOLE
-    assert params.dataset.is_text
+    assert params.dataset.modality == "text"
     assert params.train.is_language
     assert params.train.can_slice
     options = params.train.language
@@ -82,7 +82,7 @@ def test_whole_settings_are_taken_as_they_stand() -> None:
 def test_bodies_are_text_too() -> None:
     settings = changed("dataset/features", {"text": "body", "kind": "topic"})
 
-    assert check_params(settings).dataset.is_text
+    assert check_params(settings).dataset.modality == "text"
 
 
 @pytest.mark.parametrize(
@@ -319,8 +319,8 @@ def test_a_wrong_setting_of_a_method_is_named(where: str, value: object, said: s
 def test_a_layout_of_text_has_no_class() -> None:
     layout = Layout.of(check_params(deepcopy(WHOLE)).dataset)
 
-    assert layout.is_text
-    assert not LAYOUT.is_text
+    assert layout.modality == "text"
+    assert LAYOUT.modality == "tabular"
     assert layout.schema.names == [RECORD, SUBJECT, "question", "answer", "other", "w1", "w2"]
     assert TARGET in LAYOUT.schema.names
     assert {str(kind) for kind in layout.schema.types} == {"string"}

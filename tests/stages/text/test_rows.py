@@ -41,7 +41,7 @@ def test_text_comes_back_from_a_shard_file(tmp_path: Path, text: str | None) -> 
 
     assert found.rows.equals(rows)
     assert found.layout == LAYOUT
-    assert found.layout.is_text
+    assert found.layout.modality == "text"
     assert found.nonce == nonce(KEY, "s000", rows, LAYOUT)
 
 

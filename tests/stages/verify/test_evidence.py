@@ -13,13 +13,13 @@ import pandas as pd
 import pytest
 from unlearn.stages.aggregate import stage as aggregate_stage
 from unlearn.stages.context import Context
-from unlearn.stages.final_model.ensemble import load_ensemble
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import HOLDOUT, Project
 from unlearn.stages.rows.shard_file import RECORD, read_shard
 from unlearn.stages.train import stage as train_stage
 from unlearn.stages.verify.evidence import Evidence, gather
 from unlearn.stages.verify.exactness.checks import derive_rows
+from unlearn.stages.verify.measures.tabular_model import open_final_model
 from unlearn.stages.verify.stage import run
 
 from tests.conftest import make_frame
@@ -69,7 +69,7 @@ def evidence(context: Context) -> Evidence:
         name: derive_rows(context, name, listed)
         for name in (*context.params.sharding.shards, HOLDOUT)
     }
-    model = load_ensemble(context.project.final_model)
+    model = open_final_model(context)
     holdout = rows.pop(HOLDOUT).retain
     forgotten = {name: found.forget for name, found in rows.items()}
     return gather(context, model, forgotten, lambda name: rows[name].retain, holdout)

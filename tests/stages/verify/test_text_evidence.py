@@ -26,7 +26,7 @@ from unlearn.stages.training.shard_model import read_shard_model
 from unlearn.stages.verify.evidence import Evidence, gather
 from unlearn.stages.verify.exactness import recheck
 from unlearn.stages.verify.exactness.checks import derive_rows
-from unlearn.stages.verify.membership.asking import ask
+from unlearn.stages.verify.measures.text_model import TextModel
 from unlearn.stages.verify.membership.references import train_references
 from unlearn.stages.verify.membership.row_scores import logit_of_logs
 from unlearn.stages.verify.membership.views import of_final_model
@@ -73,7 +73,8 @@ def evidence(context: Context) -> Evidence:
     rows = {name: derive_rows(context, name, listed) for name in context.params.sharding.shards}
     forgotten = {name: found.forget for name, found in rows.items()}
     holdout = holdout_of(context)
-    return gather(context, open_model(context), forgotten, lambda name: rows[name].retain, holdout)
+    model = TextModel(open_model(context))
+    return gather(context, model, forgotten, lambda name: rows[name].retain, holdout)
 
 
 def honour(context: Context) -> None:
@@ -163,7 +164,7 @@ def test_the_verdict_of_a_model_that_was_not_retrained_is_fail(tuned: Tuned) -> 
 def test_attacks_through_the_pipeline_score_as_directly(tuned: Tuned) -> None:
     model, rows = open_model(tuned.after), holdout_of(tuned.after).slice(0, 9)
     home = np.arange(9) % 4
-    answers = ask(model, rows, home, tuned.after.layout)
+    answers = TextModel(model).answer(rows, home)
     _, members = model.answer_each(rows)
     texts = rows["completion"].to_pylist()
 
@@ -253,9 +254,9 @@ def test_by_route_the_others_that_never_saw_a_row_are_the_references(tuned: Tune
     routed = opened(tuned.after, "s000", "s001", "s002", "s003", rule="route")
     rows = holdout_of(tuned.after).slice(0, 12)
     home = np.arange(12) % 4
-    answers = ask(routed, rows, home, tuned.after.layout)
+    answers = TextModel(routed).answer(rows, home)
     chosen = routed.routes(rows)
-    view = of_final_model(routed, answers, answers, answers, answers, probable=True)
+    view = of_final_model(TextModel(routed), answers, answers, answers, answers, probable=True)
 
     found = view.compared
     everyone = np.arange(12)
@@ -291,7 +292,7 @@ def test_where_shards_are_few_they_are_what_is_compared_with(tuned: Tuned) -> No
     shard = fullest(tuned.after)
     rows = derive_rows(tuned.after, shard, tuned.after.read_list())
     context = replace(tuned.after, params=check_params(raw))
-    alone = opened(context, shard)
+    alone = TextModel(opened(context, shard))
     forgotten = {shard: rows.forget}
     found = gather(context, alone, forgotten, lambda _: rows.retain, holdout_of(context))
     lira = found.attacks["shard_models"]["lira"]

@@ -1,0 +1,77 @@
+"""A final model of classifiers, as `verify` asks it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from unlearn.stages.config.params import AggregationRule
+from unlearn.stages.context import Context
+from unlearn.stages.final_model.ensemble import Ensemble, Member, load_ensemble
+from unlearn.stages.rows.shard_file import Layout, targets
+from unlearn.stages.verify.measures.utility import Utility, measure
+from unlearn.stages.verify.membership.answers import Answers
+from unlearn.stages.verify.membership.class_answers import ask_classes
+from unlearn.stages.verify.membership.scores import Ints
+
+
+@dataclass(frozen=True)
+class TabularModel:
+    """Classifiers that answer as one; see `MeasuredModel`.
+
+    Parameters
+    ----------
+    ensemble
+        The classifiers.
+    layout
+        The project's columns and classes.
+    """
+
+    ensemble: Ensemble
+    layout: Layout
+
+    @property
+    def rule(self) -> AggregationRule:
+        """How its members answer together."""
+        return self.ensemble.rule
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The models that have rows."""
+        return self.ensemble.members
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether its probabilities are more than votes."""
+        return self.ensemble.has_probabilities
+
+    def answer(self, rows: pa.Table, home: Ints) -> Answers:
+        """Return class probabilities as attacks take them; see `FinalModel`."""
+        return ask_classes(self.ensemble, rows, home, self.layout)
+
+    def utility(self, rows: pa.Table, min_rows: int) -> Utility:
+        """Return accuracy and calibration; see `MeasuredModel`."""
+        if not self.members or rows.num_rows == 0:
+            return Utility(rows.num_rows)
+        return measure(
+            self.ensemble.probabilities(rows),
+            targets(rows, self.layout),
+            self.ensemble.classes,
+            has_probabilities=self.has_probabilities,
+            min_rows=min_rows,
+        )
+
+    def memorisation(
+        self, forgotten: pa.Table, utility: Utility, min_rows: int
+    ) -> dict[str, Any] | None:
+        """Return None: memorisation is measured of text alone."""
+        del forgotten, utility, min_rows
+        return None
+
+
+def open_final_model(context: Context) -> TabularModel:
+    """Open `models/final_model` of a project; see `Modality`."""
+    code = context.params.train.code_path
+    own_code = None if code is None else context.project.root / code
+    return TabularModel(
+        load_ensemble(context.project.final_model, own_code=own_code), context.layout
+    )

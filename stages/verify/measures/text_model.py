@@ -1,0 +1,68 @@
+"""A final model of language models, as `verify` asks it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from unlearn.stages.config.params import AggregationRule
+from unlearn.stages.context import Context
+from unlearn.stages.final_model.ensemble import read_final_model
+from unlearn.stages.final_model.text_ensemble import LanguageEnsemble, LanguageMember
+from unlearn.stages.final_model.text_loading import load_language_model
+from unlearn.stages.verify.measures.base import MeasuredModel, NoModel
+from unlearn.stages.verify.measures.memorisation import forgotten_beside_unseen, language_utility
+from unlearn.stages.verify.measures.utility import Utility
+from unlearn.stages.verify.membership.answers import Answers
+from unlearn.stages.verify.membership.scores import Ints
+from unlearn.stages.verify.membership.text_answers import ask_language
+
+
+@dataclass(frozen=True)
+class TextModel:
+    """Language models that answer as one; see `MeasuredModel`.
+
+    Parameters
+    ----------
+    ensemble
+        The language models.
+    """
+
+    ensemble: LanguageEnsemble
+
+    @property
+    def rule(self) -> AggregationRule:
+        """How its members answer together."""
+        return self.ensemble.rule
+
+    @property
+    def members(self) -> tuple[LanguageMember, ...]:
+        """The models that have rows."""
+        return self.ensemble.members
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether its probabilities are more than votes."""
+        return self.ensemble.has_probabilities
+
+    def answer(self, rows: pa.Table, home: Ints) -> Answers:
+        """Return token probabilities as attacks take them; see `FinalModel`."""
+        return ask_language(self.ensemble, rows, home)
+
+    def utility(self, rows: pa.Table, min_rows: int) -> Utility:
+        """Return token accuracy and what the model knows; see `MeasuredModel`."""
+        return language_utility(self.ensemble, rows, min_rows)
+
+    def memorisation(
+        self, forgotten: pa.Table, utility: Utility, min_rows: int
+    ) -> dict[str, Any] | None:
+        """Return what the model knows of forgotten and of unseen rows; see `MeasuredModel`."""
+        return forgotten_beside_unseen(self.ensemble, forgotten, utility.language, min_rows)
+
+
+def open_final_model(context: Context) -> MeasuredModel:
+    """Open `models/final_model` of a project; see `Modality`."""
+    folder = context.project.final_model
+    description, models = read_final_model(folder)
+    if not models:
+        return NoModel(description.rule)
+    return TextModel(load_language_model(folder, context.project.root))
