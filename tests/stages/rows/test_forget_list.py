@@ -7,16 +7,19 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unlearn.stages.config.params import ShardingParams, shard_names
 from unlearn.stages.errors import InputError
 from unlearn.stages.rows.forget_list import (
+    LEFT_OUT,
     ForgetList,
     governing_token,
     parse_forget_list,
+    place_of_line,
     read_forget_list,
     render,
     text_lines,
 )
-from unlearn.stages.rows.tokens import Tokenizer
+from unlearn.stages.rows.tokens import Tokenizer, place
 
 from tests.stages.conftest import KEY, token_of
 
@@ -200,3 +203,53 @@ def test_a_missing_list_is_not_an_empty_one(tmp_path: Path) -> None:
 
 def test_lines_end_with_line_feeds_and_nothing_else() -> None:
     assert text_lines("a\x0cb\u2028c\rd\r\ne".encode(), "f") == ["a\x0cb\u2028c\rd", "e"]
+
+
+@given(st.sets(tokens | pairs), st.sets(tokens | pairs))
+def test_left_out_lines_keep_their_mark_and_are_no_tokens(
+    plain: set[str], marked: set[str]
+) -> None:
+    marked -= plain
+    content = render(plain | {line + LEFT_OUT for line in marked})
+    found = parse(content, subjects=True)
+
+    assert found.tokens == tuple(sorted(plain))
+    assert found.left_out == marked
+    assert found.with_tokens(()) == content
+
+
+def test_a_row_that_a_left_out_line_names_goes_all_the_same() -> None:
+    found = parse(f"{ONE}{LEFT_OUT}\n{ANN}.{TWO}{LEFT_OUT}\n".encode(), subjects=True)
+
+    assert found.mask([ONE, TWO, TWO, THREE], [BOB, ANN, BOB, ANN]) == [True, True, False, False]
+
+
+@given(st.binary(min_size=32, max_size=32), st.integers(1, 40), st.integers(1, 9))
+def test_a_line_is_where_its_governing_token_is(digest: bytes, shards: int, slices: int) -> None:
+    sharding = ShardingParams(shards=shard_names(shards), slices=slices, holdout=0.3)
+    subject = f"u1_{digest.hex()}"
+    expected = place(subject, shards, slices, 0.3)
+
+    assert place_of_line(subject, sharding) == expected
+    assert place_of_line(f"{subject}.{ONE}", sharding) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfe", "data/forget_list.txt is not UTF-8"),
+        (b"a\0b", "data/forget_list.txt holds a NUL"),
+    ],
+)
+def test_an_unreadable_list_is_named(content: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse(content)
+
+
+def test_a_list_that_is_read_from_disk_knows_whether_there_are_subjects(tmp_path: Path) -> None:
+    path = tmp_path / "forget_list.txt"
+    path.write_bytes(f"{ANN}.{ONE}\n".encode())
+
+    assert read_forget_list(path, TOKENIZER, subjects=True).tokens == (f"{ANN}.{ONE}",)
+    with pytest.raises(InputError, match="line 1"):
+        read_forget_list(path, TOKENIZER, subjects=False)
