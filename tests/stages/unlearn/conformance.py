@@ -14,7 +14,8 @@ import pyarrow as pa
 import pytest
 import torch
 from pydantic import ValidationError
-from unlearn.stages.config.methods import CertificateSettings, Modality
+from unlearn.stages.config.methods import CertificateSettings
+from unlearn.stages.config.section import Modality
 from unlearn.stages.config.params import check_params
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError

@@ -10,7 +10,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 from unlearn.stages.config import methods as config
-from unlearn.stages.config.methods import METHODS, Modality
+from unlearn.stages.config.methods import METHODS
+from unlearn.stages.config.section import Modality
 from unlearn.stages.errors import InputError
 from unlearn.stages.training.method_record import read_record
 from unlearn.stages.unlearn import stage

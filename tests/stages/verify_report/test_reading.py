@@ -72,7 +72,8 @@ def test_a_report_with_nothing_in_it_says_that_nothing_is_known() -> None:
     )
 
     assert found.verdict == "pass"
-    assert found.membership is found.canaries is found.label is found.utility.accuracy is None
+    assert (found.membership, found.canaries, found.label) == (None, None, None)
+    assert found.utility.accuracy is None
     assert found.exactness.lineage_clean is None
     assert (found.reasons, found.models, found.methods) == ((), {}, {})
 
