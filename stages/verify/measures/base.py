@@ -12,7 +12,7 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.training.method_record import MethodRows
 from unlearn.stages.verify.measures.utility import Utility
 from unlearn.stages.verify.membership.answers import Answers, FinalModel, MemberModel
-from unlearn.stages.verify.membership.scores import Ints
+from unlearn.stages.verify.membership.arrays import Ints
 
 
 class MeasuredModel(FinalModel, Protocol):

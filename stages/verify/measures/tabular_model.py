@@ -10,8 +10,8 @@ from unlearn.stages.final_model.ensemble import Ensemble, Member, load_ensemble
 from unlearn.stages.rows.shard_file import Layout, targets
 from unlearn.stages.verify.measures.utility import Utility, measure
 from unlearn.stages.verify.membership.answers import Answers
+from unlearn.stages.verify.membership.arrays import Ints
 from unlearn.stages.verify.membership.class_answers import ask_classes
-from unlearn.stages.verify.membership.scores import Ints
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from unlearn.stages.verify.measures.base import MeasuredModel, NoModel
 from unlearn.stages.verify.measures.memorisation import forgotten_beside_unseen, language_utility
 from unlearn.stages.verify.measures.utility import Utility
 from unlearn.stages.verify.membership.answers import Answers
-from unlearn.stages.verify.membership.scores import Ints
+from unlearn.stages.verify.membership.arrays import Ints
 from unlearn.stages.verify.membership.text_answers import ask_language
 
 

@@ -43,7 +43,7 @@ def attacks_on(kind: AnswerKind) -> tuple[Attack, ...]:
 
 def attacks_for(params: Params) -> tuple[Attack, ...]:
     """Return the attacks on a project's models, in the order of reports."""
-    return attacks_on("tokens" if params.dataset.is_text else "classes")
+    return attacks_on("tokens" if params.modality == "text" else "classes")
 
 
 def deciding_attack(params: Params) -> Attack:
