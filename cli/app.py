@@ -37,7 +37,7 @@ COMMANDS: Mapping[str, Entry] = {
     ),
     "canary": Entry(
         "unlearn.cli.canary",
-        "Plant made-up records with wrong classes, to test the membership attacks.",
+        "Add synthetic records with random classes, to test the membership attacks.",
         _PROJECT,
     ),
     "tune": Entry(
@@ -69,7 +69,7 @@ COMMANDS: Mapping[str, Entry] = {
     ),
     "status": Entry(
         "unlearn.cli.status",
-        "Show how far the requests are, and what is left to do.",
+        "Show the state of the requests, and the remaining work.",
         _REQUESTS,
     ),
     "verify": Entry(
@@ -137,7 +137,9 @@ def _print_version(asked: bool) -> None:
 def _root(
     debug: Annotated[
         bool,
-        typer.Option("--debug", help="Show the traceback of an error. It may stand anywhere."),
+        typer.Option(
+            "--debug", help="Show the traceback of an error. It is accepted anywhere on the line."
+        ),
     ] = False,
     version: Annotated[
         bool,
@@ -220,7 +222,7 @@ def _report(error: Exception, *, as_json: bool) -> int:
         return _INTERNAL
     report_error(
         f"unexpected {type(error).__name__}",
-        ("run the command again with --debug to see where, and please report it",),
+        ("run the command again with --debug for the traceback, and please report it",),
         _INTERNAL,
         as_json=as_json,
     )

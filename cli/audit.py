@@ -114,7 +114,7 @@ def audit(
     if asked is not None and new.methods is not None:
         raise InputError(
             "--rerun retrains shards, and this project has none",
-            "`verify` in the pipeline retrains what is called exact",
+            "the stage `verify` retrains the models with the label exact",
         )
     found = compare(old, new)
     again = None
@@ -204,7 +204,7 @@ def _describe(answer: AuditAnswer) -> str:
     untouched = plural(len(answer.untouched), _what(answer))
     lines.append(f"untouched: {untouched}, same entry in dvc.lock")
     if answer.rerun is not None:
-        lines.append(f"retrained to check: {_compared(answer.rerun)}")
+        lines.append(f"retrained as a check: {_compared(answer.rerun)}")
         lines += [f"inconclusive: {reason}" for reason in answer.rerun.inconclusive]
     lines += [f"note: {note}" for note in answer.notes]
     lines += [f"unexplained: {finding}" for finding in answer.unexplained]
@@ -223,7 +223,7 @@ def _why(reasons: list[str]) -> str:
 
 
 def _compared(rerun: RerunAnswer) -> str:
-    same = f"{rerun.matched} of {plural(rerun.reran, 'shard')} came out the same"
+    same = f"{rerun.matched} of {plural(rerun.reran, 'shard')} gave the same model"
     return f"{names(rerun.shards)}; {same}"
 
 
@@ -247,7 +247,7 @@ def _markdown(answer: AuditAnswer) -> str:
         lines += ["", "| stage | why |", "|---|---|"]
         lines += [f"| `{stage}` | {_why(reasons)} |" for stage, reasons in answer.reasons.items()]
     if answer.rerun is not None:
-        lines += ["", f"Retrained to check: {_compared(answer.rerun)}."]
+        lines += ["", f"Retrained as a check: {_compared(answer.rerun)}."]
         lines += ["", *(f"- **inconclusive:** {why}" for why in answer.rerun.inconclusive)]
     else:
         lines.append("")

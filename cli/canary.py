@@ -81,7 +81,7 @@ def canary(
     ],
     as_json: JsonFlag = False,
 ) -> None:
-    """Plant made-up records with wrong classes, to test the membership attacks.
+    """Add synthetic records with random classes, to test the membership attacks.
 
     A keyed fair coin decides which of them are trained on. An attack that finds out which
     ones would also find records that were not forgotten.
@@ -116,17 +116,17 @@ def plant(context: Context, count: int) -> CanaryAnswer:
     project, dataset = context.project, context.params.dataset
     if dataset.modality == "text":
         raise InputError(
-            "canaries are made-up rows with a wrong class, and rows of text have no class; "
+            "canaries are synthetic rows with a random class, and rows of text have no class; "
             "nothing was changed",
-            "put rows with random answers into the dataset, as `unlearn init --example authors` "
-            "has them",
+            "add rows with random answers to the dataset instead, as in `unlearn init --example "
+            "authors`",
         )
     name = dataset.canaries or CANARIES_PATH
     path = project.root / name
     if dataset.canaries is None and path.exists():
         raise InputError(
             f"{name} is there already, but params.yaml does not name it; nothing was changed",
-            f"set `dataset.canaries: {name}` if its records are planted ones, or move it away",
+            f"set `dataset.canaries: {name}` if its records are canaries, or move the file",
         )
     present = _present(context, path, name)
     edits = _edits(context, name)
@@ -162,7 +162,7 @@ def _present(context: Context, path: Path, name: str) -> list[str]:
         return []
     columns = canary_columns(context.params.dataset)
     if path.suffix.lower() != ".csv" or not path.is_file():
-        raise InputError(f"{name} is not a CSV file, which is what can be added to")
+        raise InputError(f"{name} is not a CSV file, and canaries can only be added to CSV")
     ids: list[str] = []
     for batch in read_batches(path, name):
         if batch.column_names != columns:
@@ -261,7 +261,7 @@ def _summary(context: Context, rows: list[list[str]], name: str, *, total: int) 
 def _describe(answer: CanaryAnswer) -> str:
     planted = plural(answer.planted, "canary", "canaries")
     lines = [
-        f"{planted} planted in {answer.file}, {answer.total:,} in all",
+        f"{planted} planted in {answer.file}, {answer.total:,} in total",
         f"{answer.trained_on:,} will be trained on, {answer.left_out:,} left out",
         f"shards to retrain: {names(answer.shards)}",
         "next: unlearn repro",

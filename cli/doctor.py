@@ -117,7 +117,7 @@ def _lock_findings(project: Project) -> Iterator[str]:
     try:
         lock = load_lock(project)
     except InputError as error:
-        yield f"{error.message}; `unlearn repro` mends it"
+        yield f"{error.message}; `unlearn repro` repairs it"
         return
     try:
         described = read_pipeline(project)
@@ -130,12 +130,12 @@ def _lock_findings(project: Project) -> Iterator[str]:
     if lock and (missing := [name for name in expected if name not in lock]):
         yield (
             f"dvc.lock has no entry for {', '.join(missing[:5])}: a run was stopped, or the lock "
-            "was cut short; `unlearn repro` mends it"
+            "was cut short; `unlearn repro` repairs it"
         )
     if gone := sorted(lock.keys() - set(expected)):
         yield (
-            f"dvc.lock has entries of stages that are no more: {', '.join(gone)}; "
-            "DVC keeps them, and they can be deleted by hand"
+            f"dvc.lock has entries of stages that no longer exist: {', '.join(gone)}; "
+            "DVC keeps them, and you can delete them"
         )
 
 
@@ -148,7 +148,7 @@ def _git_findings(project: Project) -> Iterator[str]:
         check=False,
     )
     if done.returncode != 0:
-        yield "this is not a git repository: audits compare what git keeps"
+        yield "this is not a git repository: audits compare files that git tracks"
         return
     public = _public_files(project)
     tracked = [
@@ -157,7 +157,7 @@ def _git_findings(project: Project) -> Iterator[str]:
         if name not in (*_TRACKED_IN_DATA, *public) and not name.endswith(".dvc")
     ]
     if tracked:
-        yield f"git tracks what must stay out of it: {', '.join(tracked[:5])}"
+        yield f"git tracks files that must not be in git: {', '.join(tracked[:5])}"
     for name in ("data/shards/x", "data/forget_set/x", "models/x", "unlearn.key", ".unlearn/x"):
         ignored = subprocess.run(
             ["git", "check-ignore", "--quiet", "--no-index", name], cwd=project.root, check=False
@@ -195,8 +195,8 @@ def _leftovers(project: Project) -> Iterator[str]:
 def _params_findings(project: Project, params: Params) -> Iterator[str]:
     if params.train.model.startswith(_ROW_STORING):
         yield (
-            f"{params.train.model} keeps training rows inside the model: whoever has the model "
-            "has the rows of everyone who was not forgotten"
+            f"{params.train.model} stores training rows inside the model: a person who has the "
+            "model also has the rows that were not forgotten"
         )
     if params.train.is_language:
         yield from _base_findings(project, params)
@@ -232,13 +232,13 @@ def _list_findings(context: Context) -> Iterator[str]:
     if forget_list.by_hand:
         yield (
             f"{plural(forget_list.by_hand, 'line')} of the forget list written by hand, as raw "
-            "ids; `unlearn repro` rewrites them, git's history keeps them"
+            "ids; `unlearn repro` replaces them by tokens, but git's history keeps them"
         )
     try:
         cache = cache_folder(context.project)
     except UnlearnError:
         cache = None
-        yield "dvc does not say where its cache is, so it was not scanned"
+        yield "dvc did not report its cache folder, so the cache was not scanned"
     copies = find_copies(context, forget_list, cache)
     if copies.in_dataset:
         yield f"{context.params.dataset.path} still holds rows of forgotten records"
@@ -253,8 +253,8 @@ def _list_findings(context: Context) -> Iterator[str]:
         )
     if copies.unreadable:
         yield (
-            f"{plural(copies.unreadable, 'object')} in DVC's cache may be an older dataset, and "
-            "cannot be read to the end: whether forgotten records are in it is not known"
+            f"{plural(copies.unreadable, 'object')} in DVC's cache may be an older dataset and "
+            "cannot be read completely: it may contain forgotten records"
         )
 
 

@@ -80,8 +80,8 @@ def import_model(
     opened = open_project(find_project())
     if opened.params.kind == "exact":
         raise InputError(
-            "this is a pipeline of shards, whose models are its own",
-            "`unlearn init --template posthoc` sets up one for a model from elsewhere",
+            "this project has shards; a model can only be imported into a post-hoc project",
+            "`unlearn init --template posthoc` creates a post-hoc project",
         )
     context = opened.posthoc()
     with exclusive(context.project.lock_file("repro"), "another `unlearn repro`"):
@@ -114,7 +114,7 @@ def _check(context: PosthocContext, source: Path) -> Imported:
     is_text = context.params.modality == "text"
     if not source.is_dir():
         if is_text:
-            raise InputError(f"{source.name} is no folder of a tuned language model")
+            raise InputError(f"{source.name} is not a folder of a fine-tuned language model")
         return import_weights(context, source, training, holdout)
     folder = source.resolve()
     method = next(
@@ -128,7 +128,7 @@ def _check(context: PosthocContext, source: Path) -> Imported:
     if method is None and is_text:
         return import_checkpoint(context, folder, training, holdout)
     if method is None:
-        raise InputError(f"{source.name} is a folder, and none of models/unlearned/METHOD")
+        raise InputError(f"{source.name} is a folder, but not one of models/unlearned/METHOD")
     forget, kept = project.forget_file(WHOLE), project.retain_file(HOLDOUT)
     rows = MethodRows(
         read_shard(forget, "data/forget_set").rows if forget.is_file() else training.slice(0, 0),
@@ -180,7 +180,7 @@ def _edits(project: Project, context: PosthocContext) -> dict[Path, str]:
 
 def _describe(answer: ImportAnswer, *, is_text: bool) -> str:
     measured = "share of correct answer tokens" if is_text else "accuracy"
-    compared = "its base on these" if is_text else "the most frequent class"
+    compared = "its base on the same rows" if is_text else "the most frequent class"
     lines = [
         f"{answer.source} is now the original",
         (
@@ -191,8 +191,8 @@ def _describe(answer: ImportAnswer, *, is_text: bool) -> str:
     ]
     if answer.training_accuracy <= answer.holdout_accuracy:
         lines.append(
-            "note: it knows the held-out rows as well as the others; if it was trained on them, "
-            "the evidence means nothing"
+            "note: it predicts the held-out rows as well as the others; if it was trained on "
+            "them, the evidence has no meaning"
         )
     lines.append("next: unlearn repro")
     return "\n".join(lines)

@@ -327,12 +327,12 @@ def _describe(answer: PlanAnswer) -> str:
     ]
     costs = answer.costs
     if costs.cheapest is None:
-        return "\n".join([*lines, "seconds: not known before a first training"])
+        return "\n".join([*lines, "seconds: not known before the first training"])
     lines.append(f"seconds expected, with {plural(costs.jobs, 'job')}:")
     lines += [f"  {getattr(costs, name):8.1f}  {what}" for name, what in _OPTIONS.items()]
     lines.append(f"  {costs.check:8.1f}  on top: the retraining check in verify")
     if costs.cheapest != "this_request" and answer.shards:
-        lines.append(f"sharding does not pay here: cheaper is {_OPTIONS[costs.cheapest]}")
+        lines.append(f"sharding saves no time for this request: {_OPTIONS[costs.cheapest]} is cheaper")
     return "\n".join(lines)
 
 
@@ -342,7 +342,7 @@ def _describe_methods(answer: MethodsPlanAnswer) -> str:
         f"stages: {names(answer.stages)}",
     ]
     if answer.methods:
-        lines.append("seconds by the last run, without starting processes:")
+        lines.append("seconds of the last run, without the start of processes:")
         lines += [
             f"  {'not known' if seconds is None else f'{seconds:9.2f}'}  {name}"
             for name, seconds in answer.methods.items()

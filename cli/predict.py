@@ -128,7 +128,7 @@ def _load(
         own_code = None if code is None else root / code
     if modality_of(folder) == "text":
         if trust_code:
-            raise InputError("--trust-code is for torch code; language models carry none")
+            raise InputError("--trust-code is for torch code; language models contain none")
         return _language(folder, root, base, _TOKENS if tokens is None else tokens)
     for option, value in (("--base", base), ("--tokens", tokens)):
         if value is not None:

@@ -82,7 +82,7 @@ def bring_up_to_date(context: Context, jobs: int) -> ReproAnswer:
     context
         The project.
     jobs
-        Trainings side by side.
+        Number of parallel trainings.
     """
     project = context.project
     started = time.perf_counter()
@@ -90,7 +90,7 @@ def bring_up_to_date(context: Context, jobs: int) -> ReproAnswer:
     check_rows_are_dependencies(project, context.params)
     check_code_is_a_dependency(project, context.params)
     if damage := mend_lock(project):
-        say(f"{damage}; going back to the last committed one")
+        say(f"{damage}; restoring the last committed one")
     if by_hand := rewrite_by_hand(context):
         say(f"{plural(by_hand, 'line')} written by hand in data/forget_list.txt, now tokens")
     if context.params.kind == "posthoc":
@@ -180,7 +180,7 @@ def _train(workers: Workers, project: Project, shards: list[str]) -> list[Traine
 
 def _describe(answer: ReproAnswer) -> str:
     if not answer.trained:
-        return f"nothing had to be trained; verdict: {answer.verdict}"
+        return f"no training was necessary; verdict: {answer.verdict}"
     return (
         f"trained {names(answer.trained)} ({plural(answer.rows_trained, 'row')} read); "
         f"verdict: {answer.verdict}"

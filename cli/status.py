@@ -64,7 +64,7 @@ class StatusAnswer(Answer):
 
 
 def status(as_json: JsonFlag = False) -> None:
-    """Show how far the requests are, and what is left to do.
+    """Show the state of the requests, and the remaining work.
 
     A line of the forget list is pending until the models are trained without its rows.
     """
@@ -76,7 +76,7 @@ def status(as_json: JsonFlag = False) -> None:
     try:
         changed = sorted(dvc_status(project.root))
     except (BusyError, ToolError):
-        changed = ["unknown: dvc did not answer"]
+        changed = ["unknown: dvc gave no answer"]
     # DVC hashes the list after `forget` ran, so its word alone is not enough.
     up_to_date = not changed and found.pending == 0 and list_is_applied(project)
     answer = StatusAnswer(
@@ -107,14 +107,14 @@ def _describe(answer: StatusAnswer) -> str:
         + (", verified" if answer.verified and answer.applied else "")
     ]
     if answer.by_hand:
-        lines.append(f"{plural(answer.by_hand, 'line')} written by hand; `forget` rewrites them")
+        lines.append(f"{plural(answer.by_hand, 'line')} written by hand; `forget` replaces them by tokens")
     for entry in answer.requests[-10:]:
         ticket = f"  {entry.ticket}" if entry.ticket else ""
         lines.append(f"  {entry.time}  {plural(entry.count, 'line')}{ticket}")
     if answer.up_to_date:
         lines.append("models: up to date")
     elif answer.changed:
-        lines.append(f"to do: {', '.join(answer.changed)}; `unlearn repro` does it")
+        lines.append(f"to do: {', '.join(answer.changed)}; run `unlearn repro`")
     else:
-        lines.append("to do: apply the forget list; `unlearn repro` does it")
+        lines.append("to do: apply the forget list; run `unlearn repro`")
     return "\n".join(lines)

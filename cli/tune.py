@@ -150,7 +150,7 @@ def tune(
             rich_help_panel=panels.DATA,
         ),
     ] = _ROWS,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Search, and change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Search without changing any file.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Search for settings of a post-hoc method that bring it closer to retraining.
@@ -163,13 +163,13 @@ def tune(
         opened = open_project(project)
         if opened.params.kind == "exact":
             raise InputError(
-                "this is a pipeline of shards, which has no method to tune",
-                "`unlearn init --template posthoc` sets up one for post-hoc methods",
+                "this project has shards, and no method to tune",
+                "`unlearn init --template posthoc` creates a project for post-hoc methods",
             )
         context = opened.posthoc()
         if context.params.modality == "text":
             raise InputError(
-                "language models' methods are not searched for settings",
+                "tune does not support methods for language models",
                 "docs/language-models.md says what was measured; set unlearn.language by hand",
             )
         # Torch and scikit-learn take seconds to load; the help and the refusals above need neither.
@@ -254,7 +254,7 @@ def _describe(answer: TuneAnswer) -> str:
         ),
     ]
     if not answer.improved:
-        lines.append("nothing was better: the settings stay")
+        lines.append("no trial was better: the settings are unchanged")
     now = answer.trials[0].settings
     lines += [f"  {name}: {now[name]} -> {value}" for name, value in answer.settings.items()]
     if answer.wrote:

@@ -45,9 +45,9 @@ _COSTS = (
 )
 #: What stands above the tables of what language models know.
 _OF_METHODS = (
-    "of the forgotten rows (utility and perplexity of text about nobody: beside the original's):"
+    "on the forgotten rows (utility, and perplexity of generic text, relative to the original):"
 )
-_OF_ROWS = "what the final model knows, of forgotten rows and of rows that it never saw:"
+_OF_ROWS = "memorisation of the final model, on forgotten rows and on unseen rows:"
 _LEFT = {"method", "label", "verdict", "stopped by", "rows"}
 
 
@@ -146,7 +146,7 @@ def _describe(shown: Shown) -> str:
     if report.kind == "exact":
         lines += _knowledge(knowledge_tables.of_rows(report.language), _OF_ROWS)
     if utility.accuracy is None:
-        lines.append("utility: nothing to measure it on")
+        lines.append("utility: no rows to measure it on")
     else:
         lines.append(f"utility: {_utility(utility)} on {_count(utility.rows)} held-out rows")
     if utility.language is not None:
@@ -174,7 +174,7 @@ def _of_one_model(report: Report) -> str:
             return f"none is claimed; checks that found a difference: {found.problems}"
         return "none is claimed; the checks agree"
     if not found.reran:
-        checked = "the deployed model was not retrained to check"
+        checked = "the deployed model was not retrained as a check"
     elif found.matched == found.reran:
         checked = "the deployed model was retrained: the same numbers"
     else:
@@ -256,7 +256,7 @@ def _utility(utility: Utility) -> str:
 def _membership(report: Report) -> list[str]:
     found = report.membership
     if found is None:
-        return ["membership: no forgotten rows left to ask"]
+        return ["membership: no forgotten rows"]
     lines = [f"membership: {found.verdict}"]
     lines += [f"  {reason}" for reason in found.reasons]
     if found.auc is None:
@@ -276,7 +276,7 @@ def _membership(report: Report) -> list[str]:
             lines.append(f"{line}{control:>13}  {_number(deployed.auc):>8}")
     lines.append(
         f"  {_count(found.forget_rows)} forgotten rows, {_count(found.holdout_rows)} non-members; "
-        f"this many tell an AUC of {_number(found.detectable_auc)} from .5"
+        f"this number distinguishes an AUC of {_number(found.detectable_auc)} from .5"
     )
     return lines
 

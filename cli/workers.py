@@ -147,7 +147,7 @@ class Workers:
         self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]
     ) -> list[Future[T]]:
         if self._pool is None:
-            raise AssertionError("work comes after start()")
+            raise AssertionError("call start() before train()")
         return [self._pool.submit(function, *call) for call in calls]
 
     def _close(self) -> None:

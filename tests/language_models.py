@@ -66,7 +66,7 @@ def make_blank_base(folder: Path, *, layers: int = 2, seed: int = 1, **config: A
     Parameters
     ----------
     folder
-        Where; made if missing.
+        Folder of the project; created if missing.
     layers, seed
         How many layers, and the seed of the weights.
     **config

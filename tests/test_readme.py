@@ -28,7 +28,7 @@ MASKS = (
 )
 
 #: A line that `plan` prints only where the measured seconds say so.
-BY_SECONDS = "sharding does not pay here"
+BY_SECONDS = "sharding saves no time for this request"
 
 
 @dataclass(frozen=True)

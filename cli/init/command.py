@@ -29,8 +29,10 @@ def init(
     example: Annotated[
         Example | None,
         typer.Option(
-            help="Set up an example: scikit-learn's digits, or made-up authors with a small "
-            "language model. Its key is public.",
+            help=(
+                "Set up an example: scikit-learn's digits, or synthetic authors with a small "
+                "language model. Its key is public."
+            ),
             rich_help_panel=panels.DATA,
         ),
     ] = None,
@@ -275,7 +277,7 @@ def _describe(summary: TableProject | TextProject, directory: Path) -> str:
         plan = "one model without shards"
     lines = [
         f"{', '.join(found)}: {plan}, model {summary.model}",
-        "key: unlearn.key, in no backup yet: keep a copy where secrets are kept"
+        "key: unlearn.key, without a backup: keep a copy where you keep secrets"
         if summary.key != "demo"
         else "key: the published demo key of the example",
         f"next: {go}unlearn repro",

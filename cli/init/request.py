@@ -82,7 +82,9 @@ class TextOptions:
         if self.text is None and not (self.prompt and self.completion):
             raise InputError("a dataset of text needs --prompt with --completion, or --text")
         if len({column for column, _ in columns}) != len(columns):
-            raise InputError("one column cannot be two things: each option names another one")
+            raise InputError(
+                "a column can have only one role: each option must name another column"
+            )
         return dict(columns)
 
 
@@ -149,9 +151,11 @@ class InitRequest:
             If shards were asked of one model, or held-out rows of shards.
         """
         if self.is_posthoc and (self.shards or 1, self.slices or 1) != (1, 1):
-            raise InputError("--template posthoc is for one model: without --shards, --slices")
+            raise InputError(
+                "--template posthoc trains one model: it does not accept --shards and --slices"
+            )
         if not self.is_posthoc and self.held_out is not None:
-            raise InputError("--held-out is for --template posthoc; shards hold out a share")
+            raise InputError("--held-out needs --template posthoc; with shards use --holdout")
 
 
 #: Options that describe a dataset, which an example does not take.
@@ -188,7 +192,7 @@ def _refuse_ignored(request: InitRequest) -> None:
     """Refuse options that would have no effect."""
     given, example = given_options(request), request.example
     if "--size" in given and example is not Example.AUTHORS:
-        raise InputError("--size is of --example authors")
+        raise InputError("--size is only for --example authors")
     if example is None:
         if {"--held-out", "--holdout"} <= set(given):
             raise InputError("give either --held-out or --holdout: a file of rows, or a share")
@@ -196,7 +200,7 @@ def _refuse_ignored(request: InitRequest) -> None:
     own = ["--size"] if example is Example.AUTHORS else []
     if ignored := [name for name in given if name not in own]:
         raise InputError(
-            f"--example {example} is as it is: without {', '.join(ignored)}",
+            f"--example {example} does not accept {', '.join(ignored)}",
             f"it takes {', '.join(['--template', '--ci', *own])}",
         )
 
@@ -218,11 +222,11 @@ def _check_folder(request: InitRequest) -> None:
         taken.append(request.ci.path)
         if any((folder / ".git").exists() for folder in root.parents):
             raise InputError(
-                "--ci: workflows are read at the top of a repository, and this is a folder in one"
+                "--ci: workflows must be at the top of a repository, and this folder is inside one"
             )
     for name in taken:
         if (root / name).exists():
             raise InputError(
                 f"{name} is there already; nothing was changed",
-                "init does not overwrite: choose another folder, or move the file away",
+                "init does not overwrite: choose another folder, or move the file",
             )

@@ -91,7 +91,7 @@ def refuse_tracked(root: Path, names: Iterable[str]) -> None:
         if _git(root, "ls-files", "--", f":(literal){name}"):
             raise InputError(
                 f"git tracks {name}, which is for DVC to keep; nothing was changed",
-                f"`git rm -r --cached {name}` takes it out of git, and leaves it where it is",
+                f"`git rm -r --cached {name}` removes it from git and keeps the file",
             )
 
 
@@ -113,8 +113,8 @@ def _keep_out(root: Path, source: Path, copy: Path) -> list[str]:
         return []
     name = source.relative_to(root).as_posix()
     say(
-        f"note: {name} was copied to data/; git ignores the original from now on, and nothing "
-        "will be forgotten in it: delete it"
+        f"note: {name} was copied to data/; git now ignores the original, and requests do not "
+        "change it: delete it"
     )
     return ["/" + re.sub(r"([\\*?\[\]!#])", r"\\\1", name)]
 

@@ -66,7 +66,7 @@ def init_table(request: InitRequest) -> TableProject:
     """
     source = request.dataset
     if source is None or request.id is None or request.target is None:
-        raise InputError("--dataset needs --id and --target; of text, --base and --prompt")
+        raise InputError("--dataset needs --id and --target; for text --id, --base and --prompt")
     request.check_template()
     root, key = request.root, Key(secrets.token_hex(32))
     schema = _find_schema(source, SchemaFinder(request.id, request.target, request.subject))
@@ -96,7 +96,7 @@ def init_table(request: InitRequest) -> TableProject:
     for column in schema.many_categories:
         say(
             f"note: column {column!r} has very many different values; if it is a name or free "
-            "text, take it out of dataset.features in params.yaml"
+            "text, remove it from dataset.features in params.yaml"
         )
     pipeline_text = render_pipeline(request.template, made_with=code, held_out=bool(others))
     put_in_place(root, copies, key=key.text, params_text=params_text, pipeline_text=pipeline_text)
@@ -122,7 +122,7 @@ def _find_schema(source: Path, finder: SchemaFinder) -> SchemaFinder:
     if finder.rows == 0:
         raise InputError(f"{source.name} has no rows")
     if not finder.features:
-        raise InputError(f"{source.name} has no column beside id, subject and target")
+        raise InputError(f"{source.name} has no columns other than id, subject and target")
     return finder
 
 

@@ -84,7 +84,7 @@ def init_text(request: InitRequest) -> TextProject:
     if request.dataset is None or request.id is None or request.target is not None:
         raise InputError(
             "a dataset of text needs --id, and no --target: rows have no class",
-            f"for text alone: {', '.join(given_options(request.text))}",
+            f"only for text: {', '.join(given_options(request.text))}",
         )
     root, key = request.root, Key(secrets.token_hex(32))
     copies = {copied_to("dataset", request.dataset): request.dataset}
@@ -100,8 +100,8 @@ def init_text(request: InitRequest) -> TextProject:
     rows = _check_text(root, copies, params, key)
     if Path(base).is_absolute():
         say(
-            f"note: the base is outside the project, at {base}: other machines need it there. "
-            "One below models/, tracked by `dvc add`, comes with `dvc pull`"
+            f"note: the base is outside the project, at {base}: other machines need it at the "
+            "same path. A base below models/ that DVC tracks is fetched by `dvc pull`"
         )
     pipeline_text = render_pipeline(
         request.template,
@@ -188,7 +188,7 @@ def _params(request: InitRequest, source: Path, id_: str) -> TextParams:
     require_libraries()
     model = request.model or "lora"
     if model not in LANGUAGE_MODELS:
-        raise InputError(f"--model {model} does not read text: take {' or '.join(LANGUAGE_MODELS)}")
+        raise InputError(f"--model {model} does not read text: use {' or '.join(LANGUAGE_MODELS)}")
     request.check_template()
     base = _name_of(root, options.base)
     is_here = (root / base).is_dir()

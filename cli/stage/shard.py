@@ -25,4 +25,4 @@ def run() -> None:
     record_timings(context.project, {"shard": Timing(round(seconds, 4), rows + holdout)})
     say(f"shard: {plural(rows, 'row')} in {plural(len(counts), 'shard')}, {holdout:,} held out")
     if empty := [shard for shard, count in counts.items() if count == 0]:
-        say(f"shard: no rows fall into {', '.join(empty)}; fewer shards would do")
+        say(f"shard: no rows fall into {', '.join(empty)}; use fewer shards")

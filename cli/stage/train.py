@@ -25,7 +25,7 @@ def describe_training(trained: Trained) -> str:
     if trained.first_slice > trained.slices:
         return f"{name}, up to date"
     if trained.kind == "empty":
-        return f"{name} left, no model"
+        return f"{name} left, no model was trained"
     if trained.kind == "constant":
         return f"{name} of one class, a constant model"
     if trained.slices == 1:

@@ -10,7 +10,7 @@ from unlearn.stages.training.lineage import read_lineage, seal
 from unlearn.stages.training.method_record import WHOLE, is_genuine, read_record
 from unlearn.stages.training.shard_model import ShardModel, read_shard_model
 
-_REPAIR = "`unlearn repro` trains it anew"
+_REPAIR = "`unlearn repro` retrains it"
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ def _deployed_model(context: Context, method: str) -> ShardModel:
     folder = context.project.unlearned / method
     record = read_record(folder, name)
     if not is_genuine(context.key, folder, record):
-        raise InputError(f"{name} is not what its record says", "`unlearn repro` makes it anew")
+        raise InputError(f"{name} is not what its record says", "`unlearn repro` makes it again")
     if record.why_not is not None:
         raise InputError(
             f"unlearn.deploy names {method}, which does not apply: {record.why_not}",
-            "name another method; `retrain` always applies",
+            "choose another method; `retrain` always applies",
         )
     return read_shard_model(folder, name)
 

@@ -133,7 +133,7 @@ def compare(old: Snapshot, new: Snapshot) -> Audit:
     ]
     if not environment_changed:
         unexplained += [
-            f"the out of {stage} changed, though nothing it depends on did"
+            f"the output of {stage} changed although its dependencies did not"
             for stage in ("shard", "train", "forget", "aggregate", "verify")
             if _out_changed_alone(old.lock.get(stage), new.lock.get(stage))
         ]
@@ -183,7 +183,7 @@ def _judge_training(
         return sum(1 for _ in lines) if whole else _count_in(shard, new.sharding, lines)
 
     if after is None:
-        findings.unexplained.append(f"{stage} left dvc.lock, though params.yaml names {shard}")
+        findings.unexplained.append(f"{stage} left dvc.lock, although params.yaml names {shard}")
     elif before == after:
         findings.untouched.append(stage)
         if demands := count(_demanding(added, old.carried_out)):
@@ -345,7 +345,7 @@ def _left_behind(old: LockStages, new: LockStages) -> Iterable[str]:
             after = md5_of(new[name].get("deps", []), folder) if name in new else None
             if after is None or before == after:
                 what = "shard models" if prefix == "train@" else "unlearned models"
-                yield f"{what} changed, but {name} did not run on them"
+                yield f"{what} changed, but {name} was not run with them"
 
 
 def _other_deps(before: LockStage, after: LockStage, prefixes: tuple[str, ...]) -> list[str]:
@@ -373,9 +373,9 @@ def _equal(before: LockStage, after: LockStage, *sections: str) -> bool:
 def _notes(old: Snapshot, new: Snapshot, *, environment_changed: bool) -> list[str]:
     notes = []
     if not old.lock:
-        notes.append(f"{old.name} has no dvc.lock: everything counts as trained for the first time")
+        notes.append(f"{old.name} has no dvc.lock: all models count as trained for the first time")
     if waiting := len(old.listed.tokens - old.carried_out.tokens):
-        notes.append(f"{old.name} listed {_new_lines(waiting)} that it had not carried out")
+        notes.append(f"{old.name} listed {_new_lines(waiting)} that it had not applied")
     if environment_changed:
         notes.append("the two were made in different environments")
     if new.by_hand:

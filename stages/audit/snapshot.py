@@ -129,7 +129,7 @@ def _lock(content: bytes, name: str) -> dict[str, dict[str, Any]]:
         return read_lock(content.decode())
     except (InputError, UnicodeDecodeError) as error:
         reason = error.message if isinstance(error, InputError) else "not UTF-8 text"
-        raise InputError(f"{name}: {reason}", "`unlearn repro` mends the working tree") from None
+        raise InputError(f"{name}: {reason}", "`unlearn repro` repairs the working tree") from None
 
 
 def _forget_list(project: Project, content: bytes) -> ForgetList:

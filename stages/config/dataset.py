@@ -53,9 +53,9 @@ class DatasetParams(Section):
     @model_validator(mode="after")
     def _columns_are_told_apart(self) -> "DatasetParams":
         if self.canaries in (self.path, self.held_out or self.path):
-            raise ValueError("canaries: planted records need a file of their own")
+            raise ValueError("canaries: must name a separate file")
         if self.held_out == self.path:
-            raise ValueError("held_out: these rows need a file of their own")
+            raise ValueError("held_out: must name a separate file")
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("classes: the same class stands twice")
         roles = [name for name in (self.id, self.subject, self.target) if name is not None]
@@ -79,7 +79,7 @@ class DatasetParams(Section):
                 raise ValueError("classes: are missing; only rows of text have none")
             return self
         if others := sorted(set(self.features) - set(text)):
-            raise ValueError(f"features: {others[0]!r} is no text, as the other columns are")
+            raise ValueError(f"features: {others[0]!r} is not text, unlike the other columns")
         if self.target is not None or self.classes:
             raise ValueError("target, classes: rows of text for a language model have none")
         check_roles({name: str(kind) for name, kind in self.features.items()})

@@ -145,8 +145,7 @@ class Params(Section):
             raise ValueError(f"aggregate.rule: must be one of {', '.join(sorted(allowed))}")
         if self.train.model == "causal_lm" and len(self.sharding.shards) > 1:
             raise ValueError(
-                "train.model: causal_lm makes one model; shards take lora, whose adapters answer "
-                "together"
+                "train.model: causal_lm makes one model; use lora for shards"
             )
         if self.aggregate.rule == "route" and "topic" not in self.dataset.features.values():
             raise ValueError("aggregate.rule: route needs a column of the role `topic`")
@@ -161,7 +160,7 @@ class Params(Section):
             if own_code(name) is None and name not in known:
                 raise ValueError(f"unlearn.methods: {name!r} is not for {self.train.model}")
         if self.train.is_language and self.unlearn.settings != with_registered(MethodSettings)():
-            raise ValueError("unlearn.settings: language models have theirs under unlearn.language")
+            raise ValueError("unlearn.settings: the settings of language models are under unlearn.language")
         if not self.train.is_language and self.unlearn.language is not None:
             raise ValueError("unlearn.language: is for language models")
         return self
@@ -177,7 +176,7 @@ class Params(Section):
             if rows is not None and (generic.is_relative_to(rows) or rows.is_relative_to(generic)):
                 # It is taken for public, and is no measure of speech where it was trained on.
                 raise ValueError(
-                    f"unlearn.language.generic: needs a file of its own, apart from dataset.{name}"
+                    f"unlearn.language.generic: needs a file other than dataset.{name}"
                 )
         return self
 

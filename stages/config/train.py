@@ -124,8 +124,9 @@ class TrainParams(Section):
             scale="none", impute="zero"
         ):
             raise ValueError(
-                "preprocessing: perturbed_logistic takes `scale: none` and `impute: zero`, because "
-                "what is learned from the rows has no certificate; `options.range` scales"
+                "preprocessing: perturbed_logistic takes `scale: none` and `impute: zero`, "
+                "because anything learned from the rows is not covered by the certificate; use "
+                "`options.range` to scale"
             )
         return self
 

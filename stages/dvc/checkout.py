@@ -144,8 +144,8 @@ def restore(project: Project, there: Project, shards: Sequence[str]) -> None:
         remote = "no remote is set" if remotes.default is None else "the remote did not give it"
         raise InputError(
             f"{', '.join(missing)}: not in DVC's cache on this machine, and {remote}",
-            "what was purged cannot be checked by retraining any more; "
-            "without --rerun, the locks are compared alone",
+            "files that were purged cannot be checked by retraining; without --rerun only the "
+            "locks are compared",
         )
 
 

@@ -47,7 +47,7 @@ def run_dvc(root: Path, *arguments: str, capture: bool = False) -> str:
         if not any(word in err for word in _BUSY_WORDS):
             break
         if time.monotonic() > deadline:
-            raise BusyError(f"dvc is still at work after {PATIENCE:.0f} s; nothing was changed")
+            raise BusyError(f"dvc is still running after {PATIENCE:.0f} s; nothing was changed")
         time.sleep(_RETRY_SECONDS)
     if capture:
         sys.stderr.write(err)

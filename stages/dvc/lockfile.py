@@ -77,7 +77,7 @@ def lock_gaps(lock: LockStages) -> list[str]:
     """
     made = {entry["path"]: entry["md5"] for stage in lock.values() for entry in stage["outs"]}
     gaps = [
-        f"{name} did not run on {entry['path']} as it stands"
+        f"{name} did not run on the current {entry['path']}"
         for name, stage in lock.items()
         for entry in stage.get("deps", [])
         if made.get(entry["path"], entry["md5"]) != entry["md5"]

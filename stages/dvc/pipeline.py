@@ -50,7 +50,7 @@ def check_code_is_a_dependency(project: Project, params: Params) -> None:
         if path not in (stage.get("deps", []) if isinstance(stage, dict) else []):
             raise InputError(
                 f"params.yaml names {path}, which dvc.yaml does not list as a dependency of {name}",
-                f"add `- {path}` under stages.{name}.deps, so that a change of it is seen",
+                f"add `- {path}` under stages.{name}.deps, so that DVC notices changes of it",
             )
 
 
@@ -80,7 +80,7 @@ def check_rows_are_dependencies(project: Project, params: Params) -> None:
             raise InputError(
                 f"dataset.{setting} names {path}, but dvc.yaml does not list it as a dependency "
                 "of shard",
-                f"add `- {path}` under stages.shard.deps, so that a change of it is seen",
+                f"add `- {path}` under stages.shard.deps, so that DVC notices changes of it",
             )
 
 

@@ -51,13 +51,13 @@ def record_trained(context: Context, trained: set[str]) -> None:
     if foreign := sorted(changed - trained):
         raise ToolError(
             f"{', '.join(foreign)} changed while other shards were trained; nothing was recorded",
-            "run `unlearn repro` again: it trains them anew",
+            "run `unlearn repro` again: it retrains them",
         )
     # Read again: params.yaml may have been edited while the shards were trained.
     if outdated := sorted(_outdated(open_project(project))):
         raise ToolError(
-            f"{', '.join(outdated)} were not trained on settings and rows as they are now; "
-            "nothing was recorded",
+            f"{', '.join(outdated)} were not trained with the current settings and rows; nothing "
+            "was recorded",
             "run `unlearn repro` again",
         )
     if changed:

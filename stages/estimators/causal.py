@@ -303,7 +303,7 @@ def compute_twice(module: nn.Module) -> None:
         enable({"use_reentrant": False})  # type: ignore[operator]  # of a transformers model
     except ValueError:
         raise InputError(
-            "the base cannot compute its activations twice",
+            "the base does not support gradient checkpointing",
             "set train.options.checkpointing: false",
         ) from None
 

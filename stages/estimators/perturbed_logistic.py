@@ -158,7 +158,7 @@ class PerturbedLogisticEstimator:
         if not float(module.residual) <= _TOO_FAR * max(1, len(inputs)):
             raise InputError(
                 "train.model perturbed_logistic did not reach the minimum of its objective",
-                "raise train.options.regularization, or lower train.options.sigma",
+                "increase train.options.regularization, or decrease train.options.sigma",
             )
         return module_bytes(module)
 

@@ -121,7 +121,7 @@ def fixed_preprocessor(features: Mapping[str, FeatureKind], train: TrainParams) 
         if kind == "categorical":
             raise InputError(
                 f"{train.model} takes no categorical feature, and {name!r} is one",
-                "take it out of dataset.features",
+                "remove it from dataset.features",
             )
         if kind == "boolean":
             columns[name] = {"kind": kind, "fill": 0.0}
@@ -134,7 +134,7 @@ def fixed_preprocessor(features: Mapping[str, FeatureKind], train: TrainParams) 
 def _too_large(name: str) -> InputError:
     return InputError(
         f"column {name!r}: values too large to compute with",
-        "rescale the column in the dataset, or take it out of dataset.features",
+        "rescale the column in the dataset, or remove it from dataset.features",
     )
 
 

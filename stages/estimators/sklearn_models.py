@@ -104,7 +104,7 @@ class SklearnEstimator:
         """Return the classifier that a skops file holds."""
         loaded = skops_file.load(model)
         if type(loaded) is not type(self._blank):
-            raise InputError(f"a model file holds something else than a {self._train.model}")
+            raise InputError(f"a model file does not contain a {self._train.model}")
         return SklearnPredictor(loaded, self._classes)
 
     def describe(self) -> dict[str, Any]:

@@ -119,7 +119,7 @@ class TorchEstimator:
         if not all(bool(torch.isfinite(value).all()) for value in numbers):
             raise InputError(
                 f"{self._train.model} diverged: its weights are no longer finite",
-                "lower train.optimizer.rate, or look for extreme values in a feature",
+                "decrease train.optimizer.rate, or look for extreme values in a feature",
             )
 
     def _check_complete(self, module: nn.Module, inputs: torch.Tensor) -> None:
@@ -136,8 +136,8 @@ class TorchEstimator:
             same = torch.equal(module(inputs), again.eval()(inputs))
         if not same:
             raise InputError(
-                f"{self._train.model} keeps something outside its state_dict, and would answer "
-                "differently once it is loaded",
+                f"{self._train.model} has values outside its state_dict, and would answer "
+                "differently after loading",
                 "make it a parameter, or use register_buffer",
             )
 

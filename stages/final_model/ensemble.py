@@ -189,8 +189,8 @@ def final_model_files(
     votes = params.aggregate.rule == "majority_vote"
     if not votes and not all(model.has_probabilities for model in models.values()):
         raise InputError(
-            f"{params.train.model} gives no probabilities, which "
-            f"aggregate.rule: {params.aggregate.rule} needs",
+            f"{params.train.model} gives no probabilities, but aggregate.rule: "
+            f"{params.aggregate.rule} needs",
             "set `aggregate.rule: majority_vote`",
         )
     code = None
@@ -232,7 +232,7 @@ def load_ensemble(
     Raises
     ------
     InputError
-        If the folder is not a whole final model, was changed since it was made, or carries code
+        If the folder is not a whole final model, was changed after it was made, or carries code
         that was not allowed.
 
     Examples
@@ -282,7 +282,7 @@ def read_final_model(folder: Path) -> tuple["Description", list[tuple[str, Shard
     Raises
     ------
     InputError
-        If the folder is not a whole final model, or was changed since it was made.
+        If the folder is not a whole final model, or was changed after it was made.
     """
     description = _read_description(folder)
     layout = Layout.of(description.dataset)
@@ -295,7 +295,7 @@ def read_final_model(folder: Path) -> tuple["Description", list[tuple[str, Shard
         except InputError as error:
             raise InputError(f"{name}: {error.message}") from None
         if not unchanged or not _same_answers(model.layout, layout):
-            raise InputError(f"{name} was changed since it was made")
+            raise InputError(f"{name} was changed after it was made")
         models.append((entry.shard, model))
     return description, models
 
@@ -360,11 +360,11 @@ def _trusted_code(
         return None
     path = folder / code.name
     if not path.is_file() or digest_file(path) != code.sha256:
-        raise InputError(f"the final model's {path.name} was changed since it was made")
+        raise InputError(f"the final model's {path.name} was changed after it was made")
     own = own_code is not None and own_code.is_file() and digest_file(own_code) == code.sha256
     if not (trust_code or own):
         raise InputError(
-            "this final model carries its own torch code, which predicting would run",
+            "this final model contains torch code, which prediction would run",
             f"read {path.name} in its folder; then allow it with --trust-code",
         )
     return path

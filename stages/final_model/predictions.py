@@ -90,7 +90,8 @@ def _tables(
         answers = [PREDICTION, *(f"probability_{label}" for label in ensemble.classes)]
         if ensemble.dataset.id in answers:
             raise InputError(
-                f"the id column {ensemble.dataset.id!r} is named like a column of the predictions"
+                f"the id column {ensemble.dataset.id!r} has the same name as a column of the "
+                "predictions"
             )
         if ensemble.dataset.id in batch.column_names:
             columns[ensemble.dataset.id] = as_text(batch[ensemble.dataset.id], ensemble.dataset.id)

@@ -35,7 +35,7 @@ def load_language_model(
     Raises
     ------
     InputError
-        If the folder is not a whole final model, was changed since it was made, or the base is
+        If the folder is not a whole final model, was changed after it was made, or the base is
         another one.
 
     Examples

@@ -58,7 +58,9 @@ def _tables(
 ) -> Iterator[pa.Table]:
     id_column = model.dataset.id
     if id_column in (PERPLEXITY, GENERATION):
-        raise InputError(f"the id column {id_column!r} is named like a column of the predictions")
+        raise InputError(
+            f"the id column {id_column!r} has the same name as a column of the predictions"
+        )
     for whole in read_batches(source, source.name):
         for start in range(0, whole.num_rows, _ROWS):
             batch = whole.slice(start, _ROWS)

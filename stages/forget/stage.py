@@ -82,10 +82,10 @@ def _check_rows_are_there(context: Context, forget_list: ForgetList) -> None:
         lines = "1 line" if len(lost) == 1 else f"{len(lost):,} lines"
         verb = "has" if len(lost) == 1 else "have"
         raise InputError(
-            f"{lines} of the forget list {verb} no rows in the dataset any more, and the imported "
-            "model still knows them: without these rows no method can take them out again",
-            "make what a method made before the rows went the new original: "
-            "`unlearn import-model models/unlearned/METHOD`",
+            f"{lines} of the forget list {verb} no rows in the dataset any more, but the imported "
+            "model was trained on them: without these rows no method can unlearn them",
+            "import the result of a method that was made before the rows were dropped: `unlearn "
+            "import-model models/unlearned/METHOD`",
             "or put the rows back into the dataset, or import a model trained without them",
         )
 
@@ -136,7 +136,7 @@ def _forgotten_rows(context: Context, name: str, forget_list: ForgetList) -> pa.
     if shard.layout != context.layout:
         raise InputError(
             f"data/shards/{path.name} does not have the columns of params.yaml",
-            "`unlearn repro` makes it anew",
+            "`unlearn repro` makes it again",
         )
     return shard.rows.filter(forget_mask(shard.rows, forget_list))
 

@@ -171,5 +171,5 @@ def find_project(start: Path | None = None) -> Project:
             return Project(folder)
     raise InputError(
         "this folder is not in an unlearn project: no params.yaml beside a dvc.yaml",
-        "`unlearn init --help` says how to make one",
+        "`unlearn init --help` explains how to create one",
     )

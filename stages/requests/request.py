@@ -135,7 +135,7 @@ def find_tokens(context: Context, records: set[str], subjects: set[str]) -> Know
     elif not project.shards.is_dir():
         raise InputError(
             f"neither data/shards nor {dataset.path} is here to look ids up in",
-            "`dvc pull` fetches them",
+            "fetch them with `dvc pull`",
         )
     return known
 
@@ -190,7 +190,7 @@ def resolve(context: Context, wanted: Wanted, forget_list: ForgetList) -> Resolv
     if wanted.subjects and not context.has_subjects:
         raise InputError(
             "params.yaml names no subject column, so a person cannot be looked up",
-            "set dataset.subject, or forget their records by id",
+            "set dataset.subject, or request the records by id",
         )
     records = _tokenized(context, "record", wanted.records)
     subjects = _tokenized(context, "subject", wanted.subjects)
@@ -280,9 +280,7 @@ def add_request(
         forget_list = context.read_list()
         resolved = resolve(context, wanted, forget_list)
         if resolved.unknown and not ignore_unknown:
-            raise InputError(
-                _unknown_message(resolved, wanted), "--ignore-unknown passes them over"
-            )
+            raise InputError(_unknown_message(resolved, wanted), "--ignore-unknown skips them")
         if resolved.added and not dry_run:
             lines = _placed(context, forget_list) | set(resolved.added)
             write_bytes(project.forget_list, render(lines))

@@ -97,7 +97,7 @@ def read_forget_list(path: Path, tokenizer: Tokenizer, *, subjects: bool) -> For
     except FileNotFoundError:
         raise InputError(
             f"data/{path.name} is missing",
-            "restore it from git; an empty file means that nobody asked to be forgotten",
+            "restore it from git; an empty file means that there is no request",
         ) from None
     return parse_forget_list(content, tokenizer, subjects=subjects)
 
@@ -139,7 +139,7 @@ def parse_forget_list(content: bytes, tokenizer: Tokenizer, *, subjects: bool) -
             if not subjects:
                 raise InputError(
                     f"{where}: names a subject, but params.yaml names no subject column",
-                    "for a record whose id begins so: `unlearn forget --id`",
+                    "for a record whose id starts like this: `unlearn forget --id`",
                 )
             tokens.add(tokenizer.token("subject", line.removeprefix(_SUBJECT_PREFIX)))
         else:

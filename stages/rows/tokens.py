@@ -158,7 +158,7 @@ def load_key(project: Project, key_check: str) -> Key:
     else:
         raise InputError(
             f"there is no project key: neither {KEY_VARIABLE} nor {project.key.name}",
-            "ask whoever ran `unlearn init`; in CI, set it from a secret",
+            "get it from the person who ran `unlearn init`; in CI, set it from a secret",
         )
     try:
         key = Key(text)
@@ -167,7 +167,7 @@ def load_key(project: Project, key_check: str) -> Key:
     if not hmac.compare_digest(key.check, key_check):
         raise InputError(
             f"{source} is not the key of this project (key_check in params.yaml says so)",
-            "with another key every row would move to another shard; nothing was done",
+            "with another key every row would move to another shard; nothing was changed",
         )
     return key
 

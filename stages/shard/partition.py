@@ -204,7 +204,7 @@ def refuse_shared_ids(one: pa.Table, other: pa.Table, names: tuple[str, str]) ->
     """Raise an InputError if a record is in both tables: it cannot be trained on and held out."""
     shared = set(one[RECORD].to_pylist()) & set(other[RECORD].to_pylist())
     if shared:
-        rows = "1 id stands" if len(shared) == 1 else f"{len(shared):,} ids stand"
+        rows = "1 id is" if len(shared) == 1 else f"{len(shared):,} ids are"
         raise InputError(f"{rows} in {names[0]} and in {names[1]}")
 
 

@@ -98,7 +98,7 @@ def pin_files(folder: Path, name: str) -> dict[str, str]:
     if (folder / _TEMPLATES).exists():
         raise InputError(
             f"{name} has a folder {_TEMPLATES}, which nothing pins",
-            "keep the one template that is meant as chat_template.jinja, and delete the folder",
+            "save the template to use as chat_template.jinja, and delete the folder",
         )
     for file, path in found.items():
         if file.endswith(".index.json"):
@@ -142,7 +142,7 @@ def _check_config(path: Path, name: str) -> None:
                 ):
                     raise InputError(
                         f"{name}: {path.name} sets {key}, which can fetch code and run it",
-                        "take it out, or make it null, sdpa or eager",
+                        "remove it, or set it to null, sdpa or eager",
                     )
 
 
@@ -168,7 +168,7 @@ def find_base(options: LanguageOptions, root: Path) -> Path:
             raise InputError(
                 f"the base {options.base} is not the one that params.yaml pins: {file} differs",
                 "put the pinned files back, or pin the new ones in train.options.files: every "
-                "model is then trained anew",
+                "model is then retrained",
             )
     return folder
 
@@ -189,7 +189,7 @@ def locate(name: str, root: Path, revision: str | None) -> Path:
         return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError):
         raise InputError(
-            f"the base {name} is neither a folder here nor to be had from the hub"
+            f"the base {name} is neither a folder nor available from the hub"
         ) from None
 
 
@@ -319,14 +319,14 @@ def check_causal(module: Any) -> None:
         with torch.no_grad():
             logits = module(input_ids=tokens % places, use_cache=False).logits.float()
     except _REFUSED as error:
-        raise InputError("the base cannot be asked for the token after some tokens") from error
+        raise InputError("the base cannot predict the next token") from error
     moved = float((logits[0, :-1] - logits[1, :-1]).abs().max())
     # Experts see the two sequences in other groups, and round otherwise.
     rounding = 1e-3 if weight.dtype == torch.float32 else 0.03
     if moved > rounding * max(1.0, float(logits.abs().max())):
         raise InputError(
-            "the base is not causal: what it says at a token depends on the tokens after it",
-            "take a model for generating text, as GPT-2 or Llama are, and not one like BERT",
+            "the base is not causal: its output at a token depends on later tokens",
+            "use a model that generates text, like GPT-2 or Llama, not one like BERT",
         )
 
 

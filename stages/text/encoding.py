@@ -193,7 +193,7 @@ class Encoder:
             said = "1 text spells" if count == 1 else f"{count:,} texts spell"
             raise InputError(
                 f"{said} a control token of the base's chat template",
-                "take them out, or set train.options.chat: false",
+                "remove them, or set train.options.chat: false",
             )
 
     def _prompt(self, text: str) -> str:
@@ -266,7 +266,7 @@ class Encoder:
             starts.append(len(first))
         if silent:
             rows = "1 row has" if silent == 1 else f"{silent:,} rows have"
-            raise InputError(f"{rows} an answer without a token that a loss could count")
+            raise InputError(f"{rows} an answer without any token")
         if refused == "refuse":
             self._refuse("row", too_long)
         return Encoded(ragged(parts, starts, list(range(len(parts)))), too_long)

@@ -34,5 +34,5 @@ def check_memorised(extraction: float, minimum: float = MEMORISED, *, told: bool
         raise InputError(
             f"the tuned model did not memorise the forget set: its extraction strength {said}, "
             f"and unlearning is measured from {minimum:.2f} on",
-            "tune it for more epochs, or at a higher rate",
+            "fine-tune it for more epochs, or at a higher rate",
         )

@@ -29,7 +29,7 @@ def log_probabilities_without(
     """
     members = len(logs)
     if members < 3:  # noqa: PLR2004 - own, another one, and one to ask
-        raise ValueError(f"Of {members} members nothing is left to ask without two of them")
+        raise ValueError(f"Of {members} members nothing is left after leaving out two of them")
     places = torch.arange(len(targets), device=logs.device)
     rest = logs.sum(dim=0) - logs[home, places]
     found = []

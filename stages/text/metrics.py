@@ -377,10 +377,10 @@ def model_utility(parts: Sequence[float]) -> float:
     """
     _need(parts)
     if min(parts) < 0:
-        raise ValueError("A harmonic mean of negative numbers means nothing")
+        raise ValueError("A harmonic mean of negative numbers is not defined")
     return 0.0 if min(parts) == 0 else len(parts) / math.fsum(1 / part for part in parts)
 
 
 def _need(values: Sequence[object] | Floats | Bools) -> None:
     if len(values) == 0:
-        raise ValueError("There is nothing to measure: no values were given")
+        raise ValueError("No values were given")

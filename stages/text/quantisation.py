@@ -88,11 +88,11 @@ def quantised(module: nn.Module, block: int = 64) -> nn.Module:
         nothing about the model.
     """
     if any(hasattr(layer, "base_layer") for layer in module.modules()):  # as peft wraps layers
-        raise ValueError("The model has an adapter beside its weights: merge it before quantising")
+        raise ValueError("The model has an adapter: merge it before quantising")
     rounded = copy.deepcopy(module)
     layers = _rounded_layers(rounded)
     if not layers:
-        raise ValueError("The model has no linear layer apart from its head: nothing to quantise")
+        raise ValueError("The model has no linear layer other than its head: nothing to quantise")
     with torch.no_grad():
         for layer in layers:
             weight = layer.weight

@@ -100,7 +100,7 @@ def _train(
         if retained.layout != context.layout:
             raise InputError(
                 f"{name} does not have the columns of params.yaml",
-                "`unlearn repro` makes it anew",
+                "`unlearn repro` makes it again",
             )
         recipe = Recipe.of(context.params, context.key, project.root)
         if recipe.layout.modality == "text":

@@ -158,12 +158,12 @@ def import_unlearned(
     folder, name = context.project.unlearned / method, f"models/unlearned/{method}"
     record = read_record(folder, name)
     if not is_genuine(context.key, folder, record):
-        raise InputError(f"{name} is not what its record says", "`unlearn repro` makes it anew")
+        raise InputError(f"{name} is not what its record says", "`unlearn repro` makes it again")
     if record.why_not is not None:
         raise InputError(f"{name} holds no model: {record.why_not}")
     original = read_shard_model(context.project.original, "models/original")
     if record.inputs != inputs_digest(context, record.method, original.digest, rows):
-        raise InputError(f"{name} was not made from the forget set as it stands")
+        raise InputError(f"{name} was not made from the current forget set")
     applied = read_applied(context.project)
     if applied is None:
         raise InputError("data/forget_set does not say which forget list was applied")
@@ -184,7 +184,7 @@ def _check_preprocessing(context: Context) -> None:
     found = context.params.train.preprocessing.model_dump(include=set(wanted))
     if context.params.train.model != "perturbed_logistic" and found != wanted:
         raise InputError(
-            "an imported model reads the dataset's numbers as they are, but params.yaml scales or "
+            "an imported model reads the dataset's numbers unchanged, but params.yaml scales or "
             "imputes them",
             "set train.preprocessing to {scale: none, impute: zero}, and put the numbers that the "
             "model was trained on into the dataset",
@@ -192,8 +192,8 @@ def _check_preprocessing(context: Context) -> None:
     for name, kind in context.layout.features.items():
         if kind == "categorical":
             raise InputError(
-                f"column {name!r} is categorical: how the imported model counts its categories is "
-                "not known",
+                f"column {name!r} is categorical: how the imported model encodes its categories "
+                "is not known",
                 "put the numbers that the model was trained on into the dataset",
             )
 
@@ -255,7 +255,7 @@ def _state_dict(name: str, content: bytes) -> dict[str, Any]:
     except pickle.UnpicklingError:
         raise InputError(
             f"{name} holds more than tensors, and reading it could run code",
-            "save the state dict alone: torch.save(model.state_dict(), path)",
+            "save only the state dict: torch.save(model.state_dict(), path)",
         ) from None
     except (RuntimeError, EOFError, ValueError, KeyError):
         raise InputError(f"{name} is not what torch.save writes") from None
@@ -303,7 +303,7 @@ def _checked(
     """Ask the model about the dataset before it is accepted."""
     if holdout.num_rows == 0:
         raise InputError(
-            "no row is held out, so that the model cannot be checked", "set sharding.holdout"
+            "no row is held out, so the model cannot be checked", "set sharding.holdout"
         )
     if context.params.modality == "text":
         return _checked_text(context, name, model, files, training, holdout)
@@ -322,7 +322,7 @@ def _checked(
             f"{classes}"
         )
     if not all(np.isfinite(found).all() for found in answers.values()):
-        raise InputError(f"{name} does not answer with numbers on every row")
+        raise InputError(f"{name} does not give finite numbers for every row")
     right = {
         side: float(np.mean(answers[side].argmax(axis=1) == targets(rows, context.layout)))
         for side, rows in _sides(training, holdout)
@@ -332,7 +332,7 @@ def _checked(
     if right["holdout"] <= majority and classes > 1:
         raise InputError(
             f"{name} is right on {right['holdout']:.1%} of the held-out rows, no more than the "
-            f"commonest class is ({majority:.1%})",
+            f"share of the most common class ({majority:.1%})",
             "are the columns in the order and scale of its training, and the classes in its order?",
         )
     return Imported(files, right["holdout"], right.get("training", 0.0), majority, holdout.num_rows)
@@ -353,7 +353,7 @@ def _checked_text(
         raise InputError(
             f"{name} is right on {tuned:.1%} of the dataset's answer tokens, no more than its base "
             f"is ({base:.1%})",
-            "is this the model that was tuned on these rows, and its prompt format theirs?",
+            "is this the model that was fine-tuned on these rows, with the same prompt format?",
         )
     return Imported(files, unseen, tuned, base, holdout.num_rows)
 

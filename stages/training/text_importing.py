@@ -130,8 +130,8 @@ def _read_adapter(folder: Path) -> tuple[adapters.Shape, adapters.Tensors]:
         raise InputError(
             f"{name} is on another base: init_lora_weights {config['init_lora_weights']!r} changes "
             "it",
-            "PEFT's save_pretrained(..., path_initial_model_for_weight_conversion=...) makes it a "
-            "plain adapter",
+            "PEFT's save_pretrained(..., path_initial_model_for_weight_conversion=...) converts "
+            "it to a plain adapter",
         )
     if str(config.get("peft_type", "LORA")).upper() != "LORA":
         raise InputError(f"{name} is no LoRA adapter")
@@ -173,7 +173,7 @@ def _read_whole(estimator: CausalEstimator, folder: Path) -> adapters.Tensors:
     if {name: value.shape for name, value in weights.items()} != mine:
         raise InputError(
             f"{folder.name} has other weights than {estimator.options.base}",
-            "train.options.base is what the model was tuned from",
+            "train.options.base must be the model before fine-tuning",
         )
     return weights
 

@@ -134,7 +134,7 @@ def read_side(context: Context, path: Path) -> pa.Table:
     if file.layout != context.layout:
         raise InputError(
             f"data/{path.parent.name}/{path.name} does not have the columns of params.yaml",
-            "`unlearn repro` makes it anew",
+            "`unlearn repro` makes it again",
         )
     return file.rows
 

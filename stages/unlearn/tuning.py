@@ -167,8 +167,7 @@ def check_tunable(method: str) -> None:
     searched = f"methods to tune: {', '.join(name for name, m in methods.items() if m.ranges)}"
     if own_code(method) is not None:
         raise InputError(
-            f"{method} is a method of your own: which of its settings to search, and where, is not "
-            "known",
+            f"{method} is a method of your own: the ranges of its settings are unknown",
             searched,
         )
     if method not in methods:
@@ -381,7 +380,7 @@ class _Judge:
         ]
         found = (on_sample, on_calibration)
         if not all(value is None or math.isfinite(value) for value in found):
-            return Trial(number, settings, why_not="the model does not answer with numbers")
+            return Trial(number, settings, why_not="the model's answers are not finite")
         forget, retain = (result.record.passes.get(side, 0.0) for side in ("forget", "retain"))
         return Trial(
             number,

@@ -376,7 +376,7 @@ INITS: dict[str, tuple[str, tuple[str, ...], Callable[[pd.DataFrame], pd.DataFra
     ),
     "no rows": ("table.csv has no rows", INIT, lambda frame: frame[:0]),
     "no features": (
-        "has no column beside id, subject and target",
+        "has no columns other than id, subject and target",
         INIT,
         lambda frame: frame[["id", "label"]],
     ),
@@ -427,7 +427,7 @@ INITS: dict[str, tuple[str, tuple[str, ...], Callable[[pd.DataFrame], pd.DataFra
         lambda frame: frame,
     ),
     "a table with a size": (
-        "--size is of --example authors",
+        "--size is only for --example authors",
         (*INIT, "--size", "tiny"),
         lambda frame: frame,
     ),
@@ -507,14 +507,14 @@ def test_an_example_is_as_it_is(tmp_path: Path, example: str, options: tuple[str
     with unchanged(tmp_path):
         answer = Repo(tmp_path).inline("init", "new", "--example", example, *options)
 
-    assert f"--example {example} is as it is: without {options[0]}" in refused(answer)
+    assert f"--example {example} does not accept {options[0]}" in refused(answer)
 
 
 def test_digits_have_no_size(tmp_path: Path) -> None:
     with unchanged(tmp_path):
         answer = Repo(tmp_path).inline("init", "new", "--example", "digits", "--size", "tiny")
 
-    assert "--size is of --example authors" in refused(answer)
+    assert "--size is only for --example authors" in refused(answer)
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_status_follows_a_request(done: Repo) -> None:
 
     assert "1 line pending, 0 applied" in text
     assert "T-1" in text
-    assert "`unlearn repro` does it" in text
+    assert "run `unlearn repro`" in text
     done.stages()
     done.dvc("commit", "--force", "--quiet")
     found = done.inline("status", "--json").json
@@ -263,7 +263,7 @@ def test_doctor_names_what_is_wrong(done: Repo) -> None:
     assert "models of shards that params.yaml does not name: s007" in found
     done.git("add", "--force", "unlearn.key", "data/shards/s000.parquet")
     found = findings(done)
-    assert "git tracks what must stay out of it" in found
+    assert "git tracks files that must not be in git" in found
     assert "unlearn.key" in found
     (root / ".gitignore").write_text("", encoding="utf-8")
     assert ".gitignore does not cover unlearn.key" in findings(done)
@@ -274,7 +274,7 @@ def test_doctor_names_a_lock_that_was_cut_short(done: Repo) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
 
-    assert "`unlearn repro` mends it" in findings(done)
+    assert "`unlearn repro` repairs it" in findings(done)
 
 
 def test_doctor_warns_of_the_demo_key_and_of_models_that_hold_rows(fresh: Repo) -> None:
@@ -283,7 +283,7 @@ def test_doctor_warns_of_the_demo_key_and_of_models_that_hold_rows(fresh: Repo) 
     found = findings(fresh)
 
     assert "the published demo key" in found
-    assert "keeps training rows inside the model" in found
+    assert "stores training rows inside the model" in found
 
 
 def test_doctor_finds_copies_of_forgotten_rows(done: Repo) -> None:

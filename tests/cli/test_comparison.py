@@ -81,7 +81,7 @@ def test_verify_says_that_the_model_was_retrained_and_nothing_of_shards(compared
     compared.set_params(verify={"rerun": 0})
     run_methods(compared, "verify")
     assert (
-        "exactness: the deployed model was not retrained to check, lineage clean"
+        "exactness: the deployed model was not retrained as a check, lineage clean"
         in compared.inline("verify").out
     )
 

@@ -262,12 +262,12 @@ REFUSED: dict[str, tuple[Callable[[Repo], object], str, str]] = {
     "classes in another order": (
         given("net.pt", swapped),
         "net.pt",
-        "no more than the commonest class",
+        "no more than the share of the most common class",
     ),
     "weights drawn at random": (
         given("net.pt", constant),
         "net.pt",
-        "no more than the commonest class",
+        "no more than the share of the most common class",
     ),
     "no numbers": (given("net.pt", not_finite), "net.pt", "net.pt"),
     "code in a pickle": (
@@ -319,7 +319,7 @@ REFUSED: dict[str, tuple[Callable[[Repo], object], str, str]] = {
         "no row is held out",
     ),
     "no such file": (lambda _repo: None, "net.pt", "there is no net.pt"),
-    "a folder": (lambda repo: (repo.root / "nets").mkdir(), "nets", "none of models/unlearned"),
+    "a folder": (lambda repo: (repo.root / "nets").mkdir(), "nets", "not one of models/unlearned"),
     "a method that did not run": (
         lambda repo: (repo.root / "models/unlearned/ssd").mkdir(parents=True),
         "models/unlearned/ssd",
@@ -426,7 +426,7 @@ def another_list(repo: Repo) -> None:
 
 NOT_THE_RESULT: dict[str, tuple[Callable[[Repo], object], str]] = {
     "an edited record": (edited_record, "is not what its record says"),
-    "another list applied since": (another_list, "was not made from the forget set as it stands"),
+    "another list applied since": (another_list, "was not made from the current forget set"),
     "no applied list": (
         lambda repo: (repo.root / "data/forget_set/applied.json").unlink(),
         "does not say which forget list was applied",

@@ -227,8 +227,8 @@ def test_rows_that_no_model_saw_in_a_file_of_their_own(repositories: Repo, tmp_p
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--shards", "4"), "--template posthoc is for one model"),
-        (("--slices", "2"), "--template posthoc is for one model"),
+        (("--shards", "4"), "--template posthoc trains one model"),
+        (("--slices", "2"), "--template posthoc trains one model"),
     ],
 )
 def test_shards_of_one_model_are_refused(
@@ -249,8 +249,8 @@ def test_held_out_rows_are_refused_where_they_are_known(repositories: Repo, tmp_
         repositories, ".", "--template", "posthoc", "--dataset", str(source), *held_out, *ASKED
     )
 
-    assert (of_shards.code, "--held-out is for --template posthoc" in of_shards.err) == (2, True)
-    assert (known.code, "3 ids stand in table.csv and in others.csv" in known.err) == (2, True)
+    assert (of_shards.code, "--held-out needs --template posthoc" in of_shards.err) == (2, True)
+    assert (known.code, "3 ids are in table.csv and in others.csv" in known.err) == (2, True)
     assert not (repositories.root / "params.yaml").exists()
 
 

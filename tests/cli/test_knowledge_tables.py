@@ -33,7 +33,9 @@ def cells(line: str) -> list[str]:
 
 def test_forgotten_rows_stand_above_unseen_ones() -> None:
     shown = lines(a_text_report())
-    at = next(i for i, line in enumerate(shown) if line.startswith("what the final model knows"))
+    at = next(
+        i for i, line in enumerate(shown) if line.startswith("memorisation of the final model")
+    )
 
     assert cells(shown[at + 2]) == [
         "forgotten",
@@ -59,7 +61,7 @@ def test_only_attacks_on_text_are_listed() -> None:
 
 def test_methods_stand_below_the_original() -> None:
     shown = lines(a_text_report(posthoc=True))
-    at = next(i for i, line in enumerate(shown) if line.startswith("of the forgotten rows"))
+    at = next(i for i, line in enumerate(shown) if line.startswith("on the forgotten rows"))
 
     assert cells(shown[at + 2])[:3] == ["(original)", "1.000", "0.207"]
     assert cells(shown[at + 3])[0] == "retrain"

@@ -114,20 +114,20 @@ def test_running_text_takes_one_column(place: Repo) -> None:
         ((*TEXT, "--base", "base", "--text", "topic"), "either --prompt with --completion"),
         ((*TEXT, "--base", "base", "--target", "topic"), "no --target: rows have no class"),
         ((*TEXT[2:], "--base", "base"), "a dataset of text needs --id"),
-        ((*TEXT, "--base", "base", "--topic", "prompt"), "one column cannot be two things"),
+        ((*TEXT, "--base", "base", "--topic", "prompt"), "a column can have only one role"),
         ((*TEXT, "--base", "nowhere/at/all"), "the base nowhere/at/all is not there"),
-        ((*TEXT, "--base", "rows.jsonl"), "neither a folder here nor to be had from the hub"),
+        ((*TEXT, "--base", "rows.jsonl"), "neither a folder nor available from the hub"),
         ((*TEXT, "--base", "base", "--context", "4"), "120 rows are longer than the context of 4"),
         ((*TEXT, "--base", "base", "--context", "4096"), "train.options.context is 4096"),
         ((*TEXT, "--base", "base", "--topic", "nothing"), "no column 'nothing'"),
         (
             (*TEXT, "--base", "base", "--template", "posthoc", "--shards", "2"),
-            "--template posthoc is for one model",
+            "--template posthoc trains one model",
         ),
-        ((*TEXT, "--base", "base", "--model", "causal_lm", "--shards", "2"), "shards take lora"),
+        ((*TEXT, "--base", "base", "--model", "causal_lm", "--shards", "2"), "use lora for shards"),
         ((*TEXT, "--base", "base", "--model", "mlp"), "--model mlp does not read text"),
         ((*TEXT, "--base", "base", "--revision", "main"), "--revision is for a name on the hub"),
-        ((*TEXT, "--base", "base", "--size", "small"), "--size is of --example authors"),
+        ((*TEXT, "--base", "base", "--size", "small"), "--size is only for --example authors"),
     ],
 )
 def test_what_does_not_make_a_project_is_refused_and_nothing_changes(
@@ -232,7 +232,7 @@ def test_a_base_that_git_tracks_is_refused_before_anything_is_written(place: Rep
         done = init(place, "new", *asked)
 
     assert "git tracks models/base, which is for DVC to keep" in refused(done)
-    assert "hint: `git rm -r --cached models/base` takes it out of git" in done.err
+    assert "hint: `git rm -r --cached models/base` removes it from git" in done.err
     new.git("rm", "-r", "--quiet", "--cached", "models/base")
     again = init(place, "new", *asked)
     assert again.code == 0, again.err
@@ -291,7 +291,7 @@ def test_predict_reads_a_moved_final_model_with_the_base_named(tuned: Repo, tmp_
     [
         (("--base", "../nope"), "the base ../nope is not there"),
         (("--base", "nope/../../nope"), "the base nope/../../nope is not there"),
-        (("--base", "no such name"), "the base no such name is neither a folder here nor"),
+        (("--base", "no such name"), "the base no such name is neither a folder nor"),
         (("--trust-code",), "--trust-code is for torch code"),
     ],
 )
@@ -339,7 +339,7 @@ def test_a_base_that_dvc_does_not_watch_stops_training(tuned: Repo) -> None:
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (("tune", "npo", "--budget", "1"), "language models' methods are not searched"),
+        (("tune", "npo", "--budget", "1"), "tune does not support methods for language models"),
         (("canary", "--count", "3"), "rows of text have no class"),
     ],
 )

@@ -118,7 +118,7 @@ def test_where_nothing_is_better_the_settings_stay_and_the_trail_is_kept(posthoc
 
     assert done.code == 0
     assert done.out.splitlines()[2:] == [
-        "nothing was better: the settings stay",
+        "no trial was better: the settings are unchanged",
         "wrote reports/tune/salun.csv",
     ]
     assert text(posthoc) == before
@@ -220,7 +220,7 @@ def test_a_project_of_shards_is_refused(fresh: Repo) -> None:
     with unchanged(fresh.root):
         said = refused(fresh.inline("tune", "ssd", "--budget", "1"))
 
-    assert said == "this is a pipeline of shards, which has no method to tune"
+    assert said == "this project has shards, and no method to tune"
 
 
 def test_a_method_that_does_not_apply_is_refused_with_the_reason(posthoc: Repo) -> None:

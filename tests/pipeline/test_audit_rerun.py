@@ -77,8 +77,8 @@ def test_the_shards_that_changed_come_first_and_people_are_told(forgotten: Repo)
     three = choose_shards(SHARDS, digest, 3, first=["s001", "s003"])
     one = choose_shards(["s001", "s003"], digest, 1)[0]
     assert {"s001", "s003"} < set(three)
-    assert f"retrained to check: {', '.join(three)}; 3 of 3 shards came out the same\n" in text
-    assert f"Retrained to check: {one}; 1 of 1 shard came out the same.\n" in markdown
+    assert f"retrained as a check: {', '.join(three)}; 3 of 3 shards gave the same model\n" in text
+    assert f"Retrained as a check: {one}; 1 of 1 shard gave the same model.\n" in markdown
     assert without["rerun"] is None
 
 

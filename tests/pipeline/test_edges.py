@@ -72,7 +72,7 @@ def test_a_shard_that_loses_all_rows_leaves_the_ensemble_under_dvc(
     done = mlp.dvc("repro")
 
     assert stages_run(done.out) == ["forget", "train@s002", "aggregate", "verify"]
-    assert "train@s002: 0 rows left, no model" in done.err
+    assert "train@s002: 0 rows left, no model was trained" in done.err
     assert "aggregate: s002 lost all rows and left the ensemble" in done.err
     assert mlp.ok("verify", "--json").json["verdict"] == "pass"
     made = mlp.files("models")

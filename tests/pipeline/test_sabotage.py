@@ -273,7 +273,7 @@ def test_an_edited_model_that_was_committed_by_hand_fails_and_is_trained_anew(
     assert forgotten.inline("verify").code == 1
 
     # The way out that the error names.
-    assert "hint: `unlearn repro` trains it anew" in said
+    assert "hint: `unlearn repro` retrains it" in said
     forgotten.ok("repro", "-j", "1")
     assert forgotten.files("models") == good
     assert forgotten.ok("verify", "--json").json["verdict"] == "pass"

@@ -242,7 +242,7 @@ def test_what_is_not_memorised_stops_a_run(extraction: float) -> None:
         "the tuned model did not memorise the forget set: its extraction strength is "
         f"{extraction:.2f}, and unlearning is measured from 0.90 on"
     )
-    assert caught.value.hints == ("tune it for more epochs, or at a higher rate",)
+    assert caught.value.hints == ("fine-tune it for more epochs, or at a higher rate",)
 
 
 def test_what_is_memorised_goes_on() -> None:

@@ -135,7 +135,7 @@ def test_models_without_probabilities_can_only_vote(tmp_path: Path) -> None:
 
     for rule in ("mean_probability", "size_weighted"):
         other = replace(context, params=make_params(train=train, rule=rule))
-        with pytest.raises(InputError, match=f"no probabilities, which aggregate.rule: {rule}"):
+        with pytest.raises(InputError, match=f"no probabilities, but aggregate.rule: {rule}"):
             run(other)
 
 

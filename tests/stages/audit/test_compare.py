@@ -250,19 +250,19 @@ UNEXPLAINED: dict[str, tuple[Change, str]] = {
     ),
     "a shard that left": (
         lambda lock: lock.pop("train@s002"),
-        "train@s002 left dvc.lock, though params.yaml names s002",
+        "train@s002 left dvc.lock, although params.yaml names s002",
     ),
     "other shards of the same dataset": (
         lambda lock: set_out(lock, "shard", "shards-1"),
-        "the out of shard changed, though nothing it depends on did",
+        "the output of shard changed although its dependencies did not",
     ),
     "another retain set": (
         lambda lock: set_out(lock, "forget", "retain-1", 0),
-        "the out of forget changed, though nothing it depends on did",
+        "the output of forget changed although its dependencies did not",
     ),
     "another final model": (
         lambda lock: set_out(lock, "aggregate", "final-1"),
-        "the out of aggregate changed, though nothing it depends on did",
+        "the output of aggregate changed although its dependencies did not",
     ),
     "another list than the one applied": (
         lambda lock: set_dep(lock, "forget", "list-1", 1),
@@ -274,15 +274,15 @@ UNEXPLAINED: dict[str, tuple[Change, str]] = {
     ),
     "shards that forget did not read": (
         other_shards,
-        "forget did not run on data/shards as it stands",
+        "forget did not run on the current data/shards",
     ),
     "a model that was not aggregated": (
         retrain,
-        "shard models changed, but aggregate did not run on them",
+        "shard models changed, but aggregate was not run with them",
     ),
     "a model that was not verified": (
         retrain,
-        "shard models changed, but verify did not run on them",
+        "shard models changed, but verify was not run with them",
     ),
     "another report": (
         lambda lock: set_out(lock, "verify", "report-1"),
@@ -393,7 +393,7 @@ def test_a_line_that_was_listed_but_not_carried_out_counts_as_new() -> None:
 
     assert (found.forgotten, reasons(found)) == (1, {"train@s000": ("1 new line",)})
     assert found.unexplained == ()
-    assert found.notes == ("old listed 1 new line that it had not carried out",)
+    assert found.notes == ("old listed 1 new line that it had not applied",)
 
 
 def test_a_line_that_was_listed_but_not_carried_out_may_not_leave() -> None:

@@ -165,32 +165,32 @@ UNEXPLAINED: dict[str, tuple[Change, str]] = {
     ),
     "a model that was not verified": (
         set_out("unlearn@ssd", "ssd-1"),
-        "unlearned models changed, but verify did not run on them",
+        "unlearned models changed, but verify was not run with them",
     ),
     "a deployed model that was not aggregated": (
         set_out("unlearn@retrain", "retrain-1"),
-        "aggregate did not run on models/unlearned/retrain as it stands",
+        "aggregate did not run on the current models/unlearned/retrain",
     ),
     "another original": (set_out("train", "original-1"), "train changed without a cause"),
     "another original of the same rows": (
         set_out("train", "original-1"),
-        "the out of train changed, though nothing it depends on did",
+        "the output of train changed although its dependencies did not",
     ),
     "an original that no method read": (
         set_out("train", "original-1"),
-        "unlearn@ssd did not run on models/original as it stands",
+        "unlearn@ssd did not run on the current models/original",
     ),
     "a method on other rows": (
         lambda lock: lock["unlearn@ssd"]["deps"][1].update(md5="rows-1"),
-        "unlearn@ssd did not run on data/retain_set as it stands",
+        "unlearn@ssd did not run on the current data/retain_set",
     ),
     "a method that left": (
         lambda lock: lock.pop("unlearn@ssd"),
-        "unlearn@ssd left dvc.lock, though params.yaml names ssd",
+        "unlearn@ssd left dvc.lock, although params.yaml names ssd",
     ),
     "another final model": (
         set_out("aggregate", "final-1"),
-        "the out of aggregate changed, though nothing it depends on did",
+        "the output of aggregate changed although its dependencies did not",
     ),
     "another list": (
         lambda lock: lock["forget"]["deps"][1].update(md5="list-1"),

@@ -104,7 +104,7 @@ def test_bodies_are_text_too() -> None:
             {"text": "body", "w": "perturbed"},
             "features: rows are either a body or a prompt with its completion",
         ),
-        (PAIR | {"age": "numeric"}, "features: 'age' is no text, as the other columns are"),
+        (PAIR | {"age": "numeric"}, "features: 'age' is not text, unlike the other columns"),
         (PAIR | {"author": "topic"}, "features: 'author' is the id, subject or target, not a"),
         (PAIR | {"unlearn.x": "topic"}, "features: 'unlearn.x' begins with 'unlearn.'"),
         ({"age": "numeric"}, "target: is missing; only rows of text have none"),
@@ -216,7 +216,7 @@ def test_whole_weights_have_no_rank() -> None:
     [
         (
             changed("train/model", "causal_lm"),
-            "train.model: causal_lm makes one model; shards take lora, whose adapters answer",
+            "train.model: causal_lm makes one model; use lora for shards",
         ),
         (
             changed("train", {"model": "mlp"}),
@@ -274,7 +274,7 @@ def test_generic_text_is_not_of_the_dataset(name: str, value: str) -> None:
     settings["sharding"]["holdout"] = 0.0
     settings["dataset"][name] = value
 
-    assert f"unlearn.language.generic: needs a file of its own, apart from dataset.{name}" in (
+    assert f"unlearn.language.generic: needs a file other than dataset.{name}" in (
         refused(settings).message
     )
 

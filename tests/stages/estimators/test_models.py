@@ -199,7 +199,7 @@ def test_no_option_is_set_that_the_user_did_not_ask_for() -> None:
 def test_a_file_of_another_classifier_is_refused() -> None:
     content = skops_file.dump(LogisticRegression().fit(INPUTS, TARGETS))
 
-    with pytest.raises(InputError, match="holds something else than a sklearn.naive_bayes"):
+    with pytest.raises(InputError, match="does not contain a sklearn.naive_bayes"):
         sklearn_estimator("naive_bayes.GaussianNB").predictor(content)
 
 

@@ -133,6 +133,6 @@ def test_an_id_column_is_not_overwritten_by_a_prediction(built: Context, tmp_pat
     clashing = replace(model, dataset=dataset)
     source = write_input(tmp_path, "csv", FRAME.rename(columns={"id": dataset.id}))
 
-    with pytest.raises(InputError, match="named like a column of the predictions"):
+    with pytest.raises(InputError, match="same name as a column of the predictions"):
         predict_file(clashing, source, tmp_path / "output.csv")
     assert not (tmp_path / "output.csv").exists()

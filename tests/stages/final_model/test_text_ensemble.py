@@ -360,7 +360,7 @@ def test_a_changed_adapter_is_refused(folder: Path, tiny_base: Path) -> None:
 
     with pytest.raises(InputError) as caught:
         load_language_model(folder, tiny_base.parent)
-    assert caught.value.message == "member s001 of the final model was changed since it was made"
+    assert caught.value.message == "member s001 of the final model was changed after it was made"
 
 
 def test_a_changed_description_is_refused(folder: Path, tiny_base: Path) -> None:

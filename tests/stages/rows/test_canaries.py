@@ -382,7 +382,7 @@ def test_settings_and_models_know_nothing_of_where_canaries_are() -> None:
 def test_canaries_are_a_file_of_their_own_inside_the_project(path: str) -> None:
     with pytest.raises(InputError, match="dataset.canaries: must be a path inside the project"):
         naming_canaries(make_params(), path)
-    with pytest.raises(InputError, match="dataset: canaries: planted records need a file"):
+    with pytest.raises(InputError, match="dataset: canaries: must name a separate file"):
         naming_canaries(make_params(), make_params().dataset.path)
 
 

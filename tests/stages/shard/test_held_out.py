@@ -61,7 +61,7 @@ def test_a_record_of_both_files_is_refused_and_nothing_is_written(
     known, others = frames
     context = project(tmp_path / "project", known, pd.concat([others, known.iloc[:2]]))
 
-    with pytest.raises(InputError, match=r"2 ids stand in data/dataset.csv and in data/held_out"):
+    with pytest.raises(InputError, match=r"2 ids are in data/dataset.csv and in data/held_out"):
         shard_stage.run(context)
 
     assert files_in(context.project.shards) == {}
@@ -99,7 +99,7 @@ def test_a_row_in_it_is_checked_as_any_other(
     [
         ({"sharding": {"holdout": 0.2}}, "sharding.holdout must be 0"),
         ({"unlearn": None}, "shards hold out a share of the dataset"),
-        ({"dataset": {"held_out": "data/dataset.csv"}}, "need a file of their own"),
+        ({"dataset": {"held_out": "data/dataset.csv"}}, "must name a separate file"),
         ({"dataset": {"held_out": "../rows.csv"}}, "inside the project"),
     ],
 )

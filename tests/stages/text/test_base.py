@@ -168,7 +168,7 @@ def test_chat_templates_that_are_not_pinned_are_refused(base: Path) -> None:
 
     error = refused(lambda: pin_files(base, "b"))
     assert error.message == "b has a folder additional_chat_templates, which nothing pins"
-    assert error.hints[0].startswith("keep the one template that is meant")
+    assert error.hints[0].startswith("save the template to use")
 
 
 @pytest.mark.parametrize(
@@ -226,9 +226,7 @@ def test_a_missing_folder_is_not_looked_for_on_the_hub(name: str, tmp_path: Path
 def test_a_name_that_the_hub_cannot_have_is_an_error(tmp_path: Path) -> None:
     error = refused(lambda: locate("no such name", tmp_path, None))
 
-    assert error.message == (
-        "the base no such name is neither a folder here nor to be had from the hub"
-    )
+    assert error.message == ("the base no such name is neither a folder nor available from the hub")
 
 
 def test_a_checkpoint_without_a_tokenizer_is_refused(base: Path) -> None:
@@ -266,7 +264,7 @@ def test_a_model_that_reads_ahead_is_refused(base: Path, tmp_path: Path) -> None
 
     module = loaded(tmp_path / "bert")
     assert refused(lambda: check_causal(module)).message == (
-        "the base is not causal: what it says at a token depends on the tokens after it"
+        "the base is not causal: its output at a token depends on later tokens"
     )
 
 

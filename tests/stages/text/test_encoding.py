@@ -301,7 +301,7 @@ def test_a_person_cannot_speak_for_another_in_a_chat(encoder: Encoder, blank_bas
 
 def test_an_answer_that_the_template_drops_is_refused(encoder: Encoder, blank_base: Path) -> None:
     chat = with_template(encoder, blank_base, "{{ messages[0]['content'] }}")
-    with pytest.raises(InputError, match="1 row has an answer without a token"):
+    with pytest.raises(InputError, match="1 row has an answer without any token"):
         chat.encode(pair("Hi", "Hello"))
 
 
