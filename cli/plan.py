@@ -332,7 +332,9 @@ def _describe(answer: PlanAnswer) -> str:
     lines += [f"  {getattr(costs, name):8.1f}  {what}" for name, what in _OPTIONS.items()]
     lines.append(f"  {costs.check:8.1f}  on top: the retraining check in verify")
     if costs.cheapest != "this_request" and answer.shards:
-        lines.append(f"sharding saves no time for this request: {_OPTIONS[costs.cheapest]} is cheaper")
+        lines.append(
+            f"sharding saves no time for this request: {_OPTIONS[costs.cheapest]} is cheaper"
+        )
     return "\n".join(lines)
 
 

@@ -107,7 +107,9 @@ def _describe(answer: StatusAnswer) -> str:
         + (", verified" if answer.verified and answer.applied else "")
     ]
     if answer.by_hand:
-        lines.append(f"{plural(answer.by_hand, 'line')} written by hand; `forget` replaces them by tokens")
+        lines.append(
+            f"{plural(answer.by_hand, 'line')} written by hand; `forget` replaces them by tokens"
+        )
     for entry in answer.requests[-10:]:
         ticket = f"  {entry.ticket}" if entry.ticket else ""
         lines.append(f"  {entry.time}  {plural(entry.count, 'line')}{ticket}")

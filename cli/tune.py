@@ -150,7 +150,9 @@ def tune(
             rich_help_panel=panels.DATA,
         ),
     ] = _ROWS,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Search without changing any file.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Search without changing any file.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Search for settings of a post-hoc method that bring it closer to retraining.

@@ -144,9 +144,7 @@ class Params(Section):
             allowed = rules if text else set(get_args(AggregationRule)) - set(rules)
             raise ValueError(f"aggregate.rule: must be one of {', '.join(sorted(allowed))}")
         if self.train.model == "causal_lm" and len(self.sharding.shards) > 1:
-            raise ValueError(
-                "train.model: causal_lm makes one model; use lora for shards"
-            )
+            raise ValueError("train.model: causal_lm makes one model; use lora for shards")
         if self.aggregate.rule == "route" and "topic" not in self.dataset.features.values():
             raise ValueError("aggregate.rule: route needs a column of the role `topic`")
         return self
@@ -160,7 +158,9 @@ class Params(Section):
             if own_code(name) is None and name not in known:
                 raise ValueError(f"unlearn.methods: {name!r} is not for {self.train.model}")
         if self.train.is_language and self.unlearn.settings != with_registered(MethodSettings)():
-            raise ValueError("unlearn.settings: the settings of language models are under unlearn.language")
+            raise ValueError(
+                "unlearn.settings: the settings of language models are under unlearn.language"
+            )
         if not self.train.is_language and self.unlearn.language is not None:
             raise ValueError("unlearn.language: is for language models")
         return self
