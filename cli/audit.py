@@ -1,20 +1,21 @@
 """`unlearn audit`: what changed between two dvc.lock files, why, and that nothing else did."""
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from unlearn.cli import panels
 from unlearn.cli.answers import Answer, AnswerPart
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural
-from unlearn.cli.workers import retrain_side_by_side
 from unlearn.stages.audit.compare import Audit, compare
 from unlearn.stages.audit.snapshot import take_snapshot
 from unlearn.stages.dvc.lockfile import LockStages
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import Project, find_project
-from unlearn.stages.verify.exactness.recheck import Recheck, recheck
+
+if TYPE_CHECKING:
+    from unlearn.stages.verify.exactness.recheck import Recheck
 
 _MARKS = {"consistent": "✅", "inconsistent": "❌", "inconclusive": "❔"}
 
@@ -157,20 +158,24 @@ def _retrain(
     lock: LockStages,
     found: Audit,
     asked: int | Literal["all"],
-) -> Recheck:
+) -> "Recheck":
+    # For --rerun alone: what trains models takes as long to load as the rest of an audit.
+    from unlearn.cli.workers import retrain_side_by_side  # noqa: PLC0415
+    from unlearn.stages.verify.exactness.recheck import recheck  # noqa: PLC0415
+
     changed = [item.stage.partition("@")[2] for item in found.retrained]
     return recheck(project, revision, lock, changed, asked, retrain=retrain_side_by_side)
 
 
 def _verdict(
-    found: Audit, again: Recheck | None
+    found: Audit, again: "Recheck | None"
 ) -> Literal["consistent", "inconsistent", "inconclusive"]:
     if not found.unexplained and again is not None and again.inconclusive:
         return "inconclusive"
     return found.verdict
 
 
-def _rerun_answer(again: Recheck) -> RerunAnswer:
+def _rerun_answer(again: "Recheck") -> RerunAnswer:
     return RerunAnswer(
         asked=again.asked,
         shards=list(again.shards),
