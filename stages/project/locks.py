@@ -1,17 +1,14 @@
 """Waiting for one another: advisory file locks that the kernel frees when a process dies."""
 
-import fcntl
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from unlearn.stages.errors import BusyError
 
 #: How long a command waits for another run before it gives up (seconds).
 PATIENCE = 30.0
-
-_POLL = 0.05
 
 
 @contextmanager
@@ -33,17 +30,16 @@ def exclusive(path: Path, what: str, patience: float = PATIENCE) -> Iterator[Non
         If another process still holds the lock after `patience` seconds.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as handle:
-        deadline = time.monotonic() + patience
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise BusyError(
-                        f"{what} is still running after {patience:.0f} s; nothing was changed",
-                        "try again when it has ended",
-                    ) from None
-                time.sleep(_POLL)
+    # No other kind of lock where the file system has none: it would outlive its process.
+    lock = FileLock(path, timeout=patience, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise BusyError(
+            f"{what} is still running after {patience:.0f} s; nothing was changed",
+            "try again when it has ended",
+        ) from None
+    try:
         yield
+    finally:
+        lock.release()
