@@ -1,15 +1,38 @@
-"""Changes of a YAML file's text that leave every other character of it, comments too, alone."""
+"""Edits of a YAML file's text that keep every other character of it, comments too.
 
+A round trip through ruamel.yaml does not: it drops comments inside a flow mapping that goes over
+several lines, puts what is added to a section below the comment on the next section, and writes
+null, spaces before comments, indentation and CRLF in its own way.
+"""
+
+import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import yaml
 from unlearn.stages.errors import InputError
+from unlearn.stages.project.files import write_bytes
 
-if TYPE_CHECKING:
-    import yaml
+#: What a part of a text is replaced by: its start, its end, and the new text.
+_Edit = tuple[int, int, str]
+
+
+def as_yaml(value: Any) -> str:
+    """Return a value as YAML on one line that every YAML reader takes for the same.
+
+    Readers of YAML 1.1 and 1.2 disagree on plain text such as 1e3, no or 0o7: text is quoted
+    unless it is plainly a word.
+    """
+    if isinstance(value, list):
+        return f"[{', '.join(as_yaml(item) for item in value)}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(_entries(value))}}}"
+    style = '"' if isinstance(value, str) and not _is_plain(value) else None
+    text = yaml.safe_dump(value, default_style=style, width=10**9, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def with_setting(text: str, section: str, name: str, value: str, *, after: str) -> str:
@@ -29,25 +52,17 @@ def with_setting(text: str, section: str, name: str, value: str, *, after: str) 
     InputError
         If the section is not written as a block, one setting a line.
     """
-    import yaml
-    from unlearn.cli.init.files import as_yaml
-
-    # Copies all the way: an alias would let a change show in two places.
-    before = yaml.safe_load(text)
-    expected = {**before, section: {**before[section], name: value}}
-    node = _child(yaml.compose(text, Loader=yaml.SafeLoader), section)
-    found, neighbour = _child(node, name), _child(node, after)
-    edited = None
+    expected = _unshared(yaml.safe_load(text))
+    expected[section] |= {name: value}
+    node = _find(text, section)
+    found, neighbour = _value(node, name), _value(node, after)
+    edits = []
     if found is not None:
-        start, end = found.start_mark.index, found.end_mark.index
-        edited = f"{text[:start].rstrip(' ')} {as_yaml(value)}{text[end:]}"
+        edits = [_replacement(text, found, value)]
     elif neighbour is not None:
-        key = _key(node, after)
-        indent = text[text.rfind("\n", 0, key.start_mark.index) + 1 : key.start_mark.index]
-        edited = _below(text, neighbour.end_mark.index, f"{indent}{name}: {as_yaml(value)}")
-    return _checked(
-        edited, expected, f"params.yaml: {section}", f"add `{name}: {value}` to it by hand"
-    )
+        edits = [_below(text, _key(node, after), neighbour, _entries({name: value}))]
+    hint = f"add `{name}: {value}` to it by hand"
+    return _apply(text, edits, expected, f"params.yaml: {section}", hint)
 
 
 def with_entries(text: str, path: Sequence[str], values: Mapping[str, Any]) -> str:
@@ -70,81 +85,30 @@ def with_entries(text: str, path: Sequence[str], values: Mapping[str, Any]) -> s
     InputError
         If the text cannot be edited without changing more than that, as with aliases.
     """
-    import yaml
-
-    content = _apart(yaml.safe_load(text))
-    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
-    within, wanted = content, dict(values)
+    expected = _unshared(yaml.safe_load(text))
+    node: Any = _find(text)
+    within, wanted = expected, dict(values)
     for depth, name in enumerate(path):
-        child = _child(node, name)
+        child = _value(node, name)
         if not isinstance(within.get(name), dict) or child is None:
-            # Nothing to go into, or nothing but `name:`: it is added whole, on one line.
-            for missing in reversed(path[depth + 1 :]):
+            # The mapping is missing, or empty as in `name:`. It is added whole, on one line.
+            for missing in reversed(path[depth:]):
                 wanted = {missing: wanted}
-            wanted = {name: wanted}
             break
         node, within = child, within[name]
-    edited = _with_values(text, node, within, wanted)
-    within.update(wanted)
-    where = ".".join(path)
-    return _checked(
-        edited, content, f"params.yaml: {where}", f"set {_one_line(values)} there by hand"
-    )
-
-
-def _with_values(text: str, node: Any, now: Mapping[str, Any], values: dict[str, Any]) -> str:
-    """Return the text with values put into one mapping of it."""
-    from unlearn.cli.init.files import as_yaml
-
-    edits = []
-    added = []
-    for name, value in values.items():
-        found = _child(node, name)
+    edits, added = [], {}
+    for name, value in wanted.items():
+        found = _value(node, name)
         if found is None:
-            added.append(f"{as_yaml(name)}: {as_yaml(value)}")
-        elif name not in now or now[name] != value:
-            start, end = found.start_mark.index, found.end_mark.index
-            # A null may be nothing at all, right behind the colon.
-            gap = "" if text[start - 1 : start].isspace() else " "
-            edits.append((start, end, f"{gap}{as_yaml(value)}"))
+            added[name] = value
+        elif name not in within or within[name] != value:
+            edits.append(_replacement(text, found, value))
     if added:
-        edits.append(_addition(text, node, added))
-    for start, end, new in sorted(edits, reverse=True):
-        text = f"{text[:start]}{new}{text[end:]}"
-    return text
-
-
-def _addition(text: str, node: Any, added: list[str]) -> tuple[int, int, str]:
-    """Return where entries are added to a mapping, and with what around them."""
-    import yaml
-
-    if node.flow_style:
-        if not node.value:
-            return node.start_mark.index + 1, node.start_mark.index + 1, ", ".join(added)
-        end = node.value[-1][1].end_mark.index
-        return end, end, "".join(f", {entry}" for entry in added)
-    first, last = node.value[0][0].start_mark, node.value[-1][1]
-    # Where a block ends is told by what follows, comments and all; what is in its last line is not.
-    while not isinstance(last, yaml.ScalarNode) and not last.flow_style and last.value:
-        last = last.value[-1][1] if isinstance(last, yaml.MappingNode) else last.value[-1]
-    indent = text[first.index - first.column : first.index]
-    newline = "\r\n" if "\r\n" in text else "\n"
-    lines = "".join(f"{indent}{entry}{newline}" for entry in added)
-    end = text.find("\n", last.end_mark.index) + 1
-    return (end, end, lines) if end else (len(text), len(text), f"{newline}{lines}")
-
-
-def _apart(value: Any) -> Any:
-    """Return a copy in which nothing is shared: what an alias stands for is there twice."""
-    if isinstance(value, dict):
-        return {key: _apart(item) for key, item in value.items()}
-    return [_apart(item) for item in value] if isinstance(value, list) else value
-
-
-def _one_line(values: Mapping[str, Any]) -> str:
-    from unlearn.cli.init.files import as_yaml
-
-    return ", ".join(f"`{name}: {as_yaml(value)}`" for name, value in values.items())
+        edits.append(_addition(text, node, _entries(added)))
+    within.update(wanted)
+    by_hand = ", ".join(f"`{entry}`" for entry in _entries(values))
+    where = f"params.yaml: {'.'.join(path)}"
+    return _apply(text, edits, expected, where, f"set {by_hand} there by hand")
 
 
 def with_dependency(text: str, stage: str, path: str) -> str:
@@ -155,24 +119,14 @@ def with_dependency(text: str, stage: str, path: str) -> str:
     InputError
         If the stage's dependencies are not written as a block, one a line.
     """
-    import yaml
-    from unlearn.cli.init.files import as_yaml
-
-    before = yaml.safe_load(text)
-    expected = edited = None
-    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
-    for part in ("stages", stage, "deps"):
-        node = _child(node, part)
+    expected = _unshared(yaml.safe_load(text))
+    node = _find(text, "stages", stage, "deps")
+    edits = None
     if isinstance(node, yaml.SequenceNode) and node.value:
-        stages = before["stages"]
-        longer = {**stages[stage], "deps": [*stages[stage]["deps"], path]}
-        expected = {**before, "stages": {**stages, stage: longer}}
-        last = node.value[-1]
-        dash = text[text.rfind("\n", 0, last.start_mark.index) + 1 : last.start_mark.index]
-        edited = _below(text, last.end_mark.index, f"{dash}{as_yaml(path)}")
-    return _checked(
-        edited, expected, f"dvc.yaml: stages.{stage}.deps", f"add `- {path}` to it by hand"
-    )
+        expected["stages"][stage]["deps"].append(path)
+        edits = [_below(text, node.value[-1], node.value[-1], [as_yaml(path)])]
+    hint = f"add `- {path}` to it by hand"
+    return _apply(text, edits, expected, f"dvc.yaml: stages.{stage}.deps", hint)
 
 
 def without_stage(text: str, stage: str, name: str = "dvc.yaml") -> str:
@@ -183,21 +137,14 @@ def without_stage(text: str, stage: str, name: str = "dvc.yaml") -> str:
     InputError
         If the stages are not written as a block.
     """
-    import yaml
-
-    before = yaml.safe_load(text)
-    if not isinstance(before, dict) or stage not in (before.get("stages") or {}):
+    expected = _unshared(yaml.safe_load(text))
+    if not isinstance(expected, dict) or stage not in (expected.get("stages") or {}):
         return text
-    left = {key: value for key, value in before["stages"].items() if key != stage}
-    keys = [key for key, _ in _pairs(_child(yaml.compose(text, Loader=yaml.SafeLoader), "stages"))]
-    place = next(index for index, key in enumerate(keys) if key.value == stage)
-    start = text.rfind("\n", 0, keys[place].start_mark.index) + 1
-    if place + 1 < len(keys):
-        end = text.rfind("\n", 0, keys[place + 1].start_mark.index) + 1
-        edited = text[:start] + text[end:]
-    else:
-        edited = None
-    return _checked(edited, {**before, "stages": left}, f"{name}: stages", f"take {stage} out")
+    del expected["stages"][stage]
+    starts = {key.value: _line_start(text, key) for key, _ in _pairs(_find(text, "stages"))}
+    following = [start for start in starts.values() if start > starts[stage]]
+    edits = [(starts[stage], following[0], "")] if following else None
+    return _apply(text, edits, expected, f"{name}: stages", f"take {stage} out")
 
 
 def text_of(path: Path) -> str:
@@ -225,42 +172,87 @@ def restored_on_error(paths: Iterable[Path]) -> Iterator[None]:
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file, with the permissions that it had."""
-    from unlearn.stages.project.files import write_bytes
-
     write_bytes(path, content, stat.S_IMODE(path.stat().st_mode) if path.exists() else None)
 
 
-def _child(node: Any, name: str) -> "yaml.Node | None":
-    """Return what a mapping has under a name."""
-    return next((value for key, value in _pairs(node) if key.value == name), None)
-
-
-def _key(node: Any, name: str) -> "yaml.Node":
-    return next(key for key, _ in _pairs(node) if key.value == name)
-
-
-def _pairs(node: Any) -> "list[tuple[yaml.Node, yaml.Node]]":
-    import yaml
-
-    return node.value if isinstance(node, yaml.MappingNode) else []
-
-
-def _below(text: str, index: int, line: str) -> str:
-    """Return the text with a line put below the one that `index` is in."""
-    newline = "\r\n" if "\r\n" in text else "\n"
-    end = text.find("\n", index)
-    if end < 0:
-        return f"{text}{newline}{line}{newline}"
-    return f"{text[: end + 1]}{line}{newline}{text[end + 1 :]}"
-
-
-def _checked(edited: str | None, expected: Any, where: str, hint: str) -> str:
-    """Return the edited text if it says what it is meant to, and all else that it said before."""
-    import yaml
-
+def _apply(text: str, edits: list[_Edit] | None, expected: Any, where: str, hint: str) -> str:
+    """Return the edited text if it has the expected content; `edits` is None if there is no way."""
+    edited = text
+    for start, end, new in sorted(edits or (), reverse=True):
+        edited = f"{edited[:start]}{new}{edited[end:]}"
     try:
-        if edited is not None and yaml.safe_load(edited) == expected:
+        if edits is not None and yaml.safe_load(edited) == expected:
             return edited
     except yaml.YAMLError:
         pass
     raise InputError(f"{where} is not written one entry a line, so it cannot be edited", hint)
+
+
+def _replacement(text: str, node: yaml.Node, value: Any) -> _Edit:
+    start, end = node.start_mark.index, node.end_mark.index
+    # A null may be nothing at all, right behind the colon.
+    gap = "" if text[start - 1 : start].isspace() else " "
+    return start, end, f"{gap}{as_yaml(value)}"
+
+
+def _addition(text: str, node: Any, entries: list[str]) -> _Edit:
+    """Return the edit that adds entries at the end of a mapping."""
+    if not node.flow_style:
+        last = node.value[-1][1]
+        # The end mark of a block is behind the comments that follow; its last scalar's is not.
+        while not isinstance(last, yaml.ScalarNode) and not last.flow_style and last.value:
+            last = last.value[-1][1] if isinstance(last, yaml.MappingNode) else last.value[-1]
+        return _below(text, node.value[0][0], last, entries)
+    if not node.value:
+        start = node.start_mark.index + 1
+        return start, start, ", ".join(entries)
+    end = node.value[-1][1].end_mark.index
+    return end, end, "".join(f", {entry}" for entry in entries)
+
+
+def _below(text: str, like: yaml.Node, last: yaml.Node, entries: list[str]) -> _Edit:
+    """Return the edit that adds lines below the line of `last`, indented as the one of `like`."""
+    newline = "\r\n" if "\r\n" in text else "\n"
+    prefix = text[_line_start(text, like) : like.start_mark.index]
+    lines = "".join(f"{prefix}{entry}{newline}" for entry in entries)
+    end = text.find("\n", last.end_mark.index) + 1
+    return (end, end, lines) if end else (len(text), len(text), f"{newline}{lines}")
+
+
+def _line_start(text: str, node: yaml.Node) -> int:
+    return text.rfind("\n", 0, node.start_mark.index) + 1
+
+
+def _find(text: str, *path: str) -> Any:
+    """Return the node at a path of names, None if there is none."""
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    for name in path:
+        node = _value(node, name)
+    return node
+
+
+def _value(node: Any, name: str) -> yaml.Node | None:
+    return next((value for key, value in _pairs(node) if key.value == name), None)
+
+
+def _key(node: Any, name: str) -> yaml.Node:
+    return next(key for key, _ in _pairs(node) if key.value == name)
+
+
+def _pairs(node: Any) -> list[tuple[yaml.Node, yaml.Node]]:
+    return node.value if isinstance(node, yaml.MappingNode) else []
+
+
+def _unshared(value: Any) -> Any:
+    """Return a copy in which nothing is shared: what an alias stands for is there twice."""
+    if isinstance(value, dict):
+        return {key: _unshared(item) for key, item in value.items()}
+    return [_unshared(item) for item in value] if isinstance(value, list) else value
+
+
+def _entries(values: Mapping[str, Any]) -> list[str]:
+    return [f"{as_yaml(name)}: {as_yaml(value)}" for name, value in values.items()]
+
+
+def _is_plain(text: str) -> bool:
+    return bool(re.fullmatch(r"[A-Za-z_][\w./-]*", text, re.ASCII)) and yaml.safe_load(text) == text

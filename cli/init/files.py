@@ -1,6 +1,5 @@
 """The files that `unlearn init` writes, as bytes."""
 
-import re
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -11,6 +10,7 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 from unlearn.cli.init.request import Template
 from unlearn.cli.init.scaffold import DEFAULT_BATCH, DEFAULT_HOLDOUT, Plan
+from unlearn.cli.text_edits import as_yaml
 from unlearn.stages.config.dataset import DEFAULT_MISSING
 from unlearn.stages.config.methods import METHODS, MethodSettings
 from unlearn.stages.config.params import ALGORITHM, shard_names
@@ -205,25 +205,6 @@ def render_gitignore(before: str, exceptions: list[str]) -> bytes:
     missing = [line for line in lines if line not in before.splitlines()]
     gap = "" if before == "" or before.endswith("\n") else "\n"
     return (before + gap + "".join(f"{line}\n" for line in missing)).encode()
-
-
-def as_yaml(value: Any) -> str:
-    """Return a value as YAML on one line that every YAML reader takes for the same.
-
-    Readers of YAML 1.1 and 1.2 disagree on plain text such as 1e3, no or 0o7: text is quoted
-    unless it is plainly a word.
-    """
-    if isinstance(value, list):
-        return f"[{', '.join(as_yaml(item) for item in value)}]"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{as_yaml(k)}: {as_yaml(v)}' for k, v in value.items())}}}"
-    style = '"' if isinstance(value, str) and not _is_plain(value) else None
-    text = yaml.safe_dump(value, default_style=style, width=10**9, allow_unicode=True)
-    return text.removesuffix("\n").removesuffix("\n...")
-
-
-def _is_plain(text: str) -> bool:
-    return bool(re.fullmatch(r"[A-Za-z_][\w./-]*", text, re.ASCII)) and yaml.safe_load(text) == text
 
 
 def copied_to(name: str, source: Path) -> str:

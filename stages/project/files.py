@@ -6,13 +6,12 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 #: Names of half-written files begin so; every stage removes them from its own outs.
 TEMPORARY_PREFIX = ".unlearn-tmp-"
-
-_READ_SIZE = 1 << 20
 
 
 def write_through(path: Path, write: Callable[[Path], None], mode: int | None = None) -> None:
@@ -91,11 +90,9 @@ def digest_json(value: Any) -> str:
 def digest_file(path: Path, algorithm: str = "sha256") -> str:
     """Digest of a file's bytes, in hex, read in pieces."""
     # md5 is what DVC writes into dvc.lock; it is compared, not relied upon for security.
-    digest = hashlib.new(algorithm, usedforsecurity=False)
+    new = partial(hashlib.new, algorithm, usedforsecurity=False)
     with path.open("rb") as handle:
-        while piece := handle.read(_READ_SIZE):
-            digest.update(piece)
-    return digest.hexdigest()
+        return hashlib.file_digest(handle, new).hexdigest()
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes], last: str) -> None:

@@ -3,7 +3,6 @@
 Weights are read from safetensors alone, and no code of a checkpoint is ever run.
 """
 
-import hashlib
 import json
 from collections.abc import Collection
 from functools import lru_cache
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearn.stages.config.text import LanguageOptions
 from unlearn.stages.errors import InputError
+from unlearn.stages.project.files import digest_file
 
 if TYPE_CHECKING:
     import torch
@@ -216,8 +216,7 @@ def _digest(path: Path) -> str:
 @lru_cache(maxsize=256)
 def _digest_of(path: Path, size: int, changed: int) -> str:
     del size, changed  # they tell a file from what it was before
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    return digest_file(path)
 
 
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
