@@ -14,7 +14,7 @@ _SAMPLES = {
     "forgotten": "forgotten records",
     "control": "records in the model (positive control)",
     "members": "records in the model",
-    "non_members": "records never seen",
+    "non_members": "unseen records",
 }
 
 
@@ -80,8 +80,11 @@ def _rate_at(curve: Sequence[tuple[float, float]], fpr: float) -> float:
 def _roc_title(forgotten: float | None, control: float | None) -> str:
     if forgotten is None:
         found = formatting.percent(control)
-        return f"At 1% false alarms, it finds {found} of the records in the model"
-    title = f"At 1% false alarms, it finds {formatting.percent(forgotten)} of the forgotten records"
+        return f"At a 1% false positive rate, it finds {found} of the records in the model"
+    title = (
+        f"At a 1% false positive rate, it finds {formatting.percent(forgotten)} of the forgotten "
+        "records"
+    )
     if control is not None:
         title += f", and {formatting.percent(control)} of those in the model"
     return title
@@ -114,9 +117,9 @@ def score_figures(contents: Contents, found: Membership) -> tuple[Figure, ...]:
 
 def _scores_title(bins: Mapping[str, Sequence[tuple[float, float, float]]]) -> str:
     if "forgotten" not in bins or "non_members" not in bins:
-        return "Scores of the records that were asked"
+        return "Scores of the records"
     unseen = _overlap(bins["forgotten"], bins["non_members"])
-    title = f"Scores of forgotten records overlap {unseen:.0%} with those of unseen ones"
+    title = f"The scores of forgotten records overlap by {unseen:.0%} with those of unseen ones"
     if "members" in bins:
         members = _overlap(bins["forgotten"], bins["members"])
         title += f", {members:.0%} with those in the model"

@@ -6,7 +6,7 @@ from unlearn.stages.verify_report.membership import Membership
 from unlearn.stages.verify_report.report import Report
 
 _MODELS = {"shard_models": "The shard models", "final_model": "The final model"}
-#: Without shards the deployed model is all there is, and stands under both names.
+#: Without shards there is only the deployed model; it is reported under both names.
 _ONE_MODEL = {"shard_models": "The deployed model"}
 
 

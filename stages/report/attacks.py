@@ -72,7 +72,7 @@ def membership(contents: Contents) -> MembershipView:
     report, found = contents.report, contents.report.membership
     canaries = _canaries(report.canaries)
     if found is None:
-        headline = "No forgotten record is left to ask about."
+        headline = "There is no forgotten record in the report."
         return replace(_nothing_found(headline, _NO_ROWS_LEFT), canaries=canaries)
     models = models_of(report)
     attacks = {"shard_models": found.attacks, "final_model": found.final_model.attacks}
@@ -107,12 +107,12 @@ def membership(contents: Contents) -> MembershipView:
 
 
 _NO_ROWS_LEFT = (
-    "Either nobody asked to be forgotten, or their rows have been dropped from the dataset since. "
-    "The verdict rests on exactness."
+    "Either there was no request, or the rows have been dropped from the dataset since. The "
+    "verdict is based on exactness."
 )
 _NO_PLOTS = (
-    "The curves and score histograms are not here: reports/roc.csv and reports/scores.csv are "
-    "made by a run and kept out of git, or the sample was too small for a picture."
+    "The curves and score histograms are missing: reports/roc.csv and reports/scores.csv are made "
+    "by a run and are not in git, or the sample was too small for a plot."
 )
 
 
@@ -122,7 +122,7 @@ def _nothing_found(headline: str, why: str, reasons: tuple[str, ...] = ()) -> Me
 
 def _sizes(found: Membership) -> str:
     if found.forget_rows is None or found.holdout_rows is None:
-        return "The report does not say how many records were asked about."
+        return "The report does not give the number of records."
     forgotten, others = (formatting.count(n) for n in (found.forget_rows, found.holdout_rows))
     return f"{forgotten} forgotten and {others} unseen records."
 
@@ -130,12 +130,12 @@ def _sizes(found: Membership) -> str:
 def _why_no_numbers(contents: Contents, rows: int | None) -> str:
     if rows is not None and contents.min_rows is not None and rows < contents.min_rows:
         return (
-            f"Fewer than {contents.min_rows} forgotten records are a person, not a statistic, so "
-            "nothing is published about them but their number."
+            f"Fewer than {contents.min_rows} forgotten records are too few for a statistic that "
+            "protects the persons, so only their number is published."
         )
     return (
-        "No attack gave a number. The sample is too small, or the models answer with votes and "
-        "not with probabilities."
+        "No attack gave a number. The sample is too small, or the models give votes and not "
+        "probabilities."
     )
 
 
@@ -145,30 +145,28 @@ def _beside(report: Report, found: Membership) -> str | None:
     if not settled or found.verdict in {"pass", None}:
         return None
     return (
-        "The verdict above rests on exactness: equal models answer equally, whatever an attack can "
-        "tell. What the attacks found stands beside it."
+        "The verdict above is based on exactness: equal models give equal answers, whatever an "
+        "attack finds. The attacks are reported as well."
     )
 
 
 def _membership_headline(report: Report, found: Membership) -> str:
     name = attack_name(deciding_attack(found))
     if found.auc is None:
-        return f"{name}, the attack that decides, gave no number."
+        return f"{name}, the deciding attack, gave no number."
     span = formatting.between(found.ci)
     measured = f"AUC {found.auc:.3f}" + (f", 95% interval {span}" if span else "")
     reference = _auc_of_reference(report)
     if reference is not None and report.deploy != REFERENCE:
         return _against_retrained(
-            name, found, f"{measured}; {reference:.3f} on the model that was trained anew"
+            name, found, f"{measured}; {reference:.3f} on the retrained model"
         )
     if found.verdict == "fail":
-        return f"Forgotten records can be told from unseen ones ({measured})."
+        return f"Forgotten records can be distinguished from unseen ones ({measured})."
     if found.verdict == "inconclusive":
-        return f"The attack alone does not settle it ({measured})."
+        return f"The attack is inconclusive ({measured})."
     if found.verdict == "pass":
-        return (
-            f"{name} tells forgotten records from unseen ones no better than guessing ({measured})."
-        )
+        return f"{name} does not distinguish forgotten records from unseen ones ({measured})."
     return f"{name} on the forgotten records: {measured}."
 
 
@@ -182,11 +180,15 @@ def _against_retrained(name: str, found: Membership, measured: str) -> str:
     """Return what an attack found that is judged by what it finds on the retrained model."""
     if found.verdict == "fail":
         return (
-            f"Forgotten records are answered otherwise than by a model without them ({measured})."
+            "The answers on forgotten records differ from those of a model without them "
+            f"({measured})."
         )
     if found.verdict == "pass":
-        return f"{name} finds no more than on a model without the forgotten records ({measured})."
-    return f"The attack does not settle it ({measured})."
+        return (
+            f"{name} finds no more than on a model trained without the forgotten records "
+            f"({measured})."
+        )
+    return f"The attack is inconclusive ({measured})."
 
 
 def _ordered(attacks: Mapping[str, AttackResult], deciding: str) -> list[str]:
@@ -255,11 +257,11 @@ def _canaries(found: CanaryResult | None) -> tuple[tuple[str, str], ...]:
         return ()
     span = formatting.between(found.ci)
     return (
-        ("Planted, mislabelled on purpose", formatting.count(found.count)),
-        ("Of these in the training data, by a fair coin", formatting.count(found.members)),
+        ("Canaries, with random classes", formatting.count(found.count)),
+        ("Of these in the training data, chosen by a fair coin", formatting.count(found.members)),
         ("Attack", attack_name(found.attack or formatting.MISSING)),
         (
-            "AUC, in against left out",
+            "AUC, trained on against left out",
             formatting.decimal(found.auc) + (f", 95% interval {span}" if span else ""),
         ),
         ("Guesses right", formatting.out_of(found.correct, found.guesses)),

@@ -41,15 +41,15 @@ class Histogram:
 def roc(curves: Sequence[Curve], non_members: int | None, label: str) -> Markup:
     """Draw ROC curves with both axes logarithmic (Carlini et al., "LiRA", S&P 2022, section III).
 
-    What matters is how many members an attack finds while it hardly ever accuses a non-member; a
-    linear axis hides that corner.
+    What matters is the true positive rate at very low false positive rates; a linear axis hides
+    that corner.
 
     Parameters
     ----------
     curves
         Drawn in this order, the last on top.
     non_members
-        Their number: rates below one in so many were not observed, and are shaded.
+        Their number: rates below one divided by it were not observed, and are shaded.
     label
         What the picture says, in formatting.
     """

@@ -131,7 +131,7 @@ def _snapshot(project: Project, revision: str | None, missing: list[str]) -> Sna
     try:
         return take_snapshot(project, revision)
     except (InputError, ToolError) as error:
-        missing.append(f"What the last run changed is not known: {error.message}.")
+        missing.append(f"The changes of the last run are not known: {error.message}.")
         return None
 
 
@@ -162,7 +162,7 @@ def _older(project: Project, missing: list[str]) -> Snapshot | None:
     name = (_git(project, "rev-parse", "--verify", "--quiet", "--short", revision) or "").strip()
     if not name:
         missing.append(
-            "What the last run changed is not known: git has no earlier state to compare with."
+            "The changes of the last run are not known: git has no earlier state to compare with."
         )
         return None
     return _snapshot(project, name, missing)

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup
 
-#: What stands where a report has no number.
+#: The text for a number that the report does not have.
 MISSING = "not measured"
 
 _TOKEN = re.compile(r"u1_[0-9a-f]{64}")
 _SHARD = re.compile(r"([A-Za-z]+)([0-9]+)")
-#: Characters that turn the direction of the text after them, beside controls and line separators.
+#: Characters that change the direction of the text after them, controls and line separators.
 _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -83,13 +83,13 @@ def percent(value: object) -> str:
         return MISSING
     if found in {0.0, 1.0}:
         return f"{found:.0%}"
-    if found < 0.01:  # noqa: PLR2004 - below one per cent, a second digit tells values apart
+    if found < 0.01:  # noqa: PLR2004 - below one per cent, a second digit distinguishes values
         return f"{found:.2%}" if found >= 5e-5 else "under 0.01%"  # noqa: PLR2004 - what rounds to 0
     return f"{min(found, 0.999) if found < 1 else found:.1%}"
 
 
 def count(value: object) -> str:
-    """Return a whole number with thousands set apart, or that it was not measured."""
+    """Return a whole number with thousands separators, or that it was not measured."""
     found = number(value)
     return MISSING if found is None else f"{found:,.0f}"
 

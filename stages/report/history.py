@@ -1,4 +1,4 @@
-"""Which shards were touched, what the last run retrained and cost, and who had asked."""
+"""Which shards were touched, what the last run retrained and cost, and the requests."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -66,11 +66,11 @@ class RunView:
 
 
 def last_run(contents: Contents) -> RunView:
-    """Return what the last run retrained, why, and its cost beside a full training."""
+    """Return what the last run retrained, why, and its cost compared with a full training."""
     run = contents.run
     if run is None:
         return RunView(
-            "What the last run changed is not known.", _NO_COMPARISON, "", (), (), (), (), (), ""
+            "The changes of the last run are not known.", _NO_COMPARISON, "", (), (), (), (), (), ""
         )
     if contents.report.kind == "posthoc":
         return _applied(run)
@@ -106,11 +106,11 @@ def _applied(run: LastRun) -> RunView:
     """Return which methods the last run applied, and whether it touched the original."""
     methods = [stage for stage, _ in run.stages if stage.startswith("unlearn@")]
     if not run.stages:
-        headline = "The last run made no model anew."
+        headline = "The last run made no model."
     else:
         headline = f"The last run applied {formatting.plural(len(methods), 'method')}"
         trained = len(methods) < len(run.stages)
-        headline += ", and trained the original." if trained else "; it left the original alone."
+        headline += ", and trained the original." if trained else "; the original did not change."
     groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for stage, reasons in run.stages:
         name = stage.removeprefix("unlearn@")
@@ -134,11 +134,11 @@ def _applied(run: LastRun) -> RunView:
     )
 
 
-_NO_COMPARISON = "It is found by comparing dvc.lock with an earlier one in git, and there is none."
-_EXACT_BASIS = (
-    "A row counts once for each slice that reads it, by the models' lineages as they stand."
+_NO_COMPARISON = (
+    "They are found by comparing dvc.lock with an earlier one in git, and there is none."
 )
-_EVEN_BASIS = "The models are not here, so this is reckoned from slices of equal size."
+_EXACT_BASIS = "A row counts once for each slice that reads it, by the models' current lineages."
+_EVEN_BASIS = "The models are not available, so this is estimated with slices of equal size."
 
 
 def _grouped(retrained: Sequence[ShardState]) -> tuple[tuple[str, str, str], ...]:
@@ -158,7 +158,7 @@ def _grouped(retrained: Sequence[ShardState]) -> tuple[tuple[str, str, str], ...
 
 
 def _bars(contents: Contents) -> tuple[tuple[str, Markup, str], ...]:
-    """Return the cost of the last run beside that of a full training, and of one plain model."""
+    """Return the cost of the last run, of a full training, and of one plain model."""
     run = contents.run
     if run is None or run.share is None:
         return ()

@@ -49,10 +49,10 @@ _ROW_COLUMNS = (
     "Perplexity",
 )
 _ROW_NOTE = (
-    "Extraction strength: the share of an answer that comes out once its beginning is given, 100% "
-    "from the prompt alone. After an exact forgetting both kinds of records stand on one level. "
-    "Truth ratio: 1 where the true answer in other words is far likelier than wrong ones of the "
-    "same form. ROUGE-L: the share of an answer's words in what the model writes itself."
+    "Extraction strength: the share of an answer that the model completes from its beginning; "
+    "100% if the prompt is enough. After exact forgetting both kinds of records are at the same "
+    "level. Truth ratio: 1 if the paraphrased true answer is far more likely than wrong answers "
+    "of the same form. ROUGE-L: the share of an answer's words in the generated text."
 )
 _METHOD_COLUMNS = (
     "Method",
@@ -62,18 +62,18 @@ _METHOD_COLUMNS = (
     "Truth ratio",
     "ROUGE-L",
     "Utility kept",
-    "Perplexity of other text",
+    "Perplexity of generic text",
     "After relearning",
     "After four bits",
 )
 _METHOD_NOTE = (
-    "Extraction strength: the share of an answer that comes out once its beginning is given. "
-    "Answer probability, truth ratio and ROUGE-L are of the forgotten records; a truth ratio of 1 "
-    "says that right and wrong answers are equally likely. Utility and perplexity are beside the "
-    "original's. After relearning: extraction strength of one half of the forgotten records when "
-    "the model was tuned a little on the other half, from what it was before. After four bits: "
-    "when its weights were rounded to four bits. What was merely hidden comes back there. "
-    "Collapsed: the model hardly speaks any more; that it gives nothing away is no success."
+    "Extraction strength: the share of an answer that the model completes from its beginning. "
+    "Answer probability, truth ratio and ROUGE-L are for the forgotten records; a truth ratio of "
+    "1 means that right and wrong answers are equally likely. Utility and perplexity are relative "
+    "to the original. After relearning: extraction strength of one half of the forgotten records "
+    "after short training on the other half, and before. After four bits: after the weights were "
+    "rounded to four bits. Records that were only hidden reappear there. Collapsed: the model no "
+    "longer produces language; that it reveals nothing is not a success."
 )
 
 
@@ -110,25 +110,25 @@ def utility_measures(
             "Tokens right",
             formatting.percent(now.accuracy),
             was(formatting.percent(old.accuracy)),
-            "share of the answers' tokens that the model finds likeliest",
+            "share of the answers' tokens that the model ranks first",
         ),
         (
             "Log loss",
             formatting.decimal(now.log_loss),
             was(formatting.decimal(old.log_loss)),
-            "surprise at the true answer, in nats a token; 0 is best",
+            "mean loss of the true answer, in nats per token; 0 is best",
         ),
         (
             "Perplexity",
             formatting.decimal(known.perplexity),
             was(formatting.decimal(was_known.perplexity)),
-            "between how many tokens it wavers, on average; 1 is best",
+            "effective number of tokens the model chooses between; 1 is best",
         ),
         (
             "ROUGE-L",
             formatting.decimal(known.rouge_l),
             was(formatting.decimal(was_known.rouge_l)),
-            "share of the true answer's words in what it writes itself; 1 is best",
+            "share of the true answer's words in the generated text; 1 is best",
         ),
     )
 
@@ -147,12 +147,12 @@ def _of_rows(contents: Contents, covers: str | None) -> KnowledgeView:
     )
     if own is not None and other is not None:
         headline = (
-            f"The final model gives back {formatting.percent(own)} of a forgotten answer, and "
-            f"{formatting.percent(other)} of one that it never saw."
+            f"The final model reproduces {formatting.percent(own)} of a forgotten answer, and "
+            f"{formatting.percent(other)} of an unseen one."
         )
     else:
-        headline = "What the model knows of forgotten records is not published."
-    caption = "What the final model knows"
+        headline = "The memorisation of forgotten records is not published."
+    caption = "Memorisation of the final model"
     why_not = None if rows else _few(contents)
     return KnowledgeView(headline, covers, caption, _ROW_NOTE, _ROW_COLUMNS, tuple(rows), why_not)
 
@@ -182,16 +182,16 @@ def _of_methods(contents: Contents, covers: str | None) -> KnowledgeView:
     own = None if deployed is None else _given_back(known.get(deployed))
     anew, before = _given_back(known.get(REFERENCE)), _given_back(original)
     if own is None:
-        headline = "What the deployed model knows of forgotten records is not published."
+        headline = "The deployed model's memorisation of forgotten records is not published."
     else:
-        headline = f"The deployed model gives back {formatting.percent(own)} of a forgotten answer"
+        headline = f"The deployed model reproduces {formatting.percent(own)} of a forgotten answer"
         others = []
         if anew is not None and deployed != REFERENCE:
             others.append(f"trained anew it is {formatting.percent(anew)}")
         if before is not None:
             others.append(f"before it was {formatting.percent(before)}")
         headline = f"{headline}; {', and '.join(others)}." if others else f"{headline}."
-    caption = "What is left of the forgotten records, and what of the rest"
+    caption = "Memorisation of forgotten records, and utility"
     why_not = None if rows else _few(contents)
     return KnowledgeView(
         headline, covers, caption, _METHOD_NOTE, _METHOD_COLUMNS, tuple(rows), why_not
@@ -236,8 +236,8 @@ def _times(value: float | None) -> str:
 
 def _few(contents: Contents) -> str:
     return (
-        "No numbers are given: no forgotten record is left to ask about, or there are so few "
-        f"(fewer than {contents.min_rows}) that they are a person, not a statistic."
+        "No numbers are given: there is no forgotten record, or there are too few (fewer than "
+        f"{contents.min_rows}) for a statistic that protects the persons."
         if contents.min_rows is not None
-        else "No numbers are given: too few records are left to ask about."
+        else "No numbers are given: there are too few records."
     )

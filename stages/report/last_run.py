@@ -51,7 +51,7 @@ class LastRun:
     share
         Rows read, as a share of what training everything reads; None where nothing was retrained.
     by_rows
-        Whether the share was counted from the models' lineages, not reckoned from equal slices.
+        Whether the share was counted from the models' lineages, not estimated from equal slices.
     costs
         Seconds by the pace recorded on this machine.
     stages
@@ -111,7 +111,8 @@ def shard_states(
         reasons = tuple(_uncounted(reason) for reason in why.get(stage, ()))
         if stage in why:
             if reasons == (_NEW_LINES,) and shard in fresh:
-                # By construction: a state from before a forgotten row's slice never saw it.
+                # By construction: a state from before a forgotten row's slice was not trained on
+                # it.
                 first = min(fresh[shard])
             else:
                 timing = timings.get(stage)

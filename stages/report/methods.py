@@ -1,4 +1,4 @@
-"""Post-hoc methods beside each other, and what the label of the deployed one means."""
+"""Comparison of post-hoc methods, and the meaning of the deployed one's label."""
 
 import math
 import re
@@ -12,32 +12,32 @@ from unlearn.stages.report.trade_off import Point, trade_off
 from unlearn.stages.verify_report.membership import Membership
 from unlearn.stages.verify_report.methods import MethodResult
 
-#: The method that the others are held against.
+#: The method that the others are compared with.
 REFERENCE = "retrain"
 
 _APPROXIMATE = (
-    "the original was changed until it answers like a model without the forgotten records, as far "
-    "as this was measured. It was not trained anew, and nothing proves that no trace of them is "
-    "left: this is no deletion."
+    "the original was changed so that it answers like a model trained without the forgotten "
+    "records, as far as this was measured. It was not retrained, and there is no proof that no "
+    "trace of them is left. This is not a deletion."
 )
 _MEANINGS = {
     "exact": (
-        "the model was trained from nothing on the records that stay. It is as if the forgotten "
-        "ones had never been there."
+        "the model was trained from scratch on the retained records, as if the forgotten ones had "
+        "never been in the data."
     ),
     "approximate": _APPROXIMATE,
 }
 _CERTIFIED = re.compile(r"certified\(epsilon=([0-9.e+-]{1,12}), delta=([0-9.e+-]{1,12})\)")
 
 _STOPPED = {
-    "done": "took its one step",
+    "done": "took its single step",
     "epochs": "took all its epochs",
-    "forget_target": "stopped: forgotten as far as unseen records are",
-    "forgetting": "stopped: more would have undone the forgetting",
+    "forget_target": "stopped: reached the loss of unseen records",
+    "forgetting": "stopped: further repair would undo the forgetting",
     "retain_budget": "stopped: it cost more accuracy than the budget allows",
-    "perplexity": "stopped: text about nobody became too unlikely",
-    "repetition": "stopped: what it says went in circles",
-    "not_finite": "stopped: its numbers were no longer finite",
+    "perplexity": "stopped: generic text became too unlikely",
+    "repetition": "stopped: generated text repeats itself",
+    "not_finite": "stopped: values were no longer finite",
     "gradient": "stopped: its gradient exploded",
     "unguarded": "ran without a guard",
     "trained": "trained anew",
@@ -108,16 +108,16 @@ def meaning_of(label: str | None) -> str:
     epsilon, delta = guarantee_of(label)
     if epsilon is None or delta is None:
         return (
-            "the method gives a guarantee where it applies, but the report does not say which. "
-            "Count it as approximate."
+            "the method gives a guarantee where it applies, but the report does not state it. "
+            "Treat it as approximate."
         )
     # Above that, the factor says nothing to a reader.
     factor = f"{math.exp(epsilon):,.3g}" if epsilon < 20 else "any number of"  # noqa: PLR2004 - e^20
     return (
-        "a proof bounds what the forgotten records can still matter. Whatever someone looks for in "
-        f"this model is at most {factor} times as likely as in one trained without them, and the "
-        f"other way round (epsilon {epsilon:g}), but for a chance of {delta:g} (delta). The proof "
-        "covers the whole forget list; traces within the bound may be left."
+        "a proof bounds the remaining effect of the forgotten records. The probability of any "
+        f"event in this model is at most {factor} times that in a model trained without them, and "
+        f"vice versa (epsilon {epsilon:g}), plus {delta:g} (delta). The proof covers the whole "
+        "forget list; effects within the bound may remain."
     )
 
 
@@ -167,11 +167,11 @@ def methods(contents: Contents) -> MethodsView | None:
         picture=picture,
         caption=caption,
         no_picture=(
-            "There is no picture: forgotten or held-out records are too few to be counted"
+            "There is no plot: there are too few forgotten or held-out records"
             + (f" (under {few})." if few else ".")
         ),
         legend=(
-            (pictures.dot("other", is_target=True), "trained anew: the target"),
+            (pictures.dot("other", is_target=True), "retrained: the target"),
             (pictures.dot("deployed"), "deployed"),
             (pictures.dot("other"), "not deployed"),
         ),
@@ -264,7 +264,7 @@ def _seconds(contents: Contents, name: str) -> formatting.Measured:
         return formatting.Measured("not known", None)
     longest = max(formatting.number(other) or 0.0 for other in contents.seconds.values()) or 1.0
     reference = formatting.number(contents.seconds.get(REFERENCE))
-    share = f"{value / reference:.0%} of training anew" if reference and name != REFERENCE else None
+    share = f"{value / reference:.0%} of retraining" if reference and name != REFERENCE else None
     kind = "non_members" if name == REFERENCE else "forgotten"
     return formatting.Measured(
         formatting.duration(value), share, pictures.bar(value / longest, kind)
@@ -275,7 +275,7 @@ def _stopped(entry: MethodResult) -> str:
     if entry.stopped_by is None:
         return formatting.MISSING
     reason = _STOPPED.get(entry.stopped_by) or formatting.plain(entry.stopped_by, 40)
-    return f"{reason}; then back to its best state" if entry.rolled_back else reason
+    return f"{reason}; then restored its best state" if entry.rolled_back else reason
 
 
 def _picture(contents: Contents, entries: Mapping[str, MethodResult]) -> tuple[Markup | None, str]:
@@ -291,12 +291,12 @@ def _picture(contents: Contents, entries: Mapping[str, MethodResult]) -> tuple[M
     if not points:
         return None, ""
     target = next((point for point in points if point.is_target), None)
-    caption = "What each method still gets right of the forgotten records, and of unseen ones"
+    caption = "Accuracy of each method on the forgotten records, and on unseen ones"
     if target is not None:
         caption = (
-            f"Trained anew, the model is right on {formatting.percent(target.across)} of the "
-            f"forgotten records and on {formatting.percent(target.up)} of unseen ones: the nearer, "
-            "the better"
+            f"The retrained model is right on {formatting.percent(target.across)} of the "
+            f"forgotten records and on {formatting.percent(target.up)} of unseen ones: nearer is "
+            "better"
         )
     picture = trade_off(
         points, "accuracy on forgotten records", "accuracy on held-out records", caption

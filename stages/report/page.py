@@ -80,14 +80,14 @@ class VerdictView:
 
 
 def verdict(contents: Contents) -> VerdictView:
-    """Return what the page opens with: a report of another state is stale, whatever it says."""
+    """Return the beginning of the page: a report of another state is stale in any case."""
     report = contents.report
     reasons = report.reasons
     if contents.stale:
         return VerdictView(
             "stale",
             "Stale",
-            "This evidence does not belong to the project as it stands now. Do not rely on it.",
+            "This evidence does not belong to the current state of the project. Do not rely on it.",
             contents.stale,
             report.verdict,
         )
@@ -97,7 +97,7 @@ def verdict(contents: Contents) -> VerdictView:
         return VerdictView("fail", "Fail", _failed(report), reasons, None)
     models = "model" if report.kind == "posthoc" else "models"
     headline = (
-        f"The evidence does not settle whether the forgotten records are out of the {models}."
+        f"The evidence does not show whether the forgotten records were removed from the {models}."
     )
     return VerdictView("inconclusive", "Inconclusive", headline, reasons, None)
 
@@ -106,31 +106,31 @@ def _passed(report: Report) -> str:
     kind = kind_of(report.label)
     if kind == "exact":
         if report.kind == "posthoc":
-            return "The deployed model is what a training without the forgotten records makes."
-        return "Every model is what a training without the forgotten records would have made."
+            return "The deployed model is what training without the forgotten records produces."
+        return "Every model is what training without the forgotten records would have produced."
     behaves = (
-        "On the forgotten records, the model behaves as if it had never seen them, within what "
-        "this test can tell. "
+        "On the forgotten records, the model behaves as if it was not trained on them, as far as "
+        "this test can detect. "
     )
     if kind == "certified":
-        return behaves + "A proof bounds what may be left of them: this is not exact deletion."
-    return behaves + "The method is approximate: this is no proof of deletion."
+        return behaves + "A proof bounds their remaining effect: this is not an exact deletion."
+    return behaves + "The method is approximate: this is not a proof of deletion."
 
 
 def _failed(report: Report) -> str:
     posthoc = report.kind == "posthoc"
     # An approximate method's model may fail by its behaviour, or by not being what it claims to be.
     if posthoc and report.exactness.problems:
-        return "The checks found that something is not what it claims to be. Do not rely on it."
+        return "The checks found a mismatch. Do not rely on these models."
     if kind_of(report.label) != "exact":
-        return "The model gives the forgotten records away."
+        return "The model reveals the forgotten records."
     models = "model is" if posthoc else "models are"
-    return f"The {models} not what a training without the forgotten records would have made."
+    return f"The {models} not what training without the forgotten records would have produced."
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A number that stands out, what it counts, and what it is held against."""
+    """A key number, what it counts, and what it is compared with."""
 
     value: str
     name: str
@@ -142,7 +142,7 @@ def _facts(contents: Contents) -> list[Fact]:
     listed = Fact(
         formatting.count(report.forget_list.tokens),
         "on the forget list",
-        "records and persons, one a line",
+        "records and persons, one per line",
     )
     facts = [
         listed,
@@ -153,8 +153,8 @@ def _facts(contents: Contents) -> list[Fact]:
         ),
         Fact(
             formatting.out_of(report.exactness.matched, report.exactness.reran),
-            "retrained checks agree",
-            "shards trained again from the rows that stay",
+            "retraining checks agree",
+            "shards retrained on the retained rows",
         ),
     ]
     if report.kind == "posthoc":
@@ -178,7 +178,7 @@ def _facts(contents: Contents) -> list[Fact]:
 
 
 def _cost(contents: Contents) -> list[Fact]:
-    """Return what the deployed method cost beside training anew, where both are known."""
+    """Return the cost of the deployed method and of retraining, if both are known."""
     name = contents.report.deploy
     own, anew = (
         None if each is None else formatting.number(contents.seconds.get(each))
@@ -186,5 +186,5 @@ def _cost(contents: Contents) -> list[Fact]:
     )
     if name == REFERENCE or own is None or not anew:
         return []
-    note = f"{formatting.duration(own)}; trained anew in {formatting.duration(anew)}"
-    return [Fact(f"{own / anew:.0%}", "of the time of training anew", note)]
+    note = f"{formatting.duration(own)}; retrained in {formatting.duration(anew)}"
+    return [Fact(f"{own / anew:.0%}", "of the time of retraining", note)]

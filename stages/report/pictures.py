@@ -7,7 +7,7 @@ from unlearn.stages.report.svg import px
 
 
 def swatch(kind: str) -> Markup:
-    """Return the sample of a line that stands in a legend."""
+    """Return the sample of a line for a legend."""
     return Markup(  # noqa: S704 - the kind is escaped
         '<svg class="swatch" viewBox="0 0 26 10" aria-hidden="true">'
         f'<path class="line {escape(kind)}" d="M1 5H25"/></svg>'
@@ -15,7 +15,7 @@ def swatch(kind: str) -> Markup:
 
 
 def dot(kind: str, *, is_target: bool = False) -> Markup:
-    """Return the sample of a point that stands in a legend."""
+    """Return the sample of a point for a legend."""
     ring = '<circle class="aim" cx="13" cy="8" r="7"/>' if is_target else ""
     return Markup(  # noqa: S704 - the kind is escaped
         '<svg class="swatch dot" viewBox="0 0 26 16" aria-hidden="true">'
@@ -33,7 +33,7 @@ def on_a_scale(
     point, ends
         The number, and its interval where there is one.
     reference
-        What it is to be held against: drawn as an upright line.
+        The value to compare with, drawn as a vertical line.
     kind
         Its look.
     """
@@ -91,7 +91,7 @@ def slices_of(shard: str, slices: int, first: int | None, touched: Collection[in
     )
 
 
-#: More slices than this stand too close for lines between them.
+#: More slices than this are too close for lines between them.
 _MOST_SEPARATED = 25
 
 

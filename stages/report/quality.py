@@ -36,7 +36,7 @@ class UtilityView:
 
 
 def utility(contents: Contents) -> UtilityView:
-    """Return the final model's quality, beside that before the last run where it is known."""
+    """Return the final model's quality, and that before the last run if it is known."""
     now = contents.report.utility
     before = None if contents.before is None else contents.before.utility
     if before is not None and before.accuracy is None:
@@ -44,10 +44,10 @@ def utility(contents: Contents) -> UtilityView:
     of_text = contents.report.modality == "text"
     accuracy, rows = now.accuracy, now.rows
     if accuracy is None:
-        headline = "The final model's quality was not measured: there is nothing to measure it on."
+        headline = "The final model's quality was not measured: there are no held-out records."
     elif of_text:
         headline = (
-            f"The final model finds {formatting.percent(accuracy)} of the tokens likeliest in the "
+            f"The final model ranks {formatting.percent(accuracy)} of the tokens first in the "
             f"answers of {formatting.count(rows)} held-out records."
         )
     else:
@@ -84,25 +84,25 @@ def _class_measures(
             "Accuracy",
             formatting.percent(now.accuracy) + (f" ({span})" if span else ""),
             was(formatting.percent(old.accuracy)),
-            "share of records whose class is right; 95% interval by Wilson",
+            "share of records with the right class; 95% interval by Wilson",
         ),
         (
             "Macro F1",
             formatting.decimal(now.macro_f1),
             was(formatting.decimal(old.macro_f1)),
-            "as good for rare classes as for common ones; 1 is best",
+            "mean F1 of the classes, each with the same weight; 1 is best",
         ),
         (
             "Log loss",
             formatting.decimal(now.log_loss),
             was(formatting.decimal(old.log_loss)),
-            "surprise at the truth, in nats; 0 is best",
+            "mean loss of the true class, in nats; 0 is best",
         ),
         (
             "Calibration error",
             formatting.decimal(now.calibration_error),
             was(formatting.decimal(old.calibration_error)),
-            "how far stated confidence is from the share that is right; 0 is best",
+            "difference between confidence and accuracy; 0 is best",
         ),
     )
 
@@ -158,13 +158,13 @@ def exactness(report: Report) -> ExactnessView:
     elif clean is True and reran and reran == matched:
         headline = "Every link was recomputed, and what was retrained came out the same."
     elif clean is True:
-        headline = "Every link was recomputed from the rows; no shard was trained again to check."
+        headline = "Every link was recomputed from the rows; no shard was retrained as a check."
     else:
-        headline = "The checks were not all made."
+        headline = "Not all checks were made."
     rows = (
-        ("Shards that the forget list touches", formatting.count(found.touched)),
-        ("Of these trained again, from the rows that stay", formatting.count(reran)),
-        ("Came out with the same numbers", formatting.count(matched)),
+        ("Shards touched by the forget list", formatting.count(found.touched)),
+        ("Of these retrained on the retained rows", formatting.count(reran)),
+        ("Gave the same model", formatting.count(matched)),
         (
             "Lineage of every shard recomputed from its rows",
             formatting.MISSING
@@ -187,27 +187,27 @@ def _of_one_model(report: Report) -> ExactnessView:
     if problems:
         headline = f"{formatting.plural(problems, 'check')} found a difference."
     elif problems is None:
-        headline = "The checks were not all made."
+        headline = "Not all checks were made."
     elif not is_exact:
         headline = "No exactness is claimed; the checks found no difference."
     elif reran and reran == matched and clean is True:
-        headline = "The deployed model was trained again from the records that stay: the same."
-    elif clean is True:
         headline = (
-            "Its lineage is that of the records that stay; it was not trained again to check."
+            "The deployed model was retrained on the retained records: the result is the same."
         )
+    elif clean is True:
+        headline = "Its lineage is that of the retained records; it was not retrained as a check."
     else:
-        headline = "The checks were not all made."
+        headline = "Not all checks were made."
     rows = [("Differences found", formatting.count(problems))]
     if is_exact:
         said = "agrees" if clean is True else "does not agree"
         again = "the same numbers" if reran == matched else "other numbers"
         rows += [
             (
-                "Lineage of the deployed model, recomputed from the records that stay",
+                "Lineage of the deployed model, recomputed from the retained records",
                 formatting.MISSING if clean is None else said,
             ),
-            ("Trained again from these records", again if reran else "not done"),
+            ("Retrained on these records", again if reran else "not done"),
         ]
     held = "yes" if found.touched else "no"
     rows.append(
@@ -221,7 +221,7 @@ def _of_one_model(report: Report) -> ExactnessView:
 
 @dataclass(frozen=True)
 class IdentityView:
-    """What the evidence was made in, and what it was made of."""
+    """The environment of the evidence, and digests of its inputs."""
 
     label: str
     is_posthoc: bool
@@ -231,7 +231,7 @@ class IdentityView:
 
 
 def identity(contents: Contents) -> IdentityView:
-    """Return the environment that the evidence was made in, and digests of what it was made of."""
+    """Return the environment of the evidence, and digests of its inputs."""
     report = contents.report
     is_posthoc = report.kind == "posthoc"
     facts, models = report.environment, report.models

@@ -1,8 +1,8 @@
 """What all SVG drawings of the page share: arrays in, markup out.
 
 Drawings hold no colour and no script. Colours are the style sheet's, so that one picture serves
-light, dark and paper; kinds of data differ in dash or shape as well, for readers who do not see
-colours apart. Charts are 360 units wide, which a phone shows at about its own size.
+light, dark and paper; kinds of data differ in dash or shape as well, for readers who cannot
+distinguish colours. Charts are 360 units wide, which a phone shows at about its own size.
 """
 
 import math
@@ -16,7 +16,7 @@ LEFT, RIGHT = 46.0, 350.0
 
 
 def drawing(label: str, height: float, body: Iterable[str], css: str = "plot") -> Markup:
-    """Return a drawing that says in words, to a reader who cannot see it, what it shows."""
+    """Return a drawing with a text for readers who cannot see it."""
     return Markup(  # noqa: S704 - the label is escaped, and the body is made here, of numbers
         f'<svg class="{css}" viewBox="0 0 {WIDTH:g} {height:g}" role="img" '
         f'aria-label="{escape(label)}">{"".join(body)}</svg>'
@@ -53,7 +53,7 @@ def axis_titles(across: str, up: str, bottom: float) -> list[str]:
 def nice_ticks(low: float, high: float, most: int) -> list[float]:
     """Return round numbers from `low` to `high`, at most `most` of them."""
     span = high - low
-    # Too narrow to tell its ends apart in print: one mark says all.
+    # Too narrow to distinguish its ends in print: one mark is enough.
     if not 1e-9 * max(abs(low), abs(high)) < span < math.inf:
         return [low]
     step = 10.0 ** math.floor(math.log10(span / most))

@@ -19,10 +19,10 @@ class Point:
 
 
 def trade_off(points: Sequence[Point], across: str, up: str, label: str) -> Markup:
-    """Draw models between two shares, each named beside the picture, with a line to its place.
+    """Draw models between two shares, with names at the side and a line to each point.
 
-    Many models fall on one place, where names would cover each other: they stand in a column of
-    their own, in the order of the places. Lines through the target lead to it.
+    Many models fall on one point, where names would overlap: the names are in a separate column, in
+    the order of the points. Two lines cross at the target.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ _NAME_HEIGHT, _NAME_LETTERS = 15.0, 22
 
 
 def _shortened(name: str) -> str:
-    """Return what fits beside the picture: of a long name the end, which tells functions apart."""
+    """Return what fits beside the picture: the end of a long name, which differs most."""
     return name if len(name) <= _NAME_LETTERS else f"…{name[1 - _NAME_LETTERS :]}"
 
 
@@ -90,7 +90,7 @@ def _domain(shares: Sequence[float]) -> tuple[float, float]:
 
 
 def _spread(heights: Sequence[float], top: float, bottom: float, apart: float) -> list[float]:
-    """Return heights in the same order, near the given ones, and at least so far apart."""
+    """Return heights in the same order, near the given ones, with a minimum distance."""
     placed: list[float] = []
     for height in heights:
         placed.append(max(height, placed[-1] + apart) if placed else max(height, top))

@@ -94,7 +94,7 @@ def test_a_clone_without_data_models_and_key_has_a_page(done: Repo, tmp_path: Pa
 
     assert re.search(r"</svg>Pass\b", page)
     assert "The last run retrained 1 shard" in page
-    assert "reckoned from slices of equal size" in page
+    assert "estimated with slices of equal size" in page
 
 
 def test_the_first_training_is_told_as_such(done: Repo) -> None:
@@ -112,7 +112,7 @@ def test_a_request_that_waits_makes_the_page_stale(done: Repo) -> None:
         "verdict": "stale",
     }
     assert 'class="verdict stale"' in page
-    assert "Do not rely on it." in page
+    assert "Do not rely on" in page
     assert "The forget list has changed since the report was made." in page
 
 
@@ -193,4 +193,4 @@ def test_a_project_that_git_does_not_know_has_a_page(done: Repo, tmp_path: Path)
     page = page_of(copy, copy.inline("report"))
 
     assert "git has no earlier state to compare with" in page
-    assert "What the last run changed is not known." in page
+    assert "The changes of the last run are not known." in page

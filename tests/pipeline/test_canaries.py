@@ -1,4 +1,4 @@
-"""Planted canaries go through the real pipeline, and can be forgotten like any record."""
+"""Canaries go through the real pipeline, and can be forgotten like any record."""
 
 from pathlib import Path
 

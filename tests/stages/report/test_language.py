@@ -20,7 +20,7 @@ def test_a_page_on_classes_has_no_such_section() -> None:
     for contents in (full(), posthoc()):
         assert knowledge(contents) is None
         text = Page(render(contents)).said
-        assert "What the language model knows" not in text
+        assert "Memorisation of the language model" not in text
         assert "answers' tokens" not in text
 
 
@@ -28,8 +28,7 @@ def test_forgotten_answers_stand_beside_unseen_ones() -> None:
     found = view(a_text_report())
 
     assert found.headline == (
-        "The final model gives back 21.1% of a forgotten answer, and 20.7% of one that it never "
-        "saw."
+        "The final model reproduces 21.1% of a forgotten answer, and 20.7% of an unseen one."
     )
     assert [(name, cells[:2]) for name, _, cells in found.rows] == [
         ("Forgotten", ("40", "21.1%")),
@@ -42,7 +41,7 @@ def test_methods_stand_beside_the_original_and_training_anew() -> None:
     found = view(a_text_report(posthoc=True), of_methods=True)
 
     assert found.headline == (
-        "The deployed model gives back 21.1% of a forgotten answer; trained anew it is 18.0%, and "
+        "The deployed model reproduces 21.1% of a forgotten answer; trained anew it is 18.0%, and "
         "before it was 100%."
     )
     assert [(name, is_deployed) for name, is_deployed, _ in found.rows] == [
@@ -52,7 +51,7 @@ def test_methods_stand_beside_the_original_and_training_anew() -> None:
     ]
     cells = dict(zip(found.columns[1:], found.rows[2][2], strict=True))
     assert cells["Utility kept"] == "95.0%"
-    assert cells["Perplexity of other text"] == "1.25 times"
+    assert cells["Perplexity of generic text"] == "1.25 times"
     assert cells["After relearning"] == "20.0% to 31.0%"
     assert cells["After four bits"] == "not measured"
 
@@ -63,7 +62,7 @@ def test_the_page_says_what_is_covered_and_counts_tokens(*, of_methods: bool) ->
     text = Page(render((posthoc if of_methods else full)(report=report))).said
 
     assert "pre-training is not covered" in text
-    assert "finds 83.2% of the tokens likeliest" in text
+    assert "ranks 83.2% of the tokens first" in text
     assert "of answers' tokens right" in text
     assert "Macro F1" not in text
     assert "Min-K%++" in text

@@ -54,7 +54,7 @@ def test_every_method_stands_there_the_retrained_and_the_deployed_one_first() ->
     assert one.auc is not None
     assert (one.auc.value, one.auc.span) == ("0.582", "0.539 to 0.623")
     assert "budget" in one.stopped
-    assert one.stopped.endswith("back to its best state")
+    assert one.stopped.endswith("restored its best state")
 
 
 def test_the_headline_counts_the_others_by_verdict() -> None:
@@ -72,15 +72,15 @@ def test_the_headline_counts_the_others_by_verdict() -> None:
 def test_time_is_held_against_training_anew_and_said_not_to_be_known_where_it_is_not() -> None:
     by_name = {row.name: row.seconds for row in view().rows}
 
-    assert by_name["negative_gradient_plus"].span == "12% of training anew"
+    assert by_name["negative_gradient_plus"].span == "12% of retraining"
     assert by_name["retrain"].span is None
     assert by_name["my_methods.py:forget_it"].value == "not known"
     text = said()
-    assert "of the time of training anew 12% 5.0 seconds; trained anew in 40.0 seconds" in text
-    assert "Times are of the machine that did the work" in text
+    assert "of the time of retraining 12% 5.0 seconds; retrained in 40.0 seconds" in text
+    assert "Times are from the machine and the run" in text
     nowhere = said(seconds={})
-    assert "Their times are not known." in nowhere
-    assert "of the time of training anew" not in nowhere
+    assert "Times are not known." in nowhere
+    assert "of the time of retraining" not in nowhere
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_what_is_not_exact_is_never_called_so(label: str, verdict: str) -> None:
     report = a_posthoc_report(verdict, label=label)
     text = said(report)
 
-    assert "had never been there. " not in text.partition("Exactness")[0]
-    assert "is what a training without the forgotten records makes" not in text
+    assert "had never been in the data. " not in text.partition("Exactness")[0]
+    assert "is what training without the forgotten records produces" not in text
     assert "negative_gradient_plus is exact" not in text
     assert "none is claimed" in text or "No exactness is claimed" in text
 
@@ -100,16 +100,16 @@ def test_what_is_not_exact_is_never_called_so(label: str, verdict: str) -> None:
 def test_what_each_label_means_is_said_in_plain_words() -> None:
     approximate = said()
     assert "negative_gradient_plus is approximate : the original was changed" in approximate
-    assert "this is no deletion" in approximate
-    assert "this is no proof of deletion" in approximate
+    assert "This is not a deletion" in approximate
+    assert "this is not a proof of deletion" in approximate
     exact = said(a_posthoc_report(label="exact", deploy="retrain"))
-    assert "retrain is exact : the model was trained from nothing" in exact
-    assert "The deployed model is what a training without the forgotten records makes." in exact
+    assert "retrain is exact : the model was trained from scratch" in exact
+    assert "The deployed model is what training without the forgotten records produces." in exact
     assert "no proof" not in exact.partition("Exactness")[0]
     certified = said(a_posthoc_report(label=CERTIFIED))
     assert "is certified, epsilon 0.5, delta 0.0001 : a proof bounds" in certified
-    assert f"at most {math.exp(0.5):.3g} times as likely" in certified
-    assert "this is not exact deletion" in certified
+    assert f"at most {math.exp(0.5):.3g} times that in a model trained without" in certified
+    assert "this is not an exact deletion" in certified
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_few_forgotten_records_have_no_picture_and_the_page_says_why() -> None:
         entry["forget_accuracy"] = None
 
     assert view(report).picture is None
-    assert "too few to be counted (under 10)" in said(report)
+    assert "too few forgotten or held-out records (under 10)" in said(report)
 
 
 def test_without_a_retrained_model_nothing_is_held_against_it() -> None:
@@ -172,26 +172,29 @@ def test_without_a_retrained_model_nothing_is_held_against_it() -> None:
     assert not found.has_reference
     assert found.picture is not None
     assert "aim" not in found.picture
-    assert "the upright line is the model" not in said(report)
+    assert "the vertical line is the retrained model" not in said(report)
 
 
 def test_a_failed_check_is_told_from_a_leak() -> None:
     leak = a_posthoc_report("fail")
-    assert "The model gives the forgotten records away." in said(leak)
+    assert "The model reveals the forgotten records." in said(leak)
     broken = a_posthoc_report("fail")
     broken["exactness"]["problems"] = 2
     text = said(broken)
-    assert "something is not what it claims to be" in text
+    assert "The checks found a mismatch" in text
     assert "2 checks found a difference." in text
 
 
 @pytest.mark.parametrize(
     ("found", "headline"),
     [
-        ({"reran": 1, "matched": 1}, "was trained again from the records that stay: the same."),
-        ({"reran": 0, "matched": 0}, "it was not trained again to check."),
+        (
+            {"reran": 1, "matched": 1},
+            "was retrained on the retained records: the result is the same.",
+        ),
+        ({"reran": 0, "matched": 0}, "it was not retrained as a check."),
         ({"reran": 1, "matched": 0, "problems": 1}, "1 check found a difference."),
-        ({"lineage_clean": None}, "The checks were not all made."),
+        ({"lineage_clean": None}, "Not all checks were made."),
     ],
 )
 def test_what_was_retrained_to_check_is_said(found: dict[str, Any], headline: str) -> None:
@@ -204,13 +207,13 @@ def test_what_was_retrained_to_check_is_said(found: dict[str, Any], headline: st
 def test_what_the_attack_found_is_held_against_the_retrained_model() -> None:
     text = said()
 
-    assert "0.580 on the model that was trained anew" in text
-    assert "The deployed model: forgotten records against unseen ones" in text
+    assert "0.580 on the retrained model" in text
+    assert "The deployed model: forgotten against unseen records" in text
     assert "The final model:" not in text
 
 
 def test_the_last_run_names_the_methods_that_were_applied_and_why() -> None:
     text = said()
 
-    assert "The last run applied 6 methods; it left the original alone." in text
+    assert "The last run applied 6 methods; the original did not change." in text
     assert "negative_gradient_plus, retrain, ssd new lines on the forget list" in text

@@ -235,10 +235,10 @@ def test_a_token_in_a_damaged_report_is_not_repeated() -> None:
 @pytest.mark.parametrize(
     ("said", "headline"),
     [
-        ("pass", "Every model is what a training without the forgotten records would have made."),
-        ("fail", "The models are not what a training"),
-        ("inconclusive", "The evidence does not settle"),
-        ("nonsense", "The evidence does not settle"),
+        ("pass", "Every model is what training without the forgotten records would have produced."),
+        ("fail", "The models are not what training"),
+        ("inconclusive", "The evidence does not show"),
+        ("nonsense", "The evidence does not show"),
     ],
 )
 def test_the_page_opens_with_the_verdict_and_why(said: str, headline: str) -> None:
@@ -257,7 +257,7 @@ def test_a_stale_report_is_shown_as_stale_whatever_it_says() -> None:
     assert verdict(contents).kind == "stale"
     assert page.count("div", "stale") == 1
     assert page.count("div", "pass") == 0
-    assert "Do not rely on it." in page.said
+    assert "Do not rely on" in page.said
     assert "(it said: pass)" in page.said
     assert "The forget list has changed since the report was made." in page.said
 
@@ -265,8 +265,8 @@ def test_a_stale_report_is_shown_as_stale_whatever_it_says() -> None:
 def test_an_approximate_method_is_never_called_a_deletion() -> None:
     page = Page(render(full(report=a_report() | {"label": "approximate"})))
 
-    assert "this is no proof of deletion" in page.said
-    assert "Every model is what a training without" not in page.said
+    assert "this is not a proof of deletion" in page.said
+    assert "Every model is what training without" not in page.said
 
 
 def test_every_attack_stands_there_with_its_interval_and_the_one_that_decides_first() -> None:
@@ -293,10 +293,10 @@ def test_a_pass_beside_attacks_that_settle_nothing_is_explained() -> None:
     report = a_report()
     report["membership"]["verdict"] = "inconclusive"
 
-    assert "The verdict above rests on exactness" in Page(render(full(report=report))).said
-    assert "The verdict above rests on exactness" not in Page(render(full())).said
+    assert "The verdict above is based on exactness" in Page(render(full(report=report))).said
+    assert "The verdict above is based on exactness" not in Page(render(full())).said
     other = full(report=report | {"verdict": "inconclusive"})
-    assert "The verdict above rests on exactness" not in Page(render(other)).said
+    assert "The verdict above is based on exactness" not in Page(render(other)).said
 
 
 def test_an_attack_that_could_not_be_made_is_said_not_to_be() -> None:
@@ -307,7 +307,9 @@ def test_an_attack_that_could_not_be_made_is_said_not_to_be() -> None:
     assert "not measured on this sample" in page.said
 
 
-@pytest.mark.parametrize(("rows", "said"), [(3, "are a person"), (30, "No attack gave a number")])
+@pytest.mark.parametrize(
+    ("rows", "said"), [(3, "too few for a statistic"), (30, "No attack gave a number")]
+)
 def test_few_rows_get_no_numbers_and_a_reason(rows: int, said: str) -> None:
     report = a_report()
     nothing = {"auc": None, "ci": None, "forget_rows": rows, "holdout_rows": 356}
@@ -335,13 +337,13 @@ def test_curves_and_histograms_are_drawn_for_both_models_and_titled_by_what_they
 
     assert len(found.roc) == len(found.scores) == 2
     assert found.roc[0].title == (
-        "At 1% false alarms, it finds 1.2% of the forgotten records, "
+        "At a 1% false positive rate, it finds 1.2% of the forgotten records, "
         "and 20.0% of those in the model"
     )
-    assert re.search(r"overlap 9\d% with those of unseen ones, 1\d% with", found.scores[0].title)
+    assert re.search(r"overlap by 9\d% with those of unseen ones, 1\d% with", found.scores[0].title)
     assert [said for _, said in found.scores[0].legend] == [
         "forgotten records",
-        "records never seen",
+        "unseen records",
         "records in the model",
     ]
     assert found.no_plots is None
@@ -361,7 +363,7 @@ def _rest(one: ScoreBin) -> tuple[str, float, float, float]:
 def test_where_the_plots_are_not_at_hand_the_page_says_so() -> None:
     page = Page(render(full(roc=(), scores=())))
 
-    assert "The curves and score histograms are not here" in page.said
+    assert "The curves and score histograms are missing" in page.said
 
 
 def test_a_hundred_shards_are_all_on_the_map() -> None:
@@ -383,17 +385,17 @@ def test_what_was_retrained_is_named_with_its_slice_and_cause() -> None:
     assert re.search(r"s002 slice 3 of 3 new lines on the forget list", page.said)
     assert "4.2 seconds" in page.said
     assert "41.0 seconds" in page.said
-    assert "Not explained by any request or setting" not in page.said
+    assert "Not explained by a request or setting" not in page.said
 
 
 def test_what_an_audit_cannot_explain_stands_out() -> None:
     run = LastRun("1a2b3c4", False, ("train@s001 changed without a cause",), (), 0.1, False, None)
     page = Page(render(full(run=run)))
 
-    assert "Not explained by any request or setting" in page.said
+    assert "Not explained by a request or setting" in page.said
     assert "train@s001 changed without a cause." in page.said
     assert "about 10.0%" in page.said
-    assert "reckoned from slices of equal size" in page.said
+    assert "estimated with slices of equal size" in page.said
 
 
 def test_requests_stand_with_time_ticket_and_count_newest_first() -> None:
@@ -493,5 +495,5 @@ def test_canaries_are_shown_where_nobody_was_forgotten_yet() -> None:
     report = a_report() | {"membership": None}
     said = Page(render(full(report=report))).said
 
-    assert "Planted canaries" in said
+    assert "Canaries" in said
     assert "39 of 40" in said
