@@ -181,14 +181,14 @@ def run(arguments: list[str]) -> int:
             arguments, prog_name="unlearn", standalone_mode=False
         )
     except (BrokenPipeError, SystemExit):
-        # The reader left, as `| head` does; nothing is left to tell it. Typer itself asks for an
-        # exit at no other time.
+        # The reader closed the pipe, as `| head` does; no message can reach it. Typer itself asks
+        # for an exit at no other time.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (KeyboardInterrupt, typer.Abort):
         report_error("interrupted", (), _INTERRUPTED, as_json=as_json)
         return _INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the last stop: no traceback unless asked for
+    except Exception as error:  # noqa: BLE001 - the outermost handler: no traceback without --debug
         if debug:
             traceback.print_exc()
         return _report(error, as_json=as_json)
@@ -205,7 +205,7 @@ def _report(error: Exception, *, as_json: bool) -> int:
     if isinstance(error, UnlearnError):
         report_error(error.message, error.hints, error.exit_code, as_json=as_json)
         return error.exit_code
-    # Typer's own copy of Click has no public name; its errors are known by what they can do.
+    # Typer's own copy of Click has no public name; its errors are recognised by their methods.
     format_message = getattr(error, "format_message", None)
     code = getattr(error, "exit_code", None)
     if callable(format_message) and isinstance(code, int):

@@ -1,4 +1,4 @@
-"""`unlearn canary`: plants made-up records, so that the power of an attack is known."""
+"""`unlearn canary`: adds synthetic records, which show the power of an attack."""
 
 import csv
 import io
@@ -97,7 +97,7 @@ COMMAND = Command(canary, example="unlearn canary --count 200", answer=CanaryAns
 
 
 def plant(context: Context, count: int) -> CanaryAnswer:
-    """Plant canaries beside the dataset, and make the pipeline depend on them.
+    """Add canaries to the project, and make the pipeline depend on them.
 
     All or nothing: on any error every file is as it was.
 
@@ -143,8 +143,8 @@ def plant(context: Context, count: int) -> CanaryAnswer:
 def wait_for_dvc(project: Project) -> None:
     """Return at a moment when no running stage reads params.yaml.
 
-    DVC notes what a stage depends on when the stage has ended: it would take canaries that the
-    stage never saw for put into shards.
+    DVC records the dependencies of a stage when the stage has ended: it would record canaries as
+    put into shards that the stage did not read.
     """
     deadline = time.monotonic() + PATIENCE
     while running_reader(project, project.params) is not None:
@@ -191,7 +191,7 @@ def _edits(context: Context, name: str) -> dict[Path, str]:
 
 
 def _new_rows(context: Context, present: Iterable[str], count: int) -> list[list[str]]:
-    """Make canaries with ids that nobody has: no record, no person, no line of the forget list."""
+    """Make canaries with unused ids: of no record, no person and no line of the forget list."""
     dataset, params = context.params.dataset, context.params
     about = Aggregates(dataset.features, params.verify.min_rows)
     taken = _look_through(context, about)
@@ -233,7 +233,7 @@ def _file_with(path: Path, rows: list[list[str]]) -> bytes:
     """Return the file's content with rows at its end; those that it has stay as they are."""
     before = path.read_bytes() if path.exists() else b""
     text = io.StringIO()
-    # Every value quoted: whatever a category holds, it is read as the same text.
+    # Every value is quoted, so that any category is read as the same text.
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
     writer.writerows(rows[1:] if before else rows)
     gap = b"" if not before or before.endswith(b"\n") else b"\n"

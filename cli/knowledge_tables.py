@@ -13,7 +13,7 @@ from unlearn.stages.verify_report.quality import Knowledge, KnowledgeOfRows
 
 _UNKNOWN = "-"
 
-#: Of methods beside each other: the forgotten rows first, then what is left of the rest.
+#: Columns of the comparison of methods: the forgotten rows first, then the others.
 METHOD_COLUMNS = (
     "method",
     "extraction",
@@ -39,7 +39,7 @@ def of_methods(
     methods
         By name, as in the report.
     original
-        As in the report; None where it could not be asked.
+        As in the report; None if it could not be evaluated.
     """
     known = {"(original)": None if original is None else original.language}
     known |= {name: found.language for name, found in methods.items()}

@@ -1,4 +1,4 @@
-"""`unlearn repro`: what `dvc repro` does, with the stale shards trained side by side."""
+"""`unlearn repro`: what `dvc repro` does, with the stale shards trained in parallel."""
 
 import os
 import time
@@ -157,7 +157,7 @@ def _method_records(context: Context) -> dict[str, str | None]:
 
 
 def _likely_stale(context: Context) -> int:
-    """Return how many shards will have to be trained, as far as can be told at once."""
+    """Return how many shards will probably have to be trained, by the list and the lock."""
     if not context.project.lock.is_file():
         return len(context.params.sharding.shards)
     new = set(context.read_list().tokens) - applied_tokens(context.project)

@@ -1,4 +1,4 @@
-"""`unlearn status`: where each request stands."""
+"""`unlearn status`: the state of each request."""
 
 from typing import Any
 

@@ -23,7 +23,7 @@ from unlearn.stages.verify_report.report import Report
 
 _UNKNOWN = "-"
 
-#: The columns of the table of methods; those of numbers stand to the right.
+#: The columns of the table of methods; numbers are aligned to the right.
 _METHODS = (
     "method",
     "label",
@@ -43,7 +43,7 @@ _COSTS = (
     "retain passes",
     "stopped by",
 )
-#: What stands above the tables of what language models know.
+#: Titles of the tables of language models' memorisation.
 _OF_METHODS = (
     "on the forgotten rows (utility, and perplexity of generic text, relative to the original):"
 )

@@ -28,11 +28,11 @@ FeatureKind = Literal[
 class DatasetParams(Section):
     """The dataset and its pinned schema.
 
-    `classes` and `features` are pinned because a list read off the data at training time would
-    be learned from rows outside the shard. `canaries` names the file of planted records, if any.
-    `held_out` names a file of rows that no model was trained on, in place of a share of `path`:
-    for a model from elsewhere, whose training rows are all of `path`. Rows of text for a language
-    model have no target and no classes; their features say what each column of text is.
+    `classes` and `features` are pinned because a list derived from the data at training time would
+    be learned from rows outside the shard. `canaries` names the file of canaries, if any.
+    `held_out` names a file of rows that no model was trained on, in place of a share of `path`: for
+    a model from elsewhere, whose training rows are all of `path`. Rows of text for a language model
+    have no target and no classes; their features say what each column of text is.
     """
 
     path: str

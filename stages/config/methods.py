@@ -1,7 +1,7 @@
 """The `unlearn` section: post-hoc methods, and each default with its source.
 
 Epochs are upper bounds: no update method takes more than a fifth of the epochs that training took,
-since a method that costs as much as training anew has no point.
+since a method that costs as much as retraining has no benefit.
 """
 
 import difflib
@@ -31,7 +31,7 @@ Epochs = Annotated[int, Field(ge=1)]
 
 
 class RetrainSettings(Section):
-    """Training anew has no settings but those of `train`."""
+    """Retraining has no settings other than those of `train`."""
 
 
 class GradientAscentSettings(Section):
@@ -62,7 +62,7 @@ class FinetuneSettings(Section):
 
 
 class NegativeGradientPlusSettings(Section):
-    """Descent on the retain rows and ascent on the forget rows at once.
+    """Descent on the retain rows and ascent on the forget rows in one loss.
 
     Kurmanji et al., "Towards Unbounded Machine Unlearning", NeurIPS 2023, section 4.
     """
@@ -274,7 +274,7 @@ class GuardParams(Section):
 
     `budget` is how much accuracy on retained rows a method may cost - of a language model, which
     share of its probability of retained answers - and `gradient_limit` the norm at which a gradient
-    counts as exploding. Not `active`, a method does whatever it does.
+    counts as exploding. If it is not `active`, a method runs without limits.
     """
 
     active: bool = True
@@ -286,7 +286,7 @@ class UnlearnParams(Section):
     """Post-hoc methods, for a model that was trained without shards.
 
     `original` says whether the `train` stage makes the model or it was imported. Each of `methods`
-    is applied to it; `deploy` names the one that becomes the final model. A method of one's own is
+    is applied to it; `deploy` names the one that becomes the final model. A user's method is
     `path/to/file.py:function`, with settings under `own` by that name. Language models have their
     settings under `language`, all others under `settings`.
     """
@@ -329,12 +329,12 @@ class UnlearnParams(Section):
 
     @property
     def code_paths(self) -> list[str]:
-        """Files of methods of one's own, relative to the project, each once."""
+        """Files of users' methods, relative to the project, each once."""
         return sorted({code[0] for name in self.methods if (code := own_code(name))})
 
 
 def own_code(method: str) -> tuple[str, str] | None:
-    """Return file and function of a method of one's own; None for other names.
+    """Return file and function of a user's method; None for other names.
 
     >>> own_code("methods/noise.py:add_noise")
     ('methods/noise.py', 'add_noise')

@@ -114,7 +114,7 @@ class Ensemble:
         Raises
         ------
         InputError
-            If no shard has a row left, so that there is nothing to ask.
+            If no shard has a row left, so that there is no model.
         """
         if not self.members:
             raise InputError("the final model has no members: every shard lost all its rows")
@@ -202,7 +202,7 @@ def final_model_files(
         {
             "schema_version": 1,
             "rule": params.aggregate.rule,
-            # Where the training data was is nobody's business who only predicts.
+            # The location of the training data is not needed for prediction.
             "dataset": params.dataset.model_dump(mode="json", exclude={"canaries", "held_out"})
             | {"path": "the input"},
             "has_probabilities": not votes,
@@ -308,7 +308,7 @@ def _for_peft(model: ShardModel) -> dict[str, Any]:
 
 
 def _same_answers(one: Layout, other: Layout) -> bool:
-    """Tell whether two layouts name the same features, and the same classes in the same order."""
+    """Return whether two layouts name the same features, and the same classes in the same order."""
     return one.features == other.features and one.classes == other.classes
 
 

@@ -27,7 +27,7 @@ class ForgetRun:
     without_rows
         Lines of the list that no row answers to: dropped from the dataset since, or unknown.
     rewritten
-        Names of the shards whose files were written anew.
+        Names of the shards whose files were rewritten.
     """
 
     forgotten: int
@@ -60,16 +60,16 @@ def run(context: Context) -> ForgetRun:
 
 
 def _check_rows_are_there(context: Context, forget_list: ForgetList) -> None:
-    """Refuse to forget rows that are gone while an imported model still knows them.
+    """Refuse to forget rows that left the dataset while an imported model still knows them.
 
-    Methods start from the original each time, and unlearn the rows that are there: without those
-    of an earlier request, the result would know them again. An original that this pipeline trains
-    is trained anew when rows leave the dataset; an imported one is not.
+    Methods start from the original each time, and unlearn the rows that are there: without those of
+    an earlier request, the result would know them again. An original that this pipeline trains is
+    retrained when rows leave the dataset; an imported one is not.
 
     Raises
     ------
     InputError
-        With the ways out.
+        With the possible solutions.
     """
     if context.params.kind == "exact" or context.params.posthoc.original != "imported":
         return
@@ -152,7 +152,7 @@ def _lines_answered(tokens: pa.Table, forget_list: ForgetList) -> set[str]:
 
 
 def _stands(project: Project, name: str, noted: AppliedShard | None, cause: AppliedShard) -> bool:
-    """Tell whether a shard's files are what this cause made last time, to the byte."""
+    """Return whether a shard's files are byte for byte what the same inputs made last time."""
     if noted is None or (noted.source, noted.forgotten) != (cause.source, cause.forgotten):
         return False
     retain, forget = project.retain_file(name), project.forget_file(name)

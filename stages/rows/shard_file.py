@@ -1,8 +1,7 @@
 """The Parquet files that hold a shard's rows, and digests of rows that are no oracle.
 
 A file's bytes follow from its rows, its name and the project key alone. A keyed nonce in every
-file keeps the hashes that git's history shows (dvc.lock) from confirming a guess at a row that
-has gone.
+file prevents that the hashes in git's history (dvc.lock) confirm a guess of a removed row.
 """
 
 import hmac
@@ -37,7 +36,7 @@ _ARROW_TYPES: dict[FeatureKind, pa.DataType] = {
 }
 
 
-#: What stands in the bytes for a missing value, which is told apart by a mask.
+#: The bytes of a missing value; a mask distinguishes it from other values.
 _FILLERS = {pa.string(): "", pa.bool_(): False, pa.float64(): 0.0}
 
 
@@ -121,7 +120,7 @@ def digest_rows(key: Key, rows: pa.Table, label: str) -> str:
     Parameters
     ----------
     key
-        The project key: without it nobody can test a guess against the digest.
+        The project key: without it, a guess cannot be tested against the digest.
     rows
         Any table of a `Layout`.
     label
@@ -214,7 +213,7 @@ def read_nonce(path: Path, name: str) -> str:
 
 
 def forget_mask(rows: pa.Table, forget_list: ForgetList) -> pa.Array:
-    """Tell for each row whether the forget list names it, shape (rows,).
+    """Return for each row whether the forget list names it, shape (rows,).
 
     Parameters
     ----------

@@ -23,10 +23,10 @@ from unlearn.stages.rows.schema import feature_columns, target_column
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, TARGET, Layout, in_order
 from unlearn.stages.rows.tokens import Tokenizer, place
 
-#: Column of a row's number in the dataset, from 1; 0 for a planted one.
+#: Column of a row's number in the dataset, from 1; 0 for a canary.
 ROW = "unlearn.row"
 
-#: Files that record tokens are spread over to find an id that stands twice.
+#: Files that record tokens are spread over to find repeated ids.
 _BUCKETS = 64
 _TOKEN_AND_ROW = np.dtype([("token", "S67"), ("row", "<i8")])
 
@@ -38,7 +38,7 @@ class Planted:
     Parameters
     ----------
     name
-        The file that they stand in.
+        The file that contains them.
     rows
         All of them, in order.
     trained_on
@@ -59,7 +59,7 @@ class Planted:
 def typed_rows(
     batch: pa.Table, dataset: DatasetParams, tokenizer: Tokenizer, first_row: int
 ) -> tuple[pa.Table, TokenColumns]:
-    """Return a batch as a shard file holds it, with the number of every row beside it.
+    """Return a batch as a shard file holds it, and the number of every row.
 
     Parameters
     ----------
@@ -110,11 +110,11 @@ def spill(
     scratch
         An empty folder.
     progress
-        Told how many rows each batch had.
+        Called with the number of rows of each batch.
     planted
         Canaries, if there are any.
     held_out
-        Rows that are held out whatever their token says.
+        Rows that are held out independently of their token.
 
     Returns
     -------

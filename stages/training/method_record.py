@@ -2,10 +2,10 @@
 
     model.json            as a shard model's; absent where the method did not apply
     model.safetensors     weights (torch), or model.skops (scikit-learn)
-    lineage.json          of a model that was trained anew
+    lineage.json          of a model that was retrained
     record.json           the method, its label, what it read, and a keyed seal over all of it
 
-The record follows from what the method read, so that it stands in no way of comparing bytes.
+The record is a function of what the method read, so that folders can be compared byte for byte.
 """
 
 import hashlib
@@ -51,7 +51,7 @@ class Record:
         Why the method does not apply; None where it does.
     stopped_by
         What ended an iterative method; see `unlearn.base.guard`. `nothing_to_forget` where no
-        row of the model was on the list, and `trained` where it was trained anew.
+        row of the model was on the list, and `trained` if it was retrained.
     rolled_back
         Whether the guard went back to an earlier state.
     passes
@@ -90,7 +90,7 @@ def seal(key: Key, record: Record) -> str:
 
 
 def sealed(key: Key, record: Record, files: Mapping[str, bytes]) -> Record:
-    """Return the record with the digests of the files beside it, and its seal."""
+    """Return the record with the digests of the files in its folder, and its seal."""
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     whole = replace(record, files=digests, seal="")
     return replace(whole, seal=seal(key, whole))
@@ -116,7 +116,7 @@ def read_record(folder: Path, name: str) -> Record:
 
 
 def is_genuine(key: Key, folder: Path, record: Record) -> bool:
-    """Tell whether a record was sealed with the key and the folder holds what it names."""
+    """Return whether a record was sealed with the key and the folder holds what it names."""
     present = {
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
     } - {FILE_NAME, ".gitignore"}
@@ -145,7 +145,7 @@ class MethodRows:
 
 
 def settings_of(context: PosthocContext, method: str) -> Any:
-    """Return a method's settings: its section, or for a method of one's own a plain dict."""
+    """Return a method's settings: its section, or for a user's method a plain dict."""
     unlearn = context.unlearn
     if own_code(method) is not None:
         return dict(unlearn.own.get(method, {}))
@@ -154,7 +154,7 @@ def settings_of(context: PosthocContext, method: str) -> Any:
 
 
 def _shared_settings(context: PosthocContext) -> list[Any]:
-    """Return what all methods for language models read beside their own section."""
+    """Return the settings that all methods for language models share."""
     if context.params.modality != "text":
         return []
     shared = context.unlearn.for_language.model_dump(mode="json", exclude=set(method_names("text")))

@@ -1,10 +1,10 @@
 """Settings for a method, found on rows that no test looks at.
 
 Hyper-parameters chosen on the rows under test would make a method look better than it is. So a
-model is trained in small, on retained rows alone, some of which then play the forget set: planted
-canaries where there are enough, else rows drawn by token. Each trial applies the method to it, and
-is judged by how far it ends from the same model retrained without these rows. The forget set and
-the tested half of the holdout are never used for anything; of the former only the size counts.
+small model is trained on retained rows only, some of which then take the place of the forget set:
+canaries if there are enough, otherwise rows drawn by token. Each trial applies the method to it,
+and is judged by how far it ends from the same model retrained without these rows. The forget set
+and the tested half of the holdout are never used for anything; of the former only the size counts.
 """
 
 import difflib
@@ -197,9 +197,9 @@ def tune(
         How many settings to draw. Which ones follows from the key, the seed and a trial's number,
         so that a larger budget begins with the same ones.
     most_rows
-        At most so many rows are searched on.
+        Maximum number of rows used in the search.
     advance
-        Told of each trial, and of each of the two trainings before them, when it has ended.
+        Called after each trial, and after each of the two trainings before them.
 
     Raises
     ------
@@ -273,14 +273,14 @@ def sample_rows(context: PosthocContext, most_rows: int) -> Sampled:
 def choose(
     rows: pa.Table, canaries: pa.Array, *, wanted: int, most: int, least: int
 ) -> tuple[pa.Table, pa.Table, Sample]:
-    """Return the sample to forget, the sample with others beside it, and what the sample is of.
+    """Return the sample to forget, the sample with other rows, and the kind of the sample.
 
     Parameters
     ----------
     rows
         Rows of the model, in their order.
     canaries
-        Record tokens of planted canaries.
+        Record tokens of canaries.
     wanted, least
         How many rows the sample is to have, and no fewer than which. All canaries are taken.
     most
@@ -406,7 +406,7 @@ def _with_settings(
 
 
 def _canaries(context: PosthocContext) -> pa.Array:
-    """Return the record tokens of all planted canaries."""
+    """Return the record tokens of all canaries."""
     path = context.project.shard_file(CANARIES)
     if context.params.dataset.canaries is None or not path.is_file():
         return pa.array([], pa.string())

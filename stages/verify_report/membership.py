@@ -36,7 +36,7 @@ class AttackResult(Part):
     balanced_accuracy
         The best over all thresholds.
     detectable_auc
-        The smallest AUC that this many rows could have told from .5.
+        The smallest AUC that this number of rows distinguishes from .5.
     forget_rows, holdout_rows
         Sample sizes.
     control

@@ -49,7 +49,7 @@ class ClassUtility(Part):
 
 
 class Utility(Part):
-    """Quality on the holdout; None where there is nothing to measure it on.
+    """Quality on the holdout; None if there are no rows.
 
     Parameters
     ----------

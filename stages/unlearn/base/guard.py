@@ -1,7 +1,7 @@
 """The core of the guards around iterative methods: when to stop, and which state to keep.
 
-Forgetting too much gives a row away as surely as forgetting too little: the target is the loss of
-rows that the model never saw, not the largest loss.
+Forgetting too much reveals a row as clearly as forgetting too little: the target is the loss of
+unseen rows, not the largest loss.
 
 A guard measures the model on fixed probes. What it keeps is, of the states within the limits, the
 one whose forget loss is nearest to the target; `settle` goes back to it.

@@ -52,7 +52,7 @@ Range = Span | Whole
 #: As far as any method's default goes; a fifth of training's epochs is the limit besides.
 EPOCHS = Whole(1, 10)
 
-#: From steps that hardly move a weight to steps that wreck most networks.
+#: From steps that hardly change a weight to steps that destroy most networks.
 RATE = Span(1e-5, 1e-1, logarithmic=True)
 
 

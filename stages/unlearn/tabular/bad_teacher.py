@@ -24,7 +24,7 @@ def bad_teacher(problem: TabularProblem) -> None:
     Chundawat et al., "Can Bad Teaching Induce Forgetting?", AAAI 2023, section 4 (the unlearning
     objective); Adam, its rate, one epoch and 30 % of the retain rows are the authors'.
 
-    A row that random weights answered stands out from unseen rows, whom the model answers well:
+    The answers of random weights differ from those on unseen rows, which the model answers well:
     without the guard this forgets too much.
 
     Costs one pass over the forget rows and `retain_share` of the retain rows for the teachers'

@@ -2,7 +2,8 @@
 
 Guo et al., "Certified Data Removal from Machine Learning Models", ICML 2020, sections 3.1 to 3.3.
 Training made L_b small, a sum over rows with noise in it
-(`unlearn.stages.estimators.perturbed_logistic`). All forget rows go at once, from the original:
+(`unlearn.stages.estimators.perturbed_logistic`). All forget rows are removed together, from the
+original:
 
     v  = -H^-1 g,   g and H being gradient and Hessian of L_b on the retain rows at w
     w' = w + v
@@ -15,9 +16,9 @@ gamma |<x, v>| at most. So, as in the paper's Corollaries 1 and 2, the latter fo
 
     |grad L_b(w'; retain)| <= gamma |X|_2 |v| |Xv| + |Hv + g|
 
-with gamma 1/4 for the logistic loss; the last term is what solving the system in floating point
-left. What is bounded is the distance to the minimum that training anew would look for. Training
-stops short of it too, by the residual that it notes beside the weights, which is added.
+with gamma 1/4 for the logistic loss; the last term is the residual of solving the system in
+floating point. The bound is on the distance to the minimum of retraining. Training does not reach
+this minimum exactly either; its recorded residual is added.
 
 The noise of all classes is one Gaussian vector, and so are their residuals: the norm is that over
 all, which is how one-vs-rest composes.
@@ -100,7 +101,7 @@ def residual_budget(epsilon: float, delta: float, sigma: float) -> float:
     Parameters
     ----------
     epsilon, delta
-        How well models with and without the rows may be told apart.
+        How well models with and without the rows may be distinguished.
     sigma
         Standard deviation of the noise.
     """

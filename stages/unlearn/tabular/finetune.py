@@ -1,4 +1,4 @@
-"""Fine-tuning: training goes on, on the retain rows alone."""
+"""Fine-tuning: training continues on the retain rows only."""
 
 from collections.abc import Iterator
 
@@ -17,8 +17,8 @@ def finetune(problem: TabularProblem) -> None:
 
     with momentum, weight decay, and a rate that falls along half a cosine to 0 over all steps.
     Golatkar, Achille and Soatto, CVPR 2020, section 6 ("fine-tune" among the baselines); the
-    settings are those of Jia et al., NeurIPS 2023. Nothing in it pushes the forget rows out, so
-    that the guard lets it go on where their loss is at its target from the start.
+    settings are those of Jia et al., NeurIPS 2023. The loss has no term for the forget rows, so the
+    guard lets it continue if their loss is at its target from the start.
 
     Costs up to `epochs` passes over the retain rows and none over the forget rows; only the guard's
     probes read some of those.

@@ -19,11 +19,10 @@ def gradient_ascent(problem: TabularProblem) -> None:
     Golatkar, Achille and Soatto, "Eternal Sunshine of the Spotless Net", CVPR 2020, section 6 (the
     negative gradient among the baselines). Plain stochastic gradients, without momentum.
 
-    Cross-entropy has no largest value: without the guard the climb ends in a wrecked model. The
-    guard ends it at the loss of unseen rows. Repair goes on only while it does not take the
-    forget rows' loss back below that - or below what the climb reached, if that is less; what
-    ended it is `repair_stopped_by` in the report. A climb that had to be taken back whole is not
-    repaired.
+    Cross-entropy has no maximum: without the guard the ascent ends in a destroyed model. The guard
+    stops it at the loss of unseen rows. Repair continues only while it does not take the forget
+    rows' loss back below that - or below what the climb reached, if that is less; what ended it is
+    `repair_stopped_by` in the report. A climb that had to be taken back whole is not repaired.
 
     Costs up to `epochs` passes over the forget rows and `repair_epochs` over the retain rows.
     """

@@ -126,7 +126,7 @@ class TabularGuard(Guard[State]):
         return model
 
     def allows(self, model: nn.Module) -> bool:
-        """Tell whether the gradients that the model holds may be followed."""
+        """Return whether a step along the model's gradients is allowed."""
         if not self.active:
             return True
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
@@ -142,7 +142,7 @@ class TabularGuard(Guard[State]):
         model
             As it is after a step.
         recovers
-            A state past the budget is not kept, but the method may go on from it.
+            A state past the budget is not kept, but the method may continue from it.
         """
         self._watched = model
         return self._looks(recovers=recovers)

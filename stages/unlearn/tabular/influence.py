@@ -8,9 +8,9 @@ forget rows' gradients times the inverse Hessian: Koh and Liang, "Understanding 
 Predictions via Influence Functions", ICML 2017, equation (2) and section 2.1, for a group of rows;
 Guo et al., ICML 2020, section 3.1. On a squared loss the step ends at the retrained model.
 
-Linear models have the Hessian solved exactly. Of networks, which are not convex, the Gauss-Newton
-matrix stands in for it (Martens, "Deep learning via Hessian-free optimization", ICML 2010, section
-4.2; Bae et al., "If Influence Functions are the Answer, Then What is the Question?", NeurIPS 2022,
+Linear models have the Hessian solved exactly. For networks, which are not convex, the Gauss-Newton
+matrix replaces it (Martens, "Deep learning via Hessian-free optimization", ICML 2010, section 4.2;
+Bae et al., "If Influence Functions are the Answer, Then What is the Question?", NeurIPS 2022,
 section 2.2): it has no negative curvature, and is the Hessian where outputs are linear in the
 weights. The mean matrix is damped, and the system solved by conjugate gradients.
 
@@ -31,7 +31,7 @@ from unlearn.stages.unlearn.base.registry import Method, register
 from unlearn.stages.unlearn.tabular.problem import Objective, TabularProblem
 from unlearn.stages.unlearn.tabular.rows import Rows
 
-#: Rows whose graph is held at once.
+#: Rows whose graph is in memory together.
 _PIECE = 1024
 
 
@@ -225,8 +225,8 @@ def _layer(model: nn.Module) -> _Layer | None:
 def _solve(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
     """Return the shortest solution.
 
-    Softmax does not tell intercepts apart that differ by the same number for all classes: along
-    such a direction the Hessian is 0, and so is the gradient.
+    Softmax does not change when all intercepts change by the same number: along this direction the
+    Hessian is 0, and so is the gradient.
     """
     if not bool(torch.isfinite(matrix).all()):
         return torch.full_like(vector, torch.nan)
@@ -256,7 +256,7 @@ def _conjugate_gradients(
     left = direction = wanted
     size = float(wanted.norm())
     taken = 0
-    # Written so that what is not a number goes on, and shows in the solution.
+    # Written so that NaN propagates, and shows in the solution.
     while taken < settings.iterations and not float(left.norm()) <= settings.tolerance * size:
         image = product(direction)
         taken += 1

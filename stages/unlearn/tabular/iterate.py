@@ -24,7 +24,7 @@ _CHECKS_AN_EPOCH = 4
 #: recover accuracy on the retain rows by its end. `epochs`: at the ends of epochs alone.
 Looks = Literal["strict", "recovers", "epochs"]
 
-#: Yields the loss of one step after another of an epoch; each is computed when it is asked for.
+#: Yields the losses of an epoch's steps; each is computed when it is requested.
 Losses = Callable[[int], Iterator[torch.Tensor]]
 
 
@@ -59,8 +59,8 @@ def iterate(
     epochs, steps
         How many epochs, and about how many steps in each.
     mask
-        By parameter name: true where a weight may move. The others stay to the bit, whatever
-        momentum and weight decay say.
+        By parameter name: true where a weight may change. The others do not change by a bit, with
+        any momentum and weight decay.
     looks
         How the guard looks on.
 
@@ -116,7 +116,7 @@ def outputs(model: nn.Module, rows: Rows, side: Side) -> torch.Tensor:
 def both(model: nn.Module, forget: Rows, retain: Rows) -> tuple[torch.Tensor, torch.Tensor]:
     """Return what the model answers to either side's rows, of which one may have none.
 
-    In one forward pass, unless BatchNorm has to read them apart.
+    In one forward pass, unless BatchNorm has to read them separately.
     """
     if not _batch_norms(model):
         answers = model(torch.cat([forget.inputs, retain.inputs]))

@@ -20,9 +20,9 @@ def negative_gradient_plus(problem: TabularProblem) -> None:
     the baselines of the experiments). The second term has no bound: the guard ends it at the loss
     of unseen rows.
 
-    An epoch reads the larger side once, and the smaller as often as that takes: as many rows as
-    two epochs of training, and counted as such. Costs up to `epochs` passes over the retain rows,
-    and as many batches of the forget rows as of those.
+    An epoch reads the larger side once, and the smaller side repeatedly in the same steps: as many
+    rows as two epochs of training, and counted as such. Costs up to `epochs` passes over the retain
+    rows, and as many batches of the forget rows as of those.
     """
     model, forget, retain = problem.model, problem.forget, problem.retain
     settings: NegativeGradientPlusSettings = problem.settings

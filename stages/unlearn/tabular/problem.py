@@ -48,7 +48,7 @@ class Objective:
     sigma: float = 0.0
 
     def penalty(self, rows: int) -> float:
-        """Return the weight of |w|^2 / 2 beside the summed losses of so many rows."""
+        """Return the weight of |w|^2 / 2 relative to the summed losses of this number of rows."""
         return self.l2 + self.l2_per_row * rows
 
     def losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -70,7 +70,7 @@ class Objective:
         )
 
     def penalties(self, model: nn.Module, rows: int) -> torch.Tensor:
-        """Return penalty and linear term of a model trained on so many rows, a scalar."""
+        """Return penalty and linear term of a model trained on this number of rows, a scalar."""
         parameters = dict(model.named_parameters())
         total = next(iter(parameters.values())).new_zeros(())
         for name, value in parameters.items():
@@ -94,7 +94,7 @@ class TabularProblem(Problem[Rows, TabularGuard]):
     objective
         What training made small.
     fresh
-        Returns a module of the same kind with weights drawn anew.
+        Returns a module of the same kind with new random weights.
     """
 
     model: nn.Module
@@ -124,7 +124,7 @@ class TabularProblem(Problem[Rows, TabularGuard]):
             yield batch
 
     def endless(self, rows: AnyRows, epoch: int, side: Side) -> Iterator[AnyRows]:
-        """Yield mini-batches without end, in a new order each time that all rows were read."""
+        """Yield mini-batches indefinitely, in a new order after each pass."""
         lap = 0
         while True:
             # Laps of one epoch must not repeat the orders of the next.

@@ -11,7 +11,7 @@ from unlearn.stages.unlearn.base.registry import Method, register
 from unlearn.stages.unlearn.tabular.problem import TabularProblem
 from unlearn.stages.unlearn.tabular.rows import Rows
 
-#: Numbers that the gradients of the rows at once may take: what stays in a processor's cache.
+#: Maximum number of values in the gradients of one batch of rows: what fits a processor's cache.
 _AT_ONCE = 2**19
 
 Gradients = dict[str, torch.Tensor]
@@ -74,13 +74,13 @@ def _summed_squares(model: nn.Module, rows: Rows, problem: TabularProblem) -> Gr
 def _per_row(model: nn.Module, rows: Rows, problem: TabularProblem) -> Iterator[Gradients]:
     """Yield the gradients of every row's loss, each of shape (rows, *weight).
 
-    All at once where the module's operations allow that, else row by row: in-place operations,
+    In one batch if the module's operations allow that, otherwise row by row: in-place operations,
     and branches that depend on the values, do not.
     """
     try:
         found = _at_once(model, rows, problem)
     except (RuntimeError, ValueError, NotImplementedError):
-        # Torch's own for what cannot be batched; a fault of the module's own shows again below.
+        # Torch's error for what cannot be batched; an error of the module itself shows again below.
         yield from _one_by_one(model, rows, problem)
     else:
         yield found

@@ -135,7 +135,7 @@ def _prompts(
 
 
 def _spread(rows: pa.Table, most: int) -> pa.Table:
-    """Return at most so many rows, from all parts of a table."""
+    """Return at most this number of rows, from all parts of a table."""
     if rows.num_rows <= most:
         return rows
     return rows.take(pa.array(np.arange(most) * rows.num_rows // most))

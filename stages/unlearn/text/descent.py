@@ -42,7 +42,7 @@ class Objective:
     weighs_retain: Weighs
 
     def parts(self, forgotten: Ints, retained: Ints, count: int) -> Iterator[torch.Tensor]:
-        """Yield the losses of a batch in so many parts, which add up to that of the whole.
+        """Yield the losses of a batch in this number of parts, which add up to that of the whole.
 
         Parameters
         ----------

@@ -39,12 +39,12 @@ class TextProbes:
     forget, retain
         Some of the sequences of either side; the same ones throughout.
     unseen
-        Sequences that the tuned model never saw, whose loss is the target; may have none, so that
-        nothing but a brake stops a method.
+        Sequences that the fine-tuned model was not trained on, whose loss is the target; may be
+        empty, so that only a limit stops a method.
     generic
-        Text that is about nobody in the dataset; may have none.
+        Generic text, about nobody in the dataset; may be empty.
     prompts
-        Tokens that generations go on from; may be none.
+        Tokens that generations continue; may be empty.
     """
 
     forget: Sequences
@@ -145,7 +145,7 @@ class TextGuard(Guard[TextState]):
         self._begin(ascends=ascends)
 
     def allows(self, norm: float) -> bool:
-        """Tell whether a gradient of this norm, before it is clipped, may be followed."""
+        """Return whether a step along a gradient of this norm, before clipping, is allowed."""
         return self._follows(norm)
 
     def stops(self, *, recovers: bool = False) -> bool:

@@ -88,7 +88,7 @@ def find_layers(module: Any) -> tuple[str, nn.ModuleList]:
 def _activations(
     tuned: Tuned, sequences: Sequences, indices: Ints, number: int, module: nn.Module | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return what stands behind a layer, shape (b, t, h), and which of it counts, (b, t)."""
+    """Return the output of a layer, shape (b, t, h), and which positions count, (b, t)."""
     chosen: Any = tuned.module if module is None else module
     batch = tuned.batch(sequences, indices)
     with _behind(find_layers(chosen)[1][number]) as seen:

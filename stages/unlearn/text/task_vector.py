@@ -26,8 +26,8 @@ def task_vector(problem: TextProblem) -> None:
 
     Ilharco et al., "Editing Models with Task Arithmetic", ICLR 2023, section 3. What a new adapter
     adds is the product of its matrices, so that its second one is multiplied by -scale; weights
-    that are trained themselves move each by itself. The guard halves the scale until the model
-    keeps within its limits; the facts say what it came to, 0 where nothing did.
+    that are trained themselves move each by itself. The guard halves the scale until the model is
+    within its limits; the facts give the final scale, 0 if there is none.
 
     Costs up to `epochs` passes over the forget rows.
     """

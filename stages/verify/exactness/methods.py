@@ -1,9 +1,9 @@
 """Whether the models of a project without shards are what they claim to be.
 
-Nothing that `forget` or `unlearn` wrote is believed: rows are derived anew from data/shards and the
-list, what each method read is recomputed from them, and a model that is called exact is trained
-again. What a method that is not exact should have made is not recomputed: its record is believed
-where it was sealed with the key and names these rows, this original and these settings.
+No output of `forget` or `unlearn` is trusted: rows are derived again from data/shards and the list,
+what each method read is recomputed from them, and a model with the label exact is trained again.
+What a method that is not exact should have made is not recomputed: its record is believed where it
+was sealed with the key and names these rows, this original and these settings.
 """
 
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ def check_original(
     Parameters
     ----------
     context, forget_list
-        The project, and the list as it stands.
+        The project, and the current list.
     whole, holdout
         The rows that the model was trained on, and the others, split by the list.
     """
@@ -112,7 +112,7 @@ def check_final_model(context: PosthocContext, deployed: str, found: Exactness) 
     context, deployed
         The project, and the method's name.
     found
-        Is told of any mismatch.
+        Collects mismatches.
     """
     project = context.project
     try:

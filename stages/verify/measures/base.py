@@ -109,7 +109,7 @@ class Measures(Protocol[Model]):
         """
 
     def look(self, name: str, model: Model) -> None:
-        """Ask a model that `open` returned all that `numbers` takes; it may be gone afterwards.
+        """Compute all that `numbers` needs of a model that `open` returned.
 
         The retrained model comes first where there is one, then the original.
         """

@@ -21,7 +21,8 @@ class UtilityChange(BaseModel):
     utility
         Old and new value of each measure.
     classes
-        A sentence for each class that lost more accuracy than chance allows on so many rows.
+        A sentence for each class that lost more accuracy than chance explains for its number of
+        rows.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -72,7 +73,7 @@ def _measured(found: ClassUtility | None) -> _Share | None:
 
 
 def _chance(before: _Share, after: _Share) -> float:
-    """Return how far two shares of so many rows differ by chance alone, 19 times out of 20.
+    """Return how far two shares of this number of rows differ by chance, 19 times out of 20.
 
     Of one pooled share with a row more of either kind (Agresti and Caffo 2000), so that a share
     of 1 does not mean certainty. The rows are mostly the same ones, which

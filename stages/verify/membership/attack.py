@@ -51,7 +51,7 @@ class ComparedRows:
     references
         The same under the reference models, shape (rows, models).
     usable
-        Which of them never saw the row, shape (rows, models).
+        Which of them were not trained on the row, shape (rows, models).
     model
         Which of several models under attack was asked about the row, shape (rows,).
     population

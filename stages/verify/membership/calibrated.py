@@ -60,8 +60,8 @@ def probability_ratio(
     """Return how much likelier the model makes every row than models do in general, shape (rows,).
 
     own / ((1 + a)/2 * mean + (1 - a)/2): the ratio in Zarifzadeh, Liu and Shokri, "Low-Cost
-    High-Power Membership Inference Attacks", ICML 2024, section 3, the mean over models that
-    never saw the row being corrected to one over models in general (their offline approximation).
+    High-Power Membership Inference Attacks", ICML 2024, section 3, the mean over models without the
+    row being corrected to one over models in general (their offline approximation).
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ class OneRun:
     correct
         Guesses that were right.
     epsilon_lower_bound
-        The largest epsilon that so many right guesses reject; 0 where they reject none.
+        The largest epsilon that this number of right guesses rejects; 0 if they reject none.
     """
 
     guesses: int
@@ -47,8 +47,8 @@ def one_run_bound(
     scores
         One a canary, larger for members; NaN where there is none. Shape (canaries,).
     included
-        Each canary's coin, True for members. Canaries that someone asked to be forgotten have to
-        be left out of both, whatever their coin. Shape (canaries,).
+        Each canary's coin, True for members. Canaries on the forget list have to be left out of
+        both, with either coin. Shape (canaries,).
     share
         Share of the canaries to guess on, in (0, 1].
     confidence
@@ -69,7 +69,7 @@ def one_run_bound(
 
 
 def epsilon_rejected(guesses: int, correct: int, confidence: float) -> float:
-    """Return the largest epsilon that so many right guesses reject, at least 0.
+    """Return the largest epsilon that this number of right guesses rejects, at least 0.
 
     Under epsilon-differential privacy, P[correct >= v] <= P[Binomial(r, e^eps / (1 + e^eps)) >= v]
     for r guesses (theorem 5.2 with delta = 0): an epsilon is rejected where that tail is no more

@@ -19,7 +19,7 @@ class References:
     """Models of one shard's settings, each trained on a half of its rows.
 
     Each row of the shard is in half of the references, drawn for it by the key, so that the other
-    half never saw it; rows that are not in the shard are in none.
+    half is not trained on it; rows that are not in the shard are in none.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class References:
     logits: Callable[[pa.Table], Floats]
 
     def ask(self, rows: pa.Table, *, trained: bool) -> tuple[Floats, Bools]:
-        """Return the references' logits on rows, and which of them never saw each row.
+        """Return the references' logits on rows, and which of them were not trained on each row.
 
         Parameters
         ----------
@@ -113,7 +113,7 @@ def _of_columns(
 def _of_text(
     recipe: Recipe, dataset: DatasetParams, models: Sequence[ShardModel | None]
 ) -> Callable[[pa.Table], Floats]:
-    """Open language models: adapters side by side on one base, whole models one after another."""
+    """Open language models: adapters together on one base, whole models one after another."""
     from unlearn.stages.final_model.text_loading import open_language_models
     from unlearn.stages.verify.membership.text_answers import member_logits
 
@@ -142,7 +142,7 @@ def _of_text(
 
 
 def _drawn_for(recipe: Recipe, shard: str, rows: pa.Table, count: int) -> Bools:
-    """Tell which references each row is trained into: half of them, the same for a whole person."""
+    """Return which references train on each row: half of them, the same for a person."""
     governing = rows[SUBJECT if SUBJECT in rows.column_names else RECORD].to_pylist()
     drawn = np.zeros((rows.num_rows, count), dtype=bool)
     for row, token in enumerate(governing):

@@ -44,7 +44,7 @@ class View:
         return int(self.compared.references.shape[1])
 
     def allows(self, attack: Attack) -> bool:
-        """Tell whether an attack can be made at all."""
+        """Return whether an attack is possible."""
         if not self.has_probabilities:
             return False
         fewest = int(self.compared.usable.sum(axis=1).min(initial=10**9))
