@@ -11,7 +11,7 @@ MEMORISED: Final = 0.9
 MOST_FORGET: Final = 200
 
 
-def check_memorised(extraction: float, minimum: float = MEMORISED, *, told: bool = True) -> None:
+def check_memorised(extraction: float, minimum: float = MEMORISED, *, shown: bool = True) -> None:
     """Stop a run whose model never memorised what it is to unlearn.
 
     Parameters
@@ -20,7 +20,7 @@ def check_memorised(extraction: float, minimum: float = MEMORISED, *, told: bool
         Mean extraction strength of the tuned model on the forget set.
     minimum
         What it has to reach.
-    told
+    shown
         Whether the error may contain the number: for few rows it describes a person.
 
     Raises
@@ -30,9 +30,9 @@ def check_memorised(extraction: float, minimum: float = MEMORISED, *, told: bool
     """
     # A NaN reaches nothing either.
     if not extraction >= minimum:
-        said = f"is {extraction:.2f}" if told else "is less"
+        value = f"is {extraction:.2f}" if shown else "is less"
         raise InputError(
-            f"the tuned model did not memorise the forget set: its extraction strength {said}, "
+            f"the tuned model did not memorise the forget set: its extraction strength {value}, "
             f"and unlearning is measured from {minimum:.2f} on",
             "fine-tune it for more epochs, or at a higher rate",
         )

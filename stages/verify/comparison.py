@@ -15,7 +15,7 @@ from unlearn.stages.verify.evidence import (
     not_made,
 )
 from unlearn.stages.verify.exactness.checks import Exactness
-from unlearn.stages.verify.exactness.methods import Made
+from unlearn.stages.verify.exactness.methods import MethodCheck
 from unlearn.stages.verify.measures.base import Measures
 from unlearn.stages.verify.membership.arrays import Floats
 from unlearn.stages.verify.membership.attack import Attack
@@ -64,7 +64,7 @@ class Comparison:
     answering: Mapping[str, AskedModel | None]
     measures: Measures[Any]
 
-    def result(self, name: str, made: Made, common: Exactness) -> MethodResult:
+    def result(self, name: str, made: MethodCheck, common: Exactness) -> MethodResult:
         """Return all that is known of a method."""
         model = self.answering[name]
         record = made.record
@@ -148,7 +148,7 @@ class Comparison:
             attacks = dict.fromkeys(attacks, not_made(attacks_for(self.context.params)))
         return Evidence(attacks, deciding, self._membership(name), (forgotten, others))
 
-    def _verdict(self, name: str, made: Made, common: Exactness) -> Verdict:
+    def _verdict(self, name: str, made: MethodCheck, common: Exactness) -> Verdict:
         problems = (*common.problems, *made.problems)
         if problems:
             return Verdict("fail", problems)

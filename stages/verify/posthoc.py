@@ -19,7 +19,7 @@ from unlearn.stages.verify.comparison import AskedModel, Comparison
 from unlearn.stages.verify.exactness.checks import Exactness, derive_rows
 from unlearn.stages.verify.exactness.methods import (
     ORIGINAL,
-    Made,
+    MethodCheck,
     check_final_model,
     check_original,
     check_unlearned,
@@ -103,7 +103,7 @@ def verify_methods(context: PosthocContext, forget_list: ForgetList) -> Findings
     )
 
 
-def _ask_models(setting: Setting, holdout: pa.Table, made: dict[str, Made]) -> Comparison:
+def _ask_models(setting: Setting, holdout: pa.Table, made: dict[str, MethodCheck]) -> Comparison:
     """Open, measure and attack every model, one after another."""
     context = setting.context
     measures = modality_of(context.params).measures(setting)

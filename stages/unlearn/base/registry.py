@@ -80,8 +80,16 @@ class Method:
         ----------
         facts
             Of the method's run; empty where it did not run.
+
+        Raises
+        ------
+        ValueError
+            If it calls its result certified, but has no epsilon and delta among its settings.
         """
-        return self.label if isinstance(self.label, str) else self.label(facts)
+        label = self.label if isinstance(self.label, str) else self.label(facts)
+        if label.startswith("certified") and not self.certifies:
+            raise ValueError(f"{self.name!r} has no settings of a certificate")
+        return label
 
 
 _METHODS: dict[tuple[Modality, str], Method] = {}

@@ -77,8 +77,6 @@ class TabularGuard(Guard[State]):
     ----------
     held_by
         What ended the second phase; None where there was none.
-    rows_read
-        How many rows the probes cost.
     """
 
     def __init__(
@@ -86,7 +84,6 @@ class TabularGuard(Guard[State]):
     ) -> None:
         super().__init__(probes.target, gradient_limit=gradient_limit, active=active)
         self.held_by: StoppedBy | None = None
-        self.rows_read = 0
         self._probes = probes
         self._budget = budget
         self._watched: nn.Module | None = None
@@ -212,7 +209,6 @@ class TabularGuard(Guard[State]):
         finally:
             for module, training in modes:
                 module.training = training
-        self.rows_read += len(losses) + len(others)
         return State(
             float(losses.mean()) if len(losses) else 0.0,
             float(right.mean()) if len(right) else 1.0,

@@ -153,4 +153,4 @@ def _check_gate(context: PosthocContext, problem: TextProblem, forget: pa.Table)
     found = scores.by_row(sequences.rows, probe.num_rows)
     strengths = [extraction_strength(found.right[part]) for part in found.slices]
     enough = forget.num_rows >= context.params.verify.min_rows
-    check_memorised(float(np.mean(strengths)), gate, told=enough)
+    check_memorised(float(np.mean(strengths)), gate, shown=enough)

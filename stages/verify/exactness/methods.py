@@ -44,7 +44,7 @@ ORIGINAL = "models/original"
 
 
 @dataclass(frozen=True)
-class Made:
+class MethodCheck:
     """What the checks found of one method's model.
 
     Parameters
@@ -125,7 +125,7 @@ def check_final_model(context: PosthocContext, deployed: str, found: Exactness) 
         found.add(f"models/final_model is not models/unlearned/{deployed} as it stands")
 
 
-def check_unlearned(context: PosthocContext, name: str, rows: MethodRows) -> Made:
+def check_unlearned(context: PosthocContext, name: str, rows: MethodRows) -> MethodCheck:
     """Check what one method made.
 
     Parameters
@@ -144,7 +144,7 @@ def check_unlearned(context: PosthocContext, name: str, rows: MethodRows) -> Mad
         original = read_shard_model(context.project.original, ORIGINAL)
         expected = inputs_digest(context, name, original.digest, rows)
     except InputError as error:
-        return Made("approximate", problems=(error.message,))
+        return MethodCheck("approximate", problems=(error.message,))
     found = Exactness()
     if not is_genuine(context.key, folder, record) or record.method != name:
         found.add(f"{label} is not what its record says, or the record was not made with the key")
@@ -159,7 +159,7 @@ def check_unlearned(context: PosthocContext, name: str, rows: MethodRows) -> Mad
         return _check_exact(context, name, record, rows.retain, found)
     genuine = not found.problems
     certified = gives_certificate(record.method, context.params.modality)
-    return Made(
+    return MethodCheck(
         _label(record, certified=genuine and certified),
         record,
         found.problems,
@@ -175,7 +175,7 @@ def _label(record: Record, *, certified: bool) -> str:
 
 def _check_exact(
     context: PosthocContext, name: str, record: Record, retain: pa.Table, found: Exactness
-) -> Made:
+) -> MethodCheck:
     """Hold a model that is called exact against its lineage, and against training again."""
     folder = context.project.unlearned / name
     label = f"models/unlearned/{name}"
@@ -194,7 +194,7 @@ def _check_exact(
             reran, matched = 1, int(again.model == lineage.model)
             if not matched:
                 found.add(f"{label}: retraining from its rows gives another model")
-    return Made(
+    return MethodCheck(
         # Whatever a record says: without the lineage of these rows it is not exact.
         "exact" if genuine else "approximate",
         record,
