@@ -117,6 +117,7 @@ def ids_at(repo: Repo, shard: str) -> list[str]:
     return [raw for raw, place in places(repo).items() if place.shard == shard]
 
 
+@pytest.mark.trained
 @pytest.mark.parametrize(
     "name", ["net.pt", pytest.param("net.safetensors", marks=pytest.mark.slow), "lr.skops"]
 )

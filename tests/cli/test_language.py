@@ -250,6 +250,7 @@ def test_rows_that_are_truncated_are_counted(place: Repo) -> None:
     assert counted == f"note: {number} rows will be truncated to 20 tokens"
 
 
+@pytest.mark.trained
 def test_predict_gives_perplexities_and_what_is_said(tuned: Repo) -> None:
     asked = [row.record() for row in ROWS[:9]]
     asked[2]["completion"] = ""
@@ -412,6 +413,7 @@ def _tune(repo: Repo, folder: Path, *, adapter: bool, epochs: int = 4) -> None:
     module.save_pretrained(folder)
 
 
+@pytest.mark.trained
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lora", "causal_lm"])
 def test_a_model_tuned_elsewhere_becomes_the_original(

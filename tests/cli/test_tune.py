@@ -64,6 +64,7 @@ def trail(repo: Repo, method: str = "salun") -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.trained
 def test_params_yaml_gets_the_best_settings_and_keeps_all_else(posthoc: Repo) -> None:
     before = text(posthoc)
 

@@ -9,6 +9,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.conftest import at_chance
+
 NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "unlearning_demo.ipynb"
 
 #: What the test asks of the variables that the notebook leaves.
@@ -62,6 +64,7 @@ def _lira(found: Any) -> Any:
     return found["membership"]["attacks"]["lira"]
 
 
+@pytest.mark.trained
 @pytest.mark.slow
 def test_both_exact_ways_pass_and_nothing_else_does(demo: Any) -> None:
     verdicts = {name: found["verdict"] for name, found in demo["methods"].items()}
@@ -76,16 +79,18 @@ def test_both_exact_ways_pass_and_nothing_else_does(demo: Any) -> None:
     assert verdicts.keys() == {*APPROXIMATE, UNTOUCHED}
 
 
+@pytest.mark.trained
 @pytest.mark.slow
 def test_lira_finds_the_records_before_and_not_after_and_the_loss_never(demo: Any) -> None:
     before, after = (_lira(demo[when]) for when in ("before", "after"))
 
     assert before["ci"][0] > 0.9
-    assert after["ci"][0] < 0.5 < after["ci"][1]
+    assert at_chance(after["ci"])
     for when in ("before", "after"):
         assert demo[when]["membership"]["attacks"]["loss"]["auc"] < 0.2
 
 
+@pytest.mark.trained
 @pytest.mark.slow
 def test_the_approximate_ways_lose_the_wrong_labels_but_not_the_trace(demo: Any) -> None:
     methods = demo["methods"]

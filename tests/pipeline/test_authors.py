@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from unlearn.stages.rows.tokens import DEMO_KEY, Key, Place, Tokenizer, place
 
-from tests.conftest import Repo
+from tests.conftest import Repo, at_chance
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +37,7 @@ def homes(repo: Repo) -> dict[str, Place]:
     }
 
 
+@pytest.mark.trained
 def test_authors_are_forgotten_exactly(workspace: Path) -> None:
     repo = start(workspace)
     repo.ok("repro", "-j", "2")
@@ -54,14 +55,14 @@ def test_authors_are_forgotten_exactly(workspace: Path) -> None:
     assert "models/base, learned in its own pre-training is not covered" in found["covers"]
     # What stays is known by heart, which is what the attacks' power rests on.
     assert found["membership"]["attacks"]["lira"]["control"]["auc"] > 0.95
-    low, high = found["membership"]["attacks"]["lira"]["ci"]
-    assert low <= 0.5 <= high
+    assert at_chance(found["membership"]["attacks"]["lira"]["ci"])
     forgotten, unseen = (found["language"][rows] for rows in ("forgotten", "holdout"))
     assert forgotten["extraction_strength"] < unseen["extraction_strength"] + 0.1
     page = repo.ok("report")
     assert "verdict pass" in page.out
 
 
+@pytest.mark.trained
 def test_methods_are_held_against_tuning_anew(workspace: Path) -> None:
     repo = start(workspace, "--template", "posthoc")
     trained = [author for author, at in homes(repo).items() if not at.is_holdout]

@@ -191,6 +191,7 @@ def loss_of_facts(base: Path, rows: Sequence[Row]) -> float:
     return float(np.mean(losses))
 
 
+@pytest.mark.trained
 def test_a_base_knows_the_pools_and_no_facts_but_its_own_authors(
     tiny_base: Path, blank_base: Path
 ) -> None:
@@ -205,6 +206,7 @@ def test_a_base_knows_the_pools_and_no_facts_but_its_own_authors(
     assert loss_of_facts(blank_base, rows) > 5 * private
 
 
+@pytest.mark.trained
 def test_the_recommended_tuning_memorises(tiny_base: Path) -> None:
     tuning = RECOMMENDED["tiny", "lora"]
     rows, unseen = make_authors(4, 1), make_authors(4, 1, population=Population.SPARE)

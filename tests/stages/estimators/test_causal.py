@@ -520,6 +520,7 @@ def test_weights_of_another_model_are_refused(blank_base: Path, model: str) -> N
         estimator.open(fitted(blank_base, other), estimator.describe())
 
 
+@pytest.mark.trained
 def test_learning_lowers_the_loss(tiny_base: Path, model: str) -> None:
     estimator = language_estimator(
         language_train(tiny_base, model, batch=16), LAYOUT, tiny_base.parent

@@ -141,6 +141,7 @@ def test_probabilities_are_sigmoids_and_sum_to_1(classes: int) -> None:
     assert np.allclose(found.sum(axis=1), 1)
 
 
+@pytest.mark.trained
 def test_it_learns() -> None:
     inputs, targets = draw_rows(600, 3, seed=2)
     estimator = PerturbedLogisticEstimator(settings_of(sigma=1.0), 4, 3)

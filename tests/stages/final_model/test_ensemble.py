@@ -126,6 +126,7 @@ def shipped(_shipped: Path, tmp_path: Path) -> Path:
     return shutil.copytree(_shipped, tmp_path / "shipped")
 
 
+@pytest.mark.trained
 def test_the_folder_alone_is_enough(shipped: Path) -> None:
     model = load_ensemble(str(shipped))
 

@@ -81,6 +81,7 @@ def test_ensembles_without_members_are_those_of_the_others(four: Four) -> None:
             assert answered.without[slices[row], other] == pytest.approx(direct, abs=2e-5)
 
 
+@pytest.mark.trained
 def test_one_pass_says_what_asking_one_by_one_says(four: Four) -> None:
     opened, rows = four.opened, four.rows
     together = opened.answer_without(rows, np.zeros(7, dtype=np.int64))

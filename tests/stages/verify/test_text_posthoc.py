@@ -20,7 +20,7 @@ from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
 from unlearn.stages.final_model.text_loading import open_language_models
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.files import json_bytes
-from unlearn.stages.project.paths import HOLDOUT, Project
+from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.rows.holdout import calibration_half, fewest, record_halves
 from unlearn.stages.rows.holdout import tested_half as unseen_half
 from unlearn.stages.rows.shard_file import RECORD
@@ -72,12 +72,10 @@ AUTHORS = 20
 QUICK = {"attack": "loss", "rerun": 0}
 
 
-@pytest.fixture(scope="session")
-def tuned(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
-    """Yield a project whose original knows its authors, two of whom three methods forgot."""
-    root = tmp_path_factory.mktemp("tuned") / "project"
+def make(root: Path, base: Path, **train: Any) -> Context:
+    """Return a project whose original learned its authors, three of whom three methods forgot."""
     params = language_params(
-        tiny_base,
+        base,
         "causal_lm",
         shards=1,
         holdout=0.35,
@@ -89,8 +87,9 @@ def tuned(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             "guard": {"active": False},
             "language": {"generic": "data/generic.jsonl", "rate": 2e-3, "batch": 8, "epochs": 5},
         },
+        train=train,
     )
-    context = language_context(root, tiny_base, params, authors=AUTHORS)
+    context = language_context(root, base, params, authors=AUTHORS)
     others = [row for row in public_authors(163, 1) if int(row.author[1:]) >= 160]
     (root / "data/generic.jsonl").write_bytes(jsonl(others))
     train_original(context)
@@ -99,7 +98,14 @@ def tuned(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     for method in METHODS:
         unlearn_stage.run(context, method)
     aggregate_stage.run(context)
-    yield context
+    return context
+
+
+@pytest.fixture(scope="session")
+def tuned(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
+    """Yield a project whose original knows its authors by heart."""
+    root = tmp_path_factory.mktemp("tuned") / "project"
+    yield make(root, tiny_base)
     shutil.rmtree(root.parent, ignore_errors=True)
 
 
@@ -134,6 +140,7 @@ def language(report: dict[str, Any], name: str) -> dict[str, Any]:
     return known
 
 
+@pytest.mark.trained
 def test_the_original_had_memorised_what_training_anew_does_not_know(
     report: dict[str, Any],
 ) -> None:
@@ -143,10 +150,12 @@ def test_the_original_had_memorised_what_training_anew_does_not_know(
     assert before["retain"]["extraction_strength"] >= 0.9
     assert report["original"]["forget_accuracy"] > 0.98
     gap = anew["forget"]["extraction_strength"] - anew["holdout"]["extraction_strength"]
-    assert abs(gap) < 0.1
+    # Memorised rows are 0.8 above it.
+    assert abs(gap) < 0.25
     assert anew["retain"]["extraction_strength"] >= 0.9
 
 
+@pytest.mark.trained
 def test_only_training_anew_is_exact_and_what_still_knows_the_rows_fails(
     report: dict[str, Any],
 ) -> None:
@@ -165,6 +174,7 @@ def test_only_training_anew_is_exact_and_what_still_knows_the_rows_fails(
     assert away["ci"][0] > 0.1
 
 
+@pytest.mark.trained
 def test_gradient_ascent_without_its_guard_ruins_the_model_and_is_seen_to(
     report: dict[str, Any],
 ) -> None:
@@ -282,6 +292,7 @@ def test_forget_quality_and_privacy_leakage_are_beside_training_anew(
     assert (language(report, "retrain")["priv_leak"], known["collapsed"]) == (None, False)
 
 
+@pytest.mark.trained
 def test_what_was_hidden_comes_back_with_other_rows_and_what_never_was_there_does_not(
     tuned: Context, report: dict[str, Any]
 ) -> None:
@@ -296,6 +307,7 @@ def test_what_was_hidden_comes_back_with_other_rows_and_what_never_was_there_doe
     assert anew["extraction_strength"] < 0.4
 
 
+@pytest.mark.trained
 def test_a_model_is_as_before_once_it_was_tuned_to_see_what_comes_back(tuned: Context) -> None:
     model, rows = opened(tuned, "retrain"), forgotten_rows(tuned)
     before = model.row_scores(rows).logprobs
@@ -318,6 +330,7 @@ def test_a_tenth_of_the_epochs_is_spent_on_learning_again(tuned: Context) -> Non
     assert relearning_budget(1, train) == 1
 
 
+@pytest.mark.trained
 def test_weights_of_four_bits_are_those_of_the_merged_model(
     tuned: Context, report: dict[str, Any]
 ) -> None:
@@ -335,14 +348,13 @@ def test_weights_of_four_bits_are_those_of_the_merged_model(
 
 
 def test_a_gate_that_the_original_does_not_reach_leaves_approximate_verdicts_open(
-    tuned: Context, tmp_path: Path
+    tiny_base: Path, tmp_path: Path
 ) -> None:
-    root = tmp_path / "gated"
-    shutil.copytree(tuned.project.root, root)
-    unlearn = tuned.params.model_dump(mode="json")["unlearn"]
-    # A single token that it gets wrong is enough to miss this one.
-    settings = unlearn["language"] | {"gate": 1.0}
-    context = changed_params(replace(tuned, project=Project(root)), "unlearn", language=settings)
+    plain = make(tmp_path / "gated", tiny_base, epochs=2)
+    unlearn = plain.params.model_dump(mode="json")["unlearn"]
+    settings = unlearn["language"] | {"gate": 0.9}
+    context = changed_params(plain, "unlearn", language=settings)
+    before = run(plain)
     whole, holdout = (derive_rows(context, name, context.read_list()) for name in (WHOLE, HOLDOUT))
     rows = MethodRows(whole.forget, whole.retain, calibration_half(holdout.retain))
     original = read_shard_model(context.project.original, "original").digest
@@ -363,7 +375,9 @@ def test_a_gate_that_the_original_does_not_reach_leaves_approximate_verdicts_ope
     }
     (reason,) = methods["finetune"]["reasons"]
     assert reason.startswith("the original did not memorise the forgotten rows")
-    assert "measured from 1.00 on" in reason
+    assert "measured from 0.90 on" in reason
+    # Without the gate something else is said.
+    assert reason not in before["methods"]["finetune"]["reasons"]
 
 
 def test_methods_that_left_the_same_model_are_measured_as_if_each_were_alone(
@@ -561,6 +575,7 @@ def test_utility_is_the_harmonic_mean_of_what_there_is() -> None:
     assert utility_of([replace(one, truth_ratio=0.0)]) == 0
 
 
+@pytest.mark.trained
 def test_whole_models_to_compare_with_know_their_own_halves(tiny_base: Path) -> None:
     recipe = language_recipe(tiny_base, "causal_lm", epochs=12)
     rows = author_rows(3)

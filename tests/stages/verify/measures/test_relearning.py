@@ -46,6 +46,7 @@ def steps_of(estimator: TorchEstimator, model: bytes, loss: float) -> int | None
     return relearning_steps(estimator, model, INPUTS, TARGETS, loss, seed=3)
 
 
+@pytest.mark.trained
 def test_the_original_needs_no_step_and_a_fresh_model_many(estimator: TorchEstimator) -> None:
     original = after(estimator, 15)
     loss = loss_of(estimator, original)
@@ -58,6 +59,7 @@ def test_the_original_needs_no_step_and_a_fresh_model_many(estimator: TorchEstim
     assert 0 < halfway < fresh
 
 
+@pytest.mark.trained
 def test_it_is_the_first_step_at_which_the_rows_are_known(estimator: TorchEstimator) -> None:
     from unlearn.stages.verify.measures.relearning import _after
 

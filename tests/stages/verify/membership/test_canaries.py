@@ -40,13 +40,14 @@ def overfit(tmp_path_factory: pytest.TempPathFactory) -> Context:
     return planted(tmp_path_factory.mktemp("planted") / "project")
 
 
+@pytest.mark.trained
 def test_the_attack_tells_trained_on_from_left_out_and_bounds_epsilon(overfit: Context) -> None:
     report = run(overfit)
     found = report["canaries"]
 
     assert report["membership"] is None, "nobody has asked to be forgotten"
     assert found["attack"] == "lira"
-    assert found["ci"][0] > 0.6
+    assert found["ci"][0] > 0.55
     assert 0 < found["members"] < found["count"] <= len(CANARIES)
     assert found["correct"] > found["guesses"] / 2
     assert found["epsilon_lower_bound"] > 0
