@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import betaincinv, ndtr, ndtri
 from unlearn.stages.verify.membership.arrays import Floats, Ints
 
 #: Bootstrap draws behind every interval.
@@ -121,8 +121,8 @@ def share_interval(share: float, rows: float, level: float = 0.95) -> tuple[floa
         The interval covers the truth at least this often.
     """
     hits, tail = share * rows, (1 - level) / 2
-    low = 0.0 if share <= 0 else float(stats.beta.ppf(tail, hits, rows - hits + 1))
-    high = 1.0 if share >= 1 else float(stats.beta.ppf(1 - tail, hits + 1, rows - hits))
+    low = 0.0 if share <= 0 else float(betaincinv(hits, rows - hits + 1, tail))
+    high = 1.0 if share >= 1 else float(betaincinv(hits + 1, rows - hits, 1 - tail))
     return low, high
 
 
@@ -276,8 +276,8 @@ def _percentiles(drawn: Floats, value: float, tail: float) -> tuple[float, float
     """Return the bias-corrected percentiles of draws around a value."""
     below = float(np.mean(drawn < value) + np.mean(drawn == value) / 2)
     half = 0.5 / len(drawn)
-    shift = 2 * stats.norm.ppf(np.clip(below, half, 1 - half))
-    edges = stats.norm.cdf(shift + stats.norm.ppf([tail, 1 - tail]))
+    shift = 2 * ndtri(np.clip(below, half, 1 - half))
+    edges = ndtr(shift + ndtri([tail, 1 - tail]))
     low, high = (float(edge) for edge in np.quantile(drawn, edges))
     return low, high
 
