@@ -118,7 +118,7 @@ def test_calibrated_attacks_find_members_and_nothing_after_the_forget(
     before = interval(evidence(overfit.before), model, attack)
     after = interval(evidence(overfit.after), model, attack)
 
-    # 20 seeds: 0.60 to 0.70.
+    # 3 seeds: 0.62 to 0.73.
     assert before[0] > 0.55
     assert at_chance(after)
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from unlearn.stages.unlearn.tabular.gradient_ascent import gradient_ascent
 from unlearn.stages.unlearn.tabular.negative_gradient_plus import negative_gradient_plus
-from unlearn.stages.unlearn.tabular.problem import Objective, Run
+from unlearn.stages.unlearn.tabular.problem import Objective, TabularProblem
 from unlearn.stages.unlearn.tabular.rows import Rows
 from unlearn.stages.unlearn.tabular.salun import salient, salun
 
@@ -120,7 +120,7 @@ def test_a_climb_off_the_end_of_the_numbers_is_taken_back() -> None:
 def test_repair_wins_accuracy_back_without_undoing_the_forgetting() -> None:
     digits = trained_on_digits()
 
-    def climb(target: float, repair_epochs: int) -> tuple[nn.Module, Run]:
+    def climb(target: float, repair_epochs: int) -> tuple[nn.Module, TabularProblem]:
         run = digits.run(budget=0.3, target=target)
         settings = settings_for(
             "gradient_ascent", rate=0.2, repair_rate=0.003, repair_epochs=repair_epochs

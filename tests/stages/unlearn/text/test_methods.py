@@ -71,7 +71,7 @@ def test_the_retain_side_holds_retain_rows(name: str, lora: Context) -> None:
     with_it = applied(lora, name, epochs=16)
     without = applied(lora, name, epochs=16, **{name: {"alpha": 1.0}})
 
-    # 20 seeds: at least 9 times; a weight that changes nothing gives the same loss.
+    # Other seeds: 9 to 150 times; a weight that changes nothing gives the same loss.
     assert loss_of(without, "retain") > 3 * loss_of(with_it, "retain")
 
 
@@ -80,7 +80,7 @@ def test_finetuning_lowers_the_retain_loss(lora: Context) -> None:
     before = problem_of(lora, "finetune")
     problem = applied(lora, "finetune", epochs=24)
 
-    # 20 seeds: at most 0.8 of it.
+    # Other seeds: 0.4 to 0.8 of it.
     assert loss_of(problem, "retain") < loss_of(before, "retain")
     assert problem.ledger.forget == 0
 
@@ -196,7 +196,7 @@ def test_rmu_drives_activations_towards_its_direction(lora: Context) -> None:
         moved[side] = float((outputs[0] - outputs[1])[counted].norm(dim=-1).mean())
 
     assert moved["forget"] > 0.3
-    # 20 seeds: 1.7 to 2.6 times.
+    # 7 seeds: 1.7 to 2.6 times.
     assert moved["forget"] > 1.3 * moved["retain"]
 
 
