@@ -14,7 +14,8 @@ from torch import nn
 from unlearn.cli.examples.authors import Population, make_authors
 from unlearn.cli.examples.tiny_base import SEPARATOR, make_config, make_tokenizer
 from unlearn.stages.config.train import TrainParams
-from unlearn.stages.estimators.causal import CausalEstimator, language_estimator
+from unlearn.stages.estimators.causal import CausalEstimator
+from unlearn.stages.estimators.registry import make_text_estimator
 from unlearn.stages.rows.shard_file import RECORD, Layout
 from unlearn.stages.text.base import pin_files
 from unlearn.stages.text.sequences import Batch, Ints, Sequences
@@ -87,7 +88,7 @@ def estimator_of(base: Path, model: str) -> CausalEstimator:
             "device": "cpu",
         }
     )
-    return language_estimator(train, LAYOUT, base.parent)
+    return make_text_estimator(train, LAYOUT, base.parent)
 
 
 def load_bare(base: Path, *, adapter: bool) -> Any:

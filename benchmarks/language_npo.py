@@ -10,7 +10,7 @@ from torch import nn
 from unlearn.stages.config.text import AdapterOptions, LanguageMethodSettings, NpoSettings
 from unlearn.stages.estimators.causal import TextSlice
 from unlearn.stages.text.sequences import Ints, Sequences, ragged
-from unlearn.stages.training.shard_model import ShardModel
+from unlearn.stages.training.shard_model import ShardModel, describe_model
 from unlearn.stages.unlearn.text.descent import both_sides
 from unlearn.stages.unlearn.text.guard import Limits, TextGuard, TextProbes
 from unlearn.stages.unlearn.text.npo import npo
@@ -129,11 +129,7 @@ def npo_lines(base: Path, size: str, epochs: int, pairs: int) -> list[list[str]]
 def _npo_task(base: Path, epochs: int) -> _NpoTask:
     estimator = estimator_of(base, "causal_lm")
     state = estimator.fit_slice(None, TextSlice(ragged([], [], []), 0, lambda epoch: epoch), SEED)
-    described = estimator.describe() | {
-        "layout": LAYOUT.as_json(),
-        "file": estimator.file_name,
-        "has_probabilities": True,
-    }
+    described = describe_model(estimator.train, LAYOUT, AUTHORS, estimator.describe())
     adapter = AdapterOptions(rank=RANK, alpha=2 * RANK)
     settings = LanguageMethodSettings(
         adapter=adapter, rate=RATE, epochs=epochs, batch=BATCH, clip=CLIP

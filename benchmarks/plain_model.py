@@ -16,10 +16,11 @@ from unlearn.cli.threads import use_one_thread
 from unlearn.stages.context import open_project
 from unlearn.stages.estimators.base import SliceData
 from unlearn.stages.estimators.preprocessing import fit_preprocessor
+from unlearn.stages.estimators.registry import make_estimator
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.shard_file import read_shard, targets
-from unlearn.stages.training.shard_model import make_estimator
-from unlearn.stages.training.slices import step_totals
+from unlearn.stages.training.shard_model import describe_model
+from unlearn.stages.training.sliced_rows import step_totals
 
 
 def main() -> None:
@@ -36,7 +37,7 @@ def main() -> None:
         use_one_thread()
     context = open_project(Project(arguments.project.resolve()))
     params = context.params
-    if params.train.is_sklearn or params.train.code_path is not None:
+    if params.train.model != "mlp":
         sys.exit("this comparison is for the built-in mlp")
     train = params.train.model_copy(update={"epochs": arguments.epochs} if arguments.epochs else {})
     rows = pa.concat_tables(
@@ -58,17 +59,10 @@ def main() -> None:
         seed=lambda epoch: context.key.seed(params.seed, "plain", 1, epoch),
     )
     state = estimator.fit_slice(None, data, context.key.seed(params.seed, "plain", "init"))
-    description = {
-        "schema_version": 1,
-        "layout": layout.as_json(),
-        "rows": rows.num_rows,
-        "has_probabilities": estimator.has_probabilities,
-        "file": estimator.file_name,
-        "preprocessing": preprocessor.as_json(),
-        **estimator.describe(),
-    }
+    own = {**estimator.describe(), "preprocessing": preprocessor.as_json()}
+    description = describe_model(train, layout, rows.num_rows, own)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / estimator.file_name).write_bytes(estimator.export(state))
+    (arguments.output / description["file"]).write_bytes(estimator.export(state))
     (arguments.output / "model.json").write_text(json.dumps(description), encoding="utf-8")
 
 

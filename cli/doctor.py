@@ -11,12 +11,13 @@ from unlearn.cli.answers import Answer
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural
 from unlearn.stages.audit.copies import find_copies
-from unlearn.stages.config.params import Params, load_params
-from unlearn.stages.context import Context, open_project
+from unlearn.stages.config.params import Params
+from unlearn.stages.context import Context, load_params, open_project
 from unlearn.stages.dvc.command import cache_folder
 from unlearn.stages.dvc.lockfile import load_lock
 from unlearn.stages.dvc.pipeline import read_pipeline, stage_names
 from unlearn.stages.errors import InputError, UnlearnError
+from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.project.files import TEMPORARY_PREFIX
 from unlearn.stages.project.paths import Project, find_project
 from unlearn.stages.rows.tokens import DEMO_KEY, Key
@@ -81,7 +82,7 @@ COMMAND = Command(doctor, example="unlearn doctor", answer=DoctorAnswer)
 
 def _is_language(project: Project) -> bool:
     try:
-        return load_params(project.params).train.is_language
+        return load_params(project.params).dataset.is_text
     except InputError:
         return False  # a finding of its own
 
@@ -198,7 +199,7 @@ def _params_findings(project: Project, params: Params) -> Iterator[str]:
             f"{params.train.model} stores training rows inside the model: a person who has the "
             "model also has the rows that were not forgotten"
         )
-    if params.train.is_language:
+    if params.dataset.is_text:
         yield from _base_findings(project, params)
     named = set(params.sharding.shards) if params.kind == "exact" else set()
     folder = project.shard_models
@@ -208,7 +209,7 @@ def _params_findings(project: Project, params: Params) -> Iterator[str]:
 
 
 def _base_findings(project: Project, params: Params) -> Iterator[str]:
-    options = params.train.language
+    options = text_options(params.train)
     try:
         require_libraries()
         find_base(options, project.root)

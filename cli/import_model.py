@@ -16,8 +16,7 @@ from unlearn.cli.text_edits import (
     with_setting,
     without_stage,
 )
-from unlearn.stages.config.params import load_params
-from unlearn.stages.context import PosthocContext, open_project
+from unlearn.stages.context import PosthocContext, load_params, open_project
 from unlearn.stages.dvc.command import run_dvc
 from unlearn.stages.dvc.pipeline import read_pipeline
 from unlearn.stages.errors import InputError

@@ -9,7 +9,7 @@ from unlearn.cli import panels
 from unlearn.cli.answers import Answer
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural, progress
-from unlearn.stages.config.params import load_params
+from unlearn.stages.context import load_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.ensemble import load_ensemble, modality_of
 from unlearn.stages.final_model.predictions import predict_file

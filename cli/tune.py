@@ -11,8 +11,7 @@ from unlearn.cli.canary import wait_for_dvc
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural, progress
 from unlearn.cli.text_edits import replace_file, restored_on_error, text_of, with_entries
-from unlearn.stages.config.params import load_params
-from unlearn.stages.context import PosthocContext, open_project
+from unlearn.stages.context import PosthocContext, load_params, open_project
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.paths import Project, find_project

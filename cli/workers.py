@@ -1,5 +1,6 @@
 """Worker processes that train shards side by side, each on one thread."""
 
+import importlib
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,6 +15,7 @@ from unlearn.cli.threads import use_one_thread
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.context import Context, open_project
 from unlearn.stages.errors import ToolError
+from unlearn.stages.estimators.registry import find_spec
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.train import stage
@@ -113,7 +115,7 @@ class Workers:
             initargs=(os.getpid(),),
         )
         for _ in range(jobs):
-            self._pool.submit(_load, torch=not train.is_sklearn)
+            self._pool.submit(_load, find_spec(train.model).preload)
 
     def train(self, project: Project, shards: list[str]) -> Iterator[Trained]:
         """Train shards, and yield what each came to as it ends.
@@ -166,12 +168,10 @@ def _results(running: Iterable[Future[T]], advice: str) -> Iterator[T]:
         ) from None
 
 
-def _load(*, torch: bool) -> None:
-    # One of the two, and here alone: a library of the other family takes seconds to load.
-    if torch:
-        import unlearn.stages.estimators.torch_models  # noqa: PLC0415
-    else:
-        import unlearn.stages.estimators.sklearn_models  # noqa: F401, PLC0415
+def _load(modules: Sequence[str]) -> None:
+    """Import what a family of estimators trains with: it takes seconds, once for each process."""
+    for name in modules:
+        importlib.import_module(name)
 
 
 def _train(root: Path, shard: str) -> Trained:

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 from unlearn.stages.config.methods import UnlearnParams
-from unlearn.stages.config.params import Params, load_params
+from unlearn.stages.config.params import Params, check_sections, read_settings
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.check import check_model
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.forget_list import ForgetList, read_forget_list
 from unlearn.stages.rows.shard_file import Layout
@@ -84,6 +87,32 @@ class PosthocContext(Context):
     def unlearn(self) -> UnlearnParams:
         """The section of params.yaml about the methods."""
         return self.params.posthoc
+
+
+def load_params(path: Path) -> Params:
+    """Read and check `params.yaml`.
+
+    Raises
+    ------
+    InputError
+        On unreadable YAML, an `algorithm` that this tool does not implement, or settings that
+        `check_params` refuses.
+    """
+    return check_params(read_settings(path), path.name)
+
+
+def check_params(raw: dict[str, Any], name: str = "params.yaml") -> Params:
+    """Check an already parsed configuration.
+
+    Raises
+    ------
+    InputError
+        On an unknown key (the nearest known one is hinted), a wrong type or value, or settings
+        that do not suit the model.
+    """
+    params = check_sections(raw, name)
+    check_model(params, name)
+    return params
 
 
 def open_project(project: Project) -> Context:

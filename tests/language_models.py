@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from unlearn.cli.examples.authors import Population, Row, make_authors
-from unlearn.stages.config.params import Params, check_params, shard_names
+from unlearn.stages.config.params import Params, shard_names
 from unlearn.stages.config.train import TrainParams
+from unlearn.stages.context import check_params
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, Layout, in_order
 from unlearn.stages.rows.tokens import Key, Tokenizer
 from unlearn.stages.training.recipe import Recipe

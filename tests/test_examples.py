@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from unlearn.stages.config.params import Params, check_params
+from unlearn.stages.config.params import Params
+from unlearn.stages.context import check_params
 from unlearn.stages.final_model.ensemble import final_model_files
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.shard_model import ShardModel

@@ -15,10 +15,8 @@ from unlearn.stages.config.dataset import DEFAULT_MISSING
 from unlearn.stages.config.methods import METHODS, MethodSettings
 from unlearn.stages.config.params import ALGORITHM, shard_names
 from unlearn.stages.config.text import AdapterOptions, LanguageMethodSettings
-from unlearn.stages.config.train import PerturbedLogisticOptions, TrainParams
-
-#: Models that refuse scaling and imputing by what the rows say.
-_LEARN_NOTHING: Final = ("perturbed_logistic",)
+from unlearn.stages.config.train import TrainParams
+from unlearn.stages.estimators.registry import find_spec
 
 #: Rates for models of a billion parameters and more: of an adapter, and of all weights.
 _RATES: Final = {"lora": 1e-4, "causal_lm": 2e-5}
@@ -100,12 +98,7 @@ class TextParams:
 
 def render_table_params(key_check: str, params: TableParams) -> bytes:
     """Return params.yaml of a table; `key_check` identifies the project key."""
-    options: dict[str, dict[str, Any]] = {
-        "mlp": {"hidden": [64], "activation": "relu", "dropout": 0.0},
-        "perturbed_logistic": PerturbedLogisticOptions().model_dump(mode="json"),
-    }
-    # A certificate is about features that nothing was learned for.
-    scale, impute = ("none", "zero") if params.model in _LEARN_NOTHING else ("standard", "median")
+    spec = find_spec(params.model)
     return _render(
         f"{params.template}/params.yaml.jinja",
         **vars(params),
@@ -113,9 +106,9 @@ def render_table_params(key_check: str, params: TableParams) -> bytes:
         key_check=key_check,
         missing=list(DEFAULT_MISSING),
         shards=shard_names(params.plan.shards),
-        options=options.get(params.model, {}),
-        scale=scale,
-        impute=impute,
+        options={} if spec.options is None else spec.options().model_dump(mode="json"),
+        scale=spec.preprocessing.scale,
+        impute=spec.preprocessing.impute,
         batch=DEFAULT_BATCH,
         rule=aggregation_rule(params.model),
         methods=list(METHODS["tabular"]),
@@ -148,13 +141,8 @@ def render_text_params(key_check: str, params: TextParams) -> bytes:
 
 def aggregation_rule(model: str) -> str:
     """Return the aggregation that a model's answers allow."""
-    if not model.startswith("sklearn."):
-        return "mean_probability"
-    # For these models alone: scikit-learn takes a second to load.
-    from unlearn.stages.estimators.sklearn_models import SklearnEstimator  # noqa: PLC0415
-
-    estimator = SklearnEstimator(TrainParams(model=model), classes=2, sliced=False)
-    return "mean_probability" if estimator.has_probabilities else "majority_vote"
+    probable = find_spec(model).has_probabilities(TrainParams(model=model))
+    return "mean_probability" if probable else "majority_vote"
 
 
 def render_pipeline(

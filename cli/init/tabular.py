@@ -24,9 +24,10 @@ from unlearn.cli.init.setup import (
     write_project,
 )
 from unlearn.cli.output import progress, say
-from unlearn.stages.config.params import Params, check_params
-from unlearn.stages.config.train import TrainParams
+from unlearn.stages.config.params import Params
+from unlearn.stages.context import check_params
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.registry import find_spec
 from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.schema import SchemaFinder
 from unlearn.stages.rows.tokens import DEMO_KEY, Key
@@ -104,10 +105,11 @@ def init_table(request: InitRequest) -> TableProject:
 
 
 def _plan(request: InitRequest, rows: int) -> Plan:
+    model = request.model or "mlp"
     plan = suggest(
         rows,
         holdout=request.holdout_share,
-        can_slice=TrainParams.model_construct(model=request.model or "mlp").can_slice,
+        can_slice=find_spec(model).can_slice(model),
         shards=1 if request.is_posthoc else request.shards,
         slices=1 if request.is_posthoc else request.slices,
     )

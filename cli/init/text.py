@@ -29,9 +29,10 @@ from unlearn.cli.init.setup import (
     write_project,
 )
 from unlearn.cli.output import plural, progress, say
-from unlearn.stages.config.params import Params, check_params
-from unlearn.stages.config.text import LANGUAGE_MODELS
+from unlearn.stages.config.params import Params
+from unlearn.stages.context import check_params
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.registry import find_spec, specs, text_options
 from unlearn.stages.project.files import scratch_folder
 from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.shard_file import Layout
@@ -187,8 +188,9 @@ def _params(request: InitRequest, source: Path, id_: str) -> TextParams:
         )
     require_libraries()
     model = request.model or "lora"
-    if model not in LANGUAGE_MODELS:
-        raise InputError(f"--model {model} does not read text: use {' or '.join(LANGUAGE_MODELS)}")
+    if find_spec(model).modality != "text":
+        reading = [name for spec in specs() if spec.modality == "text" for name in spec.models]
+        raise InputError(f"--model {model} does not read text: use {' or '.join(reading)}")
     request.check_template()
     base = _name_of(root, options.base)
     is_here = (root / base).is_dir()
@@ -254,7 +256,7 @@ def _count(source: Path) -> int:
 
 def _check_text(root: Path, copies: dict[str, Path], params: Params, key: Key) -> int:
     """Check the rows as the stages will, and whether the base can read them; return how many."""
-    options = params.train.language
+    options = text_options(params.train)
     tables = check_rows(copies, params, key)
     folder = find_base(options, root)
     tokenizer = load_tokenizer(folder)
@@ -275,7 +277,7 @@ def _summary(request: InitRequest, params: Params, rows: int, *, key: KeyName) -
         rows=rows,
         shards=len(params.sharding.shards),
         slices=params.sharding.slices,
-        base=params.train.language.base,
+        base=text_options(params.train).base,
         model=params.train.model,
         template=request.template,
         key=key,

@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 from unlearn.stages.audit.compare import Listed, Snapshot
-from unlearn.stages.config.params import ShardingParams, load_params
+from unlearn.stages.config.params import ShardingParams
+from unlearn.stages.context import load_params
 from unlearn.stages.dvc.lockfile import LockStages, md5_of, read_lock
 from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.project.paths import Project

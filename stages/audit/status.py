@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from unlearn.stages.config.params import Params, load_params
+from unlearn.stages.config.params import Params
+from unlearn.stages.context import load_params
 from unlearn.stages.dvc.lockfile import LockStages, folder_md5, load_lock, lock_gaps, md5_of
 from unlearn.stages.dvc.pipeline import model_folders
 from unlearn.stages.errors import InputError

@@ -15,7 +15,7 @@ from unlearn.stages.config.methods import (
     with_registered,
 )
 from unlearn.stages.config.section import Modality, Section
-from unlearn.stages.config.train import OPTIONS, PerturbedLogisticOptions, TrainParams
+from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
 
 #: The training algorithm this tool implements. A change that alters any trained byte raises it.
@@ -111,43 +111,18 @@ class Params(Section):
             raise ValueError("sharding.holdout must be 0 where dataset.held_out names a file")
         return self
 
-    @model_validator(mode="after")
-    def _slices_need_a_state(self) -> "Params":
-        if self.sharding.slices > 1 and not self.train.can_slice:
-            raise ValueError(
-                f"sharding.slices is {self.sharding.slices}, but {self.train.model} cannot go on "
-                "from a state and takes 1 slice"
-            )
-        return self
+    def check_answers(self) -> None:
+        """Raise a ValueError if the attack or the aggregation is not for these rows' models.
 
-    @model_validator(mode="after")
-    def _columns_that_need_no_learning(self) -> "Params":
-        # One-hot columns are a list of the categories that the rows have.
-        learned = [name for name, kind in self.dataset.features.items() if kind == "categorical"]
-        if self.train.is_perturbed and learned:
-            raise ValueError(
-                "dataset.features: perturbed_logistic takes no categorical feature, and "
-                f"{learned[0]!r} is one"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _text_goes_together(self) -> "Params":
+        It is called once the model is known to read these rows, which is a better first error.
+        """
         text = self.modality == "text"
-        if text != self.train.is_language:
-            raise ValueError(
-                f"train.model: {self.train.model} takes "
-                + ("a target and classes" if text else "text: a prompt and completion, or a body")
-            )
         rules = TEXT_RULES
         if (self.aggregate.rule in rules) != text:
             allowed = rules if text else set(get_args(AggregationRule)) - set(rules)
             raise ValueError(f"aggregate.rule: must be one of {', '.join(sorted(allowed))}")
-        if self.train.model == "causal_lm" and len(self.sharding.shards) > 1:
-            raise ValueError("train.model: causal_lm makes one model; use lora for shards")
         if self.aggregate.rule == "route" and "topic" not in self.dataset.features.values():
             raise ValueError("aggregate.rule: route needs a column of the role `topic`")
-        return self
 
     @model_validator(mode="after")
     def _methods_for_the_model(self) -> "Params":
@@ -157,11 +132,11 @@ class Params(Section):
         for name in self.unlearn.methods:
             if own_code(name) is None and name not in known:
                 raise ValueError(f"unlearn.methods: {name!r} is not for {self.train.model}")
-        if self.train.is_language and self.unlearn.settings != with_registered(MethodSettings)():
+        if self.modality == "text" and self.unlearn.settings != with_registered(MethodSettings)():
             raise ValueError(
                 "unlearn.settings: the settings of language models are under unlearn.language"
             )
-        if not self.train.is_language and self.unlearn.language is not None:
+        if self.modality != "text" and self.unlearn.language is not None:
             raise ValueError("unlearn.language: is for language models")
         return self
 
@@ -228,14 +203,13 @@ def shard_names(count: int) -> list[str]:
     return [f"s{index:03d}" for index in range(count)]
 
 
-def load_params(path: Path) -> Params:
-    """Read and check `params.yaml`.
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read params.yaml; its sections are not checked yet.
 
     Raises
     ------
     InputError
-        On unreadable YAML, an unknown key (the nearest known one is hinted), a wrong type or
-        value, or an `algorithm` that this tool does not implement.
+        On unreadable YAML, or an `algorithm` that this tool does not implement.
     """
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -255,34 +229,24 @@ def load_params(path: Path) -> Params:
             "install the version of dvc-unlearn that the models were trained with, "
             f"or set `algorithm: {ALGORITHM}` to retrain every shard",
         )
-    return check_params(raw, path.name)
+    return raw
 
 
-def check_params(raw: dict[str, Any], name: str = "params.yaml") -> Params:
-    """Check an already parsed configuration; see `load_params`."""
+def check_sections(raw: dict[str, Any], name: str) -> Params:
+    """Check an already parsed configuration, but for what depends on the family of its model.
+
+    Raises
+    ------
+    InputError
+        On an unknown key (the nearest known one is hinted), or a wrong type or value.
+    """
     try:
-        params = Params.model_validate(raw)
+        return Params.model_validate(raw)
     except ValidationError as error:
-        raise _as_input_error(error, name, ()) from None
-    options = OPTIONS.get(params.train.model)
-    if options is None:
-        return params
-    try:
-        checked = options.model_validate(params.train.options)
-    except ValidationError as error:
-        raise _as_input_error(error, name, ("train", "options"), options) from None
-    if isinstance(checked, PerturbedLogisticOptions) and isinstance(checked.range, dict):
-        numeric = [key for key, kind in params.dataset.features.items() if kind == "numeric"]
-        if unknown := sorted(set(checked.range) - set(numeric)):
-            near = difflib.get_close_matches(unknown[0], numeric, n=1)
-            raise InputError(
-                f"{name}: train.options.range: {unknown[0]!r} is no numeric feature",
-                *(f"did you mean `{meant}`?" for meant in near),
-            )
-    return params
+        raise as_input_error(error, name, ()) from None
 
 
-def _as_input_error(
+def as_input_error(
     error: ValidationError,
     name: str,
     above: tuple[str, ...],

@@ -12,9 +12,6 @@ from unlearn.stages.config.section import Section, inside_the_project
 #: model knows an answer in other words, or a wrong one, and what a row is publicly about.
 TextRole = Literal["prompt", "completion", "body", "paraphrase", "perturbed", "topic"]
 
-#: The models that read text, as params.yaml names them.
-LANGUAGE_MODELS = ("lora", "causal_lm")
-
 #: Takes every linear layer but the output head.
 ALL_LINEAR = "all-linear"
 

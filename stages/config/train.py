@@ -1,12 +1,10 @@
 """The `train` section: the model, its options and its budget."""
 
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 from unlearn.stages.config.methods import own_code
 from unlearn.stages.config.section import Section
-from unlearn.stages.config.text import LANGUAGE_MODELS, CausalOptions, LoraOptions
 
 #: scikit-learn classifiers that can go on from a state, by import path. All others take one slice.
 INCREMENTAL_ON_UNION = frozenset(
@@ -85,20 +83,11 @@ class OptimizerParams(Section):
     momentum: Annotated[float, Field(ge=0, lt=1, strict=False)] = 0.0
 
 
-#: The built-in models, by name, and what their options are.
-OPTIONS: dict[str, type[Section]] = {
-    "mlp": MlpOptions,
-    "perturbed_logistic": PerturbedLogisticOptions,
-    "lora": LoraOptions,
-    "causal_lm": CausalOptions,
-}
-
-
 class TrainParams(Section):
     """One shard model.
 
-    `model` is `mlp`, `perturbed_logistic`, a scikit-learn classifier's import path, or
-    `path/to/net.py:build`.
+    `model` names it to a family of estimators, such as `mlp`, a scikit-learn classifier's import
+    path, or `path/to/net.py:build`; `options` are that family's.
     """
 
     model: str
@@ -109,57 +98,8 @@ class TrainParams(Section):
     preprocessing: PreprocessingParams = Field(default_factory=PreprocessingParams)
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
-    @model_validator(mode="after")
-    def _known_model(self) -> "TrainParams":
-        if self.model not in OPTIONS and not self.is_sklearn and self.code_path is None:
-            raise ValueError(
-                f"model: {self.model!r} is neither mlp, nor a class below sklearn., "
-                "nor path/to/net.py:build, nor perturbed_logistic, nor lora or causal_lm"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _nothing_learned_of_columns(self) -> "TrainParams":
-        if self.is_perturbed and self.preprocessing != PreprocessingParams(
-            scale="none", impute="zero"
-        ):
-            raise ValueError(
-                "preprocessing: perturbed_logistic takes `scale: none` and `impute: zero`, "
-                "because anything learned from the rows is not covered by the certificate; use "
-                "`options.range` to scale"
-            )
-        return self
-
-    @property
-    def is_sklearn(self) -> bool:
-        """True for an import path below `sklearn.`."""
-        return re.fullmatch(r"sklearn(\.[A-Za-z]\w*)+", self.model) is not None
-
-    @property
-    def is_perturbed(self) -> bool:
-        """True for the logistic regression with a perturbed objective."""
-        return self.model == "perturbed_logistic"
-
-    @property
-    def is_language(self) -> bool:
-        """True for a language model, which reads rows of text."""
-        return self.model in LANGUAGE_MODELS
-
-    @property
-    def language(self) -> LoraOptions | CausalOptions:
-        """The options of a language model."""
-        kind = LoraOptions if self.model == "lora" else CausalOptions
-        return kind.model_validate(self.options)
-
     @property
     def code_path(self) -> str | None:
         """The user's own module, relative to the project; None for other models."""
         code = own_code(self.model)
         return None if code is None else code[0]
-
-    @property
-    def can_slice(self) -> bool:
-        """True where training can go on from a state."""
-        if self.is_perturbed:
-            return False
-        return not self.is_sklearn or self.model in INCREMENTAL_ON_UNION | INCREMENTAL_ON_NEW_ROWS

@@ -5,6 +5,7 @@ from typing import Any
 import yaml
 from unlearn.stages.config.params import Params
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.project.paths import Project
 
 
@@ -56,9 +57,9 @@ def check_code_is_a_dependency(project: Project, params: Params) -> None:
 
 def _own_base(project: Project, params: Params) -> str | None:
     """Return the base of a language model where it is a folder of the project."""
-    if not params.train.is_language:
+    if not params.dataset.is_text:
         return None
-    base = params.train.language.base
+    base = text_options(params.train).base
     return base if not base.startswith("/") and (project.root / base).is_dir() else None
 
 

@@ -51,8 +51,6 @@ class Estimator(Protocol):
     bytes as what is resumed from disk, so the two cannot differ.
     """
 
-    #: Name of the model's file.
-    file_name: str
     #: Whether `probabilities` are more than votes.
     has_probabilities: bool
 
@@ -76,17 +74,8 @@ class Estimator(Protocol):
     def export(self, state: bytes) -> bytes:
         """Return what of a state is needed to predict."""
 
-    def digest(self, content: bytes) -> str:
-        """Digest of a state's or model's numbers, in hex; not of their container.
-
-        Raises
-        ------
-        InputError
-            If `content` is not of this kind's format.
-        """
-
     def predictor(self, model: bytes) -> Predictor:
         """Return the model that `export` wrote, ready to answer; nothing is ever unpickled."""
 
     def describe(self) -> dict[str, Any]:
-        """Return what rebuilds this estimator from a model's folder, as JSON values."""
+        """Return what rebuilds it from a model's folder, beside its settings, as JSON values."""

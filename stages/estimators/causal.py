@@ -9,11 +9,10 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
-from unlearn.stages.config.text import LoraOptions
+from unlearn.stages.config.text import CausalOptions, LanguageOptions, LoraOptions
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators import torch_models
-from unlearn.stages.estimators.tensors import digest_safetensors
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.text import adapters
 from unlearn.stages.text.base import check_fit, find_base, load_module, load_tokenizer
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Tensors = dict[str, torch.Tensor]
-
-ADAPTER_FILE = "adapter_model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -66,13 +63,13 @@ class CausalEstimator:
         If the base is not as params.yaml pins it, or does not load.
     """
 
-    file_name = "model.safetensors"
     has_probabilities = True
+    options_model: type[LanguageOptions] = CausalOptions
 
     def __init__(self, train: TrainParams, layout: Layout, root: Path) -> None:
         torch_models.be_deterministic()
         self.train = train
-        self.options = train.language
+        self.options = self.options_model.model_validate(train.options)
         self.device = torch_models.find_device(train.device)
         self._folder = find_base(self.options, root)
         tokenizer = load_tokenizer(self._folder)
@@ -196,13 +193,9 @@ class CausalEstimator:
         """Return the weights, without the optimizer."""
         return save_tensors(torch_models.weights_of(load_tensors(state)))
 
-    def digest(self, content: bytes) -> str:
-        """Digest of the tensors in a safetensors file."""
-        return digest_safetensors(content)
-
     def describe(self) -> dict[str, Any]:
-        """Return the settings that rebuild the model."""
-        return {"kind": self.train.model, "train": self.train.model_dump(mode="json")}
+        """Return what rebuilds the model, beside its settings."""
+        return {}
 
     def open(self, model: bytes, description: dict[str, Any]) -> nn.Module:
         """Return the tuned model, in evaluation mode; what is opened again is a new one.
@@ -228,7 +221,7 @@ class CausalEstimator:
 class LoraEstimator(CausalEstimator):
     """A low-rank adapter on a base whose own weights never change; see `CausalEstimator`."""
 
-    file_name = ADAPTER_FILE
+    options_model = LoraOptions
 
     def __init__(self, train: TrainParams, layout: Layout, root: Path) -> None:
         super().__init__(train, layout, root)
@@ -256,8 +249,8 @@ class LoraEstimator(CausalEstimator):
         return adapters.snapshot(module)
 
     def describe(self) -> dict[str, Any]:
-        """Return the settings that rebuild the model, and the adapter's shape."""
-        return {**super().describe(), "adapter": self.shape.as_json()}
+        """Return the adapter's shape."""
+        return {"adapter": self.shape.as_json()}
 
     def open(self, model: bytes, description: dict[str, Any]) -> nn.Module:
         """Return a new base with the adapter on it; see `CausalEstimator.open`."""
@@ -265,12 +258,6 @@ class LoraEstimator(CausalEstimator):
         wrapped: nn.Module = adapters.wrap(self._take_base(), shape)
         adapters.restore(wrapped, load_tensors(model))
         return wrapped.eval()
-
-
-def language_estimator(train: TrainParams, layout: Layout, root: Path) -> CausalEstimator:
-    """Return the estimator of a language model; see `CausalEstimator` for errors."""
-    kind = LoraEstimator if train.model == "lora" else CausalEstimator
-    return kind(train, layout, root)
 
 
 def answer_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:

@@ -25,7 +25,6 @@ from unlearn.stages.config.train import PerturbedLogisticOptions, TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import Dtype, FloatArray, SliceData
 from unlearn.stages.estimators.linear import LinearScores
-from unlearn.stages.estimators.tensors import digest_safetensors
 from unlearn.stages.estimators.torch_models import be_deterministic, module_bytes
 
 #: Norm of the gradient at which training has arrived.
@@ -127,12 +126,10 @@ class PerturbedLogisticEstimator:
         Number of input columns and of classes.
     """
 
-    file_name = "model.safetensors"
     dtype: Dtype = np.float64
     has_probabilities = True
 
     def __init__(self, train: TrainParams, inputs: int, classes: int) -> None:
-        self._train = train
         self._options = PerturbedLogisticOptions.model_validate(train.options)
         self._inputs = inputs
         self._classes = classes
@@ -166,10 +163,6 @@ class PerturbedLogisticEstimator:
         """Return the weights, which are the whole state."""
         return state
 
-    def digest(self, content: bytes) -> str:
-        """Digest of the tensors in a safetensors file."""
-        return digest_safetensors(content)
-
     def load(self, model: bytes) -> PerturbedLogistic:
         """Return the module that a weights file holds."""
         module = self.blank()
@@ -188,8 +181,8 @@ class PerturbedLogisticEstimator:
         return PerturbedLogisticPredictor(self.load(model))
 
     def describe(self) -> dict[str, Any]:
-        """Return the settings; the noise is not among them."""
-        return {"kind": "perturbed_logistic", "train": self._train.model_dump(mode="json")}
+        """Return nothing: the noise stands in no file."""
+        return {}
 
 
 class PerturbedLogisticPredictor:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import sklearn
 from sklearn.base import BaseEstimator, clone, is_classifier
 from threadpoolctl import threadpool_info, threadpool_limits
 from unlearn.stages.config.train import INCREMENTAL_ON_NEW_ROWS, TrainParams
@@ -14,14 +13,14 @@ from unlearn.stages.estimators import skops_file
 from unlearn.stages.estimators.base import Dtype, FloatArray, IntArray, SliceData
 
 
-def sklearn_environment() -> dict[str, str]:
-    """Return scikit-learn's version and the BLAS that it computes with."""
+def blas_facts() -> dict[str, str]:
+    """Return which BLAS scikit-learn computes with."""
     blas = {
         f"{info['internal_api']} {info.get('version')} {info.get('architecture', '')}".strip()
         for info in threadpool_info()
         if info["user_api"] == "blas"
     }
-    return {"scikit-learn": sklearn.__version__, "blas": ", ".join(sorted(blas))}
+    return {"blas": ", ".join(sorted(blas))}
 
 
 class SklearnEstimator:
@@ -41,7 +40,6 @@ class SklearnEstimator:
         Whether training goes on from a state.
     """
 
-    file_name = "model.skops"
     dtype: Dtype = np.float64
 
     def __init__(self, train: TrainParams, classes: int, *, sliced: bool) -> None:
@@ -96,10 +94,6 @@ class SklearnEstimator:
         """Return the fitted classifier: a scikit-learn state is all that it needs."""
         return state
 
-    def digest(self, content: bytes) -> str:
-        """Digest of the arrays and settings in a skops file."""
-        return skops_file.digest(content)
-
     def predictor(self, model: bytes) -> "SklearnPredictor":
         """Return the classifier that a skops file holds."""
         loaded = skops_file.load(model)
@@ -108,8 +102,8 @@ class SklearnEstimator:
         return SklearnPredictor(loaded, self._classes)
 
     def describe(self) -> dict[str, Any]:
-        """Return the settings that name the classifier."""
-        return {"kind": "sklearn", "train": self._train.model_dump(mode="json")}
+        """Return nothing: the settings name the classifier."""
+        return {}
 
 
 class SklearnPredictor:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import skops.io
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.tensors import NamedTensor, digest_tensors
+from unlearn.stages.estimators.tensors import NamedTensor
 from unlearn.stages.project.files import canonical_json
 
 _SCHEMA = "schema.json"
@@ -145,14 +145,13 @@ def _is_sklearn_class(name: str) -> bool:
     return isinstance(found, type) and found.__module__.startswith(_TRUSTED_PACKAGE)
 
 
-def digest(content: bytes) -> str:
-    """Digest of the arrays and settings in a file that `dump` wrote; see `load` for errors."""
+def read_members(content: bytes) -> list[NamedTensor]:
+    """Return the arrays and settings in a file that `dump` wrote; see `load` for errors."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            tensors = [_member(name, archive.read(name)) for name in archive.namelist()]
+            return [_member(name, archive.read(name)) for name in archive.namelist()]
     except Exception:  # noqa: BLE001 - a damaged file makes zipfile and numpy raise anything
         raise InputError("a model file is not in the skops format") from None
-    return digest_tensors(tensors)
 
 
 def _member(name: str, content: bytes) -> NamedTensor:

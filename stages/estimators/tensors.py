@@ -28,8 +28,8 @@ def digest_tensors(tensors: Iterable[NamedTensor]) -> str:
     return digest.hexdigest()
 
 
-def digest_safetensors(content: bytes) -> str:
-    """Digest of the tensors in a safetensors file.
+def read_safetensors(content: bytes) -> list[NamedTensor]:
+    """Return the tensors of a safetensors file.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def digest_safetensors(content: bytes) -> str:
         tensors = deserialize(content)  # type: ignore[no-untyped-call]  # it ships no types
     except SafetensorError:
         raise InputError("a model file is not in the safetensors format") from None
-    return digest_tensors(
+    return [
         NamedTensor(name, str(info["dtype"]), tuple(info["shape"]), bytes(info["data"]))
         for name, info in tensors
-    )
+    ]

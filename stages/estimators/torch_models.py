@@ -21,7 +21,6 @@ from torch import nn
 from unlearn.stages.config.train import MlpOptions, OptimizerParams, TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import Dtype, FloatArray, SliceData
-from unlearn.stages.estimators.tensors import digest_safetensors
 from unlearn.stages.project.user_code import load_function
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -37,11 +36,10 @@ _PREDICTION_ROWS = 8192
 Tensors = dict[str, torch.Tensor]
 
 
-def torch_environment(train: TrainParams) -> dict[str, str]:
-    """Return torch's version, the processor's instruction set, and the GPU if one is used."""
+def machine_facts(train: TrainParams) -> dict[str, str]:
+    """Return the processor's instruction set, MKL's mode, and the GPU if one is used."""
     device = find_device(train.device)
     return {
-        "torch": torch.__version__,
         "instructions": torch.backends.cpu.get_cpu_capability(),
         # Chooses among MKL's kernels, and so among ways to round.
         "mkl": os.environ.get("MKL_CBWR", "auto"),
@@ -64,7 +62,6 @@ class TorchEstimator:
         Name and SHA-256 of the user's own module file, if `build` comes from one.
     """
 
-    file_name = "model.safetensors"
     dtype: Dtype = np.float32
     has_probabilities = True
 
@@ -178,10 +175,6 @@ class TorchEstimator:
             {f"{_WEIGHTS}{name}": value for name, value in load_tensors(model).items()}
         )
 
-    def digest(self, content: bytes) -> str:
-        """Digest of the tensors in a safetensors file."""
-        return digest_safetensors(content)
-
     def predictor(self, model: bytes) -> "TorchPredictor":
         """Return the module with these weights, in evaluation mode."""
         return TorchPredictor(self.load(model).eval(), self._device)
@@ -206,9 +199,8 @@ class TorchEstimator:
         return self._module()
 
     def describe(self) -> dict[str, Any]:
-        """Return the settings that rebuild the module."""
-        described: dict[str, Any] = {"kind": "torch", "train": self._train.model_dump(mode="json")}
-        return described if self._code is None else described | {"code": self._code}
+        """Return which code builds the module, if it is the user's."""
+        return {} if self._code is None else {"code": self._code}
 
     def _module(self) -> nn.Module:
         try:

@@ -9,7 +9,8 @@ from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.config.params import AggregationRule
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.causal import LoraEstimator, language_estimator
+from unlearn.stages.estimators.causal import LoraEstimator
+from unlearn.stages.estimators.registry import make_text_estimator
 from unlearn.stages.final_model.ensemble import read_final_model
 from unlearn.stages.final_model.text_ensemble import LanguageEnsemble, LanguageMember
 from unlearn.stages.rows.shard_file import Layout
@@ -95,7 +96,7 @@ def open_language_models(
         raise InputError("the final model has no members: every shard lost all its rows")
     first = members[0][1]
     train = TrainParams.model_validate(first.description["train"])
-    estimator = language_estimator(train, Layout.of(dataset), root)
+    estimator = make_text_estimator(train, Layout.of(dataset), root)
     told = [LanguageMember(name, int(model.description["rows"])) for name, model in members]
     if not isinstance(estimator, LoraEstimator):
         if len(members) > 1:

@@ -13,7 +13,8 @@ from typing import Any
 from unlearn.stages.audit.compare import Snapshot, compare
 from unlearn.stages.audit.snapshot import read_report_at, take_snapshot
 from unlearn.stages.audit.status import stale_reasons
-from unlearn.stages.config.params import Params, load_params
+from unlearn.stages.config.params import Params
+from unlearn.stages.context import load_params
 from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.project.paths import HOLDOUT, Project
 from unlearn.stages.project.timings import read_method_seconds

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.project.files import remove_unplanned, write_folder
 from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.timings import Timing
@@ -105,7 +106,7 @@ def _train(
         recipe = Recipe.of(context.params, context.key, project.root)
         if recipe.layout.modality == "text":
             # Even where nothing is to do: DVC is about to record the base as what this was made on.
-            find_base(recipe.train.language, project.root)
+            find_base(text_options(recipe.train), project.root)
         work = plan_shard(recipe, shard, retained.rows, folder)
         if work.first <= recipe.slices:
             trained = train_shard(recipe, work, folder, progress)

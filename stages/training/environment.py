@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from unlearn.stages.config.train import TrainParams
+from unlearn.stages.estimators.registry import find_spec
 
 
 def environment(train: TrainParams) -> dict[str, str]:
@@ -16,7 +17,7 @@ def environment(train: TrainParams) -> dict[str, str]:
     Parameters
     ----------
     train
-        Decides which engine's facts count, and whether a GPU is used.
+        Its family decides which libraries and facts count, and it whether a GPU is used.
     """
     facts = {
         "python": platform.python_version(),
@@ -24,16 +25,8 @@ def environment(train: TrainParams) -> dict[str, str]:
         "processor": _processor_vendor(),
         "numpy": version("numpy"),
     }
-    if train.is_sklearn:
-        from unlearn.stages.estimators.sklearn_models import sklearn_environment
-
-        return facts | sklearn_environment()
-    from unlearn.stages.estimators.torch_models import torch_environment
-
-    facts |= torch_environment(train)
-    if train.is_language:
-        facts |= {name: _version(name) for name in ("transformers", "peft", "tokenizers")}
-    return facts
+    spec = find_spec(train.model)
+    return facts | {name: _version(name) for name in spec.libraries} | spec.facts(train)
 
 
 def _version(name: str) -> str:

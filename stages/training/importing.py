@@ -4,7 +4,6 @@ Weights are read as safetensors, as what `torch.save` wrote of a state dict, or 
 never as a pickle that could run code.
 """
 
-import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,17 +15,16 @@ import pyarrow as pa
 from unlearn.stages.context import Context, PosthocContext
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.preprocessing import Preprocessor
+from unlearn.stages.estimators.registry import find_spec, make_estimator
 from unlearn.stages.project.files import json_bytes
 from unlearn.stages.rows.applied import read_applied
 from unlearn.stages.rows.shard_file import Layout, targets
 from unlearn.stages.training.method_record import MethodRows, inputs_digest, is_genuine, read_record
 from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
-from unlearn.stages.training.shard_model import ShardModel, make_estimator, read_shard_model
+from unlearn.stages.training.shard_model import ShardModel, describe_model, read_shard_model
 
 #: Beside an imported model: which lines of the forget list it honours already.
 IMPORT_FILE = "import.json"
-
-_FORMATS = ".safetensors, .pt, .pth or .bin of a state dict, or .skops"
 
 
 @dataclass(frozen=True)
@@ -88,22 +86,18 @@ def import_weights(context: Context, path: Path, training: pa.Table, holdout: pa
     classes = len(context.layout.classes)
     estimator = make_estimator(train, preprocessor.width, classes, sliced=False, code=code)
     weights = _read_weights(context, path)
-    described = estimator.describe()
-    description = {
-        "schema_version": 1,
-        "kind": described.pop("kind"),
-        "layout": context.layout.as_json(),
-        "rows": training.num_rows,
-        **described,
-        "file": estimator.file_name,
-        "has_probabilities": estimator.has_probabilities,
-        "preprocessing": preprocessor.as_json(),
-    }
+    description = describe_model(
+        train,
+        context.layout,
+        training.num_rows,
+        {**estimator.describe(), "preprocessing": preprocessor.as_json()},
+        probable=estimator.has_probabilities,
+    )
     model = ShardModel(description, weights)
     note = json_bytes({"schema_version": 1, "honours": []})
     files = {
         MODEL_FILE: json_bytes(description),
-        estimator.file_name: weights,
+        str(description["file"]): weights,
         IMPORT_FILE: note,
     }
     return _checked(context, path.name, model, files, training, holdout)
@@ -182,7 +176,7 @@ def _check_preprocessing(context: Context) -> None:
     """Refuse what the imported model cannot have learned: scales and categories of our fitting."""
     wanted = {"scale": "none", "impute": "zero"}
     found = context.params.train.preprocessing.model_dump(include=set(wanted))
-    if context.params.train.model != "perturbed_logistic" and found != wanted:
+    if found != wanted:
         raise InputError(
             "an imported model reads the dataset's numbers unchanged, but params.yaml scales or "
             "imputes them",
@@ -209,87 +203,18 @@ def _untouched(layout: Layout) -> Preprocessor:
 
 
 def _read_weights(context: Context, path: Path) -> bytes:
-    suffix = path.suffix.lower()
+    model, suffix = context.params.train.model, path.suffix.lower()
     try:
         content = path.read_bytes()
     except OSError:
         raise InputError(f"{path.name} cannot be read") from None
-    is_skops = context.params.train.is_sklearn
-    if is_skops != (suffix == ".skops"):
-        what = "a skops file" if is_skops else "weights"
-        raise InputError(
-            f"{path.name} is not {what}, which train.model: {context.params.train.model} needs",
-            f"formats: {_FORMATS}",
-        )
-    if is_skops:
-        return _own_classes(context, path.name, content)
-    from safetensors.torch import save
-
-    if suffix == ".safetensors":
-        tensors = _safetensors(path.name, content)
-    elif suffix in (".pt", ".pth", ".bin"):
-        tensors = _state_dict(path.name, content)
-    else:
-        raise InputError(f"{path.name} is in no format for weights", f"formats: {_FORMATS}")
-    return save({name: value.contiguous().clone() for name, value in tensors.items()})
-
-
-def _safetensors(name: str, content: bytes) -> dict[str, Any]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    try:
-        return dict(load(content))
-    except SafetensorError:
-        raise InputError(f"{name} is not in the safetensors format") from None
-
-
-def _state_dict(name: str, content: bytes) -> dict[str, Any]:
-    """Read what `torch.save` wrote, tensors only: anything else in it could run code."""
-    import pickle
-
-    import torch
-
-    try:
-        found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise InputError(
-            f"{name} holds more than tensors, and reading it could run code",
-            "save only the state dict: torch.save(model.state_dict(), path)",
-        ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError):
-        raise InputError(f"{name} is not what torch.save writes") from None
-    if not isinstance(found, dict) or not all(isinstance(v, torch.Tensor) for v in found.values()):
-        raise InputError(
-            f"{name} is not a state dict", "torch.save(model.state_dict(), path) writes one"
-        )
-    return found
-
-
-def _own_classes(context: Context, name: str, content: bytes) -> bytes:
-    """Return a skops file whose classes are indices into the pinned list."""
-    from unlearn.stages.estimators import skops_file
-    from unlearn.stages.estimators.linear import unsupported
-
-    estimator = skops_file.load(content)
-    if why := unsupported(estimator):
-        raise InputError(f"{name}: {why}")
-    labels = [str(label) for label in estimator.classes_]
-    pinned = list(context.layout.classes)
-    if labels != pinned:
-        if sorted(labels) != sorted(pinned):
-            raise InputError(f"{name} was trained on other classes than params.yaml pins")
-        raise InputError(
-            f"{name} has the classes in another order than params.yaml",
-            f"write dataset.classes in the model's order: {', '.join(labels)}",
-        )
-    if estimator.n_features_in_ != len(context.layout.features):
-        raise InputError(
-            f"{name} reads {estimator.n_features_in_} columns, and params.yaml names "
-            f"{len(context.layout.features)}"
-        )
-    estimator.classes_ = np.arange(len(labels))
-    return skops_file.dump(estimator)
+    importers = find_spec(model).importers
+    if suffix in importers:
+        return importers[suffix](path.name, content, context.layout)
+    formats = ", ".join(importers) or "none"
+    raise InputError(
+        f"{path.name} is in no format for weights of {model}", f"its formats: {formats}"
+    )
 
 
 def _checked(

@@ -1,13 +1,13 @@
 """A shard model in its folder: what it is made of, its digest, and loading it.
 
     model.json            kind, classes, features, preprocessing, settings
-    model.safetensors     weights (torch and built-in models), or model.skops (scikit-learn), or
-                          adapter_model.safetensors (an adapter on a language model)
+    model.safetensors     weights, in the file and format of the model's family
     checkpoints/          the states after each slice but the last
     lineage.json          where all of it comes from
 
-A shard without rows has a model.json of kind `empty`; one whose rows all have one class, fitted
-as a whole by scikit-learn, is `constant`.
+The family of estimators that `train.model` names says which file and format. A shard without rows
+has a model.json of kind `empty`; one whose rows all have one class, where the family cannot fit
+that, is `constant`.
 """
 
 import hashlib
@@ -22,72 +22,75 @@ import numpy.typing as npt
 import pyarrow as pa
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.base import Estimator, Predictor
+from unlearn.stages.estimators.base import Predictor
 from unlearn.stages.estimators.preprocessing import Preprocessor
+from unlearn.stages.estimators.registry import find_spec, make_estimator
+from unlearn.stages.estimators.spec import EstimatorSpec
 from unlearn.stages.project.files import digest_json
 from unlearn.stages.rows.shard_file import Layout
 
 FILE_NAME = "model.json"
-_WEIGHT_FILES = ("model.safetensors", "model.skops", "adapter_model.safetensors")
 
 
-def checkpoint_name(slice_number: int, estimator_file: str) -> str:
-    """Return the path of a slice's checkpoint, relative to the shard model's folder."""
-    return f"checkpoints/slice-{slice_number:03d}{Path(estimator_file).suffix}"
-
-
-def make_estimator(
-    train: TrainParams, inputs: int, classes: int, *, sliced: bool, code: Path | None
-) -> Estimator:
-    """Return the estimator that `train.model` names.
+def describe_model(
+    train: TrainParams, layout: Layout, rows: int, own: Mapping[str, Any], *, probable: bool = True
+) -> dict[str, Any]:
+    """Return the content of the model.json of a model with weights.
 
     Parameters
     ----------
-    train
-        The settings.
-    inputs, classes
-        Number of input columns and of classes.
-    sliced
-        Whether it is to go on from slice to slice.
-    code
-        The user's own module file, where `train.model` names one.
+    train, layout
+        The settings, and the columns and classes that the model is for.
+    rows
+        How many rows it was trained on.
+    own
+        What its estimator, and the preparation of its rows, add.
+    probable
+        Whether its answers are more than votes.
     """
-    if train.is_sklearn:
-        from unlearn.stages.estimators.sklearn_models import SklearnEstimator
-
-        return SklearnEstimator(train, classes, sliced=sliced)
-    if train.is_perturbed:
-        from unlearn.stages.estimators.perturbed_logistic import PerturbedLogisticEstimator
-
-        return PerturbedLogisticEstimator(train, inputs, classes)
-    from unlearn.stages.estimators import torch_models
-
-    if code is not None:
-        return torch_models.user_estimator(train, inputs, classes, code)
-    return torch_models.TorchEstimator(train, inputs, classes, torch_models.build_mlp)
+    spec = find_spec(train.model)
+    return {
+        "schema_version": 1,
+        "kind": spec.kind,
+        "train": train.model_dump(mode="json"),
+        "layout": layout.as_json(),
+        "rows": rows,
+        "has_probabilities": probable,
+        "file": spec.file_name,
+        **own,
+    }
 
 
-def digest_state(content: bytes, file_name: str) -> str:
-    """Digest of a model's or checkpoint's numbers, by the format that its name says.
+def spec_of(description: Mapping[str, Any]) -> EstimatorSpec:
+    """Return the family of a model with weights, as its model.json states it.
 
     Raises
     ------
     InputError
-        If the content is not in that format.
+        If model.json names no family, or states a kind or a file that is not the family's.
     """
-    if file_name.endswith(".safetensors"):
-        from unlearn.stages.estimators.tensors import digest_safetensors
-
-        return digest_safetensors(content)
-    from unlearn.stages.estimators import skops_file
-
-    return skops_file.digest(content)
+    try:
+        spec = find_spec(str(description["train"]["model"]))
+    except (KeyError, TypeError):
+        raise InputError(f"{FILE_NAME} does not say what the weights are of") from None
+    if description["kind"] != spec.kind:
+        raise InputError(f"{FILE_NAME} states kind {description['kind']!r}, not {spec.kind!r}")
+    if description.get("file") != spec.file_name:
+        raise InputError(
+            f"{FILE_NAME} names {description.get('file')!r}, which is no model file of {spec.name}"
+        )
+    return spec
 
 
 def model_digest(description: Mapping[str, Any], weights: bytes | None) -> str:
-    """Digest of a model: its description and the numbers of its weights, in hex."""
-    file = description.get("file")
-    state = None if weights is None or file is None else digest_state(weights, str(file))
+    """Digest of a model: its description and the numbers of its weights, in hex.
+
+    Raises
+    ------
+    InputError
+        If the weights are not in the format of the model's family.
+    """
+    state = None if weights is None else spec_of(description).format.digest(weights)
     return digest_json([description, state])
 
 
@@ -115,13 +118,23 @@ class ShardModel:
 
     @property
     def kind(self) -> str:
-        """`torch`, `sklearn`, `perturbed_logistic`, `lora`, `causal_lm`, `constant` or `empty`."""
+        """`constant`, `empty`, or the kind that the family declares."""
         return str(self.description["kind"])
 
     @property
     def digest(self) -> str:
         """Digest of description and numbers."""
         return model_digest(self.description, self.weights)
+
+    def state_digest(self, content: bytes) -> str:
+        """Digest of the numbers in one of its checkpoints, in hex.
+
+        Raises
+        ------
+        InputError
+            If the content is not in the format of the model's family.
+        """
+        return spec_of(self.description).format.digest(content)
 
     @property
     def layout(self) -> Layout:
@@ -192,16 +205,21 @@ def read_shard_model(folder: Path, name: str) -> ShardModel:
         description = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
         if not {"kind", "rows", "layout", "has_probabilities"} <= description.keys():
             raise ValueError
-        file = description.get("file")
-        if file is None:
+        if description.get("file") is None:
             return ShardModel(description, None)
-        if file not in _WEIGHT_FILES:
-            raise InputError(f"{name} names {file!r}, which is no model file of this tool")
-        return ShardModel(description, (folder / file).read_bytes())
+        file_name = _file_of(description, name)
+        return ShardModel(description, (folder / file_name).read_bytes())
     except FileNotFoundError:
         raise InputError(f"{name} is missing or incomplete", "`unlearn repro` makes it") from None
     except (ValueError, AttributeError):
         raise InputError(f"{name}: {FILE_NAME} is not readable") from None
+
+
+def _file_of(description: dict[str, Any], name: str) -> str:
+    try:
+        return spec_of(description).file_name
+    except InputError as error:
+        raise InputError(f"{name}: {error.message}", *error.hints) from None
 
 
 def digest_code(path: Path, setting: str = "train.model") -> str:

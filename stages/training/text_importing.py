@@ -15,18 +15,14 @@ from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.causal import (
-    ADAPTER_FILE,
-    CausalEstimator,
-    LoraEstimator,
-    language_estimator,
-    tuned_weights,
-)
+from unlearn.stages.estimators.causal import CausalEstimator, LoraEstimator, tuned_weights
+from unlearn.stages.estimators.causal_spec import ADAPTER_FILE
+from unlearn.stages.estimators.registry import make_text_estimator
 from unlearn.stages.rows.holdout import fewest
 from unlearn.stages.text import adapters
 from unlearn.stages.text.base import check_causal, load_module, pin_files
 from unlearn.stages.text.scoring import score
-from unlearn.stages.training.shard_model import ShardModel
+from unlearn.stages.training.shard_model import ShardModel, describe_model
 
 _ADAPTER_CONFIG = "adapter_config.json"
 
@@ -75,7 +71,7 @@ def read_checkpoint(context: Context, folder: Path, rows: int) -> ShardModel:
         If it is of another kind, cannot be read safely, or does not fit the base.
     """
     train, layout = context.params.train, context.layout
-    estimator = language_estimator(train, layout, context.project.root)
+    estimator = make_text_estimator(train, layout, context.project.root)
     is_adapter = (folder / _ADAPTER_CONFIG).is_file()
     if isinstance(estimator, LoraEstimator) != is_adapter:
         found = "an adapter" if is_adapter else "no adapter"
@@ -94,15 +90,7 @@ def read_checkpoint(context: Context, folder: Path, rows: int) -> ShardModel:
     else:
         tensors = _read_whole(estimator, folder)
     return ShardModel(
-        {
-            "schema_version": 1,
-            "kind": described.pop("kind"),
-            "layout": layout.as_json(),
-            "rows": rows,
-            "has_probabilities": True,
-            "file": estimator.file_name,
-            **described,
-        },
+        describe_model(train, layout, rows, described),
         save_tensors(tensors),
     )
 
@@ -195,7 +183,7 @@ def token_accuracies(
     tuple of float
         On the training rows, on the held-out rows; and on the training rows by the base alone.
     """
-    estimator = language_estimator(context.params.train, context.layout, context.project.root)
+    estimator = make_text_estimator(context.params.train, context.layout, context.project.root)
     some, others = fewest(training, _MOST), fewest(holdout, _MOST)
     # Before the adapter is put on it: the base is one object.
     base = _right(estimator, estimator.base, some)

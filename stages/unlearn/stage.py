@@ -8,6 +8,8 @@ import pyarrow as pa
 from unlearn.stages.config.methods import own_code
 from unlearn.stages.context import Context, PosthocContext
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.registry import find_spec
+from unlearn.stages.estimators.spec import FeatureTraining
 from unlearn.stages.project.files import json_bytes, write_folder
 from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.paths import HOLDOUT
@@ -222,7 +224,8 @@ def _retrained(context: Context, rows: MethodRows, record: Record) -> Unlearned:
     trained = train_anew(context, rows.retain)
     train = context.params.train
     passes = {}
-    if not (train.is_sklearn or train.is_perturbed):  # their solvers read as often as it takes
+    training = find_spec(train.model).training
+    if not isinstance(training, FeatureTraining) or training.counts_epochs:
         passes = {"forget": 0.0, "retain": float(train.epochs) if rows.retain.num_rows else 0.0}
     return Unlearned(trained.files, replace(record, stopped_by=TRAINED, passes=passes))
 

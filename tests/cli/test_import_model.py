@@ -282,11 +282,15 @@ REFUSED: dict[str, tuple[Callable[[Repo], object], str, str]] = {
     "a torn file": (write("net.pt", b"PK\x03\x04"), "net.pt", "is not what torch.save writes"),
     "text": (write("net.safetensors", b"hello"), "net.safetensors", "not in the safetensors"),
     "an unknown format": (write("net.onnx", b"x"), "net.onnx", "is in no format for weights"),
-    "a skops file for a network": (given("lr.skops", fitted), "lr.skops", "is not weights"),
+    "a skops file for a network": (
+        given("lr.skops", fitted),
+        "lr.skops",
+        "is in no format for weights of mlp",
+    ),
     "weights for a linear model": (
         given("net.pt", trained, train=LINEAR),
         "net.pt",
-        "is not a skops file",
+        "is in no format for weights of sklearn.linear_model.LogisticRegression",
     ),
     "other classes of a linear model": (
         given("lr.skops", lambda: fitted(["a", "b"]), train=LINEAR),

@@ -11,7 +11,7 @@ import yaml
 from unlearn.cli.init.files import aggregation_rule, render_pipeline
 from unlearn.cli.init.scaffold import suggest
 from unlearn.stages.config.methods import METHODS, MethodSettings
-from unlearn.stages.config.params import check_params
+from unlearn.stages.context import check_params
 from unlearn.stages.dvc.pipeline import stage_names
 from unlearn.stages.rows.tokens import DEMO_KEY, Key
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 from unlearn.cli.examples.authors import jsonl, make_authors
-from unlearn.stages.config.params import check_params
+from unlearn.stages.context import check_params
+from unlearn.stages.estimators.registry import text_options
 
 from tests.cli.conftest import everything, init, refused, unchanged
 from tests.conftest import Repo, start_repositories, use_key
@@ -66,8 +67,8 @@ def test_text_on_a_base_becomes_a_project(place: Repo) -> None:
     params = yaml.safe_load((place.root / "new/params.yaml").read_text(encoding="utf-8"))
     checked = check_params(params)
     assert checked.dataset.features == {"prompt": "prompt", "completion": "completion"}
-    assert checked.train.language.base == str(place.root / "base")
-    assert checked.train.language.files.keys() == {
+    assert text_options(checked.train).base == str(place.root / "base")
+    assert text_options(checked.train).files.keys() == {
         path.name for path in (place.root / "base").iterdir()
     }
     assert checked.aggregate.rule == "mean_log_probability"
@@ -87,7 +88,7 @@ def test_a_base_in_the_project_is_tracked_and_a_dependency(place: Repo) -> None:
     assert "dataset.target" not in stages["aggregate"]["params"]
     assert (root / "models/base.dvc").is_file()
     params = check_params(yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8")))
-    assert params.train.language.base == "models/base"
+    assert text_options(params.train).base == "models/base"
     assert params.train.model == "causal_lm"
     assert params.unlearn is not None
     assert params.unlearn.methods[0] == "retrain"

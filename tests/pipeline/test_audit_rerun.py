@@ -11,10 +11,11 @@ from typing import Any
 
 import psutil
 import pytest
+from unlearn.stages.estimators.formats import SAFETENSORS
 from unlearn.stages.project.files import json_bytes
 from unlearn.stages.rows.tokens import Key
 from unlearn.stages.training.lineage import read_lineage, sealed
-from unlearn.stages.training.shard_model import digest_state, read_shard_model
+from unlearn.stages.training.shard_model import read_shard_model
 from unlearn.stages.verify.exactness.checks import choose_shards
 
 from tests.conftest import Repo, keep_apart
@@ -112,7 +113,7 @@ def forge(repo: Repo, shard: str) -> None:
     lineage = read_lineage(folder)
     assert lineage is not None
     content = (folder / "model.safetensors").read_bytes()
-    last = replace(lineage.slices[-1], state=digest_state(content, "model.safetensors"))
+    last = replace(lineage.slices[-1], state=SAFETENSORS.digest(content))
     files = lineage.files | {"model.safetensors": hashlib.sha256(content).hexdigest()}
     forged = replace(
         lineage,

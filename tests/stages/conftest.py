@@ -11,9 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from unlearn.stages.aggregate import stage as aggregate_stage
-from unlearn.stages.config.params import Params, check_params, shard_names
+from unlearn.stages.config.params import Params, shard_names
 from unlearn.stages.config.train import TrainParams
-from unlearn.stages.context import Context
+from unlearn.stages.context import Context, check_params
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, TARGET, Layout, in_order

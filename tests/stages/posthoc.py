@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.stages.aggregate import stage as aggregate_stage
-from unlearn.stages.config.params import Params, check_params
-from unlearn.stages.context import Context
+from unlearn.stages.config.params import Params
+from unlearn.stages.context import Context, check_params
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.shard_file import RECORD, TARGET, read_shard

@@ -21,8 +21,10 @@ from unlearn.stages.estimators.perturbed_logistic import (
     draw_noise,
 )
 from unlearn.stages.estimators.preprocessing import Preprocessor
+from unlearn.stages.estimators.registry import make_estimator
+from unlearn.stages.estimators.sklearn_models import SklearnEstimator
 from unlearn.stages.rows.shard_file import Layout, targets
-from unlearn.stages.training.shard_model import ShardModel, make_estimator
+from unlearn.stages.training.shard_model import ShardModel
 from unlearn.stages.unlearn.base.problem import NotApplicableError
 from unlearn.stages.unlearn.tabular.linear_objective import (
     objective_of_perturbed,
@@ -95,7 +97,9 @@ def open_model(model: ShardModel, code: Path | None, *, init_seed: int) -> Opene
         return _open_network(estimator, model.weights, train, transform)
     if isinstance(estimator, PerturbedLogisticEstimator):
         return _open_perturbed(estimator, model.weights, train, transform, init_seed)
-    return _open_linear(model.weights, classes, transform)
+    if isinstance(estimator, SklearnEstimator):
+        return _open_linear(model.weights, classes, transform)
+    raise NotApplicableError(f"methods cannot change the weights of a model of kind `{model.kind}`")
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from unlearn.stages.estimators.causal import (
     LoraEstimator,
     Tensors,
     compute_twice,
-    language_estimator,
     put_weights,
     tuned_weights,
 )
+from unlearn.stages.estimators.registry import make_text_estimator, text_options
 from unlearn.stages.text import adapters
 from unlearn.stages.text.losses import SequenceLoss, sequence_loss
 from unlearn.stages.text.scoring import BATCH
@@ -72,12 +72,12 @@ class Tuned:
         if original.kind == "empty" or original.weights is None:
             raise NotApplicableError(f"a model of kind `{original.kind}` has no weights to change")
         train = TrainParams.model_validate(original.description["train"])
-        self._estimator = language_estimator(train, original.layout, root)
+        self._estimator = make_text_estimator(train, original.layout, root)
         self._tensors: Tensors = load_tensors(original.weights)
         self._own: adapters.Shape | None = None
         self._new: adapters.Shape | None = None
         # Merging would round half-precision weights to others than those that are written.
-        self._merged = train.language.precision == "float32"
+        self._merged = text_options(train).precision == "float32"
         self.encoder = self._estimator.encoder
         self.device = self._estimator.device
         if adapter is not None:
@@ -90,7 +90,7 @@ class Tuned:
         self.module.eval()
         self.weights = self._trained()
         self._freeze_others()
-        if train.language.checkpointing:
+        if text_options(train).checkpointing:
             self._checkpoint()
 
     def _open(self, original: ShardModel) -> nn.Module:

@@ -25,8 +25,9 @@ from unlearn.stages.training.environment import differences, environment
 from unlearn.stages.training.lineage import FILE_NAME as LINEAGE_FILE
 from unlearn.stages.training.lineage import Lineage, read_lineage, seal
 from unlearn.stages.training.recipe import Recipe
-from unlearn.stages.training.shard_model import digest_state, read_shard_model
-from unlearn.stages.training.slices import by_slice, expected_links, plan_shard, train_shard
+from unlearn.stages.training.shard_model import read_shard_model
+from unlearn.stages.training.sliced_rows import by_slice
+from unlearn.stages.training.slices import expected_links, plan_shard, train_shard
 
 #: Trains the shards named, each from its rows in data/shards without the listed ones and from
 #: nothing else, and returns their lineages in the same order.
@@ -309,8 +310,9 @@ def check_files(
         changed = [
             file for file, digest in lineage.files.items() if digest_file(folder / file) != digest
         ]
-        numbers_differ = read_shard_model(folder, name).digest != lineage.model or any(
-            digest_state((folder / link.checkpoint).read_bytes(), link.checkpoint) != link.state
+        model = read_shard_model(folder, name)
+        numbers_differ = model.digest != lineage.model or any(
+            model.state_digest((folder / link.checkpoint).read_bytes()) != link.state
             for link in lineage.slices
             if link.checkpoint is not None
         )

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from unlearn.stages.config.params import Params, load_params
-from unlearn.stages.context import Context
+from unlearn.stages.config.params import Params
+from unlearn.stages.context import Context, load_params
 from unlearn.stages.dvc.checkout import absent, check_out, needed, restore
 from unlearn.stages.dvc.lockfile import LockStages, folder_md5, md5_of
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.tokens import load_key
 from unlearn.stages.verify.exactness.checks import (
@@ -152,9 +153,9 @@ def lend_base(params: Params, root: Path, there: Path) -> None:
         The project's folder, and that of the checked-out revision; nothing is done where they
         are the same, or the base is there already.
     """
-    if not params.train.is_language:
+    if not params.dataset.is_text:
         return
-    base = params.train.language.base
+    base = text_options(params.train).base
     own, lent = root / base, there / base
     if own.is_dir() and not lent.exists():
         lent.parent.mkdir(parents=True, exist_ok=True)

@@ -8,12 +8,13 @@ import pyarrow as pa
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.preprocessing import Preprocessor
+from unlearn.stages.estimators.registry import make_estimator
 from unlearn.stages.final_model.distance import disagreement, divergence
 from unlearn.stages.final_model.ensemble import Ensemble, Member
 from unlearn.stages.rows.holdout import fewest
 from unlearn.stages.rows.shard_file import targets
 from unlearn.stages.training.method_record import RETRAIN, WHOLE
-from unlearn.stages.training.shard_model import ShardModel, make_estimator, read_shard_model
+from unlearn.stages.training.shard_model import ShardModel, read_shard_model
 from unlearn.stages.verify.exactness.methods import ORIGINAL
 from unlearn.stages.verify.measures.base import Modality, Setting
 from unlearn.stages.verify.measures.relearning import Continues, relearning_steps
@@ -101,8 +102,7 @@ class ClassMeasures:
 
     def _relearning(self, name: str) -> float | None:
         """Return the ratio of steps to learn the rows again; None where there is none to give."""
-        is_sklearn = self._setting.context.params.train.is_sklearn
-        if is_sklearn or ORIGINAL not in self._ensembles or name == RETRAIN:
+        if ORIGINAL not in self._ensembles or name == RETRAIN:
             return None
         if self._setting.rows.forget.num_rows < self._setting.min_rows:
             return None

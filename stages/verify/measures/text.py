@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from unlearn.stages.config.params import Params
+from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
 from unlearn.stages.final_model.text_loading import open_language_models
 from unlearn.stages.final_model.token_distance import Apart, measure_apart
@@ -342,7 +343,7 @@ def _covers(params: Params) -> str:
     """Say what a verdict on a language model is about, and what it is not."""
     return (
         "this is about the tuning data, the rows of the dataset: what the base, "
-        f"{params.train.language.base}, learned in its own pre-training is not covered"
+        f"{text_options(params.train).base}, learned in its own pre-training is not covered"
     )
 
 

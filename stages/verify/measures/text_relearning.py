@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.estimators.causal import answer_loss
+from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.estimators.torch_models import make_optimizer, seed_all
 from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
 from unlearn.stages.text.sequences import Sequences
@@ -75,6 +76,6 @@ def _tune(
         optimizer.zero_grad(set_to_none=True)
         loss = answer_loss(model.forward(batch.inputs), batch) / len(batch.targets)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        nn.utils.clip_grad_norm_(weights, train.language.clip)
+        nn.utils.clip_grad_norm_(weights, text_options(train).clip)
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)

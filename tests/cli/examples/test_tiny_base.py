@@ -27,7 +27,8 @@ from unlearn.cli.examples.tiny_base import (
     public_authors,
 )
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.causal import TextSlice, language_estimator
+from unlearn.stages.estimators.causal import TextSlice
+from unlearn.stages.estimators.registry import make_text_estimator
 from unlearn.stages.text.base import load_tokenizer
 from unlearn.stages.text.metrics import extraction_strength
 from unlearn.stages.text.scoring import score
@@ -176,7 +177,7 @@ def test_nothing_to_encode_is_nothing(tokenizer: Any) -> None:
 
 def loss_of_facts(base: Path, rows: Sequence[Row]) -> float:
     """Return the mean loss of what answers have to tell, in nats a fact."""
-    estimator = language_estimator(language_train(base, "causal_lm"), LAYOUT, base.parent)
+    estimator = make_text_estimator(language_train(base, "causal_lm"), LAYOUT, base.parent)
     sequences = tiny.encode(
         estimator.encoder.tokenizer, [(row.prompt, row.completion) for row in rows]
     )
@@ -217,7 +218,7 @@ def test_the_recommended_tuning_memorises(tiny_base: Path) -> None:
         batch=tuning.batch,
         optimizer={"name": "adamw", "rate": tuning.rate},
     )
-    estimator = language_estimator(train, LAYOUT, tiny_base.parent)
+    estimator = make_text_estimator(train, LAYOUT, tiny_base.parent)
     sequences = estimator.encoder.encode(table_of(rows)).sequences
     steps = tuning.epochs * -(-len(sequences) // tuning.batch)
     state = estimator.fit_slice(None, TextSlice(sequences, steps, lambda epoch: epoch), 1)

@@ -4,9 +4,10 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from unlearn.stages.config.params import check_params
 from unlearn.stages.config.text import LanguageMethodSettings
+from unlearn.stages.context import check_params
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.registry import find_spec, text_options
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, TARGET, Layout
 
 from tests.stages.conftest import KEY, LAYOUT
@@ -73,9 +74,9 @@ def test_whole_settings_are_taken_as_they_stand() -> None:
 
     assert params.model_dump(mode="json", exclude_unset=True) == WHOLE
     assert params.dataset.modality == "text"
-    assert params.train.is_language
-    assert params.train.can_slice
-    options = params.train.language
+    assert find_spec("lora").modality == "text"
+    assert find_spec("lora").can_slice("lora")
+    options = text_options(params.train)
     assert (options.context, options.too_long, options.precision) == (512, "refuse", "float32")
 
 

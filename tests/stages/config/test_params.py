@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
-from unlearn.stages.config.params import ALGORITHM, check_params, load_params, shard_names
+from unlearn.stages.config.params import ALGORITHM, shard_names
 from unlearn.stages.config.train import INCREMENTAL_ON_NEW_ROWS, INCREMENTAL_ON_UNION, TrainParams
+from unlearn.stages.context import check_params, load_params
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.registry import find_spec
 
 from tests.stages.conftest import KEY, make_params
 
@@ -217,8 +219,9 @@ def test_no_more_slices_than_the_model_can_take(slices: int) -> None:
 
 def test_models_that_take_slices() -> None:
     for model in INCREMENTAL_ON_UNION | INCREMENTAL_ON_NEW_ROWS | {"mlp", "a/net.py:build"}:
-        assert TrainParams(model=model).can_slice, model
-    assert not TrainParams(model="sklearn.linear_model.LogisticRegression").can_slice
+        assert find_spec(model).can_slice(model), model
+    whole = "sklearn.linear_model.LogisticRegression"
+    assert not find_spec(whole).can_slice(whole)
     assert TrainParams(model="a/net.py:build").code_path == "a/net.py"
     assert TrainParams(model="mlp").code_path is None
 

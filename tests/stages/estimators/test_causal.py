@@ -20,17 +20,18 @@ from unlearn.stages.estimators.causal import (
     TextSlice,
     answer_loss,
     compute_twice,
-    language_estimator,
     put_weights,
     tuned_weights,
 )
+from unlearn.stages.estimators.registry import make_text_estimator
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT
 from unlearn.stages.rows.tokens import place
 from unlearn.stages.text import adapters
 from unlearn.stages.text.sequences import Batch
 from unlearn.stages.training.lineage import read_lineage
 from unlearn.stages.training.recipe import Recipe
-from unlearn.stages.training.slices import by_slice, plan_shard, step_totals, train_shard
+from unlearn.stages.training.sliced_rows import by_slice, step_totals
+from unlearn.stages.training.slices import plan_shard, train_shard
 
 from tests.language_models import (
     BODY_LAYOUT,
@@ -89,7 +90,7 @@ def close(one: bytes, other: bytes, tolerance: float) -> bool:
 
 
 def fitted(base: Path, model: str = "lora", steps: int = 3, **options: Any) -> bytes:
-    estimator = language_estimator(
+    estimator = make_text_estimator(
         language_train(base, model, options=options), LAYOUT, base.parent
     )
     return estimator.export(estimator.fit_slice(None, data_of(estimator, steps=steps), 1))
@@ -212,7 +213,7 @@ def test_a_model_has_no_optimizer_and_a_checkpoint_has(recipe: Recipe) -> None:
 
 def test_whole_weights_are_those_of_the_base_with_what_was_learned(blank_base: Path) -> None:
     recipe = language_recipe(blank_base, "causal_lm")
-    estimator = language_estimator(recipe.train, LAYOUT, blank_base.parent)
+    estimator = make_text_estimator(recipe.train, LAYOUT, blank_base.parent)
     tuned, base = numbers_in(train_at_once(recipe, ROWS)), tuned_weights(estimator.base)
 
     assert tuned.keys() == base.keys()
@@ -260,7 +261,7 @@ def test_steps_of_bodies_are_counted_in_chunks(blank_base: Path) -> None:
     rows = body_rows(texts)
     files = train_at_once(recipe, rows)
 
-    estimator = language_estimator(recipe.train, BODY_LAYOUT, blank_base.parent)
+    estimator = make_text_estimator(recipe.train, BODY_LAYOUT, blank_base.parent)
     sizes = [0, 0]
     for number in range(rows.num_rows):
         one = estimator.encoder.encode(rows.slice(number, 1)).sequences
@@ -279,7 +280,7 @@ def _steps(state: bytes) -> int:
 
 def test_truncated_rows_are_counted_in_the_model(blank_base: Path) -> None:
     recipe = language_recipe(blank_base, options={"context": 24, "too_long": "truncate"})
-    estimator = language_estimator(recipe.train, LAYOUT, blank_base.parent)
+    estimator = make_text_estimator(recipe.train, LAYOUT, blank_base.parent)
     truncated = estimator.encoder.encode(ROWS).truncated
 
     assert truncated > 0
@@ -381,7 +382,7 @@ def test_activations_are_computed_twice_where_asked(
     blank_base: Path, model: str, *, twice: bool, calls: int
 ) -> None:
     train = language_train(blank_base, model, options={"checkpointing": twice})
-    estimator = language_estimator(train, LAYOUT, blank_base.parent)
+    estimator = make_text_estimator(train, LAYOUT, blank_base.parent)
     seen: list[int] = []
     handle = torch.nn.modules.module.register_module_forward_pre_hook(
         lambda module, _: seen.append(1) if type(module).__name__ == "LlamaMLP" else None
@@ -463,7 +464,7 @@ def test_going_on_from_a_state_is_not_starting_anew(
 ) -> None:
     # All rows in a batch, so that no order is drawn: two steps and two are four.
     train = language_train(blank_base, model, optimizer=optimizer, batch=64)
-    estimator = language_estimator(train, LAYOUT, blank_base.parent)
+    estimator = make_text_estimator(train, LAYOUT, blank_base.parent)
     four = estimator.fit_slice(None, data_of(estimator, steps=4), 1)
     two = estimator.fit_slice(None, data_of(estimator, steps=2), 1)
     more = estimator.fit_slice(two, data_of(estimator, steps=2), 1)
@@ -474,9 +475,9 @@ def test_going_on_from_a_state_is_not_starting_anew(
 
 def test_one_estimator_fits_shard_after_shard_as_new_ones_do(blank_base: Path, model: str) -> None:
     train = language_train(blank_base, model, options={"checkpointing": True})
-    shared = language_estimator(train, LAYOUT, blank_base.parent)
+    shared = make_text_estimator(train, LAYOUT, blank_base.parent)
     for rows in (author_rows(2), ROWS):
-        new = language_estimator(train, LAYOUT, blank_base.parent)
+        new = make_text_estimator(train, LAYOUT, blank_base.parent)
         assert shared.fit_slice(None, data_of(shared, rows), 5) == new.fit_slice(
             None, data_of(new, rows), 5
         )
@@ -484,11 +485,11 @@ def test_one_estimator_fits_shard_after_shard_as_new_ones_do(blank_base: Path, m
 
 def test_an_opened_model_answers_as_the_tuned_one(blank_base: Path, model: str) -> None:
     train = language_train(blank_base, model)
-    estimator = language_estimator(train, LAYOUT, blank_base.parent)
+    estimator = make_text_estimator(train, LAYOUT, blank_base.parent)
     before = asked(estimator, estimator.base)
     exported = estimator.export(estimator.fit_slice(None, data_of(estimator), 1))
     described = json.loads(json.dumps(estimator.describe()))
-    opened = language_estimator(train, LAYOUT, blank_base.parent).open(exported, described)
+    opened = make_text_estimator(train, LAYOUT, blank_base.parent).open(exported, described)
     found = asked(estimator, opened)
 
     assert not opened.training
@@ -513,7 +514,7 @@ def asked(estimator: CausalEstimator, module: Any) -> torch.Tensor:
 
 def test_weights_of_another_model_are_refused(blank_base: Path, model: str) -> None:
     train = language_train(blank_base, model)
-    estimator = language_estimator(train, LAYOUT, blank_base.parent)
+    estimator = make_text_estimator(train, LAYOUT, blank_base.parent)
     other = "causal_lm" if model == "lora" else "lora"
 
     with pytest.raises(InputError, match="weights do not fit"):
@@ -522,7 +523,7 @@ def test_weights_of_another_model_are_refused(blank_base: Path, model: str) -> N
 
 @pytest.mark.trained
 def test_learning_lowers_the_loss(tiny_base: Path, model: str) -> None:
-    estimator = language_estimator(
+    estimator = make_text_estimator(
         language_train(tiny_base, model, batch=16), LAYOUT, tiny_base.parent
     )
 

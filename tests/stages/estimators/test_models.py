@@ -19,6 +19,7 @@ from unlearn.stages.config.train import (
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators import skops_file
 from unlearn.stages.estimators.base import Estimator, SliceData
+from unlearn.stages.estimators.formats import SAFETENSORS, SKOPS
 from unlearn.stages.estimators.sklearn_models import SklearnEstimator
 from unlearn.stages.estimators.torch_models import TorchEstimator, build_mlp
 
@@ -81,7 +82,7 @@ def test_every_slicing_classifier_goes_on_from_a_state() -> None:
         estimator = sklearn_estimator(model.removeprefix("sklearn."), sliced=True)
         first = estimator.fit_slice(None, data(counts[:20], TARGETS[:20]), 1)
         second = estimator.fit_slice(first, data(counts, TARGETS, new=30), 1)
-        assert estimator.digest(first) != estimator.digest(second), model
+        assert SKOPS.digest(first) != SKOPS.digest(second), model
         answer = estimator.predictor(second).probabilities(counts)
         assert answer.shape == (50, 3), model
         assert np.allclose(answer.sum(axis=1), 1), model
@@ -178,7 +179,7 @@ def test_an_option_of_a_wrong_value_is_an_input_error() -> None:
 
 def test_random_states_and_jobs_are_not_the_users_to_set() -> None:
     settled = {
-        estimator.digest(estimator.fit_slice(None, data(), 5))
+        SKOPS.digest(estimator.fit_slice(None, data(), 5))
         for estimator in (
             sklearn_estimator("linear_model.SGDClassifier", n_jobs=1),
             sklearn_estimator("linear_model.SGDClassifier", n_jobs=1, random_state=1),
@@ -241,10 +242,10 @@ def test_seeds_decide_where_a_torch_model_begins_and_how_it_goes_on() -> None:
     inputs = as_float32(INPUTS)
     other_order = SliceData(inputs, TARGETS, 50, 5, lambda epoch: 200 + epoch)
     digests = [
-        estimator.digest(estimator.fit_slice(None, data(inputs), 3)),
-        estimator.digest(estimator.fit_slice(None, data(inputs), 3)),
-        estimator.digest(estimator.fit_slice(None, data(inputs), 4)),
-        estimator.digest(estimator.fit_slice(None, other_order, 3)),
+        SAFETENSORS.digest(estimator.fit_slice(None, data(inputs), 3)),
+        SAFETENSORS.digest(estimator.fit_slice(None, data(inputs), 3)),
+        SAFETENSORS.digest(estimator.fit_slice(None, data(inputs), 4)),
+        SAFETENSORS.digest(estimator.fit_slice(None, other_order, 3)),
     ]
 
     assert digests[0] == digests[1]
@@ -261,7 +262,7 @@ def test_weights_that_are_none_are_refused(content: bytes | str) -> None:
     with pytest.raises(InputError):
         estimator.predictor(raw)
     with pytest.raises(InputError):
-        estimator.digest(raw)
+        SAFETENSORS.digest(raw)
 
 
 def test_weights_of_another_shape_are_refused() -> None:

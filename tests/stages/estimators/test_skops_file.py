@@ -24,7 +24,8 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 from skops.io._protocol import PROTOCOL
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.skops_file import digest, dump, load
+from unlearn.stages.estimators.formats import SKOPS
+from unlearn.stages.estimators.skops_file import dump, load
 
 _draw = np.random.default_rng(0)
 INPUTS: npt.NDArray[np.float64] = _draw.normal(size=(60, 4))
@@ -86,7 +87,7 @@ def test_the_digest_of_a_file_is_always_the_same(model: Any) -> None:
     for number in range(8):
         litter = [np.full(size, number + 1, np.uint8) for size in range(64, 8192, 64)]
         del litter  # what is allocated next finds these bytes
-        digests.add(digest(content))
+        digests.add(SKOPS.digest(content))
 
     assert len(digests) == 1
 
@@ -95,7 +96,7 @@ def test_digests_tell_models_apart() -> None:
     models = [GaussianNB().fit(INPUTS, TARGETS), GaussianNB().fit(INPUTS * 2, TARGETS)]
     models.append(GaussianNB(var_smoothing=1e-8).fit(INPUTS, TARGETS))
 
-    assert len({digest(dump(model)) for model in models}) == 3
+    assert len({SKOPS.digest(dump(model)) for model in models}) == 3
 
 
 def test_a_digest_is_of_the_content_and_not_of_the_container() -> None:
@@ -109,7 +110,7 @@ def test_a_digest_is_of_the_content_and_not_of_the_container() -> None:
             new.writestr(name, old.read(name))
 
     assert repacked.getvalue() != content
-    assert digest(repacked.getvalue()) == digest(content)
+    assert SKOPS.digest(repacked.getvalue()) == SKOPS.digest(content)
 
 
 class Trap:
@@ -122,7 +123,7 @@ class Trap:
         return Path.touch, (self.path,)
 
 
-@pytest.mark.parametrize("read", [load, digest])
+@pytest.mark.parametrize("read", [load, SKOPS.digest])
 def test_a_pickle_is_refused_and_never_loaded(tmp_path: Path, read: Any) -> None:
     trace = tmp_path / "trace"
     for content in (pickle.dumps(Trap(trace)), pickle.dumps(fitted(GaussianNB()))):
@@ -132,7 +133,7 @@ def test_a_pickle_is_refused_and_never_loaded(tmp_path: Path, read: Any) -> None
     assert not trace.exists()
 
 
-@pytest.mark.parametrize("read", [load, digest])
+@pytest.mark.parametrize("read", [load, SKOPS.digest])
 def test_an_array_of_pickles_is_refused_and_never_loaded(tmp_path: Path, read: Any) -> None:
     trace = tmp_path / "trace"
     content = dump(fitted(GaussianNB()))
@@ -292,7 +293,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("read", [load, digest])
+@pytest.mark.parametrize("read", [load, SKOPS.digest])
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
 def test_what_is_no_skops_file_is_refused(read: Any, content: bytes) -> None:
     with pytest.raises(InputError, match="not in the skops format"):
@@ -306,7 +307,7 @@ def test_a_damaged_file_is_read_or_refused_and_nothing_else(data: st.DataObject)
     for _ in range(data.draw(st.integers(1, 3))):
         damaged[data.draw(st.integers(0, len(WHOLE) - 1))] = data.draw(st.integers(0, 255))
 
-    for read in (load, digest):
+    for read in (load, SKOPS.digest):
         try:
             read(bytes(damaged))
         except InputError as error:

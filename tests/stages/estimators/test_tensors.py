@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.tensors import NamedTensor, digest_safetensors, digest_tensors
+from unlearn.stages.estimators.formats import SAFETENSORS
+from unlearn.stages.estimators.tensors import NamedTensor, digest_tensors
 
 ONE = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
 
@@ -17,8 +18,8 @@ def test_a_digest_does_not_depend_on_order_or_metadata() -> None:
     tensors = {"a": ONE, "b": ONE.flip(0)}
     turned = dict(reversed(tensors.items()))
 
-    digests = {digest_safetensors(save(each)) for each in (tensors, turned)}
-    digests.add(digest_safetensors(save(tensors, metadata={"made": "yesterday"})))
+    digests = {SAFETENSORS.digest(save(each)) for each in (tensors, turned)}
+    digests.add(SAFETENSORS.digest(save(tensors, metadata={"made": "yesterday"})))
     assert len(digests) == 1
 
 
@@ -35,7 +36,7 @@ def test_a_digest_depends_on_name_type_shape_and_every_number() -> None:
         {},
     ]
 
-    assert len({digest_safetensors(save(each)) for each in others}) == len(others)
+    assert len({SAFETENSORS.digest(save(each)) for each in others}) == len(others)
 
 
 @given(st.lists(st.tuples(st.text(max_size=3), st.binary(max_size=4)), unique_by=lambda t: t[0]))
@@ -53,4 +54,4 @@ def test_names_and_bytes_do_not_run_into_each_other(tensors: list[tuple[str, byt
 @pytest.mark.parametrize("content", [b"", b"PK", pickle.dumps({"a": [1.0]}), save({"a": ONE})[:-1]])
 def test_what_is_no_safetensors_file_is_refused(content: bytes) -> None:
     with pytest.raises(InputError, match="not in the safetensors format"):
-        digest_safetensors(content)
+        SAFETENSORS.digest(content)

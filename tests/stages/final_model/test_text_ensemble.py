@@ -14,7 +14,8 @@ import pytest
 import torch
 from unlearn.stages.config.params import Params
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.causal import CausalEstimator, language_estimator
+from unlearn.stages.estimators.causal import CausalEstimator
+from unlearn.stages.estimators.registry import make_text_estimator
 from unlearn.stages.final_model.ensemble import final_model_files, load_ensemble
 from unlearn.stages.final_model.text_ensemble import LanguageEnsemble, route_of
 from unlearn.stages.final_model.text_loading import load_language_model, open_language_models
@@ -89,7 +90,7 @@ def alone(models: Models, tiny_base: Path) -> list[tuple[CausalEstimator, Any]]:
         options = model.description["train"]["options"]
         given = {name: options[name] for name in ("rank", "alpha", "targets") if name in options}
         recipe = language_recipe(tiny_base, options=given)
-        estimator = language_estimator(recipe.train, LAYOUT, tiny_base.parent)
+        estimator = make_text_estimator(recipe.train, LAYOUT, tiny_base.parent)
         found.append((estimator, estimator.open(model.weights or b"", model.description)))
     return found
 
@@ -326,7 +327,7 @@ def test_whole_models_cannot_be_combined(tiny_base: Path) -> None:
     with pytest.raises(InputError, match="whole language models cannot be combined"):
         opened([("s000", model), ("s001", model)], params, tiny_base)
     single = opened([("s000", model)], params, tiny_base)
-    estimator = language_estimator(recipe.train, LAYOUT, tiny_base.parent)
+    estimator = make_text_estimator(recipe.train, LAYOUT, tiny_base.parent)
     whole = estimator.open(model.weights or b"", model.description)
     assert single.generate(ROWS, 8) == by_transformers(estimator, whole, ROWS, 8)
 

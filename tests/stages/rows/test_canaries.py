@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unlearn.stages.config.params import Params, check_params
-from unlearn.stages.context import Context
+from unlearn.stages.config.params import Params
+from unlearn.stages.context import Context, check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.ensemble import FILE_NAME
 from unlearn.stages.forget import stage as forget_stage

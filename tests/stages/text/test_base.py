@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.causal import CausalEstimator
+from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.text.base import (
     check_causal,
     check_fit,
@@ -50,7 +51,7 @@ def refused(call: Callable[[], object]) -> InputError:
 
 
 def loaded(folder: Path, **options: Any) -> Any:
-    settings = language_train(folder, "causal_lm", options=options).language
+    settings = text_options(language_train(folder, "causal_lm", options=options))
     return load_module(folder, settings, torch.device("cpu"), half=False)
 
 
@@ -79,7 +80,7 @@ def test_every_file_that_is_read_is_pinned(base: Path) -> None:
 
 
 def test_a_pinned_base_is_found_below_the_project(base: Path) -> None:
-    settings = language_train(base).language
+    settings = text_options(language_train(base))
 
     assert find_base(settings, base.parent) == base
     absolute = settings.model_copy(update={"base": str(base)})
@@ -88,7 +89,7 @@ def test_a_pinned_base_is_found_below_the_project(base: Path) -> None:
 
 @pytest.mark.parametrize("name", [WEIGHTS, "config.json", "tokenizer.json"])
 def test_a_changed_file_is_refused_by_its_name(base: Path, name: str) -> None:
-    settings = language_train(base).language
+    settings = text_options(language_train(base))
     before = (base / name).stat()
     content = bytearray((base / name).read_bytes())
     content[-2] ^= 1
@@ -101,7 +102,7 @@ def test_a_changed_file_is_refused_by_its_name(base: Path, name: str) -> None:
 
 
 def test_a_file_that_came_or_went_is_refused(base: Path) -> None:
-    settings = language_train(base).language
+    settings = text_options(language_train(base))
     (base / "added_tokens.json").write_text("{}", encoding="utf-8")
     error = refused(lambda: find_base(settings, base.parent))
     assert error.message.endswith("added_tokens.json differs")
@@ -386,7 +387,7 @@ def test_code_of_a_checkpoint_is_never_run_nor_asked_for(
 
 
 def test_a_base_is_loaded_in_the_precision_that_is_asked_for(base: Path) -> None:
-    settings = language_train(base).language
+    settings = text_options(language_train(base))
     for half, kind in ((False, torch.float32), (True, torch.bfloat16)):
         module = load_module(base, settings, torch.device("cpu"), half=half)
         assert {weight.dtype for weight in module.parameters()} == {kind}

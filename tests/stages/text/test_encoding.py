@@ -13,6 +13,7 @@ from unlearn.cli.examples import tiny_base as tiny
 from unlearn.cli.examples.authors import make_authors
 from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.rows.schema import feature_columns
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.text.base import load_tokenizer
@@ -36,7 +37,7 @@ def tokenizer(blank_base: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def encoder(blank_base: Path, tokenizer: Any) -> Encoder:
-    return Encoder(tokenizer, language_train(blank_base).language, PAIRS)
+    return Encoder(tokenizer, text_options(language_train(blank_base)), PAIRS)
 
 
 def with_options(encoder: Encoder, **options: Any) -> Encoder:

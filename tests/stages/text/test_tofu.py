@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import yaml
+from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.project.paths import HOLDOUT, Project
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, Layout, read_shard
 from unlearn.stages.text.base import load_tokenizer
@@ -119,6 +120,6 @@ def _encoder(root: Path, params: dict[str, Any]) -> Encoder:
     from unlearn.stages.context import open_project
 
     context = open_project(Project(root))
-    options = context.params.train.language
+    options = text_options(context.params.train)
     assert options.base == params["train"]["options"]["base"] == "models/base"
     return Encoder(load_tokenizer(root / options.base), options, Layout.of(context.params.dataset))

@@ -21,7 +21,8 @@ from unlearn.stages.rows.shard_file import RECORD, SUBJECT, TARGET
 from unlearn.stages.rows.tokens import place
 from unlearn.stages.training.lineage import FILE_NAME, read_lineage
 from unlearn.stages.training.recipe import Recipe
-from unlearn.stages.training.slices import by_slice, plan_shard, step_totals, train_shard
+from unlearn.stages.training.sliced_rows import by_slice, step_totals
+from unlearn.stages.training.slices import plan_shard, train_shard
 
 from tests.stages.conftest import (
     KEY,

@@ -5,8 +5,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from unlearn.stages.config.params import check_params
-from unlearn.stages.context import Context
+from unlearn.stages.context import Context, check_params
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.rows.holdout import fewest
 from unlearn.stages.training.method_record import WHOLE

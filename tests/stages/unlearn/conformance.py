@@ -15,9 +15,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 from unlearn.stages.config.methods import CertificateSettings
-from unlearn.stages.config.params import check_params
 from unlearn.stages.config.section import Modality
-from unlearn.stages.context import Context
+from unlearn.stages.context import Context, check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.rows.shard_file import in_order
 from unlearn.stages.training.method_record import MethodRows

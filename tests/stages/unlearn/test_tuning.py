@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unlearn.stages.config.params import Params, check_params
-from unlearn.stages.context import PosthocContext
+from unlearn.stages.config.params import Params
+from unlearn.stages.context import PosthocContext, check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import HOLDOUT, Project

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from unlearn.stages.aggregate import stage as aggregate_stage
-from unlearn.stages.config.params import AggregationRule, check_params
-from unlearn.stages.context import Context
+from unlearn.stages.config.params import AggregationRule
+from unlearn.stages.context import Context, check_params
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
 from unlearn.stages.final_model.text_loading import load_language_model, open_language_models
 from unlearn.stages.forget import stage as forget_stage
@@ -347,7 +348,7 @@ def test_a_project_all_of_whose_rows_are_gone_still_has_a_report(
 def test_a_revision_that_was_checked_out_is_lent_the_base(tuned: Tuned, tmp_path: Path) -> None:
     context = tuned.after
     recheck.lend_base(context.params, context.project.root, tmp_path)
-    found = base.find_base(context.params.train.language, tmp_path)
+    found = base.find_base(text_options(context.params.train), tmp_path)
 
     assert found == tmp_path / "base"
     assert found.is_symlink()
@@ -355,6 +356,6 @@ def test_a_revision_that_was_checked_out_is_lent_the_base(tuned: Tuned, tmp_path
     other = context.params.model_dump(mode="json")
     other["train"]["options"]["files"]["config.json"] = "0" * 64
     with pytest.raises(InputError, match=r"config\.json differs"):
-        base.find_base(check_params(other).train.language, tmp_path)
+        base.find_base(text_options(check_params(other).train), tmp_path)
     recheck.lend_base(context.params, context.project.root, context.project.root)
     assert not (context.project.root / "base").is_symlink()

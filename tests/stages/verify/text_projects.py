@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.cli.examples.authors import jsonl, make_authors
-from unlearn.stages.config.params import Params, check_params, shard_names
-from unlearn.stages.context import Context
+from unlearn.stages.config.params import Params, shard_names
+from unlearn.stages.context import Context, check_params
 from unlearn.stages.project.paths import Project
 from unlearn.stages.text.base import pin_files
 

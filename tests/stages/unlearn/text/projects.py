@@ -11,8 +11,8 @@ import torch
 from unlearn.cli.examples.authors import Population, jsonl, make_authors
 from unlearn.cli.examples.tiny_base import RECOMMENDED
 from unlearn.stages.config.methods import METHODS
-from unlearn.stages.config.params import Params, check_params
-from unlearn.stages.context import Context
+from unlearn.stages.config.params import Params
+from unlearn.stages.context import Context, check_params
 from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
 from unlearn.stages.final_model.text_loading import open_language_models
 from unlearn.stages.forget import stage as forget_stage

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.text.base import load_tokenizer
 from unlearn.stages.text.encoding import Encoder
 from unlearn.stages.unlearn import stage
@@ -19,7 +20,7 @@ from tests.stages.unlearn.text.projects import changed, problem_of
 
 
 def short_encoder(base: Path) -> Encoder:
-    options = language_train(base).language.model_copy(update={"context": 8})
+    options = text_options(language_train(base)).model_copy(update={"context": 8})
     return Encoder(load_tokenizer(base), options, BODY_LAYOUT)
 
 

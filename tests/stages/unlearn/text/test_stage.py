@@ -224,7 +224,7 @@ def test_of_few_rows_the_gate_says_no_number(project: Context) -> None:
     raw["verify"]["min_rows"] = 11
     from dataclasses import replace
 
-    from unlearn.stages.config.params import check_params
+    from unlearn.stages.context import check_params
 
     few = changed(replace(project, params=check_params(raw)), gate=0.9)
     weaken(project)
@@ -252,7 +252,7 @@ def forget_it(problem):
 def with_own(context: Context, code: str) -> Context:
     from dataclasses import replace
 
-    from unlearn.stages.config.params import check_params
+    from unlearn.stages.context import check_params
 
     (context.project.root / "my.py").write_text(code, encoding="utf-8")
     raw = context.params.model_dump(mode="json")
@@ -305,7 +305,7 @@ def test_a_method_of_ones_own_that_fails_quotes_no_row(project: Context) -> None
 def test_a_method_for_other_models_is_refused_by_params(project: Context) -> None:
     raw = project.params.model_dump(mode="json")
     raw["unlearn"]["methods"] = ["npo", "ssd"]
-    from unlearn.stages.config.params import check_params
+    from unlearn.stages.context import check_params
 
     with pytest.raises(InputError, match="ssd"):
         check_params(raw)

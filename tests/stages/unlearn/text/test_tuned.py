@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from unlearn.stages.context import Context
+from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.text.base import load_module
 from unlearn.stages.training.shard_model import ShardModel, read_shard_model
 from unlearn.stages.unlearn import stage
@@ -46,7 +47,7 @@ def disturb(problem: TextProblem) -> None:
 
 
 def of_base(context: Context, problem: TextProblem) -> torch.Tensor:
-    options = context.params.train.language
+    options = text_options(context.params.train)
     base = load_module(Path(options.base), options, torch.device("cpu"), half=False)
     with torch.no_grad():
         return losses_by_hand(base, problem.forget)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from unlearn.stages.aggregate import stage as aggregate_stage
 from unlearn.stages.config.params import shard_names
 from unlearn.stages.context import Context
+from unlearn.stages.estimators.formats import SKOPS
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.files import json_bytes
 from unlearn.stages.rows.forget_list import ForgetList
@@ -21,7 +22,6 @@ from unlearn.stages.rows.shard_file import RECORD, read_shard
 from unlearn.stages.train import stage as train_stage
 from unlearn.stages.training.environment import environment
 from unlearn.stages.training.lineage import Lineage, read_lineage, sealed
-from unlearn.stages.training.shard_model import digest_state
 from unlearn.stages.verify.exactness.checks import (
     check_exactness,
     check_shards,
@@ -173,7 +173,7 @@ def forge(context: Context, folder: Path, shard: str) -> None:
     put(folder, files)
     other = read_lineage(folder)
     assert other is not None
-    last = replace(true.slices[-1], state=digest_state(files["model.skops"], "model.skops"))
+    last = replace(true.slices[-1], state=SKOPS.digest(files["model.skops"]))
     forged = replace(
         true, model=other.model, files=other.files, slices=(*true.slices[:-1], last), seal=""
     )

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.estimators.base import SliceData
+from unlearn.stages.estimators.registry import make_estimator
 from unlearn.stages.estimators.torch_models import TorchEstimator
-from unlearn.stages.training.shard_model import make_estimator
 from unlearn.stages.verify.measures.relearning import MOST_STEPS, Continues, relearning_steps
 from unlearn.stages.verify.measures.utility import log_loss
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from unlearn.cli.verify import Shown, _describe
-from unlearn.stages.config.params import Params, check_params
+from unlearn.stages.config.params import Params
+from unlearn.stages.context import check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.report.contents import Contents
 from unlearn.stages.report.page import render

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.text.base import load_tokenizer
 from unlearn.stages.text.encoding import Encoder
@@ -28,7 +29,7 @@ def test_no_rows_have_no_means() -> None:
 
 def test_of_a_truncated_row_the_text_is_what_was_scored(blank_base: Path) -> None:
     """Else `zlib` would compress more than the model was asked about."""
-    options = language_train(blank_base).language
+    options = text_options(language_train(blank_base))
     encoder = Encoder(load_tokenizer(blank_base), options, PAIRS)
     rows = pa.table({"prompt": ["Who?", "Who?"], "completion": ["It was Ada. " * 9, "Ada."]})
     shorter = options.model_copy(update={"context": 20, "too_long": "truncate"})

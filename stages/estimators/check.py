@@ -1,0 +1,59 @@
+"""Whether params.yaml suits the family of estimators that its `train.model` names."""
+
+from pydantic import ValidationError
+from unlearn.stages.config.params import Params, as_input_error
+from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.registry import find_spec
+from unlearn.stages.estimators.spec import EstimatorSpec, TextTraining
+
+
+def check_model(params: Params, name: str) -> None:
+    """Check what depends on the family.
+
+    Parameters
+    ----------
+    params
+        The settings, each section checked by itself.
+    name
+        The file's name, for errors.
+
+    Raises
+    ------
+    InputError
+        If no family answers to `train.model`, it does not have these options, or another section
+        asks for what it cannot do.
+    """
+    try:
+        spec = find_spec(params.train.model)
+        _check_sections(params, spec)
+        _check_answers(params)
+        if spec.options is not None:
+            spec.options.model_validate(params.train.options)
+        spec.check(params)
+    except ValidationError as error:
+        raise as_input_error(error, name, ("train", "options"), spec.options) from None
+    except InputError as error:
+        raise InputError(f"{name}: {error.message}", *error.hints) from None
+
+
+def _check_answers(params: Params) -> None:
+    try:
+        params.check_answers()
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+def _check_sections(params: Params, spec: EstimatorSpec) -> None:
+    model, shards, slices = params.train.model, params.sharding.shards, params.sharding.slices
+    if slices > 1 and not spec.can_slice(model):
+        raise InputError(
+            f"sharding.slices is {slices}, but {model} cannot go on from a state and takes 1 slice"
+        )
+    if params.modality != spec.modality:
+        rows = "text: a prompt and completion, or a body"
+        raise InputError(
+            f"train.model: {model} takes "
+            + (rows if spec.modality == "text" else "a target and classes")
+        )
+    if isinstance(spec.training, TextTraining) and not spec.training.combines and len(shards) > 1:
+        raise InputError(f"train.model: {model} makes one model; use lora for shards")

@@ -1,0 +1,192 @@
+"""What a family of estimators declares, all of it in one place.
+
+A family is a module that declares an `EstimatorSpec`, and one line in `registry.py`. Specs are read
+by every command, so a module that declares one imports no numerical library at its top: the hooks
+import what they need when they are called.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pyarrow as pa
+from unlearn.stages.config.dataset import FeatureKind
+from unlearn.stages.config.params import Params
+from unlearn.stages.config.section import Modality, Section
+from unlearn.stages.config.train import PreprocessingParams, TrainParams
+from unlearn.stages.estimators.formats import WeightsFormat
+from unlearn.stages.rows.shard_file import Layout
+
+if TYPE_CHECKING:
+    from unlearn.stages.estimators.base import Estimator
+    from unlearn.stages.estimators.causal import CausalEstimator
+    from unlearn.stages.estimators.preprocessing import Preprocessor
+
+#: Turns a weights file from elsewhere into one of the family's own, given the file's name (for
+#: errors), its content, and the columns and classes that the model is for. Raises InputError.
+Importer = Callable[[str, bytes, Layout], bytes]
+
+
+class FeatureBuilder(Protocol):
+    """Builds an estimator that reads rows of numbers."""
+
+    def __call__(
+        self, train: TrainParams, inputs: int, classes: int, *, sliced: bool, code: Path | None
+    ) -> "Estimator":
+        """Return the estimator.
+
+        Parameters
+        ----------
+        train
+            The settings.
+        inputs, classes
+            Number of input columns and of classes.
+        sliced
+            Whether it is to go on from slice to slice.
+        code
+            The user's own module file, where `train.model` names one.
+        """
+
+
+def _fit_preprocessor(
+    rows: pa.Table, features: Mapping[str, FeatureKind], train: TrainParams
+) -> "Preprocessor":
+    from unlearn.stages.estimators.preprocessing import fit_preprocessor
+
+    return fit_preprocessor(rows, features, train.preprocessing)
+
+
+@dataclass(frozen=True)
+class FeatureTraining:
+    """Training on rows of features, slice by slice.
+
+    Parameters
+    ----------
+    build
+        Builds the estimator.
+    preprocessor
+        Returns what turns features into numbers, given the rows of the first slice that has rows,
+        the kind of each feature, and the settings.
+    needs_two_classes
+        Whether rows of a single class cannot be fitted: the model of such a shard is `constant`.
+    counts_epochs
+        Whether training reads each row `train.epochs` times; solvers read as often as they need.
+    """
+
+    build: FeatureBuilder
+    preprocessor: Callable[[pa.Table, Mapping[str, FeatureKind], TrainParams], "Preprocessor"] = (
+        _fit_preprocessor
+    )
+    needs_two_classes: bool = False
+    counts_epochs: bool = True
+
+
+@dataclass(frozen=True)
+class TextTraining:
+    """Training on rows of text, slice by slice.
+
+    Parameters
+    ----------
+    build
+        Returns the estimator, given the settings, the columns of the rows, and the project's
+        folder. Raises InputError if the base is not as params.yaml pins it.
+    combines
+        Whether the models of several shards can answer together.
+    """
+
+    build: "Callable[[TrainParams, Layout, Path], CausalEstimator]"
+    combines: bool = True
+
+
+def _no_model(_model: str) -> bool:
+    return False
+
+
+def _every_model(_model: str) -> bool:
+    return True
+
+
+def _yes(_train: TrainParams) -> bool:
+    return True
+
+
+def _no_facts(_train: TrainParams) -> dict[str, str]:
+    return {}
+
+
+def _accept(_params: Params) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class EstimatorSpec:
+    """A family of estimators.
+
+    Parameters
+    ----------
+    name
+        The family's name. It is what errors call the models that `train.model` may name.
+    kind
+        What model.json calls its models.
+    training
+        How it is trained, which says what rows it needs. A family that is not trained slice by
+        slice will be another class here.
+    format
+        The file format of its models and states.
+    file_name
+        Name of a model's weights file.
+    models
+        The values of `train.model` that the family answers to.
+    answers_to
+        Tells for other values whether the family answers to them.
+    options
+        Model of `train.options`; None where the estimator checks them when it is built.
+    can_slice
+        Tells for a value of `train.model` whether its training can go on from a state.
+    has_probabilities
+        Whether answers of a model with these settings are more than votes.
+    preprocessing
+        Value of `train.preprocessing` in a new project.
+    check
+        Raises InputError where the rest of params.yaml does not suit the family. It is called
+        after `options` were accepted.
+    libraries
+        Distributions whose versions decide the bytes of a model.
+    facts
+        What else of this machine decides them, by topic.
+    preload
+        Modules that a worker process imports before its first training.
+    importers
+        By suffix of a weights file from elsewhere; see `Importer`.
+    """
+
+    name: str
+    kind: str
+    training: FeatureTraining | TextTraining
+    format: WeightsFormat
+    file_name: str
+    models: tuple[str, ...] = ()
+    answers_to: Callable[[str], bool] = _no_model
+    options: type[Section] | None = None
+    can_slice: Callable[[str], bool] = _every_model
+    has_probabilities: Callable[[TrainParams], bool] = _yes
+    preprocessing: PreprocessingParams = field(default_factory=PreprocessingParams)
+    check: Callable[[Params], None] = _accept
+    libraries: tuple[str, ...] = ()
+    facts: Callable[[TrainParams], dict[str, str]] = _no_facts
+    preload: tuple[str, ...] = ()
+    importers: Mapping[str, Importer] = field(default_factory=dict)
+
+    @property
+    def modality(self) -> Modality:
+        """What rows it is trained on."""
+        return "tabular" if isinstance(self.training, FeatureTraining) else "text"
+
+    def accepts(self, model: str) -> bool:
+        """Tell whether a value of `train.model` names one of its models."""
+        return model in self.models or self.answers_to(model)
+
+    def checkpoint_name(self, slice_number: int) -> str:
+        """Return the path of a slice's checkpoint, relative to the shard model's folder."""
+        return f"checkpoints/slice-{slice_number:03d}{self.format.suffix}"

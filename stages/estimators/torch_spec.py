@@ -1,0 +1,73 @@
+"""The families of torch modules: the built-in multilayer perceptron, and a module of one's own."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unlearn.stages.config.methods import own_code
+from unlearn.stages.config.train import MlpOptions, TrainParams
+from unlearn.stages.estimators.formats import SAFETENSORS
+from unlearn.stages.estimators.imported_weights import TENSOR_FILES
+from unlearn.stages.estimators.spec import EstimatorSpec, FeatureTraining
+
+if TYPE_CHECKING:
+    from unlearn.stages.estimators.base import Estimator
+
+#: Modules that compute with torch take these versions and facts into their environment.
+TORCH_LIBRARIES = ("torch",)
+#: Name of a torch module's weights file.
+TORCH_FILE = "model.safetensors"
+
+
+def torch_facts(train: TrainParams) -> dict[str, str]:
+    """Return what of this machine decides the numbers that torch computes."""
+    from unlearn.stages.estimators.torch_models import machine_facts
+
+    return machine_facts(train)
+
+
+def _build_mlp(
+    train: TrainParams, inputs: int, classes: int, *, sliced: bool, code: Path | None
+) -> "Estimator":
+    from unlearn.stages.estimators.torch_models import TorchEstimator, build_mlp
+
+    del sliced, code  # the same however many slices there are
+    return TorchEstimator(train, inputs, classes, build_mlp)
+
+
+def _build_own(
+    train: TrainParams, inputs: int, classes: int, *, sliced: bool, code: Path | None
+) -> "Estimator":
+    from unlearn.stages.estimators.torch_models import user_estimator
+
+    del sliced
+    if code is None:
+        raise ValueError(f"{train.model} needs the path of its code")
+    return user_estimator(train, inputs, classes, code)
+
+
+MLP = EstimatorSpec(
+    name="mlp",
+    models=("mlp",),
+    kind="torch",
+    training=FeatureTraining(_build_mlp),
+    options=MlpOptions,
+    format=SAFETENSORS,
+    file_name=TORCH_FILE,
+    libraries=TORCH_LIBRARIES,
+    facts=torch_facts,
+    preload=("unlearn.stages.estimators.torch_models",),
+    importers=TENSOR_FILES,
+)
+
+OWN_MODULE = EstimatorSpec(
+    name="path/to/net.py:build",
+    answers_to=lambda model: own_code(model) is not None,
+    kind="torch",
+    training=FeatureTraining(_build_own),
+    format=SAFETENSORS,
+    file_name=TORCH_FILE,
+    libraries=TORCH_LIBRARIES,
+    facts=torch_facts,
+    preload=("unlearn.stages.estimators.torch_models",),
+    importers=TENSOR_FILES,
+)

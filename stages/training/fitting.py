@@ -1,0 +1,157 @@
+"""The estimator of a shard, with the shard's rows as it reads them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from unlearn.stages.estimators.base import FloatArray, SliceData
+from unlearn.stages.estimators.registry import find_spec
+from unlearn.stages.estimators.spec import EstimatorSpec, FeatureTraining, TextTraining
+from unlearn.stages.rows.shard_file import targets
+from unlearn.stages.training.recipe import Recipe
+from unlearn.stages.training.sliced_rows import SlicedRows, step_totals
+
+
+class _Exporter(Protocol):
+    """What a finished shard model takes from its estimator, whatever rows it reads."""
+
+    has_probabilities: bool
+
+    def export(self, state: bytes) -> bytes: ...
+    def describe(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """An estimator with the rows of a shard as it reads them.
+
+    Parameters
+    ----------
+    spec
+        The estimator's family.
+    estimator
+        The estimator.
+    fit
+        Returns the state after a slice, given the one before, the slice's number and the seed of
+        what is drawn once. The state stays where the slice takes no step.
+    description
+        What model.json is to say beside what the estimator says.
+    """
+
+    spec: EstimatorSpec
+    estimator: _Exporter
+    fit: Callable[[bytes | None, int, int], bytes | None]
+    description: dict[str, Any]
+
+
+def prepare(recipe: Recipe, shard: str, sliced: SlicedRows) -> Fitting:
+    """Return the estimator of a shard with the shard's rows.
+
+    Parameters
+    ----------
+    recipe
+        The settings.
+    shard
+        The shard's name.
+    sliced
+        Its rows, at least one.
+
+    Raises
+    ------
+    InputError
+        If the settings or the rows are not what the estimator takes.
+    """
+    spec = find_spec(recipe.train.model)
+    if isinstance(spec.training, FeatureTraining):
+        return _of_features(recipe, spec, spec.training, shard, sliced)
+    return _of_text(recipe, spec, spec.training, shard, sliced)
+
+
+def _of_features(
+    recipe: Recipe, spec: EstimatorSpec, training: FeatureTraining, shard: str, sliced: SlicedRows
+) -> Fitting:
+    """Prepare rows of features, by what the first slice that has rows says of them."""
+    first_filled = next(number for number, size in enumerate(sliced.sizes, start=1) if size)
+    preprocessor = training.preprocessor(
+        sliced.slice_rows(first_filled), recipe.layout.features, recipe.train
+    )
+    estimator = training.build(
+        recipe.train,
+        preprocessor.width,
+        len(recipe.layout.classes),
+        sliced=recipe.slices > 1,
+        code=recipe.code,
+    )
+    inputs = preprocessor.transform(sliced.rows, estimator.dtype)
+
+    def fit(state: bytes | None, number: int, seed: int) -> bytes | None:
+        data = _slice_data(recipe, shard, sliced, inputs, number)
+        return estimator.fit_slice(state, data, seed) if data.steps else state
+
+    return Fitting(spec, estimator, fit, {"preprocessing": preprocessor.as_json()})
+
+
+def _of_text(
+    recipe: Recipe, spec: EstimatorSpec, training: TextTraining, shard: str, sliced: SlicedRows
+) -> Fitting:
+    """Prepare rows of text, by the base's tokenizer, which has learned nothing from them."""
+    from unlearn.stages.estimators.causal import TextSlice
+
+    estimator = training.build(recipe.train, recipe.layout, recipe.root)
+    encoded = estimator.encoder.encode(sliced.rows)
+    # A body may be several sequences: these are what steps are counted in.
+    ends = np.searchsorted(encoded.sequences.rows, sliced.ends)
+    sizes = [int(size) for size in np.diff(ends, prepend=0)]
+    totals = step_totals(sizes, recipe.train.epochs, recipe.train.batch)
+
+    def fit(state: bytes | None, number: int, seed: int) -> bytes | None:
+        steps = totals[number - 1] - (totals[number - 2] if number > 1 else 0)
+        if steps == 0:
+            return state
+        data = TextSlice(
+            encoded.sequences.first(int(ends[number - 1])),
+            steps,
+            lambda epoch: recipe.key.seed(recipe.seed, shard, number, epoch),
+        )
+        return estimator.fit_slice(state, data, seed)
+
+    counts = {"sequences": len(encoded.sequences), "truncated": encoded.truncated}
+    return Fitting(spec, estimator, fit, counts)
+
+
+def _slice_data(
+    recipe: Recipe, shard: str, sliced: SlicedRows, inputs: FloatArray, number: int
+) -> SliceData:
+    end = sliced.ends[number - 1]
+    totals = step_totals(sliced.sizes, recipe.train.epochs, recipe.train.batch)
+    before = totals[number - 2] if number > 1 else 0
+
+    def seed(epoch: int) -> int:
+        return recipe.key.seed(recipe.seed, shard, number, epoch)
+
+    return SliceData(
+        inputs=inputs[:end],
+        targets=targets(sliced.rows.slice(0, end), recipe.layout),
+        new=sliced.sizes[number - 1],
+        steps=totals[number - 1] - before,
+        seed=seed,
+    )
+
+
+def constant_class(recipe: Recipe, sliced: SlicedRows) -> int | None:
+    """Return the one class of a shard that the family cannot fit; else None.
+
+    Only for models fitted as a whole, since a slice may not ask what later slices hold; or where
+    the pinned list has one class only.
+    """
+    training = find_spec(recipe.train.model).training
+    fits_all = not (isinstance(training, FeatureTraining) and training.needs_two_classes)
+    if fits_all or sliced.rows.num_rows == 0:
+        return None
+    if len(recipe.layout.classes) == 1:
+        return 0
+    if recipe.slices > 1:
+        return None
+    found = np.unique(targets(sliced.rows, recipe.layout))
+    return int(found[0]) if len(found) == 1 else None
