@@ -100,10 +100,6 @@ def test_rows_fill_all_slices() -> None:
     assert set(slices_of(ROWS)) == {1, 2, 3}
 
 
-def test_the_same_rows_give_the_same_bytes(recipe: Recipe) -> None:
-    assert train_at_once(recipe, ROWS) == train_at_once(recipe, ROWS)
-
-
 def test_slices_resumed_in_another_process_give_the_same_bytes(
     recipe: Recipe, model: str, tmp_path: Path
 ) -> None:
@@ -231,13 +227,6 @@ def test_lineage_digests_the_states(recipe: Recipe, tmp_path: Path) -> None:
     assert len({link.state for link in lineage.slices}) == SLICES
     assert {"torch", "transformers", "peft", "tokenizers"} <= lineage.environment.keys()
     assert "none" not in {lineage.environment[name] for name in ("transformers", "peft")}
-
-
-def test_a_shard_without_rows_is_empty(recipe: Recipe) -> None:
-    files = train_at_once(recipe, ROWS.slice(0, 0))
-
-    assert sorted(files) == ["lineage.json", "model.json"]
-    assert json.loads(files["model.json"])["kind"] == "empty"
 
 
 def test_a_first_slice_without_rows_is_passed_over(recipe: Recipe, tmp_path: Path) -> None:

@@ -152,23 +152,6 @@ def test_one_slice_holds_the_rows_as_the_file_has_them() -> None:
     assert by_slice(ROWS.slice(0, 0), 3).sizes == (0, 0, 0)
 
 
-@pytest.mark.parametrize("forgotten", range(1, SLICES + 1))
-def test_resuming_at_a_slice_gives_the_bytes_of_training_at_once(
-    recipe: Recipe, tmp_path: Path, forgotten: int
-) -> None:
-    rest = without(ROWS, in_slice(ROWS, forgotten)[0])
-    put(tmp_path, train_at_once(recipe, ROWS))
-    told: list[int] = []
-
-    work = plan_shard(recipe, "s000", rest, tmp_path)
-    trained = train_shard(recipe, work, tmp_path, told.append)
-
-    assert work.first == forgotten
-    assert told == list(range(forgotten, SLICES + 1))
-    assert trained.files == train_at_once(recipe, rest)
-    assert trained.files != train_at_once(recipe, ROWS)
-
-
 def test_a_row_that_comes_back_gives_the_first_bytes_again(recipe: Recipe, tmp_path: Path) -> None:
     rest = without(ROWS, in_slice(ROWS, 3)[0])
     put(tmp_path, train_at_once(recipe, rest))
@@ -390,12 +373,6 @@ def test_one_row_is_enough(recipe: Recipe, tmp_path: Path) -> None:
 
     assert json.loads(files["model.json"])["rows"] == 1
     assert plan_shard(recipe, "s000", rows, tmp_path).first == SLICES + 1
-
-
-def test_one_class_is_enough(recipe: Recipe) -> None:
-    rows = ROWS.filter(pc.equal(ROWS[TARGET], "c1"))
-
-    assert json.loads(train_at_once(recipe, rows)["model.json"])["kind"] in ("torch", "sklearn")
 
 
 def test_a_classifier_that_cannot_fit_one_class_becomes_a_constant() -> None:

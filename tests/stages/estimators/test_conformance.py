@@ -1,0 +1,117 @@
+"""Every registered family of estimators passes the conformance suite."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unlearn.stages.estimators.registry import find_spec, specs
+from unlearn.stages.rows.shard_file import Layout
+
+from tests.language_models import author_rows, language_recipe
+from tests.stages.conftest import CLASSES, FEATURES, MLP, NAIVE_BAYES, make_recipe, make_rows
+from tests.stages.estimators.conformance import CHECKS, CONTAINERS, Case
+from tests.stages.estimators.perturbed import PREPROCESSING
+
+ROWS = make_rows(60)
+
+#: Settings that learn the rows within a second.
+LEARNS = {"epochs": 30, "optimizer": {"name": "adam", "rate": 0.02}}
+
+FEATURE_CASES: dict[str, dict[str, Any]] = {
+    "adam": MLP | LEARNS,
+    "dropout and momentum": MLP
+    | {
+        "options": {"hidden": [6, 5], "dropout": 0.2, "activation": "tanh"},
+        "optimizer": {"name": "sgd", "rate": 0.1, "momentum": 0.9, "weight_decay": 0.001},
+        "epochs": 20,
+    },
+    "SGDClassifier": {
+        "model": "sklearn.linear_model.SGDClassifier",
+        "options": {"loss": "log_loss", "learning_rate": "adaptive", "eta0": 0.1},
+        "epochs": 5,
+    },
+    "MLPClassifier": {
+        "model": "sklearn.neural_network.MLPClassifier",
+        "options": {"hidden_layer_sizes": [8], "learning_rate_init": 0.02},
+        "epochs": 20,
+    },
+    "GaussianNB": NAIVE_BAYES,
+    "LogisticRegression": {"model": "sklearn.linear_model.LogisticRegression"},
+    "LinearSVC": {"model": "sklearn.svm.LinearSVC"},
+}
+
+NET = """
+import torch
+
+def build(inputs, classes, width=8):
+    return torch.nn.Sequential(
+        torch.nn.Linear(inputs, width), torch.nn.ReLU(), torch.nn.Linear(width, classes)
+    )
+"""
+
+CASES = (*FEATURE_CASES, "own module", "perturbed_logistic", "lora", "causal_lm")
+
+
+def of_features(train: dict[str, Any], code: Path | None = None) -> Case:
+    spec = find_spec(train["model"])
+    recipe = make_recipe(train, code=code)
+    return Case(spec, recipe, ROWS, CONTAINERS[spec.format.name])
+
+
+def of_perturbed() -> Case:
+    """Return a case without categories, whose list would be learned from the rows."""
+    features = {name: kind for name, kind in FEATURES.items() if kind != "categorical"}
+    train = {
+        "model": "perturbed_logistic",
+        "options": {"sigma": 0.1, "range": {"age": [0, 4], "income": [0, 1e6]}},
+        "preprocessing": PREPROCESSING,
+    }
+    case = of_features(train)
+    layout = Layout(features, CLASSES, subjects=False)  # type: ignore[arg-type]  # as JSON has it
+    return replace(case, recipe=replace(case.recipe, layout=layout), rows=ROWS.drop(["city"]))
+
+
+@pytest.fixture(scope="module")
+def case_of(
+    blank_base: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Case]]:
+    """Return what makes a case by its name, and trains its model once."""
+
+    @cache
+    def make(name: str) -> Case:
+        if name in FEATURE_CASES:
+            return of_features(FEATURE_CASES[name])
+        if name == "own module":
+            code = tmp_path_factory.mktemp("own") / "net.py"
+            code.write_text(NET, encoding="utf-8")
+            return of_features(MLP | LEARNS | {"model": "net.py:build", "options": {}}, code)
+        if name == "perturbed_logistic":
+            return of_perturbed()
+        return Case(
+            find_spec(name),
+            language_recipe(blank_base, name),
+            author_rows(6),
+            CONTAINERS["safetensors"],
+        )
+
+    yield make
+    make.cache_clear()
+
+
+def test_every_family_has_a_case(case_of: Callable[[str], Case]) -> None:
+    assert {case_of(name).spec.name for name in CASES} == {spec.name for spec in specs()}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", CASES)
+def test_a_family_conforms(
+    name: str,
+    check: Callable[[Case, Path], None],
+    case_of: Callable[[str], Case],
+    tmp_path: Path,
+) -> None:
+    check(case_of(name), tmp_path)
