@@ -82,7 +82,7 @@ COMMAND = Command(doctor, example="unlearn doctor", answer=DoctorAnswer)
 
 def _is_language(project: Project) -> bool:
     try:
-        return load_params(project.params).dataset.is_text
+        return load_params(project.params).modality == "text"
     except InputError:
         return False  # a finding of its own
 
@@ -199,7 +199,7 @@ def _params_findings(project: Project, params: Params) -> Iterator[str]:
             f"{params.train.model} stores training rows inside the model: a person who has the "
             "model also has the rows that were not forgotten"
         )
-    if params.dataset.is_text:
+    if params.modality == "text":
         yield from _base_findings(project, params)
     named = set(params.sharding.shards) if params.kind == "exact" else set()
     folder = project.shard_models

@@ -57,7 +57,7 @@ def check_code_is_a_dependency(project: Project, params: Params) -> None:
 
 def _own_base(project: Project, params: Params) -> str | None:
     """Return the base of a language model where it is a folder of the project."""
-    if not params.dataset.is_text:
+    if params.modality != "text":
         return None
     base = text_options(params.train).base
     return base if not base.startswith("/") and (project.root / base).is_dir() else None

@@ -153,7 +153,7 @@ def lend_base(params: Params, root: Path, there: Path) -> None:
         The project's folder, and that of the checked-out revision; nothing is done where they
         are the same, or the base is there already.
     """
-    if not params.dataset.is_text:
+    if params.modality != "text":
         return
     base = text_options(params.train).base
     own, lent = root / base, there / base

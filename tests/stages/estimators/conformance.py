@@ -151,7 +151,7 @@ class Case:
     def probabilities(self, model: ShardModel, rows: pa.Table | None = None) -> Numbers:
         """Return a model's probabilities: of classes, or of the tokens that may come next."""
         asked = self.rows if rows is None else rows
-        if self.spec.needs == "features":
+        if self.spec.modality == "tabular":
             return model.predictor(self.recipe.code).probabilities(asked)
         recipe = self.recipe
         estimator = make_text_estimator(recipe.train, recipe.layout, recipe.root)
@@ -244,7 +244,7 @@ def check_empty_shard(case: Case, folder: Path) -> None:
 
 def check_one_class(case: Case, _folder: Path) -> None:
     """A shard whose rows have one class has a model, and one that answers with all classes."""
-    if case.spec.needs == "text":
+    if case.spec.modality == "text":
         return
     rows = case.rows.filter(pc.equal(case.rows[TARGET], "c1"))
     for slices in {1, case.slices}:
@@ -269,7 +269,7 @@ def check_probabilities(case: Case, _folder: Path) -> None:
     assert (found >= 0).all()
     assert (found <= 1).all()
     assert np.allclose(found.sum(axis=1), 1)
-    if case.spec.needs == "text":
+    if case.spec.modality == "text":
         return
     layout = case.recipe.layout
     assert found.shape == (case.rows.num_rows, len(layout.classes))
