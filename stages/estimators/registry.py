@@ -102,5 +102,9 @@ def text_options(train: TrainParams) -> LanguageOptions:
     return options.model_validate(train.options)
 
 
-for _spec in (MLP, SKLEARN, OWN_MODULE, PERTURBED_LOGISTIC, LORA, CAUSAL_LM):
-    register(_spec)
+register(MLP)
+register(SKLEARN)
+register(OWN_MODULE)
+register(PERTURBED_LOGISTIC)
+register(LORA)
+register(CAUSAL_LM)
