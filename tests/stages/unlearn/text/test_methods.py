@@ -71,8 +71,8 @@ def test_the_retain_side_holds_retain_rows(name: str, lora: Context) -> None:
     with_it = applied(lora, name, epochs=16)
     without = applied(lora, name, epochs=16, **{name: {"alpha": 1.0}})
 
-    # 8 seeds: 9 to 330 times; a weight that changes nothing gives the same loss.
-    assert loss_of(without, "retain") > 3 * loss_of(with_it, "retain")
+    # 14 seeds: 3.7 to 330 times; a weight that changes nothing gives the same loss.
+    assert loss_of(without, "retain") > 1.8 * loss_of(with_it, "retain")
 
 
 @pytest.mark.trained
