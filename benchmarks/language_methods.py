@@ -109,7 +109,7 @@ def apply_methods(context: Context, tokens: Sequence[str]) -> dict[str, Found]:
         seconds[method] = time.process_time() - started
         say(f"  {method}: {seconds[method]:.1f} s of processor time")
     aggregate_stage.run(context)
-    report = verify_stage.run(context)
+    report = verify_stage.run(context).as_json()
     found = {ORIGINAL: Found(report["original"] or {}, None)}
     return found | {name: Found(report["methods"][name], took) for name, took in seconds.items()}
 

@@ -20,7 +20,8 @@ from unlearn.stages.rows.shard_file import read_shard
 from unlearn.stages.shard import stage as shard_stage
 from unlearn.stages.train import stage as train_stage
 from unlearn.stages.training.shard_model import read_shard_model
-from unlearn.stages.verify.measures.memorisation import Knowledge, measure_knowledge
+from unlearn.stages.verify.measures.memorisation import measure_knowledge
+from unlearn.stages.verify_report.quality import Knowledge
 
 from benchmarks.harness import Bench, say, show
 
@@ -45,17 +46,17 @@ class _Known:
     @property
     def cells(self) -> list[str]:
         """Return both in the terms of the table."""
-        weights = [one.rows for one in self.alone]
-        tokens = [one.tokens for one in self.alone]
-        losses = [np.log(one.perplexity) for one in self.alone]
+        weights = [one.rows or 0 for one in self.alone]
+        tokens = [one.tokens or 0 for one in self.alone]
+        losses = [np.log(one.perplexity or 1.0) for one in self.alone]
         pairs = [
             (
                 self.ensemble.extraction_strength,
-                np.average([one.extraction_strength for one in self.alone], weights=weights),
+                np.average([one.extraction_strength or 0.0 for one in self.alone], weights=weights),
             ),
             (
                 self.ensemble.answer_probability,
-                np.average([one.answer_probability for one in self.alone], weights=weights),
+                np.average([one.answer_probability or 0.0 for one in self.alone], weights=weights),
             ),
             (
                 self.ensemble.rouge_l or 0.0,

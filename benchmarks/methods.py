@@ -292,7 +292,7 @@ def _forget(task: Task, context: Context, tokens: Sequence[str], seed: int) -> d
         unlearn_stage.run(context, method)
         seconds[method] = time.process_time() - started
     aggregate_stage.run(context)
-    report = verify_stage.run(context)
+    report = verify_stage.run(context).as_json()
     say(f"  {task.name}, seed {seed}: {applied.forgotten:,} rows forgotten")
     return {name: Found(report["methods"][name], took) for name, took in seconds.items()}
 

@@ -17,6 +17,6 @@ def run() -> None:
     report = stage.run(context, retrain=retrain_side_by_side)
     seconds = time.perf_counter() - started
     record_timings(context.project, {"verify": Timing(round(seconds, 4))})
-    say(f"verify: {report['verdict']}")
-    for reason in report["reasons"]:
+    say(f"verify: {report.verdict}")
+    for reason in report.reasons:
         say(f"verify: {reason}")

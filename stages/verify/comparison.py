@@ -23,14 +23,16 @@ from unlearn.stages.verify.membership.attacks import Attacked, Samples
 from unlearn.stages.verify.membership.registry import attacks_for, deciding_attack
 from unlearn.stages.verify.membership.statistics import Interval, Pair, Scored, difference_interval
 from unlearn.stages.verify.membership.views import View
-from unlearn.stages.verify.method_result import MethodResult
 from unlearn.stages.verify.verdict import (
+    DecidingAttack,
     Difference,
-    Membership,
     Verdict,
     judge_difference,
     judge_membership,
 )
+from unlearn.stages.verify_report.membership import Difference as MeasuredDifference
+from unlearn.stages.verify_report.membership import Membership
+from unlearn.stages.verify_report.methods import MethodResult, ModelKnowledge
 
 
 @dataclass(frozen=True)
@@ -70,15 +72,15 @@ class Comparison:
         record = made.record
         label = made.label
         if record is not None and record.why_not is not None and not made.problems:
-            return MethodResult(label, "not applicable", (record.why_not,))
+            return MethodResult(label=label, verdict="not applicable", reasons=(record.why_not,))
         verdict = self._verdict(name, made, common)
         if model is None or record is None:
-            return MethodResult(label, verdict.outcome, verdict.reasons)
+            return MethodResult(label=label, verdict=verdict.outcome, reasons=verdict.reasons)
         return MethodResult(
-            label,
-            verdict.outcome,
-            verdict.reasons,
-            membership=self._membership_as_json(name),
+            label=label,
+            verdict=verdict.outcome,
+            reasons=verdict.reasons,
+            membership=self._membership_part(name),
             passes=record.passes,
             stopped_by=record.stopped_by,
             rolled_back=record.rolled_back,
@@ -89,10 +91,11 @@ class Comparison:
     def _numbers(self, name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Return what was measured; of a language model with what records and attacks add."""
         numbers = dict(self.measures.numbers(name))
-        if "language" in numbers:
+        language = numbers.get("language")
+        if isinstance(language, ModelKnowledge):
             collapsed = self._collapse(name, facts) is not None
             added = {"priv_leak": self._leak(name), "collapsed": collapsed}
-            numbers["language"] = {**numbers["language"], **added}
+            numbers["language"] = language.model_copy(update=added)
         return numbers
 
     def _collapse(self, name: str, facts: Mapping[str, Any]) -> str | None:
@@ -125,15 +128,15 @@ class Comparison:
         few = tuple(name for name, rows in means.items() if rows.num_rows < least)
         return {key: value for key, value in facts.items() if not key.startswith(few)}
 
-    def _membership_as_json(self, name: str) -> dict[str, Any] | None:
+    def _membership_part(self, name: str) -> Membership | None:
         """Return the evidence, and the difference from the retrained model that decides."""
-        found = self.evidence(name).as_json()
+        found = self.evidence(name).membership()
         model, retrained = self.answering[name], self.answering.get(RETRAIN)
         if found is None or model is None or retrained is None or not retrained.attacks:
             return found
         away = self._difference(model, retrained, name)
-        told = None if away is None else {"auc": away.value, "ci": away.wide}
-        return found | {"difference_from_retrain": told}
+        difference = None if away is None else MeasuredDifference(auc=away.value, ci=away.wide)
+        return found.model_copy(update={"difference_from_retrain": difference})
 
     def evidence(self, name: str) -> Evidence:
         """Return the membership evidence on what a method made."""
@@ -193,11 +196,11 @@ class Comparison:
         if model is None or found is None:
             return judge_membership(None, params.margin, self._missing())
         if retrained is None or self.original is None or params.attack not in retrained.attacks:
-            judged = Membership(
+            judged = DecidingAttack(
                 params.attack,
                 found.forgotten,
                 found.control,
-                found.result.forget_rows,
+                found.rows,
                 has_reference=deciding_attack(self.context.params).allows_for_difficulty,
             )
             return judge_membership(judged, params.margin)
@@ -212,7 +215,7 @@ class Comparison:
             reference.forgotten.value,
             here,
             there,
-            found.result.forget_rows,
+            found.rows,
         )
         return judge_difference(difference, params.margin)
 

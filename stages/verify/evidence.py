@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +9,7 @@ from unlearn.stages.context import Context
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.verify.membership.answers import FinalModel
 from unlearn.stages.verify.membership.attack import Attack
-from unlearn.stages.verify.membership.attacks import Attacked, AttackResult, run_attacks
+from unlearn.stages.verify.membership.attacks import Attacked, run_attacks
 from unlearn.stages.verify.membership.calibrated import MIN_REFERENCES
 from unlearn.stages.verify.membership.references import References, train_references
 from unlearn.stages.verify.membership.registry import attacks_for, deciding_attack
@@ -20,7 +19,8 @@ from unlearn.stages.verify.membership.views import (
     of_final_model,
     of_shard_models,
 )
-from unlearn.stages.verify.verdict import Membership, Verdict, judge_membership
+from unlearn.stages.verify.verdict import DecidingAttack, Verdict, judge_membership
+from unlearn.stages.verify_report.membership import AttackResult, Membership, ModelAttacks
 
 SHARD_MODELS, FINAL_MODEL = "shard_models", "final_model"
 
@@ -54,28 +54,27 @@ class Evidence:
         """The deciding attack on the shard models, if it could be made."""
         return self.attacks.get(SHARD_MODELS, {}).get(self.deciding)
 
-    def as_json(self) -> dict[str, Any] | None:
-        """Return the evidence as JSON values; None where there is none."""
+    def membership(self) -> Membership | None:
+        """Return the part of the report that says it; None where there is none."""
         if self.verdict is None:
             return None
-        return {
-            "attack": self.deciding,
-            **self._entry(SHARD_MODELS, self.deciding),
-            "verdict": self.verdict.outcome,
-            "reasons": list(self.verdict.reasons),
-            "attacks": self._entries(SHARD_MODELS),
-            FINAL_MODEL: {"attacks": self._entries(FINAL_MODEL)},
-        }
+        return Membership(
+            **dict(self._result(SHARD_MODELS, self.deciding)),
+            attack=self.deciding,
+            verdict=self.verdict.outcome,
+            reasons=self.verdict.reasons,
+            attacks=self._results(SHARD_MODELS),
+            final_model=ModelAttacks(attacks=self._results(FINAL_MODEL)),
+        )
 
-    def _entries(self, model: str) -> dict[str, Any]:
-        return {name: self._entry(model, name) for name in self.attacks.get(model, {})}
+    def _results(self, model: str) -> dict[str, AttackResult]:
+        return {name: self._result(model, name) for name in self.attacks.get(model, {})}
 
-    def _entry(self, model: str, name: str) -> dict[str, Any]:
+    def _result(self, model: str, name: str) -> AttackResult:
         found = self.attacks.get(model, {}).get(name)
         if found is not None:
-            return found.result.as_json()
-        counts = AttackResult(forget_rows=self.counts[0], holdout_rows=self.counts[1])
-        return counts.as_json()
+            return found.result
+        return AttackResult(forget_rows=self.counts[0], holdout_rows=self.counts[1])
 
 
 NO_EVIDENCE = Evidence()
@@ -126,11 +125,11 @@ def gather(
     found = attacks[SHARD_MODELS][deciding.name]
     judged = None
     if found is not None:
-        judged = Membership(
+        judged = DecidingAttack(
             deciding.name,
             found.forgotten,
             found.control,
-            found.result.forget_rows,
+            found.rows,
             deciding.allows_for_difficulty,
         )
     missing = _missing(model, deciding, minimum)
@@ -195,14 +194,3 @@ def _missing(model: FinalModel, deciding: Attack, min_rows: int) -> str:
         "others in that model, and held-out ones of their classes; or some answer of a model is "
         "no number"
     )
-
-
-def rounded(value: Any) -> Any:
-    """Return JSON values with six decimals: more would be noise in every diff."""
-    if isinstance(value, float):
-        return round(value, 6)
-    if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(item) for item in value]
-    return value

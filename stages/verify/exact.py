@@ -1,7 +1,5 @@
 """Verification of the exact pipeline: models that were trained on shards."""
 
-from typing import Any
-
 import pyarrow as pa
 from unlearn.stages.context import ExactContext
 from unlearn.stages.errors import InputError
@@ -16,9 +14,10 @@ from unlearn.stages.verify.exactness.checks import (
 )
 from unlearn.stages.verify.findings import Findings
 from unlearn.stages.verify.measures.modality import modality_of
-from unlearn.stages.verify.measures.utility import Utility
-from unlearn.stages.verify.membership.canaries import CanaryResult, attack_canaries
+from unlearn.stages.verify.membership.canaries import attack_canaries
 from unlearn.stages.verify.verdict import decide
+from unlearn.stages.verify_report.membership import CanaryResult
+from unlearn.stages.verify_report.quality import KnowledgeOfRows, Utility
 
 
 def verify_shards(
@@ -49,9 +48,9 @@ def verify_shards(
 
     exactness = check_exactness(context, forget_list, rows_of, retrain=retrain)
     holdout = rows_of(HOLDOUT).retain
-    utility, evidence = Utility(holdout.num_rows), NO_EVIDENCE
+    utility, evidence = Utility(rows=holdout.num_rows), NO_EVIDENCE
     canaries: CanaryResult | None = None
-    language: dict[str, Any] | None = None
+    language: KnowledgeOfRows | None = None
     try:
         model = modality_of(context.params).open_final_model(context)
     except InputError as error:

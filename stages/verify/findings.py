@@ -1,15 +1,13 @@
 """What verifying a project found, whichever its pipeline."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from unlearn.stages.verify.evidence import Evidence
 from unlearn.stages.verify.exactness.checks import Exactness
-from unlearn.stages.verify.measures.utility import Utility
-from unlearn.stages.verify.membership.canaries import CanaryResult
-from unlearn.stages.verify.method_result import MethodResult
 from unlearn.stages.verify.verdict import Verdict
+from unlearn.stages.verify_report.membership import CanaryResult
+from unlearn.stages.verify_report.methods import MethodResult, OriginalResult
+from unlearn.stages.verify_report.quality import KnowledgeOfRows, Utility
 
 
 @dataclass(frozen=True)
@@ -28,8 +26,8 @@ class Methods:
     """
 
     deployed: str
-    results: Mapping[str, MethodResult]
-    original: Mapping[str, Any] | None = None
+    results: dict[str, MethodResult]
+    original: OriginalResult | None = None
 
 
 @dataclass(frozen=True)
@@ -62,5 +60,5 @@ class Findings:
     utility: Utility
     evidence: Evidence
     canaries: CanaryResult | None = None
-    language: Mapping[str, Any] | None = None
+    language: KnowledgeOfRows | None = None
     methods: Methods | None = None

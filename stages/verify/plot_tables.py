@@ -12,7 +12,7 @@ import numpy as np
 from unlearn.stages.verify.membership.arrays import Floats
 from unlearn.stages.verify.membership.attacks import Attacked
 from unlearn.stages.verify.membership.statistics import Scored, roc
-from unlearn.stages.verify.method_result import MethodResult
+from unlearn.stages.verify_report.methods import MethodResult
 
 ROC_COLUMNS = ("model", "attack", "sample", "fpr", "tpr")
 SCORE_COLUMNS = ("model", "attack", "sample", "bin", "low", "high", "share")
@@ -109,7 +109,7 @@ def methods_table(results: Mapping[str, MethodResult]) -> bytes:
         if any(value is None for value in values):
             continue
         cells = ",".join(f"{value:.6f}" for value in values)
-        lines.append(f"{name},{found.label.partition('(')[0]},{cells}")
+        lines.append(f"{name},{found.kind_of_label},{cells}")
     return ("\n".join(lines) + "\n").encode()
 
 

@@ -27,14 +27,16 @@ from unlearn.stages.verify.exactness.methods import (
 from unlearn.stages.verify.findings import Findings, Methods
 from unlearn.stages.verify.measures.base import Measures, Setting
 from unlearn.stages.verify.measures.modality import modality_of
-from unlearn.stages.verify.measures.utility import Utility
 from unlearn.stages.verify.membership.attacks import run_attacks
-from unlearn.stages.verify.membership.canaries import CanaryResult, attack_canaries
+from unlearn.stages.verify.membership.canaries import attack_canaries
 from unlearn.stages.verify.membership.references import References, train_references
 from unlearn.stages.verify.membership.registry import attacks_for
 from unlearn.stages.verify.membership.sampling import draw
 from unlearn.stages.verify.membership.views import of_shard_models
 from unlearn.stages.verify.verdict import Verdict
+from unlearn.stages.verify_report.membership import CanaryResult
+from unlearn.stages.verify_report.methods import OriginalResult
+from unlearn.stages.verify_report.quality import Utility
 
 
 def verify_methods(context: PosthocContext, forget_list: ForgetList) -> Findings:
@@ -65,7 +67,7 @@ def verify_methods(context: PosthocContext, forget_list: ForgetList) -> Findings
     results = {name: comparison.result(name, found, common) for name, found in made.items()}
     original = None
     if comparison.original is not None and modality.reports_original:
-        original = comparison.measures.numbers(ORIGINAL)
+        original = OriginalResult(**comparison.measures.numbers(ORIGINAL))
     exactness = Exactness(
         touched=int(rows.forget.num_rows > 0),
         reran=deployed.reran,
@@ -74,7 +76,7 @@ def verify_methods(context: PosthocContext, forget_list: ForgetList) -> Findings
         problems=(*common.problems, *deployed.problems),
         environment=deployed.environment,
     )
-    utility = Utility(holdout.retain.num_rows)
+    utility = Utility(rows=holdout.retain.num_rows)
     canaries: CanaryResult | None = None
     try:
         model = modality.open_final_model(context)
@@ -93,7 +95,7 @@ def verify_methods(context: PosthocContext, forget_list: ForgetList) -> Findings
     else:
         verdict = Verdict(outcome, result.reasons)
     return Findings(
-        label=result.label,
+        label=deployed.label,
         verdict=verdict,
         exactness=exactness,
         utility=utility,

@@ -9,12 +9,11 @@ from unlearn.stages.project.files import remove_unplanned, write_bytes, write_js
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.training.environment import environment
 from unlearn.stages.training.recipe import settings_digest
-from unlearn.stages.verify.evidence import Evidence, rounded
+from unlearn.stages.verify.evidence import Evidence
 from unlearn.stages.verify.exact import verify_shards
 from unlearn.stages.verify.exactness.checks import Retrain, retrain_shards
 from unlearn.stages.verify.findings import Findings, Methods
 from unlearn.stages.verify.measures.modality import modality_of
-from unlearn.stages.verify.measures.utility_change import MEASURES
 from unlearn.stages.verify.membership.registry import deciding_attack
 from unlearn.stages.verify.plot_tables import (
     methods_table,
@@ -24,9 +23,11 @@ from unlearn.stages.verify.plot_tables import (
     score_table,
 )
 from unlearn.stages.verify.posthoc import verify_methods
+from unlearn.stages.verify.summaries import method_summary, report_summary
+from unlearn.stages.verify_report.report import ExactnessCounts, ForgetListState, Report
 
 
-def run(context: Context, *, retrain: Retrain = retrain_shards) -> dict[str, Any]:
+def run(context: Context, *, retrain: Retrain = retrain_shards) -> Report:
     """Write `reports/verify.json` and the plots' tables, whatever the findings.
 
     Aggregates only: never a row, an id, a token or a score of one record.
@@ -40,15 +41,14 @@ def run(context: Context, *, retrain: Retrain = retrain_shards) -> dict[str, Any
 
     Returns
     -------
-    dict
-        The report.
+    Report
+        As a reader of the file gets it.
 
     Raises
     ------
     InputError
         If params.yaml names no attack on such models, or if params.yaml, the key, the forget list
-        or data/shards cannot be read. What is wrong
-        with the models is a finding, not an error.
+        or data/shards cannot be read. What is wrong with the models is a finding, not an error.
     """
     deciding_attack(context.params)  # a wrong name is an error before anything is measured
     forget_list = context.read_list()
@@ -61,8 +61,8 @@ def run(context: Context, *, retrain: Retrain = retrain_shards) -> dict[str, Any
     _write_tables(context, found.evidence)
     if found.methods is not None:
         _write_methods(context, found.methods)
-    write_json(context.project.metrics, summary(report))
-    write_json(context.project.report, report)
+    write_json(context.project.metrics, report_summary(report))
+    write_json(context.project.report, report.as_json())
     return report
 
 
@@ -79,7 +79,7 @@ def _write_methods(context: Context, methods: Methods) -> None:
     """Write a file of numbers for each method, and the table of all."""
     folder = context.project.method_metrics
     for name, result in methods.results.items():
-        write_json(folder / _file_of(name), rounded(result.summary()))
+        write_json(folder / _file_of(name), method_summary(result))
     remove_unplanned(folder, [_file_of(name) for name in methods.results])
     write_bytes(context.project.plots / "methods.csv", methods_table(methods.results))
 
@@ -89,71 +89,44 @@ def _file_of(method: str) -> str:
     return f"{method}.json"
 
 
-def summary(report: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a report `dvc metrics` is to show: a line that fits on a screen."""
-    membership, canaries = report["membership"] or {}, report["canaries"] or {}
-    low, high = membership.get("ci") or (None, None)
-    exactness, utility = report["exactness"], report["utility"]
-    found = {
-        "verdict": report["verdict"],
-        "exactness": {name: exactness[name] for name in ("touched", "reran", "matched")},
-        "membership": {
-            "verdict": membership.get("verdict"),
-            "auc": membership.get("auc"),
-            "low": low,
-            "high": high,
-            "control": membership.get("control", {}).get("auc"),
-        },
-        "canaries": {
-            "auc": canaries.get("auc"),
-            "epsilon": canaries.get("epsilon_lower_bound"),
-        },
-        "utility": {name: utility[name] for name in MEASURES},
-    }
-    if (language := report.get("language")) is not None:
-        found["extraction_strength"] = {
-            rows: (known or {}).get("extraction_strength") for rows, known in language.items()
-        }
-    return found
-
-
 def _report(
     context: Context, forget_list: ForgetList, found: Findings, covers: str | None
-) -> dict[str, Any]:
-    exactness, of_text = found.exactness, context.params.modality == "text"
-    canaries = None if found.canaries is None else found.canaries.as_json()
-    report = {
-        "schema_version": 1,
-        "label": found.label,
-        "verdict": found.verdict.outcome,
-        "reasons": list(found.verdict.reasons),
-        "forget_list": {"digest": forget_list.digest, "tokens": len(forget_list.tokens)},
-        "exactness": {
-            "touched": exactness.touched,
-            "reran": exactness.reran,
-            "matched": exactness.matched,
-            "lineage_clean": exactness.lineage_clean,
-            "problems": len(exactness.problems),
-        },
-        "models": _models(context),
-        "settings": settings_digest(context.params),
-        "utility": rounded(found.utility.as_json(of_text=of_text)),
-        "environment": environment(context.params.train),
-        "membership": rounded(found.evidence.as_json()),
-        "canaries": rounded(canaries),
-    }
-    if of_text:
-        report["covers"] = covers
-    if found.methods is None:
-        return report | ({"language": rounded(found.language)} if of_text else {})
-    report["deploy"] = found.methods.deployed
-    report["methods"] = {
-        name: rounded(result.as_json()) for name, result in found.methods.results.items()
-    }
-    if of_text:
-        original = found.methods.original
-        report["original"] = rounded(None if original is None else dict(original))
-    return report
+) -> Report:
+    params, exactness, utility = context.params, found.exactness, found.utility
+    # Some parts are in the reports of one kind or modality alone, there even if nothing is known.
+    some: dict[str, Any] = {}
+    if params.modality == "text":
+        some["covers"] = covers
+        utility = utility.model_copy(update={"language": utility.language})
+        if found.methods is None:
+            some["language"] = found.language
+        else:
+            some["original"] = found.methods.original
+    if found.methods is not None:
+        some |= {"deploy": found.methods.deployed, "methods": found.methods.results}
+    report = Report(
+        kind=params.kind,
+        modality=params.modality,
+        label=found.label,
+        verdict=found.verdict.outcome,
+        reasons=found.verdict.reasons,
+        forget_list=ForgetListState(digest=forget_list.digest, tokens=len(forget_list.tokens)),
+        exactness=ExactnessCounts(
+            touched=exactness.touched,
+            reran=exactness.reran,
+            matched=exactness.matched,
+            lineage_clean=exactness.lineage_clean,
+            problems=len(exactness.problems),
+        ),
+        models=_models(context),
+        settings=settings_digest(params),
+        utility=utility,
+        environment=environment(params.train),
+        membership=found.evidence.membership(),
+        canaries=found.canaries,
+        **some,
+    )
+    return report.rounded()
 
 
 def _models(context: Context) -> dict[str, str]:

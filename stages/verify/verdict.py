@@ -1,12 +1,10 @@
 """From findings to verdicts: each rule in one place."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from unlearn.stages.verify.exactness.checks import Exactness
 from unlearn.stages.verify.membership.statistics import Interval, rows_for
-
-Outcome = Literal["pass", "fail", "inconclusive"]
+from unlearn.stages.verify_report.membership import Outcome
 
 #: Two-sided 90 % of a normal distribution, in standard errors.
 _NARROW = 1.644854
@@ -26,7 +24,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Membership:
+class DecidingAttack:
     """What the deciding attack found, as far as a verdict needs it.
 
     Parameters
@@ -88,7 +86,7 @@ def decide(exactness: Exactness, covers: str | None = None) -> Verdict:
     return Verdict("pass", tuple(reasons))
 
 
-def judge_membership(found: Membership | None, margin: float, missing: str = "") -> Verdict:
+def judge_membership(found: DecidingAttack | None, margin: float, missing: str = "") -> Verdict:
     """Judge what a membership attack found, by itself.
 
     With d the AUC of the forgotten rows minus the reference's: fail if the 95 % interval of d is
@@ -148,7 +146,7 @@ def _inside(interval: tuple[float, float], reference: float, margin: float) -> b
     return reference - margin <= interval[0] and interval[1] <= reference + margin
 
 
-def _leak(found: Membership) -> str:
+def _leak(found: DecidingAttack) -> str:
     if found.forgotten.value > found.reference:
         return "the models still answer on the forgotten rows as on rows that they were trained on"
     return (
@@ -157,7 +155,7 @@ def _leak(found: Membership) -> str:
     )
 
 
-def _more_rows(found: Membership, margin: float) -> str:
+def _more_rows(found: DecidingAttack, margin: float) -> str:
     """Say what would make the verdict conclusive."""
     error = (found.forgotten.narrow[1] - found.forgotten.narrow[0]) / (2 * _NARROW)
     room = margin - abs(found.forgotten.value - found.reference)

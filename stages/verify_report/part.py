@@ -83,23 +83,28 @@ class Part(BaseModel):
     def as_json(self) -> dict[str, Any]:
         """Return the part as the file has it: JSON values, numbers with six decimals."""
         return {
-            name: _json(value)
+            name: json_value(value)
             for name, value in self
             if name not in self.OPTIONAL or name in self.model_fields_set
         }
+
+    def rounded(self) -> Self:
+        """Return the part as a reader of the file gets it."""
+        return self.model_validate(self.as_json())
 
 
 def _is_tolerant(info: ValidationInfo) -> bool:
     return bool(info.context and info.context.get(_TOLERANT))
 
 
-def _json(value: Any) -> Any:
+def json_value(value: Any) -> Any:
+    """Return a value as the file has it: numbers with six decimals, tuples as lists."""
     if isinstance(value, Part):
         return value.as_json()
     if isinstance(value, float):
         return round(value, DECIMALS)
     if isinstance(value, dict):
-        return {key: _json(item) for key, item in value.items()}
+        return {key: json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_json(item) for item in value]
+        return [json_value(item) for item in value]
     return value

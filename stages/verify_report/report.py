@@ -1,9 +1,11 @@
 """The whole report."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, get_args
 
 from pydantic import Field, ValidationInfo, model_validator
+from unlearn.stages.config.params import Kind
+from unlearn.stages.config.section import Modality
 from unlearn.stages.verify_report.membership import CanaryResult, Membership, Outcome
 from unlearn.stages.verify_report.methods import MethodResult, OriginalResult
 from unlearn.stages.verify_report.part import Part, Sentences
@@ -12,9 +14,6 @@ from unlearn.stages.verify_report.quality import KnowledgeOfRows, Utility
 #: The newest format that this version reads and the one that it writes. Version 1 did not say
 #: `kind` and `modality`.
 SCHEMA_VERSION = 2
-
-Kind = Literal["exact", "posthoc"]
-Modality = Literal["tabular", "text"]
 
 
 class ForgetListState(Part):
@@ -111,8 +110,8 @@ class Report(Part):
         if info.context is None or not isinstance(value, Mapping):
             return value
         found = dict(value)
-        if found.get("kind") not in ("exact", "posthoc"):
+        if found.get("kind") not in get_args(Kind):
             found["kind"] = "posthoc" if found.get("methods") else "exact"
-        if found.get("modality") not in ("tabular", "text"):
+        if found.get("modality") not in get_args(Modality):
             found["modality"] = "text" if "covers" in found else "tabular"
         return found

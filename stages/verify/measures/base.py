@@ -10,9 +10,9 @@ from unlearn.stages.config.params import AggregationRule, Params
 from unlearn.stages.context import Context, PosthocContext
 from unlearn.stages.errors import InputError
 from unlearn.stages.training.method_record import MethodRows
-from unlearn.stages.verify.measures.utility import Utility
 from unlearn.stages.verify.membership.answers import Answers, FinalModel, MemberModel
 from unlearn.stages.verify.membership.arrays import Ints
+from unlearn.stages.verify_report.quality import KnowledgeOfRows, Utility
 
 
 class MeasuredModel(FinalModel, Protocol):
@@ -31,7 +31,7 @@ class MeasuredModel(FinalModel, Protocol):
 
     def memorisation(
         self, forgotten: pa.Table, utility: Utility, min_rows: int
-    ) -> dict[str, Any] | None:
+    ) -> KnowledgeOfRows | None:
         """Return what the model knows of forgotten and of unseen rows; None for tables.
 
         Parameters
@@ -61,11 +61,11 @@ class NoModel:
     def utility(self, rows: pa.Table, min_rows: int) -> Utility:
         """Return the count of rows alone."""
         del min_rows
-        return Utility(rows.num_rows)
+        return Utility(rows=rows.num_rows)
 
     def memorisation(
         self, forgotten: pa.Table, utility: Utility, min_rows: int
-    ) -> dict[str, Any] | None:
+    ) -> KnowledgeOfRows | None:
         """Return None."""
         del forgotten, utility, min_rows
         return None

@@ -4,7 +4,6 @@ Everything is asked of the model once and kept by row; what leaves this module a
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,55 +21,15 @@ from unlearn.stages.text.metrics import (
     truth_told,
 )
 from unlearn.stages.text.scoring import TokenScores
-from unlearn.stages.verify.measures.utility import Utility
 from unlearn.stages.verify.membership.arrays import Floats
 from unlearn.stages.verify.membership.text_answers import answer_texts
+from unlearn.stages.verify_report.quality import Knowledge, KnowledgeOfRows, Utility
 
 #: Texts that are generated for ROUGE-L at most, and the tokens of each: generating costs most.
 _MOST_GENERATED, _MOST_TOKENS = 100, 200
 
 #: Rows of any kind that a model is asked about at most.
 MOST_ROWS = 500
-
-
-@dataclass(frozen=True)
-class Knowledge:
-    """What a model knows of some rows: means over rows unless it says otherwise.
-
-    Parameters
-    ----------
-    rows, tokens
-        How many rows, and tokens of answers.
-    extraction_strength, exact_memorisation, answer_probability
-        See `metrics`.
-    perplexity
-        Over all tokens of answers.
-    truth_ratio
-        Of `truth_told`, or of `truth_hidden` for rows that were to be forgotten; None where no
-        row has both perturbed answers and a right one.
-    rouge_l
-        Recall of greedy generation, on a sample; None for rows without prompts, or whose answers
-        have no word that ROUGE sees.
-    """
-
-    rows: int
-    tokens: int
-    extraction_strength: float
-    exact_memorisation: float
-    answer_probability: float
-    perplexity: float
-    truth_ratio: float | None = None
-    rouge_l: float | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the knowledge as JSON values."""
-        return asdict(self)
-
-    @property
-    def utility_parts(self) -> list[float]:
-        """What of it is a part of the model's utility; see `metrics.model_utility`."""
-        parts = (self.answer_probability, self.rouge_l, self.truth_ratio)
-        return [part for part in parts if part is not None]
 
 
 def knowledge_of(scores: TokenScores) -> Knowledge:
@@ -124,11 +83,9 @@ def measure_knowledge(
     found = knowledge_of(model.row_scores(rows) if scores is None else scores)
     ratios = truth_ratios(model, rows) if ratios is None else ratios
     enough = len(ratios) >= max(min_rows, 1)
-    return replace(
-        found,
-        truth_ratio=_mean(told(float(ratio)) for ratio in ratios) if enough else None,
-        rouge_l=rouge_recall(model, rows, min_rows) if generate else None,
-    )
+    truth = _mean(told(float(ratio)) for ratio in ratios) if enough else None
+    recall = rouge_recall(model, rows, min_rows) if generate else None
+    return found.model_copy(update={"truth_ratio": truth, "rouge_l": recall})
 
 
 def truth_ratios(model: LanguageEnsemble, rows: pa.Table) -> Floats:
@@ -201,8 +158,13 @@ def generated_recall(
 
 
 def utility_of(parts: Sequence[Knowledge]) -> float:
-    """Return the utility that what a model knows of several sets of rows comes to."""
-    return model_utility([part for found in parts for part in found.utility_parts])
+    """Return the utility that the knowledge of several sets of rows gives; see `model_utility`."""
+    values = [
+        value
+        for found in parts
+        for value in (found.answer_probability, found.rouge_l, found.truth_ratio)
+    ]
+    return model_utility([value for value in values if value is not None])
 
 
 def language_utility(model: LanguageEnsemble, holdout: pa.Table, min_rows: int) -> Utility:
@@ -222,12 +184,12 @@ def language_utility(model: LanguageEnsemble, holdout: pa.Table, min_rows: int) 
     """
     rows = fewest(holdout, MOST_ROWS)
     if rows.num_rows == 0:
-        return Utility(0)
+        return Utility(rows=0)
     scores = model.row_scores(rows)
     enough = rows.num_rows >= min_rows and scores.finite
     known = None
     if enough:
-        known = measure_knowledge(model, rows, scores=scores, min_rows=min_rows).as_json()
+        known = measure_knowledge(model, rows, scores=scores, min_rows=min_rows)
     return Utility(
         rows=rows.num_rows,
         accuracy=float(scores.right.mean()),
@@ -237,8 +199,8 @@ def language_utility(model: LanguageEnsemble, holdout: pa.Table, min_rows: int) 
 
 
 def forgotten_beside_unseen(
-    model: LanguageEnsemble, forgotten: pa.Table, unseen: dict[str, Any] | None, min_rows: int
-) -> dict[str, Any]:
+    model: LanguageEnsemble, forgotten: pa.Table, unseen: Knowledge | None, min_rows: int
+) -> KnowledgeOfRows:
     """Return what a model knows of forgotten rows beside what it knows of unseen ones.
 
     After an exact forgetting both are on one level.
@@ -258,8 +220,8 @@ def forgotten_beside_unseen(
     if rows.num_rows >= min_rows:
         scores = model.row_scores(rows)
         if scores.finite:
-            found = measure_knowledge(model, rows, scores=scores, min_rows=min_rows).as_json()
-    return {"forgotten": found, "holdout": unseen}
+            found = measure_knowledge(model, rows, scores=scores, min_rows=min_rows)
+    return KnowledgeOfRows(forgotten=found, holdout=unseen)
 
 
 def _mean(values: Any) -> float:

@@ -1,17 +1,17 @@
 """A final model of classifiers, as `verify` asks it."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 from unlearn.stages.config.params import AggregationRule
 from unlearn.stages.context import Context
 from unlearn.stages.final_model.ensemble import Ensemble, Member, load_ensemble
 from unlearn.stages.rows.shard_file import Layout, targets
-from unlearn.stages.verify.measures.utility import Utility, measure
+from unlearn.stages.verify.measures.utility import measure
 from unlearn.stages.verify.membership.answers import Answers
 from unlearn.stages.verify.membership.arrays import Ints
 from unlearn.stages.verify.membership.class_answers import ask_classes
+from unlearn.stages.verify_report.quality import KnowledgeOfRows, Utility
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class TabularModel:
     def utility(self, rows: pa.Table, min_rows: int) -> Utility:
         """Return accuracy and calibration; see `MeasuredModel`."""
         if not self.members or rows.num_rows == 0:
-            return Utility(rows.num_rows)
+            return Utility(rows=rows.num_rows)
         return measure(
             self.ensemble.probabilities(rows),
             targets(rows, self.layout),
@@ -62,7 +62,7 @@ class TabularModel:
 
     def memorisation(
         self, forgotten: pa.Table, utility: Utility, min_rows: int
-    ) -> dict[str, Any] | None:
+    ) -> KnowledgeOfRows | None:
         """Return None: memorisation is measured of text alone."""
         del forgotten, utility, min_rows
         return None

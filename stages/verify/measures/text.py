@@ -1,7 +1,7 @@
 """What is measured of language models that post-hoc methods made."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from unlearn.stages.training.shard_model import read_shard_model
 from unlearn.stages.verify.exactness.methods import ORIGINAL
 from unlearn.stages.verify.measures.base import Modality, Setting
 from unlearn.stages.verify.measures.memorisation import (
-    Knowledge,
     generated_recall,
     knowledge_of,
     measure_knowledge,
@@ -33,6 +32,8 @@ from unlearn.stages.verify.measures.memorisation import (
 from unlearn.stages.verify.measures.text_model import TextModel, open_final_model
 from unlearn.stages.verify.measures.text_relearning import relearned, relearning_budget
 from unlearn.stages.verify.membership.arrays import Floats
+from unlearn.stages.verify_report.methods import ForgetQuality, FourBit, ModelKnowledge, Relearned
+from unlearn.stages.verify_report.quality import Knowledge
 
 #: Rows that every model is asked about at most.
 _MOST = {"forget": MOST_FORGET, "retain": 100, "holdout": 100}
@@ -77,7 +78,7 @@ class _Seen:
     known: Mapping[str, Knowledge]
     ratios: Floats
     generic: float | None
-    relearned: Mapping[str, Any] | None
+    relearned: Relearned | None
     rounded: tuple[float | None, float | None]
     apart: Apart | None
     apart_forgotten: Apart | None
@@ -181,11 +182,12 @@ class LanguageMeasures:
         """Say so where the original never memorised what was to be forgotten; see `Measures`."""
         gate = self._setting.context.unlearn.for_language.gate
         known = self._known_of(ORIGINAL).get("forget")
-        if gate is None or known is None or known.extraction_strength >= gate:
+        extraction = None if known is None else known.extraction_strength
+        if gate is None or extraction is None or extraction >= gate:
             return None
         return (
             "the original did not memorise the forgotten rows: its extraction strength is "
-            f"{known.extraction_strength:.2f}, and unlearning is measured from {gate:.2f} on"
+            f"{extraction:.2f}, and unlearning is measured from {gate:.2f} on"
         )
 
     def numbers(self, name: str) -> dict[str, Any]:
@@ -201,7 +203,7 @@ class LanguageMeasures:
             found["disagreement_on_forgotten"] = seen.apart_forgotten.disagreement
         return found | {"language": self._language(name)}
 
-    def _language(self, name: str) -> dict[str, Any]:
+    def _language(self, name: str) -> ModelKnowledge:
         seen, original = self._seen[name], self._seen.get(ORIGINAL)
         utility = _utility(seen.known)
         whole, plain, generic = None, None, None
@@ -209,26 +211,25 @@ class LanguageMeasures:
             whole = _utility(original.known)
             plain = _utility(
                 {
-                    kind: replace(known, truth_ratio=None, rouge_l=None)
+                    kind: known.model_copy(update={"truth_ratio": None, "rouge_l": None})
                     for kind, known in original.known.items()
                 }
             )
             generic = original.generic
         extraction, rounded = seen.rounded
-        four_bit = {"extraction_strength": extraction, "utility_ratio": _ratio(rounded, plain)}
-        return {
-            **{
-                kind: known.as_json() if (known := seen.known.get(kind)) is not None else None
-                for kind in ("forget", "retain", "holdout")
-            },
-            "utility": utility,
-            "utility_ratio": _ratio(utility, whole),
-            "perplexity": seen.generic,
-            "perplexity_ratio": _ratio(seen.generic, generic),
-            "forget_quality": self._quality(name),
-            "relearned": seen.relearned,
-            "four_bit": None if four_bit == dict.fromkeys(four_bit) else four_bit,
-        }
+        four_bit = FourBit(extraction_strength=extraction, utility_ratio=_ratio(rounded, plain))
+        return ModelKnowledge(
+            forget=seen.known.get("forget"),
+            retain=seen.known.get("retain"),
+            holdout=seen.known.get("holdout"),
+            utility=utility,
+            utility_ratio=_ratio(utility, whole),
+            perplexity=seen.generic,
+            perplexity_ratio=_ratio(seen.generic, generic),
+            forget_quality=self._quality(name),
+            relearned=seen.relearned,
+            four_bit=None if four_bit == FourBit() else four_bit,
+        )
 
     def _known_of(self, name: str) -> Mapping[str, Knowledge]:
         return self._seen[name].known if name in self._seen else {}
@@ -254,7 +255,9 @@ class LanguageMeasures:
         most = max(_GENERATED, self._setting.min_rows)
         samples = {kind: fewest(rows, most) for kind, rows in self._rows.items()}
         recall = generated_recall(model, samples, self._setting.min_rows)
-        return {kind: replace(of, rouge_l=recall.get(kind)) for kind, of in known.items()}
+        return {
+            kind: of.model_copy(update={"rouge_l": recall.get(kind)}) for kind, of in known.items()
+        }
 
     def _perplexity(self, model: LanguageEnsemble) -> float | None:
         if self._generic is None:
@@ -286,7 +289,7 @@ class LanguageMeasures:
         extraction = known["forget"].extraction_strength if "forget" in known else None
         return extraction, _utility(known)
 
-    def _relearn(self, model: LanguageEnsemble) -> dict[str, Any] | None:
+    def _relearn(self, model: LanguageEnsemble) -> Relearned | None:
         """Tune on one half of the forgotten rows, and ask about the other."""
         rows = self._rows.get("forget")
         if rows is None:
@@ -303,21 +306,21 @@ class LanguageMeasures:
             scores = tuned.row_scores(asked)
         if not scores.finite:
             return None  # it learned nothing, and is not to read as if nothing had come back
-        return {
-            "extraction_strength": knowledge_of(scores).extraction_strength,
-            "before": before,
-            "rows": asked.num_rows,
-            "steps": relearning_budget(len(sequences), context.params.train),
-        }
+        return Relearned(
+            extraction_strength=knowledge_of(scores).extraction_strength,
+            before=before,
+            rows=asked.num_rows,
+            steps=relearning_budget(len(sequences), context.params.train),
+        )
 
-    def _quality(self, name: str) -> dict[str, float] | None:
+    def _quality(self, name: str) -> ForgetQuality | None:
         """Compare truth ratios on the forgotten rows with the retrained model's."""
         if name == RETRAIN or RETRAIN not in self._seen:
             return None
         own, reference = self._seen[name].ratios, self._seen[RETRAIN].ratios
         if min(len(own), len(reference)) < self._setting.min_rows:
             return None
-        return forget_quality(own, reference)._asdict()
+        return ForgetQuality(**forget_quality(own, reference)._asdict())
 
 
 def _utility(known: Mapping[str, Knowledge]) -> float | None:

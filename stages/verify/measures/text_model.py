@@ -1,7 +1,6 @@
 """A final model of language models, as `verify` asks it."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 from unlearn.stages.config.params import AggregationRule
@@ -11,10 +10,10 @@ from unlearn.stages.final_model.text_ensemble import LanguageEnsemble, LanguageM
 from unlearn.stages.final_model.text_loading import load_language_model
 from unlearn.stages.verify.measures.base import MeasuredModel, NoModel
 from unlearn.stages.verify.measures.memorisation import forgotten_beside_unseen, language_utility
-from unlearn.stages.verify.measures.utility import Utility
 from unlearn.stages.verify.membership.answers import Answers
 from unlearn.stages.verify.membership.arrays import Ints
 from unlearn.stages.verify.membership.text_answers import ask_language
+from unlearn.stages.verify_report.quality import KnowledgeOfRows, Utility
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class TextModel:
 
     def memorisation(
         self, forgotten: pa.Table, utility: Utility, min_rows: int
-    ) -> dict[str, Any] | None:
+    ) -> KnowledgeOfRows | None:
         """Return what the model knows of forgotten and of unseen rows; see `MeasuredModel`."""
         return forgotten_beside_unseen(self.ensemble, forgotten, utility.language, min_rows)
 

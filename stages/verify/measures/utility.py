@@ -1,11 +1,10 @@
 """Utility of the model on rows that it was not trained on."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from unlearn.stages.verify_report.quality import ClassUtility, Utility
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -59,36 +58,6 @@ def calibration_error(probabilities: Floats, targets: Ints) -> float:
     return float(np.abs(gap).sum() / len(targets))
 
 
-@dataclass(frozen=True)
-class ClassUtility:
-    """Quality on the holdout's rows of one class; accuracy None where these are too few."""
-
-    rows: int
-    accuracy: float | None
-
-
-@dataclass(frozen=True)
-class Utility:
-    """Quality on the holdout; None if there are no rows.
-
-    `language` holds, as JSON values, what a language model knows of these rows; for rows of text,
-    accuracy and log loss are of answer tokens.
-    """
-
-    rows: int
-    accuracy: float | None = None
-    log_loss: float | None = None
-    macro_f1: float | None = None
-    calibration_error: float | None = None
-    per_class: dict[str, ClassUtility] = field(default_factory=dict)
-    language: dict[str, Any] | None = None
-
-    def as_json(self, *, of_text: bool) -> dict[str, Any]:
-        """Return the quality as JSON values; `language` only for rows of text."""
-        found = asdict(self)
-        return found if of_text else {k: v for k, v in found.items() if k != "language"}
-
-
 def measure(
     probabilities: Floats,
     targets: Ints,
@@ -114,7 +83,7 @@ def measure(
         A class of fewer rows gets no accuracy of its own.
     """
     if len(targets) == 0:
-        return Utility(0)
+        return Utility(rows=0)
     numbers = np.isfinite(probabilities).all(axis=1)
     probable = has_probabilities and bool(numbers.all())
     # No class: such an answer is never right.
@@ -125,12 +94,12 @@ def measure(
         of_class = targets == index
         rows = int(np.count_nonzero(of_class))
         share = float(right[of_class].mean()) if rows >= min_rows else None
-        per_class[label] = ClassUtility(rows, share)
+        per_class[label] = ClassUtility(rows=rows, accuracy=share)
     return Utility(
-        len(targets),
-        accuracy(probabilities, named),
-        log_loss(probabilities, targets) if probable else None,
-        macro_f1(probabilities, targets) if numbers.all() else None,
-        calibration_error(probabilities, targets) if probable else None,
-        per_class,
+        rows=len(targets),
+        accuracy=accuracy(probabilities, named),
+        log_loss=log_loss(probabilities, targets) if probable else None,
+        macro_f1=macro_f1(probabilities, targets) if numbers.all() else None,
+        calibration_error=calibration_error(probabilities, targets) if probable else None,
+        per_class=per_class,
     )

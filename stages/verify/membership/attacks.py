@@ -1,7 +1,7 @@
 """Membership inference: each attack on a model's answers, with intervals and controls."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,68 +19,10 @@ from unlearn.stages.verify.membership.statistics import (
     share_interval,
 )
 from unlearn.stages.verify.membership.views import View
-
-Bounds = tuple[float, float]
+from unlearn.stages.verify_report.membership import AttackResult, Control
 
 #: False positive rates at which reports give the share of members found.
 RATES = {"tpr_at_fpr_1pct": 0.01, "tpr_at_fpr_0_1pct": 0.001}
-
-
-@dataclass(frozen=True)
-class Control:
-    """An AUC whose answer is known beforehand; None where the samples are too small.
-
-    Parameters
-    ----------
-    auc, ci
-        The AUC and its 95 % interval.
-    rows
-        How many rows stood in for the forgotten ones.
-    """
-
-    auc: float | None = None
-    ci: Bounds | None = None
-    rows: int = 0
-
-
-@dataclass(frozen=True)
-class AttackResult:
-    """What one attack found; None where it could not be made, or where there are too few rows.
-
-    Parameters
-    ----------
-    auc, ci
-        Of forgotten rows against non-members, with its 95 % interval.
-    tpr_at_fpr_1pct, tpr_at_fpr_0_1pct
-        Share of forgotten rows found while so few non-members are; `_ci` their intervals.
-    balanced_accuracy
-        The best over all thresholds.
-    detectable_auc
-        The smallest AUC that this many rows could have told from .5.
-    forget_rows, holdout_rows
-        Sample sizes.
-    control
-        Rows that are in the models, against the same non-members.
-    negative_control
-        One half of the non-members against the other.
-    """
-
-    auc: float | None = None
-    ci: Bounds | None = None
-    tpr_at_fpr_1pct: float | None = None
-    tpr_at_fpr_1pct_ci: Bounds | None = None
-    tpr_at_fpr_0_1pct: float | None = None
-    tpr_at_fpr_0_1pct_ci: Bounds | None = None
-    balanced_accuracy: float | None = None
-    detectable_auc: float | None = None
-    forget_rows: int = 0
-    holdout_rows: int = 0
-    control: Control = field(default_factory=Control)
-    negative_control: Control = field(default_factory=Control)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the result as JSON values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -91,6 +33,11 @@ class Attacked:
     forgotten: Interval
     control: Interval
     scored: "Weighted"
+
+    @property
+    def rows(self) -> int:
+        """How many forgotten rows there were."""
+        return self.result.forget_rows or 0
 
 
 @dataclass(frozen=True)
@@ -183,7 +130,7 @@ def run_attack(
         detectable_auc=detectable_auc(scored.forgotten, scored.others),
         forget_rows=rows,
         holdout_rows=others,
-        control=Control(control.value, control.wide, members),
+        control=Control(auc=control.value, ci=control.wide, rows=members),
         negative_control=_as_control(negative, halves),
     )
     return Attacked(result, forgotten, control, scored)
@@ -236,7 +183,8 @@ def _halves(others: Scored, first: Bools, min_rows: int) -> list[Pair]:
 def _as_control(found: list[Interval], halves: list[Pair]) -> Control:
     if not found:
         return Control()
-    return Control(found[0].value, found[0].wide, int(np.count_nonzero(halves[0][0].weights)))
+    rows = int(np.count_nonzero(halves[0][0].weights))
+    return Control(auc=found[0].value, ci=found[0].wide, rows=rows)
 
 
 def run_attacks(

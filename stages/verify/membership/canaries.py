@@ -1,8 +1,5 @@
 """The attack on planted canaries: its power, and a lower bound on the privacy loss."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,37 +15,7 @@ from unlearn.stages.verify.membership.calibrated import LIRA, MIN_REFERENCES, li
 from unlearn.stages.verify.membership.one_run_audit import one_run_bound
 from unlearn.stages.verify.membership.scores import LOSS
 from unlearn.stages.verify.membership.statistics import Scored, auc_intervals
-
-
-@dataclass(frozen=True)
-class CanaryResult:
-    """What an attack on the shard models found on the canaries that are not to be forgotten.
-
-    Parameters
-    ----------
-    count, members
-        Canaries in all, and those that were trained on.
-    attack
-        LiRA, or the loss where there are too few shards; None where the models only vote, or give
-        an answer that is not a number.
-    auc, ci
-        Members against those left out, with a 95 % interval; None where either are too few.
-    guesses, correct, epsilon_lower_bound
-        See `one_run_audit.OneRun`.
-    """
-
-    count: int
-    members: int
-    attack: str | None = None
-    auc: float | None = None
-    ci: tuple[float, float] | None = None
-    guesses: int = 0
-    correct: int = 0
-    epsilon_lower_bound: float | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the result as JSON values."""
-        return asdict(self)
+from unlearn.stages.verify_report.membership import CanaryResult
 
 
 def attack_canaries(
@@ -78,7 +45,8 @@ def attack_canaries(
     probable = all(member.has_probabilities for member in model.members)
     answers = model.answer(rows, home) if probable and rows.num_rows else None
     if answers is None or not answers.finite:
-        return CanaryResult(rows.num_rows, int(trained_on.sum()))
+        members = int(trained_on.sum())
+        return CanaryResult(count=rows.num_rows, members=members, guesses=0, correct=0)
     calibrated = len(model.members) > MIN_REFERENCES
     scores = _lira(answers.logits, home) if calibrated else answers.of_home.scores[LOSS.name]
     seed = context.key.seed(context.params.seed, "verify", "canaries")

@@ -20,7 +20,6 @@ from unlearn.stages.train import stage as train_stage
 from unlearn.stages.verify.evidence import Evidence, gather
 from unlearn.stages.verify.exactness.checks import derive_rows
 from unlearn.stages.verify.measures.tabular_model import open_final_model
-from unlearn.stages.verify.stage import run
 
 from tests.conftest import at_chance, make_frame
 from tests.stages.conftest import (
@@ -31,6 +30,7 @@ from tests.stages.conftest import (
     run_stages,
     token_of,
 )
+from tests.stages.verify.reports import run
 
 #: Learns every row by heart.
 OVERFIT = {

@@ -17,7 +17,6 @@ from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.rows.shard_file import read_shard, write_shard
 from unlearn.stages.training.method_record import WHOLE, read_record, remove_other_models, sealed
 from unlearn.stages.unlearn import stage as unlearn_stage
-from unlearn.stages.verify.stage import run
 
 from tests.conftest import make_frame
 from tests.stages.conftest import KEY, MLP, make_context, put_on_list, read_json
@@ -31,6 +30,7 @@ from tests.stages.posthoc import (
     tokens_of,
     train_original,
 )
+from tests.stages.verify.reports import run
 
 AS_IT_WAS = "my.py:as_it_was"
 ANEW = "my.py:trained_anew"

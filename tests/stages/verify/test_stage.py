@@ -18,7 +18,6 @@ from unlearn.stages.train import stage as train_stage
 from unlearn.stages.training.environment import environment
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.slices import plan_shard, train_shard
-from unlearn.stages.verify.stage import run
 
 from tests.conftest import make_frame
 from tests.stages.conftest import (
@@ -29,6 +28,7 @@ from tests.stages.conftest import (
     run_stages,
     token_of,
 )
+from tests.stages.verify.reports import run
 
 
 def tokens_of(context: Context, name: str) -> list[str]:

@@ -31,10 +31,10 @@ from unlearn.stages.verify.measures.text_model import TextModel
 from unlearn.stages.verify.membership.references import train_references
 from unlearn.stages.verify.membership.row_scores import logit_of_logs
 from unlearn.stages.verify.membership.views import of_final_model
-from unlearn.stages.verify.stage import run
 
 from tests.conftest import at_chance
 from tests.stages.conftest import KEY, run_stages
+from tests.stages.verify.reports import run
 from tests.stages.verify.text_projects import (
     authors_in,
     forget_authors,

@@ -40,7 +40,6 @@ from unlearn.stages.verify.exactness.checks import derive_rows
 from unlearn.stages.verify.exactness.methods import ORIGINAL
 from unlearn.stages.verify.measures.base import Setting
 from unlearn.stages.verify.measures.memorisation import (
-    Knowledge,
     knowledge_of,
     measure_knowledge,
     rouge_recall,
@@ -50,11 +49,12 @@ from unlearn.stages.verify.measures.memorisation import (
 from unlearn.stages.verify.measures.text import LanguageMeasures
 from unlearn.stages.verify.measures.text_relearning import relearned, relearning_budget
 from unlearn.stages.verify.membership.references import train_references
-from unlearn.stages.verify.stage import run
 from unlearn.stages.verify.verdict import Verdict
+from unlearn.stages.verify_report.quality import Knowledge
 
 from tests.language_models import author_rows, language_recipe
 from tests.stages.posthoc import changed_params, train_original
+from tests.stages.verify.reports import run
 from tests.stages.verify.text_projects import (
     authors_in,
     forget_authors,
@@ -568,11 +568,11 @@ def test_halves_of_records_are_drawn_by_their_own_tokens(tuned: Context) -> None
 
 
 def test_utility_is_the_harmonic_mean_of_what_there_is() -> None:
-    one = Knowledge(1, 1, 0.0, 0.0, answer_probability=0.5, perplexity=1.0, truth_ratio=0.25)
-    two = replace(one, rouge_l=1.0, truth_ratio=None)
+    one = Knowledge(answer_probability=0.5, truth_ratio=0.25)
+    two = Knowledge(answer_probability=0.5, rouge_l=1.0)
 
     assert utility_of([one, two]) == pytest.approx(4 / (2 + 4 + 2 + 1))
-    assert utility_of([replace(one, truth_ratio=0.0)]) == 0
+    assert utility_of([Knowledge(answer_probability=0.5, truth_ratio=0.0)]) == 0
 
 
 @pytest.mark.trained

@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 from unlearn.stages.verify.exactness.checks import Exactness
 from unlearn.stages.verify.membership.statistics import Interval
 from unlearn.stages.verify.verdict import (
+    DecidingAttack,
     Difference,
-    Membership,
-    Outcome,
     Verdict,
     decide,
     judge_difference,
     judge_membership,
 )
+from unlearn.stages.verify_report.membership import Outcome
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ STRONG, WEAK = around(0.9, 0.05), around(0.6, 0.08)
 def test_membership_is_judged_by_interval_margin_and_control(
     forgotten: Interval, control: Interval, outcome: Outcome, said: str
 ) -> None:
-    verdict = judge_membership(Membership("lira", forgotten, control, 73, True), 0.1)
+    verdict = judge_membership(DecidingAttack("lira", forgotten, control, 73, True), 0.1)
 
     assert verdict.outcome == outcome
     assert any(said in reason for reason in verdict.reasons), verdict.reasons
@@ -90,14 +90,14 @@ def test_the_edge_of_the_margin_is_inside() -> None:
     edge = Interval(0.5, (0.38, 0.62), (0.4, 0.6))
     beyond = Interval(0.5, (0.38, 0.62), (0.3999, 0.6))
 
-    assert judge_membership(Membership("lira", edge, STRONG, 50, True), 0.1).outcome == "pass"
-    verdict = judge_membership(Membership("lira", beyond, STRONG, 50, True), 0.1)
+    assert judge_membership(DecidingAttack("lira", edge, STRONG, 50, True), 0.1).outcome == "pass"
+    verdict = judge_membership(DecidingAttack("lira", beyond, STRONG, 50, True), 0.1)
     assert verdict.outcome == "inconclusive"
 
 
 def test_without_a_reference_nothing_is_concluded() -> None:
     for forgotten in (around(0.5, 0.01), around(0.95, 0.01)):
-        verdict = judge_membership(Membership("loss", forgotten, STRONG, 50, False), 0.1)
+        verdict = judge_membership(DecidingAttack("loss", forgotten, STRONG, 50, False), 0.1)
 
         assert verdict.outcome == "inconclusive"
         assert any("is not known" in reason for reason in verdict.reasons)
@@ -106,8 +106,11 @@ def test_without_a_reference_nothing_is_concluded() -> None:
 def test_a_measured_reference_takes_the_place_of_one_half() -> None:
     hard = around(0.05, 0.02)  # mislabelled rows are hard for anyone
 
-    assert judge_membership(Membership("loss", hard, STRONG, 50, True), 0.1).outcome == "fail"
-    assert judge_membership(Membership("loss", hard, STRONG, 50, True, 0.06), 0.1).outcome == "pass"
+    assert judge_membership(DecidingAttack("loss", hard, STRONG, 50, True), 0.1).outcome == "fail"
+    assert (
+        judge_membership(DecidingAttack("loss", hard, STRONG, 50, True, 0.06), 0.1).outcome
+        == "pass"
+    )
 
 
 def test_where_no_attack_could_be_made_the_reason_stands() -> None:
@@ -179,16 +182,16 @@ def test_an_interval_that_ends_at_the_margin_is_not_outside_it(low: float) -> No
     at_the_edge = (0.75, 0.875) if low == 0.75 else (0.125, 0.25)
     touching = Interval(sum(at_the_edge) / 2, at_the_edge, at_the_edge)
 
-    judged = judge_membership(Membership("lira", touching, STRONG, 50, True), 0.25)
+    judged = judge_membership(DecidingAttack("lira", touching, STRONG, 50, True), 0.25)
     assert judged.outcome == "inconclusive"
     # Nor is such a control one that would have failed.
-    control = judge_membership(Membership("lira", around(0.5, 0.05), touching, 50, True), 0.25)
+    control = judge_membership(DecidingAttack("lira", around(0.5, 0.05), touching, 50, True), 0.25)
     assert control.outcome == "inconclusive"
 
 
 def test_an_auc_at_the_margin_leaves_no_room_that_more_rows_would_fill() -> None:
     edge = Interval(0.75, (0.5, 1.0), (0.55, 0.95))
-    verdict = judge_membership(Membership("lira", edge, STRONG, 50, True), 0.25)
+    verdict = judge_membership(DecidingAttack("lira", edge, STRONG, 50, True), 0.25)
 
     assert verdict.reasons[1].startswith("the AUC is further than the margin of 0.25 from 0.5")
 
@@ -199,7 +202,7 @@ def test_what_a_verdict_covers_is_its_last_reason() -> None:
 
 
 def test_a_weak_control_is_named_with_its_interval() -> None:
-    verdict = judge_membership(Membership("lira", around(0.5, 0.05), WEAK, 50, True), 0.1)
+    verdict = judge_membership(DecidingAttack("lira", around(0.5, 0.05), WEAK, 50, True), 0.1)
 
     assert "its AUC is 0.600 (0.520 to 0.680)" in verdict.reasons[1]
     assert len(verdict.reasons) == 2

@@ -8,14 +8,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics
 from unlearn.stages.verify.measures.utility import (
-    ClassUtility,
-    Utility,
     accuracy,
     calibration_error,
     log_loss,
     macro_f1,
     measure,
 )
+from unlearn.stages.verify_report.quality import ClassUtility, Utility
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -54,15 +53,17 @@ TWO = ("a", "b")
 
 def test_votes_have_no_log_loss_and_nothing_has_no_quality() -> None:
     answers, truth = np.array([[0.75, 0.25], [0.0, 1.0]]), np.array([0, 0])
-    per_class = {"a": ClassUtility(2, 0.5), "b": ClassUtility(0, None)}
+    per_class = {"a": ClassUtility(rows=2, accuracy=0.5), "b": ClassUtility(rows=0)}
 
     votes = measure(answers, truth, TWO, has_probabilities=False)
-    assert votes == Utility(2, 0.5, None, macro_f1(answers, truth), None, per_class)
+    assert votes == Utility(
+        rows=2, accuracy=0.5, macro_f1=macro_f1(answers, truth), per_class=per_class
+    )
     assert votes.macro_f1 == pytest.approx(1 / 3)
     found = measure(answers, truth, TWO, has_probabilities=True)
     assert found.log_loss == log_loss(answers, truth)
     assert found.calibration_error == calibration_error(answers, truth)
-    assert measure(answers[:0], truth[:0], TWO, has_probabilities=True) == Utility(0)
+    assert measure(answers[:0], truth[:0], TWO, has_probabilities=True) == Utility(rows=0)
 
 
 def test_an_answer_that_is_no_number_is_wrong_and_leaves_no_log_loss() -> None:
@@ -70,14 +71,17 @@ def test_an_answer_that_is_no_number_is_wrong_and_leaves_no_log_loss() -> None:
     found = measure(answers, truth, TWO, has_probabilities=True)
 
     assert (found.accuracy, found.log_loss, found.calibration_error) == (0.5, None, None)
-    assert found.per_class == {"a": ClassUtility(1, 0.0), "b": ClassUtility(1, 1.0)}
+    assert found.per_class == {
+        "a": ClassUtility(rows=1, accuracy=0.0),
+        "b": ClassUtility(rows=1, accuracy=1.0),
+    }
 
 
 def test_a_class_of_few_rows_has_no_accuracy_of_its_own() -> None:
     answers, truth = np.array([[1.0, 0.0]] * 5), np.array([0, 0, 0, 1, 1])
     found = measure(answers, truth, TWO, has_probabilities=True, min_rows=3)
 
-    assert found.per_class == {"a": ClassUtility(3, 1.0), "b": ClassUtility(2, None)}
+    assert found.per_class == {"a": ClassUtility(rows=3, accuracy=1.0), "b": ClassUtility(rows=2)}
 
 
 @given(probabilities, targets)

@@ -11,11 +11,11 @@ from unlearn.stages.aggregate import stage as aggregate_stage
 from unlearn.stages.context import Context
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.train import stage as train_stage
-from unlearn.stages.verify.stage import run
 
 from tests.conftest import make_frame
 from tests.stages.conftest import NAIVE_BAYES, make_context, make_params, put_on_list, run_stages
 from tests.stages.conftest import token_of as token
+from tests.stages.verify.reports import run
 from tests.stages.verify.test_evidence import OVERFIT
 
 CANARIES = [f"canary-{number:06d}" for number in range(1, 161)]

@@ -144,9 +144,9 @@ def test_an_attack_of_ones_own_is_configured_made_and_reported(tmp_path: Path) -
     run_stages(context)
     tokens = read_shard(context.project.shard_file("s000"), "s000").rows[RECORD].to_pylist()
     put_on_list(context, *tokens[:12])
-    before = run(replace(context, params=deciding(context.params, "loss")))
+    before = run(replace(context, params=deciding(context.params, "loss"))).as_json()
     register(MARGIN)
-    report = run(replace(context, params=deciding(context.params, "margin")))
+    report = run(replace(context, params=deciding(context.params, "margin"))).as_json()
 
     assert report["membership"]["attack"] == "margin"
     assert report["membership"]["auc"] == report["membership"]["attacks"]["margin"]["auc"]
