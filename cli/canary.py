@@ -45,7 +45,7 @@ _POLL = 0.1
 
 
 class CanaryAnswer(Answer):
-    """What was planted.
+    """The canaries that were added.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from unlearn.stages.rows.tokens import check_raw_id
 
 
 class ForgetAnswer(Answer):
-    """What a request came to.
+    """The result of a request.
 
     Parameters
     ----------

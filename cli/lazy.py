@@ -73,7 +73,7 @@ class LazyGroup(TyperGroup):
         _write_panels(formatter, rows)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Click's interface
-        """Write the epilog as it stands, line by line."""
+        """Write the epilog unchanged, line by line."""
         if self.epilog:
             formatter.write_paragraph()
             formatter.write(f"{self.epilog}\n")
@@ -98,7 +98,7 @@ class _PanelCommand(TyperCommand):
         _write_panels(formatter, rows)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Click's interface
-        """Write the example as it stands, line by line."""
+        """Write the example unchanged, line by line."""
         with formatter.section("Example"):
             for line in (self.epilog or "").splitlines():
                 formatter.write(f"  {line}\n")

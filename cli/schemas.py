@@ -72,7 +72,7 @@ def _schema(answer: Any) -> dict[str, Any]:
 
 
 def _write(folder: Path) -> None:
-    """Write all schemas into a folder, and delete those of commands that are no more."""
+    """Write all schemas into a folder, and delete those of commands that no longer exist."""
     folder.mkdir(parents=True, exist_ok=True)
     new = files()
     for path in folder.glob("*.json"):

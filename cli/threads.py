@@ -6,6 +6,6 @@ _VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def use_one_thread() -> None:
-    """Keep numerical libraries that are loaded from now on to one thread, whatever is set."""
+    """Limit numerical libraries that are loaded from now on to one thread, with any setting."""
     for variable in _VARIABLES:
         os.environ[variable] = "1"

@@ -1,4 +1,4 @@
-"""How a worker process begins; it imports nothing heavy, so that this is done at once."""
+"""How a worker process begins; it imports nothing large, so that it starts quickly."""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""What is asked about made-up authors, and the closed pools that names and facts are drawn from."""
+"""The questions about synthetic authors, and the pools that names and facts are drawn from."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -143,12 +143,12 @@ class InitRequest:
         _refuse_ignored(self)
 
     def check_template(self) -> None:
-        """Check that the template has what was asked for.
+        """Check that the template supports the given options.
 
         Raises
         ------
         InputError
-            If shards were asked of one model, or held-out rows of shards.
+            If shards were given for one model, or held-out rows for shards.
         """
         if self.is_posthoc and (self.shards or 1, self.slices or 1) != (1, 1):
             raise InputError(

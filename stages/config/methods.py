@@ -90,7 +90,7 @@ class InfluenceSettings(Section):
 class CertificateSettings(Section):
     """Settings of a method that gives a certificate: epsilon and delta.
 
-    They bound how well a model can be distinguished from one that never saw the rows.
+    They bound how well a model can be distinguished from one trained without the rows.
     """
 
     epsilon: Annotated[float, Field(gt=0, strict=False)] = 1.0
@@ -183,7 +183,7 @@ METHODS: dict[Modality, tuple[str, ...]] = {
     ),
 }
 
-#: Settings of methods that are registered beside the built-in ones.
+#: Settings of methods that are registered in addition to the built-in ones.
 _REGISTERED: dict[Modality, dict[str, type[Section]]] = {"tabular": {}, "text": {}}
 
 
@@ -223,7 +223,7 @@ def settings_type(name: str, modality: Modality) -> type[Section]:
 
 
 def gives_certificate(name: str, modality: Modality) -> bool:
-    """Tell whether a method may call its result `certified`; one of the user's own may not."""
+    """Return whether a method may call its result `certified`; a user's method may not."""
     return name in method_names(modality) and issubclass(
         settings_type(name, modality), CertificateSettings
     )

@@ -15,14 +15,14 @@ TEMPORARY_PREFIX = ".unlearn-tmp-"
 
 
 def write_through(path: Path, write: Callable[[Path], None], mode: int | None = None) -> None:
-    """Let `write` fill a temporary file beside `path`, sync it, and rename it to `path`.
+    """Let `write` fill a temporary file in the folder of `path`, sync it, and rename it to `path`.
 
     A reader, or a run after a kill, sees the old file or the new one, never a part of either.
 
     Parameters
     ----------
     path
-        Where the file is to stand. Missing parents are made.
+        The path of the file. Missing parents are made.
     write
         Called with the temporary path.
     mode
@@ -105,7 +105,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], last: str) -> None:
     files
         Content by path relative to `folder`, with forward slashes.
     last
-        The file to write after all others: whoever finds it may trust the rest.
+        The file to write after all others: if it exists, the others are complete.
     """
     for name in sorted(files, key=lambda name: (name == last, name)):
         write_bytes(folder / name, files[name])

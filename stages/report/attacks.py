@@ -52,7 +52,7 @@ class ModelTables:
 
 @dataclass(frozen=True)
 class MembershipView:
-    """All that the attacks found; `why_not` is a sentence on why there is nothing, if so."""
+    """The results of all attacks; `why_not` is the reason if there are none."""
 
     headline: str
     beside: str | None

@@ -35,7 +35,7 @@ def path(points: Iterable[tuple[float, float]]) -> str:
 
 
 def text(x: float, y: float, said: str, css: str = "", anchor: str = "middle") -> str:
-    """Return a text element; `anchor` is the end of the text that stands at `x`."""
+    """Return a text element; `anchor` is the end of the text that is at `x`."""
     return (
         f'<text x="{px(x)}" y="{px(y)}" text-anchor="{anchor}" class="{css}">{escape(said)}</text>'
     )

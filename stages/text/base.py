@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 #: What loading a checkpoint may read. Everything that is there of these is pinned.
 _READ = (".json", ".safetensors", ".model", ".jinja", ".txt", ".tiktoken")
 
-#: Not of the model: what other tools leave beside it.
+#: Not part of the model: files that other tools leave in the folder.
 _NOT_READ = ("trainer_state.json", "training_args.json", "all_results.json", "LICENSE.txt")
 
-#: Said outright: where nothing is said, transformers asks at the terminal, and runs it on a yes.
+#: Explicit: by default transformers asks at the terminal, and runs the code if the answer is yes.
 _NO_CODE = False
 
 #: Where transformers looks for chat templates that go before the pinned one.
@@ -89,7 +89,7 @@ def pin_files(folder: Path, name: str) -> dict[str, str]:
         raise InputError(f"{name} is an adapter, not a whole model")
     if "config.json" not in found:
         raise InputError(f"{name} has no config.json")
-    # Either is what transformers loads; any other name it would pass over.
+    # transformers loads either of the two; it ignores any other name.
     if not found.keys() & {_WEIGHTS, f"{_WEIGHTS}.index.json"}:
         raise InputError(
             f"{name} has no weights in safetensors; others can run code and are never loaded",
@@ -109,7 +109,7 @@ def pin_files(folder: Path, name: str) -> dict[str, str]:
 
 
 def _check_index(path: Path, name: str, pinned: Collection[str]) -> None:
-    """Refuse an index of weights that stand in files which are not pinned."""
+    """Refuse an index of weights in files that are not pinned."""
     try:
         named = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
     except _REFUSED:
@@ -215,7 +215,7 @@ def _digest(path: Path) -> str:
 
 @lru_cache(maxsize=256)
 def _digest_of(path: Path, size: int, changed: int) -> str:
-    del size, changed  # they tell a file from what it was before
+    del size, changed  # they distinguish a file from its earlier versions
     return digest_file(path)
 
 
@@ -276,7 +276,7 @@ def load_module(
             dtype=torch.bfloat16 if half else torch.float32,
             output_loading_info=True,
         )
-    # A configuration's own checks have an error class apart from Python's.
+    # A configuration's own checks have an error class that is not Python's.
     except (*_REFUSED, SafetensorError, StrictDataclassError) as error:
         raise InputError(f"{folder.name} is no causal language model that can be loaded") from error
     if lacking := sorted(told["missing_keys"]) or sorted(map(str, told.get("mismatched_keys", []))):
@@ -305,8 +305,8 @@ def check_fit(tokenizer: "PreTrainedTokenizerBase", module: Any) -> None:
 def check_causal(module: Any) -> None:
     """Raise an InputError if what a model says at a token depends on the tokens after it.
 
-    Two short sequences that differ in the last token alone are told apart nowhere before it by a
-    causal model. Scores, perplexities and generation all rest on that.
+    For two short sequences that differ only in the last token, a causal model gives equal outputs
+    before it. Scores, perplexities and generation all rest on that.
     """
     import torch
 

@@ -37,7 +37,7 @@ from unlearn.stages.verify_report.methods import MethodResult, ModelKnowledge
 
 @dataclass(frozen=True)
 class AskedModel:
-    """A model that was asked: the original, or what a method made."""
+    """A model that was evaluated: the original, or what a method made."""
 
     view: View | None = None
     samples: Samples | None = None
@@ -106,7 +106,7 @@ class Comparison:
         return found
 
     def _leak(self, name: str) -> float | None:
-        """Return MUSE's measure of the deciding attack, beside the retrained model."""
+        """Return MUSE's measure of the deciding attack, relative to the retrained model."""
         from unlearn.stages.text.metrics import priv_leak
 
         attack = self.context.params.verify.attack
@@ -173,7 +173,7 @@ class Comparison:
         """Judge what a method that is not exact made, its lineage being as it should."""
         found = self._membership(name)
         if (ruin := self._collapse(name, facts)) is not None:
-            # Constant answers give nobody away, and are no success.
+            # Constant answers reveal nothing, and are not a success.
             reasons = (f"the model has collapsed: {ruin}", *found.reasons)
             return Verdict("fail" if found.outcome == "fail" else "inconclusive", reasons)
         if label.startswith("certified") and "residual_bound" in facts:

@@ -1,4 +1,4 @@
-"""The membership evidence of a run: all attacks on all models, and what they come to."""
+"""The membership evidence of a run: all attacks on all models, and the verdict."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -41,7 +41,7 @@ class Evidence:
     verdict
         What it comes to.
     counts
-        Forgotten rows and non-members asked about.
+        Forgotten rows and non-members in the sample.
     """
 
     attacks: Mapping[str, Attacks] = field(default_factory=dict)
@@ -143,7 +143,7 @@ def not_made(attacks: Iterable[Attack]) -> Attacks:
 
 
 def _unasked(context: Context, why: str, counts: tuple[int, int]) -> Evidence:
-    """Return the evidence where no model was asked: counts, and the reason."""
+    """Return the evidence if no model was evaluated: counts, and the reason."""
     settings = context.params.verify
     none_made = not_made(attacks_for(context.params))
     nothing = {SHARD_MODELS: none_made, FINAL_MODEL: none_made}

@@ -28,7 +28,7 @@ def verify_shards(
     Parameters
     ----------
     context, forget_list
-        The project, and the list as it stands.
+        The project, and the current list.
     covers
         What a verdict is about and what it is not; see `decide`.
     retrain

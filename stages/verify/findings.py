@@ -47,7 +47,7 @@ class Findings:
     evidence
         What membership inference found.
     canaries
-        What the attack on planted canaries found; None where there are none.
+        The result of the attack on canaries; None if there are none.
     language
         What a language model of shards knows of rows; None for other models.
     methods

@@ -1,7 +1,7 @@
 """Tables behind the plots: shares over many rows, never one row's score.
 
-The long tables hold every attack, for whoever draws them; the wide ones hold the deciding attack on
-the shard models, a column for each line, as `dvc plots` wants them.
+The long tables hold every attack, for other programs; the wide ones hold the deciding attack on the
+shard models, a column for each line, as `dvc plots` needs them.
 """
 
 import csv
@@ -102,7 +102,7 @@ def score_table(found: Found) -> bytes:
 
 
 def methods_table(results: Mapping[str, MethodResult]) -> bytes:
-    """Return a CSV for `dvc plots`: where each method stands between forgetting and utility."""
+    """Return a CSV for `dvc plots`: forgetting and utility of each method."""
     lines = ["method,label,forget_accuracy,retain_accuracy,holdout_accuracy"]
     for name, found in results.items():
         values = (found.forget_accuracy, found.retain_accuracy, found.holdout_accuracy)

@@ -45,7 +45,7 @@ def verify_methods(context: PosthocContext, forget_list: ForgetList) -> Findings
     Parameters
     ----------
     context, forget_list
-        The project, and the list as it stands.
+        The project, and the current list.
 
     Raises
     ------

@@ -28,7 +28,7 @@ from unlearn.stages.verify_report.report import ExactnessCounts, ForgetListState
 
 
 def run(context: Context, *, retrain: Retrain = retrain_shards) -> Report:
-    """Write `reports/verify.json` and the plots' tables, whatever the findings.
+    """Write `reports/verify.json` and the plots' tables, with any findings.
 
     Aggregates only: never a row, an id, a token or a score of one record.
 

@@ -1,4 +1,4 @@
-"""What membership inference found, and the attack on planted canaries."""
+"""Results of membership inference, and of the attack on canaries."""
 
 from typing import ClassVar, Literal
 
@@ -73,9 +73,9 @@ class ModelAttacks(Part):
 
 
 class Membership(AttackResult):
-    """What the deciding attack found on the shard models, and all others beside it.
+    """The result of the deciding attack on the shard models, and of all other attacks.
 
-    Without shards the one model stands under both names.
+    Without shards the one model is reported under both names.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class Membership(AttackResult):
     final_model
         All attacks on the final model.
     difference_from_retrain
-        Of a post-hoc method; None where it could not be measured.
+        For a post-hoc method; None if it could not be measured.
     """
 
     OPTIONAL: ClassVar[frozenset[str]] = frozenset({"difference_from_retrain"})

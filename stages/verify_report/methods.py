@@ -25,7 +25,7 @@ class Relearned(Part):
     extraction_strength, before
         After and before the tuning.
     rows, steps
-        Rows that were asked about, and steps of the tuning.
+        Rows that were evaluated, and steps of the training.
     """
 
     extraction_strength: float | None = None
@@ -113,7 +113,7 @@ class MethodResult(Part):
     facts
         What else the method reports: JSON values by name.
     language
-        Of a language model; absent for other models.
+        For a language model; absent for other models.
     """
 
     OPTIONAL: ClassVar[frozenset[str]] = frozenset({"language"})

@@ -52,7 +52,7 @@ class Part(BaseModel):
 
     @classmethod
     def read(cls, value: object) -> Self:
-        """Return the part that a JSON value describes; defaults stand for what is missing.
+        """Return the part that a JSON value describes; missing values get their defaults.
 
         Parameters
         ----------

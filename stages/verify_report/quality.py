@@ -1,4 +1,4 @@
-"""What a model is worth on rows that it never saw, and what it knows of any rows."""
+"""A model's utility on unseen rows, and its memorisation of any rows."""
 
 from typing import ClassVar
 
@@ -35,7 +35,7 @@ class Knowledge(Part):
 
 
 class KnowledgeOfRows(Part):
-    """What a final model knows of forgotten rows, and of rows that it never saw."""
+    """A final model's memorisation of forgotten rows, and of unseen rows."""
 
     forgotten: Knowledge | None = None
     holdout: Knowledge | None = None
@@ -54,7 +54,7 @@ class Utility(Part):
     Parameters
     ----------
     rows
-        How many rows were asked about.
+        Number of rows that were evaluated.
     accuracy, log_loss
         Of classes; for rows of text, of the answers' tokens.
     macro_f1, calibration_error

@@ -143,7 +143,7 @@ class Guard(ABC, Generic[AnyState]):
                 self.target = None
 
     def _follows(self, norm: float) -> bool:
-        """Tell whether a gradient of this norm may be followed."""
+        """Return whether a step along a gradient of this norm is allowed."""
         if not self.active:
             return True
         if not math.isfinite(norm):
@@ -153,12 +153,12 @@ class Guard(ABC, Generic[AnyState]):
         return True
 
     def _looks(self, *, recovers: bool) -> bool:
-        """Measure; keep the state if it is the best yet, and tell whether to stop.
+        """Measure; keep the state if it is the best so far, and return whether to stop.
 
         Parameters
         ----------
         recovers
-            A state past a limit is not kept, but the method may go on from it.
+            A state past a limit is not kept, but the method may continue from it.
         """
         if not self.active:
             return False

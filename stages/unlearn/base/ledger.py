@@ -1,4 +1,4 @@
-"""What a method has read and how long it may go on: counts of rows, epochs and steps."""
+"""What a method has read and its limits: counts of rows, epochs and steps."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -51,7 +51,7 @@ def limited_epochs(wanted: int, most: float) -> int:
 
 
 def is_due(total: int, taken: int, every: int) -> bool:
-    """Tell whether the guard measures after a step: after the first ones, then at intervals.
+    """Return whether the guard measures after a step: after the first ones, then at intervals.
 
     Parameters
     ----------

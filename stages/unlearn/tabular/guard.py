@@ -92,7 +92,7 @@ class TabularGuard(Guard[State]):
         """Take the model as it is for the start; what falls behind it by the budget goes back.
 
         A model that answers the forget rows no better than unseen ones has nothing to forget that
-        this guard could see. A method that ascends their loss would do so without end, so its phase
+        this guard could see. A method that ascends their loss has no target, so its phase
         is over before the first step. One that does not goes on without a target: rows that are
         hard for any model, such as mislabelled ones, may be remembered all the same.
 
@@ -132,7 +132,7 @@ class TabularGuard(Guard[State]):
         return self._follows(float(torch.linalg.vector_norm(torch.stack(norms))) if norms else 0.0)
 
     def stops(self, model: nn.Module, *, recovers: bool = False) -> bool:
-        """Measure the model; keep the state if it is the best yet, and tell whether to stop.
+        """Measure the model; keep the state if it is the best so far, and return whether to stop.
 
         Parameters
         ----------

@@ -16,7 +16,7 @@ from unlearn.stages.unlearn.base.problem import draws
 from unlearn.stages.unlearn.tabular.problem import AnyRows, TabularProblem
 from unlearn.stages.unlearn.tabular.rows import Rows
 
-#: How often in an epoch the guard measures, the first steps of all apart.
+#: How often per epoch the guard measures, not counting the very first steps.
 _CHECKS_AN_EPOCH = 4
 
 #: How the guard looks on. `strict`: within epochs too, and a fall past the budget ends the phase.

@@ -1,4 +1,4 @@
-"""Tuning goes on, on the retain set alone."""
+"""Training continues on the retain set only."""
 
 import torch
 from unlearn.stages.config.text import LanguageFinetuneSettings

@@ -137,7 +137,7 @@ class TextGuard(Guard[TextState]):
         Parameters
         ----------
         ascends
-            Whether the method ascends the forget rows' loss without end.
+            Whether the method ascends the forget rows' loss without a bound.
         """
         if len(self._probes.unseen):
             self.target = float(self._tuned.losses(self._probes.unseen).by_token())
@@ -149,7 +149,7 @@ class TextGuard(Guard[TextState]):
         return self._follows(norm)
 
     def stops(self, *, recovers: bool = False) -> bool:
-        """Measure the model; keep the state if it is the best yet, and tell whether to stop.
+        """Measure the model; keep the state if it is the best so far, and return whether to stop.
 
         Parameters
         ----------

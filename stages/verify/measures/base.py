@@ -19,7 +19,7 @@ class MeasuredModel(FinalModel, Protocol):
     """A final model of either modality, as `verify` attacks and measures it."""
 
     def utility(self, rows: pa.Table, min_rows: int) -> Utility:
-        """Return the model's quality on rows that it never saw.
+        """Return the model's quality on unseen rows.
 
         Parameters
         ----------

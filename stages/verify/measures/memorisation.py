@@ -1,6 +1,6 @@
 """What a language model knows of rows: memorisation, truth and utility, as aggregates.
 
-Everything is asked of the model once and kept by row; what leaves this module are means.
+The model is evaluated once and the results are kept by row; this module returns only means.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ from unlearn.stages.verify_report.quality import Knowledge, KnowledgeOfRows, Uti
 #: Texts that are generated for ROUGE-L at most, and the tokens of each: generating costs most.
 _MOST_GENERATED, _MOST_TOKENS = 100, 200
 
-#: Rows of any kind that a model is asked about at most.
+#: Maximum number of rows of each kind on which a model is evaluated.
 MOST_ROWS = 500
 
 
@@ -73,7 +73,7 @@ def measure_knowledge(
         What it said of them before: `LanguageEnsemble.row_scores`, and `truth_ratios`. It is asked
         where they are not given.
     told
-        What a truth ratio is worth: `truth_told` or `truth_hidden`.
+        The transformation of a truth ratio: `truth_told` or `truth_hidden`.
     min_rows
         With fewer rows that have wrong answers there is no truth ratio, and with fewer whose
         answers have words no ROUGE-L.
@@ -178,9 +178,9 @@ def language_utility(model: LanguageEnsemble, holdout: pa.Table, min_rows: int) 
     model
         The model, of at least one member.
     holdout
-        Rows that it never saw; many are thinned.
+        Rows that it was not trained on; large sets are sampled.
     min_rows
-        Fewer rows than this get no more than these two numbers.
+        With fewer rows only these two numbers are given.
     """
     rows = fewest(holdout, MOST_ROWS)
     if rows.num_rows == 0:
@@ -201,7 +201,7 @@ def language_utility(model: LanguageEnsemble, holdout: pa.Table, min_rows: int) 
 def forgotten_beside_unseen(
     model: LanguageEnsemble, forgotten: pa.Table, unseen: Knowledge | None, min_rows: int
 ) -> KnowledgeOfRows:
-    """Return what a model knows of forgotten rows beside what it knows of unseen ones.
+    """Return a model's memorisation of forgotten rows and of unseen rows.
 
     After an exact forgetting both are on one level.
 
@@ -212,7 +212,7 @@ def forgotten_beside_unseen(
     forgotten
         All forgotten rows.
     unseen
-        What `language_utility` found on rows that the model never saw.
+        What `language_utility` found on unseen rows.
     min_rows
         Fewer rows than this are a person: None in their place.
     """

@@ -64,7 +64,7 @@ class ReferenceLogits:
     logits
         Shape (rows, models).
     usable
-        Which of the models never saw each row, shape (rows, models).
+        Which of the models were not trained on each row, shape (rows, models).
     """
 
     logits: Floats
@@ -78,7 +78,7 @@ class Answers:
     Parameters
     ----------
     home
-        For every row the member that saw it, would have seen it, or stands in for that one: an
+        For every row the member that was or would have been trained on it, or its replacement: an
         index into the ensemble's members, shape (rows,).
     targets
         True class indices, shape (rows,); 0 for rows of text.

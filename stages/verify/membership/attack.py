@@ -53,7 +53,7 @@ class ComparedRows:
     usable
         Which of them were not trained on the row, shape (rows, models).
     model
-        Which of several models under attack was asked about the row, shape (rows,).
+        Which of several models under attack scored the row, shape (rows,).
     population
         RMIA's: returns the probability ratios of yet other non-members, shape (models under
         attack, population rows), given how often each reference model counts.
@@ -75,7 +75,7 @@ class ComparedRows:
 
 @dataclass(frozen=True)
 class ReferenceScore:
-    """A score that compares a model's answers with those of models that never saw the row.
+    """A score that compares a model's answers with those of models trained without the row.
 
     Parameters
     ----------

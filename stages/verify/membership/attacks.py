@@ -117,7 +117,7 @@ def run_attack(
     rows, members, others = counted
     found: dict[str, Any] = {}
     for key, rate in RATES.items():
-        # Fewer non-members than one per allowed mistake say nothing about such a rate.
+        # Fewer non-members than one per allowed mistake give no estimate of such a rate.
         enough = scored.others.effective * rate >= 1
         share = curve.true_positives_at(rate) if enough else None
         found[key] = share

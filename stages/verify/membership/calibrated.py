@@ -1,12 +1,12 @@
-"""Attacks that compare a model's answer on a row with those of models that never saw the row.
+"""Attacks that compare a model's answer on a row with those of models without the row.
 
 In an ensemble of shard models each row is in one model's training data and out of all the others',
 so that the others are reference models which cost nothing.
 
 Throughout, `own` is the answer of the model under attack on each row's true class, shape (rows,);
 `references` is the same of every reference model, shape (rows, models); and `usable`, shape (rows,
-models), marks those that never saw the row. `weights`, shape (models,), is how often a bootstrap
-drew each reference model.
+models), marks those that were not trained on the row. `weights`, shape (models,), is how often a
+bootstrap drew each reference model.
 """
 
 import numpy as np

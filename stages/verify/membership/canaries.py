@@ -1,4 +1,4 @@
-"""The attack on planted canaries: its power, and a lower bound on the privacy loss."""
+"""The attack on canaries: its power, and a lower bound on the privacy loss."""
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ from unlearn.stages.verify_report.membership import CanaryResult
 def attack_canaries(
     context: Context, model: FinalModel, forget_list: ForgetList
 ) -> CanaryResult | None:
-    """Attack the planted canaries; None where there are none.
+    """Attack the canaries; None if there are none.
 
     Parameters
     ----------

@@ -119,7 +119,7 @@ def _of_text(
 
     trained = [(number, model) for number, model in enumerate(models) if model is not None]
     together = [trained] if recipe.train.model == "lora" else [[one] for one in trained]
-    # They are asked about the same rows for several models, and opening them is slow.
+    # They score the same rows for several models, and opening them is slow.
     known: dict[tuple[str, ...], Floats] = {}
 
     def logits(rows: pa.Table) -> Floats:

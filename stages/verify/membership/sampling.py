@@ -1,4 +1,4 @@
-"""Which rows an attack reads, and which model is asked about each of them."""
+"""Which rows an attack uses, and which model scores each of them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace

@@ -14,7 +14,7 @@ from unlearn.stages.verify.membership.arrays import Floats, Ints
 #: Bootstrap draws behind every interval.
 DRAWS = 400
 
-#: Draws of rows to each draw of reference models: scoring anew is what takes the time.
+#: Draws of rows for each draw of reference models: scoring takes most of the time.
 _ROWS_A_SCORING = 4
 
 #: Standard normal quantiles of a two-sided test at 5 % and of a power of 80 %.
@@ -50,7 +50,7 @@ def auc(members: Floats, others: Floats, weights: Floats, other_weights: Floats)
 
     The probability that a member drawn by weight scores above another row drawn by weight, ties
     counting half (Mann and Whitney 1947). 1 means that members always score higher, .5 that the
-    score does not tell, and a value below .5 leaks as well, with the sign turned.
+    score does not separate them, and a value below .5 leaks as well, with the opposite sign.
 
     Parameters
     ----------
@@ -127,10 +127,10 @@ def share_interval(share: float, rows: float, level: float = 0.95) -> tuple[floa
 
 
 def detectable_auc(members: Scored, others: Scored) -> float:
-    """Smallest AUC that samples of this size tell from .5, four times out of five.
+    """Smallest AUC that samples of this size distinguish from .5, four times out of five.
 
     .5 + (z_.975 + z_.8) * sqrt((n + m + 1) / (12 n m)): the standard error of the Mann-Whitney
-    statistic where there is nothing to find (Hanley and McNeil 1982).
+    statistic without a difference (Hanley and McNeil 1982).
     """
     n, m = members.effective, others.effective
     error = float(np.sqrt((n + m + 1) / (12 * n * m)))
@@ -153,7 +153,7 @@ class Interval:
     wide
         Two-sided 95 % interval.
     narrow
-        Two-sided 90 % interval: two one-sided tests at 5 % ask whether it lies within a margin.
+        Two-sided 90 % interval: two one-sided tests at 5 % test whether it is within a margin.
     """
 
     value: float
@@ -174,9 +174,9 @@ def auc_intervals(
     """Bootstrap the AUC of each pair of samples; bias-corrected percentiles (Efron 1981).
 
     Rows are drawn with replacement, all rows of a person together. Where scores rest on reference
-    models these are drawn too: shared references move all scores at once, which drawing rows
-    alone does not show. A draw has fewer different references and so a weaker attack, which is
-    the bias that is corrected.
+    models these are drawn too: shared references shift all scores together, which drawing rows
+    alone does not show. A draw has fewer different references and so a weaker attack, which is the
+    bias that is corrected.
 
     Parameters
     ----------
@@ -264,7 +264,8 @@ def _as_interval(drawn: Floats, value: float, rows: float) -> Interval:
 def _interval(drawn: Floats, value: float, rows: float, level: float) -> tuple[float, float]:
     tail = (1 - level) / 2
     low, high = _percentiles(drawn, value, tail)
-    # Where the samples are wholly apart, every draw is: what n rows without an exception allow.
+    # If the samples are completely separated, every draw is: the bound from n rows without an
+    # exception.
     if value >= 1:
         low = min(low, float(tail ** (1 / rows)))
     if value <= 0:
@@ -285,7 +286,7 @@ def _percentiles(drawn: Floats, value: float, tail: float) -> tuple[float, float
 def matching_weights(wanted: tuple[Ints, ...], found: tuple[Ints, ...], rounds: int = 20) -> Floats:
     """Return weights that give rows the same share of each group as other rows have.
 
-    Iterative proportional fitting (Deming and Stephan 1940): several groupings at once, each by
+    Iterative proportional fitting (Deming and Stephan 1940): several groupings together, each by
     its shares alone, so that it also works where no row is in two rare groups together.
 
     Parameters

@@ -1,4 +1,4 @@
-"""What is under attack: a model with, for each row, reference models that never saw the row."""
+"""What is under attack: a model with, for each row, reference models without the row."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -129,7 +129,7 @@ def of_shard_models(
     if population.references is not None:
         ratios = _ratios_of(rows_of(population))
     else:
-        # Every shard model is asked about every row of the population.
+        # Every shard model scores every row of the population.
         probabilities = expit(population.logits)
 
         def ratios(weights: Floats | None) -> Floats:
