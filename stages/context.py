@@ -34,6 +34,12 @@ class Context:
         return Layout.of(self.params.dataset)
 
     @property
+    def code(self) -> Path | None:
+        """The user's own module file, where `train.model` names one."""
+        path = self.params.train.code_path
+        return None if path is None else self.project.root / path
+
+    @property
     def has_subjects(self) -> bool:
         """Whether the dataset names subjects."""
         return self.params.dataset.subject is not None

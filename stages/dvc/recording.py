@@ -25,7 +25,7 @@ def _named_by_dvc(project: Project) -> set[str]:
 def _outdated(context: Context) -> set[str]:
     """Return the shards whose lineage does not match the current settings and retain file."""
     project = context.project
-    recipe = Recipe.of(context.params, context.key, project.root)
+    recipe = Recipe.of_project(context)
     found = set()
     for shard in context.params.sharding.shards:
         retained = read_nonce(project.retain_file(shard), f"data/retain_set/{shard}.parquet")

@@ -96,7 +96,7 @@ def plan_shards(
     changed
         Names of the stages that DVC would run anyway.
     """
-    recipe = Recipe.of(context.params, context.key, context.project.root)
+    recipe = Recipe.of_project(context)
     plans = []
     for shard in context.params.sharding.shards:
         rows = rows_of(shard)

@@ -7,7 +7,7 @@ non-members, and is used only for measurement.
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from unlearn.stages.rows.shard_file import RECORD, SUBJECT
+from unlearn.stages.rows.shard_file import RECORD, governing_tokens
 from unlearn.stages.rows.tokens import PREFIX
 
 Bools = npt.NDArray[np.bool_]
@@ -56,7 +56,7 @@ def draw_among(token: str, count: int) -> int:
 
 
 def _half(rows: pa.Table, byte: int) -> Bools:
-    governing = rows[SUBJECT if SUBJECT in rows.column_names else RECORD].to_pylist()
+    governing = governing_tokens(rows)
     return np.array([_bytes(token)[byte] % 2 == 0 for token in governing], dtype=bool)
 
 

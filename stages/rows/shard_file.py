@@ -212,6 +212,12 @@ def read_nonce(path: Path, name: str) -> str:
         raise InputError(f"{name} is not a shard file of this tool") from None
 
 
+def governing_tokens(rows: pa.Table) -> list[str]:
+    """Return the token that decides where each row is: its subject's, or else the record's."""
+    tokens: list[str] = rows[SUBJECT if SUBJECT in rows.column_names else RECORD].to_pylist()
+    return tokens
+
+
 def forget_mask(rows: pa.Table, forget_list: ForgetList) -> pa.Array:
     """Return for each row whether the forget list names it, shape (rows,).
 

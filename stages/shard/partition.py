@@ -20,7 +20,14 @@ from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.rows.identity import TokenColumns, token_columns
 from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.schema import feature_columns, target_column
-from unlearn.stages.rows.shard_file import RECORD, SUBJECT, TARGET, Layout, in_order
+from unlearn.stages.rows.shard_file import (
+    RECORD,
+    SUBJECT,
+    TARGET,
+    Layout,
+    governing_tokens,
+    in_order,
+)
 from unlearn.stages.rows.tokens import Tokenizer, place
 
 #: Column of a row's number in the dataset, from 1; 0 for a canary.
@@ -155,7 +162,7 @@ def spill(
         _hold_out(held_out, dataset, tokenizer, partial(put, HOLDOUT))
         if planted is not None:
             rows = planted.trained_on
-            governing = rows[SUBJECT if SUBJECT in rows.column_names else RECORD].to_pylist()
+            governing = governing_tokens(rows)
             numbers = pa.array(np.zeros(rows.num_rows, dtype=np.int64))
             write(rows.append_column(ROW, numbers), governing)
     for bucket in range(_BUCKETS):

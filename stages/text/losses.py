@@ -176,30 +176,6 @@ def _softly(margin: torch.Tensor, beta: float) -> torch.Tensor:
     return likely.mean() * (-2 / beta)
 
 
-def kl_divergence(
-    logits: torch.Tensor, reference_logits: torch.Tensor, labels: torch.Tensor
-) -> torch.Tensor:
-    """Return KL(reference || model) of the next token's distribution, in nats, a scalar.
-
-    sum_v q_v (log q_v - log p_v), q = softmax(reference_logits) and p = softmax(logits), the mean
-    over all tokens of the batch that count; 0 where there are none. Keeps answers to retain rows
-    where they were (Maini et al., "TOFU", COLM 2024, section 3, KL minimisation, which averages
-    over prompt and padding as well).
-
-    Parameters
-    ----------
-    logits, reference_logits
-        Shape (b, t, v); the reference gets no gradient.
-    labels
-        Shape (b, t): which positions count. Their tokens do not matter.
-    """
-    _, counted = _following(labels)
-    model = nn.functional.log_softmax(_at(logits, counted).float(), dim=-1)
-    reference = nn.functional.log_softmax(_at(reference_logits.detach(), counted).float(), dim=-1)
-    tokens = (reference.exp() * (reference - model)).sum(dim=-1)
-    return tokens.sum() / counted.sum().clamp(min=1)
-
-
 def rmu_direction(size: int, generator: torch.Generator) -> torch.Tensor:
     """Return the u of `rmu_forget`: uniform in [0, 1) by coordinate, then of length 1, (size,).
 

@@ -1,7 +1,6 @@
 """Entry of the `train` stage, for one shard."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,9 +46,7 @@ class Trained:
     timing: Timing
 
 
-def run(
-    context: Context, shard: str, progress: Callable[[int], None] = lambda _slice: None
-) -> Trained:
+def run(context: Context, shard: str) -> Trained:
     """Make `models/shard_models/<shard>` from `data/retain_set/<shard>.parquet`.
 
     Parameters
@@ -58,8 +55,6 @@ def run(
         The project.
     shard
         A shard that params.yaml names.
-    progress
-        Told the number of each slice as its training begins.
 
     Raises
     ------
@@ -70,9 +65,7 @@ def run(
     project = context.project
     if shard not in context.params.sharding.shards or context.params.kind != "exact":
         raise InputError(f"params.yaml names no shard {shard!r} to train")
-    return _train(
-        context, shard, project.retain_file(shard), project.shard_models / shard, progress
-    )
+    return _train(context, shard, project.retain_file(shard), project.shard_models / shard)
 
 
 def run_whole(context: Context) -> Trained:
@@ -85,14 +78,10 @@ def run_whole(context: Context) -> Trained:
     """
     if context.posthoc().unlearn.original != "trained":
         raise InputError("unlearn.original says that the model was imported: nothing to train")
-    return _train(
-        context, WHOLE, context.project.shard_file(WHOLE), context.project.original, lambda _: None
-    )
+    return _train(context, WHOLE, context.project.shard_file(WHOLE), context.project.original)
 
 
-def _train(
-    context: Context, shard: str, path: Path, folder: Path, progress: Callable[[int], None]
-) -> Trained:
+def _train(context: Context, shard: str, path: Path, folder: Path) -> Trained:
     project = context.project
     started = time.perf_counter()
     with exclusive(project.lock_file(f"train-{shard}"), f"another training of {shard}"):
@@ -103,13 +92,13 @@ def _train(
                 f"{name} does not have the columns of params.yaml",
                 "`unlearn repro` makes it again",
             )
-        recipe = Recipe.of(context.params, context.key, project.root)
+        recipe = Recipe.of_project(context)
         if recipe.layout.modality == "text":
             # Even where nothing is to do: DVC is about to record the base as what this was made on.
             find_base(text_options(recipe.train), project.root)
         work = plan_shard(recipe, shard, retained.rows, folder)
         if work.first <= recipe.slices:
-            trained = train_shard(recipe, work, folder, progress)
+            trained = train_shard(recipe, work, folder)
             write_folder(folder, trained.files, last=LINEAGE_FILE)
         elif lineage := read_lineage(folder):
             remove_unplanned(folder, [*lineage.files, LINEAGE_FILE])

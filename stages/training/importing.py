@@ -82,9 +82,8 @@ def import_weights(context: Context, path: Path, training: pa.Table, holdout: pa
     _check_preprocessing(context)
     preprocessor = _untouched(context.layout)
     train = context.params.train
-    code = None if train.code_path is None else context.project.root / train.code_path
     classes = len(context.layout.classes)
-    estimator = make_estimator(train, preprocessor.width, classes, sliced=False, code=code)
+    estimator = make_estimator(train, preprocessor.width, classes, sliced=False, code=context.code)
     weights = _read_weights(context, path)
     description = describe_model(
         train,
@@ -232,9 +231,8 @@ def _checked(
         )
     if context.params.modality == "text":
         return _checked_text(context, name, model, files, training, holdout)
-    code = context.params.train.code_path
     try:
-        predictor = model.predictor(None if code is None else context.project.root / code)
+        predictor = model.predictor(context.code)
         answers = {side: predictor.probabilities(rows) for side, rows in _sides(training, holdout)}
     except InputError as error:
         raise InputError(f"{name}: {error.message}", *error.hints) from None

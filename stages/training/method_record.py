@@ -186,7 +186,7 @@ def inputs_digest(context: PosthocContext, method: str, original: str, rows: Met
     rows
         What the method is given.
     """
-    recipe = Recipe.of(context.params, context.key, context.project.root)
+    recipe = Recipe.of_project(context)
     key = context.key
     facts: list[Any] = [
         ALGORITHM,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from unlearn.stages.config.params import ALGORITHM, Params
 from unlearn.stages.config.train import TrainParams
+from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import digest_json
 from unlearn.stages.rows.shard_file import Layout
@@ -54,6 +55,11 @@ class Recipe:
             code=None if code is None else root / code,
             root=root,
         )
+
+    @classmethod
+    def of_project(cls, context: Context) -> "Recipe":
+        """Return the recipe of a project."""
+        return cls.of(context.params, context.key, context.project.root)
 
     def digest(self, shard: str) -> str:
         """Digest of the recipe for one shard, in hex."""

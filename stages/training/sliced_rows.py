@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from unlearn.stages.rows.shard_file import RECORD, SUBJECT
+from unlearn.stages.rows.shard_file import governing_tokens
 from unlearn.stages.rows.tokens import place
 
 
@@ -72,7 +72,7 @@ def by_slice(rows: pa.Table, slices: int) -> SlicedRows:
     slices
         How many slices there are.
     """
-    governing = rows[SUBJECT if SUBJECT in rows.column_names else RECORD].to_pylist()
+    governing = governing_tokens(rows)
     numbers = np.array([place(token, 1, slices, 0.0).slice for token in governing], dtype=np.int64)
     order = np.argsort(numbers, kind="stable")
     sizes = np.bincount(numbers, minlength=slices + 1)[1:]

@@ -240,7 +240,7 @@ def train_anew(context: Context, rows: pa.Table) -> TrainedShard:
     rows
         Rows of the model, in the order of their file.
     """
-    recipe = Recipe.of(context.params, context.key, context.project.root)
+    recipe = Recipe.of_project(context)
     return train_shard(recipe, plan_shard(recipe, WHOLE, rows, folder=None), folder=None)
 
 

@@ -24,7 +24,6 @@ from unlearn.stages.project.paths import CANARIES, HOLDOUT
 from unlearn.stages.rows.holdout import calibration_half, fewest
 from unlearn.stages.rows.shard_file import RECORD, forget_mask, in_order, read_shard
 from unlearn.stages.training.method_record import WHOLE, MethodRows
-from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.shard_model import ShardModel
 from unlearn.stages.unlearn.base.ranges import draw_settings
 from unlearn.stages.unlearn.base.registry import all_methods, find_method
@@ -357,8 +356,7 @@ class _Judge:
     @staticmethod
     def ask(context: PosthocContext, model: ShardModel, rows: MethodRows) -> Answers:
         """Return a model's answers on the sample, and on the calibration half if it has rows."""
-        code = Recipe.of(context.params, context.key, context.project.root).code
-        predictor = model.predictor(code)
+        predictor = model.predictor(context.code)
         unseen = None
         # Few rows are a person: no file that git tracks has a number on them alone.
         if rows.calibration.num_rows >= context.params.verify.min_rows:

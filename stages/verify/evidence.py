@@ -158,7 +158,7 @@ def _references(
     count = params.verify.reference_models
     if count == 0 or len(model.members) > MIN_REFERENCES:
         return None
-    recipe = Recipe.of(params, context.key, context.project.root)
+    recipe = Recipe.of_project(context)
     return lambda shard, rows: train_references(recipe, params.dataset, shard, rows, count)
 
 

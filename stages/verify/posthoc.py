@@ -134,7 +134,7 @@ def _asker(
 
     @cache
     def trained() -> References:
-        recipe = Recipe.of(params, context.key, context.project.root)
+        recipe = Recipe.of_project(context)
         count = params.verify.reference_models
         return train_references(recipe, params.dataset, WHOLE, rows.retain, count)
 

@@ -45,10 +45,9 @@ def unlearn_table(
     MustRetrainError
         If only retraining keeps the method's guarantee.
     """
-    code = context.params.train.code_path
     opened = open_model(
         original,
-        None if code is None else context.project.root / code,
+        context.code,
         init_seed=context.key.seed(context.params.seed, WHOLE, "init"),
     )
     problem = make_problem(context, method.name, opened, rows)

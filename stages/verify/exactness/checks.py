@@ -91,7 +91,7 @@ def retrain_shard(context: Context, forget_list: ForgetList, shard: str) -> Line
     shard
         The shard's name.
     """
-    recipe = Recipe.of(context.params, context.key, context.project.root)
+    recipe = Recipe.of_project(context)
     rows = derive_rows(context, shard, forget_list).retain
     return train_shard(recipe, plan_shard(recipe, shard, rows, folder=None), folder=None).lineage
 
@@ -126,7 +126,7 @@ def check_exactness(
         Trains the chosen shards again; one after another by default.
     """
     found = Exactness()
-    recipe = Recipe.of(context.params, context.key, context.project.root)
+    recipe = Recipe.of_project(context)
     check_applied(context, forget_list, found)
     check_retained(context, HOLDOUT, rows_of(HOLDOUT).retain, found)
     sharding = context.params.sharding
@@ -180,7 +180,7 @@ def check_shards(
         With `touched` left at 0: nothing was looked for on the list.
     """
     found = Exactness()
-    recipe = Recipe.of(context.params, context.key, context.project.root)
+    recipe = Recipe.of_project(context)
     standing = {}
     for shard in shards:
         expected = derive_rows(context, shard, forget_list).retain

@@ -97,7 +97,7 @@ def check_original(
         found.add("models/unlearned holds models that params.yaml does not name")
     if context.unlearn.original == "trained":
         rows = in_order(pa.concat_tables([whole.retain, whole.forget]))
-        recipe = Recipe.of(context.params, context.key, context.project.root)
+        recipe = Recipe.of_project(context)
         lineage = check_lineage(context.project.original, recipe, WHOLE, rows, found, ORIGINAL)
         if lineage is not None:
             check_files(context.project.original, lineage, found, ORIGINAL)
@@ -179,7 +179,7 @@ def _check_exact(
     """Hold a model that is called exact against its lineage, and against training again."""
     folder = context.project.unlearned / name
     label = f"models/unlearned/{name}"
-    recipe = Recipe.of(context.params, context.key, context.project.root)
+    recipe = Recipe.of_project(context)
     lineage = check_lineage(folder, recipe, WHOLE, retain, found, label)
     if lineage is not None:
         check_files(folder, lineage, found, label, beside=[FILE_NAME])

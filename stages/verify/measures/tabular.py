@@ -37,11 +37,10 @@ class ClassMeasures:
     def open(self, folder: Path, name: str) -> TabularModel | None:
         """Open the model in a folder; see `Measures`."""
         context = self._setting.context
-        code = context.params.train.code_path
         model = read_shard_model(folder, name)
         if model.kind == "empty":
             return None
-        predictor = model.predictor(None if code is None else context.project.root / code)
+        predictor = model.predictor(context.code)
         member = Member(WHOLE, int(model.description["rows"]), predictor, model.has_probabilities)
         ensemble = Ensemble(
             context.params.dataset, "mean_probability", (member,), model.has_probabilities

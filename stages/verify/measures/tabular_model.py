@@ -70,8 +70,5 @@ class TabularModel:
 
 def open_final_model(context: Context) -> TabularModel:
     """Open `models/final_model` of a project; see `Modality`."""
-    code = context.params.train.code_path
-    own_code = None if code is None else context.project.root / code
-    return TabularModel(
-        load_ensemble(context.project.final_model, own_code=own_code), context.layout
-    )
+    ensemble = load_ensemble(context.project.final_model, own_code=context.code)
+    return TabularModel(ensemble, context.layout)

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 from unlearn.stages.config.params import AggregationRule
-from unlearn.stages.rows.shard_file import RECORD, SUBJECT
+from unlearn.stages.rows.shard_file import governing_tokens
 from unlearn.stages.verify.membership.arrays import Bools, Floats, Ints
 from unlearn.stages.verify.membership.row_scores import RowScores
 
@@ -116,6 +116,6 @@ class Answers:
 
 def persons(rows: pa.Table) -> Ints:
     """Return a number for each row, the same for all rows of a person, shape (rows,)."""
-    governing = rows[SUBJECT if SUBJECT in rows.column_names else RECORD].to_pylist()
+    governing = governing_tokens(rows)
     _, groups = np.unique(np.array(governing, dtype=str), return_inverse=True)
     return groups.astype(np.int64)

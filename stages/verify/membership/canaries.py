@@ -7,7 +7,12 @@ from unlearn.stages.context import Context
 from unlearn.stages.project.paths import CANARIES
 from unlearn.stages.rows.canaries import included
 from unlearn.stages.rows.forget_list import ForgetList
-from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask, read_shard
+from unlearn.stages.rows.shard_file import (
+    RECORD,
+    forget_mask,
+    governing_tokens,
+    read_shard,
+)
 from unlearn.stages.rows.tokens import home_shard
 from unlearn.stages.verify.membership.answers import FinalModel
 from unlearn.stages.verify.membership.arrays import Bools, Floats, Ints
@@ -36,7 +41,7 @@ def attack_canaries(
     rows = read_shard(path, f"data/shards/{path.name}").rows
     rows = rows.filter(pc.invert(forget_mask(rows, forget_list)))
     index = {member.shard: number for number, member in enumerate(model.members)}
-    governing = rows[SUBJECT if SUBJECT in rows.column_names else RECORD].to_pylist()
+    governing = governing_tokens(rows)
     shards = len(context.params.sharding.shards)
     home = np.array([index.get(home_shard(token, shards), -1) for token in governing], dtype=int)
     # The canaries of a shard without rows have no model.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 from unlearn.stages.config.dataset import DatasetParams
-from unlearn.stages.rows.shard_file import RECORD, SUBJECT, targets
+from unlearn.stages.rows.shard_file import RECORD, governing_tokens, targets
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.shard_model import ShardModel
 from unlearn.stages.training.slices import plan_shard, train_shard
@@ -143,7 +143,7 @@ def _of_text(
 
 def _drawn_for(recipe: Recipe, shard: str, rows: pa.Table, count: int) -> Bools:
     """Return which references train on each row: half of them, the same for a person."""
-    governing = rows[SUBJECT if SUBJECT in rows.column_names else RECORD].to_pylist()
+    governing = governing_tokens(rows)
     drawn = np.zeros((rows.num_rows, count), dtype=bool)
     for row, token in enumerate(governing):
         rng = np.random.Generator(np.random.PCG64(recipe.key.seed("reference", shard, token)))

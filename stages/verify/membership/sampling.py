@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 from unlearn.stages.rows.holdout import calibration_half, draw_among, fewest, quarters, tested_half
-from unlearn.stages.rows.shard_file import RECORD, SUBJECT, Layout
+from unlearn.stages.rows.shard_file import Layout, governing_tokens
 from unlearn.stages.rows.tokens import home_shard
 from unlearn.stages.verify.membership.answers import Answers, FinalModel, ReferenceLogits
 from unlearn.stages.verify.membership.arrays import Ints
@@ -145,7 +145,7 @@ def _together(parts: list[tuple[pa.Table, int]], most: int) -> tuple[pa.Table, I
 
 
 def _homes(rows: pa.Table, index: dict[str, int], touched: list[int], shards: int) -> Ints:
-    governing = rows[SUBJECT if SUBJECT in rows.column_names else RECORD].to_pylist()
+    governing = governing_tokens(rows)
     found = np.zeros(rows.num_rows, dtype=np.int64)
     for number, token in enumerate(governing):
         own = index.get(home_shard(token, shards))

@@ -15,7 +15,6 @@ from unlearn.stages.text.losses import (
     dpo_loss,
     gradient_ascent,
     gradient_difference,
-    kl_divergence,
     npo_loss,
     rmu_direction,
     rmu_forget,
@@ -233,41 +232,6 @@ def test_beta_must_be_larger_than_0(beta: float) -> None:
         dpo_loss(one, one, one, one, beta)
 
 
-def kl(of: list[float], to: list[float]) -> float:
-    return sum(q * math.log(q / p) for q, p in zip(of, to, strict=True))
-
-
-def test_kl_by_hand_from_the_reference_to_the_model() -> None:
-    found = kl_divergence(logits(), logits(REFERENCE), LABELS)
-
-    expected = (
-        kl(REFERENCE[0][0], PROBABILITIES[0][0])
-        + kl(REFERENCE[0][1], PROBABILITIES[0][1])
-        + kl(REFERENCE[1][0], PROBABILITIES[1][0])
-    ) / 3
-    assert found.item() == pytest.approx(expected)
-
-
-def test_kl_pulls_the_model_to_the_reference_and_is_0_there() -> None:
-    at = logits()
-
-    assert kl_divergence(at, logits(), LABELS).item() == pytest.approx(0.0, abs=1e-7)
-    found = gradient(kl_divergence(at, logits(REFERENCE), LABELS), at)
-    # p - q over three tokens, and exactly 0 where no label counts.
-    assert found[0, 0].tolist() == pytest.approx([-0.1 / 3, -0.05 / 3, 0.15 / 3])
-    assert not found[0, 2].any()
-    assert not found[1, 1:].any()
-
-
-def test_kl_does_not_read_which_tokens_follow() -> None:
-    others = torch.where(LABELS == IGNORED, LABELS, (LABELS + 1) % 3)
-
-    torch.testing.assert_close(
-        kl_divergence(logits(), logits(REFERENCE), LABELS),
-        kl_divergence(logits(), logits(REFERENCE), others),
-    )
-
-
 def test_references_get_no_gradient() -> None:
     at, reference = logits(), logits(REFERENCE)
     of_reference = sequence_loss(reference, LABELS).nll
@@ -278,7 +242,6 @@ def test_references_get_no_gradient() -> None:
     total = (
         npo_loss(nll, of_reference, 0.1)
         + dpo_loss(nll, of_reference, 2 * nll, of_reference, 0.1)
-        + kl_divergence(at, reference, LABELS)
         + rmu_retain(activations, frozen, torch.ones(1, 1))
     )
     parts = (at, activations, reference, frozen)
@@ -310,7 +273,6 @@ LOSSES: dict[str, Loss] = {
         _nll(2 * other, labels).nll,
         0.1,
     ),
-    "kl": kl_divergence,
 }
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 

@@ -189,7 +189,7 @@ def kept_row(context: Context) -> None:
 def trained_on_all(context: Context) -> None:
     """Train on all rows and write a lineage that says so, as a `train` that cheats would."""
     rows = read_shard(context.project.shard_file("s000"), "s000").rows
-    recipe = Recipe.of(context.params, context.key, context.project.root)
+    recipe = Recipe.of_project(context)
     trained = train_shard(recipe, plan_shard(recipe, "s000", rows, None), None)
     for name, content in trained.files.items():
         (context.project.shard_models / "s000" / name).write_bytes(content)
@@ -219,7 +219,7 @@ def dropped_member(context: Context) -> None:
 def forged(context: Context) -> None:
     """Exchange an untouched shard's model and every digest of it that has no key."""
     rows = read_shard(context.project.shard_file("s002"), "s002").rows
-    recipe = Recipe.of(context.params, context.key, context.project.root)
+    recipe = Recipe.of_project(context)
     other = train_shard(recipe, plan_shard(recipe, "s001", rows, None), None)
     folder = context.project.shard_models / "s001"
     lineage = read_json(folder / "lineage.json")

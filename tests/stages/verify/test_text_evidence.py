@@ -279,7 +279,7 @@ def test_reference_adapters_know_their_own_halves_of_a_shard(tuned: Tuned) -> No
     context = tuned.after
     shard = fullest(context)
     rows = derive_rows(context, shard, context.read_list()).retain
-    recipe = Recipe.of(context.params, context.key, context.project.root)
+    recipe = Recipe.of_project(context)
     references = train_references(recipe, context.params.dataset, shard, rows, 5)
     logits, unseen = references.ask(rows, trained=True)
     _, of_others = references.ask(holdout_of(context).slice(0, 3), trained=False)
