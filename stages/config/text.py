@@ -185,7 +185,7 @@ class LanguageFinetuneSettings(Section):
 
 
 class LanguageRetrainSettings(Section):
-    """Training anew has no settings but those of `train`."""
+    """Retraining has no settings but those of `train`."""
 
 
 class LanguageSettings(Section):

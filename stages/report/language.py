@@ -187,7 +187,7 @@ def _of_methods(contents: Contents, covers: str | None) -> KnowledgeView:
         headline = f"The deployed model reproduces {formatting.percent(own)} of a forgotten answer"
         others = []
         if anew is not None and deployed != REFERENCE:
-            others.append(f"trained anew it is {formatting.percent(anew)}")
+            others.append(f"retrained it is {formatting.percent(anew)}")
         if before is not None:
             others.append(f"before it was {formatting.percent(before)}")
         headline = f"{headline}; {', and '.join(others)}." if others else f"{headline}."

@@ -40,7 +40,7 @@ _STOPPED = {
     "not_finite": "stopped: values were no longer finite",
     "gradient": "stopped: its gradient exploded",
     "unguarded": "ran without a guard",
-    "trained": "trained anew",
+    "trained": "retrained",
     "nothing_to_forget": "had nothing to forget",
 }
 

@@ -1,6 +1,6 @@
 """Whether every model is what training without the forgotten rows would have made.
 
-Each shard's rows are derived anew from data/shards and the forget list, every lineage is recomputed
+Each shard's rows are derived from data/shards and the forget list, every lineage is recomputed
 from them, and some of the touched shards are trained again, from those rows and from nothing. For
 the shards that are retrained, nothing that `forget` or `train` wrote is believed; for the others,
 that whoever wrote their lineage had the project key.

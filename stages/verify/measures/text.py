@@ -147,7 +147,7 @@ class LanguageMeasures:
     def _twin(self, name: str) -> str | None:
         """Return a method that left the same model: with nothing to forget, all of them do.
 
-        Not training anew or the original, which are not measured against the retrained model.
+        Not the retrained model or the original, which are not measured against the retrained model.
         """
         apart = (RETRAIN, ORIGINAL)
         others = (other for other in self._seen if other not in apart and name not in apart)

@@ -41,7 +41,7 @@ def test_methods_stand_beside_the_original_and_training_anew() -> None:
     found = view(a_text_report(posthoc=True), of_methods=True)
 
     assert found.headline == (
-        "The deployed model reproduces 21.1% of a forgotten answer; trained anew it is 18.0%, and "
+        "The deployed model reproduces 21.1% of a forgotten answer; retrained it is 18.0%, and "
         "before it was 100%."
     )
     assert [(name, is_deployed) for name, is_deployed, _ in found.rows] == [
