@@ -142,7 +142,7 @@ class CausalEstimator:
         if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
             raise InputError(
                 f"{self.train.model} diverged: its weights are no longer finite",
-                "lower train.optimizer.rate",
+                "decrease train.optimizer.rate",
             )
         return save_tensors(torch_models.snapshot(weights, optimizer))
 

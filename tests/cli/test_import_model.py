@@ -358,7 +358,7 @@ def test_a_pipeline_of_shards_takes_no_model(fresh: Repo) -> None:
     with unchanged(fresh.root):
         done = fresh.inline("import-model", "net.pt")
 
-    assert "this is a pipeline of shards" in refused(done)
+    assert "this project has shards; a model can only be imported into a post-hoc" in refused(done)
 
 
 def test_when_dvc_fails_everything_is_as_it_was(ran: Repo) -> None:

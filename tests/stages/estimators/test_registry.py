@@ -64,7 +64,7 @@ def test_a_family_of_ones_own_is_trained_verified_and_asked(tmp_path: Path) -> N
         context, forget_list, lambda name: derive_rows(context, name, forget_list)
     )
 
-    assert not found.problems
+    assert found.problems == ()
     assert found.reran == found.matched > 0
     holdout = read_shard(context.project.shard_file(HOLDOUT), "holdout").rows
     answers = load_ensemble(context.project.final_model).probabilities(holdout)
