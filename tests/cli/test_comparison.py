@@ -107,7 +107,7 @@ def test_seconds_are_null_where_they_are_not_known(compared: Repo, tmp_path: Pat
     assert "disagreement" in clone.inline("verify").out
     page = page_of(clone)
     assert "Methods compared" in page
-    assert "Their times are not known." in page
+    assert "Times are not known." in page
 
 
 def test_an_approximate_model_is_never_shown_as_exact(compared: Repo) -> None:
@@ -119,9 +119,9 @@ def test_an_approximate_model_is_never_shown_as_exact(compared: Repo) -> None:
     assert "deployed: ssd, approximate" in done.out.splitlines()
     assert "exactness: none is claimed; the checks agree" in done.out.splitlines()
     assert "<bdi>ssd</bdi></b> is <b>approximate</b>" in page
-    assert "this is no deletion" in page
+    assert "This is not a deletion." in page
     assert "No exactness is claimed" in page
-    assert "of the time of training anew" in page
+    assert "of the time of retraining" in page
 
 
 def test_what_was_tampered_with_fails_by_name_and_beside_the_others(compared: Repo) -> None:
@@ -144,8 +144,8 @@ def test_the_page_compares_the_methods(compared: Repo) -> None:
     assert "Methods compared" in page
     assert "Shard map" not in page
     assert "<bdi>retrain</bdi></b> is <b>exact</b>" in page
-    assert "The deployed model is what a training without the forgotten records makes." in page
-    assert "was trained again from the records that stay: the same." in page
+    assert "The deployed model is what training without the forgotten records produces." in page
+    assert "was retrained on the retained records: the result is the same." in page
     for name in METHODS:
         assert f"<bdi>{name}</bdi>" in page
         assert (f">{name}</text>" in page) == (name != "certified_removal")
@@ -161,7 +161,7 @@ def test_the_page_tells_what_a_request_ran(compared: Repo) -> None:
     run_methods(compared, "forget", *methods, "aggregate", "verify")
     page = page_of(compared)
 
-    assert "The last run applied 4 methods; it left the original alone." in page
+    assert "The last run applied 4 methods; the original did not change." in page
     assert "new lines on the forget list" in page
 
 
@@ -186,4 +186,4 @@ def test_damaged_timings_are_not_known_and_nothing_else_is_lost(
 
     assert done.code == 0, done.err
     assert {entry["seconds"] for entry in done.json["methods"].values()} == {None}
-    assert "Their times are not known." in page_of(compared)
+    assert "Times are not known." in page_of(compared)
