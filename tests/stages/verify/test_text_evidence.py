@@ -212,7 +212,7 @@ def test_extraction_of_forgotten_rows_is_at_the_level_of_unseen_ones(
     assert known["forgotten"]["rows"] == 40
     gap = known["forgotten"]["extraction_strength"] - known["holdout"]["extraction_strength"]
     # Memorised rows are 0.8 above it.
-    assert abs(gap) < 0.25
+    assert abs(gap) < 0.1
     model, rows = open_model(tuned.after), holdout_of(tuned.after)
     scores = model.row_scores(rows)
     direct = [metrics.extraction_strength(scores.right[part]) for part in scores.slices]
@@ -289,7 +289,7 @@ def test_reference_adapters_know_their_own_halves_of_a_shard(tuned: Tuned) -> No
     assert unseen.sum(axis=1).tolist() == [3] * rows.num_rows
     assert of_others.all()
     # A reference that was tuned on a row is sure of it.
-    assert logits[~unseen].min() > 0
+    assert logits[~unseen].min() > 1
     assert logits[~unseen].mean() > logits[unseen].mean() + 2
 
 

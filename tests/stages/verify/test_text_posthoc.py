@@ -151,7 +151,7 @@ def test_the_original_had_memorised_what_training_anew_does_not_know(
     assert report["original"]["forget_accuracy"] > 0.98
     gap = anew["forget"]["extraction_strength"] - anew["holdout"]["extraction_strength"]
     # Memorised rows are 0.8 above it.
-    assert abs(gap) < 0.25
+    assert abs(gap) < 0.1
     assert anew["retain"]["extraction_strength"] >= 0.9
 
 
