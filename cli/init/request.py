@@ -8,6 +8,7 @@ from unlearn.cli.examples.authors import AUTHORS_PATH, BASE_PATH, GENERIC_PATH
 from unlearn.cli.examples.digits import DIGITS_PATH
 from unlearn.cli.init.scaffold import DEFAULT_HOLDOUT
 from unlearn.stages.errors import InputError
+from unlearn.stages.project.containment import check_contained, check_folder
 
 
 class Example(StrEnum):
@@ -210,6 +211,7 @@ def _check_folder(request: InitRequest) -> None:
     root = request.root
     if root.exists() and not root.is_dir():
         raise InputError(f"{root.name} is a file")
+    check_contained(root)
     taken = ["dvc.yaml", "params.yaml", "unlearn.key", "data/forget_list.txt"]
     taken.append("data/requests.jsonl")
     if request.example is Example.DIGITS:
@@ -220,6 +222,7 @@ def _check_folder(request: InitRequest) -> None:
             taken.append(GENERIC_PATH)
     if request.ci is not None:
         taken.append(request.ci.path)
+        check_folder(root, str(Path(request.ci.path).parent))
         if any((folder / ".git").exists() for folder in root.parents):
             raise InputError(
                 "--ci: workflows must be at the top of a repository, and this folder is inside one"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unlearn.stages.errors import InputError
+from unlearn.stages.project.containment import check_contained
 
 HOLDOUT = "holdout"
 
@@ -163,11 +164,13 @@ def find_project(start: Path | None = None) -> Project:
     Raises
     ------
     InputError
-        If neither the folder nor one above it holds both `params.yaml` and `dvc.yaml`.
+        If neither the folder nor one above it holds both `params.yaml` and `dvc.yaml`, or if one of
+        the project's folders is a link that leads elsewhere; see `check_contained`.
     """
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
+            check_contained(folder)
             return Project(folder)
     raise InputError(
         "this folder is not in an unlearn project: no params.yaml beside a dvc.yaml",
