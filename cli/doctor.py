@@ -23,6 +23,7 @@ from unlearn.stages.project.paths import Project, find_project
 from unlearn.stages.rows.tokens import DEMO_KEY, Key
 from unlearn.stages.text.base import find_base, require_libraries
 from unlearn.stages.training.method_record import other_models
+from unlearn.stages.training.unplanned import unplanned_files
 from unlearn.stages.verify.membership.registry import deciding_attack
 
 _PACKAGES = ("dvc-unlearn", "dvc", "torch", "scikit-learn", "numpy", "pyarrow")
@@ -223,6 +224,17 @@ def _key_file_findings(project: Project) -> Iterator[str]:
 
 
 def _list_findings(context: Context) -> Iterator[str]:
+    unplanned = [
+        name
+        for name in unplanned_files(context)
+        if not name.startswith(("models/shard_models/", "models/unlearned/"))
+        and TEMPORARY_PREFIX not in name
+    ]
+    if unplanned:
+        yield (
+            f"{plural(len(unplanned), 'file')} below models/ that no stage wrote, such as "
+            f"{unplanned[0]}; an older model there would outlive every request"
+        )
     if others := {str(Path(name).parent) for name in other_models(context)}:
         yield (
             f"models of methods that params.yaml does not name: {', '.join(sorted(others))}; "

@@ -19,6 +19,7 @@ from unlearn.cli.init.scaffold import DEFAULT_HOLDOUT
 from unlearn.cli.init.setup import write_workflow
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural
+from unlearn.stages.config.params import MAX_SHARDS, MAX_SLICES
 
 
 def init(
@@ -91,6 +92,7 @@ def init(
         int | None,
         typer.Option(
             min=1,
+            max=MAX_SHARDS,
             help="The number of shards. The default depends on the number of rows.",
             rich_help_panel=panels.MODEL,
         ),
@@ -99,6 +101,7 @@ def init(
         int | None,
         typer.Option(
             min=1,
+            max=MAX_SLICES,
             help="The number of slices in a shard. The default depends on the number of rows.",
             rich_help_panel=panels.MODEL,
         ),

@@ -12,6 +12,9 @@ RESERVED_COLUMN_PREFIX = "unlearn."
 #: What reads as a missing value unless `dataset.missing` says otherwise.
 DEFAULT_MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null")
 
+#: Every stage reads params.yaml, and with it the list of features.
+MAX_FEATURES = 10_000
+
 FeatureKind = Literal[
     "numeric",
     "boolean",
@@ -43,7 +46,7 @@ class DatasetParams(Section):
     target: str | None = None
     missing: list[str] = Field(default_factory=lambda: list(DEFAULT_MISSING))
     classes: list[str] = Field(default_factory=list)
-    features: dict[str, FeatureKind] = Field(min_length=1)
+    features: dict[str, FeatureKind] = Field(min_length=1, max_length=MAX_FEATURES)
 
     @field_validator("path", "canaries", "held_out")
     @classmethod

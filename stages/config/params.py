@@ -21,6 +21,10 @@ from unlearn.stages.errors import InputError
 #: The training algorithm this tool implements. A change that alters any trained byte raises it.
 ALGORITHM = 1
 
+#: Each shard and each slice costs a stage, files and entries of dvc.lock.
+MAX_SHARDS = 4_096
+MAX_SLICES = 1_000
+
 #: The two pipelines: models of shards, or one model that post-hoc methods change.
 Kind = Literal["exact", "posthoc"]
 
@@ -35,12 +39,14 @@ class ShardingParams(Section):
     """How rows are spread: shards, slices of each shard, and the holdout's share."""
 
     shards: list[str] = Field(min_length=1)
-    slices: int = Field(ge=1)
+    slices: int = Field(ge=1, le=MAX_SLICES)
     holdout: Annotated[float, Field(ge=0, lt=1, strict=False)] = 0.2
 
     @field_validator("shards")
     @classmethod
     def _names_in_order(cls, value: list[str]) -> list[str]:
+        if len(value) > MAX_SHARDS:
+            raise ValueError(f"must name at most {MAX_SHARDS:,} shards")
         expected = shard_names(len(value))
         if value != expected:
             raise ValueError(f"must be the list {expected[0]}, ... without gaps, in order")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.archive import check_sizes
 from unlearn.stages.estimators.spec import Importer
 from unlearn.stages.rows.shard_file import Layout
 
@@ -28,6 +29,7 @@ def _from_state_dict(name: str, content: bytes, _layout: Layout) -> bytes:
 
     import torch
 
+    check_sizes(content, name)
     try:
         found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import skops.io
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.archive import unpacked
 from unlearn.stages.estimators.tensors import NamedTensor
 from unlearn.stages.project.files import canonical_json
 
@@ -123,14 +124,17 @@ def load(content: bytes) -> Any:
     Raises
     ------
     InputError
-        If `content` is something else, such as a pickle, or names types that scikit-learn's
-        estimators are not made of.
+        If `content` is something else, such as a pickle, names types that scikit-learn's estimators
+        are not made of, or unpacks to far more than its own size.
     """
     try:
+        content = unpacked(content)
         found = skops.io.get_untrusted_types(data=content)
         foreign = [name for name in found if not _is_sklearn_class(name)]
         if not foreign:
             return skops.io.loads(content, trusted=found)
+    except InputError:
+        raise
     except Exception:  # noqa: BLE001 - a damaged file makes skops and zipfile raise anything
         raise InputError("a model file is not in the skops format") from None
     raise InputError(f"a model file holds a type that is not trusted: {foreign[0]}")
@@ -148,8 +152,10 @@ def _is_sklearn_class(name: str) -> bool:
 def read_members(content: bytes) -> list[NamedTensor]:
     """Return the arrays and settings in a file that `dump` wrote; see `load` for errors."""
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        with zipfile.ZipFile(io.BytesIO(unpacked(content))) as archive:
             return [_member(name, archive.read(name)) for name in archive.namelist()]
+    except InputError:
+        raise
     except Exception:  # noqa: BLE001 - a damaged file makes zipfile and numpy raise anything
         raise InputError("a model file is not in the skops format") from None
 

@@ -7,7 +7,12 @@ from typing import get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from unlearn.stages.config.dataset import DEFAULT_MISSING, DatasetParams, FeatureKind
+from unlearn.stages.config.dataset import (
+    DEFAULT_MISSING,
+    MAX_FEATURES,
+    DatasetParams,
+    FeatureKind,
+)
 from unlearn.stages.config.text import TextRole
 from unlearn.stages.errors import InputError
 
@@ -242,6 +247,11 @@ class SchemaFinder:
         roles = {self.id_column, self.target_column, self.subject_column} - {None}
         for role in sorted(str(role) for role in roles):
             require_column(batch, role, name)
+        if batch.num_columns - len(roles) > MAX_FEATURES:
+            raise InputError(
+                f"{name} has {batch.num_columns:,} columns, and at most {MAX_FEATURES:,} can be "
+                "features"
+            )
         for column in batch.column_names:
             if column not in roles:
                 self._see_feature(batch[column], column)

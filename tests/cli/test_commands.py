@@ -261,6 +261,11 @@ def test_doctor_names_what_is_wrong(done: Repo) -> None:
     found = findings(done)
     assert "1 half-written file" in found
     assert "models of shards that params.yaml does not name: s007" in found
+    (root / "models/old/deep").mkdir(parents=True)
+    (root / "models/old/deep/model.skops").write_bytes(b"")
+    assert "1 file below models/ that no stage wrote, such as models/old/deep/model.skops" in (
+        findings(done)
+    )
     done.git("add", "--force", "unlearn.key", "data/shards/s000.parquet")
     found = findings(done)
     assert "git tracks files that must not be in git" in found

@@ -28,6 +28,7 @@ from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.shard_model import read_shard_model
 from unlearn.stages.training.sliced_rows import by_slice
 from unlearn.stages.training.slices import expected_links, plan_shard, train_shard
+from unlearn.stages.training.unplanned import unplanned_problems
 
 #: Trains the shards named, each from its rows in data/shards without the listed ones and from
 #: nothing else, and returns their lineages in the same order.
@@ -333,6 +334,8 @@ def _check_final_model(context: Context, found: Exactness) -> None:
     others = {path.name for path in project.shard_models.glob("*")} - {*named, ".gitignore"}
     if others:
         found.add("models/shard_models holds models that params.yaml does not name")
+    for problem in unplanned_problems(context, "models/shard_models"):
+        found.add(problem)
     try:
         models = {name: read_shard_model(project.shard_models / name, name) for name in named}
         expected = final_model_files(params, project.root, models)

@@ -17,6 +17,7 @@ from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.shard_file import in_order
 from unlearn.stages.training.environment import differences, environment
+from unlearn.stages.training.importing import IMPORT_FILE
 from unlearn.stages.training.method_record import (
     FILE_NAME,
     WHOLE,
@@ -28,8 +29,10 @@ from unlearn.stages.training.method_record import (
     read_record,
 )
 from unlearn.stages.training.recipe import Recipe
+from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
 from unlearn.stages.training.shard_model import read_shard_model
 from unlearn.stages.training.slices import plan_shard, train_shard
+from unlearn.stages.training.unplanned import unplanned_problems
 from unlearn.stages.verify.exactness.checks import (
     Exactness,
     ShardRows,
@@ -95,13 +98,30 @@ def check_original(
     check_retained(context, HOLDOUT, holdout.retain, found)
     if other_models(context):
         found.add("models/unlearned holds models that params.yaml does not name")
+    for problem in unplanned_problems(context, "models/unlearned"):
+        found.add(problem)
     if context.unlearn.original == "trained":
         rows = in_order(pa.concat_tables([whole.retain, whole.forget]))
         recipe = Recipe.of_project(context)
         lineage = check_lineage(context.project.original, recipe, WHOLE, rows, found, ORIGINAL)
         if lineage is not None:
             check_files(context.project.original, lineage, found, ORIGINAL)
+    else:
+        _check_imported(context, found)
     return found
+
+
+def _check_imported(context: PosthocContext, found: Exactness) -> None:
+    """Make sure that an imported original's folder holds the model and nothing else."""
+    folder = context.project.original
+    try:
+        file = read_shard_model(folder, ORIGINAL).description["file"]
+    except InputError as error:
+        found.add(error.message)
+        return
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    if not present <= {MODEL_FILE, IMPORT_FILE, str(file), ".gitignore"}:
+        found.add(f"{ORIGINAL} holds files that `unlearn import-model` did not write")
 
 
 def check_final_model(context: PosthocContext, deployed: str, found: Exactness) -> None:

@@ -127,6 +127,17 @@ def test_what_is_left_out_has_a_default() -> None:
         ("sharding.shards", ["s000", "s000"], "sharding.shards: must be the list s000"),
         ("sharding.shards", ["0000"], "sharding.shards: must be the list s000"),
         ("sharding.shards", ["../x"], "sharding.shards: must be the list s000"),
+        (
+            "sharding.shards",
+            [f"s{number:03d}" for number in range(4097)],
+            "sharding.shards: must name at most 4,096 shards",
+        ),
+        ("sharding.slices", 1001, "sharding.slices: input should be less than or equal to 1000"),
+        (
+            "dataset.features",
+            {f"x{number}": "numeric" for number in range(10_001)},
+            "dataset.features: dictionary should have at most 10000 items",
+        ),
         ("sharding.slices", 0, "sharding.slices"),
         ("sharding.slices", 2.5, "sharding.slices"),
         ("sharding.slices", True, "sharding.slices"),

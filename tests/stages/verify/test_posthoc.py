@@ -453,6 +453,13 @@ SABOTAGE: dict[str, tuple[Callable[[Context], object], str, str]] = {
         "retrain",
         "models/unlearned holds models that params.yaml does not name",
     ),
+    "an older model beside the others": (
+        lambda context: shutil.copytree(
+            context.project.unlearned / "ssd", context.project.shard_models / "s000"
+        ),
+        "retrain",
+        "files that no stage wrote",
+    ),
     "no final model": (
         lambda context: shutil.rmtree(context.project.final_model),
         "retrain",
@@ -503,7 +510,13 @@ def test_a_methods_own_settings_are_part_of_what_it_read(mild: Context) -> None:
 def test_an_imported_original_that_was_exchanged_is_caught(mild: Context) -> None:
     """It has no lineage: what the methods read is all that tells."""
     context = quick(changed_params(mild, "unlearn", original="imported"))
+    (context.project.original / "lineage.json").unlink()
     assert run(context)["methods"]["ssd"]["verdict"] == "inconclusive"
+    (context.project.original / "before.safetensors").write_bytes(b"")
+    report = run(context)
+    assert report["methods"]["ssd"]["verdict"] == "fail"
+    assert "holds files that `unlearn import-model` did not write" in json.dumps(report)
+    (context.project.original / "before.safetensors").unlink()
     flip_a_weight(context.project.original)
     methods = run(context)["methods"]
 

@@ -277,6 +277,22 @@ FAILURES: dict[str, tuple[Callable[[Context], object], str]] = {
         lambda context: (context.project.shard_models / "s000/notes.txt").write_bytes(b""),
         "s000: its folder does not hold the files that its lineage names",
     ),
+    "an older model beside the others": (
+        lambda context: shutil.copytree(
+            context.project.shard_models / "s000", context.project.root / "models/old/deep/s000"
+        ),
+        "models/ holds 3 files that no stage wrote",
+    ),
+    "a file in models/": (
+        lambda context: (context.project.root / "models/Jane Doe.bin").write_bytes(b""),
+        "models/ holds 1 file that no stage wrote",
+    ),
+    "a folder of another pipeline": (
+        lambda context: shutil.copytree(
+            context.project.shard_models / "s000", context.project.original
+        ),
+        "models/ holds 3 files that no stage wrote",
+    ),
     "a forged model of a shard that nobody retrains": (forged, "s001"),
     "an old final model": (stale_final_model, "final_model"),
     "a member too many": (foreign_member, "final_model"),
@@ -315,6 +331,7 @@ def test_a_mismatch_fails_and_is_named(
     assert report["verdict"] == "fail"
     assert report["exactness"]["problems"] == len(report["reasons"])
     assert any(said in reason for reason in report["reasons"])
+    assert "Jane Doe" not in json.dumps(report), "a file's name may be somebody's"
 
 
 def test_another_environment_is_inconclusive_and_names_both(asked: Context) -> None:
