@@ -11,6 +11,7 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.check import check_model
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.forget_list import ForgetList, read_forget_list
+from unlearn.stages.rows.ids import IdRules
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.rows.tokens import Key, Tokenizer, load_key
 
@@ -26,7 +27,7 @@ class Context:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """Turns ids into this project's tokens."""
-        return Tokenizer(self.key)
+        return Tokenizer(self.key, IdRules.of(self.params.dataset))
 
     @cached_property
     def layout(self) -> Layout:

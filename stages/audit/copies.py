@@ -83,7 +83,8 @@ def _dataset_holds(context: Context, path: Path, forget_list: ForgetList) -> boo
     """Return whether a version of the dataset holds a listed row; None if it cannot be read."""
     try:
         return _any_listed(
-            dataset_tokens(path, context.params.dataset, context.tokenizer), forget_list
+            dataset_tokens(path, context.params.dataset.of_any_type(), context.tokenizer),
+            forget_list,
         )
     except InputError:
         return None

@@ -14,6 +14,7 @@ from unlearn.stages.dvc.lockfile import LockStages, md5_of, read_lock
 from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.forget_list import LEFT_OUT, ForgetList, parse_forget_list
+from unlearn.stages.rows.ids import IdRules
 from unlearn.stages.rows.tokens import PREFIX, Tokenizer, load_key
 from unlearn.stages.verify_report.reading import NAME as REPORT
 from unlearn.stages.verify_report.reading import parse_report
@@ -137,7 +138,8 @@ def _forget_list(project: Project, content: bytes) -> ForgetList:
     """Read the list; without the key, lines written by hand are counted and left out."""
     try:
         params = load_params(project.params)
-        tokenizer = Tokenizer(load_key(project, params.key_check))
+        key = load_key(project, params.key_check)
+        tokenizer = Tokenizer(key, IdRules.of(params.dataset))
         return parse_forget_list(content, tokenizer, subjects=params.dataset.subject is not None)
     except InputError:
         lines = {line.strip() for line in content.decode("utf-8-sig", "replace").split("\n")} - {""}

@@ -27,6 +27,15 @@ FeatureKind = Literal[
     "topic",
 ]
 
+#: How the ids of a column are read: all of them whole numbers, or text.
+IdType = Literal["integer", "text"]
+
+#: Which ids are one: those that are written the same, or those that are the same once folded.
+Identity = Literal["exact", "folded"]
+
+#: The settings that say how ids are read. Models do not depend on them, only tokens do.
+ID_SETTINGS = ("id_type", "subject_type", "identity")
+
 
 class DatasetParams(Section):
     """The dataset and its pinned schema.
@@ -36,13 +45,20 @@ class DatasetParams(Section):
     `held_out` names a file of rows that no model was trained on, in place of a share of `path`: for
     a model from elsewhere, whose training rows are all of `path`. Rows of text for a language model
     have no target and no classes; their features say what each column of text is.
+
+    `id_type` and `subject_type` say what all ids of a column are, and `identity` which ids are one
+    (`rows/ids.py`). Projects from before these settings have none of them: their ids are read as
+    each file writes them.
     """
 
     path: str
     canaries: str | None = None
     held_out: str | None = None
     id: str
+    id_type: IdType | None = None
     subject: str | None = None
+    subject_type: IdType | None = None
+    identity: Identity | None = None
     target: str | None = None
     missing: list[str] = Field(default_factory=lambda: list(DEFAULT_MISSING))
     classes: list[str] = Field(default_factory=list)
@@ -59,6 +75,8 @@ class DatasetParams(Section):
             raise ValueError("canaries: must name a separate file")
         if self.held_out == self.path:
             raise ValueError("held_out: must name a separate file")
+        if self.subject is None and self.subject_type is not None:
+            raise ValueError("subject_type: there is no subject column")
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("classes: the same class stands twice")
         roles = [name for name in (self.id, self.subject, self.target) if name is not None]
@@ -92,3 +110,17 @@ class DatasetParams(Section):
     def modality(self) -> Modality:
         """What the rows are; rows of text have no target."""
         return "text" if self.target is None else "tabular"
+
+    def of_any_type(self, path: str | None = None) -> "DatasetParams":
+        """Return the section for rows that may have ids of any type: canaries, older versions.
+
+        Parameters
+        ----------
+        path
+            Where these rows are; where the dataset is, if not given.
+        """
+        text: dict[str, str | None] = {
+            name: None if getattr(self, name) is None else "text"
+            for name in ("id_type", "subject_type")
+        }
+        return self.model_copy(update={**text, "path": path or self.path})

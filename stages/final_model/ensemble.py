@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from unlearn.stages.config.dataset import DatasetParams
+from unlearn.stages.config.dataset import ID_SETTINGS, DatasetParams
 from unlearn.stages.config.params import AggregationRule, Params
 from unlearn.stages.config.section import Modality
 from unlearn.stages.errors import InputError
@@ -202,8 +202,10 @@ def final_model_files(
         {
             "schema_version": 1,
             "rule": params.aggregate.rule,
-            # The location of the training data is not needed for prediction.
-            "dataset": params.dataset.model_dump(mode="json", exclude={"canaries", "held_out"})
+            # Where the training data is, and how its ids are read, is not needed for prediction.
+            "dataset": params.dataset.model_dump(
+                mode="json", exclude={"canaries", "held_out", *ID_SETTINGS}
+            )
             | {"path": "the input"},
             "has_probabilities": not votes,
             "members": members,

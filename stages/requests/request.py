@@ -159,7 +159,7 @@ def _look_in_canaries(
     if context.project.shard_file(CANARIES).is_file():
         found.append(_tokens_in_shard(context, CANARIES))
     if (path := context.project.root / dataset.canaries).exists():
-        named = dataset.model_copy(update={"path": dataset.canaries})
+        named = dataset.of_any_type(dataset.canaries)
         found += dataset_tokens(path, named, context.tokenizer)
     for tokens in found:
         _note(tokens, records, subjects, known)

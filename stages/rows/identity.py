@@ -1,4 +1,4 @@
-"""The owners of a dataset's rows: ids as written, and their tokens."""
+"""The owners of a dataset's rows: their tokens."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 from unlearn.stages.config.dataset import DatasetParams
+from unlearn.stages.rows.ids import IdRules
 from unlearn.stages.rows.records import read_batches
-from unlearn.stages.rows.schema import as_text, require_column
-from unlearn.stages.rows.tokens import Kind, Tokenizer, check_raw_id
+from unlearn.stages.rows.roles import RoleReader, role_columns
+from unlearn.stages.rows.tokens import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -34,33 +35,23 @@ def token_columns(
     batch
         Rows with the id column and, where params.yaml names one, the subject column.
     dataset, tokenizer
-        The columns' names, and what turns ids into tokens.
+        The columns' names and types, and what turns ids into tokens.
     name, first_row
-        The file and the number of its first row here, for errors.
+        The dataset and the number of the batch's first row there, for errors about rows that
+        `read_batches` did not read.
 
     Raises
     ------
     InputError
-        If a column is not there, or an id is missing or begins like a token.
+        If a column is not there, or an id is missing, begins like a token or is not of the
+        column's type.
     """
-    records = _tokens(batch, dataset.id, "record", tokenizer, (name, first_row))
-    if dataset.subject is None:
-        return TokenColumns(records, None)
-    return TokenColumns(
-        records, _tokens(batch, dataset.subject, "subject", tokenizer, (name, first_row))
-    )
-
-
-def _tokens(
-    batch: pa.Table, column: str, kind: Kind, tokenizer: Tokenizer, at: tuple[str, int]
-) -> list[str]:
-    name, first_row = at
-    require_column(batch, column, name)
-    tokens = []
-    for number, raw in enumerate(as_text(batch[column], column).to_pylist(), start=first_row):
-        check_raw_id(raw or "", f"{name}: column {column!r}, data row {number}")
-        tokens.append(tokenizer.token(kind, raw))
-    return tokens
+    found: dict[str, list[str]] = {}
+    for kind, column in role_columns(dataset):
+        reader = RoleReader(kind, column, IdRules.of(dataset))
+        ids = reader.checked(batch, name, first_row)
+        found[kind] = [tokenizer.token(kind, raw) for raw in ids]
+    return TokenColumns(found["record"], found.get("subject"))
 
 
 def dataset_tokens(
@@ -68,6 +59,7 @@ def dataset_tokens(
 ) -> Iterator[TokenColumns]:
     """Yield the tokens of a whole dataset, batch by batch; see `token_columns` for errors."""
     row = 1
-    for batch in read_batches(path, dataset.path):
+    columns = [column for _, column in role_columns(dataset)]
+    for batch in read_batches(path, dataset.path, columns):
         yield token_columns(batch, dataset, tokenizer, dataset.path, row)
         row += batch.num_rows

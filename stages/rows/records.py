@@ -6,7 +6,8 @@ Text formats yield every value as the text that was written, so that the id 007 
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from unlearn.stages.errors import InputError
 
 #: File endings that are read, in lower case.
 FORMATS = (".csv", ".parquet", ".jsonl")
+
+#: Metadata of a batch: the file that its rows are from, and the number of the first one there.
+_FILE, _FIRST_ROW = b"unlearn.file", b"unlearn.row"
 
 _CSV_BLOCK_BYTES = 4 << 20
 _BATCH_ROWS = 16_384
@@ -53,14 +57,53 @@ def dataset_files(path: Path, name: str) -> list[Path]:
     return files
 
 
-def read_batches(path: Path, name: str) -> Iterator[pa.Table]:
+@dataclass(frozen=True)
+class RowPlace:
+    """Where a row is: its file, and its number there, from 1, without the header."""
+
+    file: str
+    row: int
+
+    def __str__(self) -> str:
+        return f"{self.file}, data row {self.row}"
+
+
+def place_of_row(batch: pa.Table, index: int, name: str, first_row: int) -> RowPlace:
+    """Return the place of a row in a batch.
+
+    Parameters
+    ----------
+    batch
+        Rows, from `read_batches` or made elsewhere.
+    index
+        The row, counted from 0 in the batch.
+    name, first_row
+        The dataset, and the number of the batch's first row in it, for rows made elsewhere.
+    """
+    metadata = batch.schema.metadata or {}
+    if _FILE in metadata:
+        return RowPlace(metadata[_FILE].decode(), int(metadata[_FIRST_ROW]) + index)
+    return RowPlace(name, first_row + index)
+
+
+def read_batches(path: Path, name: str, only: Collection[str] | None = None) -> Iterator[pa.Table]:
     """Yield a dataset's rows, some ten thousand at a time.
+
+    Parameters
+    ----------
+    path
+        The dataset.
+    name
+        What errors call it.
+    only
+        Columns to read, where there are any of them; by default all.
 
     Returns
     -------
     iterator of pyarrow.Table
         All with the same columns, in the order of the first file. From text formats every
-        column is a string column; from Parquet columns keep their types.
+        column is a string column; from Parquet columns keep their types. `place_of_row` tells
+        which file a row is from.
 
     Raises
     ------
@@ -71,15 +114,18 @@ def read_batches(path: Path, name: str) -> Iterator[pa.Table]:
     for file in dataset_files(path, name):
         label = name if path.is_file() else f"{name}/{file.relative_to(path).as_posix()}"
         reader = {".csv": _read_csv, ".parquet": _read_parquet, ".jsonl": _read_jsonl}
-        for batch in reader[file.suffix.lower()](file, label):
+        first_row = 1
+        for batch in reader[file.suffix.lower()](file, label, only):
             if columns is None:
                 columns = batch.column_names
             if set(batch.column_names) != set(columns):
                 raise InputError(f"{label} does not have the columns of the first file")
-            yield batch.select(columns)
+            place = {_FILE: label, _FIRST_ROW: str(first_row)}
+            yield batch.select(columns).replace_schema_metadata(place)
+            first_row += batch.num_rows
 
 
-def _read_csv(path: Path, name: str) -> Iterator[pa.Table]:
+def _read_csv(path: Path, name: str, only: Collection[str] | None) -> Iterator[pa.Table]:
     header = _csv_header(path, name)
     bad_rows: list[int] = []
 
@@ -96,10 +142,12 @@ def _read_csv(path: Path, name: str) -> Iterator[pa.Table]:
                 newlines_in_values=True, invalid_row_handler=remember, ignore_empty_lines=True
             ),
             convert_options=pacsv.ConvertOptions(
-                column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False
+                column_types=dict.fromkeys(header, pa.string()),
+                strings_can_be_null=False,
+                include_columns=_chosen(header, only),
             ),
         ) as reader:
-            if reader.schema.names != header:
+            if reader.schema.names != _chosen(header, only):
                 # Columns would be read as numbers, and the id 007 as 7.
                 raise InputError(f"{name}: the header is not readable")
             for batch in reader:
@@ -125,6 +173,11 @@ def _csv_header(path: Path, name: str) -> list[str]:
     return _check_header(header, name)
 
 
+def _chosen(columns: list[str], only: Collection[str] | None) -> list[str]:
+    """Return the columns to read: those of `only`, or all if the file has none of these."""
+    return [column for column in columns if column in (only or columns)] or columns
+
+
 def _check_header(header: list[str], name: str) -> list[str]:
     if not header:
         raise InputError(f"{name} has no columns")
@@ -133,17 +186,19 @@ def _check_header(header: list[str], name: str) -> list[str]:
     return header
 
 
-def _read_parquet(path: Path, name: str) -> Iterator[pa.Table]:
+def _read_parquet(path: Path, name: str, only: Collection[str] | None) -> Iterator[pa.Table]:
     try:
         file = pq.ParquetFile(path)
-        _check_header(file.schema_arrow.names, name)
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-            yield pa.Table.from_batches([batch])
+        header = _check_header(file.schema_arrow.names, name)
+        columns = _chosen(header, only)
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
+            # Parquet takes the name of a column for that of nested ones, too.
+            yield pa.Table.from_batches([batch]).select(columns)
     except (pa.ArrowInvalid, OSError):
         raise InputError(f"{name} is not readable as Parquet") from None
 
 
-def _read_jsonl(path: Path, name: str) -> Iterator[pa.Table]:
+def _read_jsonl(path: Path, name: str, only: Collection[str] | None) -> Iterator[pa.Table]:
     # A first pass for the columns: writers leave fields out where they have no value.
     columns: dict[str, None] = {}
     for row in _json_rows(path, name):
@@ -152,10 +207,10 @@ def _read_jsonl(path: Path, name: str) -> Iterator[pa.Table]:
     for row in _json_rows(path, name):
         rows.append(row)
         if len(rows) == _BATCH_ROWS:
-            yield _text_table(rows, list(columns), name)
+            yield _text_table(rows, _chosen(list(columns), only), name)
             rows = []
     if rows:
-        yield _text_table(rows, list(columns), name)
+        yield _text_table(rows, _chosen(list(columns), only), name)
 
 
 def _json_rows(path: Path, name: str) -> Iterator[dict[str, str | None]]:

@@ -10,12 +10,11 @@ import hmac
 import json
 import os
 import re
-import unicodedata
 from dataclasses import dataclass
-from typing import Literal
 
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import HOLDOUT, Project
+from unlearn.stages.rows.ids import AS_WRITTEN, IdKind, IdRules
 
 PREFIX = "u1_"
 _TOKEN = re.compile(r"u1_[0-9a-f]{64}")
@@ -27,7 +26,8 @@ KEY_VARIABLE = "UNLEARN_KEY"
 #: The published key of the digits example. Anyone can compute its tokens: never for real data.
 DEMO_KEY = hashlib.sha256(b"unlearn demo key: public, for the digits example only").hexdigest()
 
-Kind = Literal["record", "subject"]
+#: What a token stands for.
+Kind = IdKind
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,23 @@ class Key:
 
 
 class Tokenizer:
-    """Turns ids into tokens; made once, then fast for many ids."""
+    """Turns ids into tokens; made once, then fast for many ids.
 
-    def __init__(self, key: Key) -> None:
+    Parameters
+    ----------
+    key
+        The project key.
+    rules
+        How params.yaml says that ids are read; by default each as its text in NFC.
+    """
+
+    def __init__(self, key: Key, rules: IdRules = AS_WRITTEN) -> None:
+        self.rules = rules
         self._subkey = key.subkey("token")
 
     def token(self, kind: Kind, raw: str) -> str:
-        """Return the token of a raw id: exact text, in NFC, with no trimming."""
-        canonical = unicodedata.normalize("NFC", raw)
-        message = kind.encode() + b"\0" + canonical.encode()
+        """Return the token of a raw id: all ids that the rules call one have the same token."""
+        message = kind.encode() + b"\0" + self.rules.canonical(kind, raw).encode()
         return PREFIX + hmac.digest(self._subkey, message, "sha256").hex()
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from unlearn.stages.config.dataset import ID_SETTINGS
 from unlearn.stages.config.params import ALGORITHM, Params
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.context import Context
@@ -114,6 +115,10 @@ def settings_digest(params: Params) -> str:
     settings = params.model_dump(mode="json")
     for name in ("path", "canaries", "held_out"):
         del settings["dataset"][name]
+    for name in ID_SETTINGS:
+        # Reports from before these settings stay current.
+        if settings["dataset"][name] is None:
+            del settings["dataset"][name]
     if settings["unlearn"] is None:
         del settings["unlearn"]
     elif settings["unlearn"]["language"] is None:
