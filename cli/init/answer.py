@@ -3,9 +3,10 @@
 from typing import Literal
 
 from unlearn.cli.answers import Answer
-from unlearn.cli.init.request import Template
+from unlearn.cli.init.request import Identity, Template
+from unlearn.stages.config.dataset import IdType
 
-KeyName = Literal["demo", "unlearn.key"]
+KeyName = Literal["demo", "unlearn.key", "UNLEARN_KEY"]
 
 
 class TableProject(Answer):
@@ -25,8 +26,13 @@ class TableProject(Answer):
         The model to train.
     template
         The pipeline.
+    id_type, subject_type
+        What the ids of records, and of people, are; `subject_type` is None without people.
+    identity
+        Which ids are one.
     key
-        `unlearn.key`, or `demo` for the public key of an example.
+        `unlearn.key`, `UNLEARN_KEY` for the key in this environment variable, or `demo` for the
+        public key of an example.
     ci
         The workflow that was written; None without `--ci`.
     """
@@ -39,6 +45,9 @@ class TableProject(Answer):
     features: int
     model: str
     template: Template
+    id_type: IdType
+    subject_type: IdType | None
+    identity: Identity
     key: KeyName
     ci: str | None = None
 
@@ -60,8 +69,13 @@ class TextProject(Answer):
         The model to train.
     template
         The pipeline.
+    id_type, subject_type
+        What the ids of records, and of people, are; `subject_type` is None without people.
+    identity
+        Which ids are one.
     key
-        `unlearn.key`, or `demo` for the public key of an example.
+        `unlearn.key`, `UNLEARN_KEY` for the key in this environment variable, or `demo` for the
+        public key of an example.
     ci
         The workflow that was written; None without `--ci`.
     """
@@ -73,5 +87,8 @@ class TextProject(Answer):
     base: str
     model: str
     template: Template
+    id_type: IdType
+    subject_type: IdType | None
+    identity: Identity
     key: KeyName
     ci: str | None = None

@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 from unlearn.cli import panels
 from unlearn.cli.init import tabular
-from unlearn.cli.init.answer import TableProject, TextProject
+from unlearn.cli.init.answer import KeyName, TableProject, TextProject
 from unlearn.cli.init.request import (
     CiSystem,
     Example,
+    Identity,
     InitRequest,
     Template,
     TextOptions,
@@ -66,6 +67,14 @@ def init(
         typer.Option(
             help="The column that names the person a record is about. All rows of a person are "
             "in one shard.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
+    identity: Annotated[
+        Identity | None,
+        typer.Option(
+            help="Which ids are one: exact takes ids as they are written, folded ignores case, "
+            "outer spaces and Unicode form. The default is exact if no two ids differ only so.",
             rich_help_panel=panels.DATA,
         ),
     ] = None,
@@ -217,6 +226,7 @@ def init(
             id=id_column,
             target=target,
             subject=subject,
+            identity=identity,
             shards=shards,
             slices=slices,
             holdout=holdout,
@@ -267,6 +277,13 @@ def _set_up(request: InitRequest) -> TableProject | TextProject:
     return summary
 
 
+_KEYS: dict[KeyName, str] = {
+    "unlearn.key": "key: unlearn.key, without a backup: keep a copy where you keep secrets",
+    "UNLEARN_KEY": "key: the one in UNLEARN_KEY; no file was written",
+    "demo": "key: the published demo key of the example",
+}
+
+
 def _describe(summary: TableProject | TextProject, directory: Path) -> str:
     go = "" if directory == Path() else f"cd {directory} && "
     found = [plural(summary.rows, "row")]
@@ -280,9 +297,7 @@ def _describe(summary: TableProject | TextProject, directory: Path) -> str:
         plan = "one model without shards"
     lines = [
         f"{', '.join(found)}: {plan}, model {summary.model}",
-        "key: unlearn.key, without a backup: keep a copy where you keep secrets"
-        if summary.key != "demo"
-        else "key: the published demo key of the example",
+        _KEYS[summary.key],
         f"next: {go}unlearn repro",
     ]
     if summary.ci is not None:

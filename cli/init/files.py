@@ -1,5 +1,6 @@
 """The files that `unlearn init` writes, as bytes."""
 
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -9,6 +10,7 @@ from typing import Any, Final
 import yaml
 from jinja2 import Environment, StrictUndefined
 from unlearn.cli.init.request import Template
+from unlearn.cli.init.roles import TEXT, Roles
 from unlearn.cli.init.scaffold import DEFAULT_BATCH, DEFAULT_HOLDOUT, Plan
 from unlearn.cli.text_edits import as_yaml
 from unlearn.stages.config.dataset import DEFAULT_MISSING
@@ -34,6 +36,8 @@ class TableParams:
         Shards, slices and epochs.
     features, classes
         The schema to pin.
+    roles
+        How ids are read.
     """
 
     path: str
@@ -42,6 +46,7 @@ class TableParams:
     plan: Plan
     features: dict[str, Any]
     classes: list[str]
+    roles: Roles = TEXT
     subject: str | None = None
     holdout: float = DEFAULT_HOLDOUT
     held_out: str | None = None
@@ -62,6 +67,8 @@ class TextParams:
         Shards, slices and epochs.
     features
         The role of each column.
+    roles
+        How ids are read.
     base, files, revision
         The base, the digests of its files, and the commit of one from the hub.
     rate, unlearn_rate
@@ -78,6 +85,7 @@ class TextParams:
     features: dict[str, str]
     base: str
     files: dict[str, str]
+    roles: Roles = TEXT
     subject: str | None = None
     revision: str | None = None
     template: Template = Template.SISA
@@ -179,7 +187,7 @@ def render_pipeline(
     )
 
 
-def render_gitignore(before: str, exceptions: list[str]) -> bytes:
+def render_gitignore(before: str, *, exceptions: list[str]) -> bytes:
     """Return .gitignore with every line that keeps rows, models and the key out of git.
 
     Parameters
@@ -189,10 +197,45 @@ def render_gitignore(before: str, exceptions: list[str]) -> bytes:
     exceptions
         More lines, such as exceptions from `/data/?*`.
     """
-    lines = _render("gitignore.jinja", exceptions=exceptions).decode().splitlines()
-    missing = [line for line in lines if line not in before.splitlines()]
+    return _extended(before, _render("gitignore.jinja", exceptions=exceptions))
+
+
+def render_gitattributes(before: str, *, hashed: list[str]) -> bytes:
+    """Return .gitattributes that keeps the line ends of every file that DVC hashes.
+
+    Parameters
+    ----------
+    before
+        What it holds already.
+    hashed
+        Files of this project that git keeps and DVC hashes, and folders with a slash at the end.
+    """
+    patterns = [_attribute_pattern(path) for path in hashed]
+    return _extended(before, _render("gitattributes.jinja", patterns=patterns))
+
+
+def render_dockerignore(before: str) -> bytes:
+    """Return .dockerignore that keeps the key out of images; `before` is what it holds already."""
+    return _extended(before, _render("dockerignore.jinja"))
+
+
+def _extended(before: str, lines: bytes) -> bytes:
+    """Return a file of patterns with the lines that it does not have yet at its end."""
+    missing = [line for line in lines.decode().splitlines() if line not in before.splitlines()]
     gap = "" if before == "" or before.endswith("\n") else "\n"
-    return (before + gap + "".join(f"{line}\n" for line in missing)).encode()
+    return (before + gap + "".join(f"{line}\n" for line in missing)).encode(
+        "utf-8", "surrogateescape"
+    )
+
+
+def _attribute_pattern(path: str) -> str:
+    """Return a path, of a folder with a slash at its end, as a pattern that matches it alone."""
+    pattern = "/" + re.sub(r"([\\*?\[\]])", r"\\\1", path) + ("**" if path.endswith("/") else "")
+    if re.fullmatch(r"[\w./*-]+", pattern):
+        return pattern
+    # In quotes, as git reads names with spaces.
+    quoted = pattern.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{quoted}"'
 
 
 def copied_to(name: str, source: Path) -> str:

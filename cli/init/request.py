@@ -32,6 +32,13 @@ class TooLong(StrEnum):
     TRUNCATE = "truncate"
 
 
+class Identity(StrEnum):
+    """Which ids are one: those written the same, or those that are the same once folded."""
+
+    EXACT = "exact"
+    FOLDED = "folded"
+
+
 class CiSystem(StrEnum):
     """Systems that a workflow can be written for."""
 
@@ -105,6 +112,7 @@ class InitRequest:
     id: str | None = None
     target: str | None = None
     subject: str | None = None
+    identity: Identity | None = None
     shards: int | None = None
     slices: int | None = None
     holdout: float | None = None
@@ -165,6 +173,7 @@ _DATASET_OPTIONS = (
     "id",
     "target",
     "subject",
+    "identity",
     "shards",
     "slices",
     "holdout",

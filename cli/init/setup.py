@@ -1,6 +1,7 @@
 """Setting up a project: repositories, copies of the rows, and the files that git is to have."""
 
 import re
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -9,7 +10,13 @@ from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
-from unlearn.cli.init.files import read_template, render_gitignore
+from unlearn.cli.init.answer import KeyName
+from unlearn.cli.init.files import (
+    read_template,
+    render_dockerignore,
+    render_gitattributes,
+    render_gitignore,
+)
 from unlearn.cli.init.request import CiSystem
 from unlearn.cli.output import progress, say
 from unlearn.stages.config.params import Params
@@ -17,9 +24,10 @@ from unlearn.stages.dvc.command import run_dvc
 from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.project.files import write_bytes, write_through
 from unlearn.stages.project.paths import HOLDOUT
+from unlearn.stages.rows.ids import IdRules
 from unlearn.stages.rows.records import dataset_files, read_batches
 from unlearn.stages.rows.shard_file import Layout
-from unlearn.stages.rows.tokens import Key, Tokenizer
+from unlearn.stages.rows.tokens import DEMO_KEY, Key, Tokenizer, key_of_variable
 from unlearn.stages.shard.partition import collect, refuse_shared_ids, spill
 
 
@@ -47,7 +55,7 @@ def check_rows(sources: dict[str, Path], params: Params, key: Key) -> list[pa.Ta
             batches[0],
             dataset,
             params.sharding,
-            Tokenizer(key),
+            Tokenizer(key, IdRules.of(dataset)),
             Path(scratch),
             advance,
             held_out=batches[1] if len(batches) > 1 else (),
@@ -119,12 +127,49 @@ def _keep_out(root: Path, source: Path, copy: Path) -> list[str]:
     return ["/" + re.sub(r"([\\*?\[\]!#])", r"\\\1", name)]
 
 
-def write_gitignore(root: Path, more: list[str]) -> None:
-    """Write .gitignore, before there is any row or key that git could stage."""
+def choose_key(otherwise: KeyName) -> tuple[Key, KeyName]:
+    """Return the key of a new project, and where it is.
+
+    Parameters
+    ----------
+    otherwise
+        Where it is if `UNLEARN_KEY` is not set: the stages would refuse any other key then.
+
+    Raises
+    ------
+    InputError
+        If the variable holds something else.
+    """
+    key = key_of_variable()
+    if key is not None:
+        return key, "UNLEARN_KEY"
+    return Key(DEMO_KEY if otherwise == "demo" else secrets.token_hex(32)), otherwise
+
+
+def write_ignore_files(root: Path, exceptions: list[str], hashed: list[str]) -> None:
+    """Write .gitignore, .gitattributes and .dockerignore: before there is any row or key.
+
+    What these files hold already stays, above the new lines.
+
+    Parameters
+    ----------
+    root
+        The project's folder.
+    exceptions
+        More lines of .gitignore, such as exceptions from `/data/?*`.
+    hashed
+        Files that git keeps and DVC hashes, besides those of every project; folders with a slash
+        at the end.
+    """
     root.mkdir(parents=True, exist_ok=True)
-    path = root / ".gitignore"
-    before = path.read_text(encoding="utf-8") if path.is_file() else ""
-    write(path, render_gitignore(before, more))
+    for name, render in (
+        (".gitignore", partial(render_gitignore, exceptions=exceptions)),
+        (".gitattributes", partial(render_gitattributes, hashed=hashed)),
+        (".dockerignore", render_dockerignore),
+    ):
+        path = root / name
+        before = path.read_bytes().decode("utf-8", "surrogateescape") if path.is_file() else ""
+        write(path, render(before))
     for name in ("data", "models", ".unlearn"):
         (root / name).mkdir(mode=0o700, exist_ok=True)
 
@@ -133,9 +178,10 @@ def put_in_place(
     root: Path,
     copies: dict[str, Path],
     *,
-    key: str,
+    key: Key | None,
     params_text: bytes,
     pipeline_text: bytes,
+    hashed: list[str],
 ) -> None:
     """Write a project whose rows were checked.
 
@@ -146,7 +192,10 @@ def put_in_place(
     copies
         Path in the project, and where the rows are now.
     key, params_text, pipeline_text
-        The content of unlearn.key, params.yaml and dvc.yaml.
+        The content of unlearn.key, params.yaml and dvc.yaml; the key is None where it is not to be
+        written.
+    hashed
+        Files and folders that git keeps and DVC hashes; see `write_ignore_files`.
 
     Raises
     ------
@@ -160,11 +209,12 @@ def put_in_place(
     ignored = [
         line for name, original in copies.items() for line in _keep_out(root, original, root / name)
     ]
-    write_gitignore(root, ignored)
+    write_ignore_files(root, ignored, hashed)
     start_repositories(root)
     for name, original in copies.items():
         _copy_dataset(original, root / name)
-    write(root / "unlearn.key", key.encode() + b"\n", mode=0o600)
+    if key is not None:
+        write(root / "unlearn.key", key.text.encode() + b"\n", mode=0o600)
     write_project(root, params_text, pipeline_text)
     add_to_dvc(root, copies)
 

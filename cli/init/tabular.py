@@ -1,8 +1,6 @@
 """`unlearn init` for a table: a user's own dataset, or the digits."""
 
-import secrets
 from dataclasses import replace
-from pathlib import Path
 
 from unlearn.cli.examples.digits import CLASSES, DIGITS_PATH, PIXELS, ROWS, digits_csv
 from unlearn.cli.init.answer import KeyName, TableProject
@@ -13,24 +11,24 @@ from unlearn.cli.init.files import (
     render_pipeline,
     render_table_params,
 )
-from unlearn.cli.init.request import InitRequest
+from unlearn.cli.init.request import Identity, InitRequest
+from unlearn.cli.init.roles import find_roles
 from unlearn.cli.init.scaffold import Plan, suggest
 from unlearn.cli.init.setup import (
     check_rows,
+    choose_key,
     put_in_place,
     start_repositories,
     write,
-    write_gitignore,
+    write_ignore_files,
     write_project,
 )
-from unlearn.cli.output import progress, say
+from unlearn.cli.output import say
 from unlearn.stages.config.params import Params
 from unlearn.stages.context import check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import find_spec
-from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.schema import SchemaFinder
-from unlearn.stages.rows.tokens import DEMO_KEY, Key
 
 #: Shards, slices and epochs of the digits example; of one model in the pipeline without shards.
 _DIGITS_PLAN = Plan(shards=8, slices=3, epochs=60)
@@ -48,13 +46,14 @@ def init_digits(request: InitRequest) -> TableProject:
         classes=list(CLASSES),
         template=request.template,
     )
-    params_text = render_table_params(Key(DEMO_KEY).check, values)
+    key, key_name = choose_key("demo")
+    params_text = render_table_params(key.check, values)
     root = request.root
-    write_gitignore(root, [f"!/{DIGITS_PATH}"])
+    write_ignore_files(root, [f"!/{DIGITS_PATH}"], [DIGITS_PATH])
     start_repositories(root)
     write(root / DIGITS_PATH, digits_csv())
     write_project(root, params_text, render_pipeline(request.template))
-    return _summary(request, check_params(parse(params_text)), ROWS, key="demo")
+    return _summary(request, check_params(parse(params_text)), ROWS, key=key_name)
 
 
 def init_table(request: InitRequest) -> TableProject:
@@ -69,8 +68,12 @@ def init_table(request: InitRequest) -> TableProject:
     if source is None or request.id is None or request.target is None:
         raise InputError("--dataset needs --id and --target; for text --id, --base and --prompt")
     request.check_template()
-    root, key = request.root, Key(secrets.token_hex(32))
-    schema = _find_schema(source, SchemaFinder(request.id, request.target, request.subject))
+    root = request.root
+    key, key_name = choose_key("unlearn.key")
+    schema = SchemaFinder(request.id, request.target, request.subject)
+    roles, rows = find_roles(request, request.id, schema.see)
+    if not schema.features:
+        raise InputError(f"{source.name} has no columns other than id, subject and target")
     copies = {copied_to("dataset", source): source}
     if request.held_out is not None:
         copies[copied_to("held_out", request.held_out)] = request.held_out
@@ -79,9 +82,10 @@ def init_table(request: InitRequest) -> TableProject:
         path=path,
         id=request.id,
         target=request.target,
-        plan=_plan(request, schema.rows),
+        plan=_plan(request, rows),
         features=dict(schema.features),
         classes=schema.classes,
+        roles=roles,
         subject=request.subject,
         holdout=request.holdout_share,
         held_out=others[0] if others else None,
@@ -100,8 +104,15 @@ def init_table(request: InitRequest) -> TableProject:
             "text, remove it from dataset.features in params.yaml"
         )
     pipeline_text = render_pipeline(request.template, made_with=code, held_out=bool(others))
-    put_in_place(root, copies, key=key.text, params_text=params_text, pipeline_text=pipeline_text)
-    return _summary(request, params, schema.rows, key="unlearn.key")
+    put_in_place(
+        root,
+        copies,
+        key=key if key_name == "unlearn.key" else None,
+        params_text=params_text,
+        pipeline_text=pipeline_text,
+        hashed=[] if code is None else [code],
+    )
+    return _summary(request, params, rows, key=key_name)
 
 
 def _plan(request: InitRequest, rows: int) -> Plan:
@@ -116,18 +127,6 @@ def _plan(request: InitRequest, rows: int) -> Plan:
     return plan if request.epochs is None else replace(plan, epochs=request.epochs)
 
 
-def _find_schema(source: Path, finder: SchemaFinder) -> SchemaFinder:
-    with progress("reading rows", None) as advance:
-        for batch in read_batches(source, source.name):
-            finder.see(batch, source.name)
-            advance(batch.num_rows)
-    if finder.rows == 0:
-        raise InputError(f"{source.name} has no rows")
-    if not finder.features:
-        raise InputError(f"{source.name} has no columns other than id, subject and target")
-    return finder
-
-
 def _summary(request: InitRequest, params: Params, rows: int, *, key: KeyName) -> TableProject:
     return TableProject(
         root=str(request.root),
@@ -138,5 +137,8 @@ def _summary(request: InitRequest, params: Params, rows: int, *, key: KeyName) -
         features=len(params.dataset.features),
         model=params.train.model,
         template=request.template,
+        id_type=params.dataset.id_type or "text",
+        subject_type=params.dataset.subject_type,
+        identity=Identity(params.dataset.identity or "exact"),
         key=key,
     )

@@ -1,6 +1,5 @@
 """`unlearn init` for a language model: a user's own text and base, or made-up authors."""
 
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +15,28 @@ from unlearn.cli.init.files import (
     render_pipeline,
     render_text_params,
 )
-from unlearn.cli.init.request import InitRequest, TooLong, given_options
+from unlearn.cli.init.request import Identity, InitRequest, TooLong, given_options
+from unlearn.cli.init.roles import Roles, find_roles
 from unlearn.cli.init.scaffold import Plan, suggest_text
 from unlearn.cli.init.setup import (
     add_to_dvc,
     check_rows,
+    choose_key,
     put_in_place,
     refuse_tracked,
     start_repositories,
     write,
-    write_gitignore,
+    write_ignore_files,
     write_project,
 )
-from unlearn.cli.output import plural, progress, say
+from unlearn.cli.output import plural, say
 from unlearn.stages.config.params import Params
 from unlearn.stages.context import check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import find_spec, specs, text_options
 from unlearn.stages.project.files import scratch_folder
-from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.shard_file import Layout
-from unlearn.stages.rows.tokens import DEMO_KEY, Key
+from unlearn.stages.rows.tokens import Key
 from unlearn.stages.text.base import (
     check_causal,
     check_fit,
@@ -87,7 +87,8 @@ def init_text(request: InitRequest) -> TextProject:
             "a dataset of text needs --id, and no --target: rows have no class",
             f"only for text: {', '.join(given_options(request.text))}",
         )
-    root, key = request.root, Key(secrets.token_hex(32))
+    root = request.root
+    key, key_name = choose_key("unlearn.key")
     copies = {copied_to("dataset", request.dataset): request.dataset}
     if request.held_out is not None:
         copies[copied_to("held_out", request.held_out)] = request.held_out
@@ -110,10 +111,18 @@ def init_text(request: InitRequest) -> TextProject:
         made_with=_inside(root, base),
         held_out=request.held_out is not None,
     )
-    put_in_place(root, copies, key=key.text, params_text=params_text, pipeline_text=pipeline_text)
+    inside = _inside(root, base)
+    put_in_place(
+        root,
+        copies,
+        key=key if key_name == "unlearn.key" else None,
+        params_text=params_text,
+        pipeline_text=pipeline_text,
+        hashed=[] if inside is None else [f"{inside}/"],
+    )
     if adds_base:
         add_to_dvc(root, [base])  # git ignores what is there
-    return _summary(request, params, rows, key="unlearn.key")
+    return _summary(request, params, rows, key=key_name)
 
 
 def init_authors(request: InitRequest) -> TextProject:
@@ -129,14 +138,16 @@ def init_authors(request: InitRequest) -> TextProject:
     if size not in SIZES:
         raise InputError(f"--size: there is no size {size!r}", f"sizes: {', '.join(SIZES)}")
     refuse_tracked(root, [BASE_PATH])
-    write_gitignore(root, [f"!/{AUTHORS_PATH}", f"!/{GENERIC_PATH}"])
+    key, key_name = choose_key("demo")
+    public = [AUTHORS_PATH, GENERIC_PATH]
+    write_ignore_files(root, [f"!/{path}" for path in public], public)
     with scratch_folder(root / ".unlearn/scratch/base") as scratch:
         say(f"training a base of size {size} on public authors")
         example = example_files(scratch / "base", size, _EXAMPLE_SEED)
         files = pin_files(scratch / "base", "the base")
         for name in files:
             write(root / BASE_PATH / name, (scratch / "base" / name).read_bytes())
-    params_text = render_text_params(Key(DEMO_KEY).check, _example_params(request, files, example))
+    params_text = render_text_params(key.check, _example_params(request, files, example))
     start_repositories(root)
     write(root / AUTHORS_PATH, example.dataset)
     if request.is_posthoc:
@@ -146,7 +157,7 @@ def init_authors(request: InitRequest) -> TextProject:
     )
     write_project(root, params_text, pipeline_text)
     add_to_dvc(root, [BASE_PATH])
-    return _summary(request, check_params(parse(params_text)), example.rows, key="demo")
+    return _summary(request, check_params(parse(params_text)), example.rows, key=key_name)
 
 
 def _example_params(request: InitRequest, files: dict[str, str], example: Example) -> TextParams:
@@ -160,6 +171,7 @@ def _example_params(request: InitRequest, files: dict[str, str], example: Exampl
     return TextParams(
         path=AUTHORS_PATH,
         id="id",
+        roles=Roles(subject_type="text"),
         subject="author",
         features=features | {"topic": "topic"},
         base=BASE_PATH,
@@ -197,9 +209,11 @@ def _params(request: InitRequest, source: Path, id_: str) -> TextParams:
     if is_here and options.revision is not None:
         raise InputError(f"--revision is for a name on the hub, and {options.base} is a folder")
     folder = locate(base, root, options.revision)
+    roles, rows = find_roles(request, id_)
     return TextParams(
         path=copied_to("dataset", source),
         id=id_,
+        roles=roles,
         subject=request.subject,
         features=features,
         base=base,
@@ -208,7 +222,7 @@ def _params(request: InitRequest, source: Path, id_: str) -> TextParams:
         revision=None if is_here else commit_of(folder) or options.revision,
         template=request.template,
         model=model,
-        plan=_plan(request, model, _count(source)),
+        plan=_plan(request, model, rows),
         holdout=request.holdout_share,
         held_out=None if request.held_out is None else copied_to("held_out", request.held_out),
         context=options.context or min(_CONTEXT, longest(folder) or _CONTEXT),
@@ -243,17 +257,6 @@ def _inside(root: Path, base: str) -> str | None:
     return base if not Path(base).is_absolute() and (root / base).is_dir() else None
 
 
-def _count(source: Path) -> int:
-    with progress("reading rows", None) as advance:
-        rows = 0
-        for batch in read_batches(source, source.name):
-            rows += batch.num_rows
-            advance(batch.num_rows)
-    if rows == 0:
-        raise InputError(f"{source.name} has no rows")
-    return rows
-
-
 def _check_text(root: Path, copies: dict[str, Path], params: Params, key: Key) -> int:
     """Check the rows as the stages will, and whether the base can read them; return how many."""
     options = text_options(params.train)
@@ -280,5 +283,8 @@ def _summary(request: InitRequest, params: Params, rows: int, *, key: KeyName) -
         base=text_options(params.train).base,
         model=params.train.model,
         template=request.template,
+        id_type=params.dataset.id_type or "text",
+        subject_type=params.dataset.subject_type,
+        identity=Identity(params.dataset.identity or "exact"),
         key=key,
     )

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -145,8 +146,7 @@ def _texts(values: pa.ChunkedArray, at: _Column) -> pa.ChunkedArray:
     if pa.types.is_floating(kind):
         return _whole_floats(values, at)
     if pa.types.is_decimal(kind):
-        # Not a cast: Arrow writes a decimal zero as 0E-10.
-        return _array([None if value is None else f"{value:f}" for value in values.to_pylist()])
+        return _array([None if value is None else _digits(value) for value in values.to_pylist()])
     if pa.types.is_date(kind):
         return values.cast(pa.date32()).cast(pa.string())
     if (
@@ -181,6 +181,11 @@ def _whole_floats(values: pa.ChunkedArray, at: _Column) -> pa.ChunkedArray:
         else:
             texts.append(str(int(value)))
     return _array(texts)
+
+
+def _digits(value: Decimal) -> str:
+    # Not a cast of the column: Arrow writes a decimal zero as 0E-10.
+    return str(int(value)) if value == value.to_integral_value() else f"{value:f}"
 
 
 def _array(texts: list[str | None]) -> pa.ChunkedArray:

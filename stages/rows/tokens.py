@@ -141,6 +141,35 @@ def home_shard(token: str, shards: int) -> str:
     return f"s{int.from_bytes(digest, 'big') % shards:03d}"
 
 
+def key_of_variable() -> Key | None:
+    """Return the key in the environment variable `UNLEARN_KEY`; None if it is unset or empty.
+
+    Raises
+    ------
+    InputError
+        If the variable holds something else.
+    """
+    text = os.environ.get(KEY_VARIABLE, "").strip()
+    return _as_key(text, f"the key in {KEY_VARIABLE}") if text else None
+
+
+def _key_of_file(project: Project) -> Key | None:
+    if not project.key.is_file():
+        return None
+    try:
+        text = project.key.read_text(encoding="ascii").strip()
+    except (UnicodeDecodeError, PermissionError):
+        raise InputError(f"{project.key.name} is not readable as a project key") from None
+    return _as_key(text, project.key.name)
+
+
+def _as_key(text: str, source: str) -> Key:
+    try:
+        return Key(text)
+    except InputError:
+        raise InputError(f"{source} is not 64 lower-case hexadecimal digits") from None
+
+
 def load_key(project: Project, key_check: str) -> Key:
     """Return the project key, from `UNLEARN_KEY` or the key file, and only the right one.
 
@@ -152,26 +181,16 @@ def load_key(project: Project, key_check: str) -> Key:
     InputError
         If there is no key, or it is not the one that `key_check` was made with.
     """
-    demo = Key(DEMO_KEY)
-    if text := os.environ.get(KEY_VARIABLE, "").strip():
-        source = f"the key in {KEY_VARIABLE}"
-    elif project.key.is_file():
-        try:
-            text = project.key.read_text(encoding="ascii").strip()
-        except (UnicodeDecodeError, PermissionError):
-            raise InputError(f"{project.key.name} is not readable as a project key") from None
-        source = project.key.name
-    elif key_check == demo.check:
-        return demo
-    else:
+    key, source = key_of_variable(), f"the key in {KEY_VARIABLE}"
+    if key is None:
+        key, source = _key_of_file(project), project.key.name
+    if key is None and key_check == Key(DEMO_KEY).check:
+        return Key(DEMO_KEY)
+    if key is None:
         raise InputError(
             f"there is no project key: neither {KEY_VARIABLE} nor {project.key.name}",
             "get it from the person who ran `unlearn init`; in CI, set it from a secret",
         )
-    try:
-        key = Key(text)
-    except InputError:
-        raise InputError(f"{source} is not 64 lower-case hexadecimal digits") from None
     if not hmac.compare_digest(key.check, key_check):
         raise InputError(
             f"{source} is not the key of this project (key_check in params.yaml says so)",

@@ -255,7 +255,11 @@ def _refuse_repeats(path: Path, name: str) -> None:
 
 
 def _raise_repeat(name: str, first: int, second: int) -> NoReturn:
-    raise InputError(f"{name}: data rows {first} and {second} have the same id")
+    raise InputError(
+        f"{name}: data rows {first} and {second} have the same id",
+        "dataset.id_type and dataset.identity in params.yaml say which ids are one: 7 and 7.0, or "
+        "r7 and R7",
+    )
 
 
 def collect(scratch: Path, name: str, layout: Layout, dataset_name: str) -> pa.Table:

@@ -8,15 +8,20 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from unlearn.cli.init.files import aggregation_rule, render_pipeline
+from unlearn.cli.init.files import (
+    aggregation_rule,
+    render_dockerignore,
+    render_gitattributes,
+    render_pipeline,
+)
 from unlearn.cli.init.scaffold import suggest
 from unlearn.stages.config.methods import METHODS, MethodSettings
 from unlearn.stages.context import check_params
 from unlearn.stages.dvc.pipeline import stage_names
 from unlearn.stages.rows.tokens import DEMO_KEY, Key
 
-from tests.cli.conftest import FRAME, PEOPLE, init
-from tests.conftest import Repo
+from tests.cli.conftest import FRAME, IDS, PEOPLE, init
+from tests.conftest import Repo, keep_apart
 
 ASKED = ("--id", "id", "--target", "label")
 
@@ -366,3 +371,86 @@ def test_the_default_plan_gives_small_shards_more_epochs() -> None:
     assert epochs == sorted(epochs, reverse=True)
     asked = suggest(1000, holdout=0.2, can_slice=True, shards=7, slices=3)
     assert (asked.shards, asked.slices) == (7, 3)
+
+
+def attributes(repo: Repo, *names: str) -> dict[str, tuple[str, str]]:
+    """Return git's attributes `text` and `merge` of files, by name."""
+    words = repo.git("check-attr", "-z", "text", "merge", "--", *names).split("\0")[:-1]
+    found = [words[start : start + 3] for start in range(0, len(words), 3)]
+    values = {(name, attribute): value for name, attribute, value in found}
+    return {name: (values[name, "text"], values[name, "merge"]) for name in names}
+
+
+def test_git_keeps_the_line_ends_of_what_dvc_hashes(repositories: Repo, tmp_path: Path) -> None:
+    own = '# mine\n*.txt text merge=binary\n"/data/forget_list.txt" text'
+    (repositories.root / ".gitattributes").write_text(own, encoding="utf-8")
+    (repositories.root / ".dockerignore").write_text("*.log\n!unlearn.key", encoding="utf-8")
+    module = repositories.root / "my code" / "n[e]t.py"
+    module.parent.mkdir()
+    module.write_text("def build(width: int, classes: int) -> object: ...\n", encoding="utf-8")
+    model = ("--model", "my code/n[e]t.py:build")
+
+    done = init(repositories, ".", "--dataset", str(table(tmp_path)), *ASKED, *model)
+
+    assert done.code == 0, done.err
+    written = (repositories.root / ".gitattributes").read_text(encoding="utf-8")
+    assert written.startswith(f"{own}\n")
+    assert attributes(
+        repositories,
+        *("data/forget_list.txt", "data/requests.jsonl", "data/requests/a/b.json"),
+        *("reports/verify.json", "reports/plots/roc.csv", "my code/n[e]t.py", "my code/net.py"),
+        "notes.txt",
+    ) == {
+        "data/forget_list.txt": ("unset", "union"),
+        "data/requests.jsonl": ("unset", "unspecified"),
+        "data/requests/a/b.json": ("unset", "unspecified"),
+        "reports/verify.json": ("unset", "unspecified"),
+        "reports/plots/roc.csv": ("unset", "unspecified"),
+        "my code/n[e]t.py": ("unset", "unspecified"),
+        "my code/net.py": ("unspecified", "unspecified"),
+        "notes.txt": ("set", "binary"),
+    }
+    ignored = (repositories.root / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert ignored[:2] == ["*.log", "!unlearn.key"]
+    assert ignored[-2:] == ["unlearn.key", ".unlearn"]
+
+
+def test_what_is_written_once_is_not_written_twice() -> None:
+    once = render_gitattributes("", hashed=["net.py"])
+
+    assert render_gitattributes(once.decode(), hashed=["net.py"]) == once
+    assert render_gitattributes(once.decode(), hashed=["a/"]) == once + b"/a/** -text\n"
+    ignored = render_dockerignore("")
+    assert render_dockerignore(ignored.decode()) == ignored
+
+
+def test_public_datasets_in_git_keep_their_line_ends(tmp_path: Path) -> None:
+    init(Repo(tmp_path), "digits", "--example", "digits")
+
+    repo = Repo(tmp_path / "digits")
+    assert attributes(repo, "data/digits.csv") == {"data/digits.csv": ("unset", "unspecified")}
+    assert "unlearn.key" in (repo.root / ".dockerignore").read_text(encoding="utf-8")
+
+
+def test_a_clone_that_converts_line_ends_sees_no_change(done: Repo, tmp_path: Path) -> None:
+    """As git for Windows is set up; DVC takes a file with other line ends for another file."""
+    done.forget(IDS[:1])
+    done.commit("request")
+    cache = done.root / ".dvc/cache"
+    statuses = {}
+    for name, setting in (("plain", "false"), ("converting", "true")):
+        clone = Repo(tmp_path / name)
+        command = ("clone", "--quiet", "-c", f"core.autocrlf={setting}", str(done.root))
+        Repo(tmp_path).git(*command, str(clone.root))
+        keep_apart(clone.root)
+        clone.dvc("config", "--local", "cache.dir", str(cache))
+        clone.dvc("checkout", "--quiet")
+        (clone.root / "unlearn.key").write_bytes((done.root / "unlearn.key").read_bytes())
+        statuses[name] = clone.dvc("status", "--json").out
+        assert clone.inline("verify").code == done.inline("verify").code
+    converted = (tmp_path / "converting" / "params.yaml").read_bytes()
+    assert b"\r\n" in converted
+    assert statuses["converting"] == statuses["plain"]
+    tracked = ("data/forget_list.txt", "data/requests.jsonl", "reports/verify.json")
+    for name in tracked:
+        assert (tmp_path / "converting" / name).read_bytes() == (done.root / name).read_bytes()
