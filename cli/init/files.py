@@ -187,7 +187,7 @@ def render_pipeline(
     )
 
 
-def render_gitignore(before: str, *, exceptions: list[str]) -> bytes:
+def render_gitignore(before: str, exceptions: list[str]) -> bytes:
     """Return .gitignore with every line that keeps rows, models and the key out of git.
 
     Parameters
