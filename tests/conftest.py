@@ -98,7 +98,8 @@ class Repo:
         """Run `unlearn` in this process: the same code, without the seconds of importing torch.
 
         For what serves as the reference, or is to be tried many times; what is under test runs
-        as the processes that a user starts.
+        as the processes that a user starts. Shards are trained here too, one after another, as on
+        a machine with one processor.
         """
         from unlearn.cli.app import run
 
@@ -107,6 +108,7 @@ class Repo:
         try:
             with (
                 mock.patch("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()))),
+                mock.patch("os.cpu_count", return_value=1),
                 contextlib.chdir(self.root),
                 contextlib.redirect_stdout(out),
                 contextlib.redirect_stderr(err),
@@ -275,9 +277,9 @@ def make_project(
     frame.to_csv(source, index=False)
     repo = start_repositories(root)
     subject = ("--subject", "person") if "person" in frame.columns else ()
-    repo.ok(
-        "init", ".", "--dataset", str(source), "--id", "id", "--target", "label", *subject, *options
-    )
+    columns = ("--id", "id", "--target", "label", *subject)
+    done = repo.inline("init", ".", "--dataset", str(source), *columns, *options)
+    assert done.code == 0, f"{done.code}\n{done.out}\n{done.err}"
     if key is not None:
         use_key(repo, key)
     repo.set_params(train={"epochs": 3, "batch": 16, "device": "cpu"} | (train or {}))

@@ -9,15 +9,19 @@ from tests.conftest import Repo
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the example as the command writes it; only to be read."""
+    folder = tmp_path_factory.mktemp("root")
+    Repo(folder).ok("init", "example", "--example", "digits")
+    return folder / "example"
+
+
 @pytest.mark.parametrize("name", ["dvc.yaml", "params.yaml", "data/digits.csv"])
-def test_the_root_is_what_the_example_writes(tmp_path: Path, name: str) -> None:
-    Repo(tmp_path).ok("init", "example", "--example", "digits")
-
-    assert (ROOT / name).read_bytes() == (tmp_path / "example" / name).read_bytes()
+def test_the_root_is_what_the_example_writes(example: Path, name: str) -> None:
+    assert (ROOT / name).read_bytes() == (example / name).read_bytes()
 
 
-def test_the_roots_gitignore_keeps_every_line_of_the_example(tmp_path: Path) -> None:
-    Repo(tmp_path).ok("init", "example", "--example", "digits")
-
-    written = (tmp_path / "example" / ".gitignore").read_text(encoding="utf-8")
+def test_the_roots_gitignore_keeps_every_line_of_the_example(example: Path) -> None:
+    written = (example / ".gitignore").read_text(encoding="utf-8")
     assert (ROOT / ".gitignore").read_text(encoding="utf-8").endswith(written)

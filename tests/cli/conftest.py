@@ -1,12 +1,10 @@
 """Projects that the command is run in, made once and copied."""
 
-import contextlib
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryFile
 
 import pytest
 
@@ -60,20 +58,8 @@ def unchanged(root: Path) -> Iterator[None]:
 
 
 def init(repo: Repo, *arguments: str) -> Done:
-    """Run `unlearn init` in this process, its output in files, as DVC's own has to go somewhere."""
-    from unlearn.cli.app import run
-
-    with (
-        TemporaryFile("w+", encoding="utf-8") as out,
-        TemporaryFile("w+", encoding="utf-8") as err,
-        contextlib.chdir(repo.root),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        code = run(["init", *arguments])
-        out.seek(0)
-        err.seek(0)
-        return Done(code, out.read(), err.read())
+    """Run `unlearn init` in this process."""
+    return repo.inline("init", *arguments)
 
 
 def run_all(repo: Repo) -> None:

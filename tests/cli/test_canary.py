@@ -54,8 +54,10 @@ def lines_added(before: str, after: str) -> list[str]:
 
 
 def plant(repo: Repo, count: int) -> Done:
-    """Plant in a process: `dvc add` needs standard output of its own."""
-    return repo.ok("canary", "--count", str(count), "--json")
+    """Plant canaries, and insist that it succeeds."""
+    done = repo.inline("canary", "--count", str(count), "--json")
+    assert done.code == 0, done.err
+    return done
 
 
 def test_a_file_of_canaries_is_written_tracked_and_named(fresh: Repo) -> None:

@@ -38,7 +38,8 @@ def _tuned(tmp_path_factory: pytest.TempPathFactory, blank_base: Path) -> Repo:
     shutil.copytree(blank_base, root / "models/base")
     base = ("--base", str(root / "models/base"), "--context", "96")
     more = ("--topic", "topic", "--shards", "2", "--slices", "1")
-    repo.ok("init", ".", "--dataset", str(root.parent / "tuned.jsonl"), *TEXT, *base, *more)
+    done = init(repo, ".", "--dataset", str(root.parent / "tuned.jsonl"), *TEXT, *base, *more)
+    assert done.code == 0, done.err
     train = repo.params()["train"]
     repo.set_params(train=train | {"epochs": 1, "batch": 8, "device": "cpu"})
     repo.stages("shard", "forget", "train@s000", "train@s001", "aggregate")
@@ -273,7 +274,8 @@ def test_predict_gives_perplexities_and_what_is_said(tuned: Repo) -> None:
 
 def test_predict_reads_a_moved_final_model_with_the_base_named(tuned: Repo, tmp_path: Path) -> None:
     (tuned.root / "asked.jsonl").write_bytes(jsonl(ROWS[:3]))
-    tuned.ok("predict", "--input", "asked.jsonl", "--output", "here.jsonl")
+    done = tuned.inline("predict", "--input", "asked.jsonl", "--output", "here.jsonl")
+    assert done.code == 0, done.err
     shipped = tmp_path / "shipped"
     shutil.copytree(tuned.root / "models/final_model", shipped / "model")
     shutil.copytree(tuned.root / "models/base", shipped / "elsewhere")
@@ -374,7 +376,8 @@ def _outside(tmp_path_factory: pytest.TempPathFactory, blank_base: Path) -> Repo
     repo = start_repositories(folder / "outside")
     shutil.copytree(blank_base, repo.root / "models/base")
     named = ("--base", str(repo.root / "models/base"), "--template", "posthoc")
-    repo.ok("init", ".", "--dataset", str(folder / "outside.jsonl"), *TEXT, *named)
+    done = init(repo, ".", "--dataset", str(folder / "outside.jsonl"), *TEXT, *named)
+    assert done.code == 0, done.err
     use_key(repo, KEY)
     repo.stages("shard")
     return repo

@@ -57,13 +57,14 @@ def who_trained(context: Context) -> list[tuple[int, str]]:
     return [(int(pid), threads) for pid, threads in map(str.split, lines)]
 
 
-@pytest.mark.parametrize("processors", [2, 8])
+@pytest.mark.parametrize(
+    ("processors", "shards"), [(2, ["s002", "s000", "s001"]), (8, ["s002", "s001"])]
+)
 def test_several_shards_are_retrained_in_other_processes_and_come_out_in_order(
-    own_code: Context, monkeypatch: pytest.MonkeyPatch, processors: int
+    own_code: Context, monkeypatch: pytest.MonkeyPatch, processors: int, shards: list[str]
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: processors)
     forget_list = own_code.read_list()
-    shards = ["s002", "s000", "s001"]
 
     found = retrain_side_by_side(own_code, forget_list, shards)
 
@@ -71,7 +72,7 @@ def test_several_shards_are_retrained_in_other_processes_and_come_out_in_order(
     assert [lineage.shard for lineage in found] == shards
     assert os.getpid() not in {pid for pid, _ in trained}
     assert {threads for _, threads in trained} == {"1"}
-    assert 1 <= len({pid for pid, _ in trained}) <= min(processors, 3)
+    assert 1 <= len({pid for pid, _ in trained}) <= min(processors, len(shards))
     assert found == list(retrain_shards(own_code, forget_list, shards))
 
 

@@ -180,18 +180,6 @@ SABOTAGE = (
 )
 
 
-#: One of each kind; the others take the same paths, and run under the marker.
-QUICK = {
-    _rows_left,
-    _old_shard_model,
-    _old_final_model,
-    _a_weight,
-    _a_link_of_the_lineage,
-    _a_line_not_applied,
-    _a_line_taken_back,
-}
-
-
 def _before(bases: Bases) -> Repo:
     """Return the project as it was before its request."""
 
@@ -207,17 +195,7 @@ def test_without_sabotage_the_verdict_is_pass(forgotten: Repo) -> None:
     assert forgotten.report()["verdict"] == "pass"
 
 
-@pytest.mark.parametrize(
-    "sabotage",
-    [
-        pytest.param(
-            function,
-            id=function.__name__.strip("_"),
-            marks=() if function in QUICK else pytest.mark.slow,
-        )
-        for function in SABOTAGE
-    ],
-)
+@pytest.mark.parametrize("sabotage", SABOTAGE, ids=lambda function: function.__name__.strip("_"))
 def test_verify_finds(
     forgotten: Repo, bases: Bases, sabotage: Callable[[Repo, Repo], None]
 ) -> None:

@@ -1,6 +1,7 @@
 """A revision brought back: its own files, data from cache or remote, and no trace afterwards."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,20 @@ from unlearn.stages.project.paths import Project
 from tests.conftest import Repo, keep_apart
 
 
+@pytest.fixture(scope="module")
+def _recorded(_built: Context, tmp_path_factory: pytest.TempPathFactory) -> Repo:
+    root = tmp_path_factory.mktemp("checkout") / "recorded"
+    shutil.copytree(_built.project.root, root)
+    return _record(replace(_built, project=Project(root)))
+
+
 @pytest.fixture
-def recorded(built: Context) -> Repo:
+def recorded(_recorded: Repo, tmp_path: Path) -> Repo:
     """Return a project whose stages ran, as a revision that git and DVC have recorded."""
+    return _recorded.copy(tmp_path / "recorded")
+
+
+def _record(built: Context) -> Repo:
     repo = Repo(built.project.root)
     (repo.root / "dvc.yaml").write_bytes(render_pipeline())
     (repo.root / ".gitignore").write_bytes(render_gitignore("", []))

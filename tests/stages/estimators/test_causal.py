@@ -101,37 +101,41 @@ def test_rows_fill_all_slices() -> None:
 
 
 def test_slices_resumed_in_another_process_give_the_same_bytes(
-    recipe: Recipe, model: str, tmp_path: Path
+    blank_base: Path, tmp_path: Path
 ) -> None:
-    expected = train_at_once(recipe, ROWS)
-    # Of the whole, the state after slice 1 alone is left; another process goes on from it.
-    early = in_slices(ROWS, 1)
-    put(tmp_path / "s000", train_at_once(recipe, early))
-    assert plan_shard(recipe, "s000", ROWS, tmp_path / "s000").first == 2
+    expected = {}
+    for model in MODELS:
+        recipe = language_recipe(blank_base, model, slices=SLICES)
+        files = train_at_once(recipe, ROWS)
+        expected[model] = {name: hashlib.sha256(c).hexdigest() for name, c in files.items()}
+        # Of the whole, the state after slice 1 alone is left; another process goes on from it.
+        put(tmp_path / model, train_at_once(recipe, in_slices(ROWS, 1)))
+        assert plan_shard(recipe, "s000", ROWS, tmp_path / model).first == 2
     script = (
         "import hashlib, json, sys\n"
         "from pathlib import Path\n"
         "from tests.language_models import author_rows, language_recipe\n"
         "from unlearn.stages.training.slices import plan_shard, train_shard\n"
-        "base, model, folder = sys.argv[1:]\n"
-        f"recipe = language_recipe(Path(base), model, slices={SLICES})\n"
-        "work = plan_shard(recipe, 's000', author_rows(6), Path(folder))\n"
-        "assert work.first == 2\n"
-        "files = train_shard(recipe, work, Path(folder)).files\n"
-        "print(json.dumps({n: hashlib.sha256(c).hexdigest() for n, c in files.items()}))\n"
+        "base, folder, *models = sys.argv[1:]\n"
+        "found = {}\n"
+        "for model in models:\n"
+        f"    recipe = language_recipe(Path(base), model, slices={SLICES})\n"
+        "    there = Path(folder) / model\n"
+        "    work = plan_shard(recipe, 's000', author_rows(6), there)\n"
+        "    assert work.first == 2\n"
+        "    files = train_shard(recipe, work, there).files\n"
+        "    found[model] = {n: hashlib.sha256(c).hexdigest() for n, c in files.items()}\n"
+        "print(json.dumps(found))\n"
     )
-    base = recipe.root / str(recipe.train.options["base"])
     done = subprocess.run(
-        [sys.executable, "-c", script, str(base), model, str(tmp_path / "s000")],
+        [sys.executable, "-c", script, str(blank_base), str(tmp_path), *MODELS],
         capture_output=True,
         text=True,
         check=True,
         cwd=Path(__file__).parents[3],
     )
 
-    assert json.loads(done.stdout) == {
-        name: hashlib.sha256(content).hexdigest() for name, content in expected.items()
-    }
+    assert json.loads(done.stdout) == expected
 
 
 def test_a_slice_reads_no_row_of_a_later_one(recipe: Recipe) -> None:

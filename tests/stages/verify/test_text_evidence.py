@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from unlearn.stages.verify.membership.row_scores import logit_of_logs
 from unlearn.stages.verify.membership.views import of_final_model
 
 from tests.conftest import at_chance
+from tests.language_models import made_once
 from tests.stages.conftest import KEY, run_stages
 from tests.stages.verify.reports import run
 from tests.stages.verify.text_projects import (
@@ -103,17 +103,25 @@ class Tuned:
 
 
 @pytest.fixture(scope="session")
-def tuned(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tuned]:
-    root = tmp_path_factory.mktemp("adapters")
+def tuned(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
     params = language_params(tiny_base, shards=4, holdout=0.35)
-    before = language_context(root / "before", tiny_base, params, authors=AUTHORS)
-    run_stages(before)
-    forget_authors(before, *(authors_in(before, name)[0] for name in params.sharding.shards))
-    shutil.copytree(before.project.root, root / "after")
-    after = replace(before, project=Project(root / "after"))
-    honour(after)
-    yield Tuned(before, after)
-    shutil.rmtree(root, ignore_errors=True)
+
+    def make(root: Path) -> None:
+        before = language_context(root / "before", tiny_base, params, authors=AUTHORS)
+        run_stages(before)
+        forget_authors(before, *(authors_in(before, name)[0] for name in params.sharding.shards))
+        shutil.copytree(before.project.root, root / "after")
+        honour(replace(before, project=Project(root / "after")))
+
+    root = made_once(tmp_path_factory, "adapters", make)
+    before, after = (Context(Project(root / name), params, KEY) for name in ("before", "after"))
+    return Tuned(before, after)
+
+
+@pytest.fixture(scope="session")
+def attacked(tuned: Tuned) -> tuple[Evidence, Evidence]:
+    """Return the evidence on the models before and after the list was applied."""
+    return evidence(tuned.before), evidence(tuned.after)
 
 
 @pytest.fixture(scope="session")
@@ -142,11 +150,9 @@ def test_the_forgotten_rows_were_memorised_and_no_longer_are(tuned: Tuned) -> No
 @pytest.mark.trained
 @pytest.mark.parametrize("model", ["shard_models", "final_model"])
 def test_what_was_not_retrained_is_found_and_what_was_is_at_chance(
-    tuned: Tuned, model: str
+    attacked: tuple[Evidence, Evidence], model: str
 ) -> None:
-    before, after = (
-        evidence(context).attacks[model]["lira"] for context in (tuned.before, tuned.after)
-    )
+    before, after = (found.attacks[model]["lira"] for found in attacked)
 
     assert before is not None
     assert after is not None
@@ -156,13 +162,15 @@ def test_what_was_not_retrained_is_found_and_what_was_is_at_chance(
 
 
 @pytest.mark.trained
-def test_the_verdict_of_a_model_that_was_not_retrained_is_fail(tuned: Tuned) -> None:
-    found = evidence(tuned.before)
+def test_the_verdict_of_a_model_that_was_not_retrained_is_fail(
+    attacked: tuple[Evidence, Evidence],
+) -> None:
+    found, _ = attacked
 
     assert found.verdict is not None
     assert found.verdict.outcome == "fail"
     assert list(found.attacks["shard_models"]) == TEXT_ATTACKS
-    assert all(attacked is not None for attacked in found.attacks["shard_models"].values())
+    assert all(one is not None for one in found.attacks["shard_models"].values())
 
 
 def test_attacks_through_the_pipeline_score_as_directly(tuned: Tuned) -> None:
