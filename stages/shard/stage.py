@@ -9,6 +9,7 @@ from unlearn.stages.project.paths import CANARIES, HOLDOUT
 from unlearn.stages.rows.shard_file import write_shard
 from unlearn.stages.shard.partition import collect, refuse_shared_ids, spill_dataset
 from unlearn.stages.shard.planted import planted_canaries
+from unlearn.stages.shard.rules import refuse_lost_lines
 
 
 def run(context: Context, progress: Callable[[int], None] = lambda _rows: None) -> dict[str, int]:
@@ -32,8 +33,10 @@ def run(context: Context, progress: Callable[[int], None] = lambda _rows: None) 
     Raises
     ------
     InputError
-        If dataset or canaries are not what params.yaml says; data/shards is left as it was.
+        If dataset or canaries are not what params.yaml says, or lines of the forget list would
+        get lost; data/shards is left as it was.
     """
+    refuse_lost_lines(context)
     project, params = context.project, context.params
     dataset = params.dataset
     names = [*params.sharding.shards, HOLDOUT]
