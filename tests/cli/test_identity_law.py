@@ -161,7 +161,7 @@ def params(roles: Any, path: str) -> Any:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     parts=files(),
     csv=st.booleans(),
