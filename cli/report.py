@@ -39,15 +39,24 @@ def report(
             rich_help_panel=panels.OUTPUT,
         ),
     ] = None,
+    public: Annotated[
+        bool,
+        typer.Option(
+            "--public",
+            help="Leave out all figures that were computed from rows.",
+            rich_help_panel=panels.OUTPUT,
+        ),
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Write the evidence as an HTML page.
 
-    The page is one file. It needs no network, and can be printed.
+    The page is one file. It needs no network, and can be printed. With figures it is for those who
+    may see the rows; with --public it is for everybody.
     """
     project = find_project()
     path = project.report.with_name("report.html") if output is None else _checked(output)
-    contents = gather(project)
+    contents = gather(project, public=public)
     write_bytes(path, render(contents).encode())
     said = verdict(contents).kind
     shown = "reports/report.html" if output is None else str(output)

@@ -13,7 +13,11 @@ from unlearn.cli.workers import Workers
 from unlearn.stages.audit.status import applied_tokens, list_is_applied
 from unlearn.stages.context import Context, open_project
 from unlearn.stages.dvc.command import run_dvc
-from unlearn.stages.dvc.pipeline import check_code_is_a_dependency, check_rows_are_dependencies
+from unlearn.stages.dvc.pipeline import (
+    check_code_is_a_dependency,
+    check_figures_are_where_they_belong,
+    check_rows_are_dependencies,
+)
 from unlearn.stages.dvc.recording import mend_lock, record_trained, stale_shards
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.locks import exclusive
@@ -23,7 +27,7 @@ from unlearn.stages.requests.request import rewrite_by_hand, touched_by
 from unlearn.stages.train.stage import Trained, remove_others
 from unlearn.stages.training.method_record import read_record, remove_other_models
 from unlearn.stages.verify.membership.registry import deciding_attack
-from unlearn.stages.verify_report.reading import read_report
+from unlearn.stages.verify_report.reading import read_public
 
 
 class ReproAnswer(Answer):
@@ -89,6 +93,7 @@ def bring_up_to_date(context: Context, jobs: int) -> ReproAnswer:
     deciding_attack(context.params)  # a wrong name is an error before any training
     check_rows_are_dependencies(project, context.params)
     check_code_is_a_dependency(project, context.params)
+    check_figures_are_where_they_belong(project, context.params)
     if damage := mend_lock(project):
         say(f"{damage}; restoring the last committed one")
     if by_hand := rewrite_by_hand(context):
@@ -121,7 +126,7 @@ def bring_up_to_date(context: Context, jobs: int) -> ReproAnswer:
         trained=sorted(done.shard for done in trained),
         rows_trained=sum(done.timing.rows for done in trained),
         slices={done.shard: done.first_slice for done in sorted(trained, key=_by_shard)},
-        verdict=read_report(project).verdict,
+        verdict=read_public(project).verdict,
     )
 
 
@@ -141,7 +146,7 @@ def _run_methods(context: Context) -> ReproAnswer:
         trained=ran,
         rows_trained=sum(timings[f"unlearn@{name}"].rows for name in ran),
         slices={},
-        verdict=read_report(project).verdict,
+        verdict=read_public(project).verdict,
     )
 
 

@@ -1,54 +1,21 @@
 """`unlearn verify`: the verdict of the last run, as a gate."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Annotated
 
 import typer
-from unlearn.cli import knowledge_tables
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit
-from unlearn.cli.verify_answer import Change, MethodAnswer, VerifyAnswer, set_fields
-from unlearn.stages.audit.snapshot import read_report_at
+from unlearn.cli.verify_answer import Shown, VerifyAnswer
+from unlearn.cli.verify_text import describe
+from unlearn.stages.audit.models import check_models, sentences
+from unlearn.stages.audit.reports import FoundReport, key_at_hand, read_found
 from unlearn.stages.audit.status import stale_reasons
-from unlearn.stages.project.paths import find_project
+from unlearn.stages.dvc.lockfile import LockStages, load_lock
+from unlearn.stages.errors import InputError
+from unlearn.stages.project.paths import Project, find_project
 from unlearn.stages.project.timings import read_method_seconds
-from unlearn.stages.verify.measures.utility_change import UtilityChange, compare_utility
-from unlearn.stages.verify.membership.registry import registered
-from unlearn.stages.verify_report.membership import AttackResult, Membership
-from unlearn.stages.verify_report.methods import MethodResult
-from unlearn.stages.verify_report.quality import Utility
-from unlearn.stages.verify_report.reading import read_report
+from unlearn.stages.verify.measures.utility_change import compare_utility
 from unlearn.stages.verify_report.report import Report
-
-_UNKNOWN = "-"
-
-#: The columns of the table of methods; numbers are aligned to the right.
-_METHODS = (
-    "method",
-    "label",
-    "verdict",
-    "forget",
-    "retain",
-    "holdout",
-    "AUC",
-    "95 % interval",
-)
-_COSTS = (
-    "method",
-    "disagreement",
-    "relearning",
-    "seconds",
-    "forget passes",
-    "retain passes",
-    "stopped by",
-)
-#: Titles of the tables of language models' memorisation.
-_OF_METHODS = (
-    "on the forgotten rows (utility, and perplexity of generic text, relative to the original):"
-)
-_OF_ROWS = "memorisation of the final model, on forgotten rows and on unseen rows:"
-_LEFT = {"method", "label", "verdict", "stopped by", "rows"}
 
 
 def verify(
@@ -59,245 +26,70 @@ def verify(
             help="Also compare the model's quality with the report of a git revision.",
         ),
     ] = None,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full", help="Read every byte of the models, also of files that look unchanged."
+        ),
+    ] = False,
+    public: Annotated[
+        bool,
+        typer.Option("--public", help="Leave out all figures that were computed from rows."),
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show the evidence of the last run.
+    """Show the evidence of the last run, and compare the models with it.
 
-    Exits with 0 only if the verdict is pass and belongs to the present state.
+    Exits with 0 only if the verdict is pass, the report has its seal and belongs to the present
+    state, and the models on this machine are those that it is about.
     """
+    if public and before is not None:
+        raise InputError("--before compares figures, which --public leaves out")
     project = find_project()
-    report = read_report(project)
-    stale = stale_reasons(project)
+    found = read_found(project)
+    reasons = stale_reasons(project)
+    models = check_models(project, _lock_or_nothing(project), full=full)
+    reasons += sentences(models)
     change = None
     if before is not None:
-        older = read_report_at(project, before)
-        change = compare_utility(older.utility, report.utility)
-    verdict = "stale" if stale else report.verdict
+        older = read_found(project, before)
+        change = compare_utility(_figures(older, before).utility, _figures(found).utility)
+    if public:
+        found = found.without_figures()
+    verdict = "stale" if reasons else found.report.verdict
     shown = Shown(
-        report=report,
+        report=found.report,
         verdict=verdict,
-        reasons=tuple(stale) or report.reasons,
-        seconds=read_method_seconds(project),
+        reasons=tuple(reasons) or found.report.reasons,
+        seconds=read_method_seconds(project) if found.has_figures else {},
+        figures=found.has_figures,
+        public=public,
+        seal=found.seal_state(key_at_hand(project)),
+        models=models,
         before=before,
         change=change,
     )
-    emit(shown.answer(), as_json=as_json, text=lambda: _describe(shown))
+    emit(shown.answer(), as_json=as_json, text=lambda: describe(shown))
     if verdict != "pass":
         raise typer.Exit(1)
 
 
-@dataclass(frozen=True)
-class Shown:
-    """The report, and what is shown with it.
+def _lock_or_nothing(project: Project) -> LockStages:
+    """Return the lock; a damaged one is among the reasons why the report is stale."""
+    try:
+        return load_lock(project)
+    except InputError:
+        return {}
 
-    Parameters
-    ----------
-    report
-        As it is in the file.
-    verdict, reasons
-        Those of the report, or why it is stale.
-    seconds
-        How long each method took. It is not in the report, since it differs from run to run.
-    before, change
-        The revision that the quality is compared with, and what changed since.
-    """
 
-    report: Report
-    verdict: str
-    reasons: tuple[str, ...]
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    before: str | None = None
-    change: UtilityChange | None = None
-
-    def answer(self) -> VerifyAnswer:
-        """Return what a program reads."""
-        values = set_fields(self.report)
-        values |= {"schema_version": 1, "verdict": self.verdict, "reasons": self.reasons}
-        if "methods" in values:
-            values["methods"] = {
-                name: MethodAnswer(**set_fields(found), seconds=self.seconds.get(name))
-                for name, found in self.report.methods.items()
-            }
-        if self.change is not None:
-            values["change"] = Change(
-                before=self.before, utility=self.change.utility, classes=self.change.classes
-            )
-        return VerifyAnswer(**values)
+def _figures(found: FoundReport, revision: str = "this state") -> Report:
+    """Return a report with its figures, which `--before` compares."""
+    if found.has_figures:
+        return found.report
+    raise InputError(
+        f"the figures of {revision} are not on this machine",
+        "DVC's remote has them for whoever may see the rows: `dvc fetch --all-commits`",
+    )
 
 
 COMMAND = Command(verify, example="unlearn verify --before HEAD~1", answer=VerifyAnswer)
-
-
-def _describe(shown: Shown) -> str:
-    report, utility = shown.report, shown.report.utility
-    lines = [f"verdict: {shown.verdict}"]
-    lines += [f"  {reason}" for reason in shown.reasons]
-    if report.kind == "posthoc":
-        lines.append(f"deployed: {report.deploy}, {report.label}")
-        first = ["retrain", report.deploy]
-        order = sorted(report.methods, key=lambda name: (name not in first, name != "retrain"))
-        methods = {name: report.methods[name] for name in order}
-        lines += _methods(methods, shown.seconds)
-        lines += _knowledge(knowledge_tables.of_methods(methods, report.original), _OF_METHODS)
-        lines.append(f"exactness: {_of_one_model(report)}")
-    else:
-        lines.append(f"exactness: {_of_shards(report)}")
-    lines += _membership(report)
-    if report.kind == "exact":
-        lines += _knowledge(knowledge_tables.of_rows(report.language), _OF_ROWS)
-    if utility.accuracy is None:
-        lines.append("utility: no rows to measure it on")
-    else:
-        lines.append(f"utility: {_utility(utility)} on {_count(utility.rows)} held-out rows")
-    if utility.language is not None:
-        lines.append(f"  {knowledge_tables.in_words(utility.language)}")
-    if report.covers is not None and report.covers not in shown.reasons:
-        lines.append(f"covers: {report.covers}")
-    if shown.change is not None:
-        lines += _change(shown.before, shown.change)
-    return "\n".join(lines)
-
-
-def _of_shards(report: Report) -> str:
-    found = report.exactness
-    return (
-        f"{_count(found.matched)} of {_count(found.reran)} retrained shards matched, "
-        f"lineage {'clean' if found.lineage_clean else 'not clean'}"
-    )
-
-
-def _of_one_model(report: Report) -> str:
-    """Say what the checks of the deployed model found, in a project without shards."""
-    found = report.exactness
-    if report.label != "exact":
-        if found.problems:
-            return f"none is claimed; checks that found a difference: {found.problems}"
-        return "none is claimed; the checks agree"
-    if not found.reran:
-        checked = "the deployed model was not retrained as a check"
-    elif found.matched == found.reran:
-        checked = "the deployed model was retrained: the same numbers"
-    else:
-        checked = "the deployed model was retrained: other numbers"
-    return f"{checked}, lineage {'clean' if found.lineage_clean else 'not clean'}"
-
-
-def _methods(methods: Mapping[str, MethodResult], seconds: Mapping[str, float]) -> list[str]:
-    """Return the tables of all methods, and why some failed or do not apply."""
-    made = {name: found for name, found in methods.items() if found.verdict != "not applicable"}
-    lines = ["methods:"]
-    lines += _table(_METHODS, [_quality(name, found) for name, found in methods.items()])
-    costs = [_cost(name, found, seconds.get(name)) for name, found in made.items()]
-    lines += _table(_COSTS, costs)
-    for name, found in methods.items():
-        if found.verdict in {"fail", "not applicable"}:
-            lines.append(f"  {name}: {found.verdict}")
-            lines += [f"    {reason}" for reason in found.reasons]
-    return lines
-
-
-def _quality(name: str, found: MethodResult) -> list[str]:
-    membership = found.membership or Membership()
-    return [
-        name,
-        # A certificate's numbers would widen the column; its reasons and --json have them.
-        found.kind_of_label or _UNKNOWN,
-        found.verdict,
-        _number(found.forget_accuracy),
-        _number(found.retain_accuracy),
-        _number(found.holdout_accuracy),
-        _number(membership.auc),
-        _interval(membership.ci),
-    ]
-
-
-def _cost(name: str, found: MethodResult, seconds: float | None) -> list[str]:
-    stopped = found.stopped_by or _UNKNOWN
-    return [
-        name,
-        _number(found.disagreement_with_retrain),
-        _number(found.relearning_ratio, 2),
-        _number(seconds, 2),
-        _number(found.passes.get("forget"), 1),
-        _number(found.passes.get("retain"), 1),
-        f"{stopped}, rolled back" if found.rolled_back else stopped,
-    ]
-
-
-def _knowledge(table: list[tuple[str, ...]], title: str) -> list[str]:
-    """Return a table of what language models know under its title; nothing without rows."""
-    if not table:
-        return []
-    head, *rows = table
-    return [title, *_table(head, [list(cells) for cells in rows])]
-
-
-def _table(head: tuple[str, ...], rows: list[list[str]]) -> list[str]:
-    """Return lines of columns as wide as what is in them; none without rows."""
-    if not rows:
-        return []
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    return [
-        "  "
-        + "  ".join(
-            f"{cell:{'<' if name in _LEFT else '>'}{width}}"
-            for name, cell, width in zip(head, cells, widths, strict=True)
-        ).rstrip()
-        for cells in (head, *rows)
-    ]
-
-
-def _utility(utility: Utility) -> str:
-    loss = utility.log_loss
-    losses = "no log loss, the answers are votes" if loss is None else f"log loss {loss:.3f}"
-    return f"accuracy {_number(utility.accuracy)}, {losses}"
-
-
-def _membership(report: Report) -> list[str]:
-    found = report.membership
-    if found is None:
-        return ["membership: no forgotten rows"]
-    lines = [f"membership: {found.verdict}"]
-    lines += [f"  {reason}" for reason in found.reasons]
-    if found.auc is None:
-        return lines
-    # Without shards there is the deployed model alone.
-    one_model = report.kind == "posthoc"
-    inside = "in the model" if one_model else "in the models  deployed"
-    lines.append(f"  {'attack':17}  {'AUC':>5}  {'95 % interval':>14}  {inside}")
-    for name in [attack.name for attack in registered() if attack.name in found.attacks]:
-        entry = found.attacks[name]
-        line = f"  {name:17}  {_number(entry.auc):>5}  {_interval(entry.ci):>14}  "
-        control = _number(entry.control.auc)
-        if one_model:
-            lines.append(f"{line}{control:>12}")
-        else:
-            deployed = found.final_model.attacks.get(name, AttackResult())
-            lines.append(f"{line}{control:>13}  {_number(deployed.auc):>8}")
-    lines.append(
-        f"  {_count(found.forget_rows)} forgotten rows, {_count(found.holdout_rows)} non-members; "
-        f"this number distinguishes an AUC of {_number(found.detectable_auc)} from .5"
-    )
-    return lines
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return _UNKNOWN if value is None else f"{value:.{digits}f}"
-
-
-def _count(value: int | None) -> str:
-    return _UNKNOWN if value is None else f"{value:,}"
-
-
-def _interval(value: tuple[float, float] | None) -> str:
-    return _UNKNOWN if value is None else f"{value[0]:.3f} to {value[1]:.3f}"
-
-
-def _change(before: str | None, change: UtilityChange) -> list[str]:
-    lines = [f"since {before}:"]
-    lines += [
-        f"  {name.replace('_', ' ')} {_number(old)} -> {_number(new)}"
-        for name, (old, new) in change.utility.items()
-    ]
-    lines += [f"  {sentence}" for sentence in change.classes]
-    return lines

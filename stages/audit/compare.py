@@ -55,8 +55,8 @@ class Snapshot:
         Shards and slices by params.yaml; None where it cannot be read.
     environment
         What the report says it was made in; empty where there is none.
-    report_md5
-        md5 of reports/verify.json; None where there is none.
+    report_name, report_md5
+        The file of verdicts, and its md5; None where there is none.
     methods
         Post-hoc methods by params.yaml; None where models are trained by shards.
     """
@@ -69,6 +69,7 @@ class Snapshot:
     by_hand: int = 0
     sharding: ShardingParams | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    report_name: str = "reports/verdict.json"
     report_md5: str | None = None
     methods: tuple[str, ...] | None = None
 
@@ -254,11 +255,8 @@ def _list_findings(old: Snapshot, new: Snapshot) -> Iterable[str]:
     elif md5_of(forget.get("deps", []), "data/forget_list.txt") != new.list_md5:
         yield "the forget list is not the one that dvc.lock says was applied"
     verify = new.lock.get("verify")
-    if (
-        verify is not None
-        and md5_of(verify.get("outs", []), "reports/verify.json") != new.report_md5
-    ):
-        yield "reports/verify.json is not the one in dvc.lock"
+    if verify is not None and md5_of(verify.get("outs", []), new.report_name) != new.report_md5:
+        yield f"{new.report_name} is not the one in dvc.lock"
 
 
 def _training(old: Snapshot, new: Snapshot) -> list[str]:

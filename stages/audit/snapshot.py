@@ -1,24 +1,23 @@
 """A project's state as git tracks it: at a revision, or in the working tree."""
 
-import hashlib
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 from unlearn.stages.audit.compare import Listed, Snapshot
+from unlearn.stages.audit.git_files import check_revision, read_tracked
+from unlearn.stages.audit.reports import md5_bytes, verdict_out
 from unlearn.stages.config.params import ShardingParams
 from unlearn.stages.context import load_params
 from unlearn.stages.dvc.lockfile import LockStages, md5_of, read_lock
-from unlearn.stages.errors import InputError, ToolError
+from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.forget_list import LEFT_OUT, ForgetList, parse_forget_list
 from unlearn.stages.rows.ids import IdRules
 from unlearn.stages.rows.tokens import PREFIX, Tokenizer, load_key
-from unlearn.stages.verify_report.reading import NAME as REPORT
-from unlearn.stages.verify_report.reading import parse_report
-from unlearn.stages.verify_report.report import Report
+from unlearn.stages.verify_report.public import public_part
+from unlearn.stages.verify_report.reading import VERDICT, parse_public, parse_report
 
 WORKING_TREE = "working tree"
 FORGET_LIST = "data/forget_list.txt"
@@ -43,12 +42,13 @@ def take_snapshot(project: Project, revision: str | None) -> Snapshot:
         If there is no such revision, or a tracked file is not readable.
     """
     if revision is not None:
-        _git(project.root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
-    lock = _read(project, revision, "dvc.lock")
-    content = _read(project, revision, FORGET_LIST) or b""
-    report = _read(project, revision, REPORT)
+        check_revision(project.root, revision)
+    lock = read_tracked(project, revision, "dvc.lock")
+    content = read_tracked(project, revision, FORGET_LIST) or b""
     name = revision or WORKING_TREE
     stages = {} if lock is None else _lock(lock, name)
+    out = verdict_out(stages)
+    report = read_tracked(project, revision, out)
     forget_list = _forget_list(project, content)
     carried_out = _list_carried_out(project, revision, stages, content)
     return Snapshot(
@@ -56,49 +56,14 @@ def take_snapshot(project: Project, revision: str | None) -> Snapshot:
         lock=stages,
         listed=_listed(forget_list),
         carried_out=_listed(_forget_list(project, carried_out)),
-        list_md5=_md5(content),
+        list_md5=md5_bytes(content),
         by_hand=forget_list.by_hand,
-        sharding=_sharding(_read(project, revision, "params.yaml")),
-        environment=_environment(report),
-        report_md5=None if report is None else _md5(report),
-        methods=_methods(_read(project, revision, "params.yaml")),
+        sharding=_sharding(read_tracked(project, revision, "params.yaml")),
+        environment=_environment(report, out),
+        report_name=out,
+        report_md5=None if report is None else md5_bytes(report),
+        methods=_methods(read_tracked(project, revision, "params.yaml")),
     )
-
-
-def read_report_at(project: Project, revision: str) -> Report:
-    """Return reports/verify.json as it was at a git revision.
-
-    Raises
-    ------
-    InputError
-        If there is no such revision, or no report in it that this version can read.
-    """
-    _git(project.root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
-    content = _read(project, revision, REPORT)
-    if content is None:
-        raise InputError(f"{revision} has no {REPORT} to compare with")
-    return parse_report(content, f"{revision}:{REPORT}")
-
-
-def _read(project: Project, revision: str | None, name: str) -> bytes | None:
-    """Return a tracked file's content; None where it is not there."""
-    if revision is None:
-        path = project.root / name
-        return path.read_bytes() if path.is_file() else None
-    done = subprocess.run(
-        ["git", "show", f"{revision}:./{name}"], cwd=project.root, capture_output=True, check=False
-    )
-    return done.stdout if done.returncode == 0 else None
-
-
-def _git(root: Path, *arguments: str) -> None:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=False)
-    except FileNotFoundError:
-        raise ToolError("git is not installed") from None
-    if done.returncode != 0:
-        revision = arguments[-1].removesuffix("^{commit}")
-        raise InputError(f"git knows no revision {revision!r} here")
 
 
 def _list_carried_out(
@@ -106,13 +71,13 @@ def _list_carried_out(
 ) -> bytes:
     """Return the list that `lock` says was applied: `content`, or an older one in git."""
     wanted = md5_of(lock.get("forget", {}).get("deps", []), FORGET_LIST)
-    if wanted in (None, _md5(content)):
+    if wanted in (None, md5_bytes(content)):
         return content
     log = ["git", "log", "--format=%H", revision or "HEAD", "--", FORGET_LIST]
     done = subprocess.run(log, cwd=project.root, text=True, capture_output=True, check=False)
     for commit in done.stdout.split():
-        older = _read(project, commit, FORGET_LIST) or b""
-        if _md5(older) == wanted:
+        older = read_tracked(project, commit, FORGET_LIST) or b""
+        if md5_bytes(older) == wanted:
             return older
     return content
 
@@ -120,10 +85,6 @@ def _list_carried_out(
 def _listed(forget_list: ForgetList) -> Listed:
     tokens = frozenset(forget_list.tokens) - forget_list.unplaced
     return Listed(tokens, forget_list.unplaced)
-
-
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _lock(content: bytes, name: str) -> dict[str, dict[str, Any]]:
@@ -162,8 +123,11 @@ def _methods(content: bytes | None) -> tuple[str, ...] | None:
         return None
 
 
-def _environment(report: bytes | None) -> dict[str, str]:
+def _environment(report: bytes | None, name: str) -> dict[str, str]:
     try:
-        return {} if report is None else parse_report(report).environment
+        if report is None:
+            return {}
+        public = parse_public(report) if name == VERDICT else public_part(parse_report(report))
     except InputError:
         return {}
+    return public.environment

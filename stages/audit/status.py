@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from unlearn.stages.audit.reports import key_at_hand, read_found, seal_reasons, verdict_out
 from unlearn.stages.config.params import Params
 from unlearn.stages.context import load_params
 from unlearn.stages.dvc.lockfile import LockStages, folder_md5, load_lock, lock_gaps, md5_of
@@ -18,14 +19,15 @@ from unlearn.stages.rows.shard_file import read_nonce
 from unlearn.stages.training.lineage import read_lineage
 from unlearn.stages.training.method_record import WHOLE, read_record
 from unlearn.stages.training.recipe import settings_digest
-from unlearn.stages.verify_report.reading import read_report
-from unlearn.stages.verify_report.report import Report
+from unlearn.stages.verify_report.public import PublicReport
+from unlearn.stages.verify_report.reading import NAME, read_public
 
 
 def stale_reasons(project: Project) -> list[str]:
     """Return why the report does not belong to the project as it stands, if so.
 
-    Works in a clone without data, models and key: it compares what git tracks.
+    Works in a clone without data, models and key: it compares what git tracks. A report without
+    its seal counts as not belonging to the project; without the key, it is not checked.
     """
     try:
         lock = load_lock(project)
@@ -35,16 +37,17 @@ def stale_reasons(project: Project) -> list[str]:
     verified = lock.get("verify")
     if verified is None:
         return ["stale: dvc.lock has no entry for verify"]
-    report = read_report(project)
+    found = read_found(project)
+    report = found.public
     reasons = [f"stale: {gap}" for gap in lock_gaps(lock)]
     if others := _models_not_reported(params, lock, report):
         reasons.append(f"stale: the report is not on {', '.join(others)} as in dvc.lock")
-    if md5_of(verified["outs"], "reports/verify.json") != digest_file(project.report, "md5"):
-        reasons.append("stale: reports/verify.json is not the one in dvc.lock")
-    if report.forget_list.digest != _digest_or_none(project.forget_list):
+    reasons += _reports_not_in_lock(project, lock)
+    if report.forget_list != _digest_or_none(project.forget_list):
         reasons.append("stale: the forget list has changed since the report was made")
     if report.settings != settings_digest(params):
         reasons.append("stale: params.yaml has changed since the report was made")
+    reasons += seal_reasons(found, key_at_hand(project))
     if _data_is_another(project, params.dataset.path, lock):
         reasons.append("stale: the dataset has changed since the report was made")
     held_out = params.dataset.held_out
@@ -55,7 +58,24 @@ def stale_reasons(project: Project) -> list[str]:
     return reasons
 
 
-def _models_not_reported(params: Params, lock: LockStages, report: Report) -> list[str]:
+def _reports_not_in_lock(project: Project, lock: LockStages) -> list[str]:
+    """Return a reason for each report that is not what `verify` wrote; figures may be elsewhere."""
+    outs = lock["verify"]["outs"]
+    named = verdict_out(lock)
+    found = {
+        name: digest_file(project.root / name, "md5") if (project.root / name).is_file() else None
+        for name in dict.fromkeys((named, NAME))
+    }
+    if found[NAME] is None and named != NAME:
+        del found[NAME]
+    return [
+        f"stale: {name} is not the one in dvc.lock"
+        for name, digest in found.items()
+        if md5_of(outs, name) != digest
+    ]
+
+
+def _models_not_reported(params: Params, lock: LockStages, report: PublicReport) -> list[str]:
     """Return the shards, or methods, whose model in the lock is not the one that was reported on.
 
     The lock ties `verify` to the folder above them as a whole, which hides its parts.
@@ -123,8 +143,7 @@ def standing(project: Project, params: Params, forget_list: ForgetList) -> Stand
         The list as it stands.
     """
     lines = forget_list.tokens
-    verified = project.report.is_file() and not stale_reasons(project)
-    verified = verified and read_report(project).verdict == "pass"
+    verified = _is_verified(project)
     if not project.applied.is_file() and verified:
         # A clone without data: the report vouches for the list that it names.
         return Standing(0, len(lines), verified=True)
@@ -147,6 +166,14 @@ def standing(project: Project, params: Params, forget_list: ForgetList) -> Stand
         for line in lines
     )
     return Standing(len(lines) - count, count, verified=verified and count == len(lines))
+
+
+def _is_verified(project: Project) -> bool:
+    """Tell whether there is a report that passes, and belongs to the project as it is."""
+    try:
+        return read_public(project).verdict == "pass" and not stale_reasons(project)
+    except InputError:
+        return False
 
 
 def _retain_stands(project: Project, name: str, applied: Applied | None) -> bool:

@@ -68,7 +68,8 @@ class VerifyParams(Section):
 
     `attack` names the attack that decides the membership verdict, within `margin` of what it finds
     where rows were never seen; `verify.membership.registry` checks the name. `reference_models` are
-    trained to compare with where fewer than four shards have models.
+    trained to compare with where fewer than four shards have models. `publish` says what git gets
+    of the report: verdicts in words, or its figures too.
     """
 
     rerun: Annotated[int, Field(ge=0)] | Literal["all"] = 1
@@ -76,6 +77,7 @@ class VerifyParams(Section):
     attack: str = "lira"
     margin: Annotated[float, Field(gt=0, lt=0.5, strict=False)] = 0.1
     reference_models: int = Field(default=0, ge=0)
+    publish: Literal["verdict", "figures"] = "verdict"
 
     @field_validator("reference_models")
     @classmethod

@@ -65,7 +65,12 @@ def folder_md5(folder: Path) -> str:
     names = sorted(
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
     )
-    listed = [{"md5": digest_file(folder / name, "md5"), "relpath": name} for name in names]
+    return listing_md5({name: digest_file(folder / name, "md5") for name in names})
+
+
+def listing_md5(digests: Mapping[str, str]) -> str:
+    """Return the md5 that DVC gives a folder whose files have these MD5s, by relative path."""
+    listed = [{"md5": digests[name], "relpath": name} for name in sorted(digests)]
     content = json.dumps(listed, sort_keys=True).encode()
     return f"{hashlib.md5(content, usedforsecurity=False).hexdigest()}.dir"
 

@@ -7,6 +7,7 @@ from unlearn.stages.config.params import Params
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.project.paths import Project
+from unlearn.stages.verify_report.reading import VERDICT
 
 
 def read_pipeline(project: Project) -> dict[str, Any]:
@@ -83,6 +84,42 @@ def check_rows_are_dependencies(project: Project, params: Params) -> None:
                 "of shard",
                 f"add `- {path}` under stages.shard.deps, so that DVC notices changes of it",
             )
+
+
+def check_figures_are_where_they_belong(project: Project, params: Params) -> None:
+    """Make sure that dvc.yaml puts into git of the report what `verify.publish` says.
+
+    Raises
+    ------
+    InputError
+        If dvc.yaml caches what git is to have, or the other way round.
+    """
+    stage = read_pipeline(project).get("verify", {})
+    entries = [
+        entry
+        for kind in ("outs", "metrics", "plots")
+        for entry in (stage.get(kind, []) if isinstance(stage, dict) else [])
+    ]
+    uncached = {
+        name: isinstance(options, dict) and options.get("cache") is False
+        for entry in entries
+        for name, options in (entry if isinstance(entry, dict) else {entry: None}).items()
+    }
+    if not uncached.get(VERDICT):
+        raise InputError(
+            f"dvc.yaml does not list {VERDICT} under stages.verify.outs with `cache: false`",
+            "a project of an older version: `unlearn upgrade` brings it to this one",
+        )
+    in_git = params.verify.publish == "figures"
+    wrong = [name for name, found in uncached.items() if name != VERDICT and found != in_git]
+    if wrong:
+        change = "lacks `cache: false`" if in_git else "has `cache: false`, which puts it into git"
+        mend = "add it" if in_git else "remove it, then `git rm --cached` the file"
+        raise InputError(
+            f"verify.publish is {params.verify.publish}, but in dvc.yaml {', '.join(wrong)} "
+            f"{change}",
+            f"{mend}, for each of these outs of stages.verify",
+        )
 
 
 def stage_names(params: Params) -> list[str]:

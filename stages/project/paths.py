@@ -89,8 +89,13 @@ class Project:
         return self.root / "models/final_model"
 
     @property
+    def verdict(self) -> Path:
+        """The verdicts of the last `verify`, in words: what git holds of its report."""
+        return self.root / "reports/verdict.json"
+
+    @property
     def report(self) -> Path:
-        """The evidence of the last `verify`."""
+        """The evidence of the last `verify`, with all figures; never in git by default."""
         return self.root / "reports/verify.json"
 
     @property
@@ -132,6 +137,11 @@ class Project:
     def timings(self) -> Path:
         """Durations of the last runs."""
         return self.private / "timings.json"
+
+    @property
+    def digests(self) -> Path:
+        """MD5s of model files that were hashed before, so that they are hashed once."""
+        return self.private / "digests.json"
 
     def tuning_trail(self, method: str) -> Path:
         """Return the file of all settings that were tried for a post-hoc method."""

@@ -74,6 +74,11 @@ def membership(contents: Contents) -> MembershipView:
     if found is None:
         headline = "There is no forgotten record in the report."
         return replace(_nothing_found(headline, _NO_ROWS_LEFT), canaries=canaries)
+    if not contents.has_figures:
+        name = attack_name(deciding_attack(found))
+        headline = f"{name}, the deciding attack: {found.verdict or 'no verdict'}."
+        shown = _nothing_found(headline, _ONLY_WORDS, found.reasons)
+        return replace(shown, beside=_beside(report, found))
     models = models_of(report)
     attacks = {"shard_models": found.attacks, "final_model": found.final_model.attacks}
     tables = [
@@ -110,9 +115,10 @@ _NO_ROWS_LEFT = (
     "Either there was no request, or the rows have been dropped from the dataset since. The "
     "verdict is based on exactness."
 )
+_ONLY_WORDS = "This page has the verdict in words. The figures are not on it."
 _NO_PLOTS = (
     "The curves and score histograms are missing: reports/roc.csv and reports/scores.csv are made "
-    "by a run and are not in git, or the sample was too small for a plot."
+    "by a run and are in DVC's cache, or the sample was too small for a plot."
 )
 
 

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from unlearn.stages.audit.compare import Snapshot, compare
-from unlearn.stages.audit.snapshot import read_report_at, take_snapshot
+from unlearn.stages.audit.reports import read_found
+from unlearn.stages.audit.snapshot import take_snapshot
 from unlearn.stages.audit.status import stale_reasons
 from unlearn.stages.config.params import Params
 from unlearn.stages.context import load_params
@@ -27,7 +28,6 @@ from unlearn.stages.report.last_run import (
 )
 from unlearn.stages.report.plot_files import RocPoint, ScoreBin, read_roc, read_scores
 from unlearn.stages.requests.request import read_requests
-from unlearn.stages.verify_report.reading import read_report
 from unlearn.stages.verify_report.report import Report
 
 
@@ -42,7 +42,7 @@ class Contents:
     made
         When the page was made, in UTC.
     report
-        reports/verify.json.
+        reports/verify.json; where `has_figures` is False, what reports/verdict.json says.
     stale
         Why the report does not belong to the project as it stands, if so.
     min_rows
@@ -63,6 +63,8 @@ class Contents:
         How long each post-hoc method last took; empty where that is not known.
     missing
         A sentence for each part that could not be made.
+    has_figures
+        Whether the page shows figures, which are for whoever may see the rows.
     """
 
     name: str
@@ -79,9 +81,10 @@ class Contents:
     before: Report | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    has_figures: bool = True
 
 
-def gather(project: Project, made: datetime | None = None) -> Contents:
+def gather(project: Project, made: datetime | None = None, *, public: bool = False) -> Contents:
     """Read everything that the page shows.
 
     Parameters
@@ -90,14 +93,24 @@ def gather(project: Project, made: datetime | None = None) -> Contents:
         The project; a clone without data, models and key will do.
     made
         The time to put on the page; now by default.
+    public
+        Leave out all figures, also where they are at hand.
 
     Raises
     ------
     InputError
         If there is no report yet, or it is none of this tool.
     """
-    report = read_report(project)
+    found_report = read_found(project)
+    if public:
+        found_report = found_report.without_figures()
+    has_figures = found_report.has_figures
     missing: list[str] = []
+    if not public and not has_figures:
+        missing.append(
+            "The figures are not on this machine; `dvc pull reports/verify.json` brings them to "
+            "whoever may see them."
+        )
     params = _params(project)
     new = _snapshot(project, None, missing)
     old = None if new is None else _older(project, missing)
@@ -106,18 +119,23 @@ def gather(project: Project, made: datetime | None = None) -> Contents:
     return Contents(
         name=project.root.name,
         made=made or datetime.now(UTC),
-        report=report,
+        report=found_report.report,
         stale=tuple(reason.removeprefix("stale: ") for reason in stale_reasons(project)),
         min_rows=None if params is None else params.verify.min_rows,
-        roc=tuple(read_roc(project.roc)),
-        scores=tuple(read_scores(project.scores)),
+        roc=tuple(read_roc(project.roc)) if has_figures else (),
+        scores=tuple(read_scores(project.scores)) if has_figures else (),
         requests=tuple(_requests(project, missing)),
         shards=shards,
         holdout_named=new is not None and HOLDOUT in named_slices(new),
-        run=None if old is None or found is None else last_run_of(project, old, found, shards),
-        before=None if old is None else _older_report(project, old.name),
-        seconds=read_method_seconds(project),
+        run=(
+            None
+            if old is None or found is None
+            else last_run_of(project, old, found, shards, count_rows=has_figures)
+        ),
+        before=None if old is None or not has_figures else _older_report(project, old.name),
+        seconds=read_method_seconds(project) if has_figures else {},
         missing=tuple(missing),
+        has_figures=has_figures,
     )
 
 
@@ -171,9 +189,10 @@ def _older(project: Project, missing: list[str]) -> Snapshot | None:
 
 def _older_report(project: Project, revision: str) -> Report | None:
     try:
-        return read_report_at(project, revision)
+        older = read_found(project, revision)
     except (InputError, ToolError):
         return None
+    return older.report if older.has_figures else None
 
 
 def _requests(project: Project, missing: list[str]) -> list[dict[str, Any]]:

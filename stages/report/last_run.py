@@ -133,7 +133,12 @@ def _uncounted(reason: str) -> str:
 
 
 def last_run_of(
-    project: Project, old: Snapshot, found: Audit, shards: tuple[ShardState, ...]
+    project: Project,
+    old: Snapshot,
+    found: Audit,
+    shards: tuple[ShardState, ...],
+    *,
+    count_rows: bool = True,
 ) -> LastRun:
     """Return what the last run changed, and what it cost.
 
@@ -145,6 +150,8 @@ def last_run_of(
         The state before the run, and its comparison with the state as it is.
     shards
         Every shard.
+    count_rows
+        Whether to say what share of the rows was read: a count of rows is a figure, too.
     """
     retrained = [shard for shard in shards if shard.first is not None]
     plans, by_rows = _plans(project, shards)
@@ -160,7 +167,7 @@ def last_run_of(
         first_training=not any(name.startswith(("train@", "unlearn@")) for name in old.lock),
         unexplained=found.unexplained,
         notes=found.notes,
-        share=share if retrained else None,
+        share=share if retrained and count_rows else None,
         by_rows=by_rows,
         costs=costs,
         stages=tuple(

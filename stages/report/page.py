@@ -56,6 +56,7 @@ def render(contents: Contents) -> str:
         exactness=exactness(contents.report),
         identity=identity(contents),
         missing=contents.missing,
+        has_figures=contents.has_figures,
     )
 
 

@@ -21,6 +21,7 @@ from unlearn.stages.config.text import TextRole
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import write_bytes
 from unlearn.stages.rows.forget_list import ForgetList
+from unlearn.stages.rows.padding import padded_parquet
 from unlearn.stages.rows.tokens import Key
 
 RECORD = "unlearn.record"
@@ -170,7 +171,8 @@ def write_shard(path: Path, key: Key, rows: pa.Table, layout: Layout) -> bool:
     # Given the rows, the bytes follow from pyarrow's version alone.
     buffer = pa.BufferOutputStream()
     pq.write_table(rows.replace_schema_metadata(encoded), buffer, compression="zstd")
-    return write_bytes(path, buffer.getvalue().to_pybytes())
+    # dvc.lock gives sizes, which would tell how long the values of one row were.
+    return write_bytes(path, padded_parquet(buffer.getvalue().to_pybytes()))
 
 
 def read_shard(path: Path, name: str, columns: Sequence[str] | None = None) -> ShardFile:

@@ -109,10 +109,11 @@ def is_outdated(recipe: Recipe, shard: str, folder: Path, retain_nonce: str) -> 
 def settings_digest(params: Params) -> str:
     """Digest of all settings that a report depends on; made without the key.
 
-    Not of the paths of dataset, canaries and held-out rows: where rows are says nothing about the
-    models.
+    Not of the paths of dataset, canaries and held-out rows, nor of where the report goes: that says
+    nothing about the models.
     """
     settings = params.model_dump(mode="json")
+    del settings["verify"]["publish"]
     for name in ("path", "canaries", "held_out"):
         del settings["dataset"][name]
     for name in ID_SETTINGS:

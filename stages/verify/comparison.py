@@ -8,6 +8,7 @@ import numpy as np
 from unlearn.stages.context import PosthocContext
 from unlearn.stages.training.method_record import RETRAIN, MethodRows
 from unlearn.stages.verify.evidence import (
+    FEW_ROWS,
     FINAL_MODEL,
     NO_EVIDENCE,
     SHARD_MODELS,
@@ -26,12 +27,13 @@ from unlearn.stages.verify.membership.views import View
 from unlearn.stages.verify.verdict import (
     DecidingAttack,
     Difference,
+    Missing,
     Verdict,
     judge_difference,
     judge_membership,
 )
 from unlearn.stages.verify_report.membership import Difference as MeasuredDifference
-from unlearn.stages.verify_report.membership import Membership
+from unlearn.stages.verify_report.membership import Membership, Outcome
 from unlearn.stages.verify_report.methods import MethodResult, ModelKnowledge
 
 
@@ -75,11 +77,17 @@ class Comparison:
             return MethodResult(label=label, verdict="not applicable", reasons=(record.why_not,))
         verdict = self._verdict(name, made, common)
         if model is None or record is None:
-            return MethodResult(label=label, verdict=verdict.outcome, reasons=verdict.reasons)
+            return MethodResult(
+                label=label,
+                verdict=verdict.outcome,
+                reasons=verdict.reasons,
+                reasons_in_words=verdict.in_words,
+            )
         return MethodResult(
             label=label,
             verdict=verdict.outcome,
             reasons=verdict.reasons,
+            reasons_in_words=verdict.in_words,
             membership=self._membership_part(name),
             passes=record.passes,
             stopped_by=record.stopped_by,
@@ -164,9 +172,10 @@ class Comparison:
             return Verdict("pass", tuple(said))
         doubt = self.measures.doubt()
         if self.rows.forget.num_rows == 0:
-            doubt = "there is nothing to forget: this is the original"
+            return Verdict("inconclusive", ("there is nothing to forget: this is the original",))
         if doubt is not None:
-            return Verdict("inconclusive", (doubt,))
+            # Its figures are behind a colon.
+            return Verdict("inconclusive", (doubt,), (doubt.partition(":")[0],))
         return self._of_approximate(name, made.label, made.record.facts if made.record else {})
 
     def _of_approximate(self, name: str, label: str, facts: Mapping[str, Any]) -> Verdict:
@@ -174,14 +183,16 @@ class Comparison:
         found = self._membership(name)
         if (ruin := self._collapse(name, facts)) is not None:
             # Constant answers reveal nothing, and are not a success.
+            outcome: Outcome = "fail" if found.outcome == "fail" else "inconclusive"
             reasons = (f"the model has collapsed: {ruin}", *found.reasons)
-            return Verdict("fail" if found.outcome == "fail" else "inconclusive", reasons)
+            return Verdict(outcome, reasons, ("the model has collapsed", *found.in_words))
         if label.startswith("certified") and "residual_bound" in facts:
             bound = (
                 f"certificate: residual {facts['residual_bound']:.3g} of "
                 f"{facts['residual_budget']:.3g}"
             )
-            return Verdict(found.outcome, (bound, *found.reasons))
+            words = ("certificate: the residual is within its budget", *found.in_words)
+            return Verdict(found.outcome, (bound, *found.reasons), words)
         return found
 
     def _membership(self, name: str) -> Verdict:
@@ -191,7 +202,7 @@ class Comparison:
         forgotten = self.rows.forget.num_rows
         if forgotten < params.min_rows:
             few = f"forgotten rows: {forgotten}, fewer than verify.min_rows ({params.min_rows})"
-            return Verdict("inconclusive", (few,))
+            return Verdict("inconclusive", (few,), (FEW_ROWS,))
         found = None if model is None else model.attacks.get(params.attack)
         if model is None or found is None:
             return judge_membership(None, params.margin, self._missing())
@@ -219,14 +230,15 @@ class Comparison:
         )
         return judge_difference(difference, params.margin)
 
-    def _missing(self) -> str:
+    def _missing(self) -> Missing:
         attack = deciding_attack(self.context.params)
         if attack.is_calibrated and not self.context.params.verify.reference_models:
-            return (
-                f"{attack.name} compares with models that never saw the rows: "
-                "`verify.reference_models: 16` trains them"
+            why = f"{attack.name} compares with models that never saw the rows"
+            return Missing(
+                f"{why}: `verify.reference_models: 16` trains them",
+                f"{why}: `verify.reference_models` trains them",
             )
-        return (
+        return Missing(
             "too few rows could be matched: forgotten ones, retained ones, and held-out ones of "
             "their classes; or the model only votes"
         )

@@ -19,10 +19,13 @@ from unlearn.stages.verify.membership.views import (
     of_final_model,
     of_shard_models,
 )
-from unlearn.stages.verify.verdict import DecidingAttack, Verdict, judge_membership
+from unlearn.stages.verify.verdict import DecidingAttack, Missing, Verdict, judge_membership
 from unlearn.stages.verify_report.membership import AttackResult, Membership, ModelAttacks
 
 SHARD_MODELS, FINAL_MODEL = "shard_models", "final_model"
+
+#: What everybody may know where there are too few rows to measure anything.
+FEW_ROWS = "there are fewer forgotten rows than verify.min_rows: nothing was measured"
 
 Attacks = Mapping[str, Attacked | None]
 
@@ -63,6 +66,7 @@ class Evidence:
             attack=self.deciding,
             verdict=self.verdict.outcome,
             reasons=self.verdict.reasons,
+            reasons_in_words=self.verdict.in_words,
             attacks=self._results(SHARD_MODELS),
             final_model=ModelAttacks(attacks=self._results(FINAL_MODEL)),
         )
@@ -109,11 +113,16 @@ def gather(
         return NO_EVIDENCE
     minimum = params.verify.min_rows
     if asked < minimum:
-        few = f"forgotten rows: {asked}, fewer than verify.min_rows ({minimum}): counts only"
+        few = Missing(
+            f"forgotten rows: {asked}, fewer than verify.min_rows ({minimum}): counts only",
+            FEW_ROWS,
+        )
         return _unasked(context, few, (asked, non_members(holdout, context.layout).num_rows))
     drawn = draw(model, context.layout, forgotten, retained, holdout, _references(context, model))
     if drawn is None:
-        lost = "the shards of the forgotten rows have no model left: there is nothing to ask"
+        lost = Missing(
+            "the shards of the forgotten rows have no model left: there is nothing to ask"
+        )
         return _unasked(context, lost, (asked, non_members(holdout, context.layout).num_rows))
     attacks = {
         name: run_attacks(
@@ -142,7 +151,7 @@ def not_made(attacks: Iterable[Attack]) -> Attacks:
     return {attack.name: None for attack in attacks}
 
 
-def _unasked(context: Context, why: str, counts: tuple[int, int]) -> Evidence:
+def _unasked(context: Context, why: Missing, counts: tuple[int, int]) -> Evidence:
     """Return the evidence if no model was evaluated: counts, and the reason."""
     settings = context.params.verify
     none_made = not_made(attacks_for(context.params))
@@ -179,18 +188,25 @@ def _rng(context: Context, model: str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(seed))
 
 
-def _missing(model: FinalModel, deciding: Attack, min_rows: int) -> str:
+def _missing(model: FinalModel, deciding: Attack, min_rows: int) -> Missing:
     """Say why the deciding attack could not be made."""
     if not all(member.has_probabilities for member in model.members):
-        return "the shard models only vote, and a vote has no score to attack"
+        return Missing("the shard models only vote, and a vote has no score to attack")
     if deciding.is_calibrated and len(model.members) <= MIN_REFERENCES:
-        return (
+        return Missing(
             f"{deciding.name} compares each shard model with others, and needs at least "
             f"{MIN_REFERENCES + 1} that have rows; there are {len(model.members)}. "
-            "`verify.reference_models: 16` trains models to compare with"
+            "`verify.reference_models: 16` trains models to compare with",
+            f"{deciding.name} compares each shard model with others, and there are too few: "
+            "`verify.reference_models` trains models to compare with",
         )
-    return (
-        f"fewer than {min_rows} rows could be matched: forgotten ones whose shard has a model, "
-        "others in that model, and held-out ones of their classes; or some answer of a model is "
-        "no number"
+    return Missing(
+        f"fewer than {min_rows} rows could be matched: {_UNMATCHED}",
+        f"fewer rows than verify.min_rows could be matched: {_UNMATCHED}",
     )
+
+
+_UNMATCHED = (
+    "forgotten ones whose shard has a model, others in that model, and held-out ones of their "
+    "classes; or some answer of a model is no number"
+)

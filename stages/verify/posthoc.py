@@ -93,7 +93,7 @@ def verify_methods(context: PosthocContext, forget_list: ForgetList) -> Findings
     if exactness.problems:
         verdict = Verdict("fail", exactness.problems)
     else:
-        verdict = Verdict(outcome, result.reasons)
+        verdict = Verdict(outcome, result.reasons, result.reasons_in_words)
     return Findings(
         label=deployed.label,
         verdict=verdict,

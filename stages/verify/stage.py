@@ -1,12 +1,16 @@
 """Entry of the `verify` stage."""
 
+from pathlib import Path
 from typing import Any
 
 from unlearn.stages.context import Context
 from unlearn.stages.dvc.lockfile import folder_md5
 from unlearn.stages.dvc.pipeline import model_folders
-from unlearn.stages.project.files import remove_unplanned, write_bytes, write_json
+from unlearn.stages.project.files import json_bytes, remove_unplanned, write_bytes, write_json
+from unlearn.stages.rows import seals
 from unlearn.stages.rows.forget_list import ForgetList
+from unlearn.stages.rows.padding import padded_text
+from unlearn.stages.rows.tokens import Key
 from unlearn.stages.training.environment import environment
 from unlearn.stages.training.recipe import settings_digest
 from unlearn.stages.verify.evidence import Evidence
@@ -24,11 +28,12 @@ from unlearn.stages.verify.plot_tables import (
 )
 from unlearn.stages.verify.posthoc import verify_methods
 from unlearn.stages.verify.summaries import method_summary, report_summary
+from unlearn.stages.verify_report.public import PublicReport, public_part
 from unlearn.stages.verify_report.report import ExactnessCounts, ForgetListState, Report
 
 
 def run(context: Context, *, retrain: Retrain = retrain_shards) -> Report:
-    """Write `reports/verify.json` and the plots' tables, with any findings.
+    """Write the report with its figures, the plots' tables, and the verdicts for git.
 
     Aggregates only: never a row, an id, a token or a score of one record.
 
@@ -57,31 +62,63 @@ def run(context: Context, *, retrain: Retrain = retrain_shards) -> Report:
         found = verify_methods(context.posthoc(), forget_list)
     else:
         found = verify_shards(context.exact(), forget_list, covers, retrain=retrain)
-    report = _report(context, forget_list, found, covers)
+    report = _sealed(context.key, _report(context, forget_list, found, covers))
+    project = context.project
+    # A verdict without its figures is complete; figures without their verdict are not.
+    project.verdict.unlink(missing_ok=True)
     _write_tables(context, found.evidence)
     if found.methods is not None:
         _write_methods(context, found.methods)
-    write_json(context.project.metrics, report_summary(report))
-    write_json(context.project.report, report.as_json())
+    _write_figures(context, project.metrics, report_summary(report))
+    _write_figures(context, project.report, report.as_json())
+    write_json(project.verdict, sealed_verdict(context.key, report).as_json())
     return report
+
+
+def sealed_verdict(key: Key, report: Report) -> PublicReport:
+    """Return what git holds of a report, with its seal.
+
+    Parameters
+    ----------
+    key
+        The project key.
+    report
+        With all its figures.
+    """
+    public = public_part(report)
+    return public.model_copy(update={"seal": seals.seal(key, seals.VERDICT, public.as_json())})
+
+
+def _sealed(key: Key, report: Report) -> Report:
+    return report.model_copy(update={"seal": seals.seal(key, seals.REPORT, report.as_json())})
+
+
+def _write_figures(context: Context, path: Path, value: dict[str, Any]) -> None:
+    """Write figures that git does not hold, but whose size and hash it does."""
+    write_bytes(path, padded_text(json_bytes(value), context.key, "json"))
 
 
 def _write_tables(context: Context, evidence: Evidence) -> None:
     """Write the tables behind the plots."""
     project = context.project
-    write_bytes(project.roc, roc_table(evidence.attacks))
-    write_bytes(project.scores, score_table(evidence.attacks))
-    write_bytes(project.plots / "roc.csv", roc_plot(evidence.decisive))
-    write_bytes(project.plots / "scores.csv", score_plot(evidence.decisive))
+    tables = {
+        project.roc: roc_table(evidence.attacks),
+        project.scores: score_table(evidence.attacks),
+        project.plots / "roc.csv": roc_plot(evidence.decisive),
+        project.plots / "scores.csv": score_plot(evidence.decisive),
+    }
+    for path, table in tables.items():
+        write_bytes(path, padded_text(table, context.key, "csv"))
 
 
 def _write_methods(context: Context, methods: Methods) -> None:
     """Write a file of numbers for each method, and the table of all."""
     folder = context.project.method_metrics
     for name, result in methods.results.items():
-        write_json(folder / _file_of(name), method_summary(result))
+        _write_figures(context, folder / _file_of(name), method_summary(result))
     remove_unplanned(folder, [_file_of(name) for name in methods.results])
-    write_bytes(context.project.plots / "methods.csv", methods_table(methods.results))
+    table = padded_text(methods_table(methods.results), context.key, "csv")
+    write_bytes(context.project.plots / "methods.csv", table)
 
 
 def _file_of(method: str) -> str:
@@ -110,6 +147,7 @@ def _report(
         label=found.label,
         verdict=found.verdict.outcome,
         reasons=found.verdict.reasons,
+        reasons_in_words=found.verdict.in_words,
         forget_list=ForgetListState(digest=forget_list.digest, tokens=len(forget_list.tokens)),
         exactness=ExactnessCounts(
             touched=exactness.touched,

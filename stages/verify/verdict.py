@@ -14,13 +14,61 @@ _OTHER_ENVIRONMENT = (
     "without meaning anything"
 )
 
+#: What verdicts say to everybody, where a reason with figures would give away single rows.
+_NOTHING_FOUND = "the attack finds no difference between the forgotten rows and unseen ones"
+_POWERFUL = "the same attack finds rows that are in the models, so it would have found these"
+_NO_POWER = (
+    "the attack has no power on these models: it hardly finds rows that are in them, so that "
+    "finding nothing means nothing"
+)
+_TELLS_ORIGINAL = (
+    "the same attack tells the original from the retrained model, so it would have told this one"
+)
+_HARDLY_TELLS_ORIGINAL = (
+    "the attack has no power here: it hardly tells the original, which was trained on these rows, "
+    "from the retrained model"
+)
+_TOO_WIDE = "the interval reaches beyond the margin: more forgotten rows would tell"
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Why no attack could be made.
+
+    Parameters
+    ----------
+    reason
+        With the figures.
+    words
+        The same without figures; empty where `reason` has none.
+    """
+
+    reason: str
+    words: str = ""
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome, and why, in sentences."""
+    """The outcome, and why, in sentences.
+
+    Parameters
+    ----------
+    outcome
+        What it comes to.
+    reasons
+        Why, with the figures.
+    words
+        The same without figures, for everybody to read; empty where `reasons` have none.
+    """
 
     outcome: Outcome
     reasons: tuple[str, ...]
+    words: tuple[str, ...] = ()
+
+    @property
+    def in_words(self) -> tuple[str, ...]:
+        """The reasons without figures."""
+        return self.words or self.reasons
 
 
 @dataclass(frozen=True)
@@ -69,24 +117,26 @@ def decide(exactness: Exactness, covers: str | None = None) -> Verdict:
         return Verdict("fail", exactness.problems)
     if exactness.environment:
         return Verdict("inconclusive", (_OTHER_ENVIRONMENT, *exactness.environment))
-    reasons = [
-        "every shard model's lineage is that of its rows without the forgotten ones",
-    ]
+    lineage = "every shard model's lineage is that of its rows without the forgotten ones"
+    about = () if covers is None else (covers,)
     if exactness.reran:
-        reasons.append(
-            f"{exactness.reran} of {exactness.touched} touched shards retrained from the rows: "
-            "the same numbers"
-        )
-    elif exactness.touched:
-        reasons.append("no touched shard was retrained to check (verify.rerun is 0)")
-    else:
-        reasons.append("no shard is touched by the forget list, so none was retrained to check")
-    if covers is not None:
-        reasons.append(covers)
-    return Verdict("pass", tuple(reasons))
+        # How many of how many is in the counts of exactness.
+        some = "all" if exactness.reran == exactness.touched else "some"
+        same = "shards retrained from the rows: the same numbers"
+        retrained = f"{exactness.reran} of {exactness.touched} touched {same}"
+        words = (lineage, f"{some} of the touched {same}", *about)
+        return Verdict("pass", (lineage, retrained, *about), words)
+    if exactness.touched:
+        untested = "no touched shard was retrained to check (verify.rerun is 0)"
+        words = (lineage, "no touched shard was retrained to check", *about)
+        return Verdict("pass", (lineage, untested, *about), words)
+    nothing = "no shard is touched by the forget list, so none was retrained to check"
+    return Verdict("pass", (lineage, nothing, *about))
 
 
-def judge_membership(found: DecidingAttack | None, margin: float, missing: str = "") -> Verdict:
+def judge_membership(
+    found: DecidingAttack | None, margin: float, missing: Missing | None = None
+) -> Verdict:
     """Judge what a membership attack found, by itself.
 
     With d the AUC of the forgotten rows minus the reference's: fail if the 95 % interval of d is
@@ -104,7 +154,8 @@ def judge_membership(found: DecidingAttack | None, margin: float, missing: str =
         Why none could be made.
     """
     if found is None:
-        return Verdict("inconclusive", (missing,))
+        why = missing or Missing("no attack could be made")
+        return Verdict("inconclusive", (why.reason,), (why.words,) if why.words else ())
     low, high = found.forgotten.wide
     said = (
         f"{found.attack}: AUC {found.forgotten.value:.3f} (95 % interval {low:.3f} to {high:.3f}) "
@@ -115,9 +166,9 @@ def judge_membership(found: DecidingAttack | None, margin: float, missing: str =
             f"what {found.attack} would find on a model that never saw these rows is not known, "
             "for it depends on how hard they are: `verify.attack: lira` allows for that"
         )
-        return Verdict("inconclusive", (said, unknown))
+        return Verdict("inconclusive", (said, unknown), (unknown,))
     if _outside(found.forgotten.wide, found.reference, margin):
-        return Verdict("fail", (said, _leak(found)))
+        return Verdict("fail", (said, _leak(found)), (_leak(found),))
     powerful = _outside(found.control.wide, found.reference, margin)
     narrow = found.forgotten.narrow
     if _inside(narrow, found.reference, margin) and powerful:
@@ -125,9 +176,10 @@ def judge_membership(found: DecidingAttack | None, margin: float, missing: str =
             "the same attack finds rows that are in the models: AUC "
             f"{found.control.value:.3f}, so it would have found these"
         )
-        return Verdict("pass", (said, power))
-    reasons = [said]
+        return Verdict("pass", (said, power), (_NOTHING_FOUND, _POWERFUL))
+    reasons, words = [said], []
     if not powerful:
+        words.append(_NO_POWER)
         reasons.append(
             f"the attack has no power on these models: on rows that are in them its AUC is "
             f"{found.control.value:.3f} ({found.control.wide[0]:.3f} to "
@@ -135,7 +187,8 @@ def judge_membership(found: DecidingAttack | None, margin: float, missing: str =
         )
     if not _inside(narrow, found.reference, margin):
         reasons.append(_more_rows(found, margin))
-    return Verdict("inconclusive", tuple(reasons))
+        words.append(_TOO_WIDE)
+    return Verdict("inconclusive", tuple(reasons), tuple(words))
 
 
 def _outside(interval: tuple[float, float], reference: float, margin: float) -> bool:
@@ -223,16 +276,18 @@ def judge_difference(found: Difference, margin: float) -> Verdict:
             else "the model answers on the forgotten rows worse than one that never saw them, "
             "which gives them away just as well"
         )
-        return Verdict("fail", (said, why))
+        return Verdict("fail", (said, why), (why,))
     powerful = _outside(found.original.wide, 0.0, margin)
     if _inside(found.forgotten.narrow, 0.0, margin) and powerful:
         power = (
             f"the same attack tells the original from the retrained model by "
             f"{found.original.value:+.3f}, so it would have told this one"
         )
-        return Verdict("pass", (said, power))
-    reasons = [said]
+        words = ("the attack does not tell the model from the retrained one", _TELLS_ORIGINAL)
+        return Verdict("pass", (said, power), words)
+    reasons, without = [said], []
     if not powerful:
+        without.append(_HARDLY_TELLS_ORIGINAL)
         reasons.append(
             "the attack has no power here: it hardly tells the original, which was trained on "
             f"these rows, from the retrained model ({found.original.value:+.3f}, "
@@ -243,4 +298,5 @@ def judge_difference(found: Difference, margin: float) -> Verdict:
             f"the 90 % interval of the difference reaches beyond the margin of {margin:g}: more "
             "forgotten rows would tell"
         )
-    return Verdict("inconclusive", tuple(reasons))
+        without.append(_TOO_WIDE)
+    return Verdict("inconclusive", tuple(reasons), tuple(without))

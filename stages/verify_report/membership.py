@@ -81,8 +81,8 @@ class Membership(AttackResult):
     ----------
     attack
         The deciding attack.
-    verdict, reasons
-        What it shows by itself, and why.
+    verdict, reasons, reasons_in_words
+        What it shows by itself, and why: with figures, and without.
     attacks
         All attacks on the shard models, by name.
     final_model
@@ -96,6 +96,7 @@ class Membership(AttackResult):
     attack: str | None = None
     verdict: Outcome | None = None
     reasons: Sentences = ()
+    reasons_in_words: Sentences = ()
     attacks: dict[str, AttackResult] = Field(default_factory=dict)
     final_model: ModelAttacks = ModelAttacks()
     difference_from_retrain: Difference | None = None

@@ -94,8 +94,9 @@ class MethodResult(Part):
     ----------
     label
         `exact`, `certified(...)` or `approximate`.
-    verdict, reasons
-        The outcome by itself, and why: `not applicable` where the method made no model.
+    verdict, reasons, reasons_in_words
+        The outcome by itself, and why, with figures and without: `not applicable` where the method
+        made no model.
     forget_accuracy, retain_accuracy, holdout_accuracy
         On forgotten rows, on retained rows, and on held-out rows that no guard looked at.
     membership
@@ -121,6 +122,7 @@ class MethodResult(Part):
     label: str | None = None
     verdict: MethodOutcome = "inconclusive"
     reasons: Sentences = ()
+    reasons_in_words: Sentences = ()
     forget_accuracy: float | None = None
     retain_accuracy: float | None = None
     holdout_accuracy: float | None = None

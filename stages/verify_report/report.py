@@ -58,8 +58,8 @@ class Report(Part):
         `tabular` for rows with classes, `text` for rows of text.
     label
         What the deployed model may be called: `exact`, `certified(...)` or `approximate`.
-    verdict, reasons
-        The outcome, and why.
+    verdict, reasons, reasons_in_words
+        The outcome, and why: with figures, and without.
     covers
         What the verdict is about and what it is not; for rows of text.
     forget_list, settings
@@ -77,6 +77,8 @@ class Report(Part):
         What is known of the model that all methods start from; for `posthoc` and rows of text.
     environment
         What the checks ran in, by name.
+    seal
+        A digest of all the rest, under the project key.
     """
 
     OPTIONAL: ClassVar[frozenset[str]] = frozenset(
@@ -89,6 +91,7 @@ class Report(Part):
     label: str | None = None
     verdict: Outcome = "inconclusive"
     reasons: Sentences = ()
+    reasons_in_words: Sentences = ()
     covers: str | None = None
     forget_list: ForgetListState = ForgetListState()
     settings: str | None = None
@@ -102,16 +105,27 @@ class Report(Part):
     methods: dict[str, MethodResult] = Field(default_factory=dict)
     original: OriginalResult | None = None
     environment: dict[str, str] = Field(default_factory=dict)
+    seal: str | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _infer_kind_and_modality(cls, value: Any, info: ValidationInfo) -> Any:
-        """Add what version 1 did not say, or what cannot be read."""
-        if info.context is None or not isinstance(value, Mapping):
-            return value
-        found = dict(value)
-        if found.get("kind") not in get_args(Kind):
-            found["kind"] = "posthoc" if found.get("methods") else "exact"
-        if found.get("modality") not in get_args(Modality):
-            found["modality"] = "text" if "covers" in found else "tabular"
-        return found
+        return infer_kind_and_modality(value, info)
+
+
+def infer_kind_and_modality(value: Any, info: ValidationInfo) -> Any:
+    """Add to a file's content the kind and modality that it does not say, or says wrongly.
+
+    Parameters
+    ----------
+    value, info
+        What a validator that runs before all others is given.
+    """
+    if info.context is None or not isinstance(value, Mapping):
+        return value
+    found = dict(value)
+    if found.get("kind") not in get_args(Kind):
+        found["kind"] = "posthoc" if found.get("methods") else "exact"
+    if found.get("modality") not in get_args(Modality):
+        found["modality"] = "text" if "covers" in found else "tabular"
+    return found

@@ -1,0 +1,256 @@
+"""The evidence as text for a terminal."""
+
+from collections.abc import Mapping
+
+from unlearn.cli import knowledge_tables
+from unlearn.cli.output import names
+from unlearn.cli.verify_answer import Shown
+from unlearn.stages.audit.models import ModelsFound
+from unlearn.stages.rows.seals import SealState
+from unlearn.stages.verify.measures.utility_change import UtilityChange
+from unlearn.stages.verify.membership.registry import registered
+from unlearn.stages.verify_report.membership import AttackResult, Membership
+from unlearn.stages.verify_report.methods import MethodResult
+from unlearn.stages.verify_report.quality import Utility
+from unlearn.stages.verify_report.report import Report
+
+_UNKNOWN = "-"
+
+#: The columns of the table of methods; numbers are aligned to the right.
+_METHODS = (
+    "method",
+    "label",
+    "verdict",
+    "forget",
+    "retain",
+    "holdout",
+    "AUC",
+    "95 % interval",
+)
+_COSTS = (
+    "method",
+    "disagreement",
+    "relearning",
+    "seconds",
+    "forget passes",
+    "retain passes",
+    "stopped by",
+)
+#: Titles of the tables of language models' memorisation.
+_OF_METHODS = (
+    "on the forgotten rows (utility, and perplexity of generic text, relative to the original):"
+)
+_OF_ROWS = "memorisation of the final model, on forgotten rows and on unseen rows:"
+_LEFT = {"method", "label", "verdict", "stopped by", "rows"}
+
+
+def describe(shown: Shown) -> str:
+    """Return what `unlearn verify` prints."""
+    report, utility = shown.report, shown.report.utility
+    lines = [f"verdict: {shown.verdict}"]
+    lines += [f"  {reason}" for reason in shown.reasons]
+    if report.kind == "posthoc":
+        lines.append(f"deployed: {report.deploy}, {report.label}")
+        first = ["retrain", report.deploy]
+        order = sorted(report.methods, key=lambda name: (name not in first, name != "retrain"))
+        methods = {name: report.methods[name] for name in order}
+        lines += _methods(methods, shown.seconds) if shown.figures else _verdicts(methods)
+        lines += _knowledge(knowledge_tables.of_methods(methods, report.original), _OF_METHODS)
+        lines.append(f"exactness: {_of_one_model(report)}")
+    else:
+        lines.append(f"exactness: {_of_shards(report)}")
+    lines += _membership(report)
+    if report.kind == "exact":
+        lines += _knowledge(knowledge_tables.of_rows(report.language), _OF_ROWS)
+    if not shown.figures:
+        lines.append(f"figures: {_NO_FIGURES[shown.public]}")
+    elif utility.accuracy is None:
+        lines.append("utility: no rows to measure it on")
+    else:
+        lines.append(f"utility: {_utility(utility)} on {_count(utility.rows)} held-out rows")
+    if utility.language is not None:
+        lines.append(f"  {knowledge_tables.in_words(utility.language)}")
+    if report.covers is not None and report.covers not in shown.reasons:
+        lines.append(f"covers: {report.covers}")
+    lines += [f"seal: {_SEALS[shown.seal]}", f"models: {_models(shown.models)}"]
+    if shown.change is not None:
+        lines += _change(shown.before, shown.change)
+    return "\n".join(lines)
+
+
+_NO_FIGURES = {
+    False: "not on this machine; `dvc pull reports/verify.json` brings them to whoever may see "
+    "the rows",
+    True: "left out (--public)",
+}
+
+_SEALS: dict[SealState, str] = {
+    "valid": "that of the project key",
+    "missing": "there is none",
+    "wrong": "not that of the project key",
+    "unchecked": "not checked, the project key is not on this machine",
+}
+
+
+def _models(found: ModelsFound) -> str:
+    """Say how the models on disk compare with dvc.lock."""
+    if not found.same and not found.different:
+        return "not checked, they are not on this machine"
+    said = f"{len(found.same)} of {len(found.same) + len(found.different)} are those in dvc.lock"
+    if found.absent:
+        said += f"; not checked, not on this machine: {names(list(found.absent))}"
+    return said
+
+
+def _verdicts(methods: Mapping[str, MethodResult]) -> list[str]:
+    """Return the verdicts on all methods, where there are no figures."""
+    lines = ["methods:"]
+    for name, found in methods.items():
+        lines.append(f"  {name}: {found.verdict}, {found.kind_of_label or _UNKNOWN}")
+        lines += [f"    {reason}" for reason in found.reasons]
+    return lines
+
+
+def _of_shards(report: Report) -> str:
+    found = report.exactness
+    return (
+        f"{_count(found.matched)} of {_count(found.reran)} retrained shards matched, "
+        f"lineage {'clean' if found.lineage_clean else 'not clean'}"
+    )
+
+
+def _of_one_model(report: Report) -> str:
+    """Say what the checks of the deployed model found, in a project without shards."""
+    found = report.exactness
+    if report.label != "exact":
+        if found.problems:
+            return f"none is claimed; checks that found a difference: {found.problems}"
+        return "none is claimed; the checks agree"
+    if not found.reran:
+        checked = "the deployed model was not retrained as a check"
+    elif found.matched == found.reran:
+        checked = "the deployed model was retrained: the same numbers"
+    else:
+        checked = "the deployed model was retrained: other numbers"
+    return f"{checked}, lineage {'clean' if found.lineage_clean else 'not clean'}"
+
+
+def _methods(methods: Mapping[str, MethodResult], seconds: Mapping[str, float]) -> list[str]:
+    """Return the tables of all methods, and why some failed or do not apply."""
+    made = {name: found for name, found in methods.items() if found.verdict != "not applicable"}
+    lines = ["methods:"]
+    lines += _table(_METHODS, [_quality(name, found) for name, found in methods.items()])
+    costs = [_cost(name, found, seconds.get(name)) for name, found in made.items()]
+    lines += _table(_COSTS, costs)
+    for name, found in methods.items():
+        if found.verdict in {"fail", "not applicable"}:
+            lines.append(f"  {name}: {found.verdict}")
+            lines += [f"    {reason}" for reason in found.reasons]
+    return lines
+
+
+def _quality(name: str, found: MethodResult) -> list[str]:
+    membership = found.membership or Membership()
+    return [
+        name,
+        # A certificate's numbers would widen the column; its reasons and --json have them.
+        found.kind_of_label or _UNKNOWN,
+        found.verdict,
+        _number(found.forget_accuracy),
+        _number(found.retain_accuracy),
+        _number(found.holdout_accuracy),
+        _number(membership.auc),
+        _interval(membership.ci),
+    ]
+
+
+def _cost(name: str, found: MethodResult, seconds: float | None) -> list[str]:
+    stopped = found.stopped_by or _UNKNOWN
+    return [
+        name,
+        _number(found.disagreement_with_retrain),
+        _number(found.relearning_ratio, 2),
+        _number(seconds, 2),
+        _number(found.passes.get("forget"), 1),
+        _number(found.passes.get("retain"), 1),
+        f"{stopped}, rolled back" if found.rolled_back else stopped,
+    ]
+
+
+def _knowledge(table: list[tuple[str, ...]], title: str) -> list[str]:
+    """Return a table of what language models know under its title; nothing without rows."""
+    if not table:
+        return []
+    head, *rows = table
+    return [title, *_table(head, [list(cells) for cells in rows])]
+
+
+def _table(head: tuple[str, ...], rows: list[list[str]]) -> list[str]:
+    """Return lines of columns as wide as what is in them; none without rows."""
+    if not rows:
+        return []
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return [
+        "  "
+        + "  ".join(
+            f"{cell:{'<' if name in _LEFT else '>'}{width}}"
+            for name, cell, width in zip(head, cells, widths, strict=True)
+        ).rstrip()
+        for cells in (head, *rows)
+    ]
+
+
+def _utility(utility: Utility) -> str:
+    loss = utility.log_loss
+    losses = "no log loss, the answers are votes" if loss is None else f"log loss {loss:.3f}"
+    return f"accuracy {_number(utility.accuracy)}, {losses}"
+
+
+def _membership(report: Report) -> list[str]:
+    found = report.membership
+    if found is None:
+        return ["membership: no forgotten rows"]
+    lines = [f"membership: {found.verdict}"]
+    lines += [f"  {reason}" for reason in found.reasons]
+    if found.auc is None:
+        return lines
+    # Without shards there is the deployed model alone.
+    one_model = report.kind == "posthoc"
+    inside = "in the model" if one_model else "in the models  deployed"
+    lines.append(f"  {'attack':17}  {'AUC':>5}  {'95 % interval':>14}  {inside}")
+    for name in [attack.name for attack in registered() if attack.name in found.attacks]:
+        entry = found.attacks[name]
+        line = f"  {name:17}  {_number(entry.auc):>5}  {_interval(entry.ci):>14}  "
+        control = _number(entry.control.auc)
+        if one_model:
+            lines.append(f"{line}{control:>12}")
+        else:
+            deployed = found.final_model.attacks.get(name, AttackResult())
+            lines.append(f"{line}{control:>13}  {_number(deployed.auc):>8}")
+    lines.append(
+        f"  {_count(found.forget_rows)} forgotten rows, {_count(found.holdout_rows)} non-members; "
+        f"this number distinguishes an AUC of {_number(found.detectable_auc)} from .5"
+    )
+    return lines
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return _UNKNOWN if value is None else f"{value:.{digits}f}"
+
+
+def _count(value: int | None) -> str:
+    return _UNKNOWN if value is None else f"{value:,}"
+
+
+def _interval(value: tuple[float, float] | None) -> str:
+    return _UNKNOWN if value is None else f"{value[0]:.3f} to {value[1]:.3f}"
+
+
+def _change(before: str | None, change: UtilityChange) -> list[str]:
+    lines = [f"since {before}:"]
+    lines += [
+        f"  {name.replace('_', ' ')} {_number(old)} -> {_number(new)}"
+        for name, (old, new) in change.utility.items()
+    ]
+    lines += [f"  {sentence}" for sentence in change.classes]
+    return lines
