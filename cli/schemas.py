@@ -15,6 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from unlearn.cli.answers import ErrorAnswer
 from unlearn.cli.app import COMMANDS
 from unlearn.cli.lazy import declared
+from unlearn.stages.verify_report.public import PublicReport
 from unlearn.stages.verify_report.report import Report
 
 #: A name, or several, and their indented text in the section `Parameters` of a docstring.
@@ -36,9 +37,9 @@ class _Generate(GenerateJsonSchema):
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """Return the schemas of every command's answer, of errors and of the report, by name."""
+    """Return the schemas of every command's answer, of errors and of both reports, by name."""
     answers = {name: declared(entry).answer for name, entry in COMMANDS.items()}
-    answers |= {"error": ErrorAnswer, "verify_report": Report}
+    answers |= {"error": ErrorAnswer, "verify_report": Report, "verdict": PublicReport}
     return {name: _schema(answer) for name, answer in answers.items() if answer is not None}
 
 

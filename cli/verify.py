@@ -38,7 +38,7 @@ def verify(
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show the evidence of the last run, and compare the models with it.
+    """Show the evidence of the last run.
 
     Exits with 0 only if the verdict is pass, the report has its seal and belongs to the present
     state, and the models on this machine are those that it is about.

@@ -151,10 +151,10 @@ def last_run_of(
     shards
         Every shard.
     count_rows
-        Whether to say what share of the rows was read: a count of rows is a figure, too.
+        Whether to count the rows that were read; else all slices count as equally large.
     """
     retrained = [shard for shard in shards if shard.first is not None]
-    plans, by_rows = _plans(project, shards)
+    plans, by_rows = _plans(project, shards, count_rows=count_rows)
     in_full = sum(plan.rows_in_full for plan in plans)
     timings = read_timings(project)
     costs = None
@@ -167,7 +167,7 @@ def last_run_of(
         first_training=not any(name.startswith(("train@", "unlearn@")) for name in old.lock),
         unexplained=found.unexplained,
         notes=found.notes,
-        share=share if retrained and count_rows else None,
+        share=share if retrained else None,
         by_rows=by_rows,
         costs=costs,
         stages=tuple(
@@ -177,10 +177,12 @@ def last_run_of(
     )
 
 
-def _plans(project: Project, shards: tuple[ShardState, ...]) -> tuple[list[ShardPlan], bool]:
+def _plans(
+    project: Project, shards: tuple[ShardState, ...], *, count_rows: bool
+) -> tuple[list[ShardPlan], bool]:
     """Return what each shard's retraining read, by its lineage or, without models, evenly."""
     sizes: dict[str, list[int]] = {}
-    for shard in shards:
+    for shard in shards if count_rows else ():
         try:
             lineage = read_lineage(project.shard_models / shard.name)
         except (InputError, OSError):

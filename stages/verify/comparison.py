@@ -31,6 +31,7 @@ from unlearn.stages.verify.verdict import (
     Verdict,
     judge_difference,
     judge_membership,
+    other_environment,
 )
 from unlearn.stages.verify_report.membership import Difference as MeasuredDifference
 from unlearn.stages.verify_report.membership import Membership, Outcome
@@ -165,7 +166,7 @@ class Comparison:
             return Verdict("fail", problems)
         if made.label == "exact":
             if made.environment:
-                return Verdict("inconclusive", made.environment)
+                return other_environment(made.environment)
             said = ["its lineage is that of the retained rows and of nothing else"]
             if made.reran:
                 said.append("retrained from these rows: the same numbers")

@@ -116,7 +116,7 @@ def decide(exactness: Exactness, covers: str | None = None) -> Verdict:
     if exactness.problems:
         return Verdict("fail", exactness.problems)
     if exactness.environment:
-        return Verdict("inconclusive", (_OTHER_ENVIRONMENT, *exactness.environment))
+        return other_environment(exactness.environment, _OTHER_ENVIRONMENT)
     lineage = "every shard model's lineage is that of its rows without the forgotten ones"
     about = () if covers is None else (covers,)
     if exactness.reran:
@@ -132,6 +132,20 @@ def decide(exactness: Exactness, covers: str | None = None) -> Verdict:
         return Verdict("pass", (lineage, untested, *about), words)
     nothing = "no shard is touched by the forget list, so none was retrained to check"
     return Verdict("pass", (lineage, nothing, *about))
+
+
+def other_environment(differences: tuple[str, ...], *about: str) -> Verdict:
+    """Return the verdict on models from another environment, which are not retrained to check.
+
+    Parameters
+    ----------
+    differences
+        A line for each fact that differs: its name, a colon, and both values.
+    *about
+        Sentences to put first.
+    """
+    words = (f"{line.partition(':')[0]} differs" for line in differences)
+    return Verdict("inconclusive", (*about, *differences), (*about, *words))
 
 
 def judge_membership(

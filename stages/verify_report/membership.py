@@ -91,7 +91,7 @@ class Membership(AttackResult):
         For a post-hoc method; None if it could not be measured.
     """
 
-    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"difference_from_retrain"})
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"difference_from_retrain", "reasons_in_words"})
 
     attack: str | None = None
     verdict: Outcome | None = None

@@ -117,7 +117,7 @@ class MethodResult(Part):
         For a language model; absent for other models.
     """
 
-    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"language"})
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"language", "reasons_in_words"})
 
     label: str | None = None
     verdict: MethodOutcome = "inconclusive"

@@ -82,7 +82,7 @@ class Report(Part):
     """
 
     OPTIONAL: ClassVar[frozenset[str]] = frozenset(
-        {"covers", "language", "deploy", "methods", "original"}
+        {"covers", "language", "deploy", "methods", "original", "reasons_in_words", "seal"}
     )
 
     schema_version: int = SCHEMA_VERSION

@@ -193,11 +193,11 @@ def test_verify_is_a_gate(done: Repo) -> None:
 
 
 def test_verify_before_a_first_run(fresh: Repo) -> None:
-    assert "there is no reports/verify.json yet" in refused(fresh.inline("verify"))
+    assert "there is no reports/verdict.json yet" in refused(fresh.inline("verify"))
 
 
 def test_verify_fails_on_a_report_that_failed(done: Repo) -> None:
-    path = done.root / "reports/verify.json"
+    path = done.root / "reports/verdict.json"
     report = json.loads(path.read_text(encoding="utf-8")) | {"verdict": "inconclusive"}
     path.write_text(json.dumps(report), encoding="utf-8")
 

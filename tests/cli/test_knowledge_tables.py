@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from unlearn.cli import knowledge_tables
 from unlearn.cli.canary import plant
-from unlearn.cli.verify import Shown, _describe
+from unlearn.cli.verify_answer import Shown
+from unlearn.cli.verify_text import describe
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import Project
@@ -24,7 +25,7 @@ from tests.stages.verify.text_projects import language_params
 
 def lines(report: dict[str, Any]) -> list[str]:
     found = read(report)
-    return _describe(Shown(found, found.verdict, found.reasons)).splitlines()
+    return describe(Shown(found, found.verdict, found.reasons)).splitlines()
 
 
 def cells(line: str) -> list[str]:

@@ -142,7 +142,7 @@ def test_a_slip_of_the_keys_overwrites_nothing(done: Repo, output: str, said: st
 
 def test_there_is_no_page_before_a_first_run(fresh: Repo) -> None:
     with unchanged(fresh.root):
-        assert "there is no reports/verify.json yet" in refused(fresh.inline("report"))
+        assert "there is no reports/verdict.json yet" in refused(fresh.inline("report"))
 
 
 @pytest.mark.parametrize("broken", ["dvc.lock", "params.yaml", "data/requests.jsonl"])

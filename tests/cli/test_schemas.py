@@ -27,9 +27,10 @@ def check(done: Done, name: str) -> dict[str, Any]:
 
 
 def check_report(repo: Repo) -> None:
-    """Insist that the file of the report is what its schema says."""
-    content = json.loads(Project(repo.root).report.read_text(encoding="utf-8"))
-    jsonschema.validate(content, schemas()["verify_report"])
+    """Insist that the files of the report are what their schemas say."""
+    project = Project(repo.root)
+    for path, name in ((project.report, "verify_report"), (project.verdict, "verdict")):
+        jsonschema.validate(json.loads(path.read_text(encoding="utf-8")), schemas()[name])
 
 
 def test_the_folder_is_what_the_code_says() -> None:
@@ -46,12 +47,12 @@ def test_every_command_with_json_has_a_schema_and_no_other() -> None:
         if "as_json" in inspect.signature(declared(entry).function).parameters
     }
 
-    assert schemas().keys() == with_json | {"error", "verify_report"}
+    assert schemas().keys() == with_json | {"error", "verify_report", "verdict"}
 
 
 def test_every_key_is_described() -> None:
     # A part of the report is described as a whole.
-    for name in schemas().keys() - {"verify", "verify_report"}:
+    for name in schemas().keys() - {"verify", "verify_report", "verdict"}:
         schema = schemas()[name]
         for title, part in {name: schema, **schema.get("$defs", {})}.items():
             for key, found in part.get("properties", {}).items():

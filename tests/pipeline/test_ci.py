@@ -63,7 +63,7 @@ def test_a_request_that_was_committed_before_it_was_carried_out_explains_the_cha
     forgotten: Repo,
 ) -> None:
     done = {
-        name: (forgotten.root / name).read_bytes() for name in ("dvc.lock", "reports/verify.json")
+        name: (forgotten.root / name).read_bytes() for name in ("dvc.lock", "reports/verdict.json")
     }
     forgotten.git("checkout", "--quiet", "HEAD~1", *done)
     forgotten.git("commit", "--quiet", "-m", "request")

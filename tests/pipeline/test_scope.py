@@ -9,7 +9,7 @@ from tests.pipeline.conftest import FORGOTTEN, changed, ids_at, stages_run
 _DOWNSTREAM = (
     r"data/(retain_set|forget_set)/{shard}\.parquet|data/forget_set/applied\.json"
     r"|models/shard_models/{shard}/.+|models/final_model/members/{shard}/.+"
-    r"|models/final_model/ensemble\.json|reports/(verify|metrics)\.json|dvc\.lock"
+    r"|models/final_model/ensemble\.json|reports/(verdict|verify|metrics)\.json|dvc\.lock"
 )
 
 
@@ -33,6 +33,7 @@ def test_a_forgotten_record_reruns_its_shard_and_changes_no_other_file(mlp: Repo
         "models/shard_models/s001/model.safetensors",
         "models/final_model/members/s001/model.safetensors",
         "reports/metrics.json",
+        "reports/verdict.json",
         "reports/verify.json",
     } <= differing
     # Slices before the record's never saw it.
@@ -52,6 +53,7 @@ def test_a_forgotten_record_of_the_holdout_retrains_nothing(mlp: Repo) -> None:
         "data/forget_set/holdout.parquet",
         "data/forget_set/applied.json",
         "reports/metrics.json",
+        "reports/verdict.json",
         "reports/verify.json",
         "dvc.lock",
     }

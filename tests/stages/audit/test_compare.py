@@ -61,7 +61,7 @@ def make_lock(list_md5: str = "list-0") -> Lock:
             "cmd": "unlearn stage verify",
             "deps": [entry("models/final_model", ""), entry("models/shard_models", "")],
             "params": {"params.yaml": {"algorithm": 1}},
-            "outs": [entry("reports/verify.json", "report-0")],
+            "outs": [entry("reports/verdict.json", "report-0")],
         },
     }
     for shard in SHARDING.shards:
@@ -286,7 +286,7 @@ UNEXPLAINED: dict[str, tuple[Change, str]] = {
     ),
     "another report": (
         lambda lock: set_out(lock, "verify", "report-1"),
-        "reports/verify.json is not the one in dvc.lock",
+        "reports/verdict.json is not the one in dvc.lock",
     ),
 }
 

@@ -56,7 +56,7 @@ def make_lock(
                 "models/unlearned": str(sorted(made.values())),
                 "models/final_model": f"final-{made['retrain']}",
             },
-            {"reports/verify.json": "report-0"},
+            {"reports/verdict.json": "report-0"},
         ),
     }
     lock["train"]["params"]["params.yaml"]["train"] = {"model": train}
@@ -198,7 +198,7 @@ UNEXPLAINED: dict[str, tuple[Change, str]] = {
     ),
     "another report": (
         set_out("verify", "report-1"),
-        "reports/verify.json is not the one in dvc.lock",
+        "reports/verdict.json is not the one in dvc.lock",
     ),
 }
 

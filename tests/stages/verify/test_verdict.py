@@ -8,6 +8,7 @@ from unlearn.stages.verify.membership.statistics import Interval
 from unlearn.stages.verify.verdict import (
     DecidingAttack,
     Difference,
+    Missing,
     Verdict,
     decide,
     judge_difference,
@@ -114,9 +115,10 @@ def test_a_measured_reference_takes_the_place_of_one_half() -> None:
 
 
 def test_where_no_attack_could_be_made_the_reason_stands() -> None:
-    verdict = judge_membership(None, 0.1, "there are 2 shards")
+    few = Missing("there are 2 shards", "there are too few shards")
+    verdict = judge_membership(None, 0.1, few)
 
-    assert verdict == Verdict("inconclusive", ("there are 2 shards",))
+    assert verdict == Verdict("inconclusive", (few.reason,), (few.words,))
 
 
 def beside(forgotten: Interval, original: Interval) -> Difference:
@@ -213,3 +215,31 @@ def test_an_original_without_power_is_named_with_its_interval() -> None:
 
     assert "(+0.050, -0.030 to +0.130)" in verdict.reasons[1]
     assert len(verdict.reasons) == 2, "its own interval is inside the margin"
+
+
+EXACTNESS = st.builds(
+    Exactness,
+    touched=st.integers(0, 40),
+    reran=st.integers(0, 40),
+    environment=st.sampled_from([(), ("numpy: 2.4.6 here, 2.5.0 there",)]),
+)
+AUCS = st.builds(around, st.floats(-1, 1), st.floats(0.01, 0.5))
+ATTACKED = st.builds(
+    DecidingAttack, st.just("lira"), AUCS, AUCS, st.integers(1, 9_999), st.booleans()
+)
+COMPARED = st.builds(
+    Difference, st.just("lira"), st.floats(0, 1), st.floats(0, 1), AUCS, AUCS, st.integers(1, 9_999)
+)
+
+
+@given(EXACTNESS, ATTACKED, COMPARED, st.floats(0.01, 0.4))
+def test_every_verdict_says_why_without_a_figure(
+    exactness: Exactness, attacked: DecidingAttack, compared: Difference, margin: float
+) -> None:
+    for verdict in (
+        decide(exactness),
+        judge_membership(attacked, margin),
+        judge_difference(compared, margin),
+    ):
+        assert verdict.in_words
+        assert not any(character.isdigit() for words in verdict.in_words for character in words)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unlearn.cli.verify import Shown, _describe
+from unlearn.cli.verify_answer import Shown
+from unlearn.cli.verify_text import describe
 from unlearn.stages.config.params import Params
 from unlearn.stages.context import check_params
 from unlearn.stages.errors import InputError
@@ -155,7 +156,7 @@ def test_an_attack_of_ones_own_is_configured_made_and_reported(tmp_path: Path) -
     assert numbers_of(report) == numbers_of(before), "the numbers of other attacks stay"
     assert "margin" in context.project.roc.read_text(encoding="utf-8")
     written = read_report(context.project)
-    shown = _describe(Shown(written, written.verdict, written.reasons))
+    shown = describe(Shown(written, written.verdict, written.reasons))
     assert any(line.split()[:1] == ["margin"] for line in shown.splitlines())
     page = render(Contents("project", datetime(2026, 1, 1, tzinfo=UTC), written))
     assert MARGIN.label in page
