@@ -117,7 +117,7 @@ def test_what_is_covered_is_said_once() -> None:
     exact, approximate = a_text_report(), a_text_report(posthoc=True)
 
     assert sum("not covered" in line for line in lines(exact)) == 1
-    assert lines(approximate)[-1].startswith("covers: ")
+    assert sum(line.startswith("covers: ") for line in lines(approximate)) == 1
 
 
 def test_text_has_no_canaries_to_plant(blank_base: Path, tmp_path: Path) -> None:
