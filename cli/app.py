@@ -56,6 +56,11 @@ COMMANDS: Mapping[str, Entry] = {
         "Add records to the forget list.",
         _REQUESTS,
     ),
+    "restore": Entry(
+        "unlearn.cli.restore",
+        "Take a request back, so that its records are trained on again.",
+        _REQUESTS,
+    ),
     "plan": Entry(
         "unlearn.cli.plan",
         "Show what the next run would retrain, and what it would cost.",

@@ -8,11 +8,18 @@ from unlearn.cli import panels
 from unlearn.cli.answers import Answer
 from unlearn.cli.ids import content_of, name_of
 from unlearn.cli.lazy import Command
-from unlearn.cli.output import JsonFlag, emit, names, plural
+from unlearn.cli.output import JsonFlag, emit, names, plural, say
 from unlearn.stages.context import open_project
 from unlearn.stages.errors import InputError
+from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.project.paths import find_project
-from unlearn.stages.requests.request import Wanted, add_request, read_ids, rewrite_by_hand
+from unlearn.stages.requests.request import (
+    Unknown,
+    Wanted,
+    add_request,
+    put_back_lost,
+    read_ids,
+)
 from unlearn.stages.rows.tokens import check_raw_id
 
 
@@ -27,6 +34,8 @@ class ForgetAnswer(Answer):
         Ids that were on the list, by themselves or through their person.
     unknown
         Ids that the dataset does not have.
+    suppressed
+        How many of them are on the list all the same.
     shards
         Shards that the new lines touch.
     dry_run
@@ -36,6 +45,7 @@ class ForgetAnswer(Answer):
     added: int
     already: int
     unknown: int
+    suppressed: int
     shards: list[str]
     dry_run: bool
 
@@ -75,6 +85,23 @@ def forget(
             rich_help_panel=panels.DATA,
         ),
     ] = False,
+    suppress: Annotated[
+        bool,
+        typer.Option(
+            "--suppress",
+            help="List ids that the dataset does not have as well, so that their rows are "
+            "forgotten whenever they appear.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = False,
+    lost: Annotated[
+        bool,
+        typer.Option(
+            "--lost",
+            help="Put lines back that git's history or the request log has and the list has not.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = False,
     ticket: Annotated[
         str | None,
         typer.Option(
@@ -91,24 +118,38 @@ def forget(
 
     A request is added as a whole or not at all. `unlearn repro` then carries it out.
     """
-    if ids is None and not one and subjects is None:
+    named = ids is not None or bool(one) or subjects is not None
+    if not named and not lost:
         raise InputError("no records to forget: pass --ids FILE, --id ID or --subjects FILE")
+    if lost and (named or dry_run):
+        raise InputError("--lost takes no ids, and has no --dry-run: `unlearn status` counts them")
+    if suppress and ignore_unknown:
+        raise InputError("give either --ignore-unknown or --suppress")
     context = open_project(find_project())
+    if lost:
+        count = put_back_lost(context)
+        answer = ForgetAnswer(
+            added=count, already=0, unknown=0, suppressed=0, shards=[], dry_run=False
+        )
+        emit(answer, as_json=as_json, text=lambda: _describe(answer, whole=True))
+        return
     records = [] if ids is None else read_ids(content_of(ids), name_of(ids))
     for raw in one or []:
         check_raw_id(raw, "--id")
         records.append((raw, "--id"))
     people = [] if subjects is None else read_ids(content_of(subjects), name_of(subjects))
     wanted = Wanted(tuple(records), tuple(people))
-    resolved = add_request(
-        context, wanted, ticket=ticket, ignore_unknown=ignore_unknown, dry_run=dry_run
-    )
-    if not dry_run:
-        rewrite_by_hand(context)
+    unknown: Unknown = "skip" if ignore_unknown else "suppress" if suppress else "refuse"
+    resolved = add_request(context, wanted, ticket=ticket, unknown=unknown, dry_run=dry_run)
+    ledger = check_ledger(context.project, context.params.ledger.branch, context)
+    if problem := ledger.problem():
+        # The request counts all the same; the run that follows stops until this is mended.
+        say("note: " + "; ".join((problem.message, *problem.hints)))
     answer = ForgetAnswer(
         added=len(resolved.added),
         already=resolved.already,
         unknown=len(resolved.unknown),
+        suppressed=len(resolved.unknown) if suppress else 0,
         shards=list(resolved.shards),
         dry_run=dry_run,
     )
@@ -129,7 +170,8 @@ def _describe(answer: ForgetAnswer, *, whole: bool) -> str:
     if answer.already:
         lines.append(f"{plural(answer.already, 'id')} on the list already")
     if answer.unknown:
-        lines.append(f"{plural(answer.unknown, 'id')} not in the dataset, skipped")
+        verb = "suppressed" if answer.suppressed else "skipped"
+        lines.append(f"{plural(answer.unknown, 'id')} not in the dataset, {verb}")
     if answer.added and not whole:
         shards = names(answer.shards) if answer.shards else "none, all of the rows are held out"
         lines.append(f"shards to retrain: {shards}")

@@ -20,10 +20,11 @@ from unlearn.stages.dvc.pipeline import (
 )
 from unlearn.stages.dvc.recording import mend_lock, record_trained, stale_shards
 from unlearn.stages.errors import InputError
+from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.paths import Project, find_project
 from unlearn.stages.project.timings import Timing, read_timings, record_timings
-from unlearn.stages.requests.request import rewrite_by_hand, touched_by
+from unlearn.stages.requests.request import settle_list, touched_by
 from unlearn.stages.train.stage import Trained, remove_others
 from unlearn.stages.training.method_record import read_record, remove_other_models
 from unlearn.stages.verify.membership.registry import deciding_attack
@@ -96,7 +97,8 @@ def bring_up_to_date(context: Context, jobs: int) -> ReproAnswer:
     check_figures_are_where_they_belong(project, context.params)
     if damage := mend_lock(project):
         say(f"{damage}; restoring the last committed one")
-    if by_hand := rewrite_by_hand(context):
+    check_requests(context)
+    if by_hand := settle_list(context):
         say(f"{plural(by_hand, 'line')} written by hand in data/forget_list.txt, now tokens")
     if context.params.kind == "posthoc":
         return _run_methods(context)
@@ -128,6 +130,22 @@ def bring_up_to_date(context: Context, jobs: int) -> ReproAnswer:
         slices={done.shard: done.first_slice for done in sorted(trained, key=_by_shard)},
         verdict=read_public(project).verdict,
     )
+
+
+def check_requests(context: Context) -> None:
+    """Stop if a request left the forget list; print what else the history says.
+
+    Raises
+    ------
+    InputError
+        If a line that was on the list is not, or the list has conflict markers.
+    """
+    context.read_list()
+    ledger = check_ledger(context.project, context.params.ledger.branch, context)
+    if problem := ledger.problem():
+        raise problem
+    for note in ledger.notes():
+        say(f"note: {note}")
 
 
 def _run_methods(context: Context) -> ReproAnswer:

@@ -1,17 +1,19 @@
 """`unlearn status`: the state of each request."""
 
-from typing import Any
-
-from pydantic import ValidationError
 from unlearn.cli.answers import Answer, AnswerPart
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural
 from unlearn.stages.audit.status import list_is_applied, standing
-from unlearn.stages.context import open_project
+from unlearn.stages.config.params import Params
+from unlearn.stages.context import Context, load_params, open_project
 from unlearn.stages.dvc.command import dvc_status
-from unlearn.stages.errors import BusyError, InputError, ToolError
-from unlearn.stages.project.paths import find_project
-from unlearn.stages.requests.request import read_requests
+from unlearn.stages.errors import BusyError, ToolError
+from unlearn.stages.ledger.check import check_ledger
+from unlearn.stages.ledger.hand_written import check_hand_written
+from unlearn.stages.ledger.log import Entry, EntryKind, read_log
+from unlearn.stages.project.paths import Project, find_project
+from unlearn.stages.rows.forget_list import parse_without_key
+from unlearn.stages.rows.tokens import has_key
 
 
 class RequestEntry(AnswerPart):
@@ -19,16 +21,20 @@ class RequestEntry(AnswerPart):
 
     Parameters
     ----------
+    kind
+        `forget`, `suppress` for ids that the dataset did not have, `hand-written` for raw ids that
+        a person wrote into the list, or `restore` for a request that was taken back.
     time
         In UTC, as ISO 8601.
     ticket
         The reference that the request was given.
     count
-        Lines that it added.
+        Lines that it added, or took back.
     digest
         SHA-256 over these lines.
     """
 
+    kind: EntryKind
     time: str
     ticket: str | None
     count: int
@@ -46,8 +52,17 @@ class StatusAnswer(Answer):
         Whether the last report passes and belongs to the present state.
     up_to_date
         Whether there is nothing to run.
+    without_rows
+        Applied lines that no row of the dataset has: dropped since, or never there. None where
+        this is not known.
     by_hand
         Lines of the list that are raw ids.
+    lost
+        Lines that were on the list and are not.
+    not_merged
+        Lines that only the default branch, or only other branches and stashes have.
+    notes
+        What else git's history says about the list, a sentence each.
     requests
         The request log, oldest entry first.
     changed
@@ -58,7 +73,11 @@ class StatusAnswer(Answer):
     applied: int
     verified: bool
     up_to_date: bool
+    without_rows: int | None
     by_hand: int
+    lost: int
+    not_merged: int
+    notes: list[str]
     requests: list[RequestEntry]
     changed: list[str]
 
@@ -68,24 +87,38 @@ def status(as_json: JsonFlag = False) -> None:
 
     A line of the forget list is pending until the models are trained without its rows.
     """
-    context = open_project(find_project())
-    project = context.project
-    forget_list = context.read_list()
-    requests = read_requests(project.requests)
-    found = standing(project, context.params, forget_list)
+    project = find_project()
+    params = load_params(project.params)
+    context = _with_key(project, params)
+    if context is None:
+        forget_list, by_hand = parse_without_key(project.forget_list.read_bytes())
+    else:
+        forget_list = context.read_list()
+        check_hand_written(context, forget_list)
+        by_hand = forget_list.by_hand
+    log = read_log(project)
+    ledger = check_ledger(project, params.ledger.branch, context)
+    problem = ledger.problem()
+    found = standing(project, params, forget_list)
     try:
         changed = sorted(dvc_status(project.root))
     except (BusyError, ToolError):
         changed = ["unknown: dvc gave no answer"]
     # DVC hashes the list after `forget` ran, so its word alone is not enough.
     up_to_date = not changed and found.pending == 0 and list_is_applied(project)
+    up_to_date = up_to_date and problem is None
     answer = StatusAnswer(
-        pending=found.pending,
+        # Without the key a line written by hand is applied to nothing that could be checked.
+        pending=found.pending + (by_hand if context is None else 0),
         applied=found.applied,
         verified=found.verified,
         up_to_date=up_to_date,
-        by_hand=forget_list.by_hand,
-        requests=_entries(requests),
+        without_rows=found.without_rows,
+        by_hand=by_hand,
+        lost=len(ledger.lost) + len(ledger.ahead),
+        not_merged=len(ledger.behind) + len(frozenset().union(*ledger.elsewhere.values())),
+        notes=[*([] if problem is None else [problem.message]), *ledger.notes()],
+        requests=[_entry(entry) for entry in log.entries],
         changed=changed,
     )
     emit(answer, as_json=as_json, text=lambda: _describe(answer))
@@ -94,11 +127,21 @@ def status(as_json: JsonFlag = False) -> None:
 COMMAND = Command(status, example="unlearn status", answer=StatusAnswer)
 
 
-def _entries(requests: list[dict[str, Any]]) -> list[RequestEntry]:
-    try:
-        return [RequestEntry(**entry) for entry in requests]
-    except ValidationError:
-        raise InputError("data/requests.jsonl has an entry that is not of the log") from None
+def _with_key(project: Project, params: Params) -> Context | None:
+    """Return the project with its key; None where there is none. A wrong key is an error."""
+    if not has_key(project, params.key_check):
+        return None
+    return open_project(project)
+
+
+def _entry(entry: Entry) -> RequestEntry:
+    return RequestEntry(
+        kind=entry.kind,
+        time=entry.time,
+        ticket=entry.ticket,
+        count=entry.count,
+        digest=entry.digest,
+    )
 
 
 def _describe(answer: StatusAnswer) -> str:
@@ -106,14 +149,23 @@ def _describe(answer: StatusAnswer) -> str:
         f"forget list: {plural(answer.pending, 'line')} pending, {answer.applied:,} applied"
         + (", verified" if answer.verified and answer.applied else "")
     ]
+    if answer.without_rows:
+        lines.append(
+            f"  {plural(answer.without_rows, 'line')} of them without rows: dropped since, or "
+            "never there"
+        )
     if answer.by_hand:
         lines.append(
             f"{plural(answer.by_hand, 'line')} written by hand; `forget` replaces them by tokens"
         )
     for entry in answer.requests[-10:]:
         ticket = f"  {entry.ticket}" if entry.ticket else ""
-        lines.append(f"  {entry.time}  {plural(entry.count, 'line')}{ticket}")
-    if answer.up_to_date:
+        taken_back = "  taken back" if entry.kind == "restore" else ""
+        lines.append(f"  {entry.time}  {plural(entry.count, 'line')}{ticket}{taken_back}")
+    lines += [f"note: {note}" for note in answer.notes]
+    if answer.lost:
+        lines.append("to do: put lost lines back; run `unlearn forget --lost`, or merge")
+    elif answer.up_to_date:
         lines.append("models: up to date")
     elif answer.changed:
         lines.append(f"to do: {', '.join(answer.changed)}; run `unlearn repro`")

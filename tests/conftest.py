@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -343,7 +343,17 @@ def _furnish(repo: Repo, room: Repo, ids: Sequence[str], subjects: Sequence[str]
     (room.root / "data").mkdir()
     kept.to_csv(room.root / path.relative_to(repo.root), index=False)
     (room.root / "data/forget_list.txt").write_bytes(b"")
-    (room.root / "data/requests.jsonl").write_bytes(b"")
+
+
+def take_log(repo: Repo, other: Repo) -> None:
+    """Give a project the request log of another: the times of requests differ, nothing else."""
+    shutil.rmtree(repo.root / "data/requests", ignore_errors=True)
+    shutil.copytree(other.root / "data/requests", repo.root / "data/requests")
+
+
+def without_log(names: Iterable[str]) -> set[str]:
+    """Return the names of files that do not belong to the request log."""
+    return {name for name in names if not name.startswith("data/requests/")}
 
 
 def token_of(repo: Repo, raw: str, kind: Kind = "record") -> str:

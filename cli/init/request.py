@@ -222,7 +222,7 @@ def _check_folder(request: InitRequest) -> None:
         raise InputError(f"{root.name} is a file")
     check_contained(root)
     taken = ["dvc.yaml", "params.yaml", "unlearn.key", "data/forget_list.txt"]
-    taken.append("data/requests.jsonl")
+    taken.append("data/requests")
     if request.example is Example.DIGITS:
         taken.append(DIGITS_PATH)
     elif request.example is Example.AUTHORS:

@@ -229,7 +229,6 @@ def write_project(root: Path, params_text: bytes, pipeline_text: bytes) -> None:
     write(root / "params.yaml", params_text)
     write(root / "dvc.yaml", pipeline_text)
     write(root / "data/forget_list.txt", b"")
-    write(root / "data/requests.jsonl", b"")
 
 
 def write_workflow(root: Path, ci: CiSystem) -> str:

@@ -13,9 +13,14 @@ from unlearn.stages.context import load_params
 from unlearn.stages.dvc.lockfile import LockStages, md5_of, read_lock
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import Project
-from unlearn.stages.rows.forget_list import LEFT_OUT, ForgetList, parse_forget_list
+from unlearn.stages.rows.forget_list import (
+    ForgetList,
+    parse_forget_list,
+    parse_without_key,
+    refuse_conflict,
+)
 from unlearn.stages.rows.ids import IdRules
-from unlearn.stages.rows.tokens import PREFIX, Tokenizer, load_key
+from unlearn.stages.rows.tokens import Tokenizer, load_key
 from unlearn.stages.verify_report.public import public_part
 from unlearn.stages.verify_report.reading import VERDICT, parse_public, parse_report
 
@@ -49,15 +54,15 @@ def take_snapshot(project: Project, revision: str | None) -> Snapshot:
     stages = {} if lock is None else _lock(lock, name)
     out = verdict_out(stages)
     report = read_tracked(project, revision, out)
-    forget_list = _forget_list(project, content)
-    carried_out = _list_carried_out(project, revision, stages, content)
+    forget_list, by_hand = _forget_list(project, content)
+    carried_out, _ = _forget_list(project, _list_carried_out(project, revision, stages, content))
     return Snapshot(
         name=name,
         lock=stages,
         listed=_listed(forget_list),
-        carried_out=_listed(_forget_list(project, carried_out)),
+        carried_out=_listed(carried_out),
         list_md5=md5_bytes(content),
-        by_hand=forget_list.by_hand,
+        by_hand=by_hand,
         sharding=_sharding(read_tracked(project, revision, "params.yaml")),
         environment=_environment(report, out),
         report_name=out,
@@ -95,18 +100,23 @@ def _lock(content: bytes, name: str) -> dict[str, dict[str, Any]]:
         raise InputError(f"{name}: {reason}", "`unlearn repro` repairs the working tree") from None
 
 
-def _forget_list(project: Project, content: bytes) -> ForgetList:
-    """Read the list; without the key, lines written by hand are counted and left out."""
+def _forget_list(project: Project, content: bytes) -> tuple[ForgetList, int]:
+    """Read the list, and count lines written by hand; without the key these are left out.
+
+    Raises
+    ------
+    InputError
+        If the list holds conflict markers of git.
+    """
+    refuse_conflict(content)
     try:
         params = load_params(project.params)
         key = load_key(project, params.key_check)
         tokenizer = Tokenizer(key, IdRules.of(params.dataset))
-        return parse_forget_list(content, tokenizer, subjects=params.dataset.subject is not None)
+        found = parse_forget_list(content, tokenizer, subjects=params.dataset.subject is not None)
     except InputError:
-        lines = {line.strip() for line in content.decode("utf-8-sig", "replace").split("\n")} - {""}
-        tokens = {line for line in lines if line.startswith(PREFIX)}
-        placed = {line for line in tokens if not line.endswith(LEFT_OUT)}
-        return ForgetList("", tuple(sorted(placed)), len(lines - tokens))
+        return parse_without_key(content)
+    return found, found.by_hand
 
 
 def _sharding(content: bytes | None) -> ShardingParams | None:

@@ -11,10 +11,11 @@ from unlearn.stages.context import load_params
 from unlearn.stages.dvc.lockfile import LockStages, folder_md5, load_lock, lock_gaps, md5_of
 from unlearn.stages.dvc.pipeline import model_folders
 from unlearn.stages.errors import InputError
+from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.project.files import digest_file
 from unlearn.stages.project.paths import HOLDOUT, Project
 from unlearn.stages.rows.applied import Applied, read_applied
-from unlearn.stages.rows.forget_list import ForgetList, place_of_line
+from unlearn.stages.rows.forget_list import ForgetList, place_of_line, refuse_conflict
 from unlearn.stages.rows.shard_file import read_nonce
 from unlearn.stages.training.lineage import read_lineage
 from unlearn.stages.training.method_record import WHOLE, read_record
@@ -40,6 +41,7 @@ def stale_reasons(project: Project) -> list[str]:
     found = read_found(project)
     report = found.public
     reasons = [f"stale: {gap}" for gap in lock_gaps(lock)]
+    reasons += [f"stale: {problem}" for problem in _lost_requests(project, params)]
     if others := _models_not_reported(params, lock, report):
         reasons.append(f"stale: the report is not on {', '.join(others)} as in dvc.lock")
     reasons += _reports_not_in_lock(project, lock)
@@ -56,6 +58,23 @@ def stale_reasons(project: Project) -> list[str]:
     if _canaries_are_others(project, params, lock):
         reasons.append("stale: the planted canaries have changed since the report was made")
     return reasons
+
+
+def _lost_requests(project: Project, params: Params) -> list[str]:
+    """Return why the forget list is not whole, by git's history and the log.
+
+    Raises
+    ------
+    InputError
+        If the list holds conflict markers of git.
+    """
+    if project.forget_list.is_file():
+        refuse_conflict(project.forget_list.read_bytes())
+    try:
+        problem = check_ledger(project, params.ledger.branch, None).problem()
+    except InputError as error:  # a damaged log
+        problem = error
+    return [] if problem is None else [problem.message]
 
 
 def _reports_not_in_lock(project: Project, lock: LockStages) -> list[str]:
@@ -125,11 +144,14 @@ class Standing:
         Lines whose rows are out of the retain set, the shard model and the final model.
     verified
         Whether the last report passes and belongs to this state.
+    without_rows
+        How many applied lines no row has; None where the `forget` stage left no note here.
     """
 
     pending: int
     applied: int
     verified: bool
+    without_rows: int | None = None
 
 
 def standing(project: Project, params: Params, forget_list: ForgetList) -> Standing:
@@ -165,7 +187,13 @@ def standing(project: Project, params: Params, forget_list: ForgetList) -> Stand
         )
         for line in lines
     )
-    return Standing(len(lines) - count, count, verified=verified and count == len(lines))
+    without_rows = None if applied is None else min(applied.without_rows, count)
+    return Standing(
+        pending=len(lines) - count,
+        applied=count,
+        verified=verified and count == len(lines),
+        without_rows=without_rows,
+    )
 
 
 def _is_verified(project: Project) -> bool:

@@ -88,6 +88,15 @@ class VerifyParams(Section):
         return value
 
 
+class LedgerParams(Section):
+    """How the forget list is compared with git's history.
+
+    `branch` names the default branch; None where git is asked for it.
+    """
+
+    branch: str | None = Field(default=None, pattern=r"^[^-\s][^\s]*$")
+
+
 class Params(Section):
     """The whole of `params.yaml`."""
 
@@ -100,6 +109,7 @@ class Params(Section):
     unlearn: UnlearnParams | None = None
     aggregate: AggregateParams = Field(default_factory=AggregateParams)
     verify: VerifyParams = Field(default_factory=VerifyParams)
+    ledger: LedgerParams = Field(default_factory=LedgerParams)
 
     @model_validator(mode="after")
     def _without_shards(self) -> "Params":

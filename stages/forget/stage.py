@@ -7,6 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
+from unlearn.stages.ledger.check import check_ledger
+from unlearn.stages.ledger.hand_written import check_hand_written
+from unlearn.stages.ledger.transaction import complete_change
 from unlearn.stages.project.files import digest_file, digest_json, remove_unplanned
 from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.paths import HOLDOUT, Project
@@ -44,12 +47,17 @@ def run(context: Context) -> ForgetRun:
     Raises
     ------
     InputError
-        If the list or a shard file is not as it must be.
+        If the list or a shard file is not as it must be, a line that a person wrote matches no
+        row, or a request left the list.
     """
     project = context.project
     with exclusive(project.lock_file("forget-list"), "an `unlearn forget`"):
+        complete_change(project)
         forget_list = context.read_list()
+        if problem := check_ledger(project, context.params.ledger.branch, context).problem():
+            raise problem
         while True:
+            check_hand_written(context, forget_list)
             _check_rows_are_there(context, forget_list)
             applied = _apply(context, forget_list)
             # A line added by hand meanwhile is applied as well, not left for DVC to overlook.

@@ -45,8 +45,18 @@ class Project:
 
     @property
     def requests(self) -> Path:
-        """The log of forget requests."""
+        """The log of forget requests: a folder with one file for each entry."""
+        return self.root / "data/requests"
+
+    @property
+    def old_requests(self) -> Path:
+        """The log of older projects, which is still read: one line for each entry."""
         return self.root / "data/requests.jsonl"
+
+    @property
+    def journal(self) -> Path:
+        """The change of the forget list that is being written."""
+        return self.private / "journal.json"
 
     @property
     def shards(self) -> Path:
@@ -142,6 +152,10 @@ class Project:
     def digests(self) -> Path:
         """MD5s of model files that were hashed before, so that they are hashed once."""
         return self.private / "digests.json"
+
+    def request_file(self, name: str) -> Path:
+        """Return the file of an entry of the request log."""
+        return self.requests / f"{name}.json"
 
     def tuning_trail(self, method: str) -> Path:
         """Return the file of all settings that were tried for a post-hoc method."""

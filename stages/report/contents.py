@@ -17,6 +17,7 @@ from unlearn.stages.audit.status import stale_reasons
 from unlearn.stages.config.params import Params
 from unlearn.stages.context import load_params
 from unlearn.stages.errors import InputError, ToolError
+from unlearn.stages.ledger.log import read_log
 from unlearn.stages.project.paths import HOLDOUT, Project
 from unlearn.stages.project.timings import read_method_seconds
 from unlearn.stages.report.last_run import (
@@ -27,7 +28,6 @@ from unlearn.stages.report.last_run import (
     shard_states,
 )
 from unlearn.stages.report.plot_files import RocPoint, ScoreBin, read_roc, read_scores
-from unlearn.stages.requests.request import read_requests
 from unlearn.stages.verify_report.report import Report
 
 
@@ -197,7 +197,7 @@ def _older_report(project: Project, revision: str) -> Report | None:
 
 def _requests(project: Project, missing: list[str]) -> list[dict[str, Any]]:
     try:
-        return read_requests(project.requests)
+        return [entry.model_dump() for entry in read_log(project).entries]
     except (InputError, UnicodeDecodeError) as error:
         reason = error.message if isinstance(error, InputError) else "not UTF-8 text"
         missing.append(f"The timeline of requests cannot be read: {reason}.")

@@ -202,13 +202,14 @@ def timeline(contents: Contents) -> TimelineView:
     dated = sorted(
         (time, int(lines))
         for request in requests
-        if (time := formatting.moment(request.get("time")))
+        if request.get("kind") != "restore"
+        and (time := formatting.moment(request.get("time")))
         and (lines := formatting.number(request.get("count"))) is not None
         and lines >= 0
     )
     lines = sum(count for _, count in dated)
     headline = (
-        f"{formatting.plural(len(requests), 'request')} put {formatting.plural(lines, 'line')} on "
+        f"{formatting.plural(len(dated), 'request')} put {formatting.plural(lines, 'line')} on "
     )
     headline += "the forget list."
     rows = [
@@ -217,7 +218,8 @@ def timeline(contents: Contents) -> TimelineView:
             if (time := formatting.moment(request.get("time")))
             else formatting.plain(request.get("time"), 40),
             None if request.get("ticket") is None else formatting.plain(request["ticket"]),
-            formatting.count(request.get("count")),
+            formatting.count(request.get("count"))
+            + (" taken back" if request.get("kind") == "restore" else ""),
         )
         for request in requests[-_MOST_REQUESTS:]
     ]

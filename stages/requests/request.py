@@ -1,30 +1,30 @@
-"""Forget requests: finding whose rows are meant, and adding them to the list, all or nothing."""
+"""Forget requests: finding the rows that are meant, and adding them to the list, all or nothing."""
 
-import hashlib
-import json
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Literal
 
 from unlearn.stages.context import Context
 from unlearn.stages.dvc.command import running_reader
 from unlearn.stages.errors import BusyError, InputError
-from unlearn.stages.project.files import write_bytes
+from unlearn.stages.ledger.check import check_ledger, write_anchor
+from unlearn.stages.ledger.hand_written import check_hand_written, resolved_lines
+from unlearn.stages.ledger.log import EntryKind, new_entry, read_log
+from unlearn.stages.ledger.lookup import KnownTokens, find_tokens, look_in_canaries
+from unlearn.stages.ledger.transaction import Change, apply_change, changed_list, complete_change
 from unlearn.stages.project.locks import PATIENCE, exclusive
-from unlearn.stages.project.paths import CANARIES, HOLDOUT, Project
-from unlearn.stages.rows.canaries import coin
-from unlearn.stages.rows.forget_list import LEFT_OUT, ForgetList, place_of_line, render, text_lines
-from unlearn.stages.rows.identity import TokenColumns, dataset_tokens
-from unlearn.stages.rows.shard_file import RECORD, SUBJECT, read_shard
+from unlearn.stages.project.paths import HOLDOUT, Project
+from unlearn.stages.rows.forget_list import LEFT_OUT, ForgetList, place_of_line, text_lines
 from unlearn.stages.rows.tokens import Kind, check_raw_id
 
 _TICKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/#-]{0,63}")
 _POLL = 0.1
+
+#: What happens to ids that the dataset does not have.
+Unknown = Literal["refuse", "skip", "suppress"]
 
 #: How many unknown ids an error points to.
 _SHOWN = 5
@@ -65,25 +65,6 @@ class Resolved:
     shards: tuple[str, ...]
 
 
-@dataclass
-class KnownTokens:
-    """Which of the tokens in question the data holds.
-
-    Parameters
-    ----------
-    subject_of
-        By record token: the subject's token, or None where the dataset names no subjects.
-    subjects
-        Subject tokens that were found.
-    left_out
-        Those of both that belong to canaries that no model was trained on.
-    """
-
-    subject_of: dict[str, str | None] = field(default_factory=dict)
-    subjects: set[str] = field(default_factory=set)
-    left_out: set[str] = field(default_factory=set)
-
-
 def read_ids(content: bytes, name: str) -> list[tuple[str, str]]:
     """Return the ids in a file, one per line, each with its position.
 
@@ -104,83 +85,17 @@ def read_ids(content: bytes, name: str) -> list[tuple[str, str]]:
     return found
 
 
-def find_tokens(context: Context, records: set[str], subjects: set[str]) -> KnownTokens:
-    """Look tokens up in data/shards, and what is not there in dataset and canaries themselves.
-
-    Raises
-    ------
-    InputError
-        If neither data/shards nor the dataset is there to ask.
-    """
-    known = KnownTokens()
-    dataset = context.params.dataset
-    project = context.project
-    names = [*context.params.sharding.shards, HOLDOUT]
-    if not context.has_subjects and dataset.held_out is None:
-        names = sorted({place_of_line(token, context.params.sharding).shard for token in records})
-    present = [name for name in names if project.shard_file(name).is_file()]
-    for name in present:
-        _note(_tokens_in_shard(context, name), records, subjects, known)
-    _look_in_canaries(context, records, subjects, known)
-    if records <= known.subject_of.keys() and subjects <= known.subjects:
-        return known
-    path = project.root / dataset.path
-    if path.exists():
-        for tokens in dataset_tokens(path, dataset, context.tokenizer):
-            _note(tokens, records, subjects, known)
-        if dataset.held_out is not None and (project.root / dataset.held_out).exists():
-            named = dataset.model_copy(update={"path": dataset.held_out})
-            for tokens in dataset_tokens(project.root / named.path, named, context.tokenizer):
-                _note(tokens, records, subjects, known)
-    elif not project.shards.is_dir():
-        raise InputError(
-            f"neither data/shards nor {dataset.path} is here to look ids up in",
-            "fetch them with `dvc pull`",
-        )
-    return known
-
-
-def _tokens_in_shard(context: Context, name: str) -> TokenColumns:
-    columns = [RECORD, SUBJECT] if context.has_subjects else [RECORD]
-    path = context.project.shard_file(name)
-    rows = read_shard(path, f"data/shards/{path.name}", columns).rows
-    subjects = rows[SUBJECT].to_pylist() if context.has_subjects else None
-    return TokenColumns(rows[RECORD].to_pylist(), subjects)
-
-
-def _look_in_canaries(
-    context: Context, records: set[str], subjects: set[str], known: KnownTokens
-) -> None:
-    """Look among the canaries: those in data/shards, and those not there yet."""
-    dataset = context.params.dataset
-    if dataset.canaries is None:
-        return
-    found = []
-    if context.project.shard_file(CANARIES).is_file():
-        found.append(_tokens_in_shard(context, CANARIES))
-    if (path := context.project.root / dataset.canaries).exists():
-        named = dataset.of_any_type(dataset.canaries)
-        found += dataset_tokens(path, named, context.tokenizer)
-    for tokens in found:
-        _note(tokens, records, subjects, known)
-        for record, governing in zip(tokens.records, tokens.governing, strict=True):
-            if (record in records or governing in subjects) and not coin(context.key, record):
-                known.left_out |= {record, governing}
-
-
-def _note(found: TokenColumns, records: set[str], subjects: set[str], known: KnownTokens) -> None:
-    if found.subjects is None:
-        known.subject_of.update(dict.fromkeys(records.intersection(found.records)))
-        return
-    for record, subject in zip(found.records, found.subjects, strict=True):
-        if record in records:
-            known.subject_of[record] = subject
-        if subject in subjects:
-            known.subjects.add(subject)
-
-
-def resolve(context: Context, wanted: Wanted, forget_list: ForgetList) -> Resolved:
+def resolve(
+    context: Context, wanted: Wanted, forget_list: ForgetList, *, suppress: bool = False
+) -> Resolved:
     """Turn raw ids into new lines for the list.
+
+    Parameters
+    ----------
+    context, wanted, forget_list
+        The project, the ids, and the list.
+    suppress
+        Whether ids that the dataset does not have become lines as well.
 
     Raises
     ------
@@ -209,6 +124,7 @@ def resolve(context: Context, wanted: Wanted, forget_list: ForgetList) -> Resolv
             (left_out if token in known.left_out else added).add(token)
         else:
             unknown.append(where)
+            added |= {token} if suppress else set()
     for token, where in records.items():
         subject = known.subject_of.get(token)
         line = token if subject is None else f"{subject}.{token}"
@@ -219,6 +135,7 @@ def resolve(context: Context, wanted: Wanted, forget_list: ForgetList) -> Resolv
             (left_out if token in known.left_out else added).add(line)
         else:
             unknown.append(where)
+            added |= {token} if suppress else set()
     return Resolved(
         added=tuple(sorted({*added, *(line + LEFT_OUT for line in left_out)})),
         already=already,
@@ -246,12 +163,13 @@ def add_request(
     wanted: Wanted,
     *,
     ticket: str | None = None,
-    ignore_unknown: bool = False,
+    unknown: Unknown = "refuse",
     dry_run: bool = False,
 ) -> Resolved:
     """Put a request on the forget list and into the request log.
 
-    Waits for another request, and while a running stage reads the list.
+    Waits for another request, and while a running stage reads the list. Lines that a person wrote
+    into the list become tokens.
 
     Parameters
     ----------
@@ -259,33 +177,71 @@ def add_request(
         The project, and the ids.
     ticket
         One opaque word for the log.
-    ignore_unknown
-        Count ids that the dataset does not have, instead of refusing the request.
+    unknown
+        What happens to ids that the dataset does not have: the request is refused, they are
+        skipped, or they are put on the list all the same.
     dry_run
         Only compute the result.
 
     Raises
     ------
     InputError
-        If an id is unknown, or the ticket is not one plain word.
+        If an id is unknown, the ticket is not one plain word, or a line that a person wrote into
+        the list matches no row.
     BusyError
         If the list stayed in use.
     """
     project = context.project
-    if ticket is not None and _TICKET.fullmatch(ticket) is None:
-        raise InputError("--ticket takes one word of letters, digits and ._:/#-, 64 at most")
+    check_ticket(ticket)
     with ExitStack() as stack:
         if not dry_run:
-            _hold_list(project, stack)
+            hold_list(project, stack)
         forget_list = context.read_list()
-        resolved = resolve(context, wanted, forget_list)
-        if resolved.unknown and not ignore_unknown:
-            raise InputError(_unknown_message(resolved, wanted), "--ignore-unknown skips them")
+        check_hand_written(context, forget_list)
+        resolved = resolve(context, wanted, forget_list, suppress=unknown == "suppress")
+        if resolved.unknown and unknown == "refuse":
+            raise InputError(
+                _unknown_message(resolved, wanted),
+                "--ignore-unknown skips them; --suppress lists them all the same, so that rows "
+                "with these ids are forgotten whenever they appear",
+            )
+        if not dry_run:
+            replace_hand_written(context, forget_list)
         if resolved.added and not dry_run:
-            lines = _placed(context, forget_list) | set(resolved.added)
-            write_bytes(project.forget_list, render(lines))
-            _log_request(project, resolved.added, ticket)
+            kind: EntryKind = "suppress" if unknown == "suppress" else "forget"
+            write_change(project, kind, added=resolved.added, ticket=ticket)
     return resolved
+
+
+def check_ticket(ticket: str | None) -> None:
+    """Raise an InputError if a ticket is not one plain word."""
+    if ticket is not None and _TICKET.fullmatch(ticket) is None:
+        raise InputError("--ticket takes one word of letters, digits and ._:/#-, 64 at most")
+
+
+def write_change(
+    project: Project,
+    kind: EntryKind,
+    *,
+    added: Iterable[str] = (),
+    removed: Iterable[str] = (),
+    ticket: str | None = None,
+) -> None:
+    """Change the list and log the change; the caller holds the lock of the list.
+
+    Parameters
+    ----------
+    project, kind, ticket
+        The project, and what the log says of the change.
+    added, removed
+        Lines of the list, as they are in the file.
+    """
+    added, removed = tuple(sorted(added)), tuple(sorted(removed))
+    log = read_log(project)
+    after = changed_list(project.forget_list.read_bytes(), added, removed)
+    entry = new_entry(log, kind, removed if kind == "restore" else added, after, ticket)
+    apply_change(project, Change(added=added, removed=removed, entry=entry))
+    write_anchor(read_log(project))
 
 
 def _unknown_message(resolved: Resolved, wanted: Wanted) -> str:
@@ -299,11 +255,11 @@ def _unknown_message(resolved: Resolved, wanted: Wanted) -> str:
     )
 
 
-def _hold_list(project: Project, stack: ExitStack) -> None:
+def hold_list(project: Project, stack: ExitStack) -> None:
     """Take the list's lock at a moment when no running stage reads the list.
 
     DVC hashes the list when a stage that reads it has ended: a line added before that would be
-    recorded as applied.
+    recorded as applied. A change that a kill interrupted is completed.
     """
     deadline = time.monotonic() + PATIENCE
     while True:
@@ -311,6 +267,7 @@ def _hold_list(project: Project, stack: ExitStack) -> None:
         lock = exclusive(project.lock_file("forget-list"), "another run", patience)
         stack.enter_context(lock)
         if running_reader(project, project.forget_list) is None:
+            complete_change(project)
             return
         # The stage may be waiting for this very lock.
         stack.pop_all().close()
@@ -322,66 +279,63 @@ def _hold_list(project: Project, stack: ExitStack) -> None:
         time.sleep(_POLL)
 
 
-def _log_request(project: Project, added: Sequence[str], ticket: str | None) -> None:
-    entry = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "ticket": ticket,
-        "count": len(added),
-        "digest": hashlib.sha256(render(added)).hexdigest(),
-    }
-    before = project.requests.read_bytes() if project.requests.is_file() else b""
-    write_bytes(project.requests, before + json.dumps(entry).encode() + b"\n")
+def settle_list(context: Context) -> int:
+    """Complete an interrupted request, and replace raw ids in the list by tokens.
 
-
-def read_requests(path: Path) -> list[dict[str, Any]]:
-    """Return the log's entries in the order in which they were made.
+    Returns
+    -------
+    int
+        How many lines a person had written.
 
     Raises
     ------
     InputError
-        If a line is not an entry.
+        If one of these lines matches no row; none is replaced then.
     """
-    if not path.is_file():
-        return []
-    entries = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-            entries.append({name: entry[name] for name in ("time", "ticket", "count", "digest")})
-        except (ValueError, KeyError, TypeError):
-            raise InputError(
-                f"data/requests.jsonl, line {number}: not an entry of the log"
-            ) from None
-    return entries
-
-
-def rewrite_by_hand(context: Context) -> int:
-    """Replace raw ids that a person wrote into the list by tokens; return how many there were."""
     project = context.project
-    if context.read_list().by_hand == 0:
+    if not project.journal.exists() and context.read_list().by_hand == 0:
         return 0
     with ExitStack() as stack:
-        _hold_list(project, stack)
+        hold_list(project, stack)
         forget_list = context.read_list()
-        write_bytes(project.forget_list, render(_placed(context, forget_list)))
+        replace_hand_written(context, forget_list)
     return forget_list.by_hand
 
 
-def _placed(context: Context, forget_list: ForgetList) -> set[str]:
-    """Return the list's lines, each raw record id with its subject before it, if data names it."""
-    known = KnownTokens()
-    if forget_list.unplaced:
-        known = find_tokens(context, set(forget_list.unplaced), set())
-    if forget_list.by_hand:
-        tokens = set(forget_list.tokens)
-        _look_in_canaries(context, tokens, tokens, known)
-    named = {
-        record: f"{subject}.{record}" for record, subject in known.subject_of.items() if subject
-    }
-    lines = set(forget_list.lines)
-    for line in forget_list.tokens:
-        lines.discard(line)
-        lines.add(named.get(line, line) + (LEFT_OUT if line in known.left_out else ""))
-    return lines
+def replace_hand_written(context: Context, forget_list: ForgetList) -> None:
+    """Replace raw ids in the list by tokens; the caller holds the lock of the list.
+
+    Raises
+    ------
+    InputError
+        If a line matches no row; none is replaced then.
+    """
+    added, removed = resolved_lines(context, forget_list)
+    if added:
+        write_change(context.project, "hand-written", added=added, removed=removed)
+
+
+def put_back_lost(context: Context) -> int:
+    """Put every line back that was on the list, and that no restore took back.
+
+    Returns
+    -------
+    int
+        How many lines there were.
+    """
+    project = context.project
+    with ExitStack() as stack:
+        hold_list(project, stack)
+        check_hand_written(context, context.read_list())
+        ledger = check_ledger(project, context.params.ledger.branch, context)
+        lost = [*ledger.lost, *ledger.ahead, *ledger.behind]
+        canaries = KnownTokens()
+        records = {line.rpartition(".")[2] for line in lost}
+        look_in_canaries(context, records, records, canaries)
+        marked = [
+            line + (LEFT_OUT if line.rpartition(".")[2] in canaries.left_out else "")
+            for line in lost
+        ]
+        if marked:
+            write_change(project, "forget", added=marked)
+    return len(marked)

@@ -1,24 +1,51 @@
-"""The forget list: the one file, in git, that says who is to go.
+"""The forget list: the one file in git that names the records to forget.
 
 A line is a record's token, a subject's token, or `<subject token>.<record token>` for one record of
-a subject. A line that a person wrote by hand may be a raw record id or `subject:<id>`; it counts,
-and the next command rewrites it. A line that ends in `.left-out` belongs to a canary that is in no
-shard, so that no shard has to change for it.
+a subject. A line that a person wrote by hand may be a raw record id or `subject:<id>`; it has to
+match a row, and the next command replaces it by a token. A line that ends in `.left-out` belongs to
+a canary that is in no shard, so that no shard has to change for it.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from unlearn.stages.config.params import ShardingParams
 from unlearn.stages.errors import InputError
-from unlearn.stages.rows.tokens import PREFIX, Place, Tokenizer, is_token, place
+from unlearn.stages.rows.tokens import PREFIX, Kind, Place, Tokenizer, is_token, place
 
-_SUBJECT_PREFIX = "subject:"
+#: Begins a line by hand that names a subject.
+SUBJECT_PREFIX = "subject:"
+
+#: Lines that git writes around the two sides of a conflict.
+_CONFLICT = re.compile(rb"^(?:<{7}|\|{7}|={7}|>{7})(?: [^\n]*)?\r?$", re.MULTILINE)
 
 #: Ends a line whose record no shard holds. Only a mark: a row that answers to it goes all the same.
 LEFT_OUT = ".left-out"
+
+
+@dataclass(frozen=True)
+class HandWritten:
+    """A line that a person wrote as a raw id.
+
+    Parameters
+    ----------
+    number
+        Of the line, from 1.
+    kind
+        Whether it names a record or a subject.
+    token
+        Of the id.
+    raw
+        The id itself: never printed.
+    """
+
+    number: int
+    kind: Kind
+    token: str
+    raw: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -31,20 +58,28 @@ class ForgetList:
         SHA-256 of the bytes that were read, in hex.
     tokens
         Every line but those left out, as tokens, sorted, unique.
-    by_hand
-        How many lines were raw ids.
+    hand_written
+        The lines that were raw ids.
     unplaced
         Tokens of raw record ids in a dataset that names subjects: they say whose row goes, but
         not where it is.
     left_out
         Lines of canaries that no shard was given, without their mark.
+    token_lines
+        The lines that are tokens in the file, without marks.
     """
 
     digest: str
     tokens: tuple[str, ...]
-    by_hand: int = 0
+    hand_written: tuple[HandWritten, ...] = ()
     unplaced: frozenset[str] = frozenset()
     left_out: frozenset[str] = frozenset()
+    token_lines: frozenset[str] = frozenset()
+
+    @property
+    def by_hand(self) -> int:
+        """How many lines were raw ids."""
+        return len(self.hand_written)
 
     @property
     def lines(self) -> set[str]:
@@ -117,12 +152,16 @@ def parse_forget_list(content: bytes, tokenizer: Tokenizer, *, subjects: bool) -
     Raises
     ------
     InputError
-        If the file is not text, or a line is neither a token nor an id that could be one.
+        If the file is not text, holds conflict markers of git, or a line is neither a token nor
+        an id that could be one.
     """
+    refuse_conflict(content)
     tokens: set[str] = set()
+    token_lines: set[str] = set()
     unplaced: set[str] = set()
     left_out: set[str] = set()
-    by_hand = 0
+    kind: Kind
+    hand_written: list[HandWritten] = []
     for number, line in enumerate(text_lines(content, "data/forget_list.txt"), start=1):
         where = f"data/forget_list.txt, line {number}"
         if line == "":
@@ -131,29 +170,77 @@ def parse_forget_list(content: bytes, tokenizer: Tokenizer, *, subjects: bool) -
             named = line.removesuffix(LEFT_OUT)
             parts = named.split(".")
             if len(parts) > 1 + subjects or not all(is_token(part) for part in parts):
-                raise InputError(f"{where}: begins like a token but is none")
+                raise InputError(
+                    f"{where}: begins like a token but is none",
+                    "if the line was cut short: `git checkout -- data/forget_list.txt` takes the "
+                    "last committed list",
+                )
+            token_lines.add(named)
             (tokens if named == line else left_out).add(named)
             continue
-        by_hand += 1
-        if line.startswith(_SUBJECT_PREFIX):
+        if line.startswith(SUBJECT_PREFIX):
             if not subjects:
                 raise InputError(
                     f"{where}: names a subject, but params.yaml names no subject column",
                     "for a record whose id starts like this: `unlearn forget --id`",
                 )
-            tokens.add(tokenizer.token("subject", line.removeprefix(_SUBJECT_PREFIX)))
+            kind, raw = "subject", line.removeprefix(SUBJECT_PREFIX)
         else:
-            token = tokenizer.token("record", line)
-            tokens.add(token)
-            if subjects:
-                unplaced.add(token)
+            kind, raw = "record", line
+        token = tokenizer.token(kind, raw)
+        hand_written.append(HandWritten(number, kind, token, raw))
+        tokens.add(token)
+        if subjects and kind == "record":
+            unplaced.add(token)
     return ForgetList(
         digest=hashlib.sha256(content).hexdigest(),
         tokens=tuple(sorted(tokens)),
-        by_hand=by_hand,
+        hand_written=tuple(hand_written),
         unplaced=frozenset(unplaced),
         left_out=frozenset(left_out),
+        token_lines=frozenset(token_lines),
     )
+
+
+def parse_without_key(content: bytes) -> tuple[ForgetList, int]:
+    """Read the bytes of a list where there is no key: lines of tokens alone.
+
+    Returns
+    -------
+    ForgetList
+        The lines that begin like tokens.
+    int
+        How many lines a person wrote; they are left out.
+
+    Raises
+    ------
+    InputError
+        If the list holds conflict markers of git.
+    """
+    refuse_conflict(content)
+    lines = {line.strip() for line in content.decode("utf-8-sig", "replace").split("\n")} - {""}
+    tokens = {line for line in lines if line.startswith(PREFIX)}
+    left_out = {line.removesuffix(LEFT_OUT) for line in tokens if line.endswith(LEFT_OUT)}
+    placed = tuple(sorted(line for line in tokens if not line.endswith(LEFT_OUT)))
+    digest = hashlib.sha256(content).hexdigest()
+    found = ForgetList(digest, placed, left_out=frozenset(left_out))
+    return found, len(lines - tokens)
+
+
+def refuse_conflict(content: bytes) -> None:
+    """Refuse a list with conflict markers of git in it: every command would hash them as ids.
+
+    Raises
+    ------
+    InputError
+        That names the first of them.
+    """
+    if found := _CONFLICT.search(content):
+        number = content.count(b"\n", 0, found.start()) + 1
+        raise InputError(
+            f"data/forget_list.txt, line {number}: a conflict marker of git",
+            "keep the lines of both sides and delete only the marker lines: no request may be lost",
+        )
 
 
 def text_lines(content: bytes, name: str) -> list[str]:

@@ -109,8 +109,8 @@ def is_outdated(recipe: Recipe, shard: str, folder: Path, retain_nonce: str) -> 
 def settings_digest(params: Params) -> str:
     """Digest of all settings that a report depends on; made without the key.
 
-    Not of the paths of dataset, canaries and held-out rows, nor of where the report goes: that says
-    nothing about the models.
+    Paths of dataset, canaries and held-out rows are left out, and so are branches and what of the
+    report is published: they say nothing about the models.
     """
     settings = params.model_dump(mode="json")
     del settings["verify"]["publish"]
@@ -120,6 +120,7 @@ def settings_digest(params: Params) -> str:
         # Reports from before these settings stay current.
         if settings["dataset"][name] is None:
             del settings["dataset"][name]
+    del settings["ledger"]
     if settings["unlearn"] is None:
         del settings["unlearn"]
     elif settings["unlearn"]["language"] is None:

@@ -472,7 +472,7 @@ def test_init_overwrites_no_file(tmp_path: Path, name: str) -> None:
 
 
 EXAMPLES = {
-    "digits": ("data/requests.jsonl", "data/digits.csv"),
+    "digits": ("data/requests", "data/digits.csv"),
     "authors": ("data/authors.jsonl", "data/generic.jsonl", "models/base/mine", "models/base.dvc"),
 }
 

@@ -70,7 +70,6 @@ def test_a_new_folder_becomes_a_whole_project(tmp_path: Path) -> None:
     assert {name for name in staged if name.startswith("data/")} == {
         "data/dataset.csv.dvc",
         "data/forget_list.txt",
-        "data/requests.jsonl",
     }
     assert "unlearn.key" not in staged
 

@@ -61,7 +61,14 @@ def test_every_key_is_described() -> None:
 
 def test_another_value_is_refused() -> None:
     schema = schemas()["forget"]
-    value = {"schema_version": 1, "added": 1, "already": 0, "unknown": 0, "shards": []}
+    value = {
+        "schema_version": 1,
+        "added": 1,
+        "already": 0,
+        "unknown": 0,
+        "suppressed": 0,
+        "shards": [],
+    }
 
     jsonschema.validate(value | {"dry_run": False}, schema)
     jsonschema.validate(value | {"dry_run": True, "a key of a newer version": 1}, schema)

@@ -11,7 +11,7 @@ from unlearn.stages.dvc.lockfile import load_lock
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import Project
 
-from tests.conftest import Repo
+from tests.conftest import Repo, take_log
 from tests.pipeline.conftest import FORGOTTEN, kill_group
 
 COMMANDS = {"unlearn": ("unlearn.cli", ("repro", "-j", "2")), "dvc": ("dvc", ("repro",))}
@@ -25,8 +25,7 @@ def test_after_kills_at_random_moments_the_next_run_ends_with_the_same_bytes(
 ) -> None:
     module, arguments = COMMANDS[command]
     mlp.forget(FORGOTTEN)
-    log = "data/requests.jsonl"
-    (mlp.root / log).write_bytes((forgotten.root / log).read_bytes())
+    take_log(mlp, forgotten)
     expected = forgotten.snapshot()
 
     unhurt = mlp.copy(workspace / "unhurt")

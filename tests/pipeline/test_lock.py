@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Done, Repo, fresh_models
+from tests.conftest import Done, Repo, fresh_models, take_log
 from tests.pipeline.conftest import (
     FORGOTTEN,
     change_a_weight,
@@ -42,8 +42,7 @@ def test_both_ways_to_run_write_the_same_bytes_on_a_first_run(new_mlp: Repo, mlp
 def test_both_ways_to_run_write_the_same_bytes_after_a_request(mlp: Repo, forgotten: Repo) -> None:
     mlp.forget(FORGOTTEN)
     # The time of a request is the one thing that differs.
-    log = "data/requests.jsonl"
-    (mlp.root / log).write_bytes((forgotten.root / log).read_bytes())
+    take_log(mlp, forgotten)
 
     done = mlp.dvc("repro")
 

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+from unlearn.stages.ledger.log import read_log
+from unlearn.stages.project.paths import Project
 
 from tests.conftest import Repo, fresh_models, token_of
 from tests.pipeline.conftest import FORGOTTEN, ids_at, running, wait_for
@@ -146,7 +148,7 @@ def test_requests_made_at_once_are_all_on_the_list(mlp: Repo) -> None:
     lines = (mlp.root / "data/forget_list.txt").read_text(encoding="utf-8").splitlines()
     assert lines == sorted(set(lines))
     assert len(lines) == len(ids)
-    log = (mlp.root / "data/requests.jsonl").read_text(encoding="utf-8").splitlines()
-    assert {json.loads(line)["ticket"] for line in log} == {f"T-{raw}" for raw in ids}
+    log = read_log(Project(mlp.root)).entries
+    assert {entry.ticket for entry in log} == {f"T-{raw}" for raw in ids}
     again = mlp.inline("forget", *(word for raw in ids for word in ("--id", raw)), "--json").json
     assert (again["added"], again["already"]) == (0, len(ids))

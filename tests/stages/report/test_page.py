@@ -404,7 +404,7 @@ def test_requests_stand_with_time_ticket_and_count_newest_first() -> None:
     assert "50 requests put" in page.said
     times = re.findall(r"\d+ \w{3} \d{4}, 09:00", page.said)
     assert len(times) == 40
-    assert "10 older in data/requests.jsonl" in page.said
+    assert "10 older in the request log" in page.said
     assert "PRIV-149" in page.said
     assert "PRIV-101" not in page.said
     one = Page(render(full(requests=log(1))))

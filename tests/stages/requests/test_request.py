@@ -1,20 +1,19 @@
 """Forget requests: whose rows are meant, and adding them to the list, all or nothing."""
 
 import hashlib
-import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
+from unlearn.stages.ledger.log import read_log
 from unlearn.stages.requests.request import (
     Resolved,
     Wanted,
     add_request,
     read_ids,
-    read_requests,
-    rewrite_by_hand,
+    settle_list,
 )
 from unlearn.stages.rows.tokens import place
 from unlearn.stages.shard import stage as shard_stage
@@ -97,22 +96,22 @@ def test_a_request_is_put_on_the_list_and_into_the_log(plain: Context) -> None:
     assert the_list(plain) == lines
     shards = {place(line, 3, 1, 0.2).shard for line in lines} - {"holdout"}
     assert found == Resolved(tuple(lines), 0, (), tuple(sorted(shards)))
-    (entry,) = read_requests(plain.project.requests)
+    (entry,) = read_log(plain.project).entries
     digest = hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
-    assert (entry["ticket"], entry["count"], entry["digest"]) == ("GDPR-12", 2, digest)
-    assert entry["time"].endswith("+00:00")
-    assert b"r0007" not in plain.project.requests.read_bytes()
+    assert (entry.ticket, entry.count, entry.digest) == ("GDPR-12", 2, digest)
+    assert entry.time.endswith("+00:00")
+    assert b"r0007" not in plain.project.request_file(entry.name).read_bytes()
 
 
 def test_a_repeated_request_changes_no_byte(plain: Context) -> None:
     add_request(plain, wanted("r0007"))
     project = plain.project
-    before = project.forget_list.read_bytes(), project.requests.read_bytes()
+    before = project.forget_list.read_bytes(), read_log(project)
 
     found = add_request(plain, wanted("r0007", "r0007"))
 
     assert (found.added, found.already) == ((), 1)
-    assert (project.forget_list.read_bytes(), project.requests.read_bytes()) == before
+    assert (project.forget_list.read_bytes(), read_log(project)) == before
 
 
 def test_an_id_that_stands_twice_counts_once(plain: Context) -> None:
@@ -146,10 +145,10 @@ def test_many_unknown_ids_are_not_all_listed(plain: Context) -> None:
 
 
 def test_unknown_ids_can_be_passed_over(plain: Context) -> None:
-    found = add_request(plain, wanted("r0007", "jane.roe"), ignore_unknown=True)
+    found = add_request(plain, wanted("r0007", "jane.roe"), unknown="skip")
 
     assert (len(found.added), found.unknown) == (1, ("line 2",))
-    assert add_request(plain, wanted("jane.roe"), ignore_unknown=True).added == ()
+    assert add_request(plain, wanted("jane.roe"), unknown="skip").added == ()
 
 
 def test_a_dry_run_changes_nothing(plain: Context) -> None:
@@ -173,7 +172,7 @@ def test_a_ticket_is_one_plain_word(plain: Context, ticket: str) -> None:
 def test_tickets_as_trackers_name_them(plain: Context, ticket: str) -> None:
     add_request(plain, wanted("r0007"), ticket=ticket)
 
-    assert read_requests(plain.project.requests)[0]["ticket"] == ticket
+    assert read_log(plain.project).entries[0].ticket == ticket
 
 
 def test_a_person_needs_a_subject_column(plain: Context) -> None:
@@ -249,7 +248,7 @@ def test_lines_by_hand_become_tokens(people: Context) -> None:
         f"\ufeff{OTHERS[0]}\r\nsubject:{PERSON}\r\n{HERS[0]}\r\n\r\n", encoding="utf-8"
     )
 
-    assert rewrite_by_hand(people) == 3
+    assert settle_list(people) == 3
     person = FRAME.set_index("id").loc[OTHERS[0], "person"]
     assert the_list(people) == sorted(
         [
@@ -259,7 +258,7 @@ def test_lines_by_hand_become_tokens(people: Context) -> None:
         ]
     )
     before = people.project.forget_list.read_bytes()
-    assert rewrite_by_hand(people) == 0
+    assert settle_list(people) == 0
     assert people.project.forget_list.read_bytes() == before
 
 
@@ -268,7 +267,7 @@ def test_lines_of_tokens_are_left_as_they_are(plain: Context) -> None:
     content = b"".join(sorted((f"{token_of(raw)}\n".encode() for raw in "ab"), reverse=True))
     plain.project.forget_list.write_bytes(content)
 
-    assert rewrite_by_hand(plain) == 0
+    assert settle_list(plain) == 0
     assert plain.project.forget_list.read_bytes() == content
 
 
@@ -280,19 +279,7 @@ def test_requests_at_the_same_time_are_all_on_the_list(plain: Context) -> None:
 
     assert all(len(resolved.added) == 1 for resolved in found)
     assert the_list(plain) == sorted(token_of(raw) for raw in ids)
-    assert [entry["count"] for entry in read_requests(plain.project.requests)] == [1] * 12
-
-
-def test_a_damaged_log_is_an_error_that_names_the_line(tmp_path: Path) -> None:
-    path = tmp_path / "requests.jsonl"
-    assert read_requests(path) == []
-    whole = {"time": "t", "ticket": None, "count": 1, "digest": "d"}
-    path.write_text(json.dumps(whole) + "\n\n" + json.dumps(whole | {"more": 1}) + "\n")
-    assert read_requests(path) == [whole, whole]
-    for line in ("{", "[]", '{"time": "t"}', "3"):
-        path.write_text(json.dumps(whole) + "\n" + line + "\n", encoding="utf-8")
-        with pytest.raises(InputError, match="line 2: not an entry of the log"):
-            read_requests(path)
+    assert [entry.count for entry in read_log(plain.project).entries] == [1] * 12
 
 
 def test_the_list_is_left_alone_while_it_cannot_be_read(plain: Context) -> None:

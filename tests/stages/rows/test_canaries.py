@@ -18,7 +18,7 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.ensemble import FILE_NAME
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import CANARIES, HOLDOUT
-from unlearn.stages.requests.request import Wanted, add_request, rewrite_by_hand
+from unlearn.stages.requests.request import Wanted, add_request, settle_list
 from unlearn.stages.rows.canaries import (
     Aggregates,
     canary_columns,
@@ -440,7 +440,7 @@ def test_a_canary_written_by_hand_is_marked_when_its_line_is_rewritten(
     tail = next(raw for raw in ids if not coin(KEY, token_of(raw)))
     context.project.forget_list.write_text(f"{head}\n{tail}\nr0001\n", encoding="ascii")
 
-    assert rewrite_by_hand(context) == 3
+    assert settle_list(context) == 3
 
     listed = context.read_list()
     line = f"{token_of(tail, 'subject')}.{token_of(tail)}" if subjects else token_of(tail)

@@ -1,0 +1,127 @@
+"""`unlearn restore`: takes a request back."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from unlearn.cli import panels
+from unlearn.cli.answers import Answer
+from unlearn.cli.ids import content_of, name_of
+from unlearn.cli.lazy import Command
+from unlearn.cli.output import JsonFlag, emit, plural
+from unlearn.stages.context import open_project
+from unlearn.stages.errors import InputError
+from unlearn.stages.project.paths import find_project
+from unlearn.stages.requests.request import Wanted, read_ids
+from unlearn.stages.requests.restore import find_restored
+from unlearn.stages.requests.restore import restore as take_back
+from unlearn.stages.rows.tokens import check_raw_id
+
+
+class RestoreAnswer(Answer):
+    """The lines that were taken back.
+
+    Parameters
+    ----------
+    removed
+        Lines that left the forget list.
+    dry_run
+        Whether nothing was changed.
+    """
+
+    removed: int
+    dry_run: bool
+
+
+def restore(
+    tickets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ticket",
+            metavar="WORD",
+            help="The reference of a request. All lines that it added are taken back.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
+    ids: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A file of record ids, one on each line. A dash reads standard input.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
+    one: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--id",
+            metavar="ID",
+            help="The id of one record. Repeat the option for more records.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
+    subjects: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A file of person ids, one on each line. All lines of these persons are taken "
+            "back.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
+    reason: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORD",
+            help="A reference for the request log, such as the ticket of the withdrawal.",
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the change.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the result and change nothing.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Take a request back, so that its records are trained on again.
+
+    It is the only way for a line to leave the forget list, and the request log keeps it.
+    """
+    if not tickets and ids is None and not one and subjects is None:
+        raise InputError(
+            "no request to take back: pass --ticket WORD, --ids FILE, --id ID or --subjects FILE"
+        )
+    context = open_project(find_project())
+    records = [] if ids is None else read_ids(content_of(ids), name_of(ids))
+    for raw in one or []:
+        check_raw_id(raw, "--id")
+        records.append((raw, "--id"))
+    people = [] if subjects is None else read_ids(content_of(subjects), name_of(subjects))
+    wanted = Wanted(tuple(records), tuple(people))
+    found = find_restored(context, wanted, tickets or [])
+    if not dry_run:
+        if not yes:
+            _ask(len(found.lines))
+        found = take_back(context, wanted, tickets or [], reason)
+    answer = RestoreAnswer(removed=len(found.lines), dry_run=dry_run)
+    emit(answer, as_json=as_json, text=lambda: _describe(answer))
+
+
+COMMAND = Command(restore, example="unlearn restore --ticket T-17", answer=RestoreAnswer)
+
+
+def _ask(count: int) -> None:
+    question = f"Train on the records of {plural(count, 'line')} of the forget list again?"
+    try:
+        agreed = typer.confirm(question, err=True)
+    except typer.Abort:
+        agreed = False
+    if not agreed:
+        raise InputError("nothing was changed", "--yes answers the question")
+
+
+def _describe(answer: RestoreAnswer) -> str:
+    verb = "would leave" if answer.dry_run else "left"
+    lines = [f"{plural(answer.removed, 'line')} {verb} data/forget_list.txt"]
+    if not answer.dry_run:
+        lines.append("next: unlearn repro")
+    return "\n".join(lines)

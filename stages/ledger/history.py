@@ -1,0 +1,178 @@
+"""The forget list and its log in git's history."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from unlearn.stages.ledger.log import FOLDER
+from unlearn.stages.project.git import Branch, branches, commit_of, git, git_line, read_objects
+from unlearn.stages.rows.forget_list import LEFT_OUT
+from unlearn.stages.rows.tokens import PREFIX, is_token
+
+FORGET_LIST = "data/forget_list.txt"
+
+#: A line of the list in an entry of the log.
+_QUOTED = re.compile(f'"({re.escape(PREFIX)}[^"]*)"'.encode())
+
+#: How many objects of git are in memory at a time.
+_AT_ONCE = 64
+
+#: Names of a default branch where nothing says which it is.
+_USUAL = ("main", "master")
+
+
+@dataclass
+class Lines:
+    """Lines of one or more versions of the list.
+
+    Parameters
+    ----------
+    tokens
+        Lines of tokens, without the mark of canaries that are in no shard; by line a commit that
+        has it.
+    raw
+        Lines that a person wrote.
+    """
+
+    tokens: dict[str, str] = field(default_factory=dict)
+    raw: set[str] = field(default_factory=set)
+
+    def add(self, line: str, commit: str) -> None:
+        """Add a line that a commit has."""
+        line = line.removesuffix("\r").removeprefix("\ufeff")
+        named = line.removesuffix(LEFT_OUT)
+        if all(is_token(part) for part in named.split(".")):
+            self.tokens.setdefault(named, commit)
+        elif line and not line.startswith(PREFIX):
+            self.raw.add(line)
+
+    def add_list(self, content: bytes, commit: str, seen: set[bytes]) -> None:
+        """Add the lines of a version of the list that no version before it had."""
+        new = set(content.split(b"\n")) - seen
+        seen |= new
+        for line in new:
+            self.add(line.decode("utf-8", "replace"), commit)
+
+    def add_entry(self, content: bytes, commit: str) -> None:
+        """Add the lines of the list that an entry of the log names."""
+        for named in _QUOTED.findall(content):
+            self.add(named.decode("utf-8", "replace"), commit)
+
+
+def lines_in_history(root: Path, commits: Iterable[str], without: Iterable[str] = ()) -> Lines:
+    """Return every line that the list or the log has had in commits and in their histories.
+
+    Merges are compared with each of their parents, and no side branch is left out: a line that was
+    added in a merge, or lost in one that dropped a branch's changes, is found.
+
+    Parameters
+    ----------
+    root
+        The project's folder.
+    commits
+        Where to start. Commits that git has deleted since are skipped.
+    without
+        Commits whose histories are left out.
+    """
+    versions = _versions(root, commits, without)
+    found = Lines()
+    seen: set[bytes] = set()
+    for first in range(0, len(versions), _AT_ONCE):
+        some = dict(versions[first : first + _AT_ONCE])
+        for name, content in read_objects(root, some).items():
+            commit, is_list = some[name]
+            if is_list:
+                found.add_list(content, commit, seen)
+            else:
+                found.add_entry(content, commit)
+    return found
+
+
+def _versions(
+    root: Path, commits: Iterable[str], without: Iterable[str]
+) -> list[tuple[str, tuple[str, bool]]]:
+    """Return the objects that the list and the entries of the log have been.
+
+    Returns
+    -------
+    list
+        The name of each object, a commit that has it, and whether it is a list.
+    """
+    out = git(
+        root,
+        *("-c", "log.showRoot=true", "-c", "log.showSignature=false"),
+        *("-c", "log.diffMerges=separate", "log", "--raw", "--no-abbrev", "-m", "--full-history"),
+        *("--no-color", "--no-renames", "--format=commit %H", "--ignore-missing", "--stdin"),
+        *("--", FORGET_LIST, FOLDER),
+        stdin="".join(f"{word}\n" for word in (*commits, *(f"^{c}" for c in without))).encode(),
+    )
+    found: dict[str, tuple[str, bool]] = {}
+    commit = ""
+    for line in (out or b"").decode("utf-8", "replace").split("\n"):
+        if line.startswith("commit "):
+            commit = line.split(" ")[1]
+        elif line.startswith(":"):
+            facts, _, path = line.partition("\t")
+            # The object before a change was in a parent, which is found as well.
+            new = facts.split(" ")[3]
+            if new.strip("0"):
+                found.setdefault(new, (commit, path.endswith(FORGET_LIST)))
+    return list(found.items())
+
+
+def current_branch(root: Path) -> str | None:
+    """Return the full name of the branch that is checked out; None in a detached HEAD."""
+    return git_line(root, "symbolic-ref", "--quiet", "HEAD")
+
+
+def default_branch(root: Path, name: str | None) -> list[Branch]:
+    """Return the default branch, in this clone and in its origin.
+
+    Parameters
+    ----------
+    root
+        The project's folder.
+    name
+        The name that params.yaml gives it; None to look for what origin calls its default, or for
+        a usual name.
+    """
+    known = {ref.name: ref for ref in branches(root, "refs/heads", "refs/remotes/origin")}
+    names = [name] if name is not None else []
+    if name is None:
+        head = git_line(root, "symbolic-ref", "--quiet", "refs/remotes/origin/HEAD") or ""
+        names = [head.removeprefix("refs/remotes/origin/"), *_USUAL]
+    for candidate in names:
+        places = (f"refs/heads/{candidate}", f"refs/remotes/origin/{candidate}")
+        if found := [known[place] for place in places if place in known]:
+            return found
+    return []
+
+
+def commits_of_record(root: Path, refs: Iterable[str]) -> list[str]:
+    """Return the commits that branches have pointed to in this clone, by git's reflogs."""
+    commits: dict[str, None] = {}
+    for ref in refs:
+        out = git(root, "log", "--walk-reflogs", "--format=%H", ref, "--") or b""
+        commits.update(dict.fromkeys(out.decode().split()))
+    return list(commits)
+
+
+def other_tips(root: Path, known: Iterable[str]) -> list[Branch]:
+    """Return the branches, stashes and experiments that are not among the known commits."""
+    left_out = set(known)
+    found = branches(root, "refs/heads", "refs/remotes", "refs/stash", "refs/exps")
+    return [ref for ref in found if ref.commit not in left_out]
+
+
+def commits_of_no_branch(root: Path) -> list[Branch]:
+    """Return the commits that were checked out in this clone, and that no branch has any more."""
+    visited = commits_of_record(root, ["HEAD"])
+    out = git(root, "rev-list", "HEAD", "--branches", "--remotes") or b""
+    reachable = set(out.decode().split())
+    return [Branch(f"commit {commit[:8]}", commit) for commit in visited if commit not in reachable]
+
+
+def head_commit(root: Path) -> str | None:
+    """Return the commit that is checked out; None before the first one, or outside git."""
+    return commit_of(root, "HEAD")

@@ -1,0 +1,140 @@
+"""Taking requests back: the only way for a line to leave the forget list."""
+
+from collections.abc import Collection
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from unlearn.stages.context import Context
+from unlearn.stages.errors import InputError
+from unlearn.stages.ledger.check import check_ledger
+from unlearn.stages.ledger.hand_written import check_hand_written
+from unlearn.stages.ledger.log import read_log
+from unlearn.stages.requests.request import (
+    Wanted,
+    check_ticket,
+    hold_list,
+    replace_hand_written,
+    write_change,
+)
+from unlearn.stages.rows.forget_list import LEFT_OUT, governing_token
+
+
+@dataclass(frozen=True)
+class Restored:
+    """The lines that a restore takes back.
+
+    Parameters
+    ----------
+    lines
+        As they are in the list, or were before they left it.
+    unknown
+        Where each id stood that the list does not name.
+    """
+
+    lines: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
+
+
+def find_restored(context: Context, wanted: Wanted, tickets: Collection[str]) -> Restored:
+    """Return the lines of the list that ids or tickets name; nothing is changed.
+
+    Parameters
+    ----------
+    context
+        The project.
+    wanted
+        Raw ids of records and subjects. A subject's id names all lines of that person.
+    tickets
+        References of requests in the log.
+
+    Raises
+    ------
+    InputError
+        If an id or a ticket names no line, or a record is forgotten with its whole person.
+    """
+    forget_list = context.read_list()
+    check_hand_written(context, forget_list)
+    ledger = check_ledger(context.project, context.params.ledger.branch, context)
+    # A line that left the list by mistake can be taken back as well: then it is no longer missed.
+    present = forget_list.lines | set(ledger.lost)
+    lines = _by_ticket(context, tickets, present)
+    unknown = []
+    token_of = context.tokenizer.token
+    for raw, where in wanted.subjects:
+        subject = token_of("subject", raw)
+        found = {line for line in present if governing_token(_bare(line)) == subject}
+        lines |= found
+        unknown += [] if found else [where]
+    for raw, where in wanted.records:
+        record = token_of("record", raw)
+        found = {line for line in present if _bare(line).rpartition(".")[2] == record}
+        lines |= found
+        unknown += [] if found else [where]
+        for line in found:
+            _refuse_part_of_person(_bare(line), present - lines)
+    if unknown:
+        raise InputError(
+            f"{len(unknown)} of {wanted.count} ids are not on the forget list "
+            f"({', '.join(unknown[:5])}); nothing was changed"
+        )
+    return Restored(tuple(sorted(lines)))
+
+
+def restore(
+    context: Context, wanted: Wanted, tickets: Collection[str], ticket: str | None
+) -> Restored:
+    """Take lines back: remove them from the list, and log it.
+
+    Parameters
+    ----------
+    context, wanted, tickets
+        The project, and what to take back; see `find_restored`.
+    ticket
+        A reference for the log.
+
+    Raises
+    ------
+    InputError
+        If an id or a ticket names no line, or a record is forgotten with its whole person.
+    """
+    check_ticket(ticket)
+    with ExitStack() as stack:
+        hold_list(context.project, stack)
+        replace_hand_written(context, context.read_list())
+        found = find_restored(context, wanted, tickets)
+        if found.lines:
+            write_change(context.project, "restore", removed=found.lines, ticket=ticket)
+    return found
+
+
+def _by_ticket(context: Context, tickets: Collection[str], present: set[str]) -> set[str]:
+    lines: set[str] = set()
+    entries = read_log(context.project).entries
+    for ticket in tickets:
+        named = [entry for entry in entries if entry.ticket == ticket and entry.kind != "restore"]
+        if not named:
+            raise InputError(f"the request log has no request with the ticket {ticket}")
+        if any(entry.lines is None for entry in named):
+            raise InputError(
+                f"the log does not say which lines the request {ticket} added: an older version "
+                "logged it",
+                "name the ids with --ids, --id or --subjects",
+            )
+        found = {line for entry in named for line in entry.lines or ()} & present
+        if not found:
+            raise InputError(f"no line of the request {ticket} is on the forget list")
+        lines |= found
+    return lines
+
+
+def _refuse_part_of_person(line: str, others: set[str]) -> None:
+    subject, dot, _ = line.partition(".")
+    if dot and subject in others:
+        raise InputError(
+            "a record belongs to a person who is forgotten as a whole; nothing was changed",
+            "take the person's request back with --subjects or --ticket",
+        )
+
+
+def _bare(line: str) -> str:
+    return line.removesuffix(LEFT_OUT)
