@@ -27,6 +27,7 @@ from unlearn.stages.project.timings import Timing, read_timings, record_timings
 from unlearn.stages.requests.request import settle_list, touched_by
 from unlearn.stages.train.stage import Trained, remove_others
 from unlearn.stages.training.method_record import read_record, remove_other_models
+from unlearn.stages.training.refusals import check_refusals, refused_shards
 from unlearn.stages.verify.membership.registry import deciding_attack
 from unlearn.stages.verify_report.reading import read_public
 
@@ -117,6 +118,8 @@ def bring_up_to_date(context: Context, jobs: int) -> ReproAnswer:
             workers.start(min(jobs, len(stale)), context.params.train)
             trained = _train(workers, project, stale)
         training = time.perf_counter() - training
+    if any(done.reason for done in trained):
+        check_refusals(context, refused_shards(context))
     if trained:
         record_timings(project, {f"train@{done.shard}": done.timing for done in trained})
         record_trained(context, {done.shard for done in trained})

@@ -59,6 +59,8 @@ def describe(shown: Shown) -> str:
         lines.append(f"exactness: {_of_one_model(report)}")
     else:
         lines.append(f"exactness: {_of_shards(report)}")
+        constant = sorted(report.exactness.constant.items())
+        lines += [f"  {shard} has a constant model: {reason}" for shard, reason in constant]
     lines += _membership(report)
     if report.kind == "exact":
         lines += _knowledge(knowledge_tables.of_rows(report.language), _OF_ROWS)

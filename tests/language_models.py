@@ -196,7 +196,7 @@ def language_params(
     """
     return check_params(
         {
-            "algorithm": 1,
+            "algorithm": 2,
             "key_check": KEY.check,
             "dataset": {
                 "path": "data/dataset.jsonl",

@@ -26,6 +26,8 @@ def describe_training(trained: Trained) -> str:
         return f"{name}, up to date"
     if trained.kind == "empty":
         return f"{name} left, no model was trained"
+    if trained.reason is not None:
+        return f"{name}, a constant model: {trained.reason}"
     if trained.kind == "constant":
         return f"{name} of one class, a constant model"
     if trained.slices == 1:

@@ -8,6 +8,7 @@ from unlearn.stages.final_model.ensemble import FILE_NAME, final_model_files
 from unlearn.stages.project.files import write_folder
 from unlearn.stages.training.lineage import read_lineage, seal
 from unlearn.stages.training.method_record import WHOLE, is_genuine, read_record
+from unlearn.stages.training.refusals import check_refusals, refused_shards
 from unlearn.stages.training.shard_model import ShardModel, read_shard_model
 
 _REPAIR = "`unlearn repro` retrains it"
@@ -28,13 +29,15 @@ def run(context: Context) -> Aggregated:
     ------
     InputError
         If a shard model is missing, is not what its lineage says, or cannot be combined by the
-        chosen rule. The old final model is left as it was.
+        chosen rule, or if more than half of the shards could not be trained. The old final model is
+        left as it was.
     """
     project, params = context.project, context.params
     if params.kind == "posthoc":
         models = {WHOLE: _deployed_model(context, params.posthoc.deploy)}
     else:
         models = {shard: _checked_model(context, shard) for shard in params.sharding.shards}
+        check_refusals(context, refused_shards(context))
     files = final_model_files(params, project.root, models)
     write_folder(project.final_model, files, last=FILE_NAME)
     empty = [shard for shard, model in models.items() if model.kind == "empty"]

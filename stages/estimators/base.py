@@ -6,10 +6,18 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from unlearn.stages.errors import InputError
 
 FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 Dtype = type[np.float32] | type[np.float64]
 IntArray = npt.NDArray[np.int64]
+
+
+class RefusedRowsError(InputError):
+    """An estimator cannot be fitted on the rows that it was given.
+
+    Whether these rows are the reason, or the settings are, its message does not tell.
+    """
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,10 @@ class Estimator(Protocol):
     has_probabilities: bool
 
     @property
+    def min_rows(self) -> int:
+        """Rows that training takes at least. A slice that reads fewer takes no step."""
+
+    @property
     def dtype(self) -> Dtype:
         """Numpy type that inputs come in."""
 
@@ -69,6 +81,13 @@ class Estimator(Protocol):
             The rows and the budget.
         init_seed
             Seed of everything that is drawn once, before the first slice.
+
+        Raises
+        ------
+        RefusedRowsError
+            If it cannot be fitted on these rows, or its numbers are no longer finite.
+        InputError
+            If the settings are wrong, whatever the rows are.
         """
 
     def export(self, state: bytes) -> bytes:

@@ -128,6 +128,7 @@ class PerturbedLogisticEstimator:
 
     dtype: Dtype = np.float64
     has_probabilities = True
+    min_rows = 1
 
     def __init__(self, train: TrainParams, inputs: int, classes: int) -> None:
         self._options = PerturbedLogisticOptions.model_validate(train.options)

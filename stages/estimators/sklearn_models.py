@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from unlearn.stages.config.train import INCREMENTAL_ON_NEW_ROWS, TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators import skops_file
-from unlearn.stages.estimators.base import Dtype, FloatArray, IntArray, SliceData
+from unlearn.stages.estimators.base import Dtype, FloatArray, IntArray, RefusedRowsError, SliceData
 
 
 def blas_facts() -> dict[str, str]:
@@ -41,6 +41,7 @@ class SklearnEstimator:
     """
 
     dtype: Dtype = np.float64
+    min_rows = 1
 
     def __init__(self, train: TrainParams, classes: int, *, sliced: bool) -> None:
         self._train = train
@@ -57,10 +58,10 @@ class SklearnEstimator:
                 self._fit(model, data)
         except ValueError as error:
             reason = str(error).partition("\n")[0]
-            raise InputError(f"{self._train.model} cannot be trained: {reason}") from error
+            raise RefusedRowsError(f"{self._train.model} cannot be trained: {reason}") from error
         except (TypeError, AttributeError, LookupError, ArithmeticError) as error:
             reason = type(error).__name__
-            raise InputError(f"{self._train.model} cannot be trained ({reason})") from error
+            raise RefusedRowsError(f"{self._train.model} cannot be trained ({reason})") from error
         return skops_file.dump(model)
 
     def _fit(self, model: Any, data: SliceData) -> None:

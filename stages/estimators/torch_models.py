@@ -4,6 +4,8 @@ import hashlib
 import os
 import random
 from collections.abc import Callable, Mapping
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 from unlearn.stages.config.train import MlpOptions, OptimizerParams, TrainParams
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.base import Dtype, FloatArray, SliceData
+from unlearn.stages.estimators.base import Dtype, FloatArray, RefusedRowsError, SliceData
 from unlearn.stages.project.user_code import load_function
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -101,11 +103,11 @@ class TorchEstimator:
         except (RuntimeError, ValueError) as error:
             # Torch's words on shapes and operations.
             reason = str(error).partition("\n")[0]
-            raise InputError(f"{self._train.model} cannot be trained: {reason}") from error
+            raise _kind(error)(f"{self._train.model} cannot be trained: {reason}") from error
         except Exception as error:
             # Of a user's module: only the name, because the message may quote a row.
             reason = type(error).__name__
-            raise InputError(f"{self._train.model} cannot be trained ({reason})") from error
+            raise _kind(error)(f"{self._train.model} cannot be trained ({reason})") from error
         self._check_finite(module)
         if self._code is not None:
             self._check_complete(module, inputs[: self._train.batch])
@@ -114,7 +116,7 @@ class TorchEstimator:
     def _check_finite(self, module: nn.Module) -> None:
         numbers = (value for value in module.state_dict().values() if value.is_floating_point())
         if not all(bool(torch.isfinite(value).all()) for value in numbers):
-            raise InputError(
+            raise RefusedRowsError(
                 f"{self._train.model} diverged: its weights are no longer finite",
                 "decrease train.optimizer.rate, or look for extreme values in a feature",
             )
@@ -152,13 +154,12 @@ class TorchEstimator:
         order = torch.randperm(len(data.targets)).to(self._device)
         # One gather an epoch; batches are then views.
         inputs, targets = rows[0][order], rows[1][order]
-        batch = self._train.batch
         steps = 0
-        for start in range(0, len(targets), batch):
+        for batch in batches(len(targets), self._train.batch, joined=has_batch_norm(module)):
             if taken + steps == data.steps:
                 break
-            logits = module(inputs[start : start + batch])
-            loss = nn.functional.cross_entropy(logits, targets[start : start + batch])
+            logits = module(inputs[batch])
+            loss = nn.functional.cross_entropy(logits, targets[batch])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             optimizer.step()
@@ -198,6 +199,14 @@ class TorchEstimator:
         seed_all(seed)
         return self._module()
 
+    @cached_property
+    def min_rows(self) -> int:
+        """Two where a layer normalises over the rows of a batch, else one."""
+        if self._code is None:
+            return 1
+        seed_all(0)  # for what the module draws when it is built
+        return 2 if has_batch_norm(self._module()) else 1
+
     def describe(self) -> dict[str, Any]:
         """Return which code builds the module, if it is the user's."""
         return {} if self._code is None else {"code": self._code}
@@ -232,6 +241,43 @@ class TorchPredictor:
             ]
         answer: npt.NDArray[np.float64] = torch.softmax(torch.cat(logits), dim=1).numpy()
         return answer
+
+
+def has_batch_norm(module: nn.Module) -> bool:
+    """Tell whether a layer normalises over the rows of a batch: one row has no variance."""
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+    return any(isinstance(layer, kinds) for layer in module.modules())
+
+
+def batches(rows: int, size: int, *, joined: bool) -> list[slice]:
+    """Return the batches of an epoch, in order.
+
+    Parameters
+    ----------
+    rows, size
+        Rows in all, and rows a batch.
+    joined
+        Whether a last batch of one row joins the batch before it.
+
+    Examples
+    --------
+    >>> batches(5, 2, joined=False)
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    >>> batches(5, 2, joined=True)
+    [slice(0, 2, None), slice(2, 5, None)]
+    """
+    starts = list(range(0, rows, size))
+    if joined and size > 1 and len(starts) > 1 and rows % size == 1:
+        del starts[-1]
+    return [slice(start, end) for start, end in pairwise([*starts, rows])]
+
+
+def _kind(error: Exception) -> type[InputError]:
+    """Return the error of refused rows where they may be the reason; a lack of memory is not."""
+    # Torch's type of it is a RuntimeError, as a lack of memory is.
+    singular = type(error).__name__ == "_LinAlgError"
+    of_rows = (ValueError, ArithmeticError, LookupError)
+    return RefusedRowsError if singular or isinstance(error, of_rows) else InputError
 
 
 def build_mlp(inputs: int, classes: int, **options: Any) -> nn.Module:

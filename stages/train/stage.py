@@ -36,6 +36,8 @@ class Trained:
         Where training began (one more than `slices` if nothing was to do), and how many there are.
     timing
         Duration, and the rows read.
+    reason
+        Why a constant model answers with class frequencies; None for every other model.
     """
 
     shard: str
@@ -44,6 +46,7 @@ class Trained:
     first_slice: int
     slices: int
     timing: Timing
+    reason: str | None = None
 
 
 def run(context: Context, shard: str) -> Trained:
@@ -99,17 +102,20 @@ def _train(context: Context, shard: str, path: Path, folder: Path) -> Trained:
         work = plan_shard(recipe, shard, retained.rows, folder)
         if work.first <= recipe.slices:
             trained = train_shard(recipe, work, folder)
+            if trained.refusal is not None and len(context.params.sharding.shards) == 1:
+                raise trained.refusal  # there is no other shard to answer
             write_folder(folder, trained.files, last=LINEAGE_FILE)
         elif lineage := read_lineage(folder):
             remove_unplanned(folder, [*lineage.files, LINEAGE_FILE])
-        kind = read_shard_model(folder, shard).kind
+        model = read_shard_model(folder, shard)
     return Trained(
         shard=shard,
-        kind=kind,
+        kind=model.kind,
         rows=retained.rows.num_rows,
         first_slice=work.first,
         slices=recipe.slices,
         timing=Timing(time.perf_counter() - started, work.rows_to_train, work.first),
+        reason=model.description.get("reason"),
     )
 
 

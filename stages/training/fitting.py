@@ -87,7 +87,9 @@ def _of_features(
 
     def fit(state: bytes | None, number: int, seed: int) -> bytes | None:
         data = _slice_data(recipe, shard, sliced, inputs, number)
-        return estimator.fit_slice(state, data, seed) if data.steps else state
+        if data.steps == 0 or len(data.targets) < estimator.min_rows:
+            return state
+        return estimator.fit_slice(state, data, seed)
 
     return Fitting(spec, estimator, fit, {"preprocessing": preprocessor.as_json()})
 

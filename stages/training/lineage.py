@@ -17,6 +17,10 @@ from unlearn.stages.rows.tokens import Key
 
 FILE_NAME = "lineage.json"
 
+# Always the same words: the files of a clean room have the same bytes.
+ONE_ROW = "batch normalisation takes at least two rows"
+REFUSED = "the estimator cannot be fitted on these rows"
+
 
 @dataclass(frozen=True)
 class SliceLink:
@@ -63,6 +67,9 @@ class Lineage:
         Digest of the model's description and numbers.
     files
         SHA-256 of every other file in the folder, by name.
+    constant
+        Why the model gives the class frequencies of its rows instead of learning from them:
+        `ONE_ROW` or `REFUSED`; None for every other model.
     seal
         Keyed digest of all the rest: a person who edits a model can edit the digests, but cannot
         compute this.
@@ -76,7 +83,13 @@ class Lineage:
     slices: tuple[SliceLink, ...]
     model: str
     files: dict[str, str]
+    constant: str | None = None
     seal: str = ""
+
+    @property
+    def refused(self) -> bool:
+        """Whether the estimator could not be fitted on the rows."""
+        return self.constant == REFUSED
 
     @property
     def rows(self) -> int:
@@ -138,6 +151,7 @@ def read_lineage(folder: Path) -> Lineage | None:
             slices=tuple(SliceLink(**link) for link in value["slices"]),
             model=str(value["model"]),
             files={str(name): str(digest) for name, digest in value["files"].items()},
+            constant=None if value["constant"] is None else str(value["constant"]),
             seal=str(value["seal"]),
         )
     except FileNotFoundError:
@@ -172,6 +186,8 @@ def first_to_train(folder: Path, lineage: Lineage, chain: Sequence[str], key: Ke
         if link.link != expected or not _stands(folder, lineage, link):
             break
         first = link.number + 1
+    if lineage.refused and first <= len(chain):
+        return 1  # what was refused has no state to go on from
     return min(first, len(chain) + 1)
 
 

@@ -6,8 +6,9 @@
     lineage.json          where all of it comes from
 
 The family of estimators that `train.model` names says which file and format. A shard without rows
-has a model.json of kind `empty`; one whose rows all have one class, where the family cannot fit
-that, is `constant`.
+has a model.json of kind `empty`. One whose rows all have one class, where the family cannot fit
+that, is `constant`. So is one that its estimator refuses, and one of a single row where the
+estimator takes two: these answer with the class frequencies of their rows.
 """
 
 import hashlib
@@ -156,7 +157,7 @@ class ShardModel:
         """
         classes = len(self.layout.classes)
         if self.kind == "constant":
-            return RowPredictor(None, None, int(self.description["class"]), classes, np.float64)
+            return RowPredictor(None, None, self._answer(classes), classes, np.float64)
         preprocessor = Preprocessor.from_json(self.description["preprocessing"])
         train = TrainParams.model_validate(self.description["train"])
         estimator = make_estimator(
@@ -165,6 +166,18 @@ class ShardModel:
         predictor = estimator.predictor(self.weights or b"")
         return RowPredictor(preprocessor, predictor, None, classes, estimator.dtype)
 
+    def _answer(self, classes: int) -> tuple[float, ...]:
+        """Return the probabilities that a constant model gives to every row."""
+        try:
+            if "class" in self.description:
+                return tuple(np.eye(classes)[int(self.description["class"])].tolist())
+            answer = tuple(float(share) for share in self.description["frequencies"])
+        except (KeyError, TypeError, ValueError, IndexError):
+            answer = ()
+        if len(answer) != classes:
+            raise InputError(f"{FILE_NAME} does not say what the constant model answers")
+        return answer
+
 
 @dataclass(frozen=True)
 class RowPredictor:
@@ -172,7 +185,7 @@ class RowPredictor:
 
     preprocessor: Preprocessor | None
     model: Predictor | None
-    constant: int | None
+    constant: tuple[float, ...] | None
     classes: int
     dtype: type[np.float32] | type[np.float64]
 
@@ -181,7 +194,7 @@ class RowPredictor:
         if rows.num_rows == 0 or self.preprocessor is None or self.model is None:
             answer = np.zeros((rows.num_rows, self.classes))
             if self.constant is not None:
-                answer[:, self.constant] = 1.0
+                answer[:] = self.constant
             return answer
         return self.model.probabilities(self.preprocessor.transform(rows, self.dtype))
 

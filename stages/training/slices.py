@@ -7,19 +7,23 @@ slice, so a state from before a forgotten row's slice never saw it.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from unlearn.stages.config.params import ALGORITHM
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.base import RefusedRowsError
 from unlearn.stages.project.files import json_bytes
-from unlearn.stages.rows.shard_file import digest_rows, in_order, nonce
+from unlearn.stages.rows.shard_file import digest_rows, in_order, nonce, targets
 from unlearn.stages.training.environment import environment
 from unlearn.stages.training.fitting import Fitting, constant_class, prepare
 from unlearn.stages.training.lineage import FILE_NAME as LINEAGE_FILE
 from unlearn.stages.training.lineage import (
+    ONE_ROW,
+    REFUSED,
     Lineage,
     SliceLink,
     first_to_train,
@@ -32,6 +36,7 @@ from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
 from unlearn.stages.training.shard_model import describe_model, model_digest
 from unlearn.stages.training.sliced_rows import SlicedRows, by_slice
+from unlearn.stages.training.trial import fits_trial_rows
 
 
 @dataclass(frozen=True)
@@ -121,10 +126,13 @@ class TrainedShard:
         Content by name; the lineage among them.
     lineage
         The lineage.
+    refusal
+        What the estimator raised where `lineage.refused`; else None.
     """
 
     files: dict[str, bytes]
     lineage: Lineage
+    refusal: RefusedRowsError | None = None
 
 
 def train_shard(
@@ -148,39 +156,75 @@ def train_shard(
         Where checkpoints before `work.first` stand; may be None if `work.first` is 1.
     progress
         Told the number of each slice as its training begins.
+
+    Raises
+    ------
+    InputError
+        If the settings or the rows are not what the estimator takes. Where it refuses these rows,
+        and can be fitted on others, the model is a constant one instead.
     """
     constant = constant_class(recipe, work.sliced)
     if work.sliced.rows.num_rows == 0 or constant is not None:
-        return _without_weights(recipe, work, constant)
+        return _without_weights(recipe, work, {} if constant is None else {"class": constant})
     fitting = prepare(recipe, work.shard, work.sliced)
-    states = _kept_states(work, folder)
+    try:
+        states = _states(recipe, work, fitting, _kept_states(work, folder), progress)
+    except RefusedRowsError as refusal:
+        if not fits_trial_rows(recipe):
+            raise
+        return _frequencies(recipe, work, REFUSED, refusal)
+    if states[-1] is None and recipe.layout.modality == "tabular":
+        return _frequencies(recipe, work, ONE_ROW)
+    return _with_weights(recipe, work, fitting, states)
+
+
+def _states(
+    recipe: Recipe,
+    work: ShardWork,
+    fitting: Fitting,
+    kept: list[bytes | None],
+    progress: Callable[[int], None],
+) -> list[bytes | None]:
+    """Return the states after each slice, given those before the first slice to train."""
+    states = list(kept)
     state = states[-1] if states else None
-    for number in range(work.first, recipe.slices + 1):
+    for number in range(len(kept) + 1, recipe.slices + 1):
         if work.sliced.ends[number - 1] > 0:
             progress(number)
             seed = recipe.key.seed(recipe.seed, work.shard, "init")
             state = fitting.fit(state, number, seed)
         states.append(state)
-    return _with_weights(recipe, work, fitting, states)
+    return states
 
 
 def _kept_states(work: ShardWork, folder: Path | None) -> list[bytes | None]:
     """Return the states before the first slice to train."""
     lineage = None if folder is None or work.first == 1 else read_lineage(folder)
-    if folder is None or lineage is None:
-        return []
+    if folder is None or lineage is None or lineage.refused:
+        return []  # of what was refused no state was kept
     return [read_checkpoint(folder, lineage, link) for link in lineage.slices[: work.first - 1]]
 
 
-def _without_weights(recipe: Recipe, work: ShardWork, constant: int | None) -> TrainedShard:
+def _frequencies(
+    recipe: Recipe, work: ShardWork, reason: str, refusal: RefusedRowsError | None = None
+) -> TrainedShard:
+    """Return the model that answers every row with the class frequencies of its own rows."""
+    rows = work.sliced.rows
+    counts = np.bincount(targets(rows, recipe.layout), minlength=len(recipe.layout.classes))
+    answer = {"frequencies": [float(share) for share in counts / rows.num_rows], "reason": reason}
+    return replace(_without_weights(recipe, work, answer), refusal=refusal)
+
+
+def _without_weights(recipe: Recipe, work: ShardWork, answer: dict[str, Any]) -> TrainedShard:
+    """Return a model without weights: an empty one, or a constant one that gives an answer."""
     description = {
         "schema_version": 1,
-        "kind": "empty" if constant is None else "constant",
+        "kind": "constant" if answer else "empty",
         "layout": recipe.layout.as_json(),
         "rows": work.sliced.rows.num_rows,
         "has_probabilities": True,
         "file": None,
-        **({} if constant is None else {"class": constant}),
+        **answer,
     }
     return _finish(recipe, work, description, None, {}, [None] * recipe.slices)
 
@@ -235,6 +279,7 @@ def _finish(
         ),
         model=model_digest(description, weights),
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+        constant=description.get("reason"),
     )
     lineage = sealed(recipe.key, lineage)
     return TrainedShard(files | {LINEAGE_FILE: json_bytes(lineage.as_json())}, lineage)

@@ -239,9 +239,17 @@ def train_anew(context: Context, rows: pa.Table) -> TrainedShard:
         The project.
     rows
         Rows of the model, in the order of their file.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be trained on them: there is no other one to answer.
     """
     recipe = Recipe.of_project(context)
-    return train_shard(recipe, plan_shard(recipe, WHOLE, rows, folder=None), folder=None)
+    trained = train_shard(recipe, plan_shard(recipe, WHOLE, rows, folder=None), folder=None)
+    if trained.refusal is not None:
+        raise trained.refusal
+    return trained
 
 
 def _files_of(model: ShardModel) -> dict[str, bytes]:

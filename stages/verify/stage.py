@@ -139,6 +139,7 @@ def _report(
             some["language"] = found.language
         else:
             some["original"] = found.methods.original
+    constant: dict[str, Any] = {"constant": exactness.constant} if exactness.constant else {}
     if found.methods is not None:
         some |= {"deploy": found.methods.deployed, "methods": found.methods.results}
     report = Report(
@@ -155,6 +156,7 @@ def _report(
             matched=exactness.matched,
             lineage_clean=exactness.lineage_clean,
             problems=len(exactness.problems),
+            **constant,
         ),
         models=_models(context),
         settings=settings_digest(params),

@@ -36,13 +36,19 @@ class ExactnessCounts(Part):
         Whether every lineage is that of the rows it should come from.
     problems
         How many checks found a difference.
+    constant
+        Shards whose rows could not be trained on, with the reason: their models answer with class
+        frequencies.
     """
+
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"constant"})
 
     touched: int | None = None
     reran: int | None = None
     matched: int | None = None
     lineage_clean: bool | None = None
     problems: int | None = None
+    constant: dict[str, str] = Field(default_factory=dict)
 
 
 class Report(Part):

@@ -188,12 +188,12 @@ CASES = {
     "params no YAML": Case(
         "params.yaml is not readable as YAML (line 3)",
         ("forget", "--id", "r0001"),
-        write("params.yaml", "algorithm: 1\ntrain: {\n"),
+        write("params.yaml", "algorithm: 2\ntrain: {\n"),
     ),
     "another algorithm": Case(
-        "asks for algorithm 2; this tool implements 1",
+        "asks for algorithm 1; this tool implements 2",
         ("repro",),
-        params("algorithm: 1", "algorithm: 2"),
+        params("algorithm: 2", "algorithm: 1"),
     ),
     # the forget list and the key
     "a broken line of the list": Case(

@@ -326,7 +326,7 @@ def test_doctor_reports_lines_by_hand_without_quoting_them(done: Repo) -> None:
 
 
 def test_doctor_reports_broken_settings_and_goes_on(done: Repo) -> None:
-    (done.root / "params.yaml").write_text("algorithm: 1\n", encoding="ascii")
+    (done.root / "params.yaml").write_text("algorithm: 2\n", encoding="ascii")
     (done.root / "models/.unlearn-tmp-1-x").write_bytes(b"")
     found = findings(done)
 
@@ -346,7 +346,7 @@ def test_no_stage_does_anything_without_the_right_key_and_algorithm(
     elif trouble == "wrong key":
         (done.root / "unlearn.key").write_text("ab" * 32, encoding="ascii")
     else:
-        done.set_params(algorithm=2)
+        done.set_params(algorithm=1)
 
     with unchanged(done.root):
         for stage in STAGES:

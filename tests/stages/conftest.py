@@ -104,7 +104,7 @@ def make_params(
     """Return settings for tables of `make_frame`."""
     return check_params(
         {
-            "algorithm": 1,
+            "algorithm": 2,
             "key_check": key.check,
             "dataset": {
                 "path": path,

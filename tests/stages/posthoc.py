@@ -40,7 +40,7 @@ def posthoc_params(
     named = list(methods or METHODS)
     return check_params(
         {
-            "algorithm": 1,
+            "algorithm": 2,
             "key_check": KEY.check,
             "dataset": {
                 "path": "data/dataset.csv",

@@ -8,7 +8,7 @@ that whoever wrote their lineage had the project key.
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -57,6 +57,8 @@ class Exactness:
         Whether every lineage is that of the rows it should come from.
     problems
         A sentence for each mismatch.
+    constant
+        Why a shard's model is a constant one, by shard.
     environment
         How the models' environment differs from this one, where that kept a check from being made.
     """
@@ -66,6 +68,7 @@ class Exactness:
     matched: int = 0
     lineage_clean: bool = True
     problems: tuple[str, ...] = ()
+    constant: dict[str, str] = field(default_factory=dict)
     environment: tuple[str, ...] = ()
 
     def add(self, problem: str) -> None:
@@ -144,6 +147,8 @@ def check_exactness(
         lineage = check_lineage(folder, recipe, shard, expected, found, shard)
         if lineage is not None:
             lineages[shard] = lineage
+            if lineage.constant is not None:
+                found.constant[shard] = lineage.constant
             check_files(folder, lineage, found, shard)
     _check_final_model(context, found)
     touched = [shard for shard in sharding.shards if shard in named]

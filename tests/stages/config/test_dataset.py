@@ -16,7 +16,7 @@ DIGEST = "0a" * 32
 PAIR = {"question": "prompt", "answer": "completion"}
 
 WHOLE: dict[str, Any] = {
-    "algorithm": 1,
+    "algorithm": 2,
     "key_check": KEY.check,
     "dataset": {
         "path": "data/dataset.jsonl",

@@ -50,6 +50,7 @@ class ClassMeans:
     """Adds up the rows of each class; a slice adds its own rows to the state before."""
 
     dtype: Dtype = np.float64
+    min_rows = 1
     has_probabilities = True
 
     def __init__(self, train: TrainParams, inputs: int, classes: int) -> None:

@@ -41,7 +41,7 @@ def language_params(
     if model == "lora":
         options |= {"rank": 8, "alpha": 16}
     settings: dict[str, Any] = {
-        "algorithm": 1,
+        "algorithm": 2,
         "key_check": KEY.check,
         "dataset": {
             "path": "data/dataset.jsonl",

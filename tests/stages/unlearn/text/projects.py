@@ -67,7 +67,7 @@ def text_params(
     }
     return check_params(
         {
-            "algorithm": 1,
+            "algorithm": 2,
             "key_check": KEY.check,
             "dataset": {
                 "path": "data/dataset.jsonl",
