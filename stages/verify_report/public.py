@@ -176,12 +176,21 @@ def public_part(report: Report) -> PublicReport:
         forget_list=report.forget_list.digest,
         settings=report.settings,
         models=report.models,
-        exactness=report.exactness,
+        exactness=_counts(report.exactness),
         membership=membership,
         environment=report.environment,
         figures=report.seal,
         **some,
     )
+
+
+def _counts(found: ExactnessCounts) -> ExactnessCounts:
+    """Return the counts without the shards that could not be trained.
+
+    A shard that cannot be trained since a request tells of which class the forgotten row was.
+    """
+    names = found.model_fields_set - {"constant"}
+    return ExactnessCounts(**{name: getattr(found, name) for name in names})
 
 
 def _words(part: Report | Membership | MethodResult) -> tuple[str, ...]:

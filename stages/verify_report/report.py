@@ -38,7 +38,7 @@ class ExactnessCounts(Part):
         How many checks found a difference.
     constant
         Shards whose rows could not be trained on, with the reason: their models answer with class
-        frequencies.
+        frequencies. Not in reports/verdict.json.
     """
 
     OPTIONAL: ClassVar[frozenset[str]] = frozenset({"constant"})

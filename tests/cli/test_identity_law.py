@@ -142,7 +142,7 @@ def key_of(text: str, *, type_: str, identity: str) -> str:
 def params(roles: Any, path: str) -> Any:
     return check_params(
         {
-            "algorithm": 1,
+            "algorithm": 2,
             "key_check": KEY.check,
             "dataset": {
                 "path": path,

@@ -86,6 +86,9 @@ def test_a_shard_that_is_refused_is_constant_and_a_clean_room_agrees(
     assert report["verdict"] == "pass"
     assert report["exactness"]["constant"] == {"s001": REASON}
     assert (report["exactness"]["reran"], report["exactness"]["matched"]) == (1, 1)
+    verdict = (few.root / "reports/verdict.json").read_text(encoding="utf-8")
+    assert REASON not in verdict
+    assert "constant" not in verdict
     answers = few.inline("predict", "--input", "data/dataset.csv", "--output", "out.csv")
     assert answers.code == 0, answers.err
 
