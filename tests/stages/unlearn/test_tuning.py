@@ -59,6 +59,8 @@ TRAIN = {
     "optimizer": {"rate": 0.02},
     "device": "cpu",
 }
+#: Learns even the labels that were drawn by lot, so that a method has much to change.
+MEMORISING = TRAIN | {"options": {"hidden": [64]}, "epochs": 60}
 MOST = 5_000
 BUDGET = 2
 
@@ -256,24 +258,31 @@ def test_a_distance_is_the_surprise_at_the_answers_of_a_model_retrained_without_
 
 @pytest.mark.trained
 @pytest.mark.parametrize(
-    ("method", "bad"),
+    ("method", "bad", "train", "share"),
     [
-        ("negative_gradient_plus", {"rate": WILD_STEP}),
-        ("salun", {"rate": NO_STEP, "epochs": 1}),
+        # 20 seeds on each kind of kernels: at most 0.025 of the distance is left.
+        ("negative_gradient_plus", {"rate": WILD_STEP}, TRAIN, 0.2),
+        # 20 seeds on each kind of kernels: 0.26 to 0.61.
+        ("salun", {"rate": NO_STEP, "epochs": 1}, MEMORISING, 0.8),
     ],
+    ids=["too much", "too little"],
 )
 def test_settings_that_are_bad_on_purpose_are_improved(
-    tunable: PosthocContext, method: str, bad: dict[str, Any]
+    tmp_path: Path, method: str, bad: dict[str, Any], train: dict[str, Any], share: float
 ) -> None:
-    context = with_settings(tunable, **{method: bad})
+    # Without the guard, which takes back most of what a wild step does.
+    unguarded = {"guard": {"active": False}}
+    plain = make_tunable(tmp_path / "project", noisy_frame(), train=train, unlearn=unguarded)
+    forget(plain, *(f"r{number:04d}" for number in range(30)))
+    context = with_settings(plain, **{method: bad})
 
-    found = tune(context, method, 5, MOST)
+    found = tune(context, method, 10, MOST)
 
     now, best = found.trials[0], found.best
     assert best.number > 0
     assert now.distance is not None
     assert best.distance is not None
-    assert best.distance < now.distance
+    assert best.distance < share * now.distance
     assert found.changes
     assert {name: best.settings[name] for name in found.changes} == found.changes
     # What is not searched stays.
