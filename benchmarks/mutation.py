@@ -1,7 +1,7 @@
 """Mutation testing of the modules that a wrong answer would hurt most.
 
     pip install mutmut
-    python benchmarks/mutation.py [verdict forget_list lineage slices]
+    python benchmarks/mutation.py [verdict forget_list lineage slices sliced_rows fitting]
 
 mutmut changes one expression at a time and runs the module's own tests. A mutant that no test
 notices survives, and is printed as a diff: either a test is missing, or the change makes no
@@ -25,9 +25,14 @@ MODULES = {
     "forget_list": ("stages/rows/forget_list.py", ["tests/stages/rows/test_forget_list.py"]),
     "lineage": (
         "stages/training/lineage.py",
-        ["tests/stages/training/test_lineage.py", "tests/stages/training/test_slices.py"],
+        ["tests/stages/training/test_slices.py", "tests/stages/verify/exactness/test_checks.py"],
     ),
     "slices": ("stages/training/slices.py", ["tests/stages/training/test_slices.py"]),
+    "sliced_rows": ("stages/training/sliced_rows.py", ["tests/stages/training/test_slices.py"]),
+    "fitting": (
+        "stages/training/fitting.py",
+        ["tests/stages/training/test_slices.py", "tests/stages/training/test_generic_text.py"],
+    ),
 }
 
 _PROJECT = """\
@@ -89,11 +94,10 @@ def only_text(diff: str) -> bool:
 def survey(name: str) -> None:
     """Mutate one module, and print how many mutants survived and which."""
     module, tests = MODULES[name]
-    existing = [path for path in tests if (ROOT / path).is_file()]
     started = time.perf_counter()
     with TemporaryDirectory() as place:
         folder = Path(place)
-        lay_out(folder, module, existing)
+        lay_out(folder, module, tests)
         ran = mutmut(folder, "run")
         listed = mutmut(folder, "results", "--all=true")
         outcomes = dict(re.findall(r"^\s*(\S+): (\w[\w ]*)$", listed, re.MULTILINE))

@@ -238,7 +238,7 @@ def test_while_a_stage_reads_params_yaml_it_waits(
 ) -> None:
     folder = posthoc.root / ".dvc/tmp"
     folder.mkdir(parents=True, exist_ok=True)
-    monkeypatch.setattr("unlearn.stages.project.locks.PATIENCE", 0.2)
+    monkeypatch.setattr("unlearn.cli.canary.PATIENCE", 0.2)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         owner = {"pid": other.pid, "cmd": "dvc repro"}
         held = {"read": {os.fspath(posthoc.root / "params.yaml"): [owner]}}
