@@ -147,6 +147,11 @@ def render_text_params(key_check: str, params: TextParams) -> bytes:
     return _render(f"{params.template}/text_params.yaml.jinja", **values)
 
 
+def render_ledger(branch: str | None) -> bytes:
+    """Return the section of params.yaml that names the default branch."""
+    return _render("ledger.yaml.jinja", branch=branch)
+
+
 def aggregation_rule(model: str) -> str:
     """Return the aggregation that a model's answers allow."""
     probable = find_spec(model).has_probabilities(TrainParams(model=model))

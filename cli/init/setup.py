@@ -16,12 +16,14 @@ from unlearn.cli.init.files import (
     render_dockerignore,
     render_gitattributes,
     render_gitignore,
+    render_ledger,
 )
 from unlearn.cli.init.request import CiSystem
 from unlearn.cli.output import progress, say
 from unlearn.stages.config.params import Params
 from unlearn.stages.dvc.command import run_dvc
 from unlearn.stages.errors import InputError, ToolError
+from unlearn.stages.ledger.history import current_branch, default_branch
 from unlearn.stages.project.files import write_bytes, write_through
 from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.rows.ids import IdRules
@@ -29,6 +31,8 @@ from unlearn.stages.rows.records import dataset_files, read_batches
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.rows.tokens import DEMO_KEY, Key, Tokenizer, key_of_variable
 from unlearn.stages.shard.partition import collect, refuse_shared_ids, spill
+
+_ORIGIN = "refs/remotes/origin/"
 
 
 def check_rows(sources: dict[str, Path], params: Params, key: Key) -> list[pa.Table]:
@@ -226,9 +230,16 @@ def add_to_dvc(root: Path, paths: Iterable[str]) -> None:
 
 def write_project(root: Path, params_text: bytes, pipeline_text: bytes) -> None:
     """Write the files that git is to have."""
-    write(root / "params.yaml", params_text)
+    write(root / "params.yaml", params_text + render_ledger(_default_branch(root)))
     write(root / "dvc.yaml", pipeline_text)
     write(root / "data/forget_list.txt", b"")
+
+
+def _default_branch(root: Path) -> str | None:
+    """Return the name of the default branch, or of the one that is checked out."""
+    known = [branch.name for branch in default_branch(root, None)]
+    name = known[0] if known else current_branch(root)
+    return None if name is None else name.removeprefix("refs/heads/").removeprefix(_ORIGIN)
 
 
 def write_workflow(root: Path, ci: CiSystem) -> str:

@@ -59,6 +59,10 @@ class Snapshot:
         The file of verdicts, and its md5; None where there is none.
     methods
         Post-hoc methods by params.yaml; None where models are trained by shards.
+    restored
+        Lines that the request log says were taken back.
+    lost
+        Lines that its history has, and neither its list has nor its log took back.
     """
 
     name: str
@@ -72,6 +76,8 @@ class Snapshot:
     report_name: str = "reports/verdict.json"
     report_md5: str | None = None
     methods: tuple[str, ...] | None = None
+    restored: frozenset[str] = frozenset()
+    lost: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -195,7 +201,11 @@ def _judge_training(
         reasons = _reasons(stage, old, new, environment_changed=environment_changed)
         causes = count(added)
         # A request works through the retain file: without another one it explains nothing.
-        if causes and (before is None or before.get("deps") != after.get("deps")):
+        rows_changed = before is None or before.get("deps") != after.get("deps")
+        taken_back = count((old.carried_out.tokens - new.listed.tokens) & new.restored)
+        if taken_back and rows_changed:
+            reasons.insert(0, f"{_lines(taken_back)} taken back")
+        if causes and rows_changed:
             reasons.insert(0, _new_lines(causes))
         elif not reasons and new.listed.unplaced - old.carried_out.unplaced:
             reasons.append("a new line written by hand")
@@ -224,6 +234,10 @@ def _new_lines(count: int) -> str:
     return f"{count} new line{'' if count == 1 else 's'}"
 
 
+def _lines(count: int) -> str:
+    return f"{count} line{'' if count == 1 else 's'}"
+
+
 def _demanding(added: Iterable[str], before: Listed) -> Iterable[str]:
     """Yield the new lines that must have moved a row.
 
@@ -246,8 +260,9 @@ def _count_in(shard: str, sharding: ShardingParams | None, lines: Iterable[str])
 
 
 def _list_findings(old: Snapshot, new: Snapshot) -> Iterable[str]:
-    if removed := len(old.listed.tokens - new.listed.tokens):
-        yield f"{removed} line{'' if removed == 1 else 's'} left the forget list"
+    removed = old.listed.tokens - new.listed.tokens - new.restored
+    if count := len(removed | new.lost):
+        yield f"{_lines(count)} left the forget list"
     forget = new.lock.get("forget")
     if forget is None:
         if new.lock:

@@ -12,6 +12,9 @@ from unlearn.stages.config.params import ShardingParams
 from unlearn.stages.context import load_params
 from unlearn.stages.dvc.lockfile import LockStages, md5_of, read_lock
 from unlearn.stages.errors import InputError
+from unlearn.stages.ledger.check import check_ledger, lines_lost_at
+from unlearn.stages.ledger.history import read_log_at
+from unlearn.stages.ledger.log import read_log
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.forget_list import (
     ForgetList,
@@ -56,6 +59,7 @@ def take_snapshot(project: Project, revision: str | None) -> Snapshot:
     report = read_tracked(project, revision, out)
     forget_list, by_hand = _forget_list(project, content)
     carried_out, _ = _forget_list(project, _list_carried_out(project, revision, stages, content))
+    restored, lost = _taken_back_and_lost(project, revision)
     return Snapshot(
         name=name,
         lock=stages,
@@ -68,6 +72,8 @@ def take_snapshot(project: Project, revision: str | None) -> Snapshot:
         report_name=out,
         report_md5=None if report is None else md5_bytes(report),
         methods=_methods(read_tracked(project, revision, "params.yaml")),
+        restored=restored,
+        lost=lost,
     )
 
 
@@ -117,6 +123,17 @@ def _forget_list(project: Project, content: bytes) -> tuple[ForgetList, int]:
     except InputError:
         return parse_without_key(content)
     return found, found.by_hand
+
+
+def _taken_back_and_lost(
+    project: Project, revision: str | None
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the lines that the log took back, and those that left the list without it."""
+    if revision is not None:
+        log = read_log_at(project.root, revision)
+        return log.restored(), frozenset(lines_lost_at(project.root, revision))
+    branch = load_params(project.params).ledger.branch
+    return read_log(project).restored(), frozenset(check_ledger(project, branch, None).lost)
 
 
 def _sharding(content: bytes | None) -> ShardingParams | None:

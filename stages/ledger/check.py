@@ -4,8 +4,6 @@ A line of the list never goes away by itself. It is lost where a commit, the log
 branch says that it was there, and neither the list has it nor `unlearn restore` took it back.
 """
 
-import os
-import urllib.request
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +11,9 @@ from typing import Literal
 
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
+from unlearn.stages.ledger.anchor import ANCHOR_VARIABLE, unknown_entries
 from unlearn.stages.ledger.history import (
+    FORGET_LIST,
     Lines,
     commits_of_no_branch,
     commits_of_record,
@@ -22,8 +22,9 @@ from unlearn.stages.ledger.history import (
     head_commit,
     lines_in_history,
     other_tips,
+    read_log_at,
 )
-from unlearn.stages.ledger.log import FOLDER, Log, parse_log, read_log
+from unlearn.stages.ledger.log import FOLDER, Log, read_log
 from unlearn.stages.ledger.lookup import find_tokens
 from unlearn.stages.ledger.transaction import lines_of, unfinished_change
 from unlearn.stages.project.git import Branch, commit_of, files_at, is_ancestor, is_shallow
@@ -31,10 +32,6 @@ from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.forget_list import LEFT_OUT, SUBJECT_PREFIX
 from unlearn.stages.rows.tokens import Tokenizer
 
-#: Names a file or a URL that holds the newest entries of the log, one on each line.
-ANCHOR_VARIABLE = "UNLEARN_LEDGER"
-
-_ANCHOR_SECONDS = 10
 _SHOWN = 8
 
 #: What could be compared: all of git's history, a part of it, or none.
@@ -166,7 +163,7 @@ def check_ledger(project: Project, branch: str | None, context: Context | None) 
         elsewhere=_elsewhere(root, [head, *(ref.commit for ref in default)], listed, known),
         unchecked=len(raw.raw),
         checked="shallow" if is_shallow(root) else "history",
-        unknown_entries=_unknown_entries(root, log, default),
+        unknown_entries=unknown_entries(root, log, default),
     )
 
 
@@ -187,29 +184,28 @@ def _history(root: Path, head: str, default: list[Branch]) -> Lines:
     return found
 
 
-def check_revision(project: Project, revision: str) -> dict[str, str]:
+def lines_lost_at(root: Path, revision: str) -> dict[str, str]:
     """Return the lines that the history of a revision has and its own list has not.
 
     Parameters
     ----------
-    project, revision
-        The project, and a revision of it.
+    root
+        The project's folder.
+    revision
+        A git revision.
 
     Returns
     -------
     dict
-        By line, the commit that has it.
+        By line, a commit that has it; empty where git knows no such revision.
     """
-    root = project.root
     commit = commit_of(root, revision)
     if commit is None:
         return {}
-    files = files_at(root, commit, FOLDER, "data/forget_list.txt")
-    content = files.get("data/forget_list.txt", b"")
-    log = parse_log(files)
-    was = Lines(dict.fromkeys(_lines_of_log(log), ""))
-    was.tokens |= lines_in_history(root, [commit]).tokens
-    return _lost(was, Coverage(_tokens(lines_of(content), None)), set(log.restored()))
+    content = files_at(root, commit, FORGET_LIST).get(FORGET_LIST, b"")
+    log = read_log_at(root, commit)
+    listed = Coverage(_tokens(lines_of(content), None))
+    return _lost(lines_in_history(root, [commit]), listed, set(log.restored()))
 
 
 class Coverage:
@@ -341,50 +337,6 @@ def _missing(
         return frozenset()
     lines = lines_in_history(root, [place.commit for place in places], without=tips).tokens
     return frozenset(line for line in lines if line not in known and not listed.has(line))
-
-
-def _unknown_entries(root: Path, log: Log, default: list[Branch]) -> int:
-    """Count the entries that the anchor names and that neither this log nor the default has."""
-    anchor = read_anchor()
-    missing = anchor - log.by_name.keys()
-    if not missing:
-        return 0
-    for ref in default:
-        missing -= parse_log(files_at(root, ref.commit, FOLDER)).by_name.keys()
-    return len(missing)
-
-
-def read_anchor() -> frozenset[str]:
-    """Return the names of entries that the file or URL in `UNLEARN_LEDGER` holds; none without.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read.
-    """
-    place = os.environ.get(ANCHOR_VARIABLE, "").strip()
-    if not place:
-        return frozenset()
-    try:
-        if place.startswith(("http://", "https://")):
-            with urllib.request.urlopen(place, timeout=_ANCHOR_SECONDS) as answer:  # noqa: S310 - one of two schemes
-                content = answer.read()
-        else:
-            path = Path(place)
-            content = path.read_bytes() if path.exists() else b""
-        return frozenset(content.decode("ascii").split())
-    except (OSError, UnicodeDecodeError):
-        raise InputError(
-            f"the anchor of the request log ({ANCHOR_VARIABLE}) is not readable"
-        ) from None
-
-
-def write_anchor(log: Log) -> None:
-    """Write the newest entries of the log to the file in `UNLEARN_LEDGER`; a URL is left alone."""
-    place = os.environ.get(ANCHOR_VARIABLE, "").strip()
-    if place and not place.startswith(("http://", "https://")):
-        kept = read_anchor() - log.by_name.keys()
-        Path(place).write_text("".join(f"{n}\n" for n in sorted({*log.heads, *kept})), "ascii")
 
 
 def _lines(count: int) -> str:

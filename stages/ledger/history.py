@@ -5,8 +5,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from unlearn.stages.ledger.log import FOLDER
-from unlearn.stages.project.git import Branch, branches, commit_of, git, git_line, read_objects
+from unlearn.stages.ledger.log import FOLDER, OLD_LOG, Log, parse_log
+from unlearn.stages.project.git import (
+    Branch,
+    branches,
+    commit_of,
+    files_at,
+    git,
+    git_line,
+    read_objects,
+)
 from unlearn.stages.rows.forget_list import LEFT_OUT
 from unlearn.stages.rows.tokens import PREFIX, is_token
 
@@ -176,3 +184,8 @@ def commits_of_no_branch(root: Path) -> list[Branch]:
 def head_commit(root: Path) -> str | None:
     """Return the commit that is checked out; None before the first one, or outside git."""
     return commit_of(root, "HEAD")
+
+
+def read_log_at(root: Path, revision: str) -> Log:
+    """Return the request log of a revision; see `parse_log` for errors."""
+    return parse_log(files_at(root, revision, FOLDER, OLD_LOG))

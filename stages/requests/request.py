@@ -10,7 +10,8 @@ from typing import Literal
 from unlearn.stages.context import Context
 from unlearn.stages.dvc.command import running_reader
 from unlearn.stages.errors import BusyError, InputError
-from unlearn.stages.ledger.check import check_ledger, write_anchor
+from unlearn.stages.ledger.anchor import write_anchor
+from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.ledger.hand_written import check_hand_written, resolved_lines
 from unlearn.stages.ledger.log import EntryKind, new_entry, read_log
 from unlearn.stages.ledger.lookup import KnownTokens, find_tokens, look_in_canaries

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from unlearn.stages.errors import InputError
-from unlearn.stages.ledger.check import ANCHOR_VARIABLE, check_revision
+from unlearn.stages.ledger.anchor import ANCHOR_VARIABLE
+from unlearn.stages.ledger.check import check_ledger, lines_lost_at
 from unlearn.stages.ledger.log import read_log
 from unlearn.stages.requests.request import Wanted, put_back_lost
 from unlearn.stages.requests.restore import restore
@@ -316,8 +317,8 @@ def test_a_revision_is_checked_by_itself(repository: GitProject) -> None:
     repository.forget(ONE)
     revert(repository)
 
-    assert check_revision(repository.context.project, "HEAD~1") == {}
-    assert set(check_revision(repository.context.project, "HEAD")) == {token_of(ONE)}
+    assert lines_lost_at(repository.root, "HEAD~1") == {}
+    assert set(lines_lost_at(repository.root, "HEAD")) == {token_of(ONE)}
 
 
 def test_raw_ids_in_the_history_count_where_the_key_is_at_hand(repository: GitProject) -> None:
@@ -328,8 +329,6 @@ def test_raw_ids_in_the_history_count_where_the_key_is_at_hand(repository: GitPr
     ledger = repository.ledger()
 
     assert set(ledger.lost) == {token_of(ONE)}
-    from unlearn.stages.ledger.check import check_ledger
-
     without_key = check_ledger(repository.context.project, "main", None)
     assert without_key.lost == {}
     assert without_key.unchecked == 2
