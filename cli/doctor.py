@@ -11,6 +11,7 @@ from unlearn.cli.answers import Answer
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural
 from unlearn.stages.audit.copies import find_copies
+from unlearn.stages.audit.identity import line_end_findings, look_alike_findings
 from unlearn.stages.config.params import Params
 from unlearn.stages.context import Context, load_params, open_project
 from unlearn.stages.dvc.command import cache_folder
@@ -111,6 +112,8 @@ def _findings(project: Project) -> Iterator[str]:
             )
         yield from _key_file_findings(project)
         yield from _list_findings(context)
+        yield from line_end_findings(project)
+        yield from look_alike_findings(context)
     except UnlearnError as error:
         yield error.message
 

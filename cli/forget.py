@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import Field
 from unlearn.cli import panels
-from unlearn.cli.answers import Answer
+from unlearn.cli.answers import Answer, AnswerPart
 from unlearn.cli.ids import content_of, name_of
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, say
@@ -13,6 +14,7 @@ from unlearn.stages.context import open_project
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.project.paths import find_project
+from unlearn.stages.requests.missed import find_missed
 from unlearn.stages.requests.request import (
     Unknown,
     Wanted,
@@ -21,6 +23,21 @@ from unlearn.stages.requests.request import (
     read_ids,
 )
 from unlearn.stages.rows.tokens import check_raw_id
+
+
+class LookAlikeRow(AnswerPart):
+    """A row that stays, although its id looks like one of the request.
+
+    Parameters
+    ----------
+    file
+        The file, relative to the project.
+    row
+        The number of the row in it, from 1, without the header.
+    """
+
+    file: str
+    row: int
 
 
 class ForgetAnswer(Answer):
@@ -38,6 +55,11 @@ class ForgetAnswer(Answer):
         How many of them are on the list all the same.
     shards
         Shards that the new lines touch.
+    look_alikes
+        How many rows stay whose ids differ from those of the request only in case, outer spaces,
+        Unicode form or a decimal .0. None if they could not be looked for.
+    look_alike_rows
+        These rows.
     dry_run
         Whether nothing was changed.
     """
@@ -47,6 +69,8 @@ class ForgetAnswer(Answer):
     unknown: int
     suppressed: int
     shards: list[str]
+    look_alikes: int | None = None
+    look_alike_rows: list[LookAlikeRow] = Field(default_factory=list)
     dry_run: bool
 
 
@@ -82,6 +106,14 @@ def forget(
         typer.Option(
             "--ignore-unknown",
             help="Skip ids that the dataset does not have. By default they are an error.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Refuse the request if rows of look-alikes of the given ids would stay.",
             rich_help_panel=panels.DATA,
         ),
     ] = False,
@@ -140,7 +172,11 @@ def forget(
     people = [] if subjects is None else read_ids(content_of(subjects), name_of(subjects))
     wanted = Wanted(tuple(records), tuple(people))
     unknown: Unknown = "skip" if ignore_unknown else "suppress" if suppress else "refuse"
-    resolved = add_request(context, wanted, ticket=ticket, unknown=unknown, dry_run=dry_run)
+    missed = find_missed(context, wanted)
+    if strict:
+        missed.refuse()
+    with missed.hinted():
+        resolved = add_request(context, wanted, ticket=ticket, unknown=unknown, dry_run=dry_run)
     ledger = check_ledger(context.project, context.params.ledger.branch, context)
     if problem := ledger.problem():
         # The request counts all the same; the run that follows stops until this is mended.
@@ -151,9 +187,13 @@ def forget(
         unknown=len(resolved.unknown),
         suppressed=len(resolved.unknown) if suppress else 0,
         shards=list(resolved.shards),
+        look_alikes=missed.count,
+        look_alike_rows=[LookAlikeRow(file=at.file, row=at.row) for at in missed.rows or ()],
         dry_run=dry_run,
     )
     whole = context.params.kind == "posthoc"
+    for note in missed.notes():
+        say(note)
     emit(answer, as_json=as_json, text=lambda: _describe(answer, whole=whole))
 
 

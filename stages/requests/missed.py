@@ -1,15 +1,20 @@
 """Rows that a request does not take, although their ids look like those that it names."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.requests.request import Wanted
 from unlearn.stages.rows.look_alike_rows import Spellings, rows_like
+from unlearn.stages.rows.look_alikes import DIFFERENCES
 from unlearn.stages.rows.records import RowPlace
 
 #: How many rows a message names.
 _SHOWN = 5
+
+_REMEDY = "if they are the same people, request these ids too; `forget --json` names all rows"
 
 
 @dataclass(frozen=True)
@@ -32,28 +37,42 @@ class Missed:
         """How many there are; None if they could not be looked for."""
         return None if self.rows is None else len(self.rows)
 
-    @property
-    def shown(self) -> str:
-        """The first of them, for a message."""
-        rows = self.rows or ()
-        more = ", ..." if len(rows) > _SHOWN else ""
-        return "; ".join(map(str, rows[:_SHOWN])) + more
-
     def refuse(self) -> None:
         """Raise an InputError if there are any, or if nobody knows."""
         if self.rows is None:
             raise InputError(
-                f"look-alikes of the given ids could not be looked for: {self.reason}; nothing was "
-                "changed",
+                f"{self._unknown}; nothing was changed",
                 "without --strict the request is added all the same",
             )
         if self.rows:
-            verb = "row belongs" if len(self.rows) == 1 else "rows belong"
-            raise InputError(
-                f"{len(self.rows):,} {verb} to look-alikes of the given ids ({self.shown}); "
-                "nothing was changed",
-                "request their ids as well, or leave out --strict if they are other people",
-            )
+            raise InputError(f"{self._sentence}; nothing was changed", _REMEDY)
+
+    @contextmanager
+    def hinted(self) -> Iterator[None]:
+        """Add a hint to an InputError of the block: an unknown id may be a known one misspelt."""
+        try:
+            yield
+        except InputError as error:
+            hints = [self._sentence] if self.rows else []
+            raise InputError(error.message, *error.hints, *hints) from None
+
+    def notes(self) -> list[str]:
+        """Return what the user of a request that was added has to know: at most two lines."""
+        if self.rows is None:
+            return [f"note: {self._unknown}"]
+        return [f"note: {self._sentence}; they stay", f"hint: {_REMEDY}"] if self.rows else []
+
+    @property
+    def _unknown(self) -> str:
+        return f"look-alikes of the given ids could not be looked for: {self.reason}"
+
+    @property
+    def _sentence(self) -> str:
+        rows = self.rows or ()
+        more = ", ..." if len(rows) > _SHOWN else ""
+        places = "; ".join(map(str, rows[:_SHOWN])) + more
+        found = "row has an id that differs" if len(rows) == 1 else "rows have ids that differ"
+        return f"{len(rows):,} {found} from a given one only in {DIFFERENCES} ({places})"
 
 
 def find_missed(context: Context, wanted: Wanted) -> Missed:
@@ -65,10 +84,9 @@ def find_missed(context: Context, wanted: Wanted) -> Missed:
     spellings = Spellings(
         frozenset(raw for raw, _ in wanted.records), frozenset(raw for raw, _ in wanted.subjects)
     )
+    forget_list = context.read_list()
     try:
-        rows = rows_like(
-            context.project.root, dataset, context.tokenizer, spellings, context.read_list()
-        )
+        rows = rows_like(context.project.root, dataset, context.tokenizer, spellings, forget_list)
     except InputError as error:
         return Missed(None, error.message)
     if rows is None:

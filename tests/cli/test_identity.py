@@ -9,7 +9,7 @@ from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.identity import dataset_tokens
 from unlearn.stages.rows.tokens import DEMO_KEY, KEY_VARIABLE, Key
 
-from tests.cli.conftest import FRAME, PEOPLE, init, refused
+from tests.cli.conftest import FRAME, PEOPLE, init, refused, unchanged
 from tests.conftest import Repo
 
 ASKED = ("--id", "id", "--target", "label")
@@ -205,3 +205,104 @@ def test_a_variable_that_holds_no_key_stops_init(
     assert "the key in UNLEARN_KEY is not 64 lower-case" in refused(done)
     assert "horse" not in done.err
     assert not (repositories.root / "params.yaml").exists()
+
+
+@pytest.fixture
+def spelled(people: Repo) -> Repo:
+    """Return a project with one person in four spellings, and another person."""
+    path = people.root / "data/dataset.csv"
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame["person"] = [SPELLINGS[row] if row < len(SPELLINGS) else "bob" for row in range(90)]
+    frame.to_csv(path, index=False)
+    people.set_params(dataset={"identity": "exact", "subject_type": "text"})
+    return people
+
+
+SPELLINGS = ["Jane.Roe", "jane.roe", "JANE.ROE", "jane.roe", " jane.roe"]
+
+
+def test_rows_of_look_alikes_are_counted_and_named(spelled: Repo) -> None:
+    done = spelled.inline("forget", "--subjects", "-", "--json", stdin="jane.roe\n")
+
+    assert done.code == 0, done.err
+    assert (done.json["added"], done.json["look_alikes"]) == (1, 3)
+    assert done.json["look_alike_rows"] == [
+        {"file": "data/dataset.csv", "row": row} for row in (1, 3, 5)
+    ]
+    assert "note: 3 rows have ids that differ from a given one only in case" in done.err
+    assert "(data/dataset.csv, data row 1; data/dataset.csv, data row 3; " in done.err
+    assert "jane" not in (done.out + done.err).lower()
+    rest = spelled.inline("forget", "--subjects", "-", "--json", stdin="Jane.Roe\nJANE.ROE\n")
+    assert rest.json["look_alikes"] == 1
+
+
+def test_a_strict_request_is_refused_while_rows_of_look_alikes_would_stay(spelled: Repo) -> None:
+    asked = ("forget", "--subjects", "-", "--strict")
+    with unchanged(spelled.root):
+        said = refused(spelled.inline(*asked, stdin="jane.roe\n"))
+    assert said.startswith("3 rows have ids that differ from a given one only in case")
+    assert said.endswith("nothing was changed")
+
+    assert spelled.inline(*asked, stdin="".join(f"{raw}\n" for raw in SPELLINGS)).code == 0
+    assert spelled.inline("forget", "--strict", "--id", "r0050").code == 0
+
+
+def test_a_dataset_that_is_not_here_is_not_one_without_look_alikes(spelled: Repo) -> None:
+    assert spelled.inline("stage", "shard").code == 0
+    (spelled.root / "data/dataset.csv").unlink()
+    with unchanged(spelled.root):
+        said = refused(spelled.inline("forget", "--strict", "--id", "r0001"))
+    assert "could not be looked for: data/dataset.csv is not here" in said
+
+    done = spelled.inline("forget", "--id", "r0001", "--json")
+
+    assert (done.json["added"], done.json["look_alikes"]) == (1, None)
+    assert "note: look-alikes of the given ids could not be looked for" in done.err
+
+
+def test_an_unknown_id_is_told_that_others_differ_only_in_case(spelled: Repo) -> None:
+    done = spelled.inline("forget", "--subjects", "-", stdin="jane.ROE\n")
+
+    assert "1 of 1 id is not in the dataset" in refused(done)
+    assert "hint: 5 rows have ids that differ from a given one only in case" in done.err
+
+
+def findings(repo: Repo) -> list[str]:
+    found = repo.inline("doctor", "--json").json["findings"]
+    assert isinstance(found, list)
+    return [line for line in found if "differ" in line or "line ends" in line]
+
+
+def test_doctor_counts_the_rows_that_requests_missed(spelled: Repo) -> None:
+    assert findings(spelled) == []  # `exact` was chosen, and nobody was forgotten
+
+    spelled.inline("forget", "--subjects", "-", stdin="jane.roe\nJANE.ROE\n")
+
+    (found,) = findings(spelled)
+    assert found.startswith("2 rows of data/dataset.csv stay although their ids differ from")
+    spelled.inline("forget", "--subjects", "-", stdin="Jane.Roe\n jane.roe\n")
+    assert findings(spelled) == []
+
+
+def test_doctor_asks_projects_from_before_what_look_alikes_are(spelled: Repo) -> None:
+    spelled.set_params(dataset={"identity": None, "subject_type": None, "id_type": None})
+
+    (found,) = findings(spelled)
+
+    assert found.startswith("5 rows of data/dataset.csv have ids that differ from another id")
+    assert "`dataset.identity: exact`" in found
+
+
+def test_doctor_names_files_whose_line_ends_git_may_change(done: Repo) -> None:
+    assert findings(done) == []
+    path = done.root / ".gitattributes"
+    kept = path.read_text(encoding="utf-8")
+
+    path.write_text(f"{kept}/data/forget_list.txt text\n", encoding="utf-8")
+    (found,) = findings(done)
+    assert "DVC hashes: data/forget_list.txt; give them the attribute `-text`" in found
+    path.write_text("* text eol=lf\n", encoding="utf-8")
+    assert findings(done) == []
+    path.write_text("", encoding="utf-8")
+    (found,) = findings(done)
+    assert "data/forget_list.txt, reports/" in found
