@@ -36,7 +36,8 @@ def look_alike_findings(context: Context) -> Iterator[str]:
     if found.missed:
         yield (
             f"{found.missed:,} rows of {dataset.path} stay although their ids differ from "
-            f"forgotten ones only in {DIFFERENCES}; if they are the same people, forget these ids too"
+            f"forgotten ones only in {DIFFERENCES}; if they are the same people, forget these ids "
+            "too"
         )
     if found.rows and dataset.identity is None:
         yield (

@@ -161,7 +161,8 @@ def test_canaries_have_ids_of_their_own_among_whole_numbers(
 
     assert repositories.inline("canary", "--count", "8").code == 0
     assert repositories.inline("stage", "shard").code == 0
-    assert repositories.inline("forget", "--id", "canary-000001", "--json").json["added"] == 1
+    planted = pd.read_csv(repositories.root / "data/canaries.csv")["id"].iloc[0]
+    assert repositories.inline("forget", "--id", planted, "--json").json["added"] == 1
 
 
 def test_the_key_of_the_environment_is_the_projects(
