@@ -46,6 +46,8 @@ def test_ids_from_a_file_from_standard_input_and_from_the_command_line(fresh: Re
         "unknown": 0,
         "suppressed": 0,
         "shards": sorted(where),
+        "look_alikes": 0,
+        "look_alike_rows": [],
         "dry_run": False,
     }
 
