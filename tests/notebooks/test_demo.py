@@ -96,12 +96,15 @@ def test_the_approximate_ways_lose_the_wrong_labels_but_not_the_trace(demo: Any)
     methods = demo["methods"]
     untouched = methods[UNTOUCHED]
 
-    assert untouched["forget_accuracy"] > 0.2
+    # 16 seeds: 0.20 to 0.32.
+    assert untouched["forget_accuracy"] > 0.15
     for name in APPROXIMATE:
+        # 16 seeds: at most 0.42 of it.
         assert methods[name]["forget_accuracy"] < untouched["forget_accuracy"] / 2
         assert _lira(methods[name])["ci"][0] > 0.7
     assert methods["retrain"]["forget_accuracy"] < 0.1
-    assert _lira(methods["retrain"])["auc"] < 0.5
+    # 16 seeds: at most 0.02; of a method that does nothing, 0.99 and more.
+    assert _lira(methods["retrain"])["auc"] < 0.2
 
 
 @pytest.mark.slow
