@@ -67,6 +67,7 @@ class Evidence:
             verdict=self.verdict.outcome,
             reasons=self.verdict.reasons,
             reasons_in_words=self.verdict.in_words,
+            room=self.verdict.room,
             attacks=self._results(SHARD_MODELS),
             final_model=ModelAttacks(attacks=self._results(FINAL_MODEL)),
         )

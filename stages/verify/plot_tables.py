@@ -6,9 +6,11 @@ shard models, a column for each line, as `dvc plots` needs them.
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+import numpy.typing as npt
 from unlearn.stages.verify.membership.arrays import Floats
 from unlearn.stages.verify.membership.attacks import Attacked
 from unlearn.stages.verify.membership.statistics import Scored, roc
@@ -52,11 +54,19 @@ def roc_plot(attacked: Attacked | None) -> bytes:
     return _csv(("false_positive_rate", "forgotten", "members", "guessing"), rows)
 
 
-def score_plot(attacked: Attacked | None) -> bytes:
-    """Return one attack's histograms, a column each, by the middles of the bins."""
+def score_plot(attacked: Attacked | None, min_rows: int) -> bytes:
+    """Return one attack's histograms, a column each, by the middles of the bins.
+
+    Parameters
+    ----------
+    attacked
+        The attack; None where it could not be made.
+    min_rows
+        Fewer rows than this are a person; see `score_table`.
+    """
     rows: list[tuple[object, ...]] = []
     if attacked is not None:
-        edges, shares = _histograms(attacked)
+        edges, shares = _histograms(attacked, min_rows)
         middles = (edges[1:] + edges[:-1]) / 2
         columns = [middles, *shares.values()]
         rows = [tuple(f"{value:.6g}" for value in line) for line in zip(*columns, strict=True)]
@@ -75,7 +85,7 @@ def _curves(attacked: Attacked) -> dict[str, list[float]]:
     }
 
 
-def _histograms(attacked: Attacked) -> tuple[Floats, dict[str, Floats]]:
+def _histograms(attacked: Attacked, min_rows: int) -> tuple[Floats, dict[str, Floats]]:
     """Return the bins' edges, and each sample's shares."""
     scored = attacked.scored
     samples = {
@@ -84,14 +94,25 @@ def _histograms(attacked: Attacked) -> tuple[Floats, dict[str, Floats]]:
         "non_members": scored.others,
     }
     edges = _edges(np.concatenate([sample.scores for sample in samples.values()]))
-    return edges, {name: _shares(sample, edges) for name, sample in samples.items()}
+    return edges, {name: _shares(sample, edges, min_rows) for name, sample in samples.items()}
 
 
-def score_table(found: Found) -> bytes:
-    """Return histograms of the scores of forgotten rows, members and non-members as CSV."""
+def score_table(found: Found, min_rows: int) -> bytes:
+    """Return histograms of the scores of forgotten rows, members and non-members as CSV.
+
+    No edge of a bin is a row's score, and no share is that of a few rows: neighbouring bins of a
+    sample that have too few rows have one share, spread evenly over them.
+
+    Parameters
+    ----------
+    found
+        Attacks by the model's name and their own.
+    min_rows
+        The fewest rows that a share may be of.
+    """
     rows = []
     for model, name, attacked in _each(found):
-        edges, shares = _histograms(attacked)
+        edges, shares = _histograms(attacked, min_rows)
         for sample, values in shares.items():
             for number, share in enumerate(values):
                 low, high = edges[number], edges[number + 1]
@@ -121,17 +142,46 @@ def _each(found: Found) -> Iterable[tuple[str, str, Attacked]]:
 
 
 def _edges(scores: Floats) -> Floats:
+    """Return the edges of bins of a round width, at multiples of it."""
     low, high = np.quantile(scores, [_CUT, 1 - _CUT])
     if high <= low:
         low, high = low - 0.5, high + 0.5
-    return np.linspace(low, high, _BINS + 1)
+    width = _round_up((high - low) / _BINS)
+    first, last = math.floor(low / width), math.ceil(high / width)
+    edges: Floats = np.arange(first, last + 1) * width
+    return edges
 
 
-def _shares(sample: Scored, edges: Floats) -> Floats:
+def _round_up(value: float) -> float:
+    """Return the next of 1, 2 and 5 times a power of ten."""
+    power = float(10.0 ** math.floor(math.log10(value)))
+    return next(step * power for step in (1.0, 2.0, 5.0, 10.0) if step * power >= value)
+
+
+def _shares(sample: Scored, edges: Floats, min_rows: int) -> Floats:
+    """Return each bin's share of the rows, by weight; bins of too few rows share theirs."""
     inside = np.clip(sample.scores, edges[0], edges[-1])
-    counts, _ = np.histogram(inside, edges, weights=sample.weights)
-    shares: Floats = counts / sample.weights.sum()
+    weights, _ = np.histogram(inside, edges, weights=sample.weights)
+    counts, _ = np.histogram(inside[sample.weights > 0], edges)
+    groups = _merged(counts, min_rows)
+    together = np.bincount(groups, weights)
+    shares: Floats = (together / np.bincount(groups))[groups] / sample.weights.sum()
     return shares
+
+
+def _merged(counts: npt.NDArray[np.int64], min_rows: int) -> npt.NDArray[np.int64]:
+    """Return for each bin the number of its group: neighbours with enough rows together."""
+    groups = np.zeros(len(counts), dtype=np.int64)
+    group = found = 0
+    for number, count in enumerate(counts):
+        groups[number] = group
+        found += int(count)
+        if found >= min_rows:
+            group, found = group + 1, 0
+    if group > 0:
+        # What is left at the end is too few for a group of its own.
+        groups = np.minimum(groups, group - 1)
+    return groups
 
 
 def _csv(columns: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> bytes:

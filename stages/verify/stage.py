@@ -6,7 +6,13 @@ from typing import Any
 from unlearn.stages.context import Context
 from unlearn.stages.dvc.lockfile import folder_md5
 from unlearn.stages.dvc.pipeline import model_folders
-from unlearn.stages.project.files import json_bytes, remove_unplanned, write_bytes, write_json
+from unlearn.stages.project.files import (
+    canonical_json,
+    json_bytes,
+    remove_unplanned,
+    write_bytes,
+    write_json,
+)
 from unlearn.stages.rows import seals
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.padding import padded_text
@@ -85,8 +91,14 @@ def sealed_verdict(key: Key, report: Report) -> PublicReport:
     report
         With all its figures.
     """
-    public = public_part(report)
+    # Drawn anew for another report, and the same for the same one.
+    drawn = key.digest("caution", canonical_json(_unsealed(report)))
+    public = public_part(report, int.from_bytes(drawn[:8], "big") / 2**64)
     return public.model_copy(update={"seal": seals.seal(key, seals.VERDICT, public.as_json())})
+
+
+def _unsealed(report: Report) -> dict[str, Any]:
+    return {name: value for name, value in report.as_json().items() if name != "seal"}
 
 
 def _sealed(key: Key, report: Report) -> Report:
@@ -103,9 +115,9 @@ def _write_tables(context: Context, evidence: Evidence) -> None:
     project = context.project
     tables = {
         project.roc: roc_table(evidence.attacks),
-        project.scores: score_table(evidence.attacks),
+        project.scores: score_table(evidence.attacks, context.params.verify.min_rows),
         project.plots / "roc.csv": roc_plot(evidence.decisive),
-        project.plots / "scores.csv": score_plot(evidence.decisive),
+        project.plots / "scores.csv": score_plot(evidence.decisive, context.params.verify.min_rows),
     }
     for path, table in tables.items():
         write_bytes(path, padded_text(table, context.key, "csv"))

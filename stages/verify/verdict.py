@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from unlearn.stages.verify.exactness.checks import Exactness
 from unlearn.stages.verify.membership.statistics import Interval, rows_for
 from unlearn.stages.verify_report.membership import Outcome
+from unlearn.stages.verify_report.words import UNSETTLED
 
 #: Two-sided 90 % of a normal distribution, in standard errors.
 _NARROW = 1.644854
@@ -17,18 +18,9 @@ _OTHER_ENVIRONMENT = (
 #: What verdicts say to everybody, where a reason with figures would give away single rows.
 _NOTHING_FOUND = "the attack finds no difference between the forgotten rows and unseen ones"
 _POWERFUL = "the same attack finds rows that are in the models, so it would have found these"
-_NO_POWER = (
-    "the attack has no power on these models: it hardly finds rows that are in them, so that "
-    "finding nothing means nothing"
-)
 _TELLS_ORIGINAL = (
     "the same attack tells the original from the retrained model, so it would have told this one"
 )
-_HARDLY_TELLS_ORIGINAL = (
-    "the attack has no power here: it hardly tells the original, which was trained on these rows, "
-    "from the retrained model"
-)
-_TOO_WIDE = "the interval reaches beyond the margin: more forgotten rows would tell"
 
 
 @dataclass(frozen=True)
@@ -59,11 +51,15 @@ class Verdict:
         Why, with the figures.
     words
         The same without figures, for everybody to read; empty where `reasons` have none.
+    room
+        By how much the AUCs, of the forgotten rows and of the control, could change without another
+        outcome; of a membership attack that passes or fails.
     """
 
     outcome: Outcome
     reasons: tuple[str, ...]
     words: tuple[str, ...] = ()
+    room: float | None = None
 
     @property
     def in_words(self) -> tuple[str, ...]:
@@ -182,7 +178,8 @@ def judge_membership(
         )
         return Verdict("inconclusive", (said, unknown), (unknown,))
     if _outside(found.forgotten.wide, found.reference, margin):
-        return Verdict("fail", (said, _leak(found)), (_leak(found),))
+        room = _beyond(found.forgotten.wide, found.reference, margin)
+        return Verdict("fail", (said, _leak(found)), (_leak(found),), room)
     powerful = _outside(found.control.wide, found.reference, margin)
     narrow = found.forgotten.narrow
     if _inside(narrow, found.reference, margin) and powerful:
@@ -190,10 +187,13 @@ def judge_membership(
             "the same attack finds rows that are in the models: AUC "
             f"{found.control.value:.3f}, so it would have found these"
         )
-        return Verdict("pass", (said, power), (_NOTHING_FOUND, _POWERFUL))
-    reasons, words = [said], []
+        room = min(
+            -_beyond((narrow[1], narrow[0]), found.reference, margin),
+            _beyond(found.control.wide, found.reference, margin),
+        )
+        return Verdict("pass", (said, power), (_NOTHING_FOUND, _POWERFUL), room)
+    reasons = [said]
     if not powerful:
-        words.append(_NO_POWER)
         reasons.append(
             f"the attack has no power on these models: on rows that are in them its AUC is "
             f"{found.control.value:.3f} ({found.control.wide[0]:.3f} to "
@@ -201,12 +201,16 @@ def judge_membership(
         )
     if not _inside(narrow, found.reference, margin):
         reasons.append(_more_rows(found, margin))
-        words.append(_TOO_WIDE)
-    return Verdict("inconclusive", tuple(reasons), tuple(words))
+    return Verdict("inconclusive", tuple(reasons), (UNSETTLED,))
 
 
 def _outside(interval: tuple[float, float], reference: float, margin: float) -> bool:
     return interval[0] > reference + margin or interval[1] < reference - margin
+
+
+def _beyond(interval: tuple[float, float], reference: float, margin: float) -> float:
+    """Return how far an interval is outside the margin; below 0 where it is not outside."""
+    return max(interval[0] - reference, reference - interval[1]) - margin
 
 
 def _inside(interval: tuple[float, float], reference: float, margin: float) -> bool:
@@ -299,9 +303,8 @@ def judge_difference(found: Difference, margin: float) -> Verdict:
         )
         words = ("the attack does not tell the model from the retrained one", _TELLS_ORIGINAL)
         return Verdict("pass", (said, power), words)
-    reasons, without = [said], []
+    reasons = [said]
     if not powerful:
-        without.append(_HARDLY_TELLS_ORIGINAL)
         reasons.append(
             "the attack has no power here: it hardly tells the original, which was trained on "
             f"these rows, from the retrained model ({found.original.value:+.3f}, "
@@ -312,5 +315,4 @@ def judge_difference(found: Difference, margin: float) -> Verdict:
             f"the 90 % interval of the difference reaches beyond the margin of {margin:g}: more "
             "forgotten rows would tell"
         )
-        without.append(_TOO_WIDE)
-    return Verdict("inconclusive", tuple(reasons), tuple(without))
+    return Verdict("inconclusive", tuple(reasons), (UNSETTLED,))

@@ -85,18 +85,23 @@ class Membership(AttackResult):
         What it shows by itself, and why: with figures, and without.
     attacks
         All attacks on the shard models, by name.
+    room
+        By how much the AUCs could change without another verdict; None if it is inconclusive.
     final_model
         All attacks on the final model.
     difference_from_retrain
         For a post-hoc method; None if it could not be measured.
     """
 
-    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"difference_from_retrain", "reasons_in_words"})
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset(
+        {"difference_from_retrain", "reasons_in_words", "room"}
+    )
 
     attack: str | None = None
     verdict: Outcome | None = None
     reasons: Sentences = ()
     reasons_in_words: Sentences = ()
+    room: float | None = None
     attacks: dict[str, AttackResult] = Field(default_factory=dict)
     final_model: ModelAttacks = ModelAttacks()
     difference_from_retrain: Difference | None = None

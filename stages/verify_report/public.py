@@ -18,7 +18,7 @@ from unlearn.stages.verify_report.report import (
     Report,
     infer_kind_and_modality,
 )
-from unlearn.stages.verify_report.words import without_figures
+from unlearn.stages.verify_report.words import UNSETTLED, without_figures
 
 
 class PublicMembership(Part):
@@ -137,13 +137,25 @@ class PublicReport(Part):
         return self.model_fields_set
 
 
-def public_part(report: Report) -> PublicReport:
+#: The largest caution, in what one row can change of an AUC at most.
+_CAUTION = 20
+
+
+def public_part(report: Report, caution: float = 0.0) -> PublicReport:
     """Return what git may hold of a report. This is the one place that decides it.
+
+    A rule with a limit tells of a row that takes the result across it. The verdict of an exact
+    model does not depend on the values of rows, and that of an approximate method is public as it
+    is. The membership verdict of an exact model decides nothing: it is public only where the
+    result is further from the limit than `caution` asks for, and else *inconclusive*.
 
     Parameters
     ----------
     report
         With all its figures.
+    caution
+        From 0 to 1, evenly distributed, and known to nobody without the project key: who knew
+        it would know where the limit is.
 
     Returns
     -------
@@ -162,11 +174,7 @@ def public_part(report: Report) -> PublicReport:
         }
     membership = None
     if report.membership is not None:
-        membership = PublicMembership(
-            attack=report.membership.attack,
-            verdict=report.membership.verdict,
-            reasons=_words(report.membership),
-        )
+        membership = _public_membership(report.membership, report.label, caution)
     return PublicReport(
         kind=report.kind,
         modality=report.modality,
@@ -191,6 +199,16 @@ def _counts(found: ExactnessCounts) -> ExactnessCounts:
     """
     names = found.model_fields_set - {"constant"}
     return ExactnessCounts(**{name: getattr(found, name) for name in names})
+
+
+def _public_membership(found: Membership, label: str | None, caution: float) -> PublicMembership:
+    """Return the verdict of the deciding attack, unless it is close to a limit."""
+    verdict, reasons = found.verdict, _words(found)
+    if label == "exact" and verdict in {"pass", "fail"}:
+        fewest = min(found.forget_rows or 1, found.holdout_rows or 1)
+        if found.room is None or found.room < caution * _CAUTION / fewest:
+            verdict, reasons = "inconclusive", (UNSETTLED,)
+    return PublicMembership(attack=found.attack, verdict=verdict, reasons=reasons)
 
 
 def _words(part: Report | Membership | MethodResult) -> tuple[str, ...]:

@@ -6,6 +6,13 @@ from collections.abc import Sequence
 #: A number that stands for itself. Not the digits of a name such as `s003` or `reports/v2.json`.
 _FIGURE = re.compile(r"(?<![\w./@-])[-+]?\.?\d[\d.,]*(?:e[-+]?\d+)?%?(?![\w/@])", re.IGNORECASE)
 
+#: The one public reason of an attack that was made and did not decide: which of several reasons it
+#: was would depend on single rows.
+UNSETTLED = (
+    "the attack does not settle it, or not by enough to say so without a hint at single rows: the "
+    "figures are in reports/verify.json"
+)
+
 WITHHELD = "the reason has figures: it is in reports/verify.json"
 
 
