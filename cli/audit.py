@@ -9,6 +9,7 @@ from unlearn.cli.answers import Answer, AnswerPart
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural
 from unlearn.stages.audit.compare import Audit, compare
+from unlearn.stages.audit.reasons import without_count
 from unlearn.stages.audit.snapshot import take_snapshot
 from unlearn.stages.dvc.lockfile import LockStages
 from unlearn.stages.errors import InputError
@@ -250,7 +251,11 @@ def _markdown(answer: AuditAnswer) -> str:
     ]
     if answer.retrained:
         lines += ["", "| stage | why |", "|---|---|"]
-        lines += [f"| `{stage}` | {_why(reasons)} |" for stage, reasons in answer.reasons.items()]
+        shown = {
+            stage: [without_count(reason) for reason in reasons]
+            for stage, reasons in answer.reasons.items()
+        }
+        lines += [f"| `{stage}` | {_why(reasons)} |" for stage, reasons in shown.items()]
     if answer.rerun is not None:
         lines += ["", f"Retrained as a check: {_compared(answer.rerun)}."]
         lines += ["", *(f"- **inconclusive:** {why}" for why in answer.rerun.inconclusive)]

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from unlearn.stages.audit.compare import Audit, Snapshot
+from unlearn.stages.audit.reasons import NEW_LINES, without_count
 from unlearn.stages.config.params import Params
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import Project
@@ -108,9 +109,9 @@ def shard_states(
     for shard in sharding.shards:
         stage = f"train@{shard}"
         first = None
-        reasons = tuple(_uncounted(reason) for reason in why.get(stage, ()))
+        reasons = tuple(without_count(reason) for reason in why.get(stage, ()))
         if stage in why:
-            if reasons == (_NEW_LINES,) and shard in fresh:
+            if reasons == (NEW_LINES,) and shard in fresh:
                 # By construction: a state from before a forgotten row's slice was not trained on
                 # it.
                 first = min(fresh[shard])
@@ -121,15 +122,6 @@ def shard_states(
             ShardState(shard, sharding.slices, frozenset(named.get(shard, ())), first, reasons)
         )
     return tuple(states)
-
-
-_NEW_LINES = "new lines on the forget list"
-
-
-def _uncounted(reason: str) -> str:
-    """Return a reason without the number of new lines: by shard, a few of them are a person."""
-    count, _, rest = reason.partition(" ")
-    return _NEW_LINES if count.replace(",", "").isdigit() and "new line" in rest else reason
 
 
 def last_run_of(
@@ -171,7 +163,7 @@ def last_run_of(
         by_rows=by_rows,
         costs=costs,
         stages=tuple(
-            (item.stage, tuple(_uncounted(reason) for reason in item.reasons))
+            (item.stage, tuple(without_count(reason) for reason in item.reasons))
             for item in found.retrained
         ),
     )

@@ -165,7 +165,7 @@ def test_audit_explains_a_request(done: Repo) -> None:
     assert {**between, "old": "", "new": ""} == {**applied.json, "old": "", "new": ""}
     markdown = done.inline("audit", "HEAD~1..HEAD", "--md").out
     assert "| forgotten | retrained | untouched | unexplained |" in markdown
-    assert f"`{stage}`" in markdown
+    assert f"| `{stage}` | new lines on the forget list |" in markdown
     assert done.inline("audit").code == 0
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -114,13 +115,14 @@ def test_the_public_verdict_has_no_number_but_counts_of_models(done: Repo) -> No
 
 
 def test_git_has_no_figure_in_any_commit(done: Repo) -> None:
-    forget_and_run(done, count=12)
-    forget_and_run(done, count=13)
-    report = done.report()
-    figures = {n for n in figures_in(report) if isinstance(n, float) and n not in (0, 0.5, 1)}
+    reports = [done.report()]
+    for count in (12, 13):
+        forget_and_run(done, count=count)
+        reports.append(done.report())
+    figures = {n for n in figures_in(reports) if isinstance(n, float) and n not in (0, 0.5, 1)}
     history = done.git("log", "--all", "--patch", "--no-renames", "--", ".", ":!data/dataset*")
 
-    assert len(figures) > 20
+    assert len(figures) >= 9
     assert not [n for n in figures if re.search(rf"(?<!\d){re.escape(f'{n:.4f}')}", history)]
 
 
@@ -189,12 +191,9 @@ def test_a_byte_that_changed_is_found_where_size_and_time_are_the_same(done: Rep
 
 
 def test_only_full_reads_files_that_look_unchanged(done: Repo) -> None:
-    for path in (done.root / "models").rglob("*"):
-        os.utime(path, (1_000_000_000, 1_000_000_000))
+    time.sleep(2.1)  # what changed just now may change again, and is not kept
     assert done.inline("verify").code == 0
     digests = done.root / ".unlearn/digests.json"
-    if not digests.is_file():  # too new to be kept: the files' status changed just now
-        pytest.skip("the files are too new")
     known = json.loads(digests.read_text(encoding="utf-8"))
     for entry in known["files"].values():
         entry[-1] = "0" * 32
@@ -211,10 +210,8 @@ def test_models_that_are_partly_here_are_named(done: Repo) -> None:
     answer = done.inline("verify")
 
     assert answer.code == 0, answer.out
-    assert (
-        f"models: 3 of 3 are those in dvc.lock; not checked, not on this machine: {MODELS[0]}"
-        in (answer.out)
-    )
+    missing = f"not checked, not on this machine: {MODELS[0]}"
+    assert f"models: 3 of 3 are those in dvc.lock; {missing}\n" in answer.out
 
 
 def test_an_edited_verdict_is_found_by_its_seal_alone(done: Repo) -> None:
@@ -283,6 +280,7 @@ def test_a_report_of_an_older_version_is_read_and_has_no_seal(done: Repo) -> Non
     assert (answer.code, answer.json["figures"]) == (1, True)
     assert [reason.partition(":")[0] for reason in answer.json["reasons"]] == ["unsealed"]
     assert done.inline("audit", "HEAD", "--json").json["unexplained"] == []
+    done.git("rm", "--quiet", "--cached", "reports/verify.json")
     forget_and_run(done)
     change = done.inline("verify", "--before", "HEAD~1", "--json").json["change"]
     assert change["utility"]["accuracy"][0] == old["utility"]["accuracy"]
@@ -323,10 +321,8 @@ def test_figures_are_in_git_where_that_was_asked_for(done: Repo) -> None:
 def test_a_project_of_an_older_version_is_sent_to_upgrade(done: Repo) -> None:
     path = done.root / "dvc.yaml"
     text = path.read_text(encoding="utf-8")
-    path.write_text(
-        text.replace("      - reports/verdict.json:\n          cache: false\n", ""),
-        encoding="utf-8",
-    )
+    entry = "      - reports/verdict.json:\n          cache: false\n"
+    path.write_text(text.replace(entry, ""), encoding="utf-8")
     answer = done.inline("repro")
 
     assert "does not list reports/verdict.json" in refused(answer)
