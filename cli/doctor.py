@@ -8,6 +8,8 @@ from pathlib import Path
 
 import typer
 from unlearn.cli.answers import Answer
+from unlearn.cli.examples.authors import AUTHORS_PATH
+from unlearn.cli.examples.digits import DIGITS_PATH
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural
 from unlearn.stages.audit.copies import find_copies
@@ -174,13 +176,14 @@ def _git_findings(project: Project) -> Iterator[str]:
 
 
 def _public_files(project: Project) -> list[str]:
-    """Return the dataset's path where it is the example's, and text that is about nobody in it."""
+    """Return the dataset's path where it is an example's, and text that is about nobody in it."""
     try:
         params = load_params(project.params)
     except InputError:
         return []
     found = [] if params.generic is None else [params.generic]
-    if params.key_check == Key(DEMO_KEY).check:
+    is_demo = params.key_check == Key(DEMO_KEY).check
+    if is_demo or params.dataset.path in (DIGITS_PATH, AUTHORS_PATH):
         found.append(params.dataset.path)
     return found
 

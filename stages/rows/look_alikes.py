@@ -5,7 +5,6 @@
 
 import secrets
 from bisect import bisect_right
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +38,7 @@ class LookAlikes:
     example
         Two rows whose ids are look-alikes; None if there are none.
     folds
-        Digests of the folded texts that more than one id has, sorted, shape (groups,).
+        Digests of the folded texts that more than one id has, each once, shape (groups,).
     """
 
     ids: int
@@ -97,19 +96,20 @@ class LookAlikeFinder:
         """Return the look-alikes among all rows seen."""
         ids = rows = 0
         folds = [np.empty(0, np.uint64)]
-        first: tuple[int, int] | None = None
+        pairs = []
         for file, path in zip(self._files, self._paths, strict=True):
             file.flush()
-            entries = np.fromfile(path, _ENTRY)
-            for group in _groups(entries):
-                ids += len(np.unique(group["id"]))
-                rows += len(group)
-                folds.append(group["fold"][:1])
-                one = group["row"].min()
-                other = group["row"][group["id"] != group["id"][group["row"].argmin()]].min()
-                first = min(first or (one, other), (int(one), int(other)))
-        example = None if first is None else (self._place(first[0]), self._place(first[1]))
-        return LookAlikes(ids, rows, example, np.unique(np.concatenate(folds)))
+            alike = _look_alikes(np.fromfile(path, _ENTRY))
+            rows += len(alike)
+            ids += int((~_same(alike, "fold", "check", "id")).sum())
+            folds.append(np.unique(alike["fold"]))
+            if len(alike):
+                pairs.append(_first_pair(alike))
+        example = None
+        if pairs:
+            one, other = min(pairs)
+            example = (self._place(one), self._place(other))
+        return LookAlikes(ids, rows, example, np.concatenate(folds))
 
     def _place(self, row: int) -> RowPlace:
         at = bisect_right(self._starts, row) - 1
@@ -133,18 +133,30 @@ def _normalized(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(values, pa.string())])
 
 
-def _groups(entries: npt.NDArray[np.void]) -> Iterator[npt.NDArray[np.void]]:
-    """Yield the entries of each folded text that more than one id has."""
+def _same(entries: npt.NDArray[np.void], *fields: str) -> npt.NDArray[np.bool_]:
+    """Return for each entry whether it has the fields of the one before it."""
+    same = np.zeros(len(entries), np.bool_)
+    same[1:] = np.logical_and.reduce([entries[name][1:] == entries[name][:-1] for name in fields])
+    return same
+
+
+def _look_alikes(entries: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """Return the entries whose folded text more than one id has, sorted by text, then by id."""
     entries = entries[np.lexsort((entries["id"], entries["check"], entries["fold"]))]
-    same_fold = (entries["fold"][1:] == entries["fold"][:-1]) & (
-        entries["check"][1:] == entries["check"][:-1]
-    )
-    starts = np.flatnonzero(np.concatenate(([True], ~same_fold)))
-    another_id = np.concatenate(([False], same_fold & (entries["id"][1:] != entries["id"][:-1])))
-    several = np.add.reduceat(another_id, starts) > 0 if len(entries) else np.empty(0, np.bool_)
-    ends = np.append(starts[1:], len(entries))
-    for start, end in zip(starts[several], ends[several], strict=True):
-        yield entries[start:end]
+    if not len(entries):
+        return entries
+    same_fold = _same(entries, "fold", "check")
+    is_other_id = same_fold & ~_same(entries, "id")
+    starts = np.flatnonzero(~same_fold)
+    several = np.add.reduceat(is_other_id, starts) > 0
+    return entries[np.repeat(several, np.diff(np.append(starts, len(entries))))]
+
+
+def _first_pair(alike: npt.NDArray[np.void]) -> tuple[int, int]:
+    """Return the first row of a look-alike, and the first row of another id like it."""
+    first = alike[alike["row"].argmin()]
+    others = alike[(alike["fold"] == first["fold"]) & (alike["check"] == first["check"])]
+    return int(first["row"]), int(others["row"][others["id"] != first["id"]].min())
 
 
 def refuse_look_alikes(column: str, found: LookAlikes) -> None:

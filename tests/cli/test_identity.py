@@ -193,6 +193,8 @@ def test_an_example_takes_the_key_of_the_environment_too(
     repo = Repo(tmp_path / "new")
     assert repo.params()["key_check"] == Key(KEY).check != Key(DEMO_KEY).check
     assert repo.inline("stage", "shard").code == 0
+    repo.git("add", "-A")
+    assert repo.inline("doctor", "--json").json["findings"] == []
 
 
 def test_a_variable_that_holds_no_key_stops_init(

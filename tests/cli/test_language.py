@@ -73,6 +73,19 @@ def test_text_on_a_base_becomes_a_project(place: Repo) -> None:
         path.name for path in (place.root / "base").iterdir()
     }
     assert checked.aggregate.rule == "mean_log_probability"
+    assert (checked.dataset.id_type, checked.dataset.identity) == ("text", "exact")
+
+
+def test_ids_of_texts_that_look_alike_are_asked_about(place: Repo) -> None:
+    rows = [{"id": "Jane.Roe", "author": "a", "prompt": "b", "completion": "c"}] * 2
+    lines = [json.dumps(rows[0]), json.dumps(rows[1] | {"id": "jane.roe"})]
+    (place.root / "alike.jsonl").write_text("\n".join(lines), encoding="utf-8")
+
+    done = init(place, "new", "--dataset", "alike.jsonl", *TEXT, "--base", "base")
+
+    said = refused(done)
+    assert "column 'id': 2 ids, in 2 rows, differ from another id only in case" in said
+    assert "jane" not in said.lower()
 
 
 def test_a_base_in_the_project_is_tracked_and_a_dependency(place: Repo) -> None:
