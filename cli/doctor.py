@@ -2,25 +2,30 @@
 
 import platform
 import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import typer
-from unlearn.cli.answers import Answer
+from unlearn.cli.answers import Answer, AnswerPart
 from unlearn.cli.examples.authors import AUTHORS_PATH
 from unlearn.cli.examples.digits import DIGITS_PATH
 from unlearn.cli.lazy import Command
-from unlearn.cli.output import JsonFlag, emit, plural
-from unlearn.stages.audit.copies import find_copies
+from unlearn.cli.output import JsonFlag, emit, names, plural, progress
+from unlearn.stages.audit.copies import Search, store_megabytes
+from unlearn.stages.audit.git_places import docker_finding, foreign_names, git_places
 from unlearn.stages.audit.identity import line_end_findings, look_alike_findings
+from unlearn.stages.audit.leftovers import Leftovers, clean_leftovers
+from unlearn.stages.audit.places import Place, unseen
+from unlearn.stages.audit.stores import Stores, find_stores
 from unlearn.stages.config.params import Params
 from unlearn.stages.context import Context, load_params, open_project
-from unlearn.stages.dvc.command import cache_folder
 from unlearn.stages.dvc.lockfile import load_lock
 from unlearn.stages.dvc.pipeline import read_pipeline, stage_names
 from unlearn.stages.errors import InputError, UnlearnError
 from unlearn.stages.estimators.registry import text_options
+from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.project.files import TEMPORARY_PREFIX
 from unlearn.stages.project.paths import Project, find_project
 from unlearn.stages.rows.tokens import DEMO_KEY, Key
@@ -43,8 +48,29 @@ _ROW_STORING = (
     "sklearn.semi_supervised.",
 )
 
-#: What git may have below data/ and models/; a dataset that is public may be there by choice.
-_TRACKED_IN_DATA = ("data/forget_list.txt", "data/requests.jsonl")
+
+class PlaceEntry(AnswerPart):
+    """A place where copies of forgotten records can be.
+
+    Parameters
+    ----------
+    name
+        What it is.
+    looked
+        Whether it was searched completely.
+    objects
+        How many files, objects or refs there are, as far as that is known.
+    findings
+        How many findings are about it.
+    why_not
+        Why it was not searched; null where it was.
+    """
+
+    name: str
+    looked: bool
+    objects: int
+    findings: int
+    why_not: str | None
 
 
 class DoctorAnswer(Answer):
@@ -58,24 +84,49 @@ class DoctorAnswer(Answer):
         A sentence for each problem.
     healthy
         Whether there is none.
+    places
+        Where copies of forgotten records were looked for, and where not.
+    cleaned
+        Half-written files and scratch folders of killed runs that were deleted.
     """
 
     environment: dict[str, str]
     findings: list[str]
     healthy: bool
+    places: list[PlaceEntry]
+    cleaned: list[str]
 
 
 def doctor(as_json: JsonFlag = False) -> None:
     """Check the project and this machine for problems.
 
-    Looks at the environment, the key, dvc.lock, files of stopped runs, and copies of forgotten
-    rows. Exits with 1 if there is a finding.
+    Looks at the environment, the key, dvc.lock and git, and for copies of forgotten rows in the
+    project, in DVC's cache and in its remotes. Deletes what killed runs left half-written.
+    Exits with 1 if there is a finding.
     """
     project = find_project()
-    names = (*_PACKAGES, *(_LANGUAGE_PACKAGES if _is_language(project) else ()))
-    facts = {name: _version(name) for name in names} | {"python": platform.python_version()}
-    findings = list(_findings(project))
-    answer = DoctorAnswer(environment=facts, findings=findings, healthy=not findings)
+    packages = (*_PACKAGES, *(_LANGUAGE_PACKAGES if _is_language(project) else ()))
+    facts = {name: _version(name) for name in packages} | {"python": platform.python_version()}
+    leftovers = clean_leftovers(project)
+    findings = list(_findings(project, leftovers))
+    places = list(_places(project))
+    findings += [finding for place in places for finding in place.findings]
+    answer = DoctorAnswer(
+        environment=facts,
+        findings=findings,
+        healthy=not findings,
+        places=[
+            PlaceEntry(
+                name=place.name,
+                looked=place.looked,
+                objects=place.objects,
+                findings=len(place.findings),
+                why_not=place.why_not,
+            )
+            for place in places
+        ],
+        cleaned=list(leftovers.cleaned),
+    )
     emit(answer, as_json=as_json, text=lambda: _describe(answer))
     if findings:
         raise typer.Exit(1)
@@ -98,10 +149,16 @@ def _version(name: str) -> str:
         return "missing"
 
 
-def _findings(project: Project) -> Iterator[str]:
+def _findings(project: Project, leftovers: Leftovers) -> Iterator[str]:
     yield from _lock_findings(project)
     yield from _git_findings(project)
-    yield from _leftovers(project)
+    if leftovers.in_use:
+        yield (
+            f"{plural(len(leftovers.in_use), 'half-written file')} of a process that may still "
+            f"run, such as {leftovers.in_use[0]}"
+        )
+    if (unprotected := docker_finding(project)) is not None:
+        yield unprotected
     try:
         params = load_params(project.params)
         yield from _params_findings(project, params)
@@ -157,15 +214,7 @@ def _git_findings(project: Project) -> Iterator[str]:
     if done.returncode != 0:
         yield "this is not a git repository: audits compare files that git tracks"
         return
-    public = _public_files(project)
-    tracked = [
-        name
-        for name in done.stdout.splitlines()
-        if name not in (*_TRACKED_IN_DATA, *public)
-        and not name.startswith("data/requests/")
-        and not name.endswith(".dvc")
-    ]
-    if tracked:
+    if tracked := foreign_names(done.stdout.splitlines(), _public_files(project)):
         yield f"git tracks files that must not be in git: {', '.join(tracked[:5])}"
     for name in ("data/shards/x", "data/forget_set/x", "models/x", "unlearn.key", ".unlearn/x"):
         ignored = subprocess.run(
@@ -186,20 +235,6 @@ def _public_files(project: Project) -> list[str]:
     if is_demo or params.dataset.path in (DIGITS_PATH, AUTHORS_PATH):
         found.append(params.dataset.path)
     return found
-
-
-def _leftovers(project: Project) -> Iterator[str]:
-    found = [
-        path
-        for folder in (project.root / "data", project.root / "models", project.private)
-        for path in folder.rglob(f"{TEMPORARY_PREFIX}*")
-    ]
-    scratch = project.private / "scratch"
-    found += [path for path in scratch.rglob("*") if path.is_file()] if scratch.is_dir() else []
-    if found:
-        yield f"{plural(len(found), 'half-written file')} of a run that was killed, such as " + str(
-            found[0].relative_to(project.root)
-        )
 
 
 def _params_findings(project: Project, params: Params) -> Iterator[str]:
@@ -255,33 +290,45 @@ def _list_findings(context: Context) -> Iterator[str]:
             f"{plural(forget_list.by_hand, 'line')} of the forget list written by hand, as raw "
             "ids; `unlearn repro` replaces them by tokens, but git's history keeps them"
         )
+    ledger = check_ledger(context.project, context.params.ledger.branch, context)
+    problem = ledger.problem()
+    if problem is not None:
+        yield problem.message
+
+
+def _places(project: Project) -> Iterator[Place]:
+    """Search every place where copies can be; name those that cannot be searched."""
+    stores = find_stores(project)
     try:
-        cache = cache_folder(context.project)
+        context = open_project(project)
+        search = Search(context, context.read_list())
     except UnlearnError:
-        cache = None
-        yield "dvc did not report its cache folder, so the cache was not scanned"
-    copies = find_copies(context, forget_list, cache)
-    if copies.in_dataset:
-        yield f"{context.params.dataset.path} still holds rows of forgotten records"
-    if copies.in_canaries:
-        yield f"{context.params.dataset.canaries} still holds canaries that were forgotten"
-    if copies.in_shards:
-        yield f"{plural(copies.in_shards, 'file')} below data/ still hold rows of forgotten records"
-    if copies.in_cache:
-        yield (
-            f"{plural(copies.in_cache, 'object')} in DVC's cache still hold rows of forgotten "
-            "records, and so may its remotes"
-        )
-    if copies.unreadable:
-        yield (
-            f"{plural(copies.unreadable, 'object')} in DVC's cache may be an older dataset and "
-            "cannot be read completely: it may contain forgotten records"
-        )
+        why = "the key, params.yaml or the forget list cannot be read"
+        unsearched = ("the dataset", "the shards", *stores.folders)
+        yield from (unseen(name, why) for name in unsearched)
+    else:
+        yield from search.project_places()
+        with progress("searching objects (MB)", _megabytes(stores)) as advance:
+            for name, folder in stores.folders.items():
+                yield search.store_place(name, folder, advance)
+    yield from stores.others
+    yield from git_places(project, _public_files(project))
+
+
+def _megabytes(stores: Stores) -> int | None:
+    """Return how much there is to search, for people who wait; None where nobody does."""
+    return store_megabytes(stores.folders.values()) if sys.stderr.isatty() else None
 
 
 def _describe(answer: DoctorAnswer) -> str:
     facts = ", ".join(f"{name} {value}" for name, value in answer.environment.items())
     lines = [facts, *(f"found: {finding}" for finding in answer.findings)]
+    if answer.cleaned:
+        lines.append(f"deleted, left by killed runs: {names(answer.cleaned)}")
+    lines.append(f"looked at: {names([place.name for place in answer.places if place.looked])}")
+    not_seen = [f"{place.name} ({place.why_not})" for place in answer.places if not place.looked]
+    if not_seen:
+        lines.append(f"not looked at: {names(not_seen)}")
     if answer.healthy:
-        lines.append("nothing found")
+        lines.append("nothing found where it looked" if not_seen else "nothing found")
     return "\n".join(lines)

@@ -1,109 +1,211 @@
-"""Where rows of forgotten records still lie on this machine."""
+"""Where rows of forgotten records still are: in the project, in DVC's cache and in its remotes."""
 
 import csv
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from unlearn.stages.audit.places import Place, counted
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
-from unlearn.stages.project.files import scratch_folder
+from unlearn.stages.project.files import digest_file, scratch_folder
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.identity import TokenColumns, dataset_tokens
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask
+from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
 
 _PARQUET_MAGIC = b"PAR1"
 _SNIFF_BYTES = 1 << 16
+#: A model.json is smaller; larger JSON is rows or something else.
+_MOST_JSON = 16 << 20
+#: Where DVC keeps its record of runs, below a cache and below a remote.
+_RUNS = "runs"
+_MEGABYTE = 1 << 20
+
+
+def store_megabytes(folders: Iterable[Path]) -> int:
+    """Return the size of caches and remotes, as `store_place` counts it for its progress."""
+    return sum(_megabytes(path) for folder in folders for path in _files(folder))
 
 
 @dataclass(frozen=True)
-class Copies:
-    """Files that hold at least one forgotten row.
-
-    Parameters
-    ----------
-    in_dataset
-        Whether the dataset itself still does.
-    in_shards
-        How many files of data/shards, data/retain_set and data/forget_set do.
-    in_cache
-        How many objects of DVC's local cache do.
-    unreadable
-        How many objects look like a version of the dataset, but cannot be read to the end.
-    in_canaries
-        Whether the file of canaries still does.
-    """
-
-    in_dataset: bool
-    in_shards: int
-    in_cache: int
-    unreadable: int
-    in_canaries: bool = False
-
-
-def find_copies(context: Context, forget_list: ForgetList, cache: Path | None) -> Copies:
-    """Scan dataset, data/ and DVC's local cache for rows that the list names.
+class Search:
+    """The search for rows of forgotten records.
 
     Parameters
     ----------
     context, forget_list
         The project, and the records to look for.
-    cache
-        DVC's cache folder; None to leave it out.
     """
-    project = context.project
-    if not forget_list.lines:
-        return Copies(in_dataset=False, in_shards=0, in_cache=0, unreadable=0)
-    dataset = project.root / context.params.dataset.path
-    canaries = project.root / (context.params.dataset.canaries or context.params.dataset.path)
-    folders = (project.shards, project.retain_set, project.forget_set)
-    files = [path for folder in folders for path in folder.glob("*.parquet")]
-    objects = [] if cache is None else [path for path in cache.rglob("*") if path.is_file()]
-    with scratch_folder(project.scratch("copies")) as scratch:
-        cached = [_object_holds(context, path, forget_list, scratch) for path in objects]
-        return Copies(
-            in_dataset=any(
-                path.exists() and bool(_dataset_holds(context, path, forget_list))
-                for path in (dataset, project.root / (context.params.dataset.held_out or "."))
-                if path.is_file() or path == dataset
+
+    context: Context
+    forget_list: ForgetList
+
+    def project_places(self) -> list[Place]:
+        """Search the files of rows that params.yaml names, and the shards."""
+        dataset = self.context.params.dataset
+        named = [("the dataset", dataset.path), ("the held-out rows", dataset.held_out)]
+        places = [
+            self._file_of_rows(name, path, f"{path} still holds rows of forgotten records")
+            for name, path in named
+            if path is not None
+        ]
+        if dataset.canaries is not None:
+            said = f"{dataset.canaries} still holds canaries that were forgotten"
+            places.append(self._file_of_rows("the canaries", dataset.canaries, said))
+        project = self.context.project
+        folders = (project.shards, project.retain_set, project.forget_set)
+        files = [path for folder in folders for path in sorted(folder.glob("*.parquet"))]
+        held = sum(self._parquet_holds(path) for path in files)
+        found = f"{counted(held, 'file')} below data/ still hold rows of forgotten records"
+        return [*places, Place("the shards", objects=len(files), findings=(found,) if held else ())]
+
+    def _file_of_rows(self, name: str, path: str, said: str) -> Place:
+        full = self.context.project.root / path
+        if not full.exists():
+            return Place(name)
+        holds = bool(self.forget_list.lines) and self._dataset_holds(full)
+        if holds is None:
+            return Place(name, looked=False, objects=1, why_not=f"{path} cannot be read")
+        return Place(name, objects=1, findings=(said,) if holds else ())
+
+    def store_place(self, where: str, folder: Path, advance: Callable[[int], None]) -> Place:
+        """Search DVC's cache, or a remote that is a folder.
+
+        Each object is opened once, and read in pieces if it can hold rows.
+
+        Parameters
+        ----------
+        where
+            What sentences call it.
+        folder
+            Its folder.
+        advance
+            Told the megabytes of each object that was searched.
+        """
+        files = _files(folder)
+        if not self.forget_list.lines:
+            return Place(where, objects=len(files))
+        holding: set[str] = set()
+        unreadable = models = 0
+        with scratch_folder(self.context.project.scratch("copies")) as scratch:
+            for path in files:
+                if path.relative_to(folder).parts[0] != _RUNS:
+                    found = self._object_holds(path, scratch)
+                    unreadable += found is None
+                    if found:
+                        holding.add(_md5(path))
+                    models += self._is_older_model(path)
+                advance(_megabytes(path))
+        runs = _runs_of(folder / _RUNS, holding)
+        findings = [
+            (len(holding), f"in {where} still hold rows of forgotten records"),
+            (
+                unreadable,
+                f"in {where} may be an older dataset and cannot be read: it may hold such rows",
             ),
-            in_shards=sum(_parquet_holds(path, forget_list) for path in files),
-            in_cache=cached.count(True),
-            unreadable=cached.count(None),
-            in_canaries=canaries != dataset
-            and canaries.exists()
-            and bool(_dataset_holds(context, canaries, forget_list)),
+            (models, f"in {where} are older models, which hold texts of categories in clear"),
+            (runs, f"in the run cache of {where} can bring rows of forgotten records back"),
+        ]
+        said = tuple(f"{counted(count, 'object')} {text}" for count, text in findings if count)
+        return Place(where, objects=len(files), findings=said)
+
+    def _dataset_holds(self, path: Path) -> bool | None:
+        """Return whether a version of the dataset holds a listed row; None if it is unreadable."""
+        dataset = self.context.params.dataset.of_any_type()
+        try:
+            return self._any_listed(dataset_tokens(path, dataset, self.context.tokenizer))
+        except InputError:
+            return None
+
+    def _any_listed(self, batches: Iterable[TokenColumns]) -> bool:
+        return any(
+            any(self.forget_list.mask(tokens.records, tokens.subjects)) for tokens in batches
         )
 
-
-def _dataset_holds(context: Context, path: Path, forget_list: ForgetList) -> bool | None:
-    """Return whether a version of the dataset holds a listed row; None if it cannot be read."""
-    try:
-        return _any_listed(
-            dataset_tokens(path, context.params.dataset.of_any_type(), context.tokenizer),
-            forget_list,
-        )
-    except InputError:
-        return None
-
-
-def _any_listed(batches: Iterable[TokenColumns], forget_list: ForgetList) -> bool:
-    return any(any(forget_list.mask(tokens.records, tokens.subjects)) for tokens in batches)
-
-
-def _parquet_holds(path: Path, forget_list: ForgetList) -> bool:
-    """Return whether a shard file, or a Parquet dataset, holds a listed row."""
-    try:
-        names = pq.read_schema(path).names
-        if RECORD in names:
-            columns = [RECORD, *([SUBJECT] if SUBJECT in names else [])]
-            return any(forget_mask(pq.read_table(path, columns=columns), forget_list).to_pylist())
-    except (pa.ArrowInvalid, OSError):
+    def _parquet_holds(self, path: Path) -> bool:
+        """Return whether a shard file holds a listed row."""
+        if not self.forget_list.lines:
+            return False
+        try:
+            with pq.ParquetFile(path) as file:
+                names = file.schema_arrow.names
+                if RECORD not in names:
+                    return False
+                columns = [RECORD, *([SUBJECT] if SUBJECT in names else [])]
+                for batch in file.iter_batches(columns=columns):
+                    mask = forget_mask(pa.Table.from_batches([batch]), self.forget_list)
+                    if any(mask.to_pylist()):
+                        return True
+        except (pa.ArrowInvalid, OSError):
+            return False
         return False
-    return False
+
+    def _object_holds(self, path: Path, scratch: Path) -> bool | None:
+        """Return whether an object of unknown type holds a listed row; None if unknown."""
+        id_column = self.context.params.dataset.id
+        with path.open("rb") as handle:
+            head = handle.read(_SNIFF_BYTES)
+        if head.startswith(_PARQUET_MAGIC):
+            if self._parquet_holds(path):
+                return True
+            if id_column not in _column_names(path):
+                return False
+            suffix = ".parquet"
+        elif id_column in _json_fields(head):
+            suffix = ".jsonl"
+        elif id_column in _csv_fields(head):
+            suffix = ".csv"
+        else:
+            return False
+        # Readers go by a file's ending.
+        named = scratch / f"object{suffix}"
+        named.unlink(missing_ok=True)
+        named.symlink_to(path)
+        return self._dataset_holds(named)
+
+    def _is_older_model(self, path: Path) -> bool:
+        """Return whether an object is the model.json, with categories, of no present model."""
+        with path.open("rb") as handle:
+            if handle.read(1) != b"{" or path.stat().st_size > _MOST_JSON:
+                return False
+            try:
+                content = json.loads(b"{" + handle.read())
+                columns = content["preprocessing"]
+                texts = any(column[1].get("categories") for column in columns)
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+                return False
+        return texts and _md5(path) not in self._present_models
+
+    @cached_property
+    def _present_models(self) -> frozenset[str]:
+        folder = self.context.project.final_model.parent
+        return frozenset(digest_file(path, "md5") for path in folder.rglob(MODEL_FILE))
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
+def _megabytes(path: Path) -> int:
+    return -(-path.stat().st_size // _MEGABYTE)
+
+
+def _md5(path: Path) -> str:
+    """Return the md5 that an object has as its name."""
+    return path.parent.name + path.name
+
+
+def _runs_of(folder: Path, objects: Collection[str]) -> int:
+    """Return how many recorded runs name one of these objects."""
+    if not objects:
+        return 0
+    texts = (path.read_text(encoding="utf-8", errors="replace") for path in _files(folder))
+    return sum(any(md5 in text for md5 in objects) for text in texts)
 
 
 def _column_names(path: Path) -> list[str]:
@@ -131,29 +233,3 @@ def _csv_fields(head: bytes) -> Collection[str]:
 
 def _first_line(head: bytes) -> str:
     return head.decode("utf-8-sig", "replace").lstrip("\r\n").partition("\n")[0].rstrip("\r")
-
-
-def _object_holds(
-    context: Context, path: Path, forget_list: ForgetList, scratch: Path
-) -> bool | None:
-    """Return whether a cached object of unknown type holds a listed row; None if unknown."""
-    id_column = context.params.dataset.id
-    with path.open("rb") as handle:
-        head = handle.read(_SNIFF_BYTES)
-    if head.startswith(_PARQUET_MAGIC):
-        if _parquet_holds(path, forget_list):
-            return True
-        if id_column not in _column_names(path):
-            return False
-        suffix = ".parquet"
-    elif id_column in _json_fields(head):
-        suffix = ".jsonl"
-    elif id_column in _csv_fields(head):
-        suffix = ".csv"
-    else:
-        return False
-    # Readers go by a file's ending.
-    named = scratch / f"object{suffix}"
-    named.unlink(missing_ok=True)
-    named.symlink_to(path)
-    return _dataset_holds(context, named, forget_list)

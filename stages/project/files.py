@@ -5,10 +5,12 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 #: Names of half-written files begin so; every stage removes them from its own outs.
 TEMPORARY_PREFIX = ".unlearn-tmp-"
@@ -139,13 +141,26 @@ def remove_unplanned(folder: Path, planned: Iterable[str]) -> list[str]:
 
 @contextmanager
 def scratch_folder(path: Path) -> Iterator[Path]:
-    """Make `path` an empty folder for the length of the block."""
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(mode=0o700, parents=True)
+    """Make `path` an empty folder for the length of the block, and lock it where it can be."""
+    scratch_lock(path).parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(scratch_lock(path), fallback_to_soft=False)
+    # Only `clean_leftovers` asks for it: who comes second takes the folder over, as a kill needs.
+    with suppress(Timeout, OSError, NotImplementedError):
+        lock.acquire(timeout=0)
     try:
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(mode=0o700, parents=True)
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+        lock.release()
+
+
+def scratch_lock(path: Path) -> Path:
+    """Return the file that is locked while a scratch folder is in use."""
+    # `Project.scratch` and `Project.lock_file` have one parent.
+    private = path.parent.parent if path.parent.name == "scratch" else path.parent
+    return private / "locks" / f"scratch-{path.name}"
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """The other commands on a project that ran: what they say, and their exit codes."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -248,7 +249,63 @@ def test_doctor_finds_nothing_in_a_healthy_project(done: Repo) -> None:
     answer = done.unlearn("doctor")
 
     assert (answer.code, answer.err) == (0, "")
-    assert "nothing found" in answer.out
+    lines = answer.out.splitlines()
+    assert lines[-1] == "nothing found"
+    for place in ("the dataset", "the shards", "DVC's cache", "git's stash", "experiments of DVC"):
+        assert place in lines[-2]
+
+
+def test_doctor_never_says_that_nothing_is_found_with_a_place_unseen(done: Repo) -> None:
+    done.dvc("remote", "add", "far", "s3://bucket/path")
+    done.dvc("remote", "add", "near", str(done.root.parent / "near"))
+    answer = done.inline("doctor")
+
+    assert answer.code == 0
+    *_, unseen, last = answer.out.splitlines()
+    assert unseen == (
+        "not looked at: the remote far (remotes of the kind s3 are not searched), "
+        "the remote near (its folder is not there)"
+    )
+    assert last == "nothing found where it looked"
+    value = done.inline("doctor", "--json").json
+    assert {"the remote far", "the remote near"} == {
+        place["name"] for place in value["places"] if not place["looked"]
+    }
+
+
+def test_doctor_without_a_key_names_what_it_did_not_search(done: Repo) -> None:
+    (done.root / "unlearn.key").unlink()
+    value = done.inline("doctor", "--json").json
+
+    unseen = {place["name"] for place in value["places"] if not place["looked"]}
+    assert unseen == {"the dataset", "the shards", "DVC's cache"}
+
+
+def test_doctor_searches_a_remote_that_is_a_folder(done: Repo) -> None:
+    done.dvc("remote", "add", "--default", "near", "../../near")
+    done.dvc("push")
+    done.inline("forget", "--id", "r0001")
+    done.stages()
+    value = done.inline("doctor", "--json").json
+
+    assert any("in the remote near still hold rows" in said for said in value["findings"])
+    assert any(
+        "in the remote near are older models, which hold texts" in said
+        for said in value["findings"]
+    ) == any("in DVC's cache are older models" in said for said in value["findings"])
+    (place,) = [place for place in value["places"] if place["name"] == "the remote near"]
+    assert place["looked"]
+    assert place["objects"] > 0
+
+
+def test_doctor_deletes_what_killed_runs_left(done: Repo) -> None:
+    path = done.root / "data/.unlearn-tmp-4194999-x"
+    path.write_bytes(b"rows")
+    answer = done.inline("doctor")
+
+    assert answer.code == 0
+    assert f"deleted, left by killed runs: data/{path.name}" in answer.out
+    assert not path.exists()
 
 
 def test_doctor_names_what_is_wrong(done: Repo) -> None:
@@ -256,7 +313,7 @@ def test_doctor_names_what_is_wrong(done: Repo) -> None:
     (root / "unlearn.key").chmod(0o644)
     assert "unlearn.key can be read by others" in findings(done)
     (root / "unlearn.key").chmod(0o600)
-    (root / "models/.unlearn-tmp-1-x").write_bytes(b"")
+    (root / f"models/.unlearn-tmp-{os.getpid()}-x").write_bytes(b"")
     (root / "models/shard_models/s007").mkdir()
     found = findings(done)
     assert "1 half-written file" in found
@@ -327,7 +384,7 @@ def test_doctor_reports_lines_by_hand_without_quoting_them(done: Repo) -> None:
 
 def test_doctor_reports_broken_settings_and_goes_on(done: Repo) -> None:
     (done.root / "params.yaml").write_text("algorithm: 2\n", encoding="ascii")
-    (done.root / "models/.unlearn-tmp-1-x").write_bytes(b"")
+    (done.root / f"models/.unlearn-tmp-{os.getpid()}-x").write_bytes(b"")
     found = findings(done)
 
     assert "params.yaml: key_check: field required" in found
