@@ -52,7 +52,7 @@ say 'Train a model of 1,797 handwritten digits: eight shards, one model for each
 show unlearn repro
 
 # Five ids from the whole file; the next five when the demo is run again.
-requests=$(find data/requests -name "*.json" 2>/dev/null | wc -l)
+requests=$(find data -path 'data/requests/*.json' | wc -l)
 awk -F, -v offset=$(((requests + 74) % 350 + 3)) 'NR % 359 == offset { print $1 }' "$example" |
     head -n 5 >"$work/ids.txt"
 before=$(snapshot)
