@@ -46,6 +46,11 @@ COMMANDS: Mapping[str, Entry] = {
         _PROJECT,
         one_thread=True,
     ),
+    "upgrade": Entry(
+        "unlearn.cli.upgrade",
+        "Bring a project of an older version to this one.",
+        _PROJECT,
+    ),
     "doctor": Entry(
         "unlearn.cli.doctor",
         "Check the project and this machine for problems.",

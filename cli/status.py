@@ -23,7 +23,8 @@ class RequestEntry(AnswerPart):
     ----------
     kind
         `forget`, `suppress` for ids that the dataset did not have, `hand-written` for raw ids that
-        a person wrote into the list, or `restore` for a request that was taken back.
+        a person wrote into the list, `restore` for a request that was taken back, or `upgrade`
+        for the lines of a list that an older version logged.
     time
         In UTC, as ISO 8601.
     ticket

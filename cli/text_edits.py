@@ -129,6 +129,54 @@ def with_dependency(text: str, stage: str, path: str) -> str:
     return _apply(text, edits, expected, f"dvc.yaml: stages.{stage}.deps", hint)
 
 
+def with_cached_figures(text: str) -> str:
+    """Return dvc.yaml's text with the figures of `verify` in DVC's cache, and verdicts in git.
+
+    Outputs and metrics of the stage lose `cache: false`, and reports/verdict.json is added.
+
+    Raises
+    ------
+    InputError
+        If they are not written as a block, one a line.
+    """
+    verdict = "reports/verdict.json"
+    expected = _unshared(yaml.safe_load(text))
+    try:
+        stage = expected["stages"]["verify"]
+        outs = stage["outs"]
+    except (KeyError, TypeError):
+        raise InputError("dvc.yaml has no stage verify with outputs") from None
+    edits: list[_Edit] = []
+    for section in ("outs", "metrics"):
+        nodes = _find(text, "stages", "verify", section)
+        for index, node in enumerate(nodes.value if nodes is not None else ()):
+            entry = stage[section][index]
+            if not isinstance(entry, dict) or verdict in entry:
+                continue
+            (name, flags), *_ = entry.items()
+            if flags == {"cache": False}:
+                stage[section][index] = name
+                edits.append(
+                    (node.start_mark.index, _last_scalar(node).end_mark.index, as_yaml(name))
+                )
+    if not any(entry == verdict or verdict in entry for entry in outs):
+        first = _find(text, "stages", "verify", "outs").value[0]
+        outs.insert(0, {verdict: {"cache": False}})
+        margin = " " * (first.start_mark.column - 2)
+        newline = "\r\n" if "\r\n" in text else "\n"
+        at = first.start_mark.index
+        added = f"{verdict}:{newline}{margin}      cache: false{newline}{margin}- "
+        edits.append((at, at, added))
+    hint = "write the stage as `unlearn init` writes it in a new project"
+    return _apply(text, edits, expected, "dvc.yaml: stages.verify", hint)
+
+
+def _last_scalar(node: yaml.Node) -> yaml.Node:
+    while not isinstance(node, yaml.ScalarNode) and node.value:
+        node = node.value[-1][1] if isinstance(node, yaml.MappingNode) else node.value[-1]
+    return node
+
+
 def without_stage(text: str, stage: str, name: str = "dvc.yaml") -> str:
     """Return the text of dvc.yaml, or of dvc.lock, without a stage; as it was if there is none.
 

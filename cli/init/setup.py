@@ -230,12 +230,12 @@ def add_to_dvc(root: Path, paths: Iterable[str]) -> None:
 
 def write_project(root: Path, params_text: bytes, pipeline_text: bytes) -> None:
     """Write the files that git is to have."""
-    write(root / "params.yaml", params_text + render_ledger(_default_branch(root)))
+    write(root / "params.yaml", params_text + render_ledger(default_branch_name(root)))
     write(root / "dvc.yaml", pipeline_text)
     write(root / "data/forget_list.txt", b"")
 
 
-def _default_branch(root: Path) -> str | None:
+def default_branch_name(root: Path) -> str | None:
     """Return the name of the default branch, or of the one that is checked out."""
     known = [branch.name for branch in default_branch(root, None)]
     name = known[0] if known else current_branch(root)

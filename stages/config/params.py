@@ -229,6 +229,27 @@ def read_settings(path: Path) -> dict[str, Any]:
     InputError
         On unreadable YAML, or an `algorithm` that this tool does not implement.
     """
+    raw = read_yaml(path)
+    # First, because a later algorithm's file may well hold keys that this tool does not know.
+    algorithm = raw.get("algorithm")
+    if isinstance(algorithm, int) and algorithm != ALGORITHM:
+        hint = "install the version of dvc-unlearn that the models were trained with"
+        if algorithm < ALGORITHM:
+            hint = f"`unlearn upgrade` brings the project to this version; or {hint}"
+        raise InputError(
+            f"{path.name} asks for algorithm {algorithm}; this tool implements {ALGORITHM}", hint
+        )
+    return raw
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read the mapping in a YAML file.
+
+    Raises
+    ------
+    InputError
+        If there is no file, or it holds something else.
+    """
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -239,14 +260,6 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise InputError(f"{path.name} is not readable as YAML{where}") from None
     if not isinstance(raw, dict):
         raise InputError(f"{path.name} is not a mapping of sections")
-    # First, because a later algorithm's file may well hold keys that this tool does not know.
-    algorithm = raw.get("algorithm")
-    if isinstance(algorithm, int) and algorithm != ALGORITHM:
-        raise InputError(
-            f"{path.name} asks for algorithm {algorithm}; this tool implements {ALGORITHM}",
-            "install the version of dvc-unlearn that the models were trained with, "
-            f"or set `algorithm: {ALGORITHM}` to retrain every shard",
-        )
     return raw
 
 

@@ -27,7 +27,8 @@ _NAME_LENGTH = 32
 
 #: `forget` adds lines for records that the dataset has, `suppress` also for others,
 #: `hand-written` replaces raw ids that a person wrote into the list, `restore` takes lines back.
-EntryKind = Literal["forget", "suppress", "hand-written", "restore"]
+#: `upgrade` names the lines of a list from before this log.
+EntryKind = Literal["forget", "suppress", "hand-written", "restore", "upgrade"]
 
 
 class Entry(BaseModel):

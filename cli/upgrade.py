@@ -1,0 +1,276 @@
+"""`unlearn upgrade`: brings a project of an older version to this one."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from unlearn.cli.answers import Answer
+from unlearn.cli.init.files import (
+    render_dockerignore,
+    render_gitattributes,
+    render_gitignore,
+    render_ledger,
+)
+from unlearn.cli.init.request import Identity, InitRequest
+from unlearn.cli.init.roles import find_roles
+from unlearn.cli.init.setup import default_branch_name
+from unlearn.cli.lazy import Command
+from unlearn.cli.output import JsonFlag, emit, names
+from unlearn.cli.text_edits import (
+    replace_file,
+    restored_on_error,
+    text_of,
+    with_cached_figures,
+    with_entries,
+    with_setting,
+)
+from unlearn.stages.config.params import ALGORITHM, Params, read_yaml
+from unlearn.stages.context import Context, check_params, open_project
+from unlearn.stages.dvc.pipeline import stage_names
+from unlearn.stages.errors import InputError, ToolError
+from unlearn.stages.ledger.hand_written import check_hand_written
+from unlearn.stages.ledger.log import read_log
+from unlearn.stages.project.git import git
+from unlearn.stages.project.locks import exclusive
+from unlearn.stages.project.paths import Project, find_project
+from unlearn.stages.requests.request import hold_list, replace_hand_written, write_change
+
+#: Files of reports that git has in projects of algorithm 1, and that DVC's cache has now.
+_FIGURES = ("reports/verify.json", "reports/metrics.json", "reports/roc.csv", "reports/scores.csv")
+_FIGURE_FOLDERS = ("reports/plots", "reports/methods")
+
+
+class UpgradeAnswer(Answer):
+    """What was changed.
+
+    Parameters
+    ----------
+    changed
+        A sentence for each change.
+    retrains
+        Stages that make models and that the next run executes because of it.
+    notes
+        What the command could not do, or what the user should know.
+    dry_run
+        Whether nothing was changed.
+    """
+
+    changed: list[str]
+    retrains: list[str]
+    notes: list[str]
+    dry_run: bool
+
+
+def upgrade(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the result and change nothing.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Bring a project of an older version to this one.
+
+    Settings, pipeline and log are changed, and the forget list is kept. `unlearn repro` then
+    retrains what the new version trains in another way.
+    """
+    project = find_project()
+    with ExitStack() as stack:
+        if not dry_run:
+            stack.enter_context(exclusive(project.lock_file("repro"), "an `unlearn repro`"))
+        found = plan_upgrade(project)
+        if not dry_run:
+            _write(project, found)
+    answer = UpgradeAnswer(
+        changed=found.changed, retrains=found.retrains, notes=found.notes, dry_run=dry_run
+    )
+    emit(answer, as_json=as_json, text=lambda: _describe(answer))
+
+
+COMMAND = Command(upgrade, example="unlearn upgrade --dry-run", answer=UpgradeAnswer)
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """What an upgrade writes.
+
+    Parameters
+    ----------
+    files
+        New content, by path; only files that change.
+    untracked
+        Files that git stops tracking.
+    logs_list
+        Whether the log gets an entry with the lines of the list.
+    changed, retrains, notes
+        See `UpgradeAnswer`.
+    """
+
+    files: dict[Path, bytes]
+    untracked: list[str]
+    logs_list: bool
+    changed: list[str]
+    retrains: list[str]
+    notes: list[str]
+
+
+def plan_upgrade(project: Project) -> Upgrade:
+    """Return what has to change in a project; nothing is written.
+
+    Raises
+    ------
+    InputError
+        If params.yaml is of a newer version, or a file cannot be edited.
+    """
+    before = read_yaml(project.params)
+    older = before.get("algorithm")
+    if isinstance(older, int) and older > ALGORITHM:
+        raise InputError(
+            f"params.yaml asks for algorithm {older}; this tool implements {ALGORITHM}",
+            "install the newer version of dvc-unlearn that the project was made with",
+        )
+    changed: list[str] = []
+    notes: list[str] = []
+    params_text = _new_params(project, before, changed, notes)
+    params = check_params(yaml.safe_load(params_text))
+    files = {project.params: params_text.encode()}
+    pipeline = text_of(project.pipeline)
+    if params.verify.publish != "figures":
+        files[project.pipeline] = with_cached_figures(pipeline).encode()
+        if files[project.pipeline] != pipeline.encode():
+            changed.append("dvc.yaml: figures go into DVC's cache, verdicts into git")
+    for name, render in _ignore_files(project, params):
+        path = project.root / name
+        text = path.read_bytes().decode("utf-8", "surrogateescape") if path.is_file() else ""
+        files[path] = render(text)
+        if files[path] != text.encode("utf-8", "surrogateescape"):
+            changed.append(f"{name}: new lines")
+    untracked = _tracked_figures(project, params)
+    if untracked:
+        changed.append(f"git: {names(untracked)} no longer tracked; git's history keeps them")
+    logs_list = not read_log(project).by_name and bool(project.forget_list.read_bytes().strip())
+    if logs_list:
+        changed.append("data/requests: an entry with the lines that the forget list has now")
+    retrains = []
+    if older != ALGORITHM:
+        retrains = [name for name in stage_names(params) if name.startswith(("train", "unlearn@"))]
+    return Upgrade(
+        files={
+            path: content
+            for path, content in files.items()
+            if not path.is_file() or path.read_bytes() != content
+        },
+        untracked=untracked,
+        logs_list=logs_list,
+        changed=changed,
+        retrains=retrains,
+        notes=notes,
+    )
+
+
+def _new_params(
+    project: Project, before: dict[str, Any], changed: list[str], notes: list[str]
+) -> str:
+    """Return params.yaml's text with the settings that this version writes."""
+    text = text_of(project.params)
+    if before.get("algorithm") != ALGORITHM:
+        text = with_entries(text, (), {"algorithm": ALGORITHM})
+        changed.append(f"params.yaml: algorithm {before.get('algorithm')} is now {ALGORITHM}")
+    dataset = before.get("dataset")
+    if isinstance(dataset, dict) and "id_type" not in dataset:
+        text = _with_id_types(project, text, dataset, changed, notes)
+    if "ledger" not in before:
+        branch = default_branch_name(project.root)
+        gap = "" if text.endswith("\n") else "\n"
+        text += gap + render_ledger(branch).decode()
+        changed.append(f"params.yaml: the default branch is {branch}")
+    return text
+
+
+def _with_id_types(
+    project: Project, text: str, dataset: dict[str, Any], changed: list[str], notes: list[str]
+) -> str:
+    """Return params.yaml's text with the types of ids, where that changes no token."""
+    path = project.root / str(dataset.get("path"))
+    if project.forget_list.read_bytes().strip():
+        notes.append(
+            "dataset.id_type stays unset: with lines on the forget list, ids are read as before"
+        )
+        return text
+    if not path.exists():
+        notes.append("dataset.id_type stays unset: the dataset is not here; `dvc pull`")
+        return text
+    held_out, subject = dataset.get("held_out"), dataset.get("subject")
+    request = InitRequest(
+        root=project.root,
+        dataset=path,
+        held_out=None if held_out is None else project.root / held_out,
+        subject=subject,
+        identity=Identity.EXACT,
+    )
+    roles, _ = find_roles(request, str(dataset.get("id")))
+    text = with_setting(text, "dataset", "id_type", roles.id_type, after="id")
+    changed.append(f"params.yaml: dataset.id_type is {roles.id_type}")
+    if subject is not None and roles.subject_type is not None:
+        text = with_setting(text, "dataset", "subject_type", roles.subject_type, after="subject")
+        changed.append(f"params.yaml: dataset.subject_type is {roles.subject_type}")
+    return text
+
+
+def _ignore_files(project: Project, params: Params) -> list[tuple[str, Any]]:
+    hashed = [path for path in (params.train.code_path, params.generic) if path is not None]
+    if params.kind == "posthoc":
+        hashed += params.posthoc.code_paths
+    if git(project.root, "ls-files", "--error-unmatch", "--", params.dataset.path) is not None:
+        hashed.append(params.dataset.path)
+    return [
+        (".gitignore", partial(render_gitignore, exceptions=[])),
+        (".gitattributes", partial(render_gitattributes, hashed=list(dict.fromkeys(hashed)))),
+        (".dockerignore", render_dockerignore),
+    ]
+
+
+def _tracked_figures(project: Project, params: Params) -> list[str]:
+    """Return the files with figures that git tracks."""
+    if params.verify.publish == "figures":
+        return []
+    out = git(project.root, "ls-files", "-z", "--", *_FIGURES, *_FIGURE_FOLDERS) or b""
+    return [name for name in out.decode("utf-8", "surrogateescape").split("\0") if name]
+
+
+def _write(project: Project, found: Upgrade) -> None:
+    """Write an upgrade: all files, or none."""
+    with restored_on_error([*found.files]):
+        for path, content in found.files.items():
+            replace_file(path, content)
+        context = open_project(project)
+        check_hand_written(context, context.read_list())
+        if found.untracked:
+            command = ("rm", "--quiet", "--cached", "--", *found.untracked)
+            if git(project.root, *command) is None:
+                raise ToolError("`git rm --cached` failed; nothing was changed")
+    if found.logs_list:
+        _log_list(context)
+
+
+def _log_list(context: Context) -> None:
+    """Log the lines of the list, which the entries of an older log do not name."""
+    with ExitStack() as stack:
+        hold_list(context.project, stack)
+        replace_hand_written(context, context.read_list())
+        write_change(context.project, "upgrade", added=context.read_list().lines)
+
+
+def _describe(answer: UpgradeAnswer) -> str:
+    if not answer.changed:
+        return "\n".join(["the project is up to date", *(f"note: {note}" for note in answer.notes)])
+    lines = ["would change:" if answer.dry_run else "changed:"]
+    lines += [f"  {sentence}" for sentence in answer.changed]
+    if answer.retrains:
+        lines.append(f"to retrain: {names(answer.retrains)}")
+    lines += [f"note: {note}" for note in answer.notes]
+    if not answer.dry_run:
+        lines.append("next: unlearn repro, then commit the result")
+    return "\n".join(lines)

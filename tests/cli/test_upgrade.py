@@ -1,0 +1,128 @@
+"""`unlearn upgrade`: a project of an older version becomes one of this version."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from unlearn.stages.config.params import ALGORITHM
+from unlearn.stages.ledger.log import read_log
+from unlearn.stages.project.paths import Project
+
+from tests.cli.conftest import refused, unchanged
+from tests.conftest import Repo, fresh_models, make_frame, start_repositories
+from tests.pipeline.conftest import KEY
+
+PROJECTS = Path(__file__).parent / "projects"
+#: Requested in each of the projects.
+FORGOTTEN = ("r0017", "r0020")
+
+
+def old_project(root: Path, shape: str) -> Repo:
+    """Return a project as an older version left it in git, with its dataset and its key."""
+    repo = start_repositories(root)
+    shutil.copytree(PROJECTS / shape, root, dirs_exist_ok=True)
+    for path in root.rglob("gitignore"):
+        path.rename(path.with_name(".gitignore"))
+    make_frame(60).to_csv(root / "data/dataset.csv", index=False)
+    (root / "unlearn.key").write_text(f"{KEY}\n", encoding="ascii")
+    repo.dvc("add", "--quiet", "data/dataset.csv")
+    repo.commit("as it was")
+    return repo
+
+
+@pytest.mark.parametrize("shape", ["algorithm-1/exact", "algorithm-1/posthoc"])
+def test_a_project_of_an_older_version_runs_after_the_upgrade(workspace: Path, shape: str) -> None:
+    repo = old_project(workspace / "project", shape)
+    before = (repo.root / "data/forget_list.txt").read_bytes()
+    refusal = repo.inline("repro")
+    assert (refusal.code, "`unlearn upgrade`" in refusal.err) == (2, True)
+    with unchanged(repo.root):
+        planned = repo.inline("upgrade", "--dry-run", "--json").json
+
+    answer = repo.ok("upgrade", "--json").json
+
+    assert answer == planned | {"dry_run": False}
+    assert answer["retrains"]
+    assert repo.params()["algorithm"] == ALGORITHM
+    assert (repo.root / "data/forget_list.txt").read_bytes() == before
+    entries = read_log(Project(repo.root)).entries
+    assert [entry.ticket for entry in entries] == ["T-1", None]
+    assert set(entries[1].lines or ()) == set(before.decode().split())
+    repo.commit("upgraded")
+    tracked = repo.git("ls-files", "reports").split()
+    assert not set(tracked) - {"reports/timings.json"}
+    with unchanged(repo.root):
+        again = repo.inline("upgrade", "--json").json
+    assert again["changed"] == again["retrains"] == []
+
+    repo.ok("repro", "-j", "1")
+
+    assert repo.inline("verify").code == 0
+    repo.commit("run")
+    assert "reports/verdict.json" in repo.git("ls-files", "reports").split()
+    assert "reports/verify.json" not in repo.git("ls-files", "reports").split()
+    status = repo.inline("status", "--json").json
+    assert (status["pending"], status["applied"], status["lost"]) == (0, len(before.split()), 0)
+    if shape.endswith("exact"):
+        room = fresh_models(repo, workspace / "room", FORGOTTEN)
+        assert repo.files("models") == room
+
+
+def test_comments_and_stages_of_the_users_own_are_kept(workspace: Path) -> None:
+    repo = old_project(workspace / "project", "algorithm-1/exact")
+    pipeline = repo.root / "dvc.yaml"
+    text = pipeline.read_text(encoding="utf-8")
+    own = (
+        "  prepare: # ours\n    cmd: echo 1\n    outs:\n      - mine.txt:\n          cache: false\n"
+    )
+    pipeline.write_text(text.replace("stages:\n", f"stages:\n{own}"), encoding="utf-8")
+    params = repo.root / "params.yaml"
+    params.write_text(f"# ours\n{params.read_text(encoding='utf-8')}", encoding="utf-8")
+
+    repo.inline("upgrade")
+
+    assert own in pipeline.read_text(encoding="utf-8")
+    assert params.read_text(encoding="utf-8").startswith("# ours\n")
+    outs = yaml.safe_load(pipeline.read_text(encoding="utf-8"))["stages"]["verify"]["outs"]
+    assert outs[0] == {"reports/verdict.json": {"cache": False}}
+    assert "reports/verify.json" in outs
+
+
+def test_types_of_ids_are_pinned_where_nobody_is_on_the_list(workspace: Path) -> None:
+    repo = old_project(workspace / "project", "algorithm-1/exact")
+    (repo.root / "data/forget_list.txt").write_bytes(b"")
+    (repo.root / "data/requests.jsonl").write_bytes(b"")
+
+    answer = repo.inline("upgrade", "--json").json
+
+    assert repo.params()["dataset"]["id_type"] == "text"
+    assert "data/requests" not in " ".join(answer["changed"])
+    assert not list((repo.root / "data/requests").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("params.yaml", "- {", "not readable as YAML"),
+        ("params.yaml", "algorithm: 99\n", "asks for algorithm 99"),
+        ("dvc.yaml", "stages: {}\n", "no stage verify"),
+        ("data/forget_list.txt", "nobody\n", "line 1: matches no row"),
+    ],
+)
+def test_what_cannot_be_upgraded_is_left_alone(
+    workspace: Path, name: str, content: str, message: str
+) -> None:
+    repo = old_project(workspace / "project", "algorithm-1/exact")
+    (repo.root / name).write_text(content, encoding="utf-8")
+
+    with unchanged(repo.root):
+        assert message in refused(repo.inline("upgrade"))
+    assert "reports/verify.json" in repo.git("ls-files", "reports")
+
+
+def test_a_new_project_needs_no_upgrade(fresh: Repo) -> None:
+    with unchanged(fresh.root):
+        answer = fresh.inline("upgrade", "--json")
+    assert json.loads(answer.out)["changed"] == []
