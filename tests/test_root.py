@@ -17,7 +17,9 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "example"
 
 
-@pytest.mark.parametrize("name", ["dvc.yaml", "params.yaml", "data/digits.csv"])
+@pytest.mark.parametrize(
+    "name", ["dvc.yaml", "params.yaml", "data/digits.csv", ".gitattributes", ".dockerignore"]
+)
 def test_the_root_is_what_the_example_writes(example: Path, name: str) -> None:
     assert (ROOT / name).read_bytes() == (example / name).read_bytes()
 

@@ -56,6 +56,8 @@ def test_one_number_of_two_types_is_one_person(repositories: Repo, tmp_path: Pat
         assert asked.json["added"] == 1
         assert repositories.inline("stage", "forget").code == 0
         assert "6 rows on the list" in repositories.inline("stage", "forget").err
+        (repositories.root / "data/forget_list.txt").write_text(f"subject:{spelling}\n")
+        assert "6 rows on the list" in repositories.inline("stage", "forget").err
     context = open_project(Project(repositories.root))
     tokens = [context.tokenizer.token("subject", raw) for raw in ("1003", "1003.0")]
     assert tokens[0] == tokens[1]
