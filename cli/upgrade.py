@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 import yaml
+from pydantic import ValidationError
 from unlearn.cli.answers import Answer
 from unlearn.cli.init.files import (
     render_dockerignore,
@@ -28,6 +29,7 @@ from unlearn.cli.text_edits import (
     with_entries,
     with_setting,
 )
+from unlearn.stages.config.dataset import DatasetParams, IdType
 from unlearn.stages.config.params import ALGORITHM, Params, read_yaml
 from unlearn.stages.context import Context, check_params, open_project
 from unlearn.stages.dvc.pipeline import stage_names
@@ -38,6 +40,8 @@ from unlearn.stages.project.git import git
 from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.paths import Project, find_project
 from unlearn.stages.requests.request import hold_list, replace_hand_written, write_change
+from unlearn.stages.rows.ids import IdKind
+from unlearn.stages.rows.pins import find_types
 
 #: Files of reports that git has in projects of algorithm 1, and that DVC's cache has now.
 _FIGURES = ("reports/verify.json", "reports/metrics.json", "reports/roc.csv", "reports/scores.csv")
@@ -192,31 +196,48 @@ def _new_params(
 def _with_id_types(
     project: Project, text: str, dataset: dict[str, Any], changed: list[str], notes: list[str]
 ) -> str:
-    """Return params.yaml's text with the types of ids, where that changes no token."""
-    path = project.root / str(dataset.get("path"))
-    if project.forget_list.read_bytes().strip():
+    """Return params.yaml's text with the types of ids, where that loses no line of the list."""
+    unset = "dataset.id_type stays unset"
+    if not (project.root / str(dataset.get("path"))).exists():
+        notes.append(f"{unset}: the dataset is not here; `dvc pull`")
+        return text
+    try:
+        found = _id_types(project, dataset)
+    except InputError as error:
+        notes.append(f"{unset}: {error.message}")
+        return text
+    if found is None:
         notes.append(
-            "dataset.id_type stays unset: with lines on the forget list, ids are read as before"
+            f"{unset}: with it, rows would get other tokens, and lines of the forget list would no "
+            "longer match; ids are read as before"
         )
         return text
-    if not path.exists():
-        notes.append("dataset.id_type stays unset: the dataset is not here; `dvc pull`")
-        return text
+    for kind, column in (("record", "id"), ("subject", "subject")):
+        if kind in found:
+            name = f"{column}_type"
+            text = with_setting(text, "dataset", name, found[kind], after=column)
+            changed.append(f"params.yaml: dataset.{name} is {found[kind]}")
+    return text
+
+
+def _id_types(project: Project, dataset: dict[str, Any]) -> dict[IdKind, IdType] | None:
+    """Return what the ids of the columns are; None if the forget list rules it out."""
+    if project.forget_list.read_bytes().strip():
+        try:
+            return find_types(project.root, DatasetParams.model_validate(dataset))
+        except ValidationError:
+            return None  # an error of its own, with the other settings
     held_out, subject = dataset.get("held_out"), dataset.get("subject")
     request = InitRequest(
         root=project.root,
-        dataset=path,
+        dataset=project.root / str(dataset.get("path")),
         held_out=None if held_out is None else project.root / held_out,
         subject=subject,
         identity=Identity.EXACT,
     )
     roles, _ = find_roles(request, str(dataset.get("id")))
-    text = with_setting(text, "dataset", "id_type", roles.id_type, after="id")
-    changed.append(f"params.yaml: dataset.id_type is {roles.id_type}")
-    if subject is not None and roles.subject_type is not None:
-        text = with_setting(text, "dataset", "subject_type", roles.subject_type, after="subject")
-        changed.append(f"params.yaml: dataset.subject_type is {roles.subject_type}")
-    return text
+    found: dict[IdKind, IdType] = {"record": roles.id_type}
+    return found if roles.subject_type is None else found | {"subject": roles.subject_type}
 
 
 def _ignore_files(project: Project, params: Params) -> list[tuple[str, Any]]:

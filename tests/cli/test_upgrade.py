@@ -46,6 +46,7 @@ def test_a_project_of_an_older_version_runs_after_the_upgrade(workspace: Path, s
     assert answer == planned | {"dry_run": False}
     assert answer["retrains"]
     assert repo.params()["algorithm"] == ALGORITHM
+    assert repo.params()["dataset"]["id_type"] == "text"  # with which no token changes
     assert (repo.root / "data/forget_list.txt").read_bytes() == before
     entries = read_log(Project(repo.root)).entries
     assert [entry.ticket for entry in entries] == ["T-1", None]
