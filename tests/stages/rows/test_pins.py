@@ -17,8 +17,14 @@ def pins(root: Path, people: list[Any], *more: list[Any]) -> dict[Any, Any] | No
     for number, values in enumerate((people, *more)):
         ids = [f"r{number}-{row}" for row in range(len(values))]
         pq.write_table(pa.table({"id": ids, "who": values}), root / "d" / f"{number}.parquet")
-    values = {"path": "d", "id": "id", "subject": "who", "target": "y", "classes": ["a"]}
-    dataset = DatasetParams.model_validate(values | {"features": {"x": "numeric"}})
+    settings: dict[str, Any] = {
+        "path": "d",
+        "id": "id",
+        "subject": "who",
+        "target": "y",
+        "classes": ["a"],
+    }
+    dataset = DatasetParams.model_validate(settings | {"features": {"x": "numeric"}})
     return find_types(root, dataset)
 
 
@@ -46,7 +52,7 @@ def test_where_every_setting_would_change_a_token_there_is_none(
 
 
 def test_a_dataset_that_is_not_here_is_an_error(tmp_path: Path) -> None:
-    values = {"path": "d", "id": "id", "target": "y", "classes": ["a"]}
-    dataset = DatasetParams.model_validate(values | {"features": {"x": "numeric"}})
+    settings: dict[str, Any] = {"path": "d", "id": "id", "target": "y", "classes": ["a"]}
+    dataset = DatasetParams.model_validate(settings | {"features": {"x": "numeric"}})
     with pytest.raises(InputError, match="does not exist"):
         find_types(tmp_path, dataset)
