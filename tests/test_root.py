@@ -13,8 +13,12 @@ ROOT = Path(__file__).resolve().parents[1]
 def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the example as the command writes it; only to be read."""
     folder = tmp_path_factory.mktemp("root")
-    Repo(folder).ok("init", "example", "--example", "digits")
-    return folder / "example"
+    repo = Repo(folder / "example")
+    repo.root.mkdir()
+    # The branch's name is pinned; that of a new repository depends on the machine.
+    repo.git("init", "--quiet", "--initial-branch", "main")
+    repo.ok("init", ".", "--example", "digits")
+    return repo.root
 
 
 @pytest.mark.parametrize(
