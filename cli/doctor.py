@@ -4,6 +4,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -171,8 +172,9 @@ def _findings(project: Project, leftovers: Leftovers) -> Iterator[str]:
             )
         yield from _key_file_findings(project)
         yield from _list_findings(context)
-        yield from line_end_findings(project)
         yield from look_alike_findings(context)
+        with suppress(InputError):  # of a lock that was cut short, a finding of its own
+            yield from line_end_findings(project)
     except UnlearnError as error:
         yield error.message
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from unlearn.stages.audit.places import Place, counted
+from unlearn.stages.audit.places import Place, counted, held
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import digest_file, scratch_folder
@@ -60,9 +60,9 @@ class Search:
         project = self.context.project
         folders = (project.shards, project.retain_set, project.forget_set)
         files = [path for folder in folders for path in sorted(folder.glob("*.parquet"))]
-        held = sum(self._parquet_holds(path) for path in files)
-        found = f"{counted(held, 'file')} below data/ still hold rows of forgotten records"
-        return [*places, Place("the shards", objects=len(files), findings=(found,) if held else ())]
+        count = sum(self._parquet_holds(path) for path in files)
+        found = (held(count, "file", "below data/"),) if count else ()
+        return [*places, Place("the shards", objects=len(files), findings=found)]
 
     def _file_of_rows(self, name: str, path: str, said: str) -> Place:
         full = self.context.project.root / path
@@ -102,16 +102,16 @@ class Search:
                     models += self._is_older_model(path)
                 advance(_megabytes(path))
         runs = _runs_of(folder / _RUNS, holding)
-        findings = [
-            (len(holding), f"in {where} still hold rows of forgotten records"),
-            (
-                unreadable,
-                f"in {where} may be an older dataset and cannot be read: it may hold such rows",
-            ),
-            (models, f"in {where} are older models, which hold texts of categories in clear"),
-            (runs, f"in the run cache of {where} can bring rows of forgotten records back"),
-        ]
-        said = tuple(f"{counted(count, 'object')} {text}" for count, text in findings if count)
+        older = "is an older model, which holds" if models == 1 else "are older models, which hold"
+        unread = counted(unreadable, "object")
+        findings = {
+            held(len(holding), "object", f"in {where}"): len(holding),
+            f"{unread} in {where} may be an older dataset and cannot be read: it may hold such "
+            "rows": unreadable,
+            f"{counted(models, 'object')} in {where} {older} texts of categories in clear": models,
+            f"the run cache of {where} names such rows, and can bring them back": runs,
+        }
+        said = tuple(sentence for sentence, count in findings.items() if count)
         return Place(where, objects=len(files), findings=said)
 
     def _dataset_holds(self, path: Path) -> bool | None:

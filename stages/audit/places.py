@@ -36,3 +36,9 @@ def unseen(name: str, why_not: str, objects: int = 0) -> Place:
 def counted(count: int, noun: str) -> str:
     """Return a count with its noun: `1 object`, `2 objects`."""
     return f"{count:,} {noun if count == 1 else noun + 's'}"
+
+
+def held(count: int, noun: str, where: str) -> str:
+    """Return a sentence on how many files or objects hold forgotten rows."""
+    verb = "holds" if count == 1 else "hold"
+    return f"{counted(count, noun)} {where} still {verb} rows of forgotten records"

@@ -112,7 +112,7 @@ def test_models_that_are_no_longer_there_hold_texts_in_clear(search: Search, cac
     assert said(search, cache) == ["1 object"]
     (finding,) = search.store_place("the remote x", cache, lambda _: None).findings
     assert finding == (
-        "1 object in the remote x are older models, which hold texts of categories in clear"
+        "1 object in the remote x is an older model, which holds texts of categories in clear"
     )
 
 
@@ -124,7 +124,10 @@ def test_a_recorded_run_is_found_by_what_it_can_bring_back(search: Search, cache
     assert said(search, cache) == ["1 object"]
     run.write_text(f"outs:\n- md5: {md5}\n", encoding="utf-8")
 
-    assert said(search, cache) == ["1 object", "1 object"]
+    assert said(search, cache) == [
+        "1 object",
+        "the run cache of the remote x names such rows, and can bring them back",
+    ]
 
 
 def test_where_nobody_is_forgotten_nothing_is_searched(search: Search, cache: Path) -> None:
