@@ -8,6 +8,7 @@ from unlearn.cli import panels
 from unlearn.cli.init import tabular
 from unlearn.cli.init.answer import KeyName, TableProject, TextProject
 from unlearn.cli.init.request import (
+    REQUIREMENTS,
     CiSystem,
     Example,
     Identity,
@@ -273,7 +274,9 @@ def _set_up(request: InitRequest) -> TableProject | TextProject:
         init_table = tabular.init_table if request.example is None else tabular.init_digits
         summary = init_table(request)
     if request.ci is not None:
-        summary = summary.model_copy(update={"ci": write_workflow(request.root, request.ci)})
+        is_text = isinstance(summary, TextProject)
+        workflow = write_workflow(request.root, request.ci, is_text=is_text)
+        summary = summary.model_copy(update={"ci": workflow})
     return summary
 
 
@@ -301,5 +304,9 @@ def _describe(summary: TableProject | TextProject, directory: Path) -> str:
         f"next: {go}unlearn repro",
     ]
     if summary.ci is not None:
-        lines.insert(2, f"wrote {summary.ci}; it reads the key from the secret UNLEARN_KEY")
+        lines.insert(
+            2,
+            f"wrote {summary.ci} and {REQUIREMENTS}, which it installs; it reads the key from the "
+            "secret UNLEARN_KEY",
+        )
     return "\n".join(lines)

@@ -39,6 +39,10 @@ class Identity(StrEnum):
     FOLDED = "folded"
 
 
+#: What a CI job installs, in a project.
+REQUIREMENTS = "requirements-unlearn.txt"
+
+
 class CiSystem(StrEnum):
     """Systems that a workflow can be written for."""
 
@@ -230,7 +234,7 @@ def _check_folder(request: InitRequest) -> None:
         if request.is_posthoc:
             taken.append(GENERIC_PATH)
     if request.ci is not None:
-        taken.append(request.ci.path)
+        taken += [request.ci.path, REQUIREMENTS]
         check_folder(root, str(Path(request.ci.path).parent))
         if any((folder / ".git").exists() for folder in root.parents):
             raise InputError(

@@ -18,7 +18,8 @@ from unlearn.cli.init.files import (
     render_gitignore,
     render_ledger,
 )
-from unlearn.cli.init.request import CiSystem
+from unlearn.cli.init.request import REQUIREMENTS, CiSystem
+from unlearn.cli.init.requirements import render_requirements
 from unlearn.cli.output import progress, say
 from unlearn.stages.config.params import Params
 from unlearn.stages.dvc.command import run_dvc
@@ -242,8 +243,9 @@ def default_branch_name(root: Path) -> str | None:
     return None if name is None else name.removeprefix("refs/heads/").removeprefix(_ORIGIN)
 
 
-def write_workflow(root: Path, ci: CiSystem) -> str:
-    """Write the workflow of a CI system; return where it is in the project."""
+def write_workflow(root: Path, ci: CiSystem, *, is_text: bool) -> str:
+    """Write the workflow of a CI system, and what it installs; return where the workflow is."""
+    write(root / REQUIREMENTS, render_requirements(("llm",) if is_text else ()))
     write(root / ci.path, read_template(f"ci/{ci}.yml").encode())
     return ci.path
 
