@@ -120,6 +120,23 @@ def check_figures_are_where_they_belong(project: Project, params: Params) -> Non
             f"{change}",
             f"{mend}, for each of these outs of stages.verify",
         )
+    if in_git and IGNORED_REPORTS in _ignored(project):
+        raise InputError(
+            f"verify.publish is figures, but .gitignore has {IGNORED_REPORTS}",
+            "remove that line, so that git gets the figures",
+        )
+
+
+#: The line of .gitignore that keeps figures out of git.
+IGNORED_REPORTS = "/reports/?*"
+
+
+def _ignored(project: Project) -> list[str]:
+    """Return the lines of .gitignore; none where it cannot be read."""
+    try:
+        return (project.root / ".gitignore").read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return []
 
 
 def stage_names(params: Params) -> list[str]:

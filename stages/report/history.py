@@ -138,7 +138,7 @@ _NO_COMPARISON = (
     "They are found by comparing dvc.lock with an earlier one in git, and there is none."
 )
 _EXACT_BASIS = "A row counts once for each slice that reads it, by the models' current lineages."
-_EVEN_BASIS = "The models are not available, so this is estimated with slices of equal size."
+_EVEN_BASIS = "Rows were not counted for this page: it is estimated with slices of equal size."
 
 
 def _grouped(retrained: Sequence[ShardState]) -> tuple[tuple[str, str, str], ...]:

@@ -194,3 +194,33 @@ def test_a_project_that_git_does_not_know_has_a_page(done: Repo, tmp_path: Path)
 
     assert "git has no earlier state to compare with" in page
     assert "The changes of the last run are not known." in page
+
+
+def test_a_public_page_has_no_figure_and_says_so(done: Repo) -> None:
+    forget_and_run(done, count=12)
+    report = done.report()
+    whole = page_of(done, done.inline("report"))
+    public = page_of(done, done.inline("report", "--public"))
+    figures = (f"{report['utility']['accuracy']:.1%}", f"{report['utility']['log_loss']:.3f}")
+
+    assert "For those who may see the rows" in whole
+    assert all(figure in whole for figure in figures)
+    assert "For everybody: verdicts in words" in public
+    assert not any(figure in public for figure in figures)
+    assert "By class" not in public
+    assert "by the models' current lineages" not in public
+    assert re.search(r"</svg>Pass\b", public)
+    body = re.sub(r"<style>.*?</style>|<svg.*?</svg>|<[^>]*>|\b[0-9a-f]{32,}\b", " ", public)
+    # Of three shards one was retrained: a share of shards, not of rows.
+    text = body.partition("Environment")[0].replace("33.3%", "")
+    assert not re.search(r"(?<![\d.])0?\.\d{2,}|\d\.\d%", text), text
+
+
+def test_a_clone_says_that_figures_are_elsewhere(done: Repo, tmp_path: Path) -> None:
+    done.git("clone", "--quiet", str(done.root), str(tmp_path / "clone"))
+    clone = Repo(tmp_path / "clone")
+    page = page_of(clone, clone.inline("report"))
+
+    assert "The figures are not on this machine" in page
+    assert "There are no membership numbers" not in page
+    assert "there are no held-out records" not in page

@@ -306,6 +306,7 @@ def test_figures_are_in_git_where_that_was_asked_for(done: Repo) -> None:
             for out in pipeline["stages"]["verify"][kind]
         ]
     path.write_text(yaml.safe_dump(pipeline, sort_keys=False), encoding="utf-8")
+    assert "but .gitignore has /reports/?*" in refused(done.inline("repro"))
     ignored = done.root / ".gitignore"
     lines = ignored.read_text(encoding="utf-8").replace("/reports/?*\n", "")
     ignored.write_text(lines, encoding="utf-8")
