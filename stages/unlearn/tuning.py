@@ -11,32 +11,21 @@ import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from unlearn.stages.config.methods import own_code
 from unlearn.stages.context import PosthocContext
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.distance import Floats, divergence
-from unlearn.stages.project.paths import CANARIES, HOLDOUT
-from unlearn.stages.rows.holdout import calibration_half, fewest
-from unlearn.stages.rows.shard_file import RECORD, forget_mask, in_order, read_shard
-from unlearn.stages.training.method_record import WHOLE, MethodRows
+from unlearn.stages.training.method_record import MethodRows
 from unlearn.stages.training.shard_model import ShardModel
 from unlearn.stages.unlearn.base.ranges import draw_settings
 from unlearn.stages.unlearn.base.registry import all_methods, find_method
-from unlearn.stages.unlearn.stage import read_side, train_anew, unlearn_rows
-
-#: Rows to play the forget set: no fewer, for their mean to say something, and at most a fifth of
-#: all rows, for a model without them to be one of the same kind.
-FEWEST, SHARE = 10, 5
+from unlearn.stages.unlearn.stage import train_anew, unlearn_rows
+from unlearn.stages.unlearn.tuning_rows import Sample, sample_rows
 
 #: Digits of a distance. What differs beyond them is a tie.
 _DIGITS = 6
-
-Sample = Literal["canaries", "retained rows"]
 
 
 @dataclass(frozen=True)
@@ -135,25 +124,6 @@ class Tuning:
         return {name: value for name, value in self.best.settings.items() if value != now[name]}
 
 
-@dataclass(frozen=True)
-class Sampled:
-    """The rows to search on.
-
-    Parameters
-    ----------
-    rows
-        What a method is given: `forget` is the sample.
-    whole
-        Rows of the small original: sample and others, in order.
-    sample_of
-        What the sample consists of.
-    """
-
-    rows: MethodRows
-    whole: pa.Table
-    sample_of: Sample
-
-
 def check_tunable(method: str) -> None:
     """Refuse a method that has nothing to search.
 
@@ -236,76 +206,6 @@ def candidates(context: PosthocContext, method: str, budget: int) -> list[dict[s
     seeds = (key.seed(context.params.seed, "tune", method, n) for n in range(1, budget + 1))
     ranges = find_method(method, "tabular").ranges
     return [now, *(now | draw_settings(ranges, seed) for seed in seeds)]
-
-
-def sample_rows(context: PosthocContext, most_rows: int) -> Sampled:
-    """Draw the rows to search on, of those that `forget` left and the list does not name.
-
-    Raises
-    ------
-    InputError
-        If rows are missing, or too few.
-    """
-    project = context.project
-    forget_list = context.read_list()
-    tables = {}
-    forgotten = 0
-    for name in (WHOLE, HOLDOUT):
-        rows = read_side(context, project.retain_file(name))
-        # Requests that no run has carried out yet: these rows will be under test.
-        pending = forget_mask(rows, forget_list)
-        tables[name] = rows.filter(pc.invert(pending))
-        if name == WHOLE:
-            forgotten = _count(context) + int(pc.sum(pending).as_py() or 0)
-    sample, whole, sample_of = choose(
-        tables[WHOLE],
-        _canaries(context),
-        wanted=forgotten or tables[WHOLE].num_rows // 20,
-        most=most_rows,
-        least=context.params.verify.min_rows,
-    )
-    retain = whole.filter(pc.invert(pc.is_in(whole[RECORD], sample[RECORD].combine_chunks())))
-    rows = MethodRows(sample, retain, calibration_half(tables[HOLDOUT]))
-    return Sampled(rows, whole, sample_of)
-
-
-def choose(
-    rows: pa.Table, canaries: pa.Array, *, wanted: int, most: int, least: int
-) -> tuple[pa.Table, pa.Table, Sample]:
-    """Return the sample to forget, the sample with other rows, and the kind of the sample.
-
-    Parameters
-    ----------
-    rows
-        Rows of the model, in their order.
-    canaries
-        Record tokens of canaries.
-    wanted, least
-        How many rows the sample is to have, and no fewer than which. All canaries are taken.
-    most
-        How many rows there may be in all.
-
-    Raises
-    ------
-    InputError
-        If there are too few rows.
-    """
-    total, least = min(most, rows.num_rows), max(least, FEWEST)
-    limit = total // SHARE
-    if limit < least:
-        raise InputError(
-            f"a search on {total:,} rows would have {limit} to forget, and needs {least}",
-            f"{least * SHARE:,} rows are enough",
-        )
-    planted = pc.is_in(rows[RECORD], canaries)
-    found = rows.filter(planted)
-    sample_of: Sample = "canaries"
-    if found.num_rows < least:
-        found, sample_of = fewest(rows, max(wanted, least)), "retained rows"
-    sample = fewest(found, limit)
-    others = rows.filter(pc.invert(pc.is_in(rows[RECORD], sample[RECORD].combine_chunks())))
-    whole = pa.concat_tables([sample, fewest(others, total - sample.num_rows)])
-    return sample, in_order(whole), sample_of
 
 
 def trail(tuning: Tuning) -> bytes:
@@ -401,23 +301,3 @@ def _with_settings(
     changed = unlearn.settings.model_copy(update={method: checked})
     unlearn = unlearn.model_copy(update={"settings": changed})
     return replace(context, params=context.params.model_copy(update={"unlearn": unlearn}))
-
-
-def _canaries(context: PosthocContext) -> pa.Array:
-    """Return the record tokens of all canaries."""
-    path = context.project.shard_file(CANARIES)
-    if context.params.dataset.canaries is None or not path.is_file():
-        return pa.array([], pa.string())
-    tokens = read_shard(path, f"data/shards/{path.name}", [RECORD]).rows[RECORD]
-    return tokens.combine_chunks()
-
-
-def _count(context: PosthocContext) -> int:
-    """Return how many rows the forget set has, from its file's footer."""
-    path = context.project.forget_file(WHOLE)
-    try:
-        return int(pq.read_metadata(path).num_rows)
-    except FileNotFoundError:
-        return 0
-    except (pa.ArrowInvalid, OSError):
-        raise InputError(f"data/forget_set/{path.name} is not a shard file of this tool") from None

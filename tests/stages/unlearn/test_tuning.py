@@ -8,21 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from unlearn.stages.config.params import Params
 from unlearn.stages.context import PosthocContext, check_params
 from unlearn.stages.errors import InputError
-from unlearn.stages.forget import stage as forget_stage
-from unlearn.stages.project.paths import HOLDOUT, Project
+from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.rows import holdout
-from unlearn.stages.rows.canaries import coin
 from unlearn.stages.rows.shard_file import RECORD, TARGET, read_shard, write_shard
-from unlearn.stages.shard import stage as shard_stage
 from unlearn.stages.training.shard_model import ShardModel
 from unlearn.stages.unlearn import tuning
 from unlearn.stages.unlearn.base.ranges import Span
@@ -32,61 +25,25 @@ from unlearn.stages.unlearn.tuning import (
     Trial,
     Tuning,
     candidates,
-    choose,
-    sample_rows,
     trail,
     tune,
 )
+from unlearn.stages.unlearn.tuning_rows import sample_rows
 
 from tests.conftest import make_frame
 from tests.stages.conftest import (
     KEY,
     LAYOUT,
     OTHER_KEY,
-    make_context,
-    make_params,
-    make_rows,
-    put_on_list,
-    token_of,
 )
+from tests.stages.unlearn.tunable import MOST, TRAIN, forget, make_tunable, noisy_frame
 
-#: Learns its rows by heart, so that there is something to forget.
-TRAIN = {
-    "model": "mlp",
-    "options": {"hidden": [24]},
-    "epochs": 20,
-    "batch": 16,
-    "optimizer": {"rate": 0.02},
-    "device": "cpu",
-}
 #: Learns even the labels that were drawn by lot, so that a method has much to change.
 MEMORISING = TRAIN | {"options": {"hidden": [64]}, "epochs": 60}
-MOST = 5_000
 BUDGET = 2
 
 #: A gradient so small that nothing is forgotten, and one so large that all is.
 NO_STEP, WILD_STEP = 1e-12, 50.0
-
-
-def make_tunable(root: Path, frame: pd.DataFrame, **changes: Any) -> PosthocContext:
-    """Return a post-hoc project after `shard` and `forget`, in a bare folder."""
-    plain = make_params(shards=1, holdout=0.3, train=changes.pop("train", TRAIN))
-    raw = plain.model_dump(mode="json") | changes
-    raw["unlearn"] = {"methods": ["retrain", "ssd"], "deploy": "retrain"} | changes.get(
-        "unlearn", {}
-    )
-    context = make_context(root, frame, check_params(raw)).posthoc()
-    shard_stage.run(context)
-    forget_stage.run(context)
-    return context
-
-
-def noisy_frame() -> pd.DataFrame:
-    """Return rows of which a third has a label drawn by lot."""
-    frame = make_frame(180)
-    draw = np.random.default_rng(2)
-    by_lot = draw.choice(["c0", "c1", "c2"], len(frame))
-    return frame.assign(label=np.where(draw.random(len(frame)) < 0.33, by_lot, frame["label"]))
 
 
 def with_settings(context: PosthocContext, **of_methods: dict[str, Any]) -> PosthocContext:
@@ -95,11 +52,6 @@ def with_settings(context: PosthocContext, **of_methods: dict[str, Any]) -> Post
     for method, values in of_methods.items():
         raw["unlearn"]["settings"][method] |= values
     return replace(context, params=check_params(raw))
-
-
-def forget(context: PosthocContext, *ids: str) -> None:
-    put_on_list(context, *(token_of(raw) for raw in ids))
-    forget_stage.run(context)
 
 
 def table(found: Tuning) -> list[dict[str, str]]:
@@ -121,20 +73,6 @@ def spoil(path: Path, spoilt: pa.Array) -> None:
             new = pa.array([worst] * len(old), old.type)
         columns[name] = pc.if_else(spoilt, new, old)
     write_shard(path, KEY, pa.table(columns).cast(rows.schema), LAYOUT)
-
-
-@pytest.fixture(scope="module")
-def _tunable(tmp_path_factory: pytest.TempPathFactory) -> PosthocContext:
-    context = make_tunable(tmp_path_factory.mktemp("tuning") / "project", noisy_frame())
-    forget(context, *(f"r{number:04d}" for number in range(30)))
-    return context
-
-
-@pytest.fixture
-def tunable(_tunable: PosthocContext, tmp_path: Path) -> PosthocContext:
-    root = tmp_path / "project"
-    shutil.copytree(_tunable.project.root, root)
-    return replace(_tunable, project=Project(root))
 
 
 def test_no_row_of_the_forget_set_or_of_the_tested_half_is_ever_read(
@@ -167,23 +105,6 @@ def test_the_rows_that_it_does_read_matter(tunable: PosthocContext) -> None:
     after = tune(tunable, "ssd", 1, MOST).trials
     assert [trial.on_sample for trial in after] == [trial.on_sample for trial in before]
     assert [trial.on_calibration for trial in after] != [trial.on_calibration for trial in before]
-
-
-def test_rows_that_were_asked_for_since_the_last_run_are_not_searched_on(
-    tunable: PosthocContext,
-) -> None:
-    sampled = sample_rows(tunable, MOST)
-    pending = sampled.rows.forget[RECORD].to_pylist()[:4]
-    held_out = sampled.rows.calibration[RECORD].to_pylist()[:2]
-
-    put_on_list(tunable, *pending, *held_out)
-
-    again = sample_rows(tunable, MOST)
-    left = {*again.whole[RECORD].to_pylist(), *again.rows.calibration[RECORD].to_pylist()}
-    assert left.isdisjoint({*pending, *held_out})
-    assert again.whole.num_rows == sampled.whole.num_rows - 4
-    # As many to forget as will be on trial; the cap is a fifth.
-    assert again.rows.forget.num_rows == again.whole.num_rows // 5
 
 
 def test_the_same_inputs_give_the_same_bytes_and_more_trials_begin_with_them(
@@ -314,98 +235,6 @@ def test_ties_go_to_what_reads_fewer_rows_and_then_to_the_first() -> None:
     assert best(at(0, 0.5, 3), at(1, 0.5, 3)) == 0
     assert best(at(0, 0.5, 3), at(1, 0.4, 99)) == 1
     assert best(at(0, None, 0), at(1, 0.9, 99)) == 1
-
-
-def test_canaries_are_the_sample_where_enough_are_in_the_model(tmp_path: Path) -> None:
-    frame = make_frame(120)
-    planted = make_frame(60, seed=11).assign(id=[f"canary-{n:06d}" for n in range(1, 61)])
-    root = tmp_path / "project"
-    (root / "data").mkdir(parents=True)
-    planted.to_csv(root / "data/canaries.csv", index=False)
-    dataset = make_params().dataset.model_dump(mode="json") | {"canaries": "data/canaries.csv"}
-    shutil.move(root / "data/canaries.csv", tmp_path / "canaries.csv")
-    shutil.rmtree(root)
-
-    context = _with_canaries(root, frame, tmp_path / "canaries.csv", dataset)
-
-    heads = {
-        token_of(raw) for raw in planted["id"] if coin(KEY, token_of(raw)) and _stays(context, raw)
-    }
-    assert len(heads) > 15
-    sampled = sample_rows(context, MOST)
-    assert sampled.sample_of == "canaries"
-    assert (
-        sampled.whole.num_rows
-        == read_shard(context.project.retain_file("s000"), "retain").rows.num_rows
-    )
-    assert set(sampled.rows.forget[RECORD].to_pylist()) <= heads
-    limit = sampled.whole.num_rows // 5
-    assert sampled.rows.forget.num_rows == min(len(heads), limit)
-    # Too few of them to say anything: rows of the dataset instead.
-    few = replace(context, params=_with_min_rows(context.params, len(heads) + 1))
-    with pytest.raises(InputError, match="needs"):
-        sample_rows(few, 60)
-    put_on_list(context, *sorted(heads)[: len(heads) - 5])
-    assert sample_rows(context, MOST).sample_of == "retained rows"
-
-
-def _with_canaries(
-    root: Path, frame: pd.DataFrame, canaries: Path, dataset: dict[str, Any]
-) -> PosthocContext:
-    raw = make_params(shards=1, holdout=0.3, train=TRAIN).model_dump(mode="json")
-    raw |= {"dataset": dataset, "unlearn": {"methods": ["ssd"], "deploy": "ssd"}}
-    context = make_context(root, frame, check_params(raw)).posthoc()
-    shutil.copy(canaries, root / "data/canaries.csv")
-    shard_stage.run(context)
-    forget_stage.run(context)
-    return context
-
-
-def _stays(context: PosthocContext, raw: str) -> bool:
-    rows = read_shard(context.project.retain_file("s000"), "retain").rows
-    return token_of(raw) in set(rows[RECORD].to_pylist())
-
-
-def _with_min_rows(params: Params, rows: int) -> Params:
-    verify = params.verify.model_copy(update={"min_rows": rows})
-    return params.model_copy(update={"verify": verify})
-
-
-ROWS = make_rows(200)
-NONE = pa.array([], pa.string())
-
-
-@given(
-    wanted=st.integers(0, 300),
-    most=st.integers(50, 400),
-    canaries=st.sets(st.integers(0, 199), max_size=80),
-)
-@settings(max_examples=40, deadline=None)
-def test_a_choice_of_rows_is_a_sample_in_a_whole_within_bounds(
-    wanted: int, most: int, canaries: set[int]
-) -> None:
-    tokens = ROWS[RECORD].take(pa.array(sorted(canaries), pa.int64())).combine_chunks()
-
-    sample, whole, of = choose(ROWS, tokens, wanted=wanted, most=most, least=10)
-
-    everyone, chosen = ROWS[RECORD].to_pylist(), sample[RECORD].to_pylist()
-    kept = whole[RECORD].to_pylist()
-    assert len(kept) == len(set(kept)) == min(most, 200)
-    assert kept == [token for token in everyone if token in set(kept)]
-    assert set(chosen) <= set(kept)
-    assert 10 <= len(chosen) <= len(kept) // 5
-    if len(canaries) >= 10:
-        assert of == "canaries"
-        assert set(chosen) <= set(tokens.to_pylist())
-        assert len(chosen) == min(len(canaries), len(kept) // 5)
-    else:
-        assert len(chosen) == min(max(wanted, 10), len(kept) // 5)
-
-
-@pytest.mark.parametrize(("most", "least"), [(49, 1), (5_000, 41)])
-def test_too_few_rows_are_refused(most: int, least: int) -> None:
-    with pytest.raises(InputError, match="to forget, and needs"):
-        choose(ROWS, NONE, wanted=20, most=most, least=least)
 
 
 def test_a_logarithmic_range_draws_every_decade_alike() -> None:
