@@ -24,7 +24,7 @@ from unlearn.stages.rows.shard_file import read_shard
 from unlearn.stages.rows.tokens import place
 
 from benchmarks.harness import Bench, machine, new_project, say, show, workplace
-from benchmarks.models import place_anew, train_and_score
+from benchmarks.models import place_copy, train_and_score
 
 COLUMNS = [
     "age",
@@ -282,7 +282,7 @@ def compare_accuracy(bench: Bench, folder: Path, source: Path, size: Size, jobs:
     report = bench.report()["utility"]
     say("one plain model, with the same settings")
     plain = Bench(folder / "plain")
-    place_anew(plain, bench, source, shards=1, slices=1)
+    place_copy(plain, bench, source, shards=1, slices=1)
     scores = train_and_score(plain, jobs)
     sharding = f"{len(params.sharding.shards)} shards of {params.sharding.slices} slices"
     rows = [
@@ -321,7 +321,7 @@ def compare_shards(
         epochs = size.epochs or plan.epochs
         say(f"{shards} shards, {epochs} epochs")
         place = Bench(folder / f"shards-{shards}")
-        place_anew(place, bench, source, shards=shards, slices=slices)
+        place_copy(place, bench, source, shards=shards, slices=slices)
         place.set_params(train={"epochs": epochs})
         scores = train_and_score(place, jobs)
         shares = [expected_fraction(shards, slices, HOLDOUT, k) for k in BATCHES]

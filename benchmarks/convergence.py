@@ -19,7 +19,7 @@ from unlearn.stages.shard.stage import run as place_rows
 
 from benchmarks import adult, purchase
 from benchmarks.harness import Bench, machine, new_project, say, show, workplace
-from benchmarks.models import place_anew, train_and_score
+from benchmarks.models import place_copy, train_and_score
 
 STEPS = (300, 600, 1_000, 1_500, 2_000, 3_000, 6_000)
 SHARDS, SLICES, HOLDOUT = 20, 5, 0.2
@@ -114,7 +114,7 @@ def train_task(task: Task, folder: Path, steps: list[int], jobs: int) -> Iterato
         epochs = -(-wanted // steps_an_epoch)
         yield _line(task, bench, SHARDS, epochs, epochs * steps_an_epoch, jobs)
     plain = Bench(folder / "plain")
-    place_anew(plain, bench, source, shards=1, slices=1)
+    place_copy(plain, bench, source, shards=1, slices=1)
     epochs = suggest(task.rows, holdout=HOLDOUT, can_slice=True, shards=1, slices=1).epochs
     total = epochs * -(-round(task.rows * (1 - HOLDOUT)) // DEFAULT_BATCH)
     yield _line(task, plain, 1, epochs, total, jobs)

@@ -4,7 +4,7 @@ Four tables, all on made-up authors and bases that are made here:
 
 speed       tuning and NPO against bare loops of transformers and PEFT, in turns
 forget      the exact path: what one author's request retrains, byte for byte, and the whole story
-methods     every post-hoc method against tuning anew, by what reports/verify.json says
+methods     every post-hoc method against tuning from scratch, by what reports/verify.json says
 sharded     what shards cost in what is known of rows, seen and unseen
 """
 

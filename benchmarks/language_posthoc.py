@@ -1,4 +1,4 @@
-"""Every post-hoc method on the example of made-up authors, against tuning anew."""
+"""Every post-hoc method on the example of made-up authors, against tuning from scratch."""
 
 import argparse
 from pathlib import Path
@@ -27,7 +27,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
         if guard is None:
             raise AssertionError("the template is for one model")
         settings = guard.guard.model_dump(mode="json") | {"active": not arguments.unguarded}
-        # Tuning anew is on the clock once; doing it again to check is not compared.
+        # Tuning from scratch is on the clock once; doing it again to check is not compared.
         bench.set_params(unlearn={"guard": settings}, verify={"rerun": 0})
         context = bench.context()
         shard_stage.run(context)

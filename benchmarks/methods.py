@@ -1,4 +1,4 @@
-"""Every post-hoc method against training anew: what it forgets, what it breaks, what it costs.
+"""Every post-hoc method against retraining: what it forgets, what it breaks, what it costs.
 
 UCI Adult and digits, the default network with the epochs that `unlearn init` pins, every setting
 at its default; and digits with the one model that has a certificate. Forget sets: one row in a
@@ -41,7 +41,7 @@ from benchmarks.harness import Bench, machine, new_project, say, show, workplace
 DIGITS = Path(__file__).parent.parent / "data" / "digits.csv"
 
 #: Two methods to measure by. One does nothing: what it reaches, any method must beat. The other
-#: trains anew, but from other random numbers: nothing can be expected to come nearer than this.
+#: retrains from other random numbers: nothing can be expected to come nearer than this.
 UNTOUCHED, AGAIN = "yardsticks.py:untouched", "yardsticks.py:another_retraining"
 _YARDSTICKS = """\
 import torch

@@ -84,7 +84,7 @@ def score_shard_models(context: Context) -> Scores:
     return _scores(context, rows, answers, own)
 
 
-def place_anew(target: Bench, like: Bench, source: Path, *, shards: int, slices: int) -> None:
+def place_copy(target: Bench, like: Bench, source: Path, *, shards: int, slices: int) -> None:
     """Spread a dataset over another number of shards, with a project's settings and key.
 
     Parameters

@@ -1,4 +1,4 @@
-"""A job like the Purchase data of the SISA paper: forgetting against training anew.
+"""A job like the Purchase data of the SISA paper: forgetting against training from scratch.
 
 Eight requests in one batch, `unlearn forget` and `unlearn repro` as whole processes, beside one
 plain model on all remaining rows as a process of its own: in turns, on the same machine, with

@@ -324,7 +324,7 @@ def unlearn_all(bench: Bench, tofu: Tofu, arguments: argparse.Namespace, plan: P
             "language": language
             | {"rate": plan.unlearn_rate, "batch": plan.unlearn_batch, "generic": _GENERIC},
         },
-        # Tuning anew is on the clock once; doing it again to check is not compared.
+        # Tuning from scratch is on the clock once; doing it again to check is not compared.
         verify={"rerun": 0},
     )
     context = bench.context()

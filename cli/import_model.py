@@ -106,7 +106,7 @@ COMMAND = Command(
 
 def _check(context: PosthocContext, source: Path) -> Imported:
     project = context.project
-    with rows_of_shards(context, anew=not project.shard_file(WHOLE).is_file()) as rows_of:
+    with rows_of_shards(context, from_dataset=not project.shard_file(WHOLE).is_file()) as rows_of:
         training, holdout = rows_of(WHOLE), rows_of(HOLDOUT)
     if not source.exists():
         raise InputError(f"there is no {source.name}")

@@ -179,7 +179,7 @@ def make_plan(
     if params.kind == "posthoc":
         listed = after.lines != now.lines or not list_is_applied(context.project)
         return _plan_methods(context, after, changed, jobs, listed=listed)
-    with rows_of_shards(context, anew="shard" in changed) as rows_of:
+    with rows_of_shards(context, from_dataset="shard" in changed) as rows_of:
         plans = plan_shards(context, rows_of, after, changed)
         held_out = rows_to_forget(context, HOLDOUT, rows_of(HOLDOUT), after)
     stale = [plan for plan in plans if plan.first_slice <= params.sharding.slices]
@@ -209,7 +209,7 @@ def _plan_methods(
     context: Context, after: ForgetList, changed: set[str], jobs: int, *, listed: bool
 ) -> MethodsPlanAnswer:
     """Return the plan of a project whose model was trained without shards."""
-    with rows_of_shards(context, anew="shard" in changed) as rows_of:
+    with rows_of_shards(context, from_dataset="shard" in changed) as rows_of:
         whole = rows_of(WHOLE)
         records = sum(
             rows_to_forget(context, name, rows_of(name), after) for name in (WHOLE, HOLDOUT)
@@ -230,13 +230,13 @@ def _plan_methods(
     timings = read_timings(context.project)
     known = {name: timings[name].seconds for name in stages if name in timings}
     training = timings.get("train")
-    anew = [name for name in ("train", f"unlearn@{RETRAIN}") if name in stages]
+    trainings = [name for name in ("train", f"unlearn@{RETRAIN}") if name in stages]
     seconds = round(sum(known.values()), 4) if known else None
     return MethodsPlanAnswer(
         shards=[],
         records=records,
-        rows_to_retrain=remaining * len(anew),
-        fraction_of_full_training=float(len(anew)),
+        rows_to_retrain=remaining * len(trainings),
+        fraction_of_full_training=float(len(trainings)),
         stages=stages,
         seconds_expected=seconds,
         slices={},
@@ -273,9 +273,9 @@ def _with_request(
 
 
 @contextmanager
-def rows_of_shards(context: Context, *, anew: bool) -> Iterator[Callable[[str], pa.Table]]:
+def rows_of_shards(context: Context, *, from_dataset: bool) -> Iterator[Callable[[str], pa.Table]]:
     """Yield what returns a shard's rows: from data/shards, or as the shard stage would make it."""
-    if not anew:
+    if not from_dataset:
         yield (
             lambda name: (
                 read_shard(context.project.shard_file(name), f"data/shards/{name}.parquet").rows

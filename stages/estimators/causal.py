@@ -239,7 +239,7 @@ class LoraEstimator(CausalEstimator):
             self._wrapped = adapters.wrap(self._take_base(), self.shape, dropout=self._dropout)
             if self.options.checkpointing:
                 compute_twice(self._wrapped)
-        adapters.draw_anew(self._wrapped, seed)
+        adapters.redraw(self._wrapped, seed)
         return self._wrapped, adapters.parameters(self._wrapped)
 
     def _put(self, module: nn.Module, weights: Tensors) -> None:

@@ -67,7 +67,7 @@ class PerturbedLogistic(LinearScores):
         return nn.functional.logsigmoid(scores)
 
     def draw(self, seed: int) -> None:
-        """Draw the weights anew, as torch draws those of a linear layer."""
+        """Draw new weights, as torch draws those of a linear layer."""
         generator = torch.Generator().manual_seed(seed)
         bound = self.weight.shape[1] ** -0.5
         with torch.no_grad():

@@ -124,7 +124,7 @@ class TorchEstimator:
     def _check_complete(self, module: nn.Module, inputs: torch.Tensor) -> None:
         """Make sure that a user's module keeps all that it answers from in its state_dict.
 
-        What is drawn when the module is built, and is no parameter or buffer, is drawn anew
+        What is drawn when the module is built, and is no parameter or buffer, is drawn again
         when the model is loaded: it would answer differently each time.
         """
         seed_all(1)
@@ -195,7 +195,7 @@ class TorchEstimator:
         return module
 
     def fresh(self, seed: int) -> nn.Module:
-        """Return a module with weights that are drawn anew."""
+        """Return a module with newly drawn weights."""
         seed_all(seed)
         return self._module()
 

@@ -165,7 +165,7 @@ class LanguageEnsemble:
         name = self.members[0].shard
         shape = adapters.shape_of(options, whole)
         wrapped = adapters.wrap(whole, shape, name=name)
-        adapters.draw_anew(wrapped, seed, name)
+        adapters.redraw(wrapped, seed, name)
         return self.of_module(wrapped)
 
     def of_module(self, module: nn.Module) -> "LanguageEnsemble":

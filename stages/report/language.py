@@ -180,14 +180,14 @@ def _of_methods(contents: Contents, covers: str | None) -> KnowledgeView:
         if found is not None and found.forget is not None
     ]
     own = None if deployed is None else _given_back(known.get(deployed))
-    anew, before = _given_back(known.get(REFERENCE)), _given_back(original)
+    retrained, before = _given_back(known.get(REFERENCE)), _given_back(original)
     if own is None:
         headline = "The deployed model's memorisation of forgotten records is not published."
     else:
         headline = f"The deployed model reproduces {formatting.percent(own)} of a forgotten answer"
         others = []
-        if anew is not None and deployed != REFERENCE:
-            others.append(f"retrained it is {formatting.percent(anew)}")
+        if retrained is not None and deployed != REFERENCE:
+            others.append(f"retrained it is {formatting.percent(retrained)}")
         if before is not None:
             others.append(f"before it was {formatting.percent(before)}")
         headline = f"{headline}; {', and '.join(others)}." if others else f"{headline}."

@@ -217,7 +217,7 @@ def _has_model(entry: MethodResult) -> bool:
 
 def _row(contents: Contents, name: str, entries: Mapping[str, MethodResult]) -> MethodRow:
     entry = entries[name]
-    anew = entries[REFERENCE].membership if REFERENCE in entries else None
+    retrained = entries[REFERENCE].membership if REFERENCE in entries else None
     own = "this is it" if name == REFERENCE else formatting.MISSING
     apart, apart_forgotten = entry.disagreement_with_retrain, entry.disagreement_on_forgotten
     relearning = entry.relearning_ratio
@@ -230,7 +230,7 @@ def _row(contents: Contents, name: str, entries: Mapping[str, MethodResult]) -> 
         forget=formatting.percent(entry.forget_accuracy),
         retain=formatting.percent(entry.retain_accuracy),
         holdout=formatting.percent(entry.holdout_accuracy),
-        auc=_auc(entry.membership, None if anew is None else anew.auc),
+        auc=_auc(entry.membership, None if retrained is None else retrained.auc),
         has_model=entry.verdict != "not applicable",
         apart=own if apart is None else formatting.percent(apart),
         apart_forgotten=own if apart_forgotten is None else formatting.percent(apart_forgotten),

@@ -181,11 +181,11 @@ def _facts(contents: Contents) -> list[Fact]:
 def _cost(contents: Contents) -> list[Fact]:
     """Return the cost of the deployed method and of retraining, if both are known."""
     name = contents.report.deploy
-    own, anew = (
+    own, retrained = (
         None if each is None else formatting.number(contents.seconds.get(each))
         for each in (name, REFERENCE)
     )
-    if name == REFERENCE or own is None or not anew:
+    if name == REFERENCE or own is None or not retrained:
         return []
-    note = f"{formatting.duration(own)}; retrained in {formatting.duration(anew)}"
-    return [Fact(f"{own / anew:.0%}", "of the time of retraining", note)]
+    note = f"{formatting.duration(own)}; retrained in {formatting.duration(retrained)}"
+    return [Fact(f"{own / retrained:.0%}", "of the time of retraining", note)]

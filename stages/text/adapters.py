@@ -150,7 +150,7 @@ def _adapted(wrapped: nn.Module, name: str) -> list[tuple[str, Any]]:
     ]
 
 
-def draw_anew(wrapped: nn.Module, seed: int, name: str = "default") -> None:
+def redraw(wrapped: nn.Module, seed: int, name: str = "default") -> None:
     """Draw an adapter's weights as for a new one; what they are follows from the seed alone."""
     torch.manual_seed(seed)
     for _, layer in _adapted(wrapped, name):

@@ -221,7 +221,7 @@ def _changed(
 
 
 def _retrained(context: Context, rows: MethodRows, record: Record) -> Unlearned:
-    trained = train_anew(context, rows.retain)
+    trained = train_from_scratch(context, rows.retain)
     train = context.params.train
     passes = {}
     training = find_spec(train.model).training
@@ -230,7 +230,7 @@ def _retrained(context: Context, rows: MethodRows, record: Record) -> Unlearned:
     return Unlearned(trained.files, replace(record, stopped_by=TRAINED, passes=passes))
 
 
-def train_anew(context: Context, rows: pa.Table) -> TrainedShard:
+def train_from_scratch(context: Context, rows: pa.Table) -> TrainedShard:
     """Train from nothing, as the `train` stage would on these rows.
 
     Parameters

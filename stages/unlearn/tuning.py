@@ -21,7 +21,7 @@ from unlearn.stages.training.method_record import MethodRows
 from unlearn.stages.training.shard_model import ShardModel
 from unlearn.stages.unlearn.base.ranges import draw_settings
 from unlearn.stages.unlearn.base.registry import all_methods, find_method
-from unlearn.stages.unlearn.stage import train_anew, unlearn_rows
+from unlearn.stages.unlearn.stage import train_from_scratch, unlearn_rows
 from unlearn.stages.unlearn.tuning_rows import Sample, sample_rows
 
 #: Digits of a distance. What differs beyond them is a tie.
@@ -178,9 +178,9 @@ def tune(
     check_tunable(method)
     sampled = sample_rows(context, most_rows)
     rows = sampled.rows
-    original = ShardModel.of_files(train_anew(context, sampled.whole).files)
+    original = ShardModel.of_files(train_from_scratch(context, sampled.whole).files)
     advance(1)
-    reference = ShardModel.of_files(train_anew(context, rows.retain).files)
+    reference = ShardModel.of_files(train_from_scratch(context, rows.retain).files)
     advance(1)
     judge = _Judge(context, rows, _Judge.ask(context, reference, rows))
     trials = []

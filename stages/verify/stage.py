@@ -91,7 +91,7 @@ def sealed_verdict(key: Key, report: Report) -> PublicReport:
     report
         With all its figures.
     """
-    # Drawn anew for another report, and the same for the same one.
+    # Drawn again for another report, and the same for the same one.
     drawn = key.digest("caution", canonical_json(_unsealed(report)))
     public = public_part(report, int.from_bytes(drawn[:8], "big") / 2**64)
     return public.model_copy(update={"seal": seals.seal(key, seals.VERDICT, public.as_json())})

@@ -454,7 +454,7 @@ def test_an_unlearned_model_must_be_of_the_list_as_it_stands(
 
 @pytest.mark.slow
 def test_a_run_after_an_import(ran: Repo) -> None:
-    """With DVC: the imported model is tracked, and a request makes everything of it anew."""
+    """With DVC: the imported model is tracked, and a request makes all of it again."""
     put(ran, "net.pt", trained())
     ran.ok("import-model", "net.pt")
     ran.commit("imported")

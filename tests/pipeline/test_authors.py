@@ -63,7 +63,7 @@ def test_authors_are_forgotten_exactly(workspace: Path) -> None:
 
 
 @pytest.mark.trained
-def test_methods_are_held_against_tuning_anew(workspace: Path) -> None:
+def test_methods_are_held_against_retraining(workspace: Path) -> None:
     repo = start(workspace, "--template", "posthoc")
     trained = [author for author, at in homes(repo).items() if not at.is_holdout]
     repo.ok("forget", "--subjects", "-", stdin="\n".join(trained[:4]))

@@ -241,7 +241,7 @@ def test_a_method_of_ones_own_runs_as_a_stage(asked: Repo) -> None:
     assert f"unlearn@{OWN}" in asked.lock()
 
 
-def test_training_anew_and_the_final_model_are_a_clean_room(asked: Repo, workspace: Path) -> None:
+def test_retraining_and_the_final_model_are_a_clean_room(asked: Repo, workspace: Path) -> None:
     first, second = ids_at(asked, "s000")[:12], ids_at(asked, "s000")[12:17]
     asked.forget(second)
     asked.dvc("repro", "--quiet")

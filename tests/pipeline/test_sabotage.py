@@ -235,7 +235,7 @@ def test_a_report_on_other_models_than_dvc_lock_names_is_stale(forgotten: Repo) 
 
 
 @pytest.mark.slow
-def test_an_edited_model_that_was_committed_by_hand_fails_and_is_trained_anew(
+def test_an_edited_model_that_was_committed_by_hand_fails_and_is_retrained(
     forgotten: Repo,
 ) -> None:
     good = forgotten.files("models")

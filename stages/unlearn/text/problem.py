@@ -46,7 +46,7 @@ class TextProblem(Problem[Sequences, TextGuard]):
         Parameters
         ----------
         read
-            Sequences that one of its epochs reads. A fifth of what training anew reads is a bound
+            Sequences that one of its epochs reads. A fifth of what retraining reads is a bound
             on all of them together.
         """
         most = self.epochs * len(self.retain) / EPOCHS_SHARE / max(read, 1)

@@ -111,7 +111,7 @@ class Tuned:
         else:
             plain = wrapped if self._own is None else wrapped.merge_and_unload()
             wrapped = adapters.wrap(plain, shape, name=_NEW)
-        adapters.draw_anew(wrapped, seed, _NEW)
+        adapters.redraw(wrapped, seed, _NEW)
         self._switch(wrapped, on=True)
         module: nn.Module = wrapped
         return module

@@ -452,7 +452,7 @@ def test_every_optimizer_goes_on_from_its_state(
     [{"name": "sgd", "rate": 0.1, "momentum": 0.9}, {"name": "adamw", "rate": 1e-3}],
     ids=["momentum", "adamw"],
 )
-def test_going_on_from_a_state_is_not_starting_anew(
+def test_going_on_from_a_state_is_not_starting_from_scratch(
     blank_base: Path, model: str, optimizer: dict[str, Any]
 ) -> None:
     # All rows in a batch, so that no order is drawn: two steps and two are four.

@@ -172,7 +172,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_retain_file_is_written_anew(
+def test_a_damaged_retain_file_is_written_again(
     built: Context, damage: Callable[[Path], object]
 ) -> None:
     before = contents(built.project.retain_set)

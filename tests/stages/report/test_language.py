@@ -37,7 +37,7 @@ def test_forgotten_answers_stand_beside_unseen_ones() -> None:
     assert all(len(cells) == len(found.columns) - 1 for _, _, cells in found.rows)
 
 
-def test_methods_stand_beside_the_original_and_training_anew() -> None:
+def test_methods_stand_beside_the_original_and_retraining() -> None:
     found = view(a_text_report(posthoc=True), of_methods=True)
 
     assert found.headline == (

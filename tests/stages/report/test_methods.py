@@ -69,7 +69,7 @@ def test_the_headline_counts_the_others_by_verdict() -> None:
     assert view(report).headline == "ssd is the only method."
 
 
-def test_time_is_held_against_training_anew_and_said_not_to_be_known_where_it_is_not() -> None:
+def test_time_is_held_against_retraining_and_said_not_to_be_known_where_it_is_not() -> None:
     by_name = {row.name: row.seconds for row in view().rows}
 
     assert by_name["negative_gradient_plus"].span == "12% of retraining"

@@ -206,22 +206,22 @@ def test_weights_of_another_shape_are_refused(shape: Shape) -> None:
         adapters.restore(wrapped, other)
 
 
-def test_what_is_drawn_anew_follows_from_the_seed_alone() -> None:
+def test_what_is_redrawn_follows_from_the_seed_alone() -> None:
     wrapped = adapters.wrap(make_model(), Shape(4, 8.0, (Q, DOWN)))
     adapters.restore(wrapped, drawn(wrapped, 1))
-    adapters.draw_anew(wrapped, 7)
+    adapters.redraw(wrapped, 7)
     first = adapters.snapshot(wrapped)
 
     other = adapters.wrap(make_model(), Shape(4, 1.0, (DOWN, Q)))
     torch.manual_seed(99)
-    adapters.draw_anew(other, 7)
+    adapters.redraw(other, 7)
     second = adapters.snapshot(other)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[key], second[key]) for key in first)
     for key, value in first.items():
         assert bool(value.any()) == key.endswith("lora_A.weight"), key
 
-    adapters.draw_anew(other, 8)
+    adapters.redraw(other, 8)
     third = adapters.snapshot(other)
     assert not torch.equal(
         first[f"base_model.model.{Q}.lora_A.weight"], third[f"base_model.model.{Q}.lora_A.weight"]

@@ -225,7 +225,7 @@ def test_a_damaged_folder_gives_the_same_bytes_more_slowly(
 
 
 @pytest.mark.parametrize("name", [FILE_NAME, "model.json"])
-def test_a_reformatted_file_is_written_anew(quick: Recipe, tmp_path: Path, name: str) -> None:
+def test_a_reformatted_file_is_written_again(quick: Recipe, tmp_path: Path, name: str) -> None:
     whole = train_at_once(quick, ROWS)
     put(tmp_path, whole)
     (tmp_path / name).write_bytes(reformat(whole[name]))
@@ -253,7 +253,7 @@ EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
-def test_an_edited_lineage_is_written_anew(
+def test_an_edited_lineage_is_written_again(
     tmp_path: Path, edit: Callable[[dict[str, Any]], object]
 ) -> None:
     """In the tool's own format, so that only its content gives it away."""

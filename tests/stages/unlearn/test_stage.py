@@ -177,7 +177,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_folder_that_was_damaged_or_edited_is_made_anew(project: Context, damage: Any) -> None:
+def test_a_folder_that_was_damaged_or_edited_is_made_again(project: Context, damage: Any) -> None:
     listed(project, *tokens_of(project)[:6])
     stage.run(project, "ssd")
     whole = made(project, "ssd")
@@ -228,7 +228,7 @@ def test_a_whole_class_can_go(project: Context) -> None:
         assert described["layout"]["classes"] == ["c0", "c1", "c2"]
 
 
-def test_a_forget_set_larger_than_the_retain_set_is_for_training_anew(project: Context) -> None:
+def test_a_forget_set_larger_than_the_retain_set_is_for_retraining(project: Context) -> None:
     tokens = tokens_of(project)
     listed(project, *tokens[: len(tokens) // 2 + 1])
     done = stage.run(project, "ssd")
@@ -256,7 +256,7 @@ def test_without_any_row_there_is_no_model(project: Context) -> None:
     assert json.loads(made(project, "retrain")["model.json"])["kind"] == "empty"
 
 
-def test_a_random_forest_can_only_be_trained_anew(tmp_path: Path) -> None:
+def test_a_random_forest_can_only_be_retrained(tmp_path: Path) -> None:
     params = posthoc_params("retrain", *ITERATIVE, "certified_removal", train=FOREST)
     context = make_context(tmp_path / "forest", FRAME, params)
     train_original(context)
@@ -360,7 +360,7 @@ def test_other_forget_rows_beside_the_same_retain_set_are_other_work(project: Co
 
 
 def test_another_original_of_the_same_rows_is_other_work(project: Context) -> None:
-    """Though not for training anew, which reads no original."""
+    """Though not for retraining, which reads no original."""
     listed(project, *tokens_of(project)[:6])
     for name in ("retrain", "ssd"):
         stage.run(project, name)
@@ -496,7 +496,7 @@ def without(tokens: list[str]) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("train", [TRAIN, LINEAR], ids=["mlp", "scikit-learn"])
-def test_training_anew_is_a_clean_room(tmp_path: Path, train: dict[str, Any]) -> None:
+def test_retraining_is_a_clean_room(tmp_path: Path, train: dict[str, Any]) -> None:
     """Byte for byte, its record too: nothing in the folder depends on what was forgotten."""
     params = posthoc_params("retrain", "ssd", train=train)
     context = make_context(tmp_path / "project", FRAME, params)

@@ -20,7 +20,7 @@ from unlearn.stages.training.shard_model import ShardModel
 from unlearn.stages.unlearn import tuning
 from unlearn.stages.unlearn.base.ranges import Span
 from unlearn.stages.unlearn.base.registry import find_method
-from unlearn.stages.unlearn.stage import train_anew, unlearn_rows
+from unlearn.stages.unlearn.stage import train_from_scratch, unlearn_rows
 from unlearn.stages.unlearn.tuning import (
     Trial,
     Tuning,
@@ -159,8 +159,8 @@ def test_a_distance_is_the_surprise_at_the_answers_of_a_model_retrained_without_
 ) -> None:
     sampled = sample_rows(tunable, MOST)
     rows = sampled.rows
-    original = ShardModel.of_files(train_anew(tunable, sampled.whole).files)
-    retrained = ShardModel.of_files(train_anew(tunable, rows.retain).files).predictor()
+    original = ShardModel.of_files(train_from_scratch(tunable, sampled.whole).files)
+    retrained = ShardModel.of_files(train_from_scratch(tunable, rows.retain).files).predictor()
     made = unlearn_rows(tunable, "finetune", original, rows).files
     mine = ShardModel.of_files(made).predictor()
 

@@ -33,10 +33,10 @@ from tests.stages.posthoc import (
 from tests.stages.verify.reports import run
 
 AS_IT_WAS = "my.py:as_it_was"
-ANEW = "my.py:trained_anew"
+FROM_SCRATCH = "my.py:trained_anew"
 
 #: Two anchors for any verifier, as methods of one's own: one that does nothing, and one that is
-#: training anew by other means.
+#: training from scratch by other means.
 MY = """
 import torch
 
@@ -94,7 +94,7 @@ def mild(_mild: Context, tmp_path: Path) -> Context:
 
 @pytest.fixture(scope="session")
 def _overfit(tmp_path_factory: pytest.TempPathFactory) -> Context:
-    params = posthoc_params("retrain", AS_IT_WAS, ANEW, train=OVERFIT, holdout=0.6)
+    params = posthoc_params("retrain", AS_IT_WAS, FROM_SCRATCH, train=OVERFIT, holdout=0.6)
     context = make(tmp_path_factory.mktemp("overfit") / "p", by_chance(260), params, 30)
     run(context)
     return context
@@ -219,7 +219,7 @@ def test_two_runs_give_the_same_bytes(mild: Context) -> None:
     assert len(before) >= 10
 
 
-def test_training_anew_is_exact_and_is_checked_by_training_again(mild: Context) -> None:
+def test_retraining_is_exact_and_is_checked_by_training_again(mild: Context) -> None:
     found = said_of(quick(mild), "retrain")
     unchecked = run(changed_params(quick(mild), "verify", rerun=0))
 
@@ -296,18 +296,18 @@ def test_the_deployed_label_is_that_of_the_deployed_model(mild: Context, method:
 
 
 @pytest.mark.trained
-def test_an_attack_with_power_tells_the_original_from_training_anew(overfit: Context) -> None:
+def test_an_attack_with_power_tells_the_original_from_retraining(overfit: Context) -> None:
     report = checked(overfit)
-    untouched, anew = report["methods"][AS_IT_WAS], report["methods"][ANEW]
+    untouched, retrained = report["methods"][AS_IT_WAS], report["methods"][FROM_SCRATCH]
 
     assert untouched["verdict"] == "fail"
     assert any("still knows the forgotten rows" in said for said in untouched["reasons"])
-    assert anew["verdict"] in ("pass", "inconclusive")
-    assert anew["label"] == untouched["label"] == "approximate"
-    assert untouched["forget_accuracy"] > 0.8 > anew["forget_accuracy"]
+    assert retrained["verdict"] in ("pass", "inconclusive")
+    assert retrained["label"] == untouched["label"] == "approximate"
+    assert untouched["forget_accuracy"] > 0.8 > retrained["forget_accuracy"]
     assert untouched["relearning_ratio"] == 0
-    assert anew["relearning_ratio"] > 0.3
-    assert untouched["disagreement_on_forgotten"] > anew["disagreement_on_forgotten"] - 0.2
+    assert retrained["relearning_ratio"] > 0.3
+    assert untouched["disagreement_on_forgotten"] > retrained["disagreement_on_forgotten"] - 0.2
     assert report["methods"]["retrain"]["relearning_ratio"] is None
 
 
@@ -343,7 +343,7 @@ def test_the_original_does_not_pass_where_it_memorised_nothing(mild: Context) ->
 
 
 def other_seed(context: Context) -> None:
-    """Train anew with another seed, and leave the result where the project's own should be."""
+    """Train again with another seed, and leave the result where the project's own should be."""
     params = context.params.model_copy(update={"seed": 1})
     unlearn_stage.run(replace(context, params=params), "retrain")
 

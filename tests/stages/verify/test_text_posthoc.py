@@ -68,7 +68,7 @@ pytestmark = pytest.mark.slow
 
 METHODS = ("retrain", "finetune", "gradient_ascent")
 AUTHORS = 20
-#: Training anew once more takes as long as all the rest, and is held to elsewhere.
+#: Training once more takes as long as all the rest, and is held to elsewhere.
 QUICK = {"attack": "loss", "rerun": 0}
 
 
@@ -141,22 +141,22 @@ def language(report: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 @pytest.mark.trained
-def test_the_original_had_memorised_what_training_anew_does_not_know(
+def test_the_original_had_memorised_what_retraining_does_not_know(
     report: dict[str, Any],
 ) -> None:
-    before, anew = language(report, "original"), language(report, "retrain")
+    before, retrained = language(report, "original"), language(report, "retrain")
 
     assert before["forget"]["extraction_strength"] >= 0.9
     assert before["retain"]["extraction_strength"] >= 0.9
     assert report["original"]["forget_accuracy"] > 0.98
-    gap = anew["forget"]["extraction_strength"] - anew["holdout"]["extraction_strength"]
+    gap = retrained["forget"]["extraction_strength"] - retrained["holdout"]["extraction_strength"]
     # Memorised rows are 0.8 above it.
     assert abs(gap) < 0.1
-    assert anew["retain"]["extraction_strength"] >= 0.9
+    assert retrained["retain"]["extraction_strength"] >= 0.9
 
 
 @pytest.mark.trained
-def test_only_training_anew_is_exact_and_what_still_knows_the_rows_fails(
+def test_only_retraining_is_exact_and_what_still_knows_the_rows_fails(
     report: dict[str, Any],
 ) -> None:
     methods = report["methods"]
@@ -234,11 +234,11 @@ def test_a_truth_ratio_is_of_the_paraphrase_and_the_wrong_answers(tuned: Context
     assert len(truth_ratios(model, holed)) == 1
 
 
-def test_distances_from_training_anew_are_of_whole_distributions(
+def test_distances_from_retraining_are_of_whole_distributions(
     tuned: Context, report: dict[str, Any]
 ) -> None:
     rows = unseen_rows(tuned)
-    model, anew = opened(tuned, "finetune"), opened(tuned, "retrain")
+    model, retrained = opened(tuned, "finetune"), opened(tuned, "retrain")
     sequences = model.encoder.encode(rows).sequences
     gaps, differ = [], []
     for index in range(len(sequences)):
@@ -246,7 +246,7 @@ def test_distances_from_training_anew_are_of_whole_distributions(
         with torch.inference_mode():
             one, two = (
                 torch.log_softmax(of.forward(batch.inputs)[:, :-1][batch.counted].double(), -1)
-                for of in (model, anew)
+                for of in (model, retrained)
             )
         gaps += (two.exp() * (two - one)).sum(dim=-1).tolist()
         differ += (one.argmax(-1) != two.argmax(-1)).tolist()
@@ -275,12 +275,12 @@ def test_utility_and_its_ratio_are_to_the_originals(report: dict[str, Any]) -> N
         assert known["utility_ratio"] == pytest.approx(ratio, rel=1e-4)
 
 
-def test_forget_quality_and_privacy_leakage_are_beside_training_anew(
+def test_forget_quality_and_privacy_leakage_are_beside_retraining(
     tuned: Context, report: dict[str, Any]
 ) -> None:
     rows = forgotten_rows(tuned)
-    own, anew = (truth_ratios(opened(tuned, name), rows) for name in ("finetune", "retrain"))
-    wanted = metrics.forget_quality(own, anew)
+    own, retrained = (truth_ratios(opened(tuned, name), rows) for name in ("finetune", "retrain"))
+    wanted = metrics.forget_quality(own, retrained)
     known = language(report, "finetune")
 
     assert known["forget_quality"]["distance"] == pytest.approx(wanted.distance, abs=1e-6)
@@ -299,12 +299,15 @@ def test_what_was_hidden_comes_back_with_other_rows_and_what_never_was_there_doe
     rows = forgotten_rows(tuned)
     halves = record_halves(rows)
     learned = int(halves.sum())
-    anew, kept = language(report, "retrain")["relearned"], language(report, "finetune")["relearned"]
+    retrained, kept = (
+        language(report, "retrain")["relearned"],
+        language(report, "finetune")["relearned"],
+    )
 
-    assert anew["rows"] == kept["rows"] == rows.num_rows - learned
-    assert anew["steps"] == math.ceil(0.1 * 25 * learned / 16)
-    assert kept["extraction_strength"] > anew["extraction_strength"] + 0.4
-    assert anew["extraction_strength"] < 0.4
+    assert retrained["rows"] == kept["rows"] == rows.num_rows - learned
+    assert retrained["steps"] == math.ceil(0.1 * 25 * learned / 16)
+    assert kept["extraction_strength"] > retrained["extraction_strength"] + 0.4
+    assert retrained["extraction_strength"] < 0.4
 
 
 @pytest.mark.trained

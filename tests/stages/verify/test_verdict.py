@@ -148,7 +148,7 @@ SEEN, UNSEEN = around(0.4, 0.05), around(0.05, 0.08)
         (around(0.00, 0.05), around(-0.4, 0.05), "pass", "so it would have told this one"),
     ],
 )
-def test_a_method_is_judged_by_its_distance_from_training_anew(
+def test_a_method_is_judged_by_its_distance_from_retraining(
     forgotten: Interval, original: Interval, outcome: Outcome, said: str
 ) -> None:
     verdict = judge_difference(beside(forgotten, original), 0.1)

@@ -111,7 +111,7 @@ def test_closed_unchanged_it_is_the_same_model(recipe: Recipe, tmp_path: Path) -
     found = opened(recipe, model)
 
     expected = model.weights or b""
-    if model.kind == "sklearn":  # skops numbers what it has read anew
+    if model.kind == "sklearn":  # skops numbers what it has read again
         expected = skops_file.dump(skops_file.load(expected))
     assert found.close(found.module) == expected
 
@@ -252,7 +252,7 @@ def test_influence_goes_all_the_way_from_file_to_file(tmp_path: Path) -> None:
     )
     again = opened(recipe, ShardModel(model.description, found.close(module)))
 
-    # Training anew on the same columns of numbers.
+    # Training from scratch on the same columns of numbers.
     value = again.objective.total(again.module, again.rows(kept))
     for slope in torch.autograd.grad(value, list(again.module.parameters())):
         assert float(slope.abs().max()) < 1e-6

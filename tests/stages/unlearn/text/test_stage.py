@@ -57,7 +57,7 @@ def test_every_method_makes_a_model_that_can_be_deployed(project: Context) -> No
 
 
 @pytest.mark.trained
-def test_npo_lies_between_the_original_and_training_anew(project: Context) -> None:
+def test_npo_lies_between_the_original_and_retraining(project: Context) -> None:
     context = guarded(changed(project, rate=2e-3, epochs=30), budget=0.05)
     for name in ("retrain", "npo"):
         stage.run(context, name)
@@ -156,7 +156,7 @@ def test_what_is_other_work(worked: Context, change: Any, expected: set[str]) ->
     assert ran == expected
 
 
-def test_training_anew_reads_no_settings_of_other_methods(project: Context) -> None:
+def test_retraining_reads_no_settings_of_other_methods(project: Context) -> None:
     assert stage.run(project, "retrain").record.stopped_by == TRAINED
     generic_text(project)
     other = guarded(changed(project, rate=2e-3, epochs=1), budget=0.5)
@@ -187,7 +187,7 @@ def test_nothing_to_forget_leaves_the_original(project: Context) -> None:
         assert made(project, "npo")[file] == original[file]
 
 
-def test_more_rows_to_forget_than_stay_are_for_training_anew(project: Context) -> None:
+def test_more_rows_to_forget_than_stay_are_for_retraining(project: Context) -> None:
     forget_authors(project, 99)
     done = stage.run(project, "npo")
 
