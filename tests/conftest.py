@@ -204,6 +204,12 @@ class Repo:
         assert done.code == 0, f"{done.code}\n{done.out}\n{done.err}"
         return done
 
+    def copy_files(self, target: Path) -> "Repo":
+        """Return a copy of all files; what is at the target is removed."""
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(self.root, target)
+        return Repo(target)
+
     def copy(self, target: Path) -> "Repo":
         """Return a copy of the whole project, DVC's cache included."""
         shutil.copytree(self.root, target, symlinks=True)

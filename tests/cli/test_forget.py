@@ -205,3 +205,45 @@ def test_a_subfolder_of_the_project_is_the_project(fresh: Repo) -> None:
 
     assert inner.inline("forget", "--id", "r0001").code == 0
     assert len(the_list(fresh)) == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("forget", "--id", "r0001"),
+        ("forget", "--lost"),
+        ("restore", "--id", "r0001", "--yes"),
+        ("plan",),
+        ("repro",),
+        ("status",),
+        ("verify",),
+        ("audit",),
+        ("report",),
+        ("canary", "--count", "4"),
+        ("upgrade",),
+        ("stage", "forget"),
+        ("stage", "verify"),
+    ],
+    ids=" ".join,
+)
+def test_conflict_markers_stop_every_command_with_one_hint(
+    done: Repo, command: tuple[str, ...]
+) -> None:
+    path = done.root / "data/forget_list.txt"
+    before = path.read_text(encoding="ascii")
+    path.write_text(
+        f"<<<<<<< HEAD\n{before}=======\n{token(done, 'r0001')}\n>>>>>>> side\n", encoding="ascii"
+    )
+
+    with unchanged(done.root):
+        answer = done.inline(*command)
+        assert "line 1: a conflict marker of git" in refused(answer)
+    assert "keep the lines of both sides" in answer.err
+
+
+def test_doctor_reports_conflict_markers(done: Repo) -> None:
+    (done.root / "data/forget_list.txt").write_text("=======\n", encoding="ascii")
+
+    findings = done.inline("doctor", "--json").json["findings"]
+
+    assert any("line 1: a conflict marker of git" in finding for finding in findings)

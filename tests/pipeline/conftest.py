@@ -159,7 +159,9 @@ def without_dvc(small: Repo, target: Path, shape: Shape, *, by: str = "record") 
             "shards": [f"s{number:03d}" for number in range(shape.shards)],
             "slices": shape.slices,
         },
-        dataset={"subject": "person" if by == "subject" else None},
+        dataset={"subject": "person", "subject_type": "text"}
+        if by == "subject"
+        else {"subject": None, "subject_type": None},
     )
     return repo
 

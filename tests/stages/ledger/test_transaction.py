@@ -13,8 +13,8 @@ from unlearn.stages.ledger.log import read_log
 from unlearn.stages.project.paths import Project
 from unlearn.stages.requests.request import Wanted, add_request, settle_list
 
+from tests.file_faults import Fault, Killed, fault_at
 from tests.stages.conftest import token_of
-from tests.stages.ledger.file_faults import Fault, Killed, fault_at
 from tests.stages.ledger.repositories import IDS, GitProject
 
 #: More operations than any of the functions below needs.
