@@ -43,9 +43,8 @@ from unlearn.stages.requests.request import hold_list, replace_hand_written, wri
 from unlearn.stages.rows.ids import IdKind
 from unlearn.stages.rows.pins import find_types
 
-#: Files of reports that git has in projects of algorithm 1, and that DVC's cache has now.
-_FIGURES = ("reports/verify.json", "reports/metrics.json", "reports/roc.csv", "reports/scores.csv")
-_FIGURE_FOLDERS = ("reports/plots", "reports/methods")
+#: All that git has of a report; projects of algorithm 1 have figures there as well.
+_VERDICT = "reports/verdict.json"
 
 
 class UpgradeAnswer(Answer):
@@ -185,6 +184,10 @@ def _new_params(
     dataset = before.get("dataset")
     if isinstance(dataset, dict) and "id_type" not in dataset:
         text = _with_id_types(project, text, dataset, changed, notes)
+    verify = before.get("verify")
+    if isinstance(verify, dict) and "publish" not in verify:
+        text = with_entries(text, ("verify",), {"publish": "verdict"})
+        changed.append("params.yaml: verify.publish is verdict")
     if "ledger" not in before:
         branch = default_branch_name(project.root)
         gap = "" if text.endswith("\n") else "\n"
@@ -257,8 +260,9 @@ def _tracked_figures(project: Project, params: Params) -> list[str]:
     """Return the files with figures that git tracks."""
     if params.verify.publish == "figures":
         return []
-    out = git(project.root, "ls-files", "-z", "--", *_FIGURES, *_FIGURE_FOLDERS) or b""
-    return [name for name in out.decode("utf-8", "surrogateescape").split("\0") if name]
+    out = git(project.root, "ls-files", "-z", "--", "reports") or b""
+    found = out.decode("utf-8", "surrogateescape").split("\0")
+    return [name for name in found if name and name != _VERDICT]
 
 
 def _write(project: Project, found: Upgrade) -> None:

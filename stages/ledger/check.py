@@ -26,6 +26,7 @@ from unlearn.stages.ledger.history import (
 )
 from unlearn.stages.ledger.log import FOLDER, Log, read_log
 from unlearn.stages.ledger.lookup import find_tokens
+from unlearn.stages.ledger.settled import Settled
 from unlearn.stages.ledger.transaction import lines_of, unfinished_change
 from unlearn.stages.project.git import Branch, commit_of, files_at, is_ancestor, is_shallow
 from unlearn.stages.project.paths import Project
@@ -149,13 +150,16 @@ def check_ledger(project: Project, branch: str | None, context: Context | None) 
     if head is None:
         return Ledger(_lost(was, listed, excused), checked="no history")
     default = default_branch(root, branch)
-    history = _history(root, head, default)
+    settled = None if context is None else Settled(project, context.key, content)
+    history = _history(root, head, default, settled)
     raw = _tokens_of_raw(history.raw, context, listed)
     for line, commit in (history.tokens | raw.tokens).items():
         was.tokens[line] = commit
     lost = _lost(was, listed, excused)
     ahead, behind = _of_default(root, head, default, listed, excused | lost.keys())
     known = excused | lost.keys() | ahead | behind
+    if settled is not None:
+        settled.save()
     return Ledger(
         lost,
         ahead=ahead,
@@ -167,18 +171,19 @@ def check_ledger(project: Project, branch: str | None, context: Context | None) 
     )
 
 
-def _history(root: Path, head: str, default: list[Branch]) -> Lines:
+def _history(root: Path, head: str, default: list[Branch], settled: Settled | None) -> Lines:
     """Return the lines that were there before: on this branch, or on the default one.
 
     The reflog of HEAD is left out, since it visits other branches. What the default branch has
     now is no loss of this branch: it is behind.
     """
     mine = current_branch(root)
-    found = lines_in_history(root, [head, *commits_of_record(root, [mine] if mine else [])])
+    commits = [head, *commits_of_record(root, [mine] if mine else [])]
+    found = lines_in_history(root, commits, settled=settled)
     tips = [ref.commit for ref in default]
     dropped = commits_of_record(root, (ref.name for ref in default if ref.name != mine))
     if dropped:
-        before = lines_in_history(root, dropped, without=[head, *tips])
+        before = lines_in_history(root, dropped, without=[head, *tips], settled=settled)
         found.tokens = before.tokens | found.tokens
         found.raw |= before.raw
     return found

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from unlearn.stages.ledger.log import FOLDER, OLD_LOG, Log, parse_log
+from unlearn.stages.ledger.settled import Settled
 from unlearn.stages.project.git import (
     Branch,
     branches,
@@ -55,20 +56,18 @@ class Lines:
         elif line and not line.startswith(PREFIX):
             self.raw.add(line)
 
-    def add_list(self, content: bytes, commit: str, seen: set[bytes]) -> None:
-        """Add the lines of a version of the list that no version before it had."""
-        new = set(content.split(b"\n")) - seen
-        seen |= new
-        for line in new:
+    def add_list(self, lines: Iterable[bytes], commit: str) -> None:
+        """Add lines as a file has them."""
+        for line in lines:
             self.add(line.decode("utf-8", "replace"), commit)
 
-    def add_entry(self, content: bytes, commit: str) -> None:
-        """Add the lines of the list that an entry of the log names."""
-        for named in _QUOTED.findall(content):
-            self.add(named.decode("utf-8", "replace"), commit)
 
-
-def lines_in_history(root: Path, commits: Iterable[str], without: Iterable[str] = ()) -> Lines:
+def lines_in_history(
+    root: Path,
+    commits: Iterable[str],
+    without: Iterable[str] = (),
+    settled: Settled | None = None,
+) -> Lines:
     """Return every line that the list or the log has had in commits and in their histories.
 
     Merges are compared with each of their parents, and no side branch is left out: a line that was
@@ -82,8 +81,14 @@ def lines_in_history(root: Path, commits: Iterable[str], without: Iterable[str] 
         Where to start. Commits that git has deleted since are skipped.
     without
         Commits whose histories are left out.
+    settled
+        Versions whose lines the present list has; they are left out as well.
     """
-    versions = _versions(root, commits, without)
+    versions = [
+        version
+        for version in _versions(root, commits, without)
+        if settled is None or not settled.has(version[0])
+    ]
     found = Lines()
     seen: set[bytes] = set()
     for first in range(0, len(versions), _AT_ONCE):
@@ -91,9 +96,14 @@ def lines_in_history(root: Path, commits: Iterable[str], without: Iterable[str] 
         for name, content in read_objects(root, some).items():
             commit, is_list = some[name]
             if is_list:
-                found.add_list(content, commit, seen)
+                lines = set(content.split(b"\n"))
+                found.add_list(lines - seen, commit)
+                seen |= lines
             else:
-                found.add_entry(content, commit)
+                lines = set(_QUOTED.findall(content))
+                found.add_list(lines, commit)
+            if settled is not None:
+                settled.see(name, lines)
     return found
 
 

@@ -54,6 +54,11 @@ class Project:
         return self.root / "data/requests.jsonl"
 
     @property
+    def history(self) -> Path:
+        """Versions of the forget list in git that need not be read again."""
+        return self.private / "history.json"
+
+    @property
     def journal(self) -> Path:
         """The change of the forget list that is being written."""
         return self.private / "journal.json"

@@ -63,8 +63,9 @@ class GitProject:
             handle.write("".join(f"{line}\n" for line in lines))
 
     def lines(self) -> set[str]:
-        """Return the lines of the list."""
-        return set(self.context.project.forget_list.read_text(encoding="utf-8").split())
+        """Return the lines of the list; none where git took the file away."""
+        path = self.context.project.forget_list
+        return set(path.read_text(encoding="utf-8").split()) if path.exists() else set()
 
     def ledger(self, branch: str | None = "main") -> Ledger:
         """Compare the list with the history."""

@@ -1,5 +1,6 @@
 """No request is lost: the forget list against git's history, whatever git did to it."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -485,3 +486,26 @@ def test_no_long_sequence_of_git_operations_brings_a_record_back(
     built_repository: GitProject, steps: list[tuple[str, int]]
 ) -> None:
     run_law(built_repository, steps)
+
+
+def test_versions_that_were_read_are_not_read_again(repository: GitProject) -> None:
+    for raw in IDS[:3]:
+        repository.forget(raw)
+    kept = repository.context.project.history
+    assert repository.ledger().problem() is None
+    whole = kept.read_bytes()
+    versions = repository.git("log", "--format=", "--raw", "--no-abbrev").split()
+
+    names = json.loads(whole)["objects"]
+    assert set(names) <= set(versions)
+    # Three versions of the list, its empty start, and the entries.
+    assert len(names) == 7
+    # What is kept hides no loss: neither of a line, nor of a file that somebody wrote.
+    edit_without_commit(repository)
+    assert len(repository.ledger().lost) == 3
+    forged = json.loads(whole) | {"list": []}
+    kept.write_text(json.dumps(forged), encoding="ascii")
+    assert len(repository.ledger().lost) == 3
+    for damaged in (b"", b"[]", whole[:-9]):
+        kept.write_bytes(damaged)
+        assert len(repository.ledger().lost) == 3
