@@ -469,6 +469,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(OPERATIONS), st.integers(0, 5)), max_
 @example([("branch", 0), ("forget", 2), ("switch", 1), ("merge ours", 0)])
 @example([("forget", 5), ("stash", 1), ("reset", 1)])
 @example([("detach", 0), ("forget", 2), ("switch", 1)])
+@example([("reset", 2), ("revert", 0)])  # the list itself is gone
 def test_no_sequence_of_git_operations_brings_a_record_back(
     built_repository: GitProject, steps: list[tuple[str, int]]
 ) -> None:
