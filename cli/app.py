@@ -166,6 +166,11 @@ def _root(
 
 def main() -> None:
     """Run the command line and exit."""
+    # The help imports nothing of the stages.
+    from unlearn.stages.project.git import leave_hook  # noqa: PLC0415
+
+    # In a hook of git, git and DVC would take another folder for the repository.
+    leave_hook(os.environ)
     code = run(sys.argv[1:])
     with suppress(BrokenPipeError):
         sys.stdout.flush()

@@ -11,32 +11,39 @@ from typing import Literal
 
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
-from unlearn.stages.ledger.anchor import ANCHOR_VARIABLE, unknown_entries
+from unlearn.stages.ledger.anchor import ANCHOR_VARIABLE, anchor_is_empty, unknown_entries
+from unlearn.stages.ledger.comparison import Comparison, Coverage
 from unlearn.stages.ledger.history import (
     FORGET_LIST,
     Lines,
-    commits_of_no_branch,
     commits_of_record,
     current_branch,
     default_branch,
     head_commit,
     lines_in_history,
-    other_tips,
+    merging_commits,
     read_log_at,
 )
 from unlearn.stages.ledger.log import FOLDER, Log, read_log
 from unlearn.stages.ledger.lookup import find_tokens
 from unlearn.stages.ledger.settled import Settled
 from unlearn.stages.ledger.transaction import lines_of, unfinished_change
-from unlearn.stages.project.git import Branch, commit_of, files_at, is_ancestor, is_shallow
+from unlearn.stages.project.git import (
+    Branch,
+    commit_of,
+    files_at,
+    has_repository,
+    is_shallow,
+)
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.forget_list import LEFT_OUT, SUBJECT_PREFIX
 from unlearn.stages.rows.tokens import Tokenizer
 
 _SHOWN = 8
 
-#: What could be compared: all of git's history, a part of it, or none.
-Checked = Literal["history", "shallow", "no history"]
+#: What could be compared: all of git's history, a part of it, or none. In an incomplete clone git
+#: fetches objects only when they are needed, and could not.
+Checked = Literal["history", "shallow", "incomplete", "no history"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,10 @@ class Ledger:
         How much of git's history was compared.
     unknown_entries
         Entries of the log that the anchor names, and that are nowhere here.
+    empty_anchor
+        Whether there is an anchor that names no entry, while there are entries.
+    unknown_default
+        Why the list was compared with no default branch; None if it was.
     """
 
     lost: Mapping[str, str] = field(default_factory=dict)
@@ -70,6 +81,8 @@ class Ledger:
     unchecked: int = 0
     checked: Checked = "history"
     unknown_entries: int = 0
+    empty_anchor: bool = False
+    unknown_default: str | None = None
 
     def problem(self) -> InputError | None:
         """Return the error that stops a run; None if no request is lost."""
@@ -104,7 +117,8 @@ class Ledger:
                 "this branch: merge it"
             )
         found += [
-            f"the forget list on {name} has {_lines(len(lines))} more, not merged into this branch"
+            f"the forget list on {_printable(name)} has {_lines(len(lines))} more, not merged into "
+            "this branch"
             for name, lines in self.elsewhere.items()
         ]
         if self.checked == "shallow":
@@ -112,8 +126,22 @@ class Ledger:
                 "this is a shallow clone: the forget list was not compared with git's whole "
                 "history; `git fetch --unshallow`"
             )
+        if self.checked == "incomplete":
+            found.append(
+                "git could not read its whole history of the forget list, so that the list was not "
+                "compared with all of it: this clone is a partial one, or objects are missing"
+            )
         if self.checked == "no history":
             found.append("git has no history of the forget list here to compare it with")
+        if self.unknown_default is not None:
+            found.append(
+                f"the forget list was compared with no default branch: {self.unknown_default}"
+            )
+        if self.empty_anchor:
+            found.append(
+                f"the anchor of the request log ({ANCHOR_VARIABLE}) names no entry: is it the "
+                "right file?"
+            )
         if self.unchecked:
             found.append(
                 f"{self.unchecked} raw ids in git's history of the forget list were not compared: "
@@ -136,56 +164,68 @@ def check_ledger(project: Project, branch: str | None, context: Context | None) 
     ------
     InputError
         If an entry of the log is damaged, or the anchor cannot be read.
+    ToolError
+        If there is a git repository that git refuses to read.
     """
     root = project.root
     log = read_log(project)
     content = project.forget_list.read_bytes() if project.forget_list.is_file() else b""
     tokenizer = None if context is None else context.tokenizer
     listed = Coverage(_tokens(lines_of(content), tokenizer))
-    excused = set(log.restored())
-    if (change := unfinished_change(project)) is not None:
-        excused |= {line.removesuffix(LEFT_OUT) for line in change.added}
-    head = head_commit(root)
+    change = unfinished_change(project)
+    pending = set() if change is None else {line.removesuffix(LEFT_OUT) for line in change.added}
     was = Lines(dict.fromkeys(_lines_of_log(log), ""))
-    if head is None:
-        return Ledger(_lost(was, listed, excused), checked="no history")
+    if not has_repository(root):
+        return Ledger(_lost(was, listed, log.restored() | pending), checked="no history")
+    head = head_commit(root)
+    heads = [*([head] if head else []), *merging_commits(root)]
     default = default_branch(root, branch)
     settled = None if context is None else Settled(project, context.key, content)
-    history = _history(root, head, default, settled)
+    history = _history(root, heads, default, settled)
     raw = _tokens_of_raw(history.raw, context, listed)
     for line, commit in (history.tokens | raw.tokens).items():
         was.tokens[line] = commit
+    # A restore counts only while this list has it, and while the history has no newer request.
+    excused = pending | (log.restored() & log.restored_with(history.entries))
     lost = _lost(was, listed, excused)
-    ahead, behind = _of_default(root, head, default, listed, excused | lost.keys())
-    known = excused | lost.keys() | ahead | behind
+    known = pending | lost.keys()
+    compare = Comparison(root, listed, log)
+    ahead, behind = compare.with_default(head, heads, default, known)
+    known |= ahead | behind
+    whole: Checked = "history" if history.whole else "incomplete"
     if settled is not None:
         settled.save()
     return Ledger(
         lost,
         ahead=ahead,
         behind=behind,
-        elsewhere=_elsewhere(root, [head, *(ref.commit for ref in default)], listed, known),
+        elsewhere=compare.with_others([*heads, *(ref.commit for ref in default)], known),
         unchecked=len(raw.raw),
-        checked="shallow" if is_shallow(root) else "history",
+        checked="no history" if head is None else "shallow" if is_shallow(root) else whole,
         unknown_entries=unknown_entries(root, log, default),
+        empty_anchor=bool(log.by_name) and anchor_is_empty(),
+        unknown_default=_why_no_default(branch) if head is not None and not default else None,
     )
 
 
-def _history(root: Path, head: str, default: list[Branch], settled: Settled | None) -> Lines:
+def _why_no_default(branch: str | None) -> str:
+    if branch is None:
+        return "none is known here; name it by `ledger.branch` in params.yaml"
+    return f"this clone has no branch {branch}, which `ledger.branch` in params.yaml names"
+
+
+def _history(root: Path, heads: list[str], default: list[Branch], settled: Settled | None) -> Lines:
     """Return the lines that were there before: on this branch, or on the default one.
 
     The reflog of HEAD is left out, since it visits other branches. What the default branch has
     now is no loss of this branch: it is behind.
     """
     mine = current_branch(root)
-    commits = [head, *commits_of_record(root, [mine] if mine else [])]
+    commits = [*heads, *commits_of_record(root, [mine] if mine else [])]
     found = lines_in_history(root, commits, settled=settled)
     tips = [ref.commit for ref in default]
     dropped = commits_of_record(root, (ref.name for ref in default if ref.name != mine))
-    if dropped:
-        before = lines_in_history(root, dropped, without=[head, *tips], settled=settled)
-        found.tokens = before.tokens | found.tokens
-        found.raw |= before.raw
+    found.add_older(lines_in_history(root, dropped, without=[*heads, *tips], settled=settled))
     return found
 
 
@@ -210,28 +250,8 @@ def lines_lost_at(root: Path, revision: str) -> dict[str, str]:
     content = files_at(root, commit, FORGET_LIST).get(FORGET_LIST, b"")
     log = read_log_at(root, commit)
     listed = Coverage(_tokens(lines_of(content), None))
-    return _lost(lines_in_history(root, [commit]), listed, set(log.restored()))
-
-
-class Coverage:
-    """Which lines a list covers: a person's line covers all lines of records of that person.
-
-    Parameters
-    ----------
-    lines
-        The list's lines, as tokens.
-    """
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        self._lines = set(lines)
-        self._records = {line.rpartition(".")[2] for line in self._lines}
-
-    def has(self, line: str) -> bool:
-        """Return whether the rows of a line are forgotten by this list."""
-        subject, dot, record = line.partition(".")
-        if line in self._lines:
-            return True
-        return (subject in self._lines or record in self._lines) if dot else line in self._records
+    history = lines_in_history(root, [commit])
+    return _lost(history, listed, log.restored() & log.restored_with(history.entries))
 
 
 def _tokens(lines: Iterable[str], tokenizer: Tokenizer | None) -> set[str]:
@@ -265,7 +285,7 @@ def _lines_of_log(log: Log) -> set[str]:
     }
 
 
-def _tokens_of_raw(raw: set[str], context: Context | None, listed: "Coverage") -> Lines:
+def _tokens_of_raw(raw: set[str], context: Context | None, listed: Coverage) -> Lines:
     """Return the tokens of raw ids in the history that the rows still have; `raw` is the rest.
 
     A line that matches no row was a mistake, or its rows have left the dataset: nobody comes back
@@ -292,7 +312,7 @@ def _tokens_of_raw(raw: set[str], context: Context | None, listed: "Coverage") -
     return Lines(dict.fromkeys([*lines, *known.subjects], ""))
 
 
-def _lost(was: Lines, listed: Coverage, excused: set[str]) -> dict[str, str]:
+def _lost(was: Lines, listed: Coverage, excused: Collection[str]) -> dict[str, str]:
     return {
         line: commit
         for line, commit in was.tokens.items()
@@ -300,48 +320,9 @@ def _lost(was: Lines, listed: Coverage, excused: set[str]) -> dict[str, str]:
     }
 
 
-def _of_default(
-    root: Path, head: str, default: list[Branch], listed: Coverage, known: Collection[str]
-) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the lines of the default branch that stop a run, and those that are only named."""
-    ahead: set[str] = set()
-    behind: set[str] = set()
-    for ref in default:
-        if missing := _missing(root, [ref], [head], listed, known):
-            (ahead if is_ancestor(root, head, ref.commit) else behind).update(missing)
-    return frozenset(ahead), frozenset(behind - ahead)
-
-
-def _elsewhere(
-    root: Path, tips: Collection[str], listed: Coverage, known: Collection[str]
-) -> dict[str, frozenset[str]]:
-    """Return the lines that only other branches, stashes and experiments have.
-
-    Commits that were checked out in this clone, and that no branch has any more, come last.
-    """
-    places = [*other_tips(root, tips), *commits_of_no_branch(root)]
-    found: dict[str, frozenset[str]] = {}
-    seen = set(known)
-    # All places at once first: in most clones no line is missing.
-    for place in places if _missing(root, places, tips, listed, seen) else ():
-        if missing := _missing(root, [place], tips, listed, seen):
-            found[place.name] = missing
-            seen |= missing
-    return found
-
-
-def _missing(
-    root: Path,
-    places: list[Branch],
-    tips: Collection[str],
-    listed: Coverage,
-    known: Collection[str],
-) -> frozenset[str]:
-    """Return the lines in the commits of places, without those of `tips`, that the list lacks."""
-    if not places:
-        return frozenset()
-    lines = lines_in_history(root, [place.commit for place in places], without=tips).tokens
-    return frozenset(line for line in lines if line not in known and not listed.has(line))
+def _printable(name: str) -> str:
+    """Return a branch's name as text, whatever bytes it is made of."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _lines(count: int) -> str:

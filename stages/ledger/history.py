@@ -8,6 +8,7 @@ from pathlib import Path
 from unlearn.stages.ledger.log import FOLDER, OLD_LOG, Log, parse_log
 from unlearn.stages.ledger.settled import Settled
 from unlearn.stages.project.git import (
+    LOG,
     Branch,
     branches,
     commit_of,
@@ -42,10 +43,23 @@ class Lines:
         has it.
     raw
         Lines that a person wrote.
+    entries
+        The files of entries of the log that were read.
+    whole
+        Whether git had everything: a partial clone fetches some objects only when they are needed.
     """
 
     tokens: dict[str, str] = field(default_factory=dict)
     raw: set[str] = field(default_factory=set)
+    entries: list[bytes] = field(default_factory=list)
+    whole: bool = True
+
+    def add_older(self, other: "Lines") -> None:
+        """Add what other commits have; a line that both have keeps its commit."""
+        self.tokens = other.tokens | self.tokens
+        self.raw |= other.raw
+        self.entries += other.entries
+        self.whole &= other.whole
 
     def add(self, line: str, commit: str) -> None:
         """Add a line that a commit has."""
@@ -84,16 +98,21 @@ def lines_in_history(
     settled
         Versions whose lines the present list has; they are left out as well.
     """
-    versions = [
-        version
-        for version in _versions(root, commits, without)
-        if settled is None or not settled.has(version[0])
-    ]
+    commits = list(commits)
+    if not commits:
+        return Lines()
+    versions = _versions(root, commits, without)
+    if versions is None:
+        return Lines(whole=False)
+    if settled is not None:
+        versions = [version for version in versions if not settled.has(version[0])]
     found = Lines()
     seen: set[bytes] = set()
     for first in range(0, len(versions), _AT_ONCE):
         some = dict(versions[first : first + _AT_ONCE])
-        for name, content in read_objects(root, some).items():
+        contents = read_objects(root, some)
+        found.whole &= len(contents) == len(some)
+        for name, content in contents.items():
             commit, is_list = some[name]
             if is_list:
                 lines = set(content.split(b"\n"))
@@ -102,6 +121,7 @@ def lines_in_history(
             else:
                 lines = set(_QUOTED.findall(content))
                 found.add_list(lines, commit)
+                found.entries.append(content)
             if settled is not None:
                 settled.see(name, lines)
     return found
@@ -109,25 +129,29 @@ def lines_in_history(
 
 def _versions(
     root: Path, commits: Iterable[str], without: Iterable[str]
-) -> list[tuple[str, tuple[str, bool]]]:
+) -> list[tuple[str, tuple[str, bool]]] | None:
     """Return the objects that the list and the entries of the log have been.
 
     Returns
     -------
-    list
-        The name of each object, a commit that has it, and whether it is a list.
+    list or None
+        The name of each object, a commit that has it, and whether it is a list. None if git could
+        not tell.
     """
     out = git(
         root,
-        *("-c", "log.showRoot=true", "-c", "log.showSignature=false"),
-        *("-c", "log.diffMerges=separate", "log", "--raw", "--no-abbrev", "-m", "--full-history"),
-        *("--no-color", "--no-renames", "--format=commit %H", "--ignore-missing", "--stdin"),
+        *("-c", "log.showRoot=true", "-c", "log.diffMerges=separate"),
+        # Relative paths are never quoted, whatever folders the project is in.
+        *(*LOG, "--raw", "--no-abbrev", "-m", "--full-history", "--relative"),
+        *("--no-renames", "--format=commit %H", "--ignore-missing", "--stdin"),
         *("--", FORGET_LIST, FOLDER),
         stdin="".join(f"{word}\n" for word in (*commits, *(f"^{c}" for c in without))).encode(),
     )
+    if out is None:
+        return None
     found: dict[str, tuple[str, bool]] = {}
     commit = ""
-    for line in (out or b"").decode("utf-8", "replace").split("\n"):
+    for line in out.decode("utf-8", "replace").split("\n"):
         if line.startswith("commit "):
             commit = line.split(" ")[1]
         elif line.startswith(":"):
@@ -135,7 +159,7 @@ def _versions(
             # The object before a change was in a parent, which is found as well.
             new = facts.split(" ")[3]
             if new.strip("0"):
-                found.setdefault(new, (commit, path.endswith(FORGET_LIST)))
+                found.setdefault(new, (commit, path == FORGET_LIST))
     return list(found.items())
 
 
@@ -155,23 +179,42 @@ def default_branch(root: Path, name: str | None) -> list[Branch]:
         The name that params.yaml gives it; None to look for what origin calls its default, or for
         a usual name.
     """
-    known = {ref.name: ref for ref in branches(root, "refs/heads", "refs/remotes/origin")}
+    known = {ref.name: ref for ref in branches(root, "refs/heads", "refs/remotes")}
+    remotes = [f"refs/remotes/{remote}/" for remote in _remotes(known)]
     names = [name] if name is not None else []
     if name is None:
-        head = git_line(root, "symbolic-ref", "--quiet", "refs/remotes/origin/HEAD") or ""
-        names = [head.removeprefix("refs/remotes/origin/"), *_USUAL]
+        heads = (git_line(root, "symbolic-ref", "--quiet", f"{place}HEAD") for place in remotes)
+        called = [
+            (head or "").removeprefix(place) for head, place in zip(heads, remotes, strict=True)
+        ]
+        names = [*called, *_USUAL]
     for candidate in names:
-        places = (f"refs/heads/{candidate}", f"refs/remotes/origin/{candidate}")
+        places = [f"{place}{candidate}" for place in ("refs/heads/", *remotes)]
         if found := [known[place] for place in places if place in known]:
             return found
     return []
+
+
+def _remotes(refs: Iterable[str]) -> list[str]:
+    """Return the remotes that refs belong to: origin alone where there is one of this name."""
+    remotes = {ref.split("/")[2] for ref in refs if ref.startswith("refs/remotes/")}
+    return ["origin"] if "origin" in remotes else sorted(remotes)
+
+
+def merging_commits(root: Path) -> list[str]:
+    """Return the commits that a merge brings in which is not committed yet."""
+    path = git_line(root, "rev-parse", "--git-path", "MERGE_HEAD")
+    try:
+        return (root / path).read_text("ascii").split() if path else []
+    except FileNotFoundError:
+        return []
 
 
 def commits_of_record(root: Path, refs: Iterable[str]) -> list[str]:
     """Return the commits that branches have pointed to in this clone, by git's reflogs."""
     commits: dict[str, None] = {}
     for ref in refs:
-        out = git(root, "log", "--walk-reflogs", "--format=%H", ref, "--") or b""
+        out = git(root, *LOG, "--walk-reflogs", "--format=%H", ref, "--") or b""
         commits.update(dict.fromkeys(out.decode().split()))
     return list(commits)
 
@@ -180,13 +223,24 @@ def other_tips(root: Path, known: Iterable[str]) -> list[Branch]:
     """Return the branches, stashes and experiments that are not among the known commits."""
     left_out = set(known)
     found = branches(root, "refs/heads", "refs/remotes", "refs/stash", "refs/exps")
+    # The ref is the newest stash; the others are in its reflog.
+    stashes = enumerate(commits_of_record(root, ["refs/stash"]))
+    found += [Branch(f"stash@{{{number}}}", commit) for number, commit in stashes if number]
     return [ref for ref in found if ref.commit not in left_out]
 
 
-def commits_of_no_branch(root: Path) -> list[Branch]:
-    """Return the commits that were checked out in this clone, and that no branch has any more."""
+def commits_of_no_branch(root: Path, known: Iterable[str]) -> list[Branch]:
+    """Return the commits that were checked out in this clone, and that no branch has any more.
+
+    Parameters
+    ----------
+    root
+        The project's folder.
+    known
+        Commits whose histories are left out as well.
+    """
     visited = commits_of_record(root, ["HEAD"])
-    out = git(root, "rev-list", "HEAD", "--branches", "--remotes") or b""
+    out = git(root, "rev-list", "--ignore-missing", *known, "--branches", "--remotes") or b""
     reachable = set(out.decode().split())
     return [Branch(f"commit {commit[:8]}", commit) for commit in visited if commit not in reachable]
 

@@ -5,9 +5,10 @@ branches that both log a request merge without a conflict. A file's name is the 
 content, so that a damaged entry is noticed.
 """
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import canonical_json, json_bytes
 from unlearn.stages.project.paths import Project
-from unlearn.stages.rows.forget_list import render
+from unlearn.stages.rows.forget_list import LEFT_OUT, render
 
 FOLDER = "data/requests"
 #: The log of older projects: one file with a line for each entry, without the lines of the list.
@@ -66,6 +67,11 @@ class Entry(BaseModel):
     )
 
     @property
+    def bare_lines(self) -> frozenset[str]:
+        """The lines, without the mark of canaries that are in no shard."""
+        return frozenset(line.removesuffix(LEFT_OUT) for line in self.lines or ())
+
+    @property
     def content(self) -> bytes:
         """The bytes of the entry's file."""
         return json_bytes(self.model_dump(mode="json", by_alias=True))
@@ -110,23 +116,21 @@ class Log:
     def restored(self) -> frozenset[str]:
         """Return the lines that were taken back, and not asked for again since.
 
-        Where two branches differ about a line, it is not taken back.
+        Where two branches differ about a line, it is not taken back. Lines come without the mark of
+        canaries that are in no shard.
         """
         found = self.by_name
         wanted = {
-            line
-            for entry in found.values()
-            if entry.kind == "restore"
-            for line in entry.lines or ()
+            line for entry in found.values() if entry.kind == "restore" for line in entry.bare_lines
         }
-        if not wanted:
-            return frozenset()
         # Of each line, the entries that name it and that no later entry about it has seen.
         newest: dict[str, set[str]] = {line: set() for line in wanted}
-        older = {name: _ancestors(name, found) for name in found}
-        for name, entry in found.items():
-            for line in wanted.intersection(entry.lines or ()):
-                newest[line].add(name)
+        if wanted:
+            for name, entry in found.items():
+                for line in wanted & entry.bare_lines:
+                    newest[line].add(name)
+        named = {name for names in newest.values() for name in names}
+        older = {name: _ancestors(name, found) for name in named}
         return frozenset(
             line
             for line, names in newest.items()
@@ -135,6 +139,23 @@ class Log:
                 for name in names - {old for name in names for old in older[name]}
             )
         )
+
+    def restored_with(self, contents: Collection[bytes]) -> frozenset[str]:
+        """Return the lines that were taken back, by this log and by entries from elsewhere.
+
+        Parameters
+        ----------
+        contents
+            Files of entries. A damaged one is left out.
+        """
+        restores = any(entry.kind == "restore" for entry in self.entries)
+        if not restores and not any(b'"restore"' in content for content in contents):
+            return frozenset()  # which is nearly always so, and entries can be many
+        more = []
+        for content in contents:
+            with contextlib.suppress(InputError):
+                more.append(_entry(content, "an entry"))
+        return Log((*self.entries, *more)).restored()
 
 
 def _ancestors(name: str, found: Mapping[str, Entry]) -> set[str]:

@@ -1,11 +1,40 @@
 """Git, called as a command; it reads only."""
 
+import os
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from unlearn.stages.errors import ToolError
+
+#: Variables that git sets for its hooks. Paths in them are relative to another folder than the
+#: project's, and pathspecs mean something else with some of them.
+_OF_HOOKS = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_COMMON_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_PREFIX",
+    "GIT_NAMESPACE",
+    "GIT_SHALLOW_FILE",
+    "GIT_GRAFT_FILE",
+    "GIT_LITERAL_PATHSPECS",
+    "GIT_GLOB_PATHSPECS",
+    "GIT_NOGLOB_PATHSPECS",
+    "GIT_ICASE_PATHSPECS",
+)
+
+#: Settings of a user that would change what `git log` prints.
+LOG = ("-c", "log.showSignature=false", "-c", "i18n.logOutputEncoding=UTF-8", "log", "--no-color")
+
+
+def leave_hook(environment: MutableMapping[str, str]) -> None:
+    """Delete the variables that name a repository: the project's is the one around its folder."""
+    for name in _OF_HOOKS:
+        environment.pop(name, None)
 
 
 def git(root: Path, *arguments: str, stdin: bytes | None = None) -> bytes | None:
@@ -30,19 +59,54 @@ def git(root: Path, *arguments: str, stdin: bytes | None = None) -> bytes | None
     ToolError
         If git is not installed.
     """
+    done = _run(root, arguments, stdin)
+    return done.stdout if done.returncode == 0 else None
+
+
+def _run(
+    root: Path, arguments: Iterable[str], stdin: bytes | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    environment = dict(os.environ)
+    leave_hook(environment)
+    command = [os.fsencode(word) for word in ("git", *arguments)]
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=root, input=stdin, capture_output=True, check=False
+        return subprocess.run(
+            command, cwd=root, env=environment, input=stdin, capture_output=True, check=False
         )
     except FileNotFoundError:
         raise ToolError("git is not installed") from None
-    return done.stdout if done.returncode == 0 else None
+
+
+def has_repository(root: Path) -> bool:
+    """Return whether a folder is in a git repository.
+
+    Raises
+    ------
+    ToolError
+        If it is, and git refuses to read it.
+    """
+    done = _run(root, ["rev-parse", "--git-dir"])
+    if done.returncode == 0:
+        return True
+    if not any(os.path.lexists(folder / ".git") for folder in (root, *root.parents)):
+        return False
+    reason = done.stderr.decode("utf-8", "replace").partition("\n")[0].removeprefix("fatal: ")
+    raise ToolError(
+        f"git cannot read the repository of this project: {reason}",
+        "without its history nobody can tell whether a request got lost",
+        "in a container: `git config --global --add safe.directory FOLDER`",
+    )
 
 
 def git_line(root: Path, *arguments: str) -> str | None:
     """Return the first line that a git command prints; None if it failed or printed nothing."""
     out = git(root, *arguments)
-    return (out or b"").decode("utf-8", "replace").partition("\n")[0] or None
+    return _text(out).partition("\n")[0] or None
+
+
+def _text(out: bytes | None) -> str:
+    # Names of branches are bytes to git.
+    return (out or b"").decode("utf-8", "surrogateescape")
 
 
 def commit_of(root: Path, revision: str) -> str | None:
@@ -136,9 +200,8 @@ class Branch:
 def branches(root: Path, *patterns: str) -> list[Branch]:
     """Return refs below patterns such as `refs/heads`; symbolic ones are left out."""
     form = "--format=%(refname) %(objectname) %(symref)"
-    out = (git(root, "for-each-ref", form, *patterns) or b"").decode("utf-8", "replace")
     found = []
-    for line in out.splitlines():
+    for line in _text(git(root, "for-each-ref", form, *patterns)).split("\n")[:-1]:
         name, commit, symbolic = line.split(" ", 2)
         if not symbolic:
             found.append(Branch(name, commit))

@@ -10,7 +10,7 @@ from typing import Literal
 from unlearn.stages.context import Context
 from unlearn.stages.dvc.command import running_reader
 from unlearn.stages.errors import BusyError, InputError
-from unlearn.stages.ledger.anchor import write_anchor
+from unlearn.stages.ledger.anchor import check_anchor, write_anchor
 from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.ledger.hand_written import check_hand_written, resolved_lines
 from unlearn.stages.ledger.log import EntryKind, new_entry, read_log
@@ -237,6 +237,7 @@ def write_change(
     added, removed
         Lines of the list, as they are in the file.
     """
+    check_anchor()
     added, removed = tuple(sorted(added)), tuple(sorted(removed))
     log = read_log(project)
     after = changed_list(project.forget_list.read_bytes(), added, removed)

@@ -88,7 +88,7 @@ class GitProject:
         subprocess.run(
             ["git", "clone", "--quiet", *options, self.root.as_uri(), str(target)], check=True
         )
-        _set_user(target)
+        set_user(target)
         for name in ("data/dataset.csv", "data/shards"):
             source = self.root / name
             if source.is_dir():
@@ -115,7 +115,7 @@ def make_git_project(root: Path, *, subjects: int = 0) -> GitProject:
     )
     project = GitProject(context)
     project.git("init", "--quiet", "--initial-branch=main")
-    _set_user(root)
+    set_user(root)
     project.commit("start")
     return project
 
@@ -125,6 +125,7 @@ def tokens(ids: Sequence[str]) -> set[str]:
     return {token_of(raw) for raw in ids}
 
 
-def _set_user(root: Path) -> None:
+def set_user(root: Path) -> None:
+    """Name the author of commits."""
     for name, value in (("user.name", "Tests"), ("user.email", "tests@example.org")):
         subprocess.run(["git", "config", name, value], cwd=root, check=True)
