@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import os
 import subprocess
 import sys
@@ -13,15 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import json_bytes
-from unlearn.stages.rows.shard_file import RECORD, SUBJECT, TARGET
+from unlearn.stages.rows.shard_file import RECORD, TARGET
 from unlearn.stages.rows.tokens import place
 from unlearn.stages.training.lineage import FILE_NAME, read_lineage
 from unlearn.stages.training.recipe import Recipe
-from unlearn.stages.training.sliced_rows import by_slice, step_totals
+from unlearn.stages.training.sliced_rows import by_slice
 from unlearn.stages.training.slices import plan_shard, train_shard
 
 from tests.stages.conftest import (
@@ -87,69 +84,6 @@ def in_slice(rows: pa.Table, number: int) -> list[str]:
 def in_slices(rows: pa.Table, *numbers: int) -> pa.Table:
     wanted = [slice_of(token) in numbers for token in rows[RECORD].to_pylist()]
     return rows.filter(pa.array(wanted))
-
-
-sizes = st.lists(st.integers(0, 500), min_size=1, max_size=8)
-budgets = st.integers(1, 50), st.integers(1, 64)
-
-
-@given(sizes, *budgets)
-def test_steps_follow_the_formula(rows: list[int], epochs: int, batch: int) -> None:
-    totals = step_totals(rows, epochs, batch)
-    steps = [after - before for before, after in zip([0, *totals], totals, strict=False)]
-
-    union = 0
-    for number in range(len(rows)):
-        union += sum(rows[: number + 1])
-        formula = -(-2 * epochs * union // ((len(rows) + 1) * batch))
-        least = sum(1 for size in rows[: number + 1] if size)
-        assert totals[number] >= formula
-        # The least of a step a slice is all that it may exceed the formula by.
-        assert totals[number] <= max(formula, 0) + least
-    assert all(taken >= (1 if size else 0) for taken, size in zip(steps, rows, strict=True))
-
-
-@given(st.integers(1, 5000), *budgets)
-def test_one_slice_takes_the_epochs_and_no_step_more(rows: int, epochs: int, batch: int) -> None:
-    assert step_totals([rows], epochs, batch) == [math.ceil(epochs * rows / batch)]
-
-
-def test_slices_of_equal_size_cost_the_epochs_of_the_whole() -> None:
-    # Bourtoule et al. 2021, section V-B: 2e/(R+1) epochs a slice.
-    assert step_totals([320] * 4, epochs=10, batch=32) == [40, 120, 240, 400]
-    assert step_totals([0, 0], epochs=10, batch=32) == [0, 0]
-    assert step_totals([1, 1, 1], epochs=1, batch=64) == [1, 2, 3]
-    assert step_totals([0, 10, 0], epochs=2, batch=10) == [0, 1, 2]
-
-
-@given(sizes, st.data(), *budgets)
-def test_a_later_slice_changes_no_earlier_budget(
-    rows: list[int], data: st.DataObject, epochs: int, batch: int
-) -> None:
-    number = data.draw(st.integers(0, len(rows) - 1))
-    other = [*rows]
-    other[number] += 1
-
-    assert step_totals(rows, epochs, batch)[:number] == step_totals(other, epochs, batch)[:number]
-
-
-@pytest.mark.parametrize("subjects", [0, 9])
-def test_rows_are_sorted_into_their_slices_and_keep_their_order(subjects: int) -> None:
-    rows = make_rows(60, subjects=subjects)
-    sliced = by_slice(rows, SLICES)
-
-    assert sum(sliced.sizes) == sliced.rows.num_rows == sliced.ends[-1] == 60
-    governing = SUBJECT if subjects else RECORD
-    for number in range(1, SLICES + 1):
-        part = sliced.slice_rows(number)
-        wanted = [slice_of(token) == number for token in rows[governing].to_pylist()]
-        assert part.equals(rows.filter(pa.array(wanted)).combine_chunks())
-        assert part.num_rows == sliced.sizes[number - 1]
-
-
-def test_one_slice_holds_the_rows_as_the_file_has_them() -> None:
-    assert by_slice(ROWS, 1).rows.equals(ROWS)
-    assert by_slice(ROWS.slice(0, 0), 3).sizes == (0, 0, 0)
 
 
 def test_a_row_that_comes_back_gives_the_first_bytes_again(recipe: Recipe, tmp_path: Path) -> None:
