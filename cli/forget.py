@@ -14,14 +14,9 @@ from unlearn.stages.context import open_project
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.project.paths import find_project
+from unlearn.stages.requests.id_file import Wanted, read_ids, understand
 from unlearn.stages.requests.missed import find_missed
-from unlearn.stages.requests.request import (
-    Unknown,
-    Wanted,
-    add_request,
-    put_back_lost,
-    read_ids,
-)
+from unlearn.stages.requests.request import Unknown, add_request, put_back_lost
 from unlearn.stages.rows.tokens import check_raw_id
 
 
@@ -60,6 +55,8 @@ class ForgetAnswer(Answer):
         Unicode form or a decimal .0. None if they could not be looked for.
     look_alike_rows
         These rows.
+    notes
+        How the file of ids was understood: a header that was skipped, quotes that were left out.
     dry_run
         Whether nothing was changed.
     """
@@ -71,6 +68,7 @@ class ForgetAnswer(Answer):
     shards: list[str]
     look_alikes: int | None = None
     look_alike_rows: list[LookAlikeRow] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
     dry_run: bool
 
 
@@ -170,7 +168,7 @@ def forget(
         check_raw_id(raw, "--id")
         records.append((raw, "--id"))
     people = [] if subjects is None else read_ids(content_of(subjects), name_of(subjects))
-    wanted = Wanted(tuple(records), tuple(people))
+    wanted, notes = understand(context, Wanted(tuple(records), tuple(people)))
     unknown: Unknown = "skip" if ignore_unknown else "suppress" if suppress else "refuse"
     missed = find_missed(context, wanted)
     if strict:
@@ -189,10 +187,11 @@ def forget(
         shards=list(resolved.shards),
         look_alikes=missed.count,
         look_alike_rows=[LookAlikeRow(file=at.file, row=at.row) for at in missed.rows or ()],
+        notes=notes,
         dry_run=dry_run,
     )
     whole = context.params.kind == "posthoc"
-    for note in missed.notes():
+    for note in (*notes, *missed.notes()):
         say(note)
     emit(answer, as_json=as_json, text=lambda: _describe(answer, whole=whole))
 

@@ -14,7 +14,7 @@ from unlearn.cli import panels
 from unlearn.cli.answers import Answer, AnswerPart
 from unlearn.cli.ids import content_of, name_of
 from unlearn.cli.lazy import Command
-from unlearn.cli.output import JsonFlag, emit, names, plural
+from unlearn.cli.output import JsonFlag, emit, names, plural, say
 from unlearn.stages.audit.status import list_is_applied
 from unlearn.stages.context import Context, open_project
 from unlearn.stages.dvc.command import dvc_status
@@ -22,6 +22,7 @@ from unlearn.stages.dvc.pipeline import stage_names
 from unlearn.stages.project.files import scratch_folder
 from unlearn.stages.project.paths import HOLDOUT, find_project
 from unlearn.stages.project.timings import read_timings
+from unlearn.stages.requests.id_file import Wanted, read_ids, understand
 from unlearn.stages.requests.plan import (
     Option,
     ShardPlan,
@@ -30,7 +31,7 @@ from unlearn.stages.requests.plan import (
     plan_shards,
     rows_to_forget,
 )
-from unlearn.stages.requests.request import Wanted, add_request, read_ids, touched_by
+from unlearn.stages.requests.request import add_request, touched_by
 from unlearn.stages.rows.forget_list import ForgetList, parse_forget_list
 from unlearn.stages.rows.shard_file import forget_mask, read_shard
 from unlearn.stages.shard.partition import collect, spill_dataset
@@ -263,10 +264,15 @@ def _with_request(
     """Return the list as it would be with the request on it."""
     if ids is None and subjects is None:
         return now
-    wanted = Wanted(
-        tuple(read_ids(content_of(ids), name_of(ids))) if ids else (),
-        tuple(read_ids(content_of(subjects), name_of(subjects))) if subjects else (),
+    wanted, notes = understand(
+        context,
+        Wanted(
+            tuple(read_ids(content_of(ids), name_of(ids))) if ids else (),
+            tuple(read_ids(content_of(subjects), name_of(subjects))) if subjects else (),
+        ),
     )
+    for note in notes:
+        say(note)
     resolved = add_request(context, wanted, dry_run=True)
     content = now.with_tokens(resolved.added)
     return parse_forget_list(content, context.tokenizer, subjects=context.has_subjects)

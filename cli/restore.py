@@ -12,7 +12,7 @@ from unlearn.cli.output import JsonFlag, emit, plural
 from unlearn.stages.context import open_project
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import find_project
-from unlearn.stages.requests.request import Wanted, read_ids
+from unlearn.stages.requests.id_file import Wanted, read_ids
 from unlearn.stages.requests.restore import find_restored
 from unlearn.stages.requests.restore import restore as take_back
 from unlearn.stages.rows.tokens import check_raw_id

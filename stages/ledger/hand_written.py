@@ -1,17 +1,15 @@
 """Lines that a person wrote into the forget list: each has to match a row, or stops the run."""
 
-import unicodedata
 from collections.abc import Iterator
 
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.lookup import KnownTokens, find_tokens, look_in_canaries
+from unlearn.stages.ledger.near_matches import near_match
 from unlearn.stages.rows.forget_list import LEFT_OUT, SUBJECT_PREFIX, ForgetList, HandWritten
-from unlearn.stages.rows.tokens import PREFIX, Kind
 
 #: How many lines an error points to.
 _SHOWN = 5
-_QUOTES = "\"'`"
 
 
 def check_hand_written(context: Context, forget_list: ForgetList) -> KnownTokens:
@@ -55,42 +53,9 @@ def _message(unknown: list[HandWritten]) -> str:
 def _hints(context: Context, unknown: list[HandWritten]) -> Iterator[str]:
     """Yield what would match, by line; never the id."""
     for line in unknown[:_SHOWN]:
-        for change, kind, raw in _variants(context, line):
-            try:
-                token = context.tokenizer.token(kind, raw)
-            except InputError:
-                continue  # no id of this dataset can be written so
-            records = {token} if kind == "record" else set()
-            found = find_tokens(context, records, {token} - records)
-            if found.subject_of or found.subjects:
-                yield f"line {line.number} would match a row {change}"
-                break
+        if (change := near_match(context, line.kind, line.raw)) is not None:
+            yield f"line {line.number} would match a row {change}"
     yield "correct the line, or delete it; `unlearn forget --suppress` lists an id without rows"
-
-
-def _variants(context: Context, line: HandWritten) -> Iterator[tuple[str, Kind, str]]:
-    """Yield what the person may have meant: what is different, the kind of id, and the id."""
-    raw = line.raw
-    bare = raw.strip().strip(_QUOTES).strip()
-    changes = {
-        "without the space around it": raw.strip(),
-        "without the quotes around it": raw.strip(_QUOTES),
-        "without the comma or semicolon at its end": raw.rstrip(",; \t"),
-        "in lower case": raw.lower(),
-        "in upper case": raw.upper(),
-        "without the space and the quotes around it": bare,
-        "without spaces and quotes, in lower case": bare.lower(),
-        "without spaces and quotes, in upper case": bare.upper(),
-        "with plain characters (Unicode NFKC)": unicodedata.normalize("NFKC", bare),
-    }
-    for change, text in changes.items():
-        if text not in ("", raw) and not text.startswith(PREFIX):
-            yield change, line.kind, text
-    if context.has_subjects and line.kind == "record":
-        yield f"as a person's id, with `{SUBJECT_PREFIX}` before it", "subject", raw
-        head, _, rest = raw.partition(":")
-        if head.strip().lower() == SUBJECT_PREFIX.rstrip(":") and rest.strip():
-            yield f"with exactly `{SUBJECT_PREFIX}` before the id", "subject", rest.strip()
 
 
 def resolved_lines(context: Context, forget_list: ForgetList) -> tuple[set[str], set[str]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
-from unlearn.stages.requests.request import Wanted
+from unlearn.stages.requests.id_file import Wanted
 from unlearn.stages.rows.look_alike_rows import Spellings, rows_like
 from unlearn.stages.rows.look_alikes import DIFFERENCES
 from unlearn.stages.rows.records import RowPlace

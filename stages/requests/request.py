@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from unlearn.stages.context import Context
@@ -18,8 +18,9 @@ from unlearn.stages.ledger.lookup import KnownTokens, find_tokens, look_in_canar
 from unlearn.stages.ledger.transaction import Change, apply_change, changed_list, complete_change
 from unlearn.stages.project.locks import PATIENCE, exclusive
 from unlearn.stages.project.paths import HOLDOUT, Project
-from unlearn.stages.rows.forget_list import LEFT_OUT, ForgetList, place_of_line, text_lines
-from unlearn.stages.rows.tokens import Kind, check_raw_id
+from unlearn.stages.requests.id_file import Wanted, hints
+from unlearn.stages.rows.forget_list import LEFT_OUT, ForgetList, place_of_line
+from unlearn.stages.rows.tokens import Kind
 
 _TICKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/#-]{0,63}")
 _POLL = 0.1
@@ -29,19 +30,6 @@ Unknown = Literal["refuse", "skip", "suppress"]
 
 #: How many unknown ids an error points to.
 _SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Raw ids that a request names, each with where it was read."""
-
-    records: tuple[tuple[str, str], ...] = ()
-    subjects: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def count(self) -> int:
-        """Ids in all, each counted once."""
-        return len({raw for raw, _ in self.records}) + len({raw for raw, _ in self.subjects})
 
 
 @dataclass(frozen=True)
@@ -58,32 +46,15 @@ class Resolved:
         Where each id stood that the dataset does not have.
     shards
         Shards that the new lines touch.
+    unknown_ids
+        The unknown ids with their kind and position; never printed.
     """
 
     added: tuple[str, ...]
     already: int
     unknown: tuple[str, ...]
     shards: tuple[str, ...]
-
-
-def read_ids(content: bytes, name: str) -> list[tuple[str, str]]:
-    """Return the ids in a file, one per line, each with its position.
-
-    Blank lines, CRLF and a byte-order mark are fine.
-
-    Raises
-    ------
-    InputError
-        If there is none, or the file is not UTF-8 text, or an id begins like a token.
-    """
-    found = []
-    for number, line in enumerate(text_lines(content, name), start=1):
-        if line != "":
-            check_raw_id(line, f"{name}, line {number}")
-            found.append((line, f"line {number}"))
-    if not found:
-        raise InputError(f"{name} holds no ids")
-    return found
+    unknown_ids: tuple[tuple[Kind, str, str], ...] = field(default=(), compare=False, repr=False)
 
 
 def resolve(
@@ -117,16 +88,16 @@ def resolve(
     added: set[str] = set()
     left_out: set[str] = set()
     already = 0
-    unknown = []
-    for token, where in subjects.items():
+    unknown: list[tuple[Kind, str, str]] = []
+    for token, (raw, where) in subjects.items():
         if token in on_list:
             already += 1
         elif token in known.subjects:
             (left_out if token in known.left_out else added).add(token)
         else:
-            unknown.append(where)
+            unknown.append(("subject", raw, where))
             added |= {token} if suppress else set()
-    for token, where in records.items():
+    for token, (raw, where) in records.items():
         subject = known.subject_of.get(token)
         line = token if subject is None else f"{subject}.{token}"
         # A record of a person on the list gets its line too: A then B is B then A, to the byte.
@@ -135,21 +106,24 @@ def resolve(
         elif token in known.subject_of:
             (left_out if token in known.left_out else added).add(line)
         else:
-            unknown.append(where)
+            unknown.append(("record", raw, where))
             added |= {token} if suppress else set()
     return Resolved(
         added=tuple(sorted({*added, *(line + LEFT_OUT for line in left_out)})),
         already=already,
-        unknown=tuple(unknown),
+        unknown=tuple(where for _, _, where in unknown),
         shards=tuple(touched_by(context, added)),
+        unknown_ids=tuple(unknown),
     )
 
 
-def _tokenized(context: Context, kind: Kind, ids: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the position of each id by its token; a repeated id counts once."""
-    found: dict[str, str] = {}
+def _tokenized(
+    context: Context, kind: Kind, ids: Iterable[tuple[str, str]]
+) -> dict[str, tuple[str, str]]:
+    """Return each id and its position by its token; a repeated id counts once."""
+    found: dict[str, tuple[str, str]] = {}
     for raw, where in ids:
-        found.setdefault(context.tokenizer.token(kind, raw), where)
+        found.setdefault(context.tokenizer.token(kind, raw), (raw, where))
     return found
 
 
@@ -203,6 +177,7 @@ def add_request(
         if resolved.unknown and unknown == "refuse":
             raise InputError(
                 _unknown_message(resolved, wanted),
+                *hints(context, resolved.unknown_ids),
                 "--ignore-unknown skips them; --suppress lists them all the same, so that rows "
                 "with these ids are forgotten whenever they appear",
             )

@@ -9,8 +9,8 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.ledger.hand_written import check_hand_written
 from unlearn.stages.ledger.log import read_log
+from unlearn.stages.requests.id_file import Wanted
 from unlearn.stages.requests.request import (
-    Wanted,
     check_ticket,
     hold_list,
     replace_hand_written,

@@ -25,8 +25,9 @@ from unlearn.stages.context import Context, check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import HOLDOUT, Project
+from unlearn.stages.requests.id_file import Wanted
 from unlearn.stages.requests.missed import find_missed
-from unlearn.stages.requests.request import Wanted, add_request
+from unlearn.stages.requests.request import add_request
 from unlearn.stages.rows.shard_file import read_shard
 from unlearn.stages.shard import stage as shard_stage
 

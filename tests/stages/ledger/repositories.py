@@ -10,7 +10,8 @@ from unlearn.stages.context import Context
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.ledger.check import Ledger, check_ledger
 from unlearn.stages.project.paths import HOLDOUT, Project
-from unlearn.stages.requests.request import Wanted, add_request
+from unlearn.stages.requests.id_file import Wanted
+from unlearn.stages.requests.request import add_request
 from unlearn.stages.rows.shard_file import RECORD, read_shard
 from unlearn.stages.shard import stage as shard_stage
 

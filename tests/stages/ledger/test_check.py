@@ -14,7 +14,8 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.anchor import ANCHOR_VARIABLE
 from unlearn.stages.ledger.check import check_ledger, lines_lost_at
 from unlearn.stages.ledger.log import read_log
-from unlearn.stages.requests.request import Wanted, put_back_lost
+from unlearn.stages.requests.id_file import Wanted
+from unlearn.stages.requests.request import put_back_lost
 from unlearn.stages.requests.restore import restore
 
 from tests.stages.conftest import token_of

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from unlearn.stages.errors import InputError
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.ledger.hand_written import check_hand_written
-from unlearn.stages.requests.request import Wanted, add_request, settle_list
+from unlearn.stages.requests.id_file import Wanted
+from unlearn.stages.requests.request import add_request, settle_list
 from unlearn.stages.rows.tokens import PREFIX, is_token
 
 from tests.stages.conftest import token_of
@@ -63,7 +64,7 @@ def test_a_person_without_the_word_before_the_id_is_recognised(tmp_path: Path) -
     project = make_git_project(tmp_path / "people", subjects=4)
 
     error = refuse(project, "p001\n")
-    assert any("as a person's id, with `subject:`" in hint for hint in error.hints)
+    assert any("as a person's id: `--subjects`" in hint for hint in error.hints)
     error = refuse(project, "Subject: p001\n")
     assert any("with exactly `subject:`" in hint for hint in error.hints)
 

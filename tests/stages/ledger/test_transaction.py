@@ -11,7 +11,8 @@ from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.ledger.log import read_log
 from unlearn.stages.project.paths import Project
-from unlearn.stages.requests.request import Wanted, add_request, settle_list
+from unlearn.stages.requests.id_file import Wanted
+from unlearn.stages.requests.request import add_request, settle_list
 
 from tests.file_faults import Fault, Killed, fault_at
 from tests.stages.conftest import token_of

@@ -18,7 +18,8 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.ensemble import FILE_NAME
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import CANARIES, HOLDOUT
-from unlearn.stages.requests.request import Wanted, add_request, settle_list
+from unlearn.stages.requests.id_file import Wanted
+from unlearn.stages.requests.request import add_request, settle_list
 from unlearn.stages.rows.canaries import (
     Aggregates,
     canary_columns,

@@ -8,7 +8,8 @@ from unlearn.stages.context import Context, check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import HOLDOUT
-from unlearn.stages.requests.request import Wanted, add_request
+from unlearn.stages.requests.id_file import Wanted
+from unlearn.stages.requests.request import add_request
 from unlearn.stages.rows.shard_file import RECORD, read_shard
 from unlearn.stages.shard import stage as shard_stage
 from unlearn.stages.training.method_record import WHOLE
