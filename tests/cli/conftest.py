@@ -35,7 +35,7 @@ def only_locks(root: Path) -> None:
     private = root / ".unlearn"
     files = [path for path in private.rglob("*") if path.is_file()] if private.is_dir() else []
     assert all(
-        path.parent.name == "locks" or path.name in {"timings.json", "digests.json"}
+        path.parent.name == "locks" or path.name in {"timings.json", "digests.json", "history.json"}
         for path in files
     ), files
 

@@ -48,6 +48,7 @@ def test_ids_from_a_file_from_standard_input_and_from_the_command_line(fresh: Re
         "shards": sorted(where),
         "look_alikes": 0,
         "look_alike_rows": [],
+        "notes": [],
         "dry_run": False,
     }
 
