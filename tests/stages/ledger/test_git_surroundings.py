@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from unlearn.stages.errors import ToolError
 from unlearn.stages.project.paths import Project
-from unlearn.stages.requests.request import Wanted, put_back_lost, write_change
+from unlearn.stages.requests.id_file import Wanted
+from unlearn.stages.requests.request import put_back_lost, write_change
 from unlearn.stages.requests.restore import restore
 
 from tests.stages.conftest import token_of
