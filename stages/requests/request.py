@@ -161,8 +161,8 @@ def add_request(
     Raises
     ------
     InputError
-        If an id is unknown, the ticket is not one plain word, or a line that a person wrote into
-        the list matches no row.
+        If an id is unknown or can be in no row, the ticket is not one plain word, or a line that a
+        person wrote into the list matches no row.
     BusyError
         If the list stayed in use.
     """
@@ -173,6 +173,8 @@ def add_request(
             hold_list(project, stack)
         forget_list = context.read_list()
         check_hand_written(context, forget_list)
+        if unknown == "suppress":
+            _refuse_impossible(context, wanted)
         resolved = resolve(context, wanted, forget_list, suppress=unknown == "suppress")
         if resolved.unknown and unknown == "refuse":
             raise InputError(
@@ -187,6 +189,31 @@ def add_request(
             kind: EntryKind = "suppress" if unknown == "suppress" else "forget"
             write_change(project, kind, added=resolved.added, ticket=ticket)
     return resolved
+
+
+def _refuse_impossible(context: Context, wanted: Wanted) -> None:
+    """Refuse to suppress an id that no row can ever have: it would stop nobody.
+
+    Raises
+    ------
+    InputError
+        If the ids of a column are whole numbers, and one of the request's is written otherwise.
+    """
+    rules = context.tokenizer.rules
+    kinds: tuple[tuple[Kind, Iterable[tuple[str, str]]], ...] = (
+        ("record", wanted.records),
+        ("subject", wanted.subjects),
+    )
+    for kind, ids in kinds:
+        for raw, where in ids:
+            if not rules.accepts(kind, raw):
+                setting = "id_type" if kind == "record" else "subject_type"
+                raise InputError(
+                    f"{where}: not a whole number as the dataset writes it, so that no row can "
+                    "ever have this id; nothing was changed",
+                    f"dataset.{setting} in params.yaml is integer: without leading zeros, signs "
+                    "and spaces",
+                )
 
 
 def check_ticket(ticket: str | None) -> None:

@@ -1,6 +1,7 @@
 """A line that a person wrote matches a row, or stops everything."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,17 @@ def test_an_id_without_rows_is_listed_on_purpose_only(repository: GitProject) ->
     assert set(found.added) == {token_of("r9999"), token_of(IDS[0])}
     repository.commit("suppressed")
     assert forget_stage.run(repository.context).without_rows == 1
+
+
+@pytest.mark.parametrize("raw", ["007", "+7", "1e3", "7 ", "\uff17", "word", "9007199254740993.0"])
+def test_an_id_that_no_row_can_have_is_not_listed(repository: GitProject, raw: str) -> None:
+    params = repository.context.params
+    whole = params.dataset.model_copy(update={"id_type": "integer"})
+    context = replace(repository.context, params=params.model_copy(update={"dataset": whole}))
+
+    with pytest.raises(InputError, match="line 1: not a whole number"):
+        add_request(context, Wanted(((raw, "line 1"),)), unknown="suppress")
+    assert repository.lines() == set()
 
 
 LINES = st.one_of(
