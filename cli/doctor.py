@@ -28,6 +28,7 @@ from unlearn.stages.errors import InputError, UnlearnError
 from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.project.files import TEMPORARY_PREFIX
+from unlearn.stages.project.git import ignored as ignored_files
 from unlearn.stages.project.paths import Project, find_project
 from unlearn.stages.rows.tokens import DEMO_KEY, Key
 from unlearn.stages.text.base import find_base, require_libraries
@@ -39,6 +40,16 @@ _PACKAGES = ("dvc-unlearn", "dvc", "torch", "scikit-learn", "numpy", "pyarrow")
 
 #: Of the extra `llm`.
 _LANGUAGE_PACKAGES = ("transformers", "peft", "tokenizers")
+
+#: What git has to keep; an entry of the log stands for all of them.
+_FOR_GIT = (
+    "params.yaml",
+    "dvc.yaml",
+    "dvc.lock",
+    "data/forget_list.txt",
+    "data/requests/x.json",
+    "reports/verdict.json",
+)
 
 #: Estimators that keep training rows inside the model.
 _ROW_STORING = (
@@ -224,6 +235,9 @@ def _git_findings(project: Project) -> Iterator[str]:
         )
         if ignored.returncode == 1:
             yield f".gitignore does not cover {name.removesuffix('/x')}"
+    if hidden := ignored_files(project.root, *_FOR_GIT):
+        hidden = [name.replace("/x.json", "/*.json") for name in hidden]
+        yield f"git ignores files that it has to keep: {', '.join(hidden)}"
 
 
 def _public_files(project: Project) -> list[str]:

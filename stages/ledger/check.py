@@ -33,6 +33,7 @@ from unlearn.stages.project.git import (
     commit_of,
     files_at,
     has_repository,
+    ignored,
     is_shallow,
 )
 from unlearn.stages.project.paths import Project
@@ -70,6 +71,8 @@ class Ledger:
         Entries of the log that the anchor names, and that are nowhere here.
     empty_anchor
         Whether there is an anchor that names no entry, while there are entries.
+    ignored
+        Whether git ignores the list, or the entries of the log.
     unknown_default
         Why the list was compared with no default branch; None if it was.
     """
@@ -82,6 +85,7 @@ class Ledger:
     checked: Checked = "history"
     unknown_entries: int = 0
     empty_anchor: bool = False
+    ignored: bool = False
     unknown_default: str | None = None
 
     def problem(self) -> InputError | None:
@@ -133,6 +137,11 @@ class Ledger:
             )
         if self.checked == "no history":
             found.append("git has no history of the forget list here to compare it with")
+        if self.ignored:
+            found.append(
+                f"git ignores {FORGET_LIST} or the files in {FOLDER}, so a commit would leave the "
+                f"requests out: `git check-ignore -v {FORGET_LIST} {FOLDER}/x.json`"
+            )
         if self.unknown_default is not None:
             found.append(
                 f"the forget list was compared with no default branch: {self.unknown_default}"
@@ -204,6 +213,7 @@ def check_ledger(project: Project, branch: str | None, context: Context | None) 
         checked="no history" if head is None else "shallow" if is_shallow(root) else whole,
         unknown_entries=unknown_entries(root, log, default),
         empty_anchor=bool(log.by_name) and anchor_is_empty(),
+        ignored=bool(ignored(root, FORGET_LIST, f"{FOLDER}/x.json")),
         unknown_default=_why_no_default(branch) if head is not None and not default else None,
     )
 

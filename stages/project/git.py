@@ -124,6 +124,12 @@ def is_shallow(root: Path) -> bool:
     return git_line(root, "rev-parse", "--is-shallow-repository") == "true"
 
 
+def ignored(root: Path, *paths: str) -> list[str]:
+    """Return those paths that git ignores and does not track; they need not exist."""
+    out = git(root, "check-ignore", "-z", "--stdin", stdin="\0".join(paths).encode())
+    return _text(out).split("\0")[:-1]
+
+
 def files_at(root: Path, revision: str, *paths: str) -> dict[str, bytes]:
     """Return files of a revision.
 

@@ -325,6 +325,8 @@ def test_doctor_names_what_is_wrong(done: Repo) -> None:
     assert "unlearn.key" in found
     (root / ".gitignore").write_text("", encoding="utf-8")
     assert ".gitignore does not cover unlearn.key" in findings(done)
+    (root / ".gitignore").write_text("*.json\n", encoding="utf-8")
+    assert "git ignores files that it has to keep: data/requests/*.json" in findings(done)
 
 
 def test_doctor_names_a_lock_that_was_cut_short(done: Repo) -> None:

@@ -121,7 +121,7 @@ def test_in_a_subfolder_of_a_git_repository(tmp_path: Path) -> None:
     assert inner.inline("forget", "--id", "r0001").code == 0
 
 
-@pytest.mark.parametrize("pattern", ["data/", "*.csv"])
+@pytest.mark.parametrize("pattern", ["data/", "*.csv", "*.json"])
 def test_where_git_ignores_the_data_folder_already(
     repositories: Repo, tmp_path: Path, pattern: str
 ) -> None:
@@ -131,9 +131,11 @@ def test_where_git_ignores_the_data_folder_already(
     done = init(repositories, ".", "--dataset", str(table(tmp_path)), *ASKED)
 
     assert done.code == 0, done.err
+    assert repositories.inline("forget", "--id", "r0001").code == 0
     repositories.git("add", "-A")
     staged = repositories.git("diff", "--cached", "--name-only").split()
     assert "data/forget_list.txt" in staged
+    assert len([name for name in staged if name.startswith("data/requests/")]) == 1
     assert "data/dataset.csv.dvc" in staged
     assert "data/dataset.csv" not in staged
 

@@ -289,6 +289,16 @@ def test_settings_of_a_user_change_nothing(repository: GitProject) -> None:
     assert repository.ledger().lost.keys() == tokens([ONE, TWO])
 
 
+def test_a_list_or_a_log_that_git_ignores_is_named(repository: GitProject) -> None:
+    for pattern in ("*.json", "requests/"):
+        ignores = repository.root / ".git/info/exclude"
+        (repository.root / ".gitignore").unlink(missing_ok=True)
+        ignores.write_text(f"{pattern}\n", encoding="ascii")
+        assert any("git ignores" in note for note in repository.ledger().notes())
+    ignores.write_text("*.txt\n", encoding="ascii")
+    assert repository.ledger().notes() == []  # git tracks the list already
+
+
 def test_many_branches_and_rewritten_commits_take_no_time(repository: GitProject) -> None:
     repository.forget(ONE)
     tree = repository.git("rev-parse", "HEAD^{tree}").strip()
