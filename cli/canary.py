@@ -37,6 +37,7 @@ from unlearn.stages.rows.canaries import (
     next_number,
 )
 from unlearn.stages.rows.forget_list import place_of_line
+from unlearn.stages.rows.reading import Reading
 from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.schema import as_text, feature_columns, require_column
 from unlearn.stages.rows.tokens import Kind
@@ -164,7 +165,7 @@ def _present(context: Context, path: Path, name: str) -> list[str]:
     if path.suffix.lower() != ".csv" or not path.is_file():
         raise InputError(f"{name} is not a CSV file, and canaries can only be added to CSV")
     ids: list[str] = []
-    for batch in read_batches(path, name):
+    for batch in read_batches(path, name, reading=Reading.of(context.params.dataset)):
         if batch.column_names != columns:
             raise InputError(
                 f"{name} does not have the columns that params.yaml names, in their order"
@@ -216,7 +217,8 @@ def _look_through(context: Context, about: Any) -> set[int]:
     taken: set[int] = set()
     first_row = 1
     with progress("reading rows", None) as advance:
-        for batch in read_batches(context.project.root / dataset.path, dataset.path):
+        path = context.project.root / dataset.path
+        for batch in read_batches(path, dataset.path, reading=Reading.of(dataset)):
             about.see(feature_columns(batch, dataset, dataset.path, first_row))
             for column in {dataset.id, dataset.subject or dataset.id}:
                 require_column(batch, column, dataset.path)

@@ -79,6 +79,16 @@ def init(
             rich_help_panel=panels.DATA,
         ),
     ] = None,
+    multiline: Annotated[
+        bool | None,
+        typer.Option(
+            "--multiline/--no-multiline",
+            help="Whether values in quotes may have line ends in CSV files. The default is yes "
+            "for text, and no for a table, where a missing quote would look the same.",
+            show_default=False,
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
     holdout: Annotated[
         float | None,
         typer.Option(
@@ -228,6 +238,7 @@ def init(
             target=target,
             subject=subject,
             identity=identity,
+            multiline=multiline,
             shards=shards,
             slices=slices,
             holdout=holdout,

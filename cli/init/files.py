@@ -38,6 +38,8 @@ class TableParams:
         The schema to pin.
     roles
         How ids are read.
+    multiline
+        Whether values in quotes may have line ends in CSV files.
     """
 
     path: str
@@ -50,6 +52,7 @@ class TableParams:
     subject: str | None = None
     holdout: float = DEFAULT_HOLDOUT
     held_out: str | None = None
+    multiline: bool = False
     model: str = "mlp"
     template: Template = Template.SISA
 
@@ -69,6 +72,8 @@ class TextParams:
         The role of each column.
     roles
         How ids are read.
+    multiline
+        Whether values in quotes may have line ends in CSV files.
     base, files, revision
         The base, the digests of its files, and the commit of one from the hub.
     rate, unlearn_rate
@@ -92,6 +97,7 @@ class TextParams:
     model: str = "lora"
     holdout: float = DEFAULT_HOLDOUT
     held_out: str | None = None
+    multiline: bool = True
     batch: int = 16
     rate: float | None = None
     context: int = 512

@@ -117,6 +117,7 @@ class InitRequest:
     target: str | None = None
     subject: str | None = None
     identity: Identity | None = None
+    multiline: bool | None = None
     shards: int | None = None
     slices: int | None = None
     holdout: float | None = None
@@ -134,6 +135,11 @@ class InitRequest:
     def is_text(self) -> bool:
         """Whether the dataset is one of text."""
         return self.text != TextOptions()
+
+    @property
+    def has_line_ends(self) -> bool:
+        """Whether values in quotes may have line ends in CSV files."""
+        return self.is_text if self.multiline is None else self.multiline
 
     @property
     def holdout_share(self) -> float:
@@ -178,6 +184,7 @@ _DATASET_OPTIONS = (
     "target",
     "subject",
     "identity",
+    "multiline",
     "shards",
     "slices",
     "holdout",

@@ -13,6 +13,7 @@ from unlearn.stages.config.dataset import IdType
 from unlearn.stages.errors import InputError
 from unlearn.stages.rows.ids import IdKind
 from unlearn.stages.rows.look_alikes import LookAlikeFinder, refuse_look_alikes
+from unlearn.stages.rows.reading import Reading
 from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.roles import IdTypeFinder
 
@@ -97,14 +98,18 @@ def _all_batches(
     source, held_out = request.dataset, request.held_out
     if source is None:
         raise AssertionError("the options were checked")
+    reading = Reading(
+        multiline=request.has_line_ends,
+        single_line=frozenset({*columns, request.target or ""}),
+    )
     empty = True
-    for batch in read_batches(source, source.name):
+    for batch in read_batches(source, source.name, reading=reading):
         empty &= batch.num_rows == 0
         yield batch, source.name, False
     if empty:
         raise InputError(f"{source.name} has no rows")
     if held_out is not None:
-        for batch in read_batches(held_out, held_out.name, columns):
+        for batch in read_batches(held_out, held_out.name, columns, reading):
             yield batch, held_out.name, True
 
 

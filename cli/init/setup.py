@@ -28,6 +28,7 @@ from unlearn.stages.ledger.history import current_branch, default_branch
 from unlearn.stages.project.files import write_bytes, write_through
 from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.rows.ids import IdRules
+from unlearn.stages.rows.reading import Reading
 from unlearn.stages.rows.records import dataset_files, read_batches
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.rows.tokens import DEMO_KEY, Key, Tokenizer, key_of_variable
@@ -51,7 +52,10 @@ def check_rows(sources: dict[str, Path], params: Params, key: Key) -> list[pa.Ta
             "held_out": names.get(params.dataset.held_out or ""),
         }
     )
-    batches = [read_batches(source, source.name) for source in sources.values()]
+    batches = [
+        read_batches(source, source.name, reading=Reading.of(dataset))
+        for source in sources.values()
+    ]
     with (
         tempfile.TemporaryDirectory(prefix="unlearn-init-") as scratch,
         progress("checking rows", None) as advance,

@@ -89,6 +89,7 @@ def init_table(request: InitRequest) -> TableProject:
         subject=request.subject,
         holdout=request.holdout_share,
         held_out=others[0] if others else None,
+        multiline=request.has_line_ends,
         model=request.model or "mlp",
         template=request.template,
     )

@@ -225,6 +225,7 @@ def _params(request: InitRequest, source: Path, id_: str) -> TextParams:
         plan=_plan(request, model, rows),
         holdout=request.holdout_share,
         held_out=None if request.held_out is None else copied_to("held_out", request.held_out),
+        multiline=request.has_line_ends,
         context=options.context or min(_CONTEXT, longest(folder) or _CONTEXT),
         too_long=(options.too_long or TooLong.REFUSE).value,
     )

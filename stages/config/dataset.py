@@ -1,6 +1,6 @@
 """The `dataset` section: where rows are, and what their columns are."""
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 from unlearn.stages.config.section import Modality, Section, inside_the_project
@@ -36,6 +36,9 @@ Identity = Literal["exact", "folded"]
 #: The settings that say how ids are read. Models do not depend on them, only tokens do.
 ID_SETTINGS = ("id_type", "subject_type", "identity")
 
+#: Settings that say how files are read. Projects from before them have none.
+READING_SETTINGS = ("multiline",)
+
 
 class DatasetParams(Section):
     """The dataset and its pinned schema.
@@ -49,6 +52,9 @@ class DatasetParams(Section):
     `id_type` and `subject_type` say what all ids of a column are, and `identity` which ids are one
     (`rows/ids.py`). Projects from before these settings have none of them: their ids are read as
     each file writes them.
+
+    `multiline` says whether values in quotes may have line ends in CSV files; if it is not given,
+    those of rows of text may.
     """
 
     path: str
@@ -60,6 +66,7 @@ class DatasetParams(Section):
     subject_type: IdType | None = None
     identity: Identity | None = None
     target: str | None = None
+    multiline: bool | None = None
     missing: list[str] = Field(default_factory=lambda: list(DEFAULT_MISSING))
     classes: list[str] = Field(default_factory=list)
     features: dict[str, FeatureKind] = Field(min_length=1, max_length=MAX_FEATURES)
@@ -110,6 +117,17 @@ class DatasetParams(Section):
     def modality(self) -> Modality:
         """What the rows are; rows of text have no target."""
         return "text" if self.target is None else "tabular"
+
+    @property
+    def has_line_ends(self) -> bool:
+        """Whether values in quotes may have line ends in CSV files."""
+        return self.modality == "text" if self.multiline is None else self.multiline
+
+    @property
+    def own_reading(self) -> dict[str, Any]:
+        """The settings of `READING_SETTINGS` that differ from the defaults, as JSON has them."""
+        is_default = self.has_line_ends == (self.modality == "text")
+        return {} if is_default else {"multiline": self.multiline}
 
     def of_any_type(self, path: str | None = None) -> "DatasetParams":
         """Return the section for rows that may have ids of any type: canaries, older versions.

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from unlearn.stages.config.dataset import ID_SETTINGS, DatasetParams
+from unlearn.stages.config.dataset import ID_SETTINGS, READING_SETTINGS, DatasetParams
 from unlearn.stages.config.params import AggregationRule, Params
 from unlearn.stages.config.section import Modality
 from unlearn.stages.errors import InputError
@@ -204,8 +204,9 @@ def final_model_files(
             "rule": params.aggregate.rule,
             # Where the training data is, and how its ids are read, is not needed for prediction.
             "dataset": params.dataset.model_dump(
-                mode="json", exclude={"canaries", "held_out", *ID_SETTINGS}
+                mode="json", exclude={"canaries", "held_out", *ID_SETTINGS, *READING_SETTINGS}
             )
+            | params.dataset.own_reading
             | {"path": "the input"},
             "has_probabilities": not votes,
             "members": members,

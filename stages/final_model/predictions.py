@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.ensemble import Ensemble
 from unlearn.stages.project.files import write_through
+from unlearn.stages.rows.reading import Reading
 from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.schema import as_text
 
@@ -82,7 +83,7 @@ def _tables(
     ensemble: Ensemble, source: Path, progress: Callable[[int], None]
 ) -> Iterator[pa.Table]:
     row = 1
-    for batch in read_batches(source, source.name):
+    for batch in read_batches(source, source.name, reading=Reading.of(ensemble.dataset)):
         if batch.num_rows == 0:
             continue
         probabilities = ensemble.predict_proba(batch, row)

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.predictions import write_tables
 from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
+from unlearn.stages.rows.reading import Reading
 from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.schema import as_text, require_column
 from unlearn.stages.text.metrics import perplexity
@@ -61,7 +62,7 @@ def _tables(
         raise InputError(
             f"the id column {id_column!r} has the same name as a column of the predictions"
         )
-    for whole in read_batches(source, source.name):
+    for whole in read_batches(source, source.name, reading=Reading.of(model.dataset)):
         for start in range(0, whole.num_rows, _ROWS):
             batch = whole.slice(start, _ROWS)
             rows = _rows(model, batch, source.name)

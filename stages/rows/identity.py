@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.rows.ids import IdRules
+from unlearn.stages.rows.reading import Reading
 from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.roles import RoleReader, role_columns
 from unlearn.stages.rows.tokens import Tokenizer
@@ -60,6 +61,6 @@ def dataset_tokens(
     """Yield the tokens of a whole dataset, batch by batch; see `token_columns` for errors."""
     row = 1
     columns = [column for _, column in role_columns(dataset)]
-    for batch in read_batches(path, dataset.path, columns):
+    for batch in read_batches(path, dataset.path, columns, Reading.of(dataset)):
         yield token_columns(batch, dataset, tokenizer, dataset.path, row)
         row += batch.num_rows

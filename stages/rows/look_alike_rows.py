@@ -18,6 +18,7 @@ from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.ids import IdKind, IdRules, fold
 from unlearn.stages.rows.look_alikes import LookAlikeFinder
+from unlearn.stages.rows.reading import Reading
 from unlearn.stages.rows.records import RowPlace, place_of_row, read_batches
 from unlearn.stages.rows.roles import RoleReader, fold_column, role_columns
 from unlearn.stages.rows.tokens import Tokenizer
@@ -169,7 +170,8 @@ def _all_ids(root: Path, dataset: DatasetParams) -> Iterator[_Ids]:
     rules = IdRules.of(dataset.of_any_type())
     readers = [RoleReader(kind, column, rules) for kind, column in columns]
     for name in filter(None, (dataset.path, dataset.held_out)):
-        for batch in read_batches(root / name, name, [column for _, column in columns]):
+        names = [column for _, column in columns]
+        for batch in read_batches(root / name, name, names, Reading.of(dataset)):
             yield _Ids(batch, {reader.kind: reader.texts(batch, name, 1) for reader in readers})
 
 

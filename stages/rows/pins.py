@@ -6,6 +6,7 @@ from unlearn.stages.config.dataset import DatasetParams, IdType
 from unlearn.stages.errors import InputError
 from unlearn.stages.rows.identity import dataset_tokens
 from unlearn.stages.rows.ids import IdKind, IdRules
+from unlearn.stages.rows.reading import Reading
 from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.roles import IdTypeFinder, role_columns
 from unlearn.stages.rows.tokens import DEMO_KEY, Key, Tokenizer
@@ -53,7 +54,7 @@ def _type(root: Path, dataset: DatasetParams, kind: IdKind) -> IdType:
     column = dict(role_columns(dataset))[kind]
     finder = IdTypeFinder(kind, column, folded=False)
     for name in _paths(dataset):
-        for batch in read_batches(root / name, name, [column]):
+        for batch in read_batches(root / name, name, [column], Reading.of(dataset)):
             finder.see(batch, name)
     return finder.id_type
 

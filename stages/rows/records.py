@@ -4,7 +4,6 @@ Text formats yield every value as the text that was written, so that the id 007 
 `schema.py` turns values into features.
 """
 
-import csv
 import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from unlearn.stages.errors import InputError
+from unlearn.stages.rows.csv_reading import read_csv
+from unlearn.stages.rows.reading import ONE_LINE_A_ROW, Reading, check_header, chosen_columns
 
 #: File endings that are read, in lower case.
 FORMATS = (".csv", ".parquet", ".jsonl")
@@ -22,7 +22,6 @@ FORMATS = (".csv", ".parquet", ".jsonl")
 #: Metadata of a batch: the file that its rows are from, and the number of the first one there.
 _FILE, _FIRST_ROW = b"unlearn.file", b"unlearn.row"
 
-_CSV_BLOCK_BYTES = 4 << 20
 _BATCH_ROWS = 16_384
 
 
@@ -86,7 +85,12 @@ def place_of_row(batch: pa.Table, index: int, name: str, first_row: int) -> RowP
     return RowPlace(name, first_row + index)
 
 
-def read_batches(path: Path, name: str, only: Collection[str] | None = None) -> Iterator[pa.Table]:
+def read_batches(
+    path: Path,
+    name: str,
+    only: Collection[str] | None = None,
+    reading: Reading = ONE_LINE_A_ROW,
+) -> Iterator[pa.Table]:
     """Yield a dataset's rows, some ten thousand at a time.
 
     Parameters
@@ -97,6 +101,8 @@ def read_batches(path: Path, name: str, only: Collection[str] | None = None) -> 
         What errors call it.
     only
         Columns to read, where there are any of them; by default all.
+    reading
+        How CSV files are read; `Reading.of` tells it for the files of a project's dataset.
 
     Returns
     -------
@@ -113,9 +119,8 @@ def read_batches(path: Path, name: str, only: Collection[str] | None = None) -> 
     columns: list[str] | None = None
     for file in dataset_files(path, name):
         label = name if path.is_file() else f"{name}/{file.relative_to(path).as_posix()}"
-        reader = {".csv": _read_csv, ".parquet": _read_parquet, ".jsonl": _read_jsonl}
         first_row = 1
-        for batch in reader[file.suffix.lower()](file, label, only):
+        for batch in _read(file, label, only, reading):
             if columns is None:
                 columns = batch.column_names
             if set(batch.column_names) != set(columns):
@@ -125,72 +130,20 @@ def read_batches(path: Path, name: str, only: Collection[str] | None = None) -> 
             first_row += batch.num_rows
 
 
-def _read_csv(path: Path, name: str, only: Collection[str] | None) -> Iterator[pa.Table]:
-    header = _csv_header(path, name)
-    bad_rows: list[int] = []
-
-    def remember(row: Any) -> str:
-        bad_rows.append(row.number or 0)
-        return "error"
-
-    try:
-        with pacsv.open_csv(
-            path,
-            # One thread, so that the rows' numbers are known.
-            read_options=pacsv.ReadOptions(block_size=_CSV_BLOCK_BYTES, use_threads=False),
-            parse_options=pacsv.ParseOptions(
-                newlines_in_values=True, invalid_row_handler=remember, ignore_empty_lines=True
-            ),
-            convert_options=pacsv.ConvertOptions(
-                column_types=dict.fromkeys(header, pa.string()),
-                strings_can_be_null=False,
-                include_columns=_chosen(header, only),
-            ),
-        ) as reader:
-            if reader.schema.names != _chosen(header, only):
-                # Columns would be read as numbers, and the id 007 as 7.
-                raise InputError(f"{name}: the header is not readable")
-            for batch in reader:
-                yield pa.Table.from_batches([batch])
-    # Arrow's own message would quote the row.
-    except pa.ArrowInvalid as error:
-        if bad_rows:
-            where = f" (row {bad_rows[0]}, counting the header)" if bad_rows[0] else ""
-            raise InputError(f"{name}: a row does not have {len(header)} fields{where}") from None
-        if "UTF8" in str(error) or "UTF-8" in str(error):
-            raise InputError(f"{name} is not UTF-8 text") from None
-        if "Empty CSV" in str(error):
-            return
-        raise InputError(f"{name} is not readable as CSV") from None
-
-
-def _csv_header(path: Path, name: str) -> list[str]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            header = next((row for row in csv.reader(handle) if row), [])
-    except (UnicodeDecodeError, csv.Error):
-        raise InputError(f"{name} is not UTF-8 text") from None
-    return _check_header(header, name)
-
-
-def _chosen(columns: list[str], only: Collection[str] | None) -> list[str]:
-    """Return the columns to read: those of `only`, or all if the file has none of these."""
-    return [column for column in columns if column in (only or columns)] or columns
-
-
-def _check_header(header: list[str], name: str) -> list[str]:
-    if not header:
-        raise InputError(f"{name} has no columns")
-    if len(set(header)) != len(header):
-        raise InputError(f"{name}: a column name stands twice in the header")
-    return header
+def _read(
+    file: Path, label: str, only: Collection[str] | None, reading: Reading
+) -> Iterator[pa.Table]:
+    suffix = file.suffix.lower()
+    if suffix == ".csv":
+        return read_csv(file, label, only, reading)
+    return (_read_parquet if suffix == ".parquet" else _read_jsonl)(file, label, only)
 
 
 def _read_parquet(path: Path, name: str, only: Collection[str] | None) -> Iterator[pa.Table]:
     try:
         file = pq.ParquetFile(path)
-        header = _check_header(file.schema_arrow.names, name)
-        columns = _chosen(header, only)
+        header = check_header(file.schema_arrow.names, name)
+        columns = chosen_columns(header, only)
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
             # Parquet takes the name of a column for that of nested ones, too.
             yield pa.Table.from_batches([batch]).select(columns)
@@ -207,10 +160,10 @@ def _read_jsonl(path: Path, name: str, only: Collection[str] | None) -> Iterator
     for row in _json_rows(path, name):
         rows.append(row)
         if len(rows) == _BATCH_ROWS:
-            yield _text_table(rows, _chosen(list(columns), only), name)
+            yield _text_table(rows, chosen_columns(list(columns), only), name)
             rows = []
     if rows:
-        yield _text_table(rows, _chosen(list(columns), only), name)
+        yield _text_table(rows, chosen_columns(list(columns), only), name)
 
 
 def _json_rows(path: Path, name: str) -> Iterator[dict[str, str | None]]:

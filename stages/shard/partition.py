@@ -18,6 +18,7 @@ from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.rows.identity import TokenColumns, token_columns
+from unlearn.stages.rows.reading import Reading
 from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.schema import feature_columns, target_column
 from unlearn.stages.rows.shard_file import (
@@ -178,11 +179,12 @@ def spill_dataset(
 ) -> int:
     """Write all rows that params.yaml names below `scratch`; see `spill`."""
     dataset, root = context.params.dataset, context.project.root
+    reading = Reading.of(dataset)
     held_out: Iterable[pa.Table] = ()
     if dataset.held_out is not None:
-        held_out = read_batches(root / dataset.held_out, dataset.held_out)
+        held_out = read_batches(root / dataset.held_out, dataset.held_out, reading=reading)
     return spill(
-        read_batches(root / dataset.path, dataset.path),
+        read_batches(root / dataset.path, dataset.path, reading=reading),
         dataset,
         context.params.sharding,
         context.tokenizer,

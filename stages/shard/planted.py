@@ -4,6 +4,7 @@ import pyarrow as pa
 from unlearn.stages.context import Context
 from unlearn.stages.rows.canaries import included
 from unlearn.stages.rows.forget_list import place_of_line
+from unlearn.stages.rows.reading import Reading
 from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.shard_file import RECORD, in_order
 from unlearn.stages.shard.partition import ROW, Planted, refuse_same_ids, typed_rows
@@ -31,7 +32,8 @@ def planted_canaries(context: Context) -> Planted | None:
     tables = []
     trainable: list[bool] = []
     first_row = 1
-    for batch in read_batches(context.project.root / dataset.canaries, dataset.canaries):
+    path = context.project.root / dataset.canaries
+    for batch in read_batches(path, dataset.canaries, reading=Reading.of(named)):
         rows, tokens = typed_rows(batch, named, context.tokenizer, first_row)
         tables.append(rows)
         trainable += [not place_of_line(token, sharding).is_holdout for token in tokens.governing]

@@ -3,6 +3,7 @@
 import pyarrow as pa
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
+from unlearn.stages.rows.reading import Reading
 from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.schema import feature_columns
 
@@ -19,7 +20,9 @@ def read_generic(context: Context) -> pa.Table | None:
     if name is None:
         return None
     tables, first = [], 1
-    for batch in read_batches(context.project.root / name, name):
+    for batch in read_batches(
+        context.project.root / name, name, reading=Reading.of(context.params.dataset)
+    ):
         tables.append(pa.table(feature_columns(batch, context.params.dataset, name, first)))
         first += batch.num_rows
     if not tables or first == 1:

@@ -456,6 +456,25 @@ def test_init_makes_nothing_of_bad_input(
     assert SECRET not in answer.err
 
 
+#: A quote in row 6 and one in row 13 make one value of what is between them.
+STRAY = {5: '"north', 12: 'north"'}
+STRAY_QUOTES = "".join(
+    f"{1000 + row},{SECRET},{row % 7}.5,{STRAY.get(row, 'south')},c{row % 2}\n" for row in range(40)
+)
+
+
+def test_init_reads_no_rows_as_one_value(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text(f"id,name,x,site,label\n{STRAY_QUOTES}", encoding="utf-8")
+
+    with unchanged(tmp_path):
+        answer = Repo(tmp_path).inline(*INIT)
+
+    error = refused(answer)
+    assert "table.csv, data row 6 (line 7): a value in quotes has a line end" in error
+    assert "--multiline" in error
+    assert SECRET not in answer.err
+
+
 @pytest.mark.parametrize(
     "name", ["dvc.yaml", "params.yaml", "unlearn.key", "data/forget_list.txt", "data/dataset.csv"]
 )

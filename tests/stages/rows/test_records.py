@@ -11,14 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from unlearn.stages.errors import InputError
+from unlearn.stages.rows.reading import ONE_LINE_A_ROW, Reading
 from unlearn.stages.rows.records import dataset_files, read_batches
 
 #: Stands in cells of broken files; no message may repeat it.
 SECRET = "jane.roe"
 
 
-def read(path: Path) -> dict[str, list[Any]]:
-    batches = list(read_batches(path, f"data/{path.name}"))
+def read(path: Path, reading: Reading = ONE_LINE_A_ROW) -> dict[str, list[Any]]:
+    batches = list(read_batches(path, f"data/{path.name}", reading=reading))
     return pa.concat_tables(batches).to_pydict() if batches else {}
 
 
@@ -45,7 +46,7 @@ def test_text_stays_as_it_was_written(tmp_path: Path) -> None:
     rows = [{"id": raw, "x": raw} for raw in IDS]
     expected = {"id": IDS, "x": IDS}
 
-    assert read(write_csv(tmp_path / "a.csv", rows)) == expected
+    assert read(write_csv(tmp_path / "a.csv", rows), Reading(multiline=True)) == expected
     assert read(write_jsonl(tmp_path / "a.jsonl", rows)) == expected
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
     assert read(tmp_path / "a.parquet") == expected
@@ -58,7 +59,7 @@ def test_text_stays_as_it_was_written(tmp_path: Path) -> None:
 def test_any_text_survives_csv_and_jsonl(tmp_path: Path, values: list[str]) -> None:
     rows = [{"id": str(number), "x": value} for number, value in enumerate(values)]
 
-    assert read(write_csv(tmp_path / "a.csv", rows))["x"] == values
+    assert read(write_csv(tmp_path / "a.csv", rows), Reading(multiline=True))["x"] == values
     assert read(write_jsonl(tmp_path / "a.jsonl", rows))["x"] == values
 
 
@@ -151,9 +152,21 @@ def test_a_large_file_comes_in_batches_that_lose_no_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.csv", f"id,x\n1,2\n{SECRET}\n3,4\n", r"2 fields \(row 3, counting the header\)"),
-        ("a.csv", f"id,x\n1,2\n3,4\n{SECRET},5,6\n", r"2 fields \(row 4, counting the header\)"),
-        ("a.csv", f'id,x\n1,2\n"{SECRET},3\n4,5\n', "does not have 2 fields"),
+        (
+            "a.csv",
+            f"id,x\n1,2\n{SECRET}\n3,4\n",
+            r"data row 2 \(line 3\): 1 field, but the header has 2",
+        ),
+        (
+            "a.csv",
+            f"id,x\n1,2\n3,4\n{SECRET},5,6\n",
+            r"data row 3 \(line 4\): 3 fields, but the header has 2",
+        ),
+        (
+            "a.csv",
+            f'id,x\n1,2\n"{SECRET},3\n4,5\n',
+            r"data row 2 \(line 3\): a value in quotes has a",
+        ),
         ("a.csv", f"id,x\n{SECRET},".encode() + b"\xff\n", "is not UTF-8 text"),
         ("a.csv", f"id,{SECRET}".encode() + b"\xff\n1,2\n", "is not UTF-8 text"),
         ("a.csv", "id,x\n1,2\n".encode("utf-16"), "is not UTF-8 text"),

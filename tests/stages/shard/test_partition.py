@@ -16,6 +16,7 @@ import pytest
 from unlearn.stages.config.params import Params
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import HOLDOUT
+from unlearn.stages.rows.reading import Reading
 from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, TARGET, Layout, in_order
 from unlearn.stages.rows.tokens import Tokenizer, place
@@ -31,7 +32,7 @@ def shards_of(path: Path, params: Params, scratch: Path) -> dict[str, pa.Table]:
     """Return the table of every shard, and of the holdout, of a dataset."""
     scratch.mkdir()
     dataset = params.dataset
-    batches = read_batches(path, dataset.path)
+    batches = read_batches(path, dataset.path, reading=Reading(multiline=True))
     rows = spill(batches, dataset, params.sharding, Tokenizer(KEY), scratch)
     layout = Layout.of(dataset)
     names = [*params.sharding.shards, HOLDOUT]

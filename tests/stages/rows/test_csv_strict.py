@@ -1,0 +1,235 @@
+"""CSV files are read as they were meant, or refused with the row: no row is lost or joined."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from unlearn.stages.errors import InputError
+from unlearn.stages.rows import csv_reading
+from unlearn.stages.rows.reading import ONE_LINE_A_ROW, Reading
+from unlearn.stages.rows.records import read_batches
+
+LINES = Reading(multiline=True, single_line=frozenset({"id"}))
+
+#: Stands in cells of broken files; no message may repeat it.
+SECRET = "jane.roe"
+
+
+def read(path: Path, content: str, reading: Reading = ONE_LINE_A_ROW) -> list[dict[str, Any]]:
+    path.write_bytes(content.encode())
+    batches = list(read_batches(path, "data/a.csv", reading=reading))
+    return pa.concat_tables(batches).to_pylist() if batches else []
+
+
+def with_rows(*changed: tuple[int, str]) -> str:
+    """Return 20 rows of which some are others, after a header."""
+    rows = [f"R{number:03},n{number},{number},b" for number in range(20)]
+    for number, row in changed:
+        rows[number] = row
+    return "\n".join(["id,name,x,y", *rows]) + "\n"
+
+
+STRAY = {
+    "one quote opens the last value of two rows": with_rows(
+        (3, f'R003,{SECRET},3,"a'), (8, 'R008,n8,8,"b')
+    ),
+    "one quote opens a value of two rows": with_rows(
+        (3, f'R003,"{SECRET},3,a'), (8, 'R008,"n8,8,b')
+    ),
+    "one quote opens the first value of two rows": with_rows(
+        (3, f'"R003,{SECRET},3,a'), (8, '"R008,n8,8,b')
+    ),
+    "a quote opens a value and another row closes it": with_rows(
+        (3, f'R003,{SECRET},3,"a'), (8, 'R008,n8,8,b"')
+    ),
+    "a quote that no other follows": with_rows((3, f'R003,{SECRET},3,"a')),
+    "a quote at the end of a value": with_rows((3, f'R003,{SECRET},3,a"')),
+    "a quote within a value": with_rows((3, f'R003,{SECRET}"x,3,a')),
+    "text after a closing quote": with_rows((3, f'R003,"n"{SECRET},3,a')),
+    "a space after a closing quote": with_rows((3, f'R003,"{SECRET}" ,3,a')),
+    "a space before a quote": with_rows((3, f'R003, "{SECRET}",3,a')),
+    "a backslash before a quote": with_rows((3, f'R003,"{SECRET}\\"s",3,a')),
+    "a value too many": with_rows((3, f"R003,{SECRET},3,a,")),
+    "a value too few": with_rows((3, f"R003,{SECRET},3")),
+    "a line end in a value": with_rows((3, f'R003,"{SECRET}\nx",3,a')),
+    "a line end of another kind in a value": with_rows((3, f'R003,"{SECRET}\rx",3,a')),
+}
+
+
+@pytest.mark.parametrize("content", STRAY.values(), ids=STRAY)
+def test_a_row_that_can_be_read_in_two_ways_is_refused_with_its_place(
+    tmp_path: Path, content: str
+) -> None:
+    with pytest.raises(InputError, match=r"^data/a\.csv, data row 4 \(line 5\): ") as caught:
+        read(tmp_path / "a.csv", content)
+
+    assert SECRET not in f"{caught.value.message} {caught.value.hints}"
+    assert caught.value.exit_code == 2
+    assert caught.value.hints
+
+
+#: Faults where line ends are allowed: a quote may then be seen only where the next one is.
+LATER = {
+    "one quote opens the last value of two rows",
+    "one quote opens a value of two rows",
+    "one quote opens the first value of two rows",
+    "a quote opens a value and another row closes it",
+}
+
+
+@pytest.mark.parametrize("name", [name for name in STRAY if "line end" not in name])
+def test_stray_quotes_are_refused_where_line_ends_are_allowed(tmp_path: Path, name: str) -> None:
+    strict = Reading(multiline=True, single_line=frozenset({"id", "y"}))
+    row = r"data row \d+" if name in LATER else "data row 4"
+
+    with pytest.raises(InputError, match=rf"^data/a\.csv, {row}") as caught:
+        read(tmp_path / "a.csv", STRAY[name], strict)
+    assert SECRET not in f"{caught.value.message} {caught.value.hints}"
+
+
+def test_a_backslash_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="text follows the closing quote") as caught:
+        read(tmp_path / "a.csv", STRAY["a backslash before a quote"])
+    assert "backslash" in str(caught.value.hints)
+
+
+def test_line_ends_are_read_where_they_are_meant(tmp_path: Path) -> None:
+    content = 'id,x\n1,"a\nb"\n\n2,"c\r\n\r\nd"\r\n3,"""e""\n"\n'
+
+    assert read(tmp_path / "a.csv", content, LINES) == [
+        {"id": "1", "x": "a\nb"},
+        {"id": "2", "x": "c\r\n\r\nd"},
+        {"id": "3", "x": '"e"\n'},
+    ]
+    with pytest.raises(InputError, match=r"data row 1 \(line 2\): a value in quotes has a line"):
+        read(tmp_path / "a.csv", content)
+    with pytest.raises(InputError, match=r"data row 2: column 'id': a value has a line end"):
+        read(tmp_path / "a.csv", 'id,x\n1,a\n"2\n3",b\n', LINES)
+
+
+def test_the_header_is_held_to_the_same_rules(tmp_path: Path) -> None:
+    assert read(tmp_path / "a.csv", '"id","a ""x"", b"\n1,2\n') == [{"id": "1", 'a "x", b': "2"}]
+    with pytest.raises(InputError, match=r"the header \(line 1\): a quote is in a value"):
+        read(tmp_path / "a.csv", 'id,a"x\n1,2\n')
+    with pytest.raises(InputError, match="a column name in the header has a line end"):
+        read(tmp_path / "a.csv", 'id,"a\nx"\n1,2\n', LINES)
+
+
+def test_line_ends_of_all_kinds_end_a_row(tmp_path: Path) -> None:
+    rows = [{"id": "1", "x": "2"}, {"id": "3", "x": "4"}, {"id": "5", "x": ""}]
+    for end in ("\n", "\r\n", "\r"):
+        for last in ("", end, end * 3):
+            content = end + f"id,x{end}1,2{end}{end}3,4{end}5," + last
+            assert read(tmp_path / "a.csv", content) == rows
+
+
+def _text(draw_line_ends: bool) -> st.SearchStrategy[str]:
+    common = st.sampled_from([*',;"\\ \t|a0.', "é", "\u2028", "\x85"])
+    return st.text(
+        st.one_of(common, st.sampled_from("\r\n")) if draw_line_ends else common, max_size=5
+    )
+
+
+def tables(*, line_ends: bool) -> st.SearchStrategy[list[list[str]]]:
+    row = st.lists(_text(line_ends), min_size=3, max_size=3)
+    return st.lists(row, min_size=1, max_size=12)
+
+
+def written(rows: list[list[str]], quoting: Any, end: str) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, quoting=quoting, lineterminator=end)
+    writer.writerows([["a", "b", "c"], *rows])
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1 << 20])
+@pytest.mark.parametrize("line_ends", [False, True])
+def test_every_cell_is_what_the_writer_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, line_ends: bool, piece: int
+) -> None:
+    monkeypatch.setattr(csv_reading, "_PIECE_BYTES", piece)
+    quoting = st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL])
+
+    @settings(max_examples=60, deadline=None)
+    @given(tables(line_ends=line_ends), quoting, st.sampled_from(["\n", "\r\n", "\r"]))
+    def law(rows: list[list[str]], quoting: int, end: str) -> None:
+        # Python's writer puts only those line ends in quotes that it ends lines with.
+        assume(quoting == csv.QUOTE_ALL or end == "\r\n" or not line_ends)
+        found = read(tmp_path / "a.csv", written(rows, quoting, end), Reading(multiline=line_ends))
+        assert [list(row.values()) for row in found] == rows
+
+    law()
+
+
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    tables(line_ends=False),
+    st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
+    st.lists(
+        st.tuples(st.integers(0, 400), st.sampled_from(['"', ",", "\\", "\n", '""', "x", None])),
+        min_size=1,
+        max_size=3,
+    ),
+)
+def test_a_damaged_file_never_gives_fewer_rows_than_it_has_lines(
+    tmp_path: Path, rows: list[list[str]], quoting: Any, edits: list[tuple[int, str | None]]
+) -> None:
+    content = written(rows, quoting, "\n")
+    for position, edit in edits:
+        at = position % (len(content) + 1)
+        content = content[:at] + ("" if edit is None else edit) + content[at + (edit is None) :]
+
+    try:
+        found = read(tmp_path / "a.csv", content)
+    except InputError as error:
+        assert error.message.startswith("data/a.csv")
+        return
+    lines = [line for line in content.split("\n") if line]
+    assert len(found) == len(lines) - 1
+    # What every line says by itself, to a reader that knows no other line.
+    for line, row in zip(lines[1:], found, strict=True):
+        assert next(csv.reader([line], strict=True)) == list(row.values())
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.binary(max_size=200), st.booleans())
+def test_arbitrary_bytes_are_read_or_refused(
+    tmp_path: Path, content: bytes, multiline: bool
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"id,x\n" + content)
+    try:
+        list(read_batches(path, "data/a.csv", reading=Reading(multiline=multiline)))
+    except InputError as error:
+        assert error.message.startswith("data/a.csv")
+
+
+def test_a_quote_that_is_never_closed_does_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csv_reading, "_PIECE_BYTES", 1000)
+    monkeypatch.setattr(csv_reading, "_MOST_RECORD_BYTES", 5000)
+    content = 'id,x\n1,"a\n' + "2,b\n" * 10_000
+
+    with pytest.raises(InputError, match="a row has more than") as caught:
+        read(tmp_path / "a.csv", content, LINES)
+    assert "never closed" in f"{caught.value.hints}"
+
+
+def test_numbers_of_rows_and_lines_go_on_over_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csv_reading, "_PIECE_BYTES", 64)
+    content = "id,x\n" + '1,"a\nb"\n\n' * 100 + '2,c"\n'
+
+    with pytest.raises(InputError, match=r"data row 101 \(line 302\): a quote is in a value"):
+        read(tmp_path / "a.csv", content, LINES)
