@@ -49,7 +49,8 @@ def apply_change(project: Project, change: Change) -> None:
         # An error after the list was written leaves the journal, which completes the change.
         with contextlib.suppress(OSError):
             if project.forget_list.read_bytes() == before:
-                entry.unlink(missing_ok=True)
+                if entry.is_file():  # not where something else is in its place
+                    entry.unlink()
                 journal.unlink(missing_ok=True)
         raise
     with contextlib.suppress(OSError):

@@ -1,10 +1,13 @@
 """The request log: one file for each entry, and the older log of one line for each entry."""
 
+import hashlib
 import json
+from datetime import UTC, datetime, timedelta
+from itertools import permutations
 
 import pytest
 from unlearn.stages.errors import InputError
-from unlearn.stages.ledger.log import FOLDER, OLD_LOG, Log, new_entry, parse_log, read_log
+from unlearn.stages.ledger.log import FOLDER, OLD_LOG, Entry, Log, new_entry, parse_log, read_log
 from unlearn.stages.rows.forget_list import render
 
 from tests.stages.conftest import token_of
@@ -34,8 +37,15 @@ def test_a_changed_entry_is_damaged(repository: GitProject) -> None:
 
     for content in (b"", whole[:-20], whole.replace(b"T-1", b"T-2"), b"[]", b"\xff"):
         path.write_bytes(content)
-        with pytest.raises(InputError, match=f"{FOLDER}/{path.stem}.json is not a whole entry"):
+        with pytest.raises(InputError) as caught:
             read_log(repository.context.project)
+        name = f"{FOLDER}/{path.name}"
+        assert caught.value.message == f"{name} is not a whole entry of the request log"
+        (hint,) = caught.value.hints
+        assert hint == (
+            f"`git checkout -- {name}` takes the committed one; if git has none, restore the file "
+            "from a copy: an entry is never to be deleted"
+        )
     path.write_bytes(whole)
     assert len(read_log(repository.context.project).entries) == 1
 
@@ -55,12 +65,146 @@ def test_the_older_log_is_read_on(repository: GitProject) -> None:
 @pytest.mark.parametrize("line", ["{", "[]", '{"time": "t"}', "3", '{"time": "2026-05-03T01'])
 def test_a_damaged_line_of_the_older_log_is_named(line: str) -> None:
     content = old_log(OLD)[OLD_LOG] + line.encode()
-    with pytest.raises(InputError, match=r"requests\.jsonl, line 2: not an entry of the log"):
+    with pytest.raises(InputError) as caught:
         parse_log({OLD_LOG: content})
+    assert caught.value.message == f"{OLD_LOG}, line 2: not an entry of the log"
+    assert caught.value.hints == (
+        f"if it was cut short: `git checkout -- {OLD_LOG}` takes the committed log",
+    )
+
+
+def test_empty_lines_of_the_older_log_count_for_its_line_numbers_only() -> None:
+    content = old_log(OLD)[OLD_LOG]
+    assert parse_log({OLD_LOG: b"\n \n" + content + b"\n" + content}).entries == (
+        Entry.model_validate(OLD),
+        Entry.model_validate(OLD),
+    )
+    with pytest.raises(InputError, match=r"requests\.jsonl, line 4: "):
+        parse_log({OLD_LOG: b"\n" + content + b"\n{"})
+
+
+def test_an_older_log_that_is_no_text_is_named() -> None:
+    with pytest.raises(InputError) as caught:
+        parse_log({OLD_LOG: b"\xff"})
+    assert caught.value.message == f"{OLD_LOG} is not UTF-8 text"
 
 
 def test_other_files_are_no_entries() -> None:
-    assert parse_log({f"{FOLDER}/notes.txt": b"x", f"{FOLDER}/below/x.json": b"y"}) == Log()
+    """Wherever they come among those that are."""
+    entry = new_entry(Log(), "forget", [token_of("a")], b"", None)
+    others = {
+        f"{FOLDER}/notes.txt": b"x",
+        f"{FOLDER}/below/{entry.name}.json": entry.content,
+        f"{FOLDER}/{entry.name}": entry.content,
+    }
+    assert parse_log(others) == Log()
+    assert parse_log(others | {f"{FOLDER}/{entry.name}.json": entry.content}) == Log((entry,))
+
+
+def test_an_entry_has_the_lines_their_digest_and_that_of_the_list() -> None:
+    lines = sorted([token_of("a"), token_of("b")])
+    before = new_entry(Log(), "upgrade", [], b"", None)
+
+    entry = new_entry(Log((before,)), "suppress", reversed(lines), b"the list\n", "T-9")
+
+    assert entry.kind == "suppress"
+    assert entry.ticket == "T-9"
+    assert entry.lines == tuple(lines)
+    assert entry.count == 2
+    assert entry.digest == hashlib.sha256("".join(f"{one}\n" for one in lines).encode()).hexdigest()
+    assert entry.list_digest == hashlib.sha256(b"the list\n").hexdigest()
+    assert entry.heads == (before.name,)
+    made = datetime.fromisoformat(entry.time)
+    assert made.utcoffset() == timedelta(0)
+    assert made.microsecond == 0
+    assert abs(datetime.now(UTC) - made) < timedelta(minutes=5)
+
+
+def test_names_and_bytes_of_entries_do_not_change() -> None:
+    """The names of entries in git are digests of them."""
+    entry = Entry(
+        kind="forget", time="2026-05-03T01:30:00+00:00", ticket=None, count=0, digest="d", lines=()
+    )
+    compact = (
+        '{"count":0,"digest":"d","heads":[],"kind":"forget","lines":[],"list":null,'
+        '"ticket":null,"time":"2026-05-03T01:30:00+00:00"}'
+    )
+    assert entry.name == hashlib.sha256(compact.encode()).hexdigest()[:32]
+    assert json.loads(entry.content) == json.loads(compact)
+    assert entry.content.endswith(b"\n}\n")
+
+
+def test_an_entry_of_the_older_log_is_none_of_a_file_of_its_own() -> None:
+    entry = Entry.model_validate(OLD)
+    with pytest.raises(InputError, match="is not a whole entry"):
+        parse_log({f"{FOLDER}/{entry.name}.json": entry.content})
+
+
+def at(time: str, *heads: Entry, ticket: str | None = None) -> Entry:
+    """Return an entry of a time that had seen others."""
+    return Entry(
+        time=time,
+        ticket=ticket,
+        count=0,
+        digest="d",
+        lines=(),
+        heads=tuple(sorted(head.name for head in heads)),
+    )
+
+
+def test_entries_are_ordered_by_time_then_by_what_they_had_seen_then_by_name() -> None:
+    early, late = "2026-05-03T01:30:00+00:00", "2026-05-03T01:30:01+00:00"
+    first = at(early)
+    # A chain of one second, long enough that no order of names happens to be that of the chain.
+    chain = [first]
+    for number in range(5):
+        chain.append(at(early, chain[-1], ticket=f"T-{number}"))
+    other = at(early, first, ticket="other")
+    last = at(late, ticket="a clock that was late")
+    # `other` is as deep as the second of the chain.
+    pair = sorted([chain[1], other], key=lambda entry: entry.name)
+    wanted = (first, *pair, *chain[2:], last)
+
+    files = {f"{FOLDER}/{entry.name}.json": entry.content for entry in wanted}
+    assert parse_log(files).entries == wanted
+    assert parse_log(dict(reversed(files.items()))).entries == wanted
+    old = Entry.model_validate(OLD | {"time": "2027-01-01T00:00:00+00:00"})
+    content = old_log(OLD | {"time": old.time})
+    assert parse_log(files | content).entries == (old, *wanted)
+
+
+def test_the_longest_chain_decides_which_entry_is_later() -> None:
+    time = "2026-05-03T01:30:00+00:00"
+    root = at(time)
+    middle = at(time, root, ticket="middle")
+    joined = at(time, root, middle, ticket="joined")
+    beside = at(time, root, ticket="beside")
+    wanted = [root, *sorted([middle, beside], key=lambda entry: entry.name), joined]
+
+    for order in permutations(wanted):
+        files = {f"{FOLDER}/{entry.name}.json": entry.content for entry in order}
+        assert list(parse_log(files).entries) == wanted
+
+
+def test_an_entry_that_is_not_here_is_missing_and_counts_for_no_order() -> None:
+    time = "2026-05-03T01:30:00+00:00"
+    absent = at(time)
+    entry = at(time, absent, ticket="T")
+    log = parse_log({f"{FOLDER}/{entry.name}.json": entry.content})
+
+    assert log.entries == (entry,)
+    assert log.missing == {absent.name}
+    assert log.heads == (entry.name,)
+    assert Log((absent, entry)).missing == frozenset()
+
+
+def test_hidden_files_and_folders_are_not_read(repository: GitProject) -> None:
+    project = repository.context.project
+    repository.forget(IDS[0], commit=False)
+    (project.requests / ".unlearn-tmp-1.json").write_bytes(b"half")
+    (project.requests / "notes.txt").write_bytes(b"notes")
+
+    assert len(read_log(project).entries) == 1
 
 
 def entry_after(log: Log, kind: str, line: str) -> Log:
@@ -88,3 +232,28 @@ def test_where_two_branches_differ_a_line_is_not_taken_back() -> None:
     merged = Log(tuple({entry.name: entry for entry in (*back.entries, *again.entries)}.values()))
     assert len(merged.heads) == 2
     assert merged.restored() == frozenset()
+
+
+def test_what_was_seen_through_others_was_seen() -> None:
+    """An entry far back decides nothing, in whatever order the log has them."""
+    line, other = token_of("a"), token_of("b")
+    log = entry_after(Log(), "forget", line)
+    for _ in range(3):
+        log = entry_after(log, "forget", other)
+    back = entry_after(log, "restore", line)
+
+    for order in permutations(back.entries):
+        assert Log(order).restored() == {line}
+    # Without the entries between them, nothing says which of the two is the newer one.
+    assert Log((back.entries[0], back.entries[-1])).restored() == frozenset()
+
+
+def test_each_line_is_decided_by_itself() -> None:
+    one, two, three = (token_of(raw) for raw in "abc")
+    log = Log()
+    for line in (one, two, three):
+        log = entry_after(log, "forget", line)
+    back = entry_after(entry_after(log, "restore", one), "restore", two)
+
+    assert back.restored() == {one, two}
+    assert entry_after(back, "hand-written", one).restored() == {two}

@@ -9,7 +9,15 @@ from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.ledger.check import check_ledger
-from unlearn.stages.ledger.log import read_log
+from unlearn.stages.ledger.log import new_entry, read_log
+from unlearn.stages.ledger.transaction import (
+    Change,
+    apply_change,
+    changed_list,
+    complete_change,
+    lines_of,
+    unfinished_change,
+)
 from unlearn.stages.project.paths import Project
 from unlearn.stages.requests.id_file import Wanted
 from unlearn.stages.requests.request import add_request, settle_list
@@ -166,3 +174,102 @@ def test_a_list_cut_short_is_refused_with_its_mend(repository: GitProject) -> No
     path.write_bytes(whole.rstrip(b"\n"))
     request(repository.context, IDS[3])
     assert repository.lines() == {token_of(IDS[index]) for index in (0, 1, 3)}
+
+
+def make_change(context: Context) -> Change:
+    """Return the change of a request for one record that replaces a line by hand."""
+    token = token_of(IDS[0])
+    log = read_log(context.project)
+    entry = new_entry(log, "hand-written", [token], f"{token}\n".encode(), "T-1")
+    return Change(added=(token,), removed=(IDS[0],), entry=entry)
+
+
+def test_a_change_is_the_list_and_an_entry_and_no_journal(repository: GitProject) -> None:
+    project = repository.context.project
+    repository.write_by_hand(IDS[0], IDS[1])
+    change = make_change(repository.context)
+
+    apply_change(project, change)
+
+    assert repository.lines() == {token_of(IDS[0]), IDS[1]}
+    assert read_log(project).entries == (change.entry,)
+    assert project.request_file(change.entry.name).read_bytes() == change.entry.content
+    assert unfinished_change(project) is None
+    assert not project.journal.exists()
+    assert not complete_change(project)
+
+
+def test_a_kill_leaves_a_journal_that_only_its_owner_reads_and_that_completes_the_change(
+    repository: GitProject,
+) -> None:
+    project = repository.context.project
+    repository.write_by_hand(IDS[0])
+    change = make_change(repository.context)
+    left = False
+    for number in range(1, _MOST):
+        try:
+            with fault_at(number, project.root, "kill"):
+                apply_change(project, change)
+        except Killed:
+            left = project.journal.exists()
+        else:
+            pytest.fail("no kill left a journal")
+        if left:
+            break
+
+    assert project.journal.stat().st_mode & 0o777 == 0o600
+    assert unfinished_change(project) == change
+    assert repository.lines() == {IDS[0]}
+    assert read_log(project).entries == ()
+    assert complete_change(project)
+    assert repository.lines() == {token_of(IDS[0])}
+    assert read_log(project).entries == (change.entry,)
+    assert not project.journal.exists()
+
+
+@pytest.mark.parametrize("in_place_of", ["the entry", "the folder"])
+def test_an_entry_that_cannot_be_written_changes_nothing(
+    repository: GitProject, in_place_of: str
+) -> None:
+    project = repository.context.project
+    repository.write_by_hand(IDS[0])
+    change = make_change(repository.context)
+    if in_place_of == "the entry":
+        project.request_file(change.entry.name).mkdir(parents=True)
+    else:
+        project.requests.write_bytes(b"not a folder")
+
+    with pytest.raises(OSError, match="data/requests"):
+        apply_change(project, change)
+
+    assert repository.lines() == {IDS[0]}
+    assert unfinished_change(project) is None
+
+
+def test_a_list_that_is_missing_is_refused_with_its_mend(repository: GitProject) -> None:
+    project = repository.context.project
+    change = make_change(repository.context)
+    project.forget_list.unlink()
+
+    with pytest.raises(InputError) as caught:
+        apply_change(project, change)
+
+    assert caught.value.message == "data/forget_list.txt is missing"
+    assert caught.value.hints == (
+        "restore it from git; an empty file means that there is no request",
+    )
+    assert not project.journal.exists()
+    assert read_log(project).entries == ()
+
+
+def test_the_lines_of_a_list_are_sorted_and_written_once() -> None:
+    content = b"\nb\n\na\nb"
+
+    assert lines_of(content) == {"a", "b"}
+    assert changed_list(content, ["c", "a"], []) == b"a\nb\nc\n"
+    assert changed_list(content, ["c"], ["a", "not there"]) == b"b\nc\n"
+    # What is both added and removed was written in another way before.
+    assert changed_list(content, ["a"], ["a", "b"]) == b"a\n"
+    assert changed_list(b"", [], []) == b""
+    with pytest.raises(InputError, match=r"^data/forget_list\.txt"):
+        lines_of(b"\xff\n")
