@@ -12,9 +12,8 @@ from unlearn.cli.output import JsonFlag, emit, plural, progress
 from unlearn.stages.context import load_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.ensemble import load_ensemble, modality_of
-from unlearn.stages.final_model.predictions import predict_file
+from unlearn.stages.final_model.predictions import OUTPUT_FORMATS, predict_file
 from unlearn.stages.project.paths import find_project
-from unlearn.stages.rows.records import FORMATS
 
 
 class PredictAnswer(Answer):
@@ -38,7 +37,7 @@ def predict(
         typer.Option(
             "--input",
             metavar="FILE",
-            help="A CSV, Parquet or JSONL file, or a folder of them.",
+            help="A CSV, Parquet, JSON or Arrow file, or a folder of them.",
             rich_help_panel=panels.DATA,
         ),
     ],
@@ -91,8 +90,8 @@ def predict(
     probability of each class. A language model gives the perplexity of each text and a
     completion of each prompt.
     """
-    if output.suffix.lower() not in FORMATS:
-        raise InputError(f"--output {output.name} is not one of {', '.join(FORMATS)}")
+    if output.suffix.lower() not in OUTPUT_FORMATS:
+        raise InputError(f"--output {output.name} is not one of {', '.join(OUTPUT_FORMATS)}")
     if output.is_dir():
         raise InputError(f"--output {output.name} is a directory")
     if not output.parent.is_dir():

@@ -42,7 +42,7 @@ def init(
     dataset: Annotated[
         Path | None,
         typer.Option(
-            help="The dataset: a CSV, Parquet or JSONL file, or a folder of them. It is copied "
+            help="The dataset: a CSV, Parquet, JSON or Arrow file, or a folder of them. It is copied "
             "into the project.",
             rich_help_panel=panels.DATA,
         ),

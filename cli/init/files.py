@@ -19,6 +19,7 @@ from unlearn.stages.config.params import ALGORITHM, shard_names
 from unlearn.stages.config.text import AdapterOptions, LanguageMethodSettings
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.estimators.registry import find_spec
+from unlearn.stages.rows.dataset_files import ending
 
 #: Rates for models of a billion parameters and more: of an adapter, and of all weights.
 _RATES: Final = {"lora": 1e-4, "causal_lm": 2e-5}
@@ -251,7 +252,7 @@ def _attribute_pattern(path: str) -> str:
 
 def copied_to(name: str, source: Path) -> str:
     """Return where a file or folder of rows is copied to in the project."""
-    return f"data/{name}" if source.is_dir() else f"data/{name}{source.suffix.lower()}"
+    return f"data/{name}" if source.is_dir() else f"data/{name}{ending(source) or source.suffix}"
 
 
 def parse(params_text: bytes) -> dict[str, Any]:

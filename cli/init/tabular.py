@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from unlearn.cli.examples.digits import CLASSES, DIGITS_PATH, PIXELS, ROWS, digits_csv
 from unlearn.cli.init.answer import KeyName, TableProject
+from unlearn.cli.init.file_notes import check_files, say_about_files
 from unlearn.cli.init.files import (
     TableParams,
     copied_to,
@@ -68,6 +69,7 @@ def init_table(request: InitRequest) -> TableProject:
     if source is None or request.id is None or request.target is None:
         raise InputError("--dataset needs --id and --target; for text --id, --base and --prompt")
     request.check_template()
+    check_files(request)
     root = request.root
     key, key_name = choose_key("unlearn.key")
     schema = SchemaFinder(request.id, request.target, request.subject)
@@ -99,6 +101,7 @@ def init_table(request: InitRequest) -> TableProject:
     if code is not None and not (root / code).is_file():
         raise InputError(f"--model: there is no {code} in {root.name}")
     check_rows(copies, params, key)
+    say_about_files(request)
     for column in schema.many_categories:
         say(
             f"note: column {column!r} has very many different values; if it is a name or free "

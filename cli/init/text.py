@@ -8,6 +8,7 @@ import torch
 from unlearn.cli.examples.authors import AUTHORS_PATH, BASE_PATH, GENERIC_PATH, PERTURBED
 from unlearn.cli.examples.tiny_base import CONTEXT, MEMORISED, SIZES, Example, example_files
 from unlearn.cli.init.answer import KeyName, TextProject
+from unlearn.cli.init.file_notes import check_files, say_about_files
 from unlearn.cli.init.files import (
     TextParams,
     copied_to,
@@ -87,6 +88,7 @@ def init_text(request: InitRequest) -> TextProject:
             "a dataset of text needs --id, and no --target: rows have no class",
             f"only for text: {', '.join(given_options(request.text))}",
         )
+    check_files(request)
     root = request.root
     key, key_name = choose_key("unlearn.key")
     copies = {copied_to("dataset", request.dataset): request.dataset}
@@ -100,6 +102,7 @@ def init_text(request: InitRequest) -> TextProject:
     if adds_base:
         refuse_tracked(root, [base])
     rows = _check_text(root, copies, params, key)
+    say_about_files(request)
     if Path(base).is_absolute():
         say(
             f"note: the base is outside the project, at {base}: other machines need it at the "

@@ -1,6 +1,5 @@
 """Where rows of forgotten records still are: in the project, in DVC's cache and in its remotes."""
 
-import csv
 import json
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from unlearn.stages.audit.object_format import ending_of_object, has_column
 from unlearn.stages.audit.places import Place, counted, held
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
@@ -18,8 +18,6 @@ from unlearn.stages.rows.identity import TokenColumns, dataset_tokens
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask
 from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
 
-_PARQUET_MAGIC = b"PAR1"
-_SNIFF_BYTES = 1 << 16
 #: A model.json is smaller; larger JSON is rows or something else.
 _MOST_JSON = 16 << 20
 #: Where DVC keeps its record of runs, below a cache and below a remote.
@@ -148,22 +146,16 @@ class Search:
     def _object_holds(self, path: Path, scratch: Path) -> bool | None:
         """Return whether an object of unknown type holds a listed row; None if unknown."""
         id_column = self.context.params.dataset.id
-        with path.open("rb") as handle:
-            head = handle.read(_SNIFF_BYTES)
-        if head.startswith(_PARQUET_MAGIC):
+        ending = ending_of_object(path, id_column)
+        if ending is None:
+            return False
+        if ending == ".parquet":
             if self._parquet_holds(path):
                 return True
-            if id_column not in _column_names(path):
+            if not has_column(path, id_column):
                 return False
-            suffix = ".parquet"
-        elif id_column in _json_fields(head):
-            suffix = ".jsonl"
-        elif id_column in _csv_fields(head):
-            suffix = ".csv"
-        else:
-            return False
         # Readers go by a file's ending.
-        named = scratch / f"object{suffix}"
+        named = scratch / f"object{ending}"
         named.unlink(missing_ok=True)
         named.symlink_to(path)
         return self._dataset_holds(named)
@@ -206,30 +198,3 @@ def _runs_of(folder: Path, objects: Collection[str]) -> int:
         return 0
     texts = (path.read_text(encoding="utf-8", errors="replace") for path in _files(folder))
     return sum(any(md5 in text for md5 in objects) for text in texts)
-
-
-def _column_names(path: Path) -> list[str]:
-    try:
-        return list(pq.read_schema(path).names)
-    except (pa.ArrowInvalid, OSError):
-        return []
-
-
-def _json_fields(head: bytes) -> Collection[str]:
-    """Return the fields of the first line, if it is a JSON object as in JSONL."""
-    try:
-        row = json.loads(_first_line(head))
-    except (ValueError, RecursionError):
-        return ()
-    return row if isinstance(row, dict) else ()
-
-
-def _csv_fields(head: bytes) -> Collection[str]:
-    try:
-        return next(csv.reader([_first_line(head)]), [])
-    except csv.Error:
-        return ()
-
-
-def _first_line(head: bytes) -> str:
-    return head.decode("utf-8-sig", "replace").lstrip("\r\n").partition("\n")[0].rstrip("\r")

@@ -125,3 +125,6 @@ def _write_jsonl(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> N
 
 
 _WRITERS = {".csv": _write_csv, ".parquet": _write_parquet, ".jsonl": _write_jsonl}
+
+#: File endings that predictions are written with.
+OUTPUT_FORMATS = tuple(_WRITERS)

@@ -1,23 +1,25 @@
 """Reading CSV in pieces: read as it was meant, or refused with the row."""
 
 import codecs
+import gzip
+import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from unlearn.stages.errors import InputError
 from unlearn.stages.rows.csv_records import CsvText, Fault
-from unlearn.stages.rows.reading import Reading, check_header, chosen_columns
+from unlearn.stages.rows.dataset_files import is_tab_separated, open_file
+from unlearn.stages.rows.reading import NoColumnsError, Reading, check_header, chosen_columns
 
 _PIECE_BYTES = 4 << 20
 
 #: A longer record is not read: after a quote that is never closed, all that follows is one value.
 _MOST_RECORD_BYTES = 64 << 20
-
-_DELIMITER = ","
 
 
 def read_csv(
@@ -73,7 +75,7 @@ def read_csv(
             yield table
         place.pass_over(piece)
     if header is None:
-        raise InputError(f"{name} has no columns")
+        raise NoColumnsError(f"{name} has no columns")
 
 
 @dataclass
@@ -99,24 +101,31 @@ class _Place:
 
 def _pieces(path: Path, name: str, reading: Reading) -> Iterator[CsvText]:
     """Yield pieces of a file that end where a record ends."""
+    try:
+        with open_file(path) as handle:
+            yield from _pieces_of(handle, "\t" if is_tab_separated(path) else ",", name, reading)
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise InputError(f"{name} is not readable as gzip") from None
+
+
+def _pieces_of(handle: BinaryIO, delimiter: str, name: str, reading: Reading) -> Iterator[CsvText]:
     pending = b""
-    with path.open("rb") as handle:
-        chunk = handle.read(_PIECE_BYTES).removeprefix(codecs.BOM_UTF8)
-        while True:
-            following = handle.read(_PIECE_BYTES)
-            text = pending + chunk
-            if not following:
-                yield _checked(CsvText(text, _DELIMITER, reading.multiline, is_last=True), name)
-                return
-            # A carriage return may be the first half of a line end.
-            if not text.endswith(b"\r"):
-                piece = CsvText(text, _DELIMITER, reading.multiline, is_last=False)
-                if piece.end:
-                    yield _checked(piece, name)
-                    text = text[piece.end :]
-                elif len(text) > _MOST_RECORD_BYTES:
-                    raise _too_long(name)
-            pending, chunk = text, following
+    chunk = handle.read(_PIECE_BYTES).removeprefix(codecs.BOM_UTF8)
+    while True:
+        following = handle.read(_PIECE_BYTES)
+        text = pending + chunk
+        if not following:
+            yield _checked(CsvText(text, delimiter, reading.multiline, is_last=True), name)
+            return
+        # A carriage return may be the first half of a line end.
+        if not text.endswith(b"\r"):
+            piece = CsvText(text, delimiter, reading.multiline, is_last=False)
+            if piece.end:
+                yield _checked(piece, name)
+                text = text[piece.end :]
+            elif len(text) > _MOST_RECORD_BYTES:
+                raise _too_long(name)
+        pending, chunk = text, following
 
 
 def _checked(piece: CsvText, name: str) -> CsvText:

@@ -45,6 +45,10 @@ class Reading:
 ONE_LINE_A_ROW = Reading()
 
 
+class NoColumnsError(InputError):
+    """A file has neither columns nor rows."""
+
+
 def check_header(header: list[str], name: str) -> list[str]:
     """Return a file's column names, if there are any and none stands twice."""
     if not header:

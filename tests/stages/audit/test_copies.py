@@ -1,5 +1,6 @@
 """Rows of forgotten records in caches and remotes, and how much reading takes."""
 
+import gzip
 import hashlib
 import json
 import tracemalloc
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from pyarrow import ipc
 from unlearn.stages.audit.copies import Search, store_megabytes
 from unlearn.stages.context import Context
 from unlearn.stages.rows.forget_list import parse_forget_list
@@ -76,6 +78,33 @@ def test_rows_are_found_in_every_format(search: Search, cache: Path, tmp_path: P
         put(cache, content)
 
     assert said(search, cache) == ["4 objects"]
+
+
+def as_arrow(frame: pd.DataFrame, folder: Path, *, stream: bool) -> bytes:
+    table = pa.Table.from_pandas(frame)
+    with (ipc.new_stream if stream else ipc.new_file)(folder / "x", table.schema) as writer:
+        writer.write_table(table)
+    return (folder / "x").read_bytes()
+
+
+def test_rows_are_found_in_every_other_format(search: Search, cache: Path, tmp_path: Path) -> None:
+    frame = make_frame(60)
+    others = frame[frame["id"] != "r0003"]
+    for rows in (frame, others):
+        lines = str(rows.fillna("").to_json(orient="records", lines=True)).encode()
+        tabs = rows.to_csv(index=False, sep="\t").encode()
+        for content in (
+            tabs,
+            str(rows.to_json(orient="records", indent=2)).encode(),
+            as_arrow(rows, tmp_path, stream=False),
+            as_arrow(rows, tmp_path, stream=True),
+            gzip.compress(lines),
+            gzip.compress(tabs),
+            gzip.compress(rows.to_csv(index=False).encode()),
+        ):
+            put(cache, content)
+
+    assert said(search, cache) == ["7 objects"]
 
 
 def test_other_rows_and_other_objects_are_no_finding(

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from unlearn.stages.errors import InputError
+from unlearn.stages.rows.dataset_files import dataset_files
 from unlearn.stages.rows.reading import ONE_LINE_A_ROW, Reading
-from unlearn.stages.rows.records import dataset_files, read_batches
+from unlearn.stages.rows.records import read_batches
 
 #: Stands in cells of broken files; no message may repeat it.
 SECRET = "jane.roe"
@@ -131,7 +132,7 @@ def test_columns_of_one_directory_have_to_agree(tmp_path: Path) -> None:
     write(tmp_path / "a.csv", "id,x\n1,2\n")
     write(tmp_path / "b.csv", f"id,y\n{SECRET},2\n")
 
-    with pytest.raises(InputError, match=r"b\.csv does not have the columns of the first file"):
+    with pytest.raises(InputError, match=r"/b\.csv has no column 'x', which .*/a\.csv has"):
         read(tmp_path)
 
 
@@ -174,14 +175,13 @@ def test_a_large_file_comes_in_batches_that_lose_no_row(tmp_path: Path) -> None:
         ("a.csv", b"", "has no columns"),
         ("a.jsonl", f'{{"id":"1"}}\n{{"id":{SECRET}}}\n', "line 2: not readable as JSON"),
         ("a.jsonl", f'["{SECRET}"]\n', "line 1: not a JSON object"),
-        ("a.jsonl", f'{{"id":["{SECRET}"]}}\n', "line 1: a value is a list or an object"),
         ("a.jsonl", f'{{"id":"{SECRET}","id":"2"}}\n', "line 1: a field stands twice"),
         ("a.jsonl", f'{{"id":"{SECRET}\\ud800"}}\n', "not valid Unicode"),
         ("a.jsonl", f'{{"id":"{SECRET}'.encode() + b'\xff"}\n', "is not UTF-8 text"),
         ("a.jsonl", "[" * 100_000, "line 1: not readable as JSON"),
         ("a.parquet", f"PAR1{SECRET}PAR1", "is not readable as Parquet"),
         ("a.parquet", b"", "is not readable as Parquet"),
-        ("a.txt", "id\n1\n", r"not one of \.csv, \.parquet, \.jsonl"),
+        ("a.txt", "id\n1\n", r"a\.txt is not one of \.csv, \.tsv, \.parquet"),
         ("a", "id\n1\n", "not one of"),
     ],
 )

@@ -1,0 +1,114 @@
+"""The format of an object of DVC's cache or a remote, which has no name with an ending."""
+
+import csv
+import gzip
+import json
+import zlib
+from collections.abc import Collection
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import ipc
+
+_PARQUET_START = b"PAR1"
+_ARROW_START = b"ARROW1"
+#: The length of the first message of an Arrow stream follows these bytes.
+_STREAM_START = b"\xff\xff\xff\xff"
+_GZIP_START = b"\x1f\x8b"
+_SNIFF_BYTES = 1 << 16
+
+
+def ending_of_object(path: Path, id_column: str) -> str | None:
+    """Return the ending that a file of this content would have as a dataset.
+
+    Parameters
+    ----------
+    path
+        The object.
+    id_column
+        The column of record ids, which any version of the dataset has.
+
+    Returns
+    -------
+    str or None
+        One of `unlearn.stages.rows.dataset_files.FORMATS`; `.parquet` for every Parquet file; None
+        if it cannot be a version of the dataset.
+    """
+    with path.open("rb") as handle:
+        head = handle.read(_SNIFF_BYTES)
+    if head.startswith(_PARQUET_START):
+        return ".parquet"
+    if head.startswith((_ARROW_START, _STREAM_START)):
+        return ".arrow" if id_column in _arrow_columns(path) else None
+    if head.startswith(_GZIP_START):
+        ending = _ending_of_text(_decompressed(path), id_column)
+        return None if ending is None else f"{ending}.gz"
+    return _ending_of_text(head, id_column)
+
+
+def has_column(path: Path, column: str) -> bool:
+    """Return whether a Parquet file has a column; False if it is not readable."""
+    try:
+        return column in pq.read_schema(path).names
+    except (pa.ArrowInvalid, OSError):
+        return False
+
+
+def _arrow_columns(path: Path) -> list[str]:
+    with pa.memory_map(str(path)) as source:
+        try:
+            return list(ipc.open_file(source).schema.names)
+        except (pa.ArrowInvalid, OSError):
+            source.seek(0)
+        try:
+            return list(ipc.open_stream(source).schema.names)
+        except (pa.ArrowInvalid, OSError):
+            return []
+
+
+def _decompressed(path: Path) -> bytes:
+    try:
+        with gzip.open(path, "rb") as handle:
+            return handle.read(_SNIFF_BYTES)
+    except (OSError, EOFError, zlib.error):
+        return b""
+
+
+def _ending_of_text(head: bytes, id_column: str) -> str | None:
+    text = head.decode("utf-8-sig", "replace")
+    if text.lstrip().startswith("["):
+        item = text.lstrip()[1:].lstrip()
+        return ".json" if id_column in _fields_of_item(item) else None
+    line = text.lstrip("\r\n").partition("\n")[0].rstrip("\r")
+    if id_column in _json_fields(line):
+        return ".jsonl"
+    for ending, delimiter in ((".csv", ","), (".tsv", "\t")):
+        if id_column in _csv_fields(line, delimiter):
+            return ending
+    return None
+
+
+def _fields_of_item(text: str) -> Collection[str]:
+    """Return the fields of the first item of an array, if it is an object."""
+    try:
+        row, _ = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return ()
+    return row if isinstance(row, dict) else ()
+
+
+def _json_fields(line: str) -> Collection[str]:
+    """Return the fields of the first line, if it is a JSON object as in JSONL."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return ()
+    return row if isinstance(row, dict) else ()
+
+
+def _csv_fields(line: str, delimiter: str) -> Collection[str]:
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        return ()

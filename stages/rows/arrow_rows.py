@@ -1,0 +1,70 @@
+"""Reading the formats of Apache Arrow: Parquet, and its own files (`.arrow`, `.feather`)."""
+
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import ipc
+from unlearn.stages.errors import InputError
+
+#: Rows of a batch.
+_BATCH_ROWS = 16_384
+
+#: The first bytes of the format of Feather before version 2.
+_OLD_FEATHER = b"FEA1"
+
+#: The last bytes of a stream; without them, nobody knows whether there were more rows.
+_STREAM_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+
+#: Returns the columns to read, of all those that there are.
+Choose = Callable[[Collection[str]], list[str]]
+
+
+def read_parquet(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
+    """Yield the rows of a Parquet file; see `unlearn.stages.rows.records.read_batches`."""
+    try:
+        file = pq.ParquetFile(path)
+        columns = choose(file.schema_arrow.names)
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
+            # Parquet takes the name of a column for that of nested ones, too.
+            yield pa.Table.from_batches([batch]).select(columns)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError):
+        raise InputError(f"{name} is not readable as Parquet") from None
+
+
+def read_arrow(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
+    """Yield the rows of an Arrow file, of Feather version 2, or of an Arrow stream."""
+    with path.open("rb") as handle:
+        if handle.read(len(_OLD_FEATHER)) == _OLD_FEATHER:
+            raise InputError(
+                f"{name} is a Feather file of version 1, which is not read",
+                "write it as Feather of version 2, or as Parquet",
+            )
+    try:
+        for batch in _batches(path):
+            table = pa.Table.from_batches([batch])
+            chosen = table.select(choose(table.column_names))
+            for first in range(0, table.num_rows, _BATCH_ROWS):
+                yield chosen.slice(first, _BATCH_ROWS)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError):
+        raise InputError(f"{name} is not readable as Arrow") from None
+
+
+def _batches(path: Path) -> Iterator[pa.RecordBatch]:
+    with pa.memory_map(str(path)) as source:
+        try:
+            file = ipc.open_file(source)
+        except pa.ArrowInvalid:
+            _check_end(source)
+            yield from ipc.open_stream(source)
+            return
+        for number in range(file.num_record_batches):
+            yield file.get_batch(number)
+
+
+def _check_end(source: pa.MemoryMappedFile) -> None:
+    source.seek(max(0, source.size() - len(_STREAM_END)))
+    if source.read() != _STREAM_END:
+        raise pa.ArrowInvalid("the stream has no end")
+    source.seek(0)

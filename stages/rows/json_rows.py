@@ -1,0 +1,208 @@
+"""Reading JSON: one object a line, or an array of objects."""
+
+import codecs
+import itertools
+import json
+import zlib
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import pyarrow as pa
+from unlearn.stages.errors import InputError
+from unlearn.stages.rows.dataset_files import open_file
+
+#: Rows of a batch.
+_BATCH_ROWS = 16_384
+
+#: Bytes of an array that are read at a time.
+_CHUNK_BYTES = 1 << 20
+
+#: Stands for a list or an object, which no column that is read may have.
+_NESTED: Final = ("nested",)
+
+_Value = str | tuple[str] | None
+_Row = dict[str, _Value]
+
+
+def read_json(
+    path: Path, name: str, choose: Callable[[Collection[str]], list[str]]
+) -> Iterator[pa.Table]:
+    """Yield the rows of a JSON file: one object a line, or an array of objects.
+
+    Parameters
+    ----------
+    path, name
+        The file, and what errors call it.
+    choose
+        Returns the columns to read, of all those that there are.
+
+    Returns
+    -------
+    iterator of pyarrow.Table
+        String columns: numbers are the text that was written. A column of a batch that has lists or
+        objects is a list column, without their content.
+
+    Raises
+    ------
+    InputError
+        If the file is not readable; the error names the line or the item.
+    """
+    # A first pass for the columns: writers leave fields out where they have no value.
+    columns: dict[str, None] = {}
+    empty = True
+    for row in _rows(path, name):
+        columns.update(dict.fromkeys(row))
+        empty = False
+    if empty:
+        return
+    chosen = choose(columns)
+    rows = _rows(path, name)
+    while batch := list(itertools.islice(rows, _BATCH_ROWS)):
+        yield _table(batch, chosen, name)
+
+
+def _rows(path: Path, name: str) -> Iterator[_Row]:
+    try:
+        with open_file(path) as handle:
+            if _is_array(path, handle):
+                for number, item in enumerate(_items(handle, name), start=1):
+                    yield _row(item, f"{name}, item {number}")
+                return
+        with open_file(path) as handle:
+            for number, line in enumerate(_lines(handle), start=1):
+                if line.strip():
+                    where = f"{name}, line {number}"
+                    yield _row(_parse(line, where), where)
+    except UnicodeDecodeError:
+        raise InputError(f"{name} is not UTF-8 text") from None
+    except (OSError, EOFError, zlib.error):
+        raise InputError(f"{name} is not readable") from None
+
+
+def _is_array(path: Path, handle: BinaryIO) -> bool:
+    """Return whether a .json file begins with a bracket; the others have objects line by line."""
+    if ".json" not in path.suffixes[-2:]:
+        return False
+    start = handle.read(_CHUNK_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()
+    handle.seek(0)
+    return start.startswith(b"[")
+
+
+def _lines(handle: BinaryIO) -> Iterator[str]:
+    # Not text mode: an unusual line separator inside a JSON string is no line end.
+    for index, line in enumerate(handle):
+        yield line.decode("utf-8" if index else "utf-8-sig")
+
+
+def _decoder(where: str) -> json.JSONDecoder:
+    def no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        row = dict(pairs)
+        if len(row) != len(pairs):
+            raise InputError(f"{where}: a field stands twice")
+        return row
+
+    # Numbers stay the text that was written.
+    return json.JSONDecoder(parse_int=str, parse_float=str, object_pairs_hook=no_repeats)
+
+
+def _parse(line: str, where: str) -> Any:
+    try:
+        return _decoder(where).decode(line)
+    except (json.JSONDecodeError, RecursionError):
+        raise InputError(f"{where}: not readable as JSON") from None
+
+
+def _items(handle: BinaryIO, name: str) -> Iterator[Any]:
+    """Yield the items of an array, some of the file at a time."""
+    text = _Text(handle)
+    text.expect("[", name)
+    for number in itertools.count(1):
+        where = f"{name}, item {number}"
+        if number == 1 and text.next() == "]":
+            break
+        yield text.value(where)
+        if text.next() == "]":
+            break
+        text.expect(",", where)
+    text.expect("]", name)
+    if text.next():
+        raise InputError(f"{name}: there is text after the end of the array")
+
+
+class _Text:
+    """The text of a JSON file that was not parsed yet."""
+
+    def __init__(self, handle: BinaryIO) -> None:
+        self._handle = handle
+        self._decode = codecs.getincrementaldecoder("utf-8-sig")()
+        self._text, self._at = "", 0
+
+    def _more(self) -> bool:
+        # As much again as there is: a long value is not parsed at every megabyte of it.
+        rest = len(self._text) - self._at
+        chunk = self._handle.read(max(_CHUNK_BYTES, rest))
+        self._text = self._text[self._at :] + self._decode.decode(chunk, final=not chunk)
+        self._at = 0
+        return bool(chunk)
+
+    def next(self) -> str:
+        """Return the next character that is no space, without taking it; empty at the end."""
+        while True:
+            while self._at < len(self._text):
+                character = self._text[self._at]
+                if character not in " \t\r\n":
+                    return character
+                self._at += 1
+            if not self._more():
+                return ""
+
+    def expect(self, character: str, where: str) -> None:
+        """Take a character that must be there."""
+        if self.next() != character:
+            raise InputError(f"{where}: not readable as JSON")
+        self._at += 1
+
+    def value(self, where: str) -> Any:
+        """Take an object."""
+        if self.next() != "{":
+            raise InputError(f"{where}: not a JSON object")
+        while True:
+            try:
+                found, self._at = _decoder(where).raw_decode(self._text, self._at)
+            except RecursionError:
+                raise InputError(f"{where}: not readable as JSON") from None
+            except json.JSONDecodeError:
+                if not self._more():
+                    raise InputError(f"{where}: not readable as JSON") from None
+            else:
+                return found
+
+
+def _row(value: Any, where: str) -> _Row:
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: not a JSON object")
+    return {field: _value(item) for field, item in value.items()}
+
+
+def _value(value: Any) -> _Value:
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):  # NaN and Infinity, which parse_float does not see
+        return None if value != value else str(value)  # noqa: PLR0124 - the NaN test itself
+    return value if isinstance(value, str) else _NESTED
+
+
+def _table(rows: Collection[_Row], columns: list[str], name: str) -> pa.Table:
+    try:
+        return pa.table({column: _array([row.get(column) for row in rows]) for column in columns})
+    except (pa.ArrowInvalid, UnicodeEncodeError):
+        raise InputError(f"{name}: a text value is not valid Unicode") from None
+
+
+def _array(values: list[_Value]) -> pa.Array:
+    if _NESTED in values:
+        return pa.array([[] if value is _NESTED else None for value in values], pa.list_(pa.null()))
+    return pa.array(values, pa.string())
