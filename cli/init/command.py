@@ -42,8 +42,8 @@ def init(
     dataset: Annotated[
         Path | None,
         typer.Option(
-            help="The dataset: a CSV, Parquet, JSON or Arrow file, or a folder of them. It is copied "
-            "into the project.",
+            help="The dataset: a CSV, Parquet, JSON or Arrow file, or a folder of them. It is "
+            "copied into the project.",
             rich_help_panel=panels.DATA,
         ),
     ] = None,
