@@ -28,6 +28,7 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).resolve().parent.parent
 
 _TRAINING = [
+    "tests/stages/training/test_shard_contents.py",
     "tests/stages/training/test_slices.py",
     "tests/stages/training/test_refusals.py",
     "tests/stages/training/test_generic_text.py",
