@@ -8,7 +8,7 @@ from itertools import permutations
 import pytest
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.log import FOLDER, OLD_LOG, Entry, Log, new_entry, parse_log, read_log
-from unlearn.stages.rows.forget_list import render
+from unlearn.stages.rows.forget_list import LEFT_OUT, render
 
 from tests.stages.conftest import token_of
 from tests.stages.ledger.repositories import IDS, GitProject
@@ -257,3 +257,39 @@ def test_each_line_is_decided_by_itself() -> None:
 
     assert back.restored() == {one, two}
     assert entry_after(back, "hand-written", one).restored() == {two}
+
+
+def test_a_line_of_the_older_log_can_be_taken_back() -> None:
+    """The older log does not say which lines it is about: the restoring entry is enough."""
+    line = token_of("a")
+    log = Log((Entry.model_validate(OLD),))
+
+    assert log.restored() == frozenset()
+    assert entry_after(log, "restore", line).restored() == {line}
+
+
+def test_a_mark_of_canaries_changes_no_line_that_is_taken_back() -> None:
+    line = token_of("a")
+    asked = entry_after(Log(), "forget", f"{line}{LEFT_OUT}")
+
+    assert entry_after(asked, "restore", line).restored() == {line}
+    assert entry_after(asked, "restore", f"{line}{LEFT_OUT}").restored() == {line}
+    back = entry_after(asked, "restore", line)
+    assert entry_after(back, "forget", f"{line}{LEFT_OUT}").restored() == frozenset()
+
+
+def test_entries_from_elsewhere_count_for_what_was_taken_back() -> None:
+    line, other = token_of("a"), token_of("b")
+    asked = entry_after(entry_after(Log(), "forget", line), "forget", other)
+    back = entry_after(asked, "restore", line)
+    again = entry_after(back, "forget", line)
+    damaged = back.entries[-1].content[:-9]
+
+    assert asked.restored_with([]) == frozenset()
+    assert asked.restored_with([damaged]) == frozenset()
+    assert asked.restored_with([damaged, back.entries[-1].content]) == {line}
+    assert back.restored_with([]) == {line}
+    assert back.restored_with([entry.content for entry in asked.entries]) == {line}
+    assert back.restored_with([damaged, again.entries[-1].content]) == frozenset()
+    both = [again.entries[-1].content, back.entries[-1].content]
+    assert asked.restored_with(both) == frozenset()
