@@ -71,6 +71,8 @@ class Ledger:
         Entries of the log that the anchor names, and that are nowhere here.
     empty_anchor
         Whether there is an anchor that names no entry, while there are entries.
+    missing_entries
+        Entries of the log that were in data/requests and are not; by name the git objects of each.
     ignored
         Whether git ignores the list, or the entries of the log.
     unknown_default
@@ -85,6 +87,7 @@ class Ledger:
     checked: Checked = "history"
     unknown_entries: int = 0
     empty_anchor: bool = False
+    missing_entries: Mapping[str, list[str]] = field(default_factory=dict)
     ignored: bool = False
     unknown_default: str | None = None
 
@@ -137,6 +140,13 @@ class Ledger:
             )
         if self.checked == "no history":
             found.append("git has no history of the forget list here to compare it with")
+        if self.missing_entries:
+            count = len(self.missing_entries)
+            entries = "1 entry" if count == 1 else f"{count:,} entries"
+            found.append(
+                f"{entries} of the request log left {FOLDER}: `unlearn forget --lost` puts "
+                "them back"
+            )
         if self.ignored:
             found.append(
                 f"git ignores {FORGET_LIST} or the files in {FOLDER}, so a commit would leave the "
@@ -213,6 +223,9 @@ def check_ledger(project: Project, branch: str | None, context: Context | None) 
         checked="no history" if head is None else "shallow" if is_shallow(root) else whole,
         unknown_entries=unknown_entries(root, log, default),
         empty_anchor=bool(log.by_name) and anchor_is_empty(),
+        missing_entries={
+            name: objects for name, objects in history.logged.items() if name not in log.by_name
+        },
         ignored=bool(ignored(root, FORGET_LIST, f"{FOLDER}/x.json")),
         unknown_default=_why_no_default(branch) if head is not None and not default else None,
     )

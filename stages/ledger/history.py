@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from unlearn.stages.ledger.log import FOLDER, OLD_LOG, Log, parse_log
 from unlearn.stages.ledger.settled import Settled
@@ -45,6 +45,8 @@ class Lines:
         Lines that a person wrote.
     entries
         The files of entries of the log that were read.
+    logged
+        By the name of each entry that was ever there, the objects that its file has been.
     whole
         Whether git had everything: a partial clone fetches some objects only when they are needed.
     """
@@ -52,6 +54,7 @@ class Lines:
     tokens: dict[str, str] = field(default_factory=dict)
     raw: set[str] = field(default_factory=set)
     entries: list[bytes] = field(default_factory=list)
+    logged: dict[str, list[str]] = field(default_factory=dict)
     whole: bool = True
 
     def add_older(self, other: "Lines") -> None:
@@ -59,6 +62,8 @@ class Lines:
         self.tokens = other.tokens | self.tokens
         self.raw |= other.raw
         self.entries += other.entries
+        for name, objects in other.logged.items():
+            self.logged.setdefault(name, []).extend(objects)
         self.whole &= other.whole
 
     def add(self, line: str, commit: str) -> None:
@@ -104,17 +109,20 @@ def lines_in_history(
     versions = _versions(root, commits, without)
     if versions is None:
         return Lines(whole=False)
+    found = Lines()
+    for version, (_, path) in versions:
+        if path != FORGET_LIST and path.endswith(".json"):
+            found.logged.setdefault(PurePosixPath(path).stem, []).append(version)
     if settled is not None:
         versions = [version for version in versions if not settled.has(version[0])]
-    found = Lines()
     seen: set[bytes] = set()
     for first in range(0, len(versions), _AT_ONCE):
         some = dict(versions[first : first + _AT_ONCE])
         contents = read_objects(root, some)
         found.whole &= len(contents) == len(some)
         for name, content in contents.items():
-            commit, is_list = some[name]
-            if is_list:
+            commit, path = some[name]
+            if path == FORGET_LIST:
                 lines = set(content.split(b"\n"))
                 found.add_list(lines - seen, commit)
                 seen |= lines
@@ -129,14 +137,13 @@ def lines_in_history(
 
 def _versions(
     root: Path, commits: Iterable[str], without: Iterable[str]
-) -> list[tuple[str, tuple[str, bool]]] | None:
+) -> list[tuple[str, tuple[str, str]]] | None:
     """Return the objects that the list and the entries of the log have been.
 
     Returns
     -------
     list or None
-        The name of each object, a commit that has it, and whether it is a list. None if git could
-        not tell.
+        The name of each object, a commit that has it, and its path. None if git could not tell.
     """
     out = git(
         root,
@@ -149,7 +156,7 @@ def _versions(
     )
     if out is None:
         return None
-    found: dict[str, tuple[str, bool]] = {}
+    found: dict[str, tuple[str, str]] = {}
     commit = ""
     for line in out.decode("utf-8", "replace").split("\n"):
         if line.startswith("commit "):
@@ -159,7 +166,7 @@ def _versions(
             # The object before a change was in a parent, which is found as well.
             new = facts.split(" ")[3]
             if new.strip("0"):
-                found.setdefault(new, (commit, path == FORGET_LIST))
+                found.setdefault(new, (commit, path))
     return list(found.items())
 
 

@@ -212,6 +212,8 @@ def read_log(project: Project) -> Log:
         files[OLD_LOG] = project.old_requests.read_bytes()
     if project.requests.is_dir():
         for path in project.requests.glob("[!.]*.json"):
+            if not path.is_file():
+                continue  # a folder, or a pipe that would never end
             files[f"{FOLDER}/{path.name}"] = path.read_bytes()
     return parse_log(files)
 
@@ -264,6 +266,14 @@ def _entry(content: bytes, name: str) -> Entry:
         return Entry.model_validate(json.loads(content))
     except (ValueError, ValidationError):
         raise _damaged(name) from None
+
+
+def is_entry(content: bytes, name: str) -> bool:
+    """Return whether a file's content is the whole entry of a name."""
+    try:
+        return _entry(content, name).name == name
+    except InputError:
+        return False
 
 
 def _damaged(name: str) -> InputError:

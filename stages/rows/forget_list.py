@@ -129,7 +129,7 @@ def read_forget_list(path: Path, tokenizer: Tokenizer, *, subjects: bool) -> For
     """Read the list; see `parse_forget_list`. A missing file is an error."""
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise InputError(
             f"data/{path.name} is missing",
             "restore it from git; an empty file means that there is no request",

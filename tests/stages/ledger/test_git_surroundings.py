@@ -1,5 +1,6 @@
 """Lost requests are found whatever the clone, the settings and the surroundings of git are like."""
 
+import os
 import shutil
 import subprocess
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from unlearn.stages.errors import ToolError
+from unlearn.stages.ledger.log import read_log
 from unlearn.stages.project.paths import Project
 from unlearn.stages.requests.id_file import Wanted
 from unlearn.stages.requests.request import put_back_lost, write_change
@@ -131,6 +133,42 @@ def test_requests_in_older_stashes_are_named(repository: GitProject) -> None:
 
     named = repository.ledger().elsewhere
     assert named == {"refs/stash": tokens([TWO]), "stash@{1}": tokens([ONE])}
+
+
+def test_entries_of_the_log_that_were_deleted_come_back(repository: GitProject) -> None:
+    repository.forget(ONE, ticket="T-1")
+    repository.forget(TWO, ticket="T-2")
+    assert repository.ledger().notes() == []
+    before = read_log(repository.context.project)
+    first = next(entry for entry in before.entries if entry.ticket == "T-1")
+    path = repository.context.project.request_file(first.name)
+    path.unlink()
+    for message in ("deleted", "later"):
+        repository.commit(message)
+        assert any("1 entry of the request log left" in n for n in repository.ledger().notes())
+
+    assert repository.ledger().problem() is None
+    assert put_back_lost(repository.context) == 0
+    assert read_log(repository.context.project) == before
+    assert repository.ledger().notes() == []
+    # A revert takes the line and its entry.
+    repository.commit("put back")
+    repository.git("revert", "--no-edit", "HEAD~3")
+    put_back_lost(repository.context)
+    assert repository.lines() == tokens([ONE, TWO])
+    assert {entry.ticket for entry in read_log(repository.context.project).entries} == {
+        "T-1",
+        "T-2",
+        None,
+    }
+
+
+def test_what_is_no_file_among_the_entries_is_left_alone(repository: GitProject) -> None:
+    repository.forget(ONE)
+    (repository.context.project.requests / "folder.json").mkdir()
+    os.mkfifo(repository.context.project.requests / "pipe.json")
+
+    assert repository.ledger().problem() is None
 
 
 # What is in a clone.
