@@ -227,9 +227,10 @@ def commits_of_record(root: Path, refs: Iterable[str]) -> list[str]:
 
 
 def other_tips(root: Path, known: Iterable[str]) -> list[Branch]:
-    """Return the branches, stashes and experiments that are not among the known commits."""
+    """Return the branches, stashes, experiments and tags that are not among the known commits."""
     left_out = set(known)
-    found = branches(root, "refs/heads", "refs/remotes", "refs/stash", "refs/exps")
+    kinds = ("refs/heads", "refs/remotes", "refs/stash", "refs/exps", "refs/tags")
+    found = branches(root, *kinds)
     # The ref is the newest stash; the others are in its reflog.
     stashes = enumerate(commits_of_record(root, ["refs/stash"]))
     found += [Branch(f"stash@{{{number}}}", commit) for number, commit in stashes if number]

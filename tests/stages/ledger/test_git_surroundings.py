@@ -135,6 +135,19 @@ def test_requests_in_older_stashes_are_named(repository: GitProject) -> None:
     assert named == {"refs/stash": tokens([TWO]), "stash@{1}": tokens([ONE])}
 
 
+def test_requests_that_only_a_tag_has_are_named(repository: GitProject, tmp_path: Path) -> None:
+    for raw, options in ((ONE, ()), (TWO, ("-a", "-m", "annotated"))):
+        repository.git("checkout", "--quiet", "-b", f"branch-{raw}", "main")
+        repository.forget(raw)
+        repository.git("tag", *options, f"tag-{raw}")
+    repository.git("checkout", "--quiet", "main")
+    repository.git("branch", "--quiet", "-D", f"branch-{ONE}", f"branch-{TWO}")
+    repository.git("tag", "a-file", repository.git("rev-parse", "HEAD:.gitignore").strip())
+    clone = repository.clone(tmp_path / "clone")
+
+    assert clone.ledger().elsewhere == {f"refs/tags/tag-{raw}": tokens([raw]) for raw in (ONE, TWO)}
+
+
 def test_entries_of_the_log_that_were_deleted_come_back(repository: GitProject) -> None:
     repository.forget(ONE, ticket="T-1")
     repository.forget(TWO, ticket="T-2")
