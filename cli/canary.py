@@ -165,7 +165,8 @@ def _present(context: Context, path: Path, name: str) -> list[str]:
     if path.suffix.lower() != ".csv" or not path.is_file():
         raise InputError(f"{name} is not a CSV file, and canaries can only be added to CSV")
     ids: list[str] = []
-    for batch in read_batches(path, name, reading=Reading.of(context.params.dataset)):
+    reading = Reading.of(context.params.dataset.of_canaries(name))
+    for batch in read_batches(path, name, reading=reading):
         if batch.column_names != columns:
             raise InputError(
                 f"{name} does not have the columns that params.yaml names, in their order"

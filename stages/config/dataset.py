@@ -37,7 +37,28 @@ Identity = Literal["exact", "folded"]
 ID_SETTINGS = ("id_type", "subject_type", "identity")
 
 #: Settings that say how files are read. Projects from before them have none.
-READING_SETTINGS = ("multiline",)
+READING_SETTINGS = ("multiline", "csv")
+
+
+#: What separates the fields of a row.
+Delimiter = Literal[",", ";", "\t", "|"]
+
+#: What separates the whole part of a number from its fraction.
+Decimal = Literal[".", ","]
+
+#: Encodings of text. A byte order mark decides the byte order of `utf-16`.
+Encoding = Literal["utf-8", "utf-16", "utf-16-le", "utf-16-be", "cp1252", "latin-1"]
+
+
+class CsvParams(Section):
+    """How CSV files are written; without it, as RFC 4180 says.
+
+    `decimal` applies to numeric features alone: ids, classes and categories stay as they are.
+    """
+
+    delimiter: Delimiter = ","
+    decimal: Decimal = "."
+    encoding: Encoding = "utf-8"
 
 
 class DatasetParams(Section):
@@ -54,7 +75,8 @@ class DatasetParams(Section):
     each file writes them.
 
     `multiline` says whether values in quotes may have line ends in CSV files; if it is not given,
-    those of rows of text may.
+    those of rows of text may. `csv` says how CSV files are written; the file of canaries is always
+    written as RFC 4180 says.
     """
 
     path: str
@@ -67,6 +89,7 @@ class DatasetParams(Section):
     identity: Identity | None = None
     target: str | None = None
     multiline: bool | None = None
+    csv: CsvParams | None = None
     missing: list[str] = Field(default_factory=lambda: list(DEFAULT_MISSING))
     classes: list[str] = Field(default_factory=list)
     features: dict[str, FeatureKind] = Field(min_length=1, max_length=MAX_FEATURES)
@@ -126,8 +149,16 @@ class DatasetParams(Section):
     @property
     def own_reading(self) -> dict[str, Any]:
         """The settings of `READING_SETTINGS` that differ from the defaults, as JSON has them."""
-        is_default = self.has_line_ends == (self.modality == "text")
-        return {} if is_default else {"multiline": self.multiline}
+        found: dict[str, Any] = {}
+        if self.has_line_ends != (self.modality == "text"):
+            found["multiline"] = self.multiline
+        if self.csv not in (None, CsvParams()):
+            found["csv"] = self.csv.model_dump(mode="json")
+        return found
+
+    def of_canaries(self, path: str) -> "DatasetParams":
+        """Return the section for a file of canaries, which this tool writes."""
+        return self.of_any_type(path).model_copy(update={"csv": None})
 
     def of_any_type(self, path: str | None = None) -> "DatasetParams":
         """Return the section for rows that may have ids of any type: canaries, older versions.

@@ -1,25 +1,24 @@
 """Reading CSV in pieces: read as it was meant, or refused with the row."""
 
-import codecs
-import gzip
-import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from unlearn.stages.errors import InputError
 from unlearn.stages.rows.csv_records import CsvText, Fault
-from unlearn.stages.rows.dataset_files import is_tab_separated, open_file
+from unlearn.stages.rows.csv_text import fields_of, format_of, not_utf8, read_text
 from unlearn.stages.rows.reading import NoColumnsError, Reading, check_header, chosen_columns
 
 _PIECE_BYTES = 4 << 20
 
 #: A longer record is not read: after a quote that is never closed, all that follows is one value.
 _MOST_RECORD_BYTES = 64 << 20
+
+#: A number with at most one comma for its fraction, or with points that may be of thousands.
+_WITH_MARKS = r"^\s*[-+]?[0-9]*(?:,[0-9]+|[0-9.,]*\.[0-9.,]*)(?:[eE][-+]?[0-9]+)?\s*$"
 
 
 def read_csv(
@@ -72,7 +71,7 @@ def read_csv(
                 )
             if piece.has_line_ends:
                 _refuse_line_ends(table, reading, name, max(place.records, 1))
-            yield table
+            yield _with_points(table, reading)
         place.pass_over(piece)
     if header is None:
         raise NoColumnsError(f"{name} has no columns")
@@ -101,25 +100,18 @@ class _Place:
 
 def _pieces(path: Path, name: str, reading: Reading) -> Iterator[CsvText]:
     """Yield pieces of a file that end where a record ends."""
-    try:
-        with open_file(path) as handle:
-            yield from _pieces_of(handle, "\t" if is_tab_separated(path) else ",", name, reading)
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise InputError(f"{name} is not readable as gzip") from None
-
-
-def _pieces_of(handle: BinaryIO, delimiter: str, name: str, reading: Reading) -> Iterator[CsvText]:
-    pending = b""
-    chunk = handle.read(_PIECE_BYTES).removeprefix(codecs.BOM_UTF8)
+    csv = format_of(path, reading)
+    chunks = read_text(path, name, csv.encoding, _PIECE_BYTES)
+    pending, chunk = b"", next(chunks, b"")
     while True:
-        following = handle.read(_PIECE_BYTES)
+        following = next(chunks, b"")
         text = pending + chunk
         if not following:
-            yield _checked(CsvText(text, delimiter, reading.multiline, is_last=True), name)
+            yield _checked(CsvText(text, csv.delimiter, reading.multiline, is_last=True), name)
             return
         # A carriage return may be the first half of a line end.
         if not text.endswith(b"\r"):
-            piece = CsvText(text, delimiter, reading.multiline, is_last=False)
+            piece = CsvText(text, csv.delimiter, reading.multiline, is_last=False)
             if piece.end:
                 yield _checked(piece, name)
                 text = text[piece.end :]
@@ -130,7 +122,7 @@ def _pieces_of(handle: BinaryIO, delimiter: str, name: str, reading: Reading) ->
 
 def _checked(piece: CsvText, name: str) -> CsvText:
     if b"\0" in piece.text:
-        raise InputError(f"{name} is not UTF-8 text", "it has NUL characters: is it UTF-16?")
+        raise not_utf8(name, "it has NUL characters")
     return piece
 
 
@@ -156,18 +148,9 @@ def _refuse_other_counts(piece: CsvText, place: _Place, fields: int) -> None:
 def _header(record: bytes, delimiter: str, name: str) -> list[str]:
     """Return the column names of a record whose quotes were checked."""
     try:
-        text = record.decode().rstrip("\r\n")
+        names = fields_of(record.decode(), delimiter)
     except UnicodeDecodeError:
-        raise InputError(f"{name} is not UTF-8 text") from None
-    names: list[str] = []
-    part = ""
-    for field in text.split(delimiter):
-        part += field
-        if part.count('"') % 2:
-            part += delimiter  # the delimiter is in quotes
-            continue
-        names.append(part[1:-1].replace('""', '"') if part.startswith('"') else part)
-        part = ""
+        raise not_utf8(name) from None
     if any("\n" in column or "\r" in column for column in names):
         raise InputError(f"{name}: a column name in the header has a line end")
     return check_header(names, name)
@@ -194,7 +177,7 @@ def _parsed(
 
 def _unreadable(name: str, error: pa.ArrowInvalid) -> InputError:
     if "UTF8" in str(error) or "UTF-8" in str(error):
-        return InputError(f"{name} is not UTF-8 text")
+        return not_utf8(name)
     return InputError(f"{name} is not readable as CSV")
 
 
@@ -208,3 +191,23 @@ def _refuse_line_ends(table: pa.Table, reading: Reading, name: str, first_row: i
                     "has a line end",
                     "is a quote missing, or one too many?",
                 )
+
+
+def _with_points(table: pa.Table, reading: Reading) -> pa.Table:
+    """Return numbers that have a decimal comma with a point, and those with a point as no number.
+
+    A point in a file with decimal commas separates thousands: 1.234 is no 1.234 there.
+    """
+    if reading.csv is None or reading.csv.decimal == ".":
+        return table
+    for index, column in enumerate(table.column_names):
+        if column in reading.numeric:
+            values = table[column]
+            swapped = pc.replace_substring(values, ".", ";")
+            swapped = pc.replace_substring(swapped, ",", ".")
+            marks = pc.and_(
+                pc.match_substring_regex(values, _WITH_MARKS),
+                pc.match_substring_regex(values, "[0-9]"),
+            )
+            table = table.set_column(index, column, pc.if_else(marks, swapped, values))
+    return table

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from unlearn.stages.config.dataset import DatasetParams
+from unlearn.stages.config.dataset import CsvParams, DatasetParams
 from unlearn.stages.errors import InputError
 
 #: Kinds of features whose values may have line ends, where the dataset allows any.
@@ -23,10 +23,16 @@ class Reading:
         such a value, so they are refused by default.
     single_line
         Columns whose values never have line ends.
+    csv
+        How CSV files are written; None for RFC 4180, with tabs in files that end in `.tsv`.
+    numeric
+        Columns whose numbers have the decimal mark of `csv`, to be read with a point.
     """
 
     multiline: bool = False
     single_line: frozenset[str] = frozenset()
+    csv: CsvParams | None = None
+    numeric: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, dataset: DatasetParams) -> "Reading":
@@ -38,6 +44,8 @@ class Reading:
         return cls(
             multiline=dataset.has_line_ends,
             single_line=frozenset(filter(None, [*roles, *others])),
+            csv=dataset.csv,
+            numeric=frozenset(name for name, kind in dataset.features.items() if kind == "numeric"),
         )
 
 

@@ -28,7 +28,7 @@ def planted_canaries(context: Context) -> Planted | None:
     dataset, sharding = context.params.dataset, context.params.sharding
     if dataset.canaries is None:
         return None
-    named = dataset.of_any_type(dataset.canaries)
+    named = dataset.of_canaries(dataset.canaries)
     tables = []
     trainable: list[bool] = []
     first_row = 1
