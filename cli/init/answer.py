@@ -4,7 +4,7 @@ from typing import Literal
 
 from unlearn.cli.answers import Answer
 from unlearn.cli.init.request import Identity, Template
-from unlearn.stages.config.dataset import IdType
+from unlearn.stages.config.dataset import CsvParams, IdType
 
 KeyName = Literal["demo", "unlearn.key", "UNLEARN_KEY"]
 
@@ -30,6 +30,8 @@ class TableProject(Answer):
         What the ids of records, and of people, are; `subject_type` is None without people.
     identity
         Which ids are one.
+    csv
+        How CSV files are written; None if the dataset has none.
     key
         `unlearn.key`, `UNLEARN_KEY` for the key in this environment variable, or `demo` for the
         public key of an example.
@@ -48,6 +50,7 @@ class TableProject(Answer):
     id_type: IdType
     subject_type: IdType | None
     identity: Identity
+    csv: CsvParams | None
     key: KeyName
     ci: str | None = None
 
@@ -73,6 +76,8 @@ class TextProject(Answer):
         What the ids of records, and of people, are; `subject_type` is None without people.
     identity
         Which ids are one.
+    csv
+        How CSV files are written; None if the dataset has none.
     key
         `unlearn.key`, `UNLEARN_KEY` for the key in this environment variable, or `demo` for the
         public key of an example.
@@ -90,5 +95,6 @@ class TextProject(Answer):
     id_type: IdType
     subject_type: IdType | None
     identity: Identity
+    csv: CsvParams | None
     key: KeyName
     ci: str | None = None

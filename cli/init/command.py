@@ -7,9 +7,13 @@ import typer
 from unlearn.cli import panels
 from unlearn.cli.init import tabular
 from unlearn.cli.init.answer import KeyName, TableProject, TextProject
+from unlearn.cli.init.csv_format import describe_csv
 from unlearn.cli.init.request import (
     REQUIREMENTS,
     CiSystem,
+    DecimalMark,
+    DelimiterName,
+    EncodingName,
     Example,
     Identity,
     InitRequest,
@@ -86,6 +90,28 @@ def init(
             help="Whether values in quotes may have line ends in CSV files. The default is yes "
             "for text, and no for a table, where a missing quote would look the same.",
             show_default=False,
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
+    delimiter: Annotated[
+        DelimiterName | None,
+        typer.Option(
+            help="What separates the fields of CSV files. The default is found from the header.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
+    decimal: Annotated[
+        DecimalMark | None,
+        typer.Option(
+            help="The decimal mark of numbers in CSV files. The default is found from all rows.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
+    encoding: Annotated[
+        EncodingName | None,
+        typer.Option(
+            help="The encoding of CSV files. The default is utf-8, or utf-16 if the file begins "
+            "with a byte order mark.",
             rich_help_panel=panels.DATA,
         ),
     ] = None,
@@ -239,6 +265,9 @@ def init(
             subject=subject,
             identity=identity,
             multiline=multiline,
+            delimiter=delimiter,
+            decimal=decimal,
+            encoding=encoding,
             shards=shards,
             slices=slices,
             holdout=holdout,
@@ -311,6 +340,7 @@ def _describe(summary: TableProject | TextProject, directory: Path) -> str:
         plan = "one model without shards"
     lines = [
         f"{', '.join(found)}: {plan}, model {summary.model}",
+        *([] if summary.csv is None else [describe_csv(summary.csv)]),
         _KEYS[summary.key],
         f"next: {go}unlearn repro",
     ]

@@ -13,7 +13,7 @@ from unlearn.cli.init.request import Template
 from unlearn.cli.init.roles import TEXT, Roles
 from unlearn.cli.init.scaffold import DEFAULT_BATCH, DEFAULT_HOLDOUT, Plan
 from unlearn.cli.text_edits import as_yaml
-from unlearn.stages.config.dataset import DEFAULT_MISSING
+from unlearn.stages.config.dataset import DEFAULT_MISSING, CsvParams
 from unlearn.stages.config.methods import METHODS, MethodSettings
 from unlearn.stages.config.params import ALGORITHM, shard_names
 from unlearn.stages.config.text import AdapterOptions, LanguageMethodSettings
@@ -39,8 +39,8 @@ class TableParams:
         The schema to pin.
     roles
         How ids are read.
-    multiline
-        Whether values in quotes may have line ends in CSV files.
+    multiline, csv
+        Whether values in quotes may have line ends in CSV files, and how these are written.
     """
 
     path: str
@@ -54,6 +54,7 @@ class TableParams:
     holdout: float = DEFAULT_HOLDOUT
     held_out: str | None = None
     multiline: bool = False
+    csv: CsvParams | None = None
     model: str = "mlp"
     template: Template = Template.SISA
 
@@ -73,8 +74,8 @@ class TextParams:
         The role of each column.
     roles
         How ids are read.
-    multiline
-        Whether values in quotes may have line ends in CSV files.
+    multiline, csv
+        Whether values in quotes may have line ends in CSV files, and how these are written.
     base, files, revision
         The base, the digests of its files, and the commit of one from the hub.
     rate, unlearn_rate
@@ -99,6 +100,7 @@ class TextParams:
     holdout: float = DEFAULT_HOLDOUT
     held_out: str | None = None
     multiline: bool = True
+    csv: CsvParams | None = None
     batch: int = 16
     rate: float | None = None
     context: int = 512

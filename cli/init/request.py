@@ -32,6 +32,33 @@ class TooLong(StrEnum):
     TRUNCATE = "truncate"
 
 
+class DelimiterName(StrEnum):
+    """What separates the fields of a row, as it is written on a command line."""
+
+    COMMA = ","
+    SEMICOLON = ";"
+    TAB = "tab"
+    PIPE = "|"
+
+
+class DecimalMark(StrEnum):
+    """What separates the whole part of a number from its fraction."""
+
+    POINT = "."
+    COMMA = ","
+
+
+class EncodingName(StrEnum):
+    """Encodings of text."""
+
+    UTF_8 = "utf-8"
+    UTF_16 = "utf-16"
+    UTF_16_LE = "utf-16-le"
+    UTF_16_BE = "utf-16-be"
+    CP1252 = "cp1252"
+    LATIN_1 = "latin-1"
+
+
 class Identity(StrEnum):
     """Which ids are one: those written the same, or those that are the same once folded."""
 
@@ -118,6 +145,9 @@ class InitRequest:
     subject: str | None = None
     identity: Identity | None = None
     multiline: bool | None = None
+    delimiter: DelimiterName | None = None
+    decimal: DecimalMark | None = None
+    encoding: EncodingName | None = None
     shards: int | None = None
     slices: int | None = None
     holdout: float | None = None
@@ -185,6 +215,9 @@ _DATASET_OPTIONS = (
     "subject",
     "identity",
     "multiline",
+    "delimiter",
+    "decimal",
+    "encoding",
     "shards",
     "slices",
     "holdout",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 from unlearn.cli.init.request import Identity, InitRequest
 from unlearn.cli.output import progress
-from unlearn.stages.config.dataset import IdType
+from unlearn.stages.config.dataset import CsvParams, IdType
 from unlearn.stages.errors import InputError
 from unlearn.stages.rows.ids import IdKind
 from unlearn.stages.rows.look_alikes import LookAlikeFinder, refuse_look_alikes
@@ -43,6 +43,7 @@ def find_roles(
     request: InitRequest,
     id_: str,
     see: Callable[[pa.Table, str], None] = lambda _batch, _name: None,
+    csv: CsvParams | None = None,
 ) -> tuple[Roles, int]:
     """Read all rows once; return how ids are to be read, and the number of rows.
 
@@ -54,6 +55,8 @@ def find_roles(
         The column of record ids.
     see
         Called with each batch of the dataset and its name.
+    csv
+        How CSV files are written.
 
     Raises
     ------
@@ -76,7 +79,7 @@ def find_roles(
     ):
         searched = columns if request.identity is None else {}
         finders = {kind: LookAlikeFinder(stack, Path(scratch) / kind) for kind in searched}
-        for batch, name, is_held_out in _all_batches(request, columns.values()):
+        for batch, name, is_held_out in _all_batches(request, columns.values(), csv):
             if not is_held_out:
                 rows += batch.num_rows
                 see(batch, name)
@@ -92,7 +95,7 @@ def find_roles(
 
 
 def _all_batches(
-    request: InitRequest, columns: Collection[str]
+    request: InitRequest, columns: Collection[str], csv: CsvParams | None
 ) -> Iterator[tuple[pa.Table, str, bool]]:
     """Yield all rows, with the name of their dataset, and whether they are held-out rows."""
     source, held_out = request.dataset, request.held_out
@@ -101,6 +104,7 @@ def _all_batches(
     reading = Reading(
         multiline=request.has_line_ends,
         single_line=frozenset({*columns, request.target or ""}),
+        csv=csv,
     )
     empty = True
     for batch in read_batches(source, source.name, reading=reading):

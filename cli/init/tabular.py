@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from unlearn.cli.examples.digits import CLASSES, DIGITS_PATH, PIXELS, ROWS, digits_csv
 from unlearn.cli.init.answer import KeyName, TableProject
+from unlearn.cli.init.csv_format import find_csv
 from unlearn.cli.init.file_notes import check_files, say_about_files
 from unlearn.cli.init.files import (
     TableParams,
@@ -72,8 +73,15 @@ def init_table(request: InitRequest) -> TableProject:
     check_files(request)
     root = request.root
     key, key_name = choose_key("unlearn.key")
-    schema = SchemaFinder(request.id, request.target, request.subject)
-    roles, rows = find_roles(request, request.id, schema.see)
+    csv = find_csv(request, [request.id, request.target])
+    schema = SchemaFinder(
+        request.id,
+        request.target,
+        request.subject,
+        is_csv=csv is not None,
+        known_decimal=None if request.decimal is None else request.decimal.value,
+    )
+    roles, rows = find_roles(request, request.id, schema.see, csv)
     if not schema.features:
         raise InputError(f"{source.name} has no columns other than id, subject and target")
     copies = {copied_to("dataset", source): source}
@@ -92,6 +100,7 @@ def init_table(request: InitRequest) -> TableProject:
         holdout=request.holdout_share,
         held_out=others[0] if others else None,
         multiline=request.has_line_ends,
+        csv=None if csv is None else csv.model_copy(update={"decimal": schema.decimal}),
         model=request.model or "mlp",
         template=request.template,
     )
@@ -144,5 +153,6 @@ def _summary(request: InitRequest, params: Params, rows: int, *, key: KeyName) -
         id_type=params.dataset.id_type or "text",
         subject_type=params.dataset.subject_type,
         identity=Identity(params.dataset.identity or "exact"),
+        csv=params.dataset.csv,
         key=key,
     )

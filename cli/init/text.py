@@ -8,6 +8,7 @@ import torch
 from unlearn.cli.examples.authors import AUTHORS_PATH, BASE_PATH, GENERIC_PATH, PERTURBED
 from unlearn.cli.examples.tiny_base import CONTEXT, MEMORISED, SIZES, Example, example_files
 from unlearn.cli.init.answer import KeyName, TextProject
+from unlearn.cli.init.csv_format import find_csv
 from unlearn.cli.init.file_notes import check_files, say_about_files
 from unlearn.cli.init.files import (
     TextParams,
@@ -212,7 +213,8 @@ def _params(request: InitRequest, source: Path, id_: str) -> TextParams:
     if is_here and options.revision is not None:
         raise InputError(f"--revision is for a name on the hub, and {options.base} is a folder")
     folder = locate(base, root, options.revision)
-    roles, rows = find_roles(request, id_)
+    csv = find_csv(request, [id_, *features])
+    roles, rows = find_roles(request, id_, csv=csv)
     return TextParams(
         path=copied_to("dataset", source),
         id=id_,
@@ -229,6 +231,7 @@ def _params(request: InitRequest, source: Path, id_: str) -> TextParams:
         holdout=request.holdout_share,
         held_out=None if request.held_out is None else copied_to("held_out", request.held_out),
         multiline=request.has_line_ends,
+        csv=csv,
         context=options.context or min(_CONTEXT, longest(folder) or _CONTEXT),
         too_long=(options.too_long or TooLong.REFUSE).value,
     )
@@ -290,5 +293,6 @@ def _summary(request: InitRequest, params: Params, rows: int, *, key: KeyName) -
         id_type=params.dataset.id_type or "text",
         subject_type=params.dataset.subject_type,
         identity=Identity(params.dataset.identity or "exact"),
+        csv=params.dataset.csv,
         key=key,
     )

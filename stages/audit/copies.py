@@ -10,9 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from unlearn.stages.audit.object_format import ending_of_object, has_column
 from unlearn.stages.audit.places import Place, counted, held
+from unlearn.stages.config.dataset import CsvParams, Encoding
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import digest_file, scratch_folder
+from unlearn.stages.rows.csv_text import find_format
+from unlearn.stages.rows.dataset_files import file_kind
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.identity import TokenColumns, dataset_tokens
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask
@@ -115,10 +118,36 @@ class Search:
     def _dataset_holds(self, path: Path) -> bool | None:
         """Return whether a version of the dataset holds a listed row; None if it is unreadable."""
         dataset = self.context.params.dataset.of_any_type()
-        try:
-            return self._any_listed(dataset_tokens(path, dataset, self.context.tokenizer))
-        except InputError:
-            return None
+        answers: list[bool] = []
+        for csv in self._csv_formats(path):
+            version = dataset.model_copy(update={"csv": csv})
+            try:
+                answers.append(
+                    self._any_listed(dataset_tokens(path, version, self.context.tokenizer))
+                )
+            except InputError:
+                continue
+        return any(answers) if answers else None
+
+    def _csv_formats(self, path: Path) -> list[CsvParams | None]:
+        """Return how a file may be written: as the dataset is now, or as its header says."""
+        dataset = self.context.params.dataset
+        formats = [dataset.csv]
+        if path.is_file() and file_kind(path) == "csv":
+            pinned = dataset.csv or CsvParams()
+            for encoding in dict.fromkeys((pinned.encoding, None)):
+                known = {} if encoding is None else {"encoding": encoding}
+                try:
+                    found = find_format(path, path.name, [dataset.id], known)
+                except InputError:
+                    continue
+                if all(found != (each or CsvParams()) for each in formats):
+                    formats.append(found)
+        return formats
+
+    @property
+    def _encoding(self) -> Encoding:
+        return (self.context.params.dataset.csv or CsvParams()).encoding
 
     def _any_listed(self, batches: Iterable[TokenColumns]) -> bool:
         return any(
@@ -146,7 +175,7 @@ class Search:
     def _object_holds(self, path: Path, scratch: Path) -> bool | None:
         """Return whether an object of unknown type holds a listed row; None if unknown."""
         id_column = self.context.params.dataset.id
-        ending = ending_of_object(path, id_column)
+        ending = ending_of_object(path, id_column, self._encoding)
         if ending is None:
             return False
         if ending == ".parquet":

@@ -1,15 +1,18 @@
 """The format of an object of DVC's cache or a remote, which has no name with an ending."""
 
-import csv
+import codecs
 import gzip
 import json
 import zlib
 from collections.abc import Collection
 from pathlib import Path
+from typing import get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import ipc
+from unlearn.stages.config.dataset import Delimiter, Encoding
+from unlearn.stages.rows.csv_text import fields_of
 
 _PARQUET_START = b"PAR1"
 _ARROW_START = b"ARROW1"
@@ -19,7 +22,7 @@ _GZIP_START = b"\x1f\x8b"
 _SNIFF_BYTES = 1 << 16
 
 
-def ending_of_object(path: Path, id_column: str) -> str | None:
+def ending_of_object(path: Path, id_column: str, encoding: Encoding = "utf-8") -> str | None:
     """Return the ending that a file of this content would have as a dataset.
 
     Parameters
@@ -28,6 +31,8 @@ def ending_of_object(path: Path, id_column: str) -> str | None:
         The object.
     id_column
         The column of record ids, which any version of the dataset has.
+    encoding
+        That of the dataset's CSV files; UTF-8 and UTF-16 are tried as well.
 
     Returns
     -------
@@ -42,9 +47,9 @@ def ending_of_object(path: Path, id_column: str) -> str | None:
     if head.startswith((_ARROW_START, _STREAM_START)):
         return ".arrow" if id_column in _arrow_columns(path) else None
     if head.startswith(_GZIP_START):
-        ending = _ending_of_text(_decompressed(path), id_column)
+        ending = _ending_of_text(_decompressed(path), id_column, encoding)
         return None if ending is None else f"{ending}.gz"
-    return _ending_of_text(head, id_column)
+    return _ending_of_text(head, id_column, encoding)
 
 
 def has_column(path: Path, column: str) -> bool:
@@ -75,18 +80,24 @@ def _decompressed(path: Path) -> bytes:
         return b""
 
 
-def _ending_of_text(head: bytes, id_column: str) -> str | None:
-    text = head.decode("utf-8-sig", "replace")
+def _ending_of_text(head: bytes, id_column: str, encoding: Encoding) -> str | None:
+    wide = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else encoding
+    for name in dict.fromkeys(("utf-8-sig", wide)):
+        found = _ending_of_line(head.decode(name, "replace"), id_column)
+        if found is not None:
+            return found
+    return None
+
+
+def _ending_of_line(text: str, id_column: str) -> str | None:
     if text.lstrip().startswith("["):
         item = text.lstrip()[1:].lstrip()
         return ".json" if id_column in _fields_of_item(item) else None
     line = text.lstrip("\r\n").partition("\n")[0].rstrip("\r")
     if id_column in _json_fields(line):
         return ".jsonl"
-    for ending, delimiter in ((".csv", ","), (".tsv", "\t")):
-        if id_column in _csv_fields(line, delimiter):
-            return ending
-    return None
+    is_csv = any(id_column in fields_of(line, delimiter) for delimiter in get_args(Delimiter))
+    return ".csv" if is_csv else None
 
 
 def _fields_of_item(text: str) -> Collection[str]:
@@ -105,10 +116,3 @@ def _json_fields(line: str) -> Collection[str]:
     except (ValueError, RecursionError):
         return ()
     return row if isinstance(row, dict) else ()
-
-
-def _csv_fields(line: str, delimiter: str) -> Collection[str]:
-    try:
-        return next(csv.reader([line], delimiter=delimiter), [])
-    except csv.Error:
-        return ()

@@ -3,7 +3,7 @@
 import codecs
 import gzip
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import cast, get_args
 
@@ -17,9 +17,10 @@ _SAMPLE_BYTES = 1 << 20
 
 def format_of(path: Path, reading: Reading) -> CsvParams:
     """Return how a file is written."""
-    if reading.csv is not None:
-        return reading.csv
-    return CsvParams(delimiter="\t") if is_tab_separated(path) else CsvParams()
+    found = reading.csv or CsvParams()
+    if found.delimiter == "," and is_tab_separated(path):
+        return found.model_copy(update={"delimiter": "\t"})
+    return found
 
 
 def not_utf8(name: str, *why: str) -> InputError:
@@ -64,7 +65,7 @@ def read_text(path: Path, name: str, encoding: Encoding, size: int) -> Iterator[
 
 
 def find_format(
-    path: Path, name: str, columns: Collection[str], known: dict[str, str]
+    path: Path, name: str, columns: Collection[str], known: Mapping[str, str]
 ) -> CsvParams:
     """Return how a file is written, from its first row.
 

@@ -11,10 +11,12 @@ from unlearn.stages.config.dataset import (
     DEFAULT_MISSING,
     MAX_FEATURES,
     DatasetParams,
+    Decimal,
     FeatureKind,
 )
 from unlearn.stages.config.text import TextRole
 from unlearn.stages.errors import InputError
+from unlearn.stages.rows.decimals import DecimalFacts, find_decimal
 
 _TRUE = frozenset({"true", "t", "yes", "y", "1"})
 _FALSE = frozenset({"false", "f", "no", "n", "0"})
@@ -220,6 +222,7 @@ class _ColumnFacts:
     kind: FeatureKind | None = None
     text: bool = False
     distinct: set[str] = field(default_factory=set)
+    decimals: DecimalFacts = field(default_factory=DecimalFacts)
 
 
 @dataclass
@@ -232,12 +235,16 @@ class SchemaFinder:
         The columns that are no features.
     missing
         Texts that mean a missing value.
+    is_csv, known_decimal
+        Whether numbers may have a decimal comma, and the decimal mark if the user chose it.
     """
 
     id_column: str
     target_column: str
     subject_column: str | None
     missing: tuple[str, ...] = DEFAULT_MISSING
+    is_csv: bool = False
+    known_decimal: Decimal | None = None
     rows: int = 0
     _facts: dict[str, _ColumnFacts] = field(default_factory=dict)
     _classes: set[str] = field(default_factory=set)
@@ -282,6 +289,8 @@ class SchemaFinder:
         )
         if len(values) == 0:
             return
+        if self.is_csv:
+            facts.decimals.see(values)
         facts.kind = _wider(facts.kind, _text_kind(values.to_pylist()))
         if facts.kind == "categorical" and len(facts.distinct) <= MANY_CATEGORIES:
             facts.distinct.update(values.to_pylist())
@@ -296,7 +305,16 @@ class SchemaFinder:
     @property
     def features(self) -> dict[str, FeatureKind]:
         """Kind by column; a column that is always missing counts as categorical."""
-        return {name: facts.kind or "categorical" for name, facts in self._facts.items()}
+        if self.decimal == ".":
+            return {name: facts.kind or "categorical" for name, facts in self._facts.items()}
+        return {name: _kind_with_comma(facts) for name, facts in self._facts.items()}
+
+    @property
+    def decimal(self) -> Decimal:
+        """The decimal mark of numbers; see `find_decimal` for errors."""
+        facts = self._facts.items()
+        columns = [(name, each.kind == "numeric", each.decimals) for name, each in facts]
+        return find_decimal(columns, self.known_decimal)
 
     @property
     def many_categories(self) -> list[str]:
@@ -304,8 +322,16 @@ class SchemaFinder:
         return [
             name
             for name, facts in self._facts.items()
-            if facts.kind == "categorical" and len(facts.distinct) > MANY_CATEGORIES
+            if self.features[name] == "categorical" and len(facts.distinct) > MANY_CATEGORIES
         ]
+
+
+def _kind_with_comma(facts: _ColumnFacts) -> FeatureKind:
+    if facts.decimals.is_comma:
+        return "numeric"
+    if facts.kind == "numeric" and facts.text and not facts.decimals.all_commas:
+        return "categorical"  # numbers with a point, which is no decimal mark here
+    return facts.kind or "categorical"
 
 
 def _text_kind(values: list[str]) -> FeatureKind:

@@ -1,0 +1,61 @@
+"""How the CSV files of a new project are written: found, or stated by the user."""
+
+from collections.abc import Iterable
+
+from unlearn.cli.init.request import DelimiterName, InitRequest
+from unlearn.stages.config.dataset import CsvParams
+from unlearn.stages.errors import InputError
+from unlearn.stages.rows.csv_text import find_format
+from unlearn.stages.rows.dataset_files import dataset_files, file_kind
+
+
+def find_csv(request: InitRequest, columns: Iterable[str]) -> CsvParams | None:
+    """Return how the first CSV file of the dataset is written; None if there is none.
+
+    Parameters
+    ----------
+    request
+        The dataset, and what the user chose. The decimal mark is a point if it was not chosen.
+    columns
+        Columns that the options name.
+
+    Raises
+    ------
+    InputError
+        If there is no CSV file, but an option describes one; or it is not in its encoding.
+    """
+    source = request.dataset
+    if source is None:
+        raise AssertionError("the options were checked")
+    known: dict[str, str] = {}
+    if request.delimiter is not None:
+        is_tab = request.delimiter is DelimiterName.TAB
+        known["delimiter"] = "\t" if is_tab else request.delimiter.value
+    if request.decimal is not None:
+        known["decimal"] = request.decimal.value
+    if request.encoding is not None:
+        known["encoding"] = request.encoding.value
+    files = dataset_files(source, source.name)
+    csv = [path for path in files if file_kind(path) == "csv"]
+    if not csv:
+        if known:
+            raise InputError(
+                f"{source.name} has no CSV file: --{next(iter(known))} would have no effect"
+            )
+        return None
+    required = {*columns, *filter(None, [request.subject])}
+    # A file of a folder may lack a column: it is its path that has the value.
+    named = required if len(csv) == 1 else {request.id or ""}
+    first = next((path for path in csv if path.stat().st_size), csv[0])
+    return find_format(first, source.name, named, known)
+
+
+_MARKS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", ".": "point"}
+
+
+def describe_csv(csv: CsvParams) -> str:
+    """Return one line for people."""
+    return (
+        f"CSV: delimiter {_MARKS[csv.delimiter]}, decimal {_MARKS[csv.decimal]}, "
+        f"encoding {csv.encoding}"
+    )
