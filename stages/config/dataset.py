@@ -56,9 +56,9 @@ class CsvParams(Section):
     `decimal` applies to numeric features alone: ids, classes and categories stay as they are.
     """
 
-    delimiter: Delimiter = ","
-    decimal: Decimal = "."
-    encoding: Encoding = "utf-8"
+    delimiter: Delimiter = Field(default=",", description="What separates the fields of a row.")
+    decimal: Decimal = Field(default=".", description="The decimal mark of numeric features.")
+    encoding: Encoding = Field(default="utf-8", description="The encoding of the text.")
 
 
 class DatasetParams(Section):

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import ipc
 from unlearn.stages.audit.copies import Search, store_megabytes
+from unlearn.stages.config.dataset import CsvParams
 from unlearn.stages.context import Context
 from unlearn.stages.rows.forget_list import parse_forget_list
 
@@ -101,10 +102,29 @@ def test_rows_are_found_in_every_other_format(search: Search, cache: Path, tmp_p
             gzip.compress(lines),
             gzip.compress(tabs),
             gzip.compress(rows.to_csv(index=False).encode()),
+            rows.to_csv(index=False, sep=";", decimal=",").encode(),
+            rows.to_csv(index=False, sep="|").encode("utf-16"),
         ):
             put(cache, content)
 
-    assert said(search, cache) == ["7 objects"]
+    assert said(search, cache) == ["9 objects"]
+
+
+def test_rows_are_found_in_the_encoding_that_is_pinned_and_in_others(
+    search: Search, cache: Path
+) -> None:
+    params = search.context.params
+    csv = CsvParams(delimiter=";", encoding="cp1252")
+    dataset = params.dataset.model_copy(update={"csv": csv})
+    params = params.model_copy(update={"dataset": dataset})
+    pinned = Search(replace(search.context, params=params), search.forget_list)
+    frame = make_frame(60).assign(city="Zürich")
+    for rows in (frame, frame[frame["id"] != "r0003"]):
+        put(cache, rows.to_csv(index=False, sep=";").encode("cp1252"))
+        put(cache, rows.to_csv(index=False, sep=";").encode())
+        put(cache, rows.to_csv(index=False).encode())
+
+    assert said(pinned, cache) == ["3 objects"]
 
 
 def test_other_rows_and_other_objects_are_no_finding(
