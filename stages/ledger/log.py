@@ -151,11 +151,7 @@ class Log:
         restores = any(entry.kind == "restore" for entry in self.entries)
         if not restores and not any(b'"restore"' in content for content in contents):
             return frozenset()  # which is nearly always so, and entries can be many
-        more = []
-        for content in contents:
-            with contextlib.suppress(InputError):
-                more.append(_entry(content, "an entry"))
-        return Log((*self.entries, *more)).restored()
+        return with_entries(self, contents).restored()
 
 
 def _ancestors(name: str, found: Mapping[str, Entry]) -> set[str]:
@@ -266,6 +262,15 @@ def _entry(content: bytes, name: str) -> Entry:
         return Entry.model_validate(json.loads(content))
     except (ValueError, ValidationError):
         raise _damaged(name) from None
+
+
+def with_entries(log: Log, contents: Iterable[bytes]) -> Log:
+    """Return a log with more entries, from files; damaged ones are left out."""
+    more = []
+    for content in contents:
+        with contextlib.suppress(InputError):
+            more.append(_entry(content, "an entry"))
+    return Log((*log.entries, *more))
 
 
 def is_entry(content: bytes, name: str) -> bool:

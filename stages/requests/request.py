@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Literal
@@ -12,12 +12,11 @@ from unlearn.stages.dvc.command import running_reader
 from unlearn.stages.errors import BusyError, InputError
 from unlearn.stages.ledger.anchor import check_anchor, write_anchor
 from unlearn.stages.ledger.check import check_ledger
+from unlearn.stages.ledger.deleted import put_back_entries
 from unlearn.stages.ledger.hand_written import check_hand_written, resolved_lines
-from unlearn.stages.ledger.log import EntryKind, is_entry, new_entry, read_log
+from unlearn.stages.ledger.log import EntryKind, new_entry, read_log
 from unlearn.stages.ledger.lookup import KnownTokens, find_tokens, look_in_canaries
 from unlearn.stages.ledger.transaction import Change, apply_change, changed_list, complete_change
-from unlearn.stages.project.files import write_bytes
-from unlearn.stages.project.git import read_objects
 from unlearn.stages.project.locks import PATIENCE, exclusive
 from unlearn.stages.project.paths import HOLDOUT, Project
 from unlearn.stages.requests.id_file import Wanted, hints
@@ -344,16 +343,7 @@ def put_back_lost(context: Context) -> int:
             line + (LEFT_OUT if line.rpartition(".")[2] in canaries.left_out else "")
             for line in lost
         ]
-        _put_back_entries(project, ledger.missing_entries)
+        put_back_entries(project, ledger.missing_entries)
         if marked:
             write_change(project, "forget", added=marked)
     return len(marked)
-
-
-def _put_back_entries(project: Project, missing: Mapping[str, list[str]]) -> None:
-    """Write entries of the log as git's history has them."""
-    contents = read_objects(project.root, [one for objects in missing.values() for one in objects])
-    for name, objects in missing.items():
-        for content in (contents[one] for one in objects if one in contents):
-            if is_entry(content, name):
-                write_bytes(project.request_file(name), content)

@@ -1,14 +1,15 @@
 """Taking requests back: the only way for a line to leave the forget list."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.check import check_ledger
+from unlearn.stages.ledger.deleted import log_with_deleted, put_back_entries
 from unlearn.stages.ledger.hand_written import check_hand_written
-from unlearn.stages.ledger.log import read_log
+from unlearn.stages.ledger.log import Log
 from unlearn.stages.requests.id_file import Wanted
 from unlearn.stages.requests.request import (
     check_ticket,
@@ -29,10 +30,14 @@ class Restored:
         As they are in the list, or were before they left it.
     unknown
         Where each id stood that the list does not name.
+    missing_entries
+        Entries of the log that were deleted, as `Ledger` has them. The entry of the restore has to
+        name them: else it would not count as newer.
     """
 
     lines: tuple[str, ...]
     unknown: tuple[str, ...] = ()
+    missing_entries: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 def find_restored(context: Context, wanted: Wanted, tickets: Collection[str]) -> Restored:
@@ -57,7 +62,8 @@ def find_restored(context: Context, wanted: Wanted, tickets: Collection[str]) ->
     ledger = check_ledger(context.project, context.params.ledger.branch, context)
     # A line that left the list by mistake can be taken back as well: then it is no longer missed.
     present = forget_list.lines | set(ledger.lost)
-    lines = _by_ticket(context, tickets, present)
+    log = log_with_deleted(context.project, ledger.missing_entries)
+    lines = _by_ticket(log, tickets, present)
     unknown = []
     token_of = context.tokenizer.token
     for raw, where in wanted.subjects:
@@ -77,7 +83,7 @@ def find_restored(context: Context, wanted: Wanted, tickets: Collection[str]) ->
             f"{len(unknown)} of {wanted.count} ids are not on the forget list "
             f"({', '.join(unknown[:5])}); nothing was changed"
         )
-    return Restored(tuple(sorted(lines)))
+    return Restored(tuple(sorted(lines)), missing_entries=ledger.missing_entries)
 
 
 def restore(
@@ -103,15 +109,17 @@ def restore(
         replace_hand_written(context, context.read_list())
         found = find_restored(context, wanted, tickets)
         if found.lines:
+            put_back_entries(context.project, found.missing_entries)
             write_change(context.project, "restore", removed=found.lines, ticket=ticket)
     return found
 
 
-def _by_ticket(context: Context, tickets: Collection[str], present: set[str]) -> set[str]:
+def _by_ticket(log: Log, tickets: Collection[str], present: set[str]) -> set[str]:
     lines: set[str] = set()
-    entries = read_log(context.project).entries
     for ticket in tickets:
-        named = [entry for entry in entries if entry.ticket == ticket and entry.kind != "restore"]
+        named = [
+            entry for entry in log.entries if entry.ticket == ticket and entry.kind != "restore"
+        ]
         if not named:
             raise InputError(f"the request log has no request with the ticket {ticket}")
         if any(entry.lines is None for entry in named):

@@ -100,6 +100,25 @@ def test_a_request_that_the_default_branch_took_back_is_not_missed(repository: G
     assert (ledger.problem(), ledger.notes()) == (None, [])
 
 
+@pytest.mark.parametrize("by_ticket", [False, True])
+def test_a_request_that_a_reset_removed_can_be_taken_back(
+    repository: GitProject, by_ticket: bool
+) -> None:
+    """As after a request for the wrong record, which was committed and not pushed."""
+    repository.forget(TWO)
+    repository.forget(ONE, ticket="T-1")
+    repository.git("reset", "--quiet", "--hard", "HEAD~1")
+    assert repository.ledger().lost.keys() == tokens([ONE])
+
+    wanted = Wanted() if by_ticket else Wanted(((ONE, "--id"),))
+    restore(repository.context, wanted, ["T-1"] if by_ticket else [], None)
+    assert repository.ledger().problem() is None
+    assert repository.ledger().notes() == []
+    repository.commit("restore")
+    assert repository.ledger().problem() is None
+    assert repository.lines() == tokens([TWO])
+
+
 # Merges and stashes.
 
 
