@@ -22,6 +22,8 @@ class TableProject(Answer):
         Shards, and slices of each.
     classes, features
         How many of each the dataset has.
+    left_out
+        The reason by column that is no feature, without those of `--drop`.
     model
         The model to train.
     template
@@ -45,6 +47,7 @@ class TableProject(Answer):
     slices: int
     classes: int
     features: int
+    left_out: dict[str, str]
     model: str
     template: Template
     id_type: IdType

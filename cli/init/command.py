@@ -115,6 +115,30 @@ def init(
             rich_help_panel=panels.DATA,
         ),
     ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A column of a table that is no feature. Repeat the option for more columns.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A column of a table that is a feature, although it would be left out as row "
+            "numbers, or refused as numbers with other values. Repeat the option for more columns.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
+    missing: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT",
+            help="A text that means a missing value in features of a table, besides the usual "
+            "ones. Repeat the option for more texts.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
     holdout: Annotated[
         float | None,
         typer.Option(
@@ -268,6 +292,9 @@ def init(
             delimiter=delimiter,
             decimal=decimal,
             encoding=encoding,
+            drop=tuple(drop or ()),
+            keep=tuple(keep or ()),
+            missing=tuple(missing or ()),
             shards=shards,
             slices=slices,
             holdout=holdout,

@@ -41,6 +41,8 @@ class TableParams:
         How ids are read.
     multiline, csv
         Whether values in quotes may have line ends in CSV files, and how these are written.
+    missing
+        Texts that mean a missing value in a feature.
     """
 
     path: str
@@ -55,6 +57,7 @@ class TableParams:
     held_out: str | None = None
     multiline: bool = False
     csv: CsvParams | None = None
+    missing: tuple[str, ...] = DEFAULT_MISSING
     model: str = "mlp"
     template: Template = Template.SISA
 
@@ -118,10 +121,9 @@ def render_table_params(key_check: str, params: TableParams) -> bytes:
     spec = find_spec(params.model)
     return _render(
         f"{params.template}/params.yaml.jinja",
-        **vars(params),
+        **vars(params) | {"missing": list(params.missing)},
         algorithm=ALGORITHM,
         key_check=key_check,
-        missing=list(DEFAULT_MISSING),
         shards=shard_names(params.plan.shards),
         options={} if spec.options is None else spec.options().model_dump(mode="json"),
         scale=spec.preprocessing.scale,

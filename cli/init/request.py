@@ -7,8 +7,10 @@ from pathlib import Path
 from unlearn.cli.examples.authors import AUTHORS_PATH, BASE_PATH, GENERIC_PATH
 from unlearn.cli.examples.digits import DIGITS_PATH
 from unlearn.cli.init.scaffold import DEFAULT_HOLDOUT
+from unlearn.stages.config.dataset import DEFAULT_MISSING
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.containment import check_contained, check_folder
+from unlearn.stages.rows.schema_finder import ColumnChoice
 
 
 class Example(StrEnum):
@@ -148,6 +150,9 @@ class InitRequest:
     delimiter: DelimiterName | None = None
     decimal: DecimalMark | None = None
     encoding: EncodingName | None = None
+    drop: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     shards: int | None = None
     slices: int | None = None
     holdout: float | None = None
@@ -191,6 +196,16 @@ class InitRequest:
             raise InputError("give either --example digits, --example authors or --dataset FILE")
         _refuse_ignored(self)
 
+    def choice(self) -> ColumnChoice:
+        """Return what the user says about columns that are no id, subject or target."""
+        if both := sorted(set(self.drop) & set(self.keep)):
+            raise InputError(f"column {both[0]!r} cannot be both in --drop and in --keep")
+        return ColumnChoice(
+            drop=self.drop,
+            keep=self.keep,
+            missing=tuple(dict.fromkeys((*DEFAULT_MISSING, *self.missing))),
+        )
+
     def check_template(self) -> None:
         """Check that the template supports the given options.
 
@@ -218,6 +233,9 @@ _DATASET_OPTIONS = (
     "delimiter",
     "decimal",
     "encoding",
+    "drop",
+    "keep",
+    "missing",
     "shards",
     "slices",
     "holdout",

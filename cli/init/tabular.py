@@ -30,7 +30,7 @@ from unlearn.stages.config.params import Params
 from unlearn.stages.context import check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import find_spec
-from unlearn.stages.rows.schema import SchemaFinder
+from unlearn.stages.rows.schema_finder import SchemaFinder
 
 #: Shards, slices and epochs of the digits example; of one model in the pipeline without shards.
 _DIGITS_PLAN = Plan(shards=8, slices=3, epochs=60)
@@ -78,12 +78,17 @@ def init_table(request: InitRequest) -> TableProject:
         request.id,
         request.target,
         request.subject,
+        request.choice(),
         is_csv=csv is not None,
         known_decimal=None if request.decimal is None else request.decimal.value,
     )
     roles, rows = find_roles(request, request.id, schema.see, csv)
-    if not schema.features:
-        raise InputError(f"{source.name} has no columns other than id, subject and target")
+    features = schema.features
+    if not features:
+        raise InputError(
+            f"{source.name} has no columns that can be features",
+            *(f"column {name!r} was left out: {why}" for name, why in schema.left_out.items()),
+        )
     copies = {copied_to("dataset", source): source}
     if request.held_out is not None:
         copies[copied_to("held_out", request.held_out)] = request.held_out
@@ -93,7 +98,7 @@ def init_table(request: InitRequest) -> TableProject:
         id=request.id,
         target=request.target,
         plan=_plan(request, rows),
-        features=dict(schema.features),
+        features=features,
         classes=schema.classes,
         roles=roles,
         subject=request.subject,
@@ -101,6 +106,7 @@ def init_table(request: InitRequest) -> TableProject:
         held_out=others[0] if others else None,
         multiline=request.has_line_ends,
         csv=None if csv is None else csv.model_copy(update={"decimal": schema.decimal}),
+        missing=schema.choice.missing,
         model=request.model or "mlp",
         template=request.template,
     )
@@ -111,11 +117,7 @@ def init_table(request: InitRequest) -> TableProject:
         raise InputError(f"--model: there is no {code} in {root.name}")
     check_rows(copies, params, key)
     say_about_files(request)
-    for column in schema.many_categories:
-        say(
-            f"note: column {column!r} has very many different values; if it is a name or free "
-            "text, remove it from dataset.features in params.yaml"
-        )
+    _say_about_columns(schema)
     pipeline_text = render_pipeline(request.template, made_with=code, held_out=bool(others))
     put_in_place(
         root,
@@ -125,7 +127,22 @@ def init_table(request: InitRequest) -> TableProject:
         pipeline_text=pipeline_text,
         hashed=[] if code is None else [code],
     )
-    return _summary(request, params, rows, key=key_name)
+    return _summary(request, params, rows, key=key_name, left_out=schema.left_out)
+
+
+def _say_about_columns(schema: SchemaFinder) -> None:
+    for column, reason in schema.left_out.items():
+        say(f"note: column {column!r} was left out: {reason}")
+    for column, kind in schema.features.items():
+        if kind == "datetime":
+            say(
+                f"note: column {column!r} has dates or times: it is a number, in seconds since 1970"
+            )
+    for column in schema.many_categories:
+        say(
+            f"note: column {column!r} has very many different values; if it is a name or free "
+            "text, leave it out with --drop, or remove it from dataset.features in params.yaml"
+        )
 
 
 def _plan(request: InitRequest, rows: int) -> Plan:
@@ -140,7 +157,14 @@ def _plan(request: InitRequest, rows: int) -> Plan:
     return plan if request.epochs is None else replace(plan, epochs=request.epochs)
 
 
-def _summary(request: InitRequest, params: Params, rows: int, *, key: KeyName) -> TableProject:
+def _summary(
+    request: InitRequest,
+    params: Params,
+    rows: int,
+    *,
+    key: KeyName,
+    left_out: dict[str, str] | None = None,
+) -> TableProject:
     return TableProject(
         root=str(request.root),
         rows=rows,
@@ -148,6 +172,7 @@ def _summary(request: InitRequest, params: Params, rows: int, *, key: KeyName) -
         slices=params.sharding.slices,
         classes=len(params.dataset.classes),
         features=len(params.dataset.features),
+        left_out=left_out or {},
         model=params.train.model,
         template=request.template,
         id_type=params.dataset.id_type or "text",

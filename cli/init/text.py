@@ -89,6 +89,15 @@ def init_text(request: InitRequest) -> TextProject:
             "a dataset of text needs --id, and no --target: rows have no class",
             f"only for text: {', '.join(given_options(request.text))}",
         )
+    for option, given in (
+        ("--drop", request.drop),
+        ("--keep", request.keep),
+        ("--missing", request.missing),
+    ):
+        if given:
+            raise InputError(
+                f"{option} is for tables; of a dataset of text, only named columns are read"
+            )
     check_files(request)
     root = request.root
     key, key_name = choose_key("unlearn.key")

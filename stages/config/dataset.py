@@ -19,6 +19,7 @@ FeatureKind = Literal[
     "numeric",
     "boolean",
     "categorical",
+    "datetime",
     "prompt",
     "completion",
     "body",

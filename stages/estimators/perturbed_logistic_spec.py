@@ -57,7 +57,7 @@ def _check(params: Params) -> None:
             f"{categorical[0]!r} is one"
         )
     ranges = PerturbedLogisticOptions.model_validate(params.train.options).range
-    numeric = [name for name, kind in features.items() if kind == "numeric"]
+    numeric = [name for name, kind in features.items() if kind in ("numeric", "datetime")]
     unknown = sorted(set(ranges) - set(numeric)) if isinstance(ranges, dict) else []
     if unknown:
         near = difflib.get_close_matches(unknown[0], numeric, n=1)

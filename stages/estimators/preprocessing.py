@@ -26,7 +26,8 @@ class Preprocessor:
     Parameters
     ----------
     columns
-        By feature, in order: `{"kind": "numeric", "mean", "scale", "fill"}`,
+        By feature, in order: `{"kind": "numeric", "mean", "scale", "fill"}`, the same with the kind
+        `datetime` for dates and times in seconds since 1970,
         `{"kind": "boolean", "fill"}` or `{"kind": "categorical", "categories"}`.
     """
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.config.dataset import DatasetParams, FeatureKind
+from unlearn.stages.rows.datetimes import text_of_seconds
 from unlearn.stages.rows.tokens import Key
 
 #: Where `unlearn canary` plants, unless params.yaml names another file.
@@ -78,6 +79,7 @@ class _Numbers:
     variances", 1979, equation 2.1.
     """
 
+    text: Callable[[float], str] = "{:.6g}".format
     count: int = 0
     mean: float = 0.0
     squares: float = 0.0
@@ -99,7 +101,7 @@ class _Numbers:
         # A mean over one row would be that row's value; and squares of huge numbers overflow.
         known = self.count >= min_rows and math.isfinite(self.mean) and math.isfinite(spread)
         value = random.normal(self.mean, spread) if known else random.normal()
-        return f"{value:.6g}"
+        return self.text(value)
 
 
 @dataclass
@@ -124,6 +126,8 @@ class _Choices:
 def _summary(kind: FeatureKind) -> _Numbers | _Choices:
     if kind == "numeric":
         return _Numbers()
+    if kind == "datetime":
+        return _Numbers(text_of_seconds)
     return _Choices(("false", "true") if kind == "boolean" else (_ANY_CATEGORY,))
 
 

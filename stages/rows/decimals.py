@@ -1,5 +1,6 @@
 """Which decimal mark a table's numbers have."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from unlearn.stages.errors import InputError
 
 #: A number with a decimal comma, or without a decimal mark.
 _COMMA = r"^\s*[-+]?(?:[0-9]+(?:,[0-9]+)?|,[0-9]+)(?:[eE][-+]?[0-9]+)?\s*$"
+
+COMMA_NUMBER = re.compile(_COMMA, re.ASCII)
 
 #: Among these, what can also be a whole number with commas between its thousands.
 _THOUSANDS = r"^\s*[-+]?[1-9][0-9]{0,2}(?:,[0-9]{3})+\s*$"

@@ -33,6 +33,8 @@ _ARROW_TYPES: dict[FeatureKind, pa.DataType] = {
     "numeric": pa.float64(),
     "boolean": pa.bool_(),
     "categorical": pa.string(),
+    # Seconds since the beginning of 1970.
+    "datetime": pa.float64(),
     **dict.fromkeys(get_args(TextRole), pa.string()),
 }
 

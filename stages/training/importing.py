@@ -196,7 +196,7 @@ def _untouched(layout: Layout) -> Preprocessor:
     columns: dict[str, Mapping[str, Any]] = {}
     for name, kind in layout.features.items():
         columns[name] = {"kind": kind, "fill": 0.0}
-        if kind == "numeric":
+        if kind in ("numeric", "datetime"):
             columns[name] = {"kind": kind, "fill": 0.0, "mean": 0.0, "scale": 1.0}
     return Preprocessor(columns)
 

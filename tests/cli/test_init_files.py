@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -114,3 +115,83 @@ def test_a_new_file_with_other_columns_is_refused_by_name(tmp_path: Path) -> Non
         "data/dataset/part-00003.csv has no column 'site', which data/dataset/part-00000.csv has"
         in done.err
     )
+
+
+@pytest.mark.parametrize(("name", "column"), [("csv", ""), ("parquet", "__index_level_0__")])
+def test_the_index_of_pandas_is_left_out_unless_it_is_kept(
+    tmp_path: Path, name: str, column: str
+) -> None:
+    done = run_init(tmp_path, CASES / f"index-column/index.{name}", "--json")
+
+    assert done.code == 0, done.err
+    assert f"note: column {column!r} was left out: it looks like row numbers" in done.err
+    assert list(done.json["left_out"]) == [column]
+    assert features(tmp_path) == FEATURES
+    rows_of_shards(tmp_path)
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    assert run_init(kept, CASES / f"index-column/index.{name}", f"--keep={column}").code == 0
+    assert features(kept)[column] == "numeric"
+
+
+@pytest.mark.parametrize(("name", "column"), [("nested.jsonl", "tags"), ("list.parquet", "emb")])
+def test_lists_that_nobody_names_are_left_out(tmp_path: Path, name: str, column: str) -> None:
+    done = run_init(tmp_path, CASES / "unused-nested-column" / name)
+
+    assert done.code == 0, done.err
+    assert f"note: column {column!r} was left out: it has lists or objects\n" in done.err
+    assert features(tmp_path) == FEATURES
+    assert rows_of_shards(tmp_path) == 600
+
+
+@pytest.mark.parametrize(("name", "word"), [("dash", "-"), ("none", "None")])
+def test_numbers_with_one_word_are_refused_and_the_way_out_works(
+    tmp_path: Path, name: str, word: str
+) -> None:
+    source = CASES / f"numeric-with-one-word/{name}.csv"
+    with unchanged(tmp_path):
+        done = run_init(tmp_path, source)
+
+    message = f"{name}.csv: column 'amount': 599 of 600 values are numbers; data row 18 is not"
+    assert refused(done) == message
+    assert f"hint: if {word} means a missing value: --missing={word}\n" in done.err
+    assert run_init(tmp_path, source, f"--missing={word}").code == 0
+    assert features(tmp_path) == FEATURES
+    params = yaml.safe_load((tmp_path / "P/params.yaml").read_text(encoding="utf-8"))
+    assert params["dataset"]["missing"][-1] == word
+    assert rows_of_shards(tmp_path) == 600
+
+
+def test_dropped_columns_stay_out_and_dates_are_numbers(tmp_path: Path) -> None:
+    frame = pd.read_csv(CASES / "index-column/index.csv", index_col=0)
+    frame["day"] = pd.date_range("2024-01-31", periods=len(frame)).strftime("%Y-%m-%d")
+    frame.to_csv(tmp_path / "a.csv", index=False)
+
+    done = run_init(tmp_path, tmp_path / "a.csv", "--drop", "site", "--drop", "age")
+
+    assert done.code == 0, done.err
+    assert (
+        "note: column 'day' has dates or times: it is a number, in seconds since 1970" in done.err
+    )
+    assert features(tmp_path) == {"amount": "numeric", "day": "datetime"}
+    rows_of_shards(tmp_path)
+    shards = pq.read_table(tmp_path / "P/data/shards")
+    values = {int(value) for value in shards["day"].to_pylist()}
+    assert len(values) > 200
+    assert values <= {1_706_659_200 + 86_400 * day for day in range(600)}
+
+
+def test_a_dataset_without_features_says_what_was_left_out(tmp_path: Path) -> None:
+    lines = [{"rec": f"R{row}", "person": row, "label": "a", "tags": []} for row in range(9)]
+    pd.DataFrame(lines).to_json(tmp_path / "a.jsonl", orient="records", lines=True)
+
+    done = run_init(tmp_path, tmp_path / "a.jsonl")
+
+    assert refused(done) == "a.jsonl has no columns that can be features"
+    assert "hint: column 'tags' was left out: it has lists or objects\n" in done.err
+
+
+def test_options_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    done = run_init(tmp_path, CASES / "index-column/index.csv", "--drop", "age", "--keep", "age")
+
+    assert refused(done) == "column 'age' cannot be both in --drop and in --keep"

@@ -527,3 +527,18 @@ def test_categories_of_any_text_are_read_as_they_were_drawn(tmp_path: Path) -> N
     path = tmp_path / "c.csv"
     made.to_csv(path, index=False, quoting=csv.QUOTE_ALL)
     assert set(pd.read_csv(path)["city"]) == set(odd)
+
+
+def test_canaries_have_dates_that_are_read_as_dates() -> None:
+    about = Aggregates({"day": "datetime"}, 2)
+    days = [f"2024-01-{day:02d}" for day in range(1, 29)]
+    dataset = make_params().dataset.model_copy(update={"features": {"day": "datetime"}})
+    typed = feature_columns(pa.table({"day": days}), dataset, "d", 1)
+    about.see(typed)
+
+    drawn = [about.draw(np.random.default_rng(seed))[0] for seed in range(200)]
+    read = feature_columns(pa.table({"day": drawn}), dataset, "d", 1)["day"].to_numpy()
+
+    known = typed["day"].to_numpy()
+    assert abs(read.mean() - known.mean()) < known.std() / 4
+    assert 0.8 < read.std() / known.std() < 1.2

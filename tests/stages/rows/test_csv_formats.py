@@ -17,7 +17,8 @@ from unlearn.stages.rows import csv_reading
 from unlearn.stages.rows.csv_text import find_format
 from unlearn.stages.rows.reading import Reading
 from unlearn.stages.rows.records import read_batches
-from unlearn.stages.rows.schema import SchemaFinder, feature_column
+from unlearn.stages.rows.schema import feature_column
+from unlearn.stages.rows.schema_finder import SchemaFinder
 
 DELIMITERS: list[Delimiter] = [",", ";", "\t", "|"]
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252", "latin-1"]

@@ -12,13 +12,11 @@ from hypothesis import strategies as st
 from unlearn.stages.config.dataset import DEFAULT_MISSING, FeatureKind
 from unlearn.stages.errors import InputError
 from unlearn.stages.rows.schema import (
-    MANY_CATEGORIES,
-    MAX_CLASSES,
-    SchemaFinder,
     as_text,
     feature_column,
     target_column,
 )
+from unlearn.stages.rows.schema_finder import MANY_CATEGORIES, MAX_CLASSES, SchemaFinder
 
 from tests.stages.conftest import make_params
 

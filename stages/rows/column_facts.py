@@ -1,0 +1,206 @@
+"""What the values of one column could be: numbers, dates, categories, or a mistake."""
+
+import math
+import shlex
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from unlearn.stages.config.dataset import Decimal, FeatureKind
+from unlearn.stages.errors import InputError
+from unlearn.stages.rows.datetimes import is_datetime
+from unlearn.stages.rows.decimals import COMMA_NUMBER, DecimalFacts
+from unlearn.stages.rows.records import RowPlace
+from unlearn.stages.rows.schema import is_float, is_number
+
+#: Words that make a text column boolean; 0 and 1 stay numbers there.
+_BOOLEAN_WORDS = frozenset({"true", "false"})
+
+#: A longer value is text, not a category.
+_LONGEST_CATEGORY = 200
+
+#: Words that people write for a missing value, besides those of `DEFAULT_MISSING`.
+_USUAL_WORDS = frozenset(
+    {
+        "-",
+        "--",
+        "None",
+        "none",
+        "n/a",
+        "#N/A",
+        "#NA",
+        "<NA>",
+        "<null>",
+        "NaT",
+        "na",
+        "nil",
+        ".",
+        "*",
+    }
+)
+
+#: A column is of the kind that this share of its values has, or the file is refused.
+_MOST = 0.9
+
+#: What the values of a kind are called.
+_NAMES: dict[FeatureKind, str] = {
+    "numeric": "numbers",
+    "datetime": "dates or times",
+    "boolean": "true or false",
+}
+
+#: What a value could be. In CSV, `point` and `comma` are numbers with one decimal mark only.
+ValueKind = FeatureKind | Literal["point", "comma"]
+
+
+@dataclass
+class ColumnFacts:
+    """What a pass over the data found about one column.
+
+    Attributes
+    ----------
+    typed
+        The kind that the column's type has, if it is not text.
+    rows
+        Rows with a value, by the kind of the value.
+    first
+        The first of them, by kind.
+    distinct
+        Values of a column of text, up to `MANY_CATEGORIES` and those of one batch.
+    usual, others
+        Values that are only categories: which words for missing values, and whether any other.
+    decimals
+        The decimal marks of a CSV column.
+    left_out
+        Why the column cannot be a feature.
+    text
+        Why the column is no category.
+    """
+
+    typed: FeatureKind | None = None
+    rows: Counter[ValueKind] = field(default_factory=Counter)
+    first: dict[ValueKind, tuple[int, RowPlace]] = field(default_factory=dict)
+    distinct: set[str] = field(default_factory=set)
+    usual: set[str] = field(default_factory=set)
+    others: bool = False
+    decimals: DecimalFacts = field(default_factory=DecimalFacts)
+    left_out: str | None = None
+    text: str | None = None
+
+    def with_decimal(self, decimal: Decimal) -> "ColumnFacts":
+        """Return the facts of a table with this decimal mark: other numbers are categories."""
+        number: ValueKind = "comma" if decimal == "," else "point"
+        other: ValueKind = "point" if decimal == "," else "comma"
+        kinds: dict[ValueKind, ValueKind] = {number: "numeric", other: "categorical"}
+        rows: Counter[ValueKind] = Counter()
+        first: dict[ValueKind, tuple[int, RowPlace]] = {}
+        for kind, count in self.rows.items():
+            known = kinds.get(kind, kind)
+            rows[known] += count
+            first[known] = min(first.get(known, self.first[kind]), self.first[kind], key=_row)
+        return replace(self, rows=rows, first=first, others=self.others or other in self.rows)
+
+    @property
+    def kind(self) -> FeatureKind:
+        """The kind of all values; a column that is always missing counts as categorical."""
+        for kind in _NAMES:
+            if set(self.rows) == {kind}:
+                return kind
+        return "categorical" if self.rows else self.typed or "categorical"
+
+    @property
+    def intended(self) -> FeatureKind | None:
+        """The kind that most values have and some have not, if it looks like a mistake."""
+        if len(self.rows) <= 1:
+            return None
+        for kind in _NAMES:
+            share = self.rows[kind] / self.rows.total()
+            words = bool(self.usual) and not self.others
+            if words and set(self.rows) == {kind, "categorical"}:
+                return kind
+            if kind != "boolean" and share >= _MOST:
+                return kind
+        return None
+
+
+def _row(first: tuple[int, RowPlace]) -> int:
+    return first[0]
+
+
+def kind_of_type(kind: pa.DataType) -> FeatureKind | None:
+    """Return the kind that a column of this type has; None for text."""
+    if pa.types.is_boolean(kind):
+        return "boolean"
+    if is_number(kind):
+        return "numeric"
+    return "datetime" if pa.types.is_temporal(kind) else None
+
+
+def _kind_of_text(value: str, *, is_csv: bool) -> ValueKind:
+    text = value.strip()
+    if text.lower() in _BOOLEAN_WORDS:
+        return "boolean"
+    if is_float(text) and math.isfinite(float(text)):
+        return "numeric" if not is_csv or COMMA_NUMBER.match(text) else "point"
+    if is_csv and COMMA_NUMBER.match(text):
+        return "comma"
+    return "datetime" if is_datetime(text) else "categorical"
+
+
+def values_by_kind(values: pa.Array, *, is_csv: bool) -> dict[ValueKind, pa.Array]:
+    """Return the values by what each could be."""
+    found: dict[ValueKind, list[str]] = {}
+    for value in values.to_pylist():
+        found.setdefault(_kind_of_text(value, is_csv=is_csv), []).append(value)
+    return {kind: pa.array(texts, pa.string()) for kind, texts in found.items()}
+
+
+def see_words(facts: ColumnFacts, values: pa.Array) -> None:
+    """Take distinct values that are only categories into account."""
+    words = {value.strip() for value in values.to_pylist()}
+    facts.usual |= words & _USUAL_WORDS
+    facts.others |= not words <= _USUAL_WORDS
+
+
+@dataclass(frozen=True)
+class TextValues:
+    """Values that are no categories, and why."""
+
+    values: pa.Array
+    text: str
+
+
+def why_text(values: pa.Array) -> TextValues | None:
+    """Return values that are too long for a category or have a line end; None if none is."""
+    line_ends = pc.match_substring_regex(values, "[\r\n]")
+    if pc.any(line_ends).as_py():
+        return TextValues(values.filter(line_ends), "has a line end")
+    long = pc.greater(pc.utf8_length(values), _LONGEST_CATEGORY)
+    if pc.any(long).as_py():
+        return TextValues(values.filter(long), f"has more than {_LONGEST_CATEGORY} characters")
+    return None
+
+
+def refuse_mixed(name: str, facts: ColumnFacts) -> None:
+    """Raise an InputError if most values of a column are of one kind and the others are not."""
+    kind = facts.intended
+    if facts.left_out is not None or kind is None:
+        return
+    _, place = min(found for other, found in facts.first.items() if other != kind)
+    column = shlex.quote(name)
+    if facts.others or not facts.usual:
+        missing = "if such values are missing ones, name each: --missing=TEXT"
+    else:
+        words = sorted(facts.usual)
+        options = " ".join(f"--missing={shlex.quote(word)}" for word in words)
+        missing = (
+            f"if {' and '.join(words)} mean{'s' * (len(words) == 1)} a missing value: {options}"
+        )
+    raise InputError(
+        f"{place.file}: column {name!r}: {facts.rows[kind]:,} of {facts.rows.total():,} values are "
+        f"{_NAMES[kind]}; data row {place.row} is not",
+        missing,
+        f"--drop={column} leaves the column out; --keep={column} makes all values categories",
+    )

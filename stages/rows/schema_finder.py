@@ -1,0 +1,253 @@
+"""The schema that `init` pins, found batch by batch."""
+
+import re
+import shlex
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from unlearn.stages.config.dataset import DEFAULT_MISSING, MAX_FEATURES, Decimal, FeatureKind
+from unlearn.stages.errors import InputError
+from unlearn.stages.rows.column_facts import (
+    ColumnFacts,
+    ValueKind,
+    kind_of_type,
+    refuse_mixed,
+    see_words,
+    values_by_kind,
+    why_text,
+)
+from unlearn.stages.rows.decimals import find_decimal
+from unlearn.stages.rows.records import RowPlace, place_of_row
+from unlearn.stages.rows.schema import as_text, is_float, require_column
+
+#: More distinct values than this in a text column look like names or free text.
+MANY_CATEGORIES = 200
+#: More distinct targets than this are no classes.
+MAX_CLASSES = 10_000
+
+#: Row numbers, as pandas writes and reads them.
+_INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
+
+
+@dataclass(frozen=True)
+class ColumnChoice:
+    """What the user says about columns that are no id, subject or target.
+
+    Attributes
+    ----------
+    drop, keep
+        Columns that are no features, and columns that are features although they would be left
+        out or refused.
+    missing
+        Texts that mean a missing value.
+    """
+
+    drop: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    missing: tuple[str, ...] = DEFAULT_MISSING
+
+
+@dataclass
+class SchemaFinder:
+    """Finds the schema that `init` pins, batch by batch.
+
+    Parameters
+    ----------
+    id_column, target_column, subject_column
+        The columns that are no features.
+    choice
+        What the user says about the other columns.
+    is_csv, known_decimal
+        Whether numbers may have a decimal comma, and the decimal mark if the user chose it.
+    """
+
+    id_column: str
+    target_column: str
+    subject_column: str | None
+    choice: ColumnChoice = field(default_factory=ColumnChoice)
+    is_csv: bool = False
+    known_decimal: Decimal | None = None
+    rows: int = 0
+    _facts: dict[str, ColumnFacts] = field(default_factory=dict)
+    _classes: set[str] = field(default_factory=set)
+    _name: str = ""
+
+    def see(self, batch: pa.Table, name: str) -> None:
+        """Take a batch into account.
+
+        Raises
+        ------
+        InputError
+            If a column that was named is not there, or a row has no class.
+        """
+        self._name = name
+        roles = self._roles
+        for column in roles:
+            require_column(batch, column, name)
+        if self.rows == 0:
+            self._check_choice(batch.column_names, name)
+        if batch.num_columns - len(roles) > MAX_FEATURES:
+            raise InputError(
+                f"{name} has {batch.num_columns:,} columns, and at most {MAX_FEATURES:,} can be "
+                "features"
+            )
+        for column in batch.column_names:
+            if column not in roles and column not in self.choice.drop:
+                self._see_feature(batch, column)
+        labels = as_text(batch[self.target_column], self.target_column)
+        found = pc.unique(labels).to_pylist()
+        if None in found or "" in found:
+            raise InputError(f"{name}: column {self.target_column!r} has rows without a class")
+        self._classes.update(found)
+        if len(self._classes) > MAX_CLASSES:
+            raise InputError(
+                f"{name}: column {self.target_column!r} has more than {MAX_CLASSES} different "
+                "values; a classifier's target has few"
+            )
+        self.rows += batch.num_rows
+
+    @property
+    def _roles(self) -> list[str]:
+        roles = (self.id_column, self.target_column, self.subject_column)
+        return sorted({role for role in roles if role is not None})
+
+    def _check_choice(self, columns: Collection[str], name: str) -> None:
+        for option, named in (("--drop", self.choice.drop), ("--keep", self.choice.keep)):
+            for column in named:
+                if column not in columns:
+                    raise InputError(
+                        f"{option}: {name} has no column {column!r}",
+                        f"its columns: {', '.join(map(repr, columns))}",
+                    )
+                if column in self._roles:
+                    raise InputError(
+                        f"{option}: {column!r} is the id, subject or target, not a feature"
+                    )
+
+    def _see_feature(self, batch: pa.Table, name: str) -> None:
+        facts = self._facts.setdefault(name, ColumnFacts())
+        column = batch[name]
+        if problem := _unreadable(column.type):
+            facts.left_out = problem
+        if facts.left_out is not None:
+            return
+        typed = kind_of_type(column.type)
+        if typed is not None:
+            facts.typed = typed
+            self._count(facts, typed, column.is_valid(), batch)
+            return
+        text = as_text(column, name)
+        found = pc.unique(text).drop_null()
+        found = found.filter(pc.invert(pc.is_in(pc.utf8_trim_whitespace(found), self._missing)))
+        if len(facts.distinct) <= MANY_CATEGORIES:
+            facts.distinct.update(found.to_pylist())
+        if self.is_csv and len(found):
+            facts.decimals.see(found)
+        by_kind = values_by_kind(found, is_csv=self.is_csv)
+        for kind, values in by_kind.items():
+            is_value = pc.is_in(text, values)
+            self._count(facts, kind, is_value, batch)
+        if "categorical" in by_kind:
+            found = by_kind["categorical"]
+            see_words(facts, found)
+            long = why_text(found)
+            if facts.text is None and long is not None:
+                index = pc.index(pc.is_in(text, long.values), value=True).as_py()
+                place = self._place(batch, index)
+                facts.text = f"it is text and no category: the value of {place} {long.text}"
+
+    @property
+    def _missing(self) -> pa.Array:
+        return pa.array(list(self.choice.missing), pa.string())
+
+    def _count(
+        self, facts: ColumnFacts, kind: ValueKind, mask: pa.ChunkedArray, batch: pa.Table
+    ) -> None:
+        count = pc.sum(mask).as_py() or 0
+        if count == 0:
+            return
+        facts.rows[kind] += count
+        if kind not in facts.first:
+            index = pc.index(mask, value=True).as_py()
+            facts.first[kind] = (self.rows + index, self._place(batch, index))
+
+    def _place(self, batch: pa.Table, index: int) -> RowPlace:
+        return place_of_row(batch, index, self._name, self.rows + 1)
+
+    @property
+    def classes(self) -> list[str]:
+        """The class labels, numbers in numeric order, else in text order."""
+        if all(is_float(label) for label in self._classes):
+            return sorted(self._classes, key=lambda label: (float(label), label))
+        return sorted(self._classes)
+
+    @property
+    def features(self) -> dict[str, FeatureKind]:
+        """Kind by column; a column that is always missing counts as categorical.
+
+        Raises
+        ------
+        InputError
+            If almost all values of a column are of one kind and the others are not, or the user
+            keeps a column that cannot be a feature.
+        """
+        for name, facts in self._settled.items():
+            if name not in self.choice.keep:
+                refuse_mixed(name, facts)
+                if self.known_decimal is None and "comma" in self._facts[name].rows:
+                    refuse_mixed(name, self._facts[name].with_decimal(","))
+            elif problem := facts.left_out or (facts.kind == "categorical" and facts.text):
+                raise InputError(f"--keep: column {name!r} cannot be a feature: {problem}")
+        left_out = self.left_out
+        return {name: facts.kind for name, facts in self._settled.items() if name not in left_out}
+
+    @property
+    def _settled(self) -> dict[str, ColumnFacts]:
+        decimal = self.decimal
+        return {name: facts.with_decimal(decimal) for name, facts in self._facts.items()}
+
+    @property
+    def decimal(self) -> Decimal:
+        """The decimal mark of numbers; see `find_decimal` for errors."""
+        columns = [
+            (name, bool(facts.rows) and set(facts.rows) <= {"numeric", "point"}, facts.decimals)
+            for name, facts in self._facts.items()
+        ]
+        return find_decimal(columns, self.known_decimal)
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """The reason by column that is no feature although the user did not drop it."""
+        reasons: dict[str, str] = {}
+        for name, facts in self._settled.items():
+            if facts.left_out is not None:
+                reasons[name] = facts.left_out
+            elif _INDEX.fullmatch(name) and name not in self.choice.keep:
+                reasons[name] = f"it looks like row numbers; --keep={shlex.quote(name)} keeps it"
+            elif facts.kind == "categorical" and facts.text:
+                reasons[name] = facts.text
+        return reasons
+
+    @property
+    def many_categories(self) -> list[str]:
+        """Text columns with many different values, which may be names or free text."""
+        return [
+            name
+            for name, kind in self.features.items()
+            if kind == "categorical" and len(self._facts[name].distinct) > MANY_CATEGORIES
+        ]
+
+
+def _unreadable(kind: pa.DataType) -> str | None:
+    """Return why a column of this type cannot be a feature; None if it can be one."""
+    if pa.types.is_nested(kind):
+        return "it has lists or objects"
+    if pa.types.is_dictionary(kind):
+        return _unreadable(kind.value_type)
+    try:
+        as_text(pa.chunked_array([], kind), "")
+    except (InputError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return f"it has type {kind}"
+    return None

@@ -1,0 +1,178 @@
+"""What kinds of columns `init` finds, and which columns it leaves out or refuses."""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from unlearn.stages.errors import InputError
+from unlearn.stages.rows.schema_finder import ColumnChoice, SchemaFinder
+
+SECRET = "jane.roe"
+
+
+def find(*columns: Mapping[str, Sequence[Any]], choice: ColumnChoice | None = None) -> SchemaFinder:
+    finder = SchemaFinder("id", "label", None, choice or ColumnChoice())
+    for batch in columns:
+        rows = len(next(iter(batch.values())))
+        ids = [str(row) for row in range(rows)]
+        finder.see(pa.table({"id": ids, **batch, "label": ["a"] * rows}), "d.csv")
+    return finder
+
+
+def refusal(finder: SchemaFinder) -> tuple[str, str]:
+    with pytest.raises(InputError) as caught:
+        _ = finder.features
+    text = caught.value.message
+    assert SECRET not in text + " ".join(caught.value.hints)
+    return text, " ".join(caught.value.hints)
+
+
+@pytest.mark.parametrize(
+    ("word", "option"),
+    [
+        ("-", "--missing=-"),
+        ("None", "--missing=None"),
+        ("n/a", "--missing=n/a"),
+        ("#N/A", "--missing='#N/A'"),
+        ("<NA>", "--missing='<NA>'"),
+        (".", "--missing=."),
+        (" - ", "--missing=-"),
+    ],
+)
+def test_a_word_for_missing_among_numbers_is_refused_and_offered(word: str, option: str) -> None:
+    message, hint = refusal(find({"x": ["1"] * 17}, {"x": ["2", word, "3", ""]}))
+
+    assert message == "d.csv: column 'x': 19 of 20 values are numbers; data row 19 is not"
+    assert option in hint
+    assert "--drop=x" in hint
+    assert "--keep=x" in hint
+
+
+def test_what_is_offered_is_a_solution() -> None:
+    columns = {"x": ["1", "-", "None", "2"]}
+    _, hint = refusal(find(columns))
+    assert "if - and None mean a missing value: --missing=- --missing=None" in hint
+
+    assert find(columns, choice=ColumnChoice(missing=("-", "None"))).features == {"x": "numeric"}
+    assert find(columns, choice=ColumnChoice(keep=("x",))).features == {"x": "categorical"}
+    dropped = find({**columns, "y": ["a"] * 4}, choice=ColumnChoice(drop=("x",)))
+    assert dropped.features == {"y": "categorical"}
+
+
+def test_another_word_among_numbers_is_refused_and_never_repeated() -> None:
+    message, hint = refusal(find({"x": [*"123456789", SECRET, *"123456789"]}))
+
+    assert "18 of 19 values are numbers; data row 10 is not" in message
+    assert "--missing=TEXT" in hint
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([*"12345678", "A1", "B2"], "categorical"),  # codes, of which most have digits alone
+        (["true", "false", "unknown"] * 9, "categorical"),
+        (["-", "n/a", "None"], "categorical"),
+        (["2024-01-31", "2024-01-31 12:00", "2024-01-31T12:00:00.5Z", ""], "datetime"),
+        (["2024-01-31", "2023-02-29"], "categorical"),
+        (["14:30", "15:00"], "categorical"),
+        (["20240131", "20240201"], "numeric"),
+        ([dt.date(2024, 1, 31), None], "datetime"),
+        ([dt.time(12), None], "datetime"),
+        ([dt.timedelta(hours=1), None], "datetime"),
+        ([dt.datetime(2024, 1, 31, tzinfo=dt.UTC), None], "datetime"),
+    ],
+)
+def test_kinds_of_columns(values: list[Any], kind: str) -> None:
+    assert find({"x": values}).features == {"x": kind}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (["true", "false", "-"], "2 of 3 values are true or false; data row 3 is not"),
+        ([*["2024-01-31"] * 9, SECRET], "9 of 10 values are dates or times; data row 10 is not"),
+        (["-", "2024-01-31"], "1 of 2 values are dates or times; data row 1 is not"),
+    ],
+)
+def test_other_kinds_with_a_few_other_values_are_refused_too(values: list[str], said: str) -> None:
+    assert said in refusal(find({"x": values}))[0]
+
+
+def test_files_of_other_types_are_refused_with_the_file_and_the_row() -> None:
+    message, _ = refusal(find({"x": [1] * 10}, {"x": [SECRET]}))
+
+    assert message == "d.csv: column 'x': 10 of 11 values are numbers; data row 11 is not"
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "Unnamed: 12", "__index_level_0__"])
+def test_row_numbers_are_left_out_unless_they_are_kept(name: str) -> None:
+    columns = {name: ["0", "1"], "x": ["1", "2"]}
+    finder = find(columns)
+
+    assert finder.features == {"x": "numeric"}
+    assert "it looks like row numbers; --keep=" in finder.left_out[name]
+    kept = find(columns, choice=ColumnChoice(keep=(name,)))
+    assert kept.features == {name: "numeric", "x": "numeric"}
+    assert kept.left_out == {}
+
+
+def test_an_id_can_have_the_name_of_an_index() -> None:
+    finder = SchemaFinder("Unnamed: 0", "label", None)
+    finder.see(pa.table({"Unnamed: 0": ["1"], "x": ["1"], "label": ["a"]}), "d.csv")
+
+    assert finder.features == {"x": "numeric"}
+    assert finder.left_out == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (pa.array([["a"], None]), "it has lists or objects"),
+        (pa.array([{"a": 1}, None]), "it has lists or objects"),
+        (pa.array([[1.5, 2], None], pa.list_(pa.float64(), 2)), "it has lists or objects"),
+        (pa.array([b"x", None]), "it has type binary"),
+        (pa.array(["x\ny", "z"]), "it is text and no category: the value of d.csv, data row 1 has"),
+        (pa.array(["z", "y\r"]), "data row 2 has a line end"),
+        (pa.array(["z", "x" * 201]), "data row 2 has more than 200 characters"),
+    ],
+)
+def test_what_cannot_be_a_feature_is_left_out(values: pa.Array, reason: str) -> None:
+    columns = {"bad": values, "x": ["1", "2"]}
+    finder = find(columns)
+
+    assert finder.features == {"x": "numeric"}
+    assert reason in finder.left_out["bad"]
+    with pytest.raises(InputError, match="--keep: column 'bad' cannot be a feature"):
+        _ = find(columns, choice=ColumnChoice(keep=("bad",))).features
+
+
+def test_lists_in_a_later_batch_leave_the_column_out() -> None:
+    finder = find({"bad": ["1"], "x": ["1"]}, {"bad": [["a"]], "x": ["1"]})
+
+    assert finder.features == {"x": "numeric"}
+
+
+def test_values_of_200_characters_are_categories() -> None:
+    assert find({"x": ["y" * 200, "z"]}).features == {"x": "categorical"}
+
+
+@pytest.mark.parametrize("option", ["drop", "keep"])
+def test_options_name_columns_that_there_are(option: str) -> None:
+    with pytest.raises(InputError, match=f"--{option}: d.csv has no column 'y'"):
+        find({"x": ["1"]}, choice=ColumnChoice(**{option: ("y",)}))
+    with pytest.raises(InputError, match=f"--{option}: 'label' is the id, subject or target"):
+        find({"x": ["1"]}, choice=ColumnChoice(**{option: ("label",)}))
+
+
+@pytest.mark.parametrize("others", [["1,5", "20", "-"], ["1,5"] * 18 + ["20", "1.5"]])
+def test_numbers_with_a_decimal_comma_and_another_value_are_refused(others: list[str]) -> None:
+    finder = SchemaFinder("id", "label", None, is_csv=True)
+    rows = len(others)
+    ids = [str(row) for row in range(rows)]
+    finder.see(pa.table({"id": ids, "x": others, "label": ["a"] * rows}), "d.csv")
+
+    message, _ = refusal(finder)
+    said = f"{rows - 1} of {rows} values are numbers; data row {rows} is not"
+    assert message == f"d.csv: column 'x': {said}"
