@@ -142,7 +142,7 @@ CASES = {
         "data/dataset.csv has no rows", SHARD, dataset(lambda frame: frame[:0])
     ),
     "a dataset that is no CSV": Case(
-        "does not have 6 fields",
+        "1 field, but the header has 6",
         SHARD,
         write("data/dataset.csv", f"id,age,income,member,city,label\n{SECRET}\n"),
     ),

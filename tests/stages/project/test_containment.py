@@ -20,6 +20,7 @@ ARGUMENTS = {
     "forget": ["--id", "r0001"],
     "import-model": ["model.safetensors"],
     "predict": ["--input", "params.yaml", "--output", "out.csv"],
+    "restore": ["--ticket", "T-1"],
     "stage": ["forget"],
     "tune": ["finetune", "--budget", "1"],
 }
