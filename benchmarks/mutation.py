@@ -12,6 +12,8 @@ Mutants that make no difference, each for the reason given:
 lineage      `zip(..., strict=False)` without `strict`, or with None: False is the default.
              `read_text` without an encoding: the same where the locale is UTF-8.
 log          a depth that is doubled, or counted from 2: the order by depth stays.
+slices       `zip(..., strict=True)` without `strict`: all three have an item for each slice.
+             The words of an AssertionError.
 sliced_rows  other arguments of `place` than the token and the slices: a row's slice follows from
              these two alone.
 """

@@ -106,6 +106,7 @@ def test_a_lineage_states_what_the_model_was_made_from(tmp_path: Path) -> None:
     assert read_lineage(tmp_path) == expected
     assert (description["rows"], description["kind"]) == (30, "sklearn")
     assert description["layout"] == LAYOUT.as_json()
+    assert description["has_probabilities"] is True
     assert "preprocessing" in description
 
 
@@ -189,6 +190,35 @@ def test_each_slice_goes_on_from_the_state_before_it_with_the_shards_own_seed(
     train_shard(recipe, work, tmp_path, told.append)
     assert calls == [(states[1], seed)]
     assert told == [3]
+
+
+@pytest.mark.parametrize("forgotten", [1, 2, 3])
+def test_only_slices_from_that_of_a_forgotten_row_are_trained(
+    tmp_path: Path, forgotten: int
+) -> None:
+    recipe = make_recipe(NAIVE_BAYES, slices=SLICES)
+    put(tmp_path, train_at_once(recipe, ROWS))
+    gone = of_slices(forgotten)[RECORD][0]
+    rest = ROWS.filter(pc.not_equal(ROWS[RECORD], gone))
+    told: list[int] = []
+
+    trained = train_shard(recipe, plan_shard(recipe, "s000", rest, tmp_path), tmp_path, told.append)
+
+    assert told == list(range(forgotten, SLICES + 1))
+    assert trained.files == train_at_once(recipe, rest)
+
+
+def test_a_single_row_is_learned_from() -> None:
+    described = json.loads(train_at_once(make_recipe(MLP, slices=SLICES), ROWS[:1])["model.json"])
+
+    assert (described["kind"], described["rows"]) == ("torch", 1)
+
+
+def test_a_model_that_only_votes_says_so() -> None:
+    votes = {"model": "sklearn.svm.LinearSVC"}
+    described = json.loads(train_at_once(make_recipe(votes), ROWS)["model.json"])
+
+    assert described["has_probabilities"] is False
 
 
 @pytest.mark.parametrize("train", [MLP, NAIVE_BAYES], ids=["mlp", "naive Bayes"])
