@@ -142,7 +142,11 @@ class CsvText:
 
     def _ends_field(self, octets: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
         """Return which bytes can be next to a value in quotes; another quote is one of two."""
-        return np.isin(octets, [ord(self.delimiter), _LF, _CR, _QUOTE])
+        # A table of all bytes is several times faster than numpy.isin.
+        ends = np.zeros(256, np.bool_)
+        ends[[ord(self.delimiter), _LF, _CR, _QUOTE]] = True
+        found: npt.NDArray[np.bool_] = ends[octets]
+        return found
 
     def _quotes_before(self, positions: _Positions) -> _Positions:
         if not self._quotes.size:
@@ -168,9 +172,9 @@ class CsvText:
     def _line_ends(self) -> _Positions:
         """The last byte of each line end: a line feed, or a carriage return without one."""
         feeds = self._at(_LF)
-        if self.text.count(b"\r") == self.text.count(b"\r\n"):
-            return feeds
         returns = self._at(_CR)
+        if not returns.size:
+            return feeds
         # A return that is the very last byte of the file ends a line, too.
         following = np.minimum(returns + 1, len(self.text) - 1)
         return np.sort(np.concatenate([feeds, returns[self._octets[following] != _LF]]))
