@@ -109,14 +109,16 @@ class CsvText:
         # Of quotes that are all in their places, every second one begins or continues a value.
         opening = self._quotes[::2]
         before = self._octets[opening - 1]
-        allowed = (opening == 0) | self._ends_field(before)
+        allowed = self._ends_field(before)
+        allowed[:1] |= opening[:1] == 0
         return _first(
             opening[~allowed], "a quote is in a value that does not begin with one", _TWICE
         )
 
     def _text_after(self) -> Fault | None:
         closing = self._quotes[1::2]
-        closing = closing[closing + 1 < len(self.text)]
+        if closing.size and closing[-1] + 1 == len(self.text):
+            closing = closing[:-1]
         bad = closing[~self._ends_field(self._octets[closing + 1])]
         hint = _TWICE
         if bad.size and self._octets[bad[0] - 1] == _BACKSLASH:
@@ -142,10 +144,10 @@ class CsvText:
 
     def _ends_field(self, octets: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
         """Return which bytes can be next to a value in quotes; another quote is one of two."""
-        # A table of all bytes is several times faster than numpy.isin.
-        ends = np.zeros(256, np.bool_)
-        ends[[ord(self.delimiter), _LF, _CR, _QUOTE]] = True
-        found: npt.NDArray[np.bool_] = ends[octets]
+        # Four comparisons are several times faster than numpy.isin.
+        found: npt.NDArray[np.bool_] = octets == ord(self.delimiter)
+        for octet in (_LF, _CR, _QUOTE):
+            found |= octets == octet
         return found
 
     def _quotes_before(self, positions: _Positions) -> _Positions:

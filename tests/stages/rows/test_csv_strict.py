@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.csv as pacsv
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -233,3 +234,13 @@ def test_numbers_of_rows_and_lines_go_on_over_pieces(
 
     with pytest.raises(InputError, match=r"data row 101 \(line 302\): a quote is in a value"):
         read(tmp_path / "a.csv", content, LINES)
+
+
+def test_rows_that_a_parser_loses_are_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse = pacsv.read_csv
+    monkeypatch.setattr(pacsv, "read_csv", lambda *a, **b: parse(*a, **b).slice(1))
+
+    with pytest.raises(InputError, match="20 rows were read as 19, near line 1"):
+        read(tmp_path / "a.csv", with_rows())
