@@ -169,9 +169,11 @@ def test_each_slice_goes_on_from_the_state_before_it_with_the_shards_own_seed(
     kind = type(prepare(recipe, "s007", work.sliced).estimator)
     fit_slice = kind.fit_slice  # type: ignore[attr-defined]  # of an estimator of features
     calls: list[tuple[bytes | None, int]] = []
+    seeds: list[int] = []
 
     def record(self: Any, state: bytes | None, data: SliceData, seed: int) -> bytes:
         calls.append((state, seed))
+        seeds.append(data.seed(2))
         made = fit_slice(self, state, data, seed)
         assert isinstance(made, bytes)
         return made
@@ -183,6 +185,7 @@ def test_each_slice_goes_on_from_the_state_before_it_with_the_shards_own_seed(
     seed = KEY.seed(0, "s007", "init")
     states = [whole.files[f"checkpoints/slice-00{number}.safetensors"] for number in (1, 2)]
     assert calls == [(None, seed), (states[0], seed), (states[1], seed)]
+    assert seeds == [KEY.seed(0, "s007", number, 2) for number in (1, 2, 3)]
     assert told == [1, 2, 3]
     calls.clear()
     told.clear()
