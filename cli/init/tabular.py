@@ -86,7 +86,7 @@ def init_table(request: InitRequest) -> TableProject:
     features = schema.features
     if not features:
         raise InputError(
-            f"{source.name} has no columns that can be features",
+            f"{source.name} has no columns other than id, subject and target that can be features",
             *(f"column {name!r} was left out: {why}" for name, why in schema.left_out.items()),
         )
     copies = {copied_to("dataset", source): source}

@@ -320,7 +320,7 @@ def test_columns_and_classes_of_any_name(repositories: Repo, tmp_path: Path) -> 
     done = init(
         repositories,
         *(".", "--dataset", source, "--id", "record id", "--target", "income > 50k?"),
-        *("--model", "sklearn.naive_bayes.GaussianNB", "--shards", "2"),
+        *("--model", "sklearn.naive_bayes.GaussianNB", "--shards", "2", "--keep="),
     )
 
     assert done.code == 0, done.err

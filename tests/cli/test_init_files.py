@@ -187,7 +187,9 @@ def test_a_dataset_without_features_says_what_was_left_out(tmp_path: Path) -> No
 
     done = run_init(tmp_path, tmp_path / "a.jsonl")
 
-    assert refused(done) == "a.jsonl has no columns that can be features"
+    assert refused(done) == (
+        "a.jsonl has no columns other than id, subject and target that can be features"
+    )
     assert "hint: column 'tags' was left out: it has lists or objects\n" in done.err
 
 
