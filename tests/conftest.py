@@ -17,7 +17,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from hypothesis import HealthCheck, settings
 from unlearn.stages.rows.tokens import KEY_VARIABLE, Key, Kind, Place, Tokenizer, place
+
+# No law fails by the clock: other processes slow a test down.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 @pytest.fixture(autouse=True, scope="session")
