@@ -30,7 +30,7 @@ class RequestEntry(AnswerPart):
     ticket
         The reference that the request was given.
     count
-        Lines that it added, or took back.
+        Lines that it names, or took back.
     digest
         SHA-256 over these lines.
     """

@@ -44,7 +44,7 @@ class Entry(BaseModel):
     ticket
         The reference that it was given.
     count, digest
-        How many lines of the forget list it added or took back, and the SHA-256 over them.
+        How many lines of the forget list it names or took back, and the SHA-256 over them.
     lines
         These lines; None in the entries of older logs.
     heads
@@ -112,6 +112,17 @@ class Log:
         """Names of entries that others name, and that are not here."""
         found = self.by_name
         return frozenset(head for entry in found.values() for head in entry.heads) - found.keys()
+
+    def claims(self) -> dict[str, set[str | None]]:
+        """Return the tickets of the requests that name each line, since it was last taken back."""
+        found: dict[str, set[str | None]] = {}
+        for entry in self.entries:
+            for line in entry.lines or ():
+                if entry.kind == "restore":
+                    found.pop(line, None)
+                else:
+                    found.setdefault(line, set()).add(entry.ticket)
+        return found
 
     def restored(self) -> frozenset[str]:
         """Return the lines that were taken back, and not asked for again since.

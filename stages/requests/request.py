@@ -14,7 +14,7 @@ from unlearn.stages.ledger.anchor import check_anchor, write_anchor
 from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.ledger.deleted import put_back_entries
 from unlearn.stages.ledger.hand_written import check_hand_written, resolved_lines
-from unlearn.stages.ledger.log import EntryKind, new_entry, read_log
+from unlearn.stages.ledger.log import EntryKind, Log, new_entry, read_log
 from unlearn.stages.ledger.lookup import KnownTokens, find_tokens, look_in_canaries
 from unlearn.stages.ledger.transaction import Change, apply_change, changed_list, complete_change
 from unlearn.stages.project.locks import PATIENCE, exclusive
@@ -47,6 +47,8 @@ class Resolved:
         Where each id stood that the dataset does not have.
     shards
         Shards that the new lines touch.
+    listed
+        Lines that were on the list, of the ids in `already`.
     unknown_ids
         The unknown ids with their kind and position; never printed.
     """
@@ -55,6 +57,7 @@ class Resolved:
     already: int
     unknown: tuple[str, ...]
     shards: tuple[str, ...]
+    listed: tuple[str, ...] = field(default=(), compare=False)
     unknown_ids: tuple[tuple[Kind, str, str], ...] = field(default=(), compare=False, repr=False)
 
 
@@ -85,7 +88,10 @@ def resolve(
     known = find_tokens(context, set(records), set(subjects))
     on_list = frozenset(forget_list.tokens) | forget_list.left_out
     # A record without rows in the dataset is still found by its line, but not by its subject.
-    listed_records = {line.rpartition(".")[2] for line in on_list}
+    listed_records: dict[str, set[str]] = {}
+    for line in on_list:
+        listed_records.setdefault(line.rpartition(".")[2], set()).add(line)
+    listed: set[str] = set()
     added: set[str] = set()
     left_out: set[str] = set()
     already = 0
@@ -93,6 +99,7 @@ def resolve(
     for token, (raw, where) in subjects.items():
         if token in on_list:
             already += 1
+            listed.add(token)
         elif token in known.subjects:
             (left_out if token in known.left_out else added).add(token)
         else:
@@ -104,6 +111,7 @@ def resolve(
         # A record of a person on the list gets its line too: A then B is B then A, to the byte.
         if token in listed_records:
             already += 1
+            listed |= listed_records[token]
         elif token in known.subject_of:
             (left_out if token in known.left_out else added).add(line)
         else:
@@ -114,6 +122,9 @@ def resolve(
         already=already,
         unknown=tuple(where for _, _, where in unknown),
         shards=tuple(touched_by(context, added)),
+        listed=tuple(
+            sorted(line + (LEFT_OUT if line in forget_list.left_out else "") for line in listed)
+        ),
         unknown_ids=tuple(unknown),
     )
 
@@ -186,10 +197,23 @@ def add_request(
             )
         if not dry_run:
             replace_hand_written(context, forget_list)
-        if resolved.added and not dry_run:
+        if not dry_run:
             kind: EntryKind = "suppress" if unknown == "suppress" else "forget"
-            write_change(project, kind, added=resolved.added, ticket=ticket)
+            also = _not_logged(read_log(project), ticket, resolved.listed)
+            if resolved.added or also:
+                write_change(project, kind, added=resolved.added, also=also, ticket=ticket)
     return resolved
+
+
+def _not_logged(log: Log, ticket: str | None, listed: Iterable[str]) -> set[str]:
+    """Return the lines that another request put on the list, and that this ticket asks for too.
+
+    They are logged with it: to take the other request back must not train on them again.
+    """
+    if ticket is None:
+        return set()
+    claims = log.claims()
+    return {line for line in listed if ticket not in claims.get(line, set())}
 
 
 def _refuse_impossible(context: Context, wanted: Wanted) -> None:
@@ -229,6 +253,7 @@ def write_change(
     *,
     added: Iterable[str] = (),
     removed: Iterable[str] = (),
+    also: Iterable[str] = (),
     ticket: str | None = None,
 ) -> None:
     """Change the list and log the change; the caller holds the lock of the list.
@@ -239,12 +264,15 @@ def write_change(
         The project, and what the log says of the change.
     added, removed
         Lines of the list, as they are in the file.
+    also
+        Lines that stay on the list, and that the request names as well.
     """
     check_anchor()
     added, removed = tuple(sorted(added)), tuple(sorted(removed))
     log = read_log(project)
     after = changed_list(project.forget_list.read_bytes(), added, removed)
-    entry = new_entry(log, kind, removed if kind == "restore" else added, after, ticket)
+    named = removed if kind == "restore" else {*added, *also}
+    entry = new_entry(log, kind, named, after, ticket)
     apply_change(project, Change(added=added, removed=removed, entry=entry))
     write_anchor(read_log(project))
 

@@ -132,7 +132,14 @@ def _by_ticket(log: Log, tickets: Collection[str], present: set[str]) -> set[str
         if not found:
             raise InputError(f"no line of the request {ticket} is on the forget list")
         lines |= found
-    return lines
+    claims = log.claims()
+    kept = {line for line in lines if claims.get(line, set()) - set(tickets)}
+    if kept == lines != set():
+        raise InputError(
+            "other requests name all of these lines as well; nothing was changed",
+            "name their tickets too, or the ids: --ids, --id or --subjects",
+        )
+    return lines - kept
 
 
 def _refuse_part_of_person(line: str, others: set[str]) -> None:

@@ -10,6 +10,7 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.log import read_log
 from unlearn.stages.requests.id_file import Wanted, read_ids
 from unlearn.stages.requests.request import Resolved, add_request, settle_list
+from unlearn.stages.requests.restore import restore
 from unlearn.stages.rows.tokens import place
 from unlearn.stages.shard import stage as shard_stage
 
@@ -287,3 +288,24 @@ def test_the_list_is_left_alone_while_it_cannot_be_read(plain: Context) -> None:
     plain.project.forget_list.write_bytes(b"")
     put_on_list(plain, put)
     assert add_request(plain, wanted("r0001")).already == 1
+
+
+def test_a_request_that_another_one_made_before_is_logged_with_its_own_ticket(
+    plain: Context,
+) -> None:
+    add_request(plain, wanted("r0007", "r0008"), ticket="T-1")
+    add_request(plain, wanted("r0007"), ticket="T-2")
+    add_request(plain, wanted("r0007"), ticket="T-2")
+    add_request(plain, wanted("r0007"))
+
+    assert [entry.ticket for entry in read_log(plain.project).entries] == ["T-1", "T-2"]
+    # Who asked in the second request is not trained on when the first is taken back.
+    assert restore(plain, Wanted(), ["T-1"], None).lines == (token_of("r0008"),)
+    assert the_list(plain) == [token_of("r0007")]
+    with pytest.raises(InputError, match="other requests name all of these lines"):
+        restore(plain, Wanted(), ["T-1"], None)
+    assert restore(plain, Wanted(), ["T-1", "T-2"], None).lines == (token_of("r0007"),)
+    # Asked for again after that, the older requests no longer count.
+    add_request(plain, wanted("r0007"), ticket="T-3")
+    assert restore(plain, Wanted(), ["T-3"], None).lines == (token_of("r0007"),)
+    assert the_list(plain) == []
