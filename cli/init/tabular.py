@@ -83,6 +83,7 @@ def init_table(request: InitRequest) -> TableProject:
         known_decimal=None if request.decimal is None else request.decimal.value,
     )
     roles, rows = find_roles(request, request.id, schema.see, csv)
+    classes = schema.classes
     features = schema.features
     if not features:
         raise InputError(
@@ -99,7 +100,7 @@ def init_table(request: InitRequest) -> TableProject:
         target=request.target,
         plan=_plan(request, rows),
         features=features,
-        classes=schema.classes,
+        classes=classes,
         roles=roles,
         subject=request.subject,
         holdout=request.holdout_share,
@@ -138,6 +139,8 @@ def _say_about_columns(schema: SchemaFinder) -> None:
             say(
                 f"note: column {column!r} has dates or times: it is a number, in seconds since 1970"
             )
+    for note in schema.target.notes():
+        say(f"note: {note}")
     for column in schema.many_categories:
         say(
             f"note: column {column!r} has very many different values; if it is a name or free "

@@ -1,5 +1,6 @@
 """From values as written to typed columns, by the schema that params.yaml pins."""
 
+import difflib
 import math
 from collections.abc import Iterable
 from typing import get_args
@@ -10,6 +11,9 @@ from unlearn.stages.config.dataset import DatasetParams, FeatureKind
 from unlearn.stages.config.text import TextRole
 from unlearn.stages.errors import InputError
 from unlearn.stages.rows.datetimes import seconds_of_column, seconds_of_text
+
+#: How many columns an error names.
+_COLUMNS_SHOWN = 20
 
 _TRUE = frozenset({"true", "t", "yes", "y", "1"})
 _FALSE = frozenset({"false", "f", "no", "n", "0"})
@@ -212,6 +216,15 @@ def target_column(
 
 
 def require_column(batch: pa.Table, column: str, name: str) -> None:
-    """Raise an InputError if `batch` has no such column."""
-    if column not in batch.column_names:
-        raise InputError(f"{name} has no column {column!r}")
+    """Raise an InputError if `batch` has no such column, with the columns that there are."""
+    if column in batch.column_names:
+        return
+    columns = batch.column_names
+    shown = ", ".join(map(repr, columns[:_COLUMNS_SHOWN]))
+    hints = [f"its columns: {shown}{', ...' if len(columns) > _COLUMNS_SHOWN else ''}"]
+    if near := difflib.get_close_matches(column, columns, n=1):
+        hints.insert(0, f"did you mean {near[0]!r}?")
+    if len(columns) == 1 and (mark := next((m for m in ";\t|," if m in columns[0]), None)):
+        named = "a tab" if mark == "\t" else repr(mark)
+        hints.append(f"one column only: is the file separated by {named}?")
+    raise InputError(f"{name} has no column {column!r}", *hints)

@@ -20,12 +20,11 @@ from unlearn.stages.rows.column_facts import (
 )
 from unlearn.stages.rows.decimals import find_decimal
 from unlearn.stages.rows.records import RowPlace, place_of_row
-from unlearn.stages.rows.schema import as_text, is_float, require_column
+from unlearn.stages.rows.schema import as_text, require_column
+from unlearn.stages.rows.target_facts import TargetFacts
 
 #: More distinct values than this in a text column look like names or free text.
 MANY_CATEGORIES = 200
-#: More distinct targets than this are no classes.
-MAX_CLASSES = 10_000
 
 #: Row numbers, as pandas writes and reads them.
 _INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
@@ -71,7 +70,7 @@ class SchemaFinder:
     known_decimal: Decimal | None = None
     rows: int = 0
     _facts: dict[str, ColumnFacts] = field(default_factory=dict)
-    _classes: set[str] = field(default_factory=set)
+    _target: TargetFacts | None = None
     _name: str = ""
 
     def see(self, batch: pa.Table, name: str) -> None:
@@ -96,16 +95,7 @@ class SchemaFinder:
         for column in batch.column_names:
             if column not in roles and column not in self.choice.drop:
                 self._see_feature(batch, column)
-        labels = as_text(batch[self.target_column], self.target_column)
-        found = pc.unique(labels).to_pylist()
-        if None in found or "" in found:
-            raise InputError(f"{name}: column {self.target_column!r} has rows without a class")
-        self._classes.update(found)
-        if len(self._classes) > MAX_CLASSES:
-            raise InputError(
-                f"{name}: column {self.target_column!r} has more than {MAX_CLASSES} different "
-                "values; a classifier's target has few"
-            )
+        self.target.see(batch, name)
         self.rows += batch.num_rows
 
     @property
@@ -121,7 +111,7 @@ class SchemaFinder:
                         f"{option}: {name} has no column {column!r}",
                         f"its columns: {', '.join(map(repr, columns))}",
                     )
-                if column in self._roles:
+                if column in self._roles and (option, column) != ("--keep", self.target_column):
                     raise InputError(
                         f"{option}: {column!r} is the id, subject or target, not a feature"
                     )
@@ -177,11 +167,24 @@ class SchemaFinder:
         return place_of_row(batch, index, self._name, self.rows + 1)
 
     @property
+    def target(self) -> TargetFacts:
+        """What is known about the column of classes."""
+        if self._target is None:
+            kept = self.target_column in self.choice.keep
+            self._target = TargetFacts(self.target_column, kept=kept)
+        return self._target
+
+    @property
     def classes(self) -> list[str]:
-        """The class labels, numbers in numeric order, else in text order."""
-        if all(is_float(label) for label in self._classes):
-            return sorted(self._classes, key=lambda label: (float(label), label))
-        return sorted(self._classes)
+        """The class labels, numbers in numeric order, else in text order.
+
+        Raises
+        ------
+        InputError
+            If rows have no class, or the column looks like one of quantities.
+        """
+        self.target.refuse()
+        return self.target.classes
 
     @property
     def features(self) -> dict[str, FeatureKind]:

@@ -259,6 +259,7 @@ def _refuse_repeats(path: Path, name: str) -> None:
 def _raise_repeat(name: str, first: int, second: int) -> NoReturn:
     raise InputError(
         f"{name}: data rows {first} and {second} have the same id",
+        "if the column names people, it is the subject: --subject, with another column for --id",
         "dataset.id_type and dataset.identity in params.yaml say which ids are one: 7 and 7.0, or "
         "r7 and R7",
     )

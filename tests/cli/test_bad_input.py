@@ -369,8 +369,13 @@ INITS: dict[str, tuple[str, tuple[str, ...], Callable[[pd.DataFrame], pd.DataFra
         INIT,
         lambda frame: frame.assign(id=[f"u1_{SECRET}", *frame["id"][1:]]),
     ),
+    "a target of quantities": (
+        "column 'label' has 90 different numbers in 90 rows: this looks like a regression target",
+        INIT,
+        lambda frame: frame.assign(label=[f"{n}.25" for n in range(len(frame))]),
+    ),
     "a row without a class": (
-        "column 'label' has rows without a class",
+        "column 'label': 1 row without a class",
         INIT,
         lambda frame: frame.assign(label=[None, *frame["label"][1:]]),
     ),

@@ -11,12 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unlearn.stages.config.dataset import DEFAULT_MISSING, FeatureKind
 from unlearn.stages.errors import InputError
-from unlearn.stages.rows.schema import (
-    as_text,
-    feature_column,
-    target_column,
-)
-from unlearn.stages.rows.schema_finder import MANY_CATEGORIES, MAX_CLASSES, SchemaFinder
+from unlearn.stages.rows.schema import as_text, feature_column, require_column, target_column
+from unlearn.stages.rows.schema_finder import MANY_CATEGORIES, SchemaFinder
+from unlearn.stages.rows.target_facts import MAX_CLASSES
 
 from tests.stages.conftest import make_params
 
@@ -244,8 +241,17 @@ def test_classes_that_are_numbers_are_in_their_order() -> None:
 
 @pytest.mark.parametrize("label", [None, ""])
 def test_rows_without_a_class_are_refused(label: str | None) -> None:
-    with pytest.raises(InputError, match="column 'label' has rows without a class"):
-        find(pa.table({"id": ["1", "2"], "x": ["1", "2"], "label": ["a", label]}))
+    with pytest.raises(InputError, match="column 'label': 1 row without a class, .*row 2"):
+        _ = find(pa.table({"id": ["1", "2"], "x": ["1", "2"], "label": ["a", label]})).classes
+
+
+def test_a_missing_column_is_named_with_those_that_there_are() -> None:
+    with pytest.raises(InputError) as caught:
+        require_column(pa.table({"person_id": ["1"], "x": ["1"]}), "personid", "d.csv")
+    assert caught.value.hints == ("did you mean 'person_id'?", "its columns: 'person_id', 'x'")
+    with pytest.raises(InputError) as caught:
+        require_column(pa.table({"id;x;y": ["1;2;3"]}), "id", "d.csv")
+    assert caught.value.hints[-1] == "one column only: is the file separated by ';'?"
 
 
 def test_a_target_with_a_value_for_every_row_is_no_class() -> None:

@@ -162,8 +162,8 @@ def test_values_of_200_characters_are_categories() -> None:
 def test_options_name_columns_that_there_are(option: str) -> None:
     with pytest.raises(InputError, match=f"--{option}: d.csv has no column 'y'"):
         find({"x": ["1"]}, choice=ColumnChoice(**{option: ("y",)}))
-    with pytest.raises(InputError, match=f"--{option}: 'label' is the id, subject or target"):
-        find({"x": ["1"]}, choice=ColumnChoice(**{option: ("label",)}))
+    with pytest.raises(InputError, match=f"--{option}: 'id' is the id, subject or target"):
+        find({"x": ["1"]}, choice=ColumnChoice(**{option: ("id",)}))
 
 
 @pytest.mark.parametrize("others", [["1,5", "20", "-"], ["1,5"] * 18 + ["20", "1.5"]])
