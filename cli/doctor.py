@@ -285,7 +285,7 @@ def _key_file_findings(project: Project) -> Iterator[str]:
 def _list_findings(context: Context) -> Iterator[str]:
     unplanned = [
         name
-        for name in unplanned_files(context)
+        for name in unplanned_files(context.project, context.params)
         if not name.startswith(("models/shard_models/", "models/unlearned/"))
         and TEMPORARY_PREFIX not in name
     ]

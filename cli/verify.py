@@ -7,7 +7,7 @@ from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit
 from unlearn.cli.verify_answer import Shown, VerifyAnswer
 from unlearn.cli.verify_text import describe
-from unlearn.stages.audit.models import check_models, sentences
+from unlearn.stages.audit.models import check_models, nobodys_models, sentences
 from unlearn.stages.audit.reports import FoundReport, key_at_hand, read_found
 from unlearn.stages.audit.status import stale_reasons
 from unlearn.stages.dvc.lockfile import LockStages, load_lock
@@ -49,7 +49,7 @@ def verify(
     found = read_found(project)
     reasons = stale_reasons(project)
     models = check_models(project, _lock_or_nothing(project), full=full)
-    reasons += sentences(models)
+    reasons += [*sentences(models), *nobodys_models(project)]
     change = None
     if before is not None:
         older = read_found(project, before)

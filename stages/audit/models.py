@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from unlearn.stages.context import load_params
 from unlearn.stages.dvc.lockfile import LockStages, listing_md5
+from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import digest_file, write_json
 from unlearn.stages.project.paths import Project
+from unlearn.stages.training.unplanned import unplanned_problems
 
 #: A file that changed so recently may change again within the same tick of its clock (seconds).
 _TICK_NS = 2_000_000_000
@@ -154,3 +157,12 @@ class FileDigests:
 def sentences(found: ModelsFound) -> list[str]:
     """Return a reason for each model that is not the one that was verified."""
     return [f"stale: {name} is not the one in dvc.lock" for name in found.different]
+
+
+def nobodys_models(project: Project) -> list[str]:
+    """Return a reason where models/ has files that no stage wrote: older models, for example."""
+    try:
+        params = load_params(project.params)
+    except InputError:
+        return []  # a reason of its own
+    return [f"stale: {problem}" for problem in unplanned_problems(project, params)]

@@ -4,34 +4,40 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from unlearn.stages.context import Context
+from unlearn.stages.config.params import Params
+from unlearn.stages.estimators.registry import text_options
+from unlearn.stages.project.paths import Project
 
 
-def unplanned_files(context: Context) -> list[str]:
+def unplanned_files(project: Project, params: Params) -> list[str]:
     """Return the files below models/ that are in no folder of a stage, relative to the project.
 
     Files within these folders are compared with lineages and records. A folder of a shard, or of a
-    method, that params.yaml does not name counts as nobody's.
+    method, that params.yaml does not name counts as nobody's. The base of a language model is the
+    user's own.
 
     Parameters
     ----------
-    context
+    project, params
         The project.
     """
-    project = context.project
     folders = {project.final_model}
-    if context.params.kind == "posthoc":
+    if params.kind == "posthoc":
         folders |= {
             project.original,
-            *(project.unlearned / name for name in context.params.methods),
+            *(project.unlearned / name for name in params.methods),
         }
     else:
-        folders |= {project.shard_models / name for name in context.params.sharding.shards}
+        folders |= {project.shard_models / name for name in params.sharding.shards}
     # DVC writes these, the last one for an original that was imported.
     own = {folder.parent / ".gitignore" for folder in folders}
     own.add(project.final_model.parent / ".gitignore")
     if project.original in folders:
         own.add(project.original.with_suffix(".dvc"))
+    if params.modality == "text":
+        base = project.root / text_options(params.train).base
+        folders.add(base)
+        own.add(base.with_name(f"{base.name}.dvc"))
     return sorted(
         path.relative_to(project.root).as_posix()
         for path in _files(project.final_model.parent, folders)
@@ -39,18 +45,19 @@ def unplanned_files(context: Context) -> list[str]:
     )
 
 
-def unplanned_problems(context: Context, named_before: str) -> list[str]:
+def unplanned_problems(project: Project, params: Params, named_before: str = "") -> list[str]:
     """Return a sentence on such files, for the report; none where there are no files.
 
     Parameters
     ----------
-    context
+    project, params
         The project.
     named_before
-        The folder whose unknown models have a sentence of their own.
+        A folder whose unknown models have a sentence of their own.
     """
     # Their number alone: the report is in git, and a file's name may say whose it is.
-    count = sum(not name.startswith(f"{named_before}/") for name in unplanned_files(context))
+    found = unplanned_files(project, params)
+    count = sum(not (named_before and name.startswith(f"{named_before}/")) for name in found)
     if count == 0:
         return []
     files = "1 file" if count == 1 else f"{count:,} files"

@@ -328,3 +328,16 @@ def test_a_project_of_an_older_version_is_sent_to_upgrade(done: Repo) -> None:
 
     assert "does not list reports/verdict.json" in refused(answer)
     assert "`unlearn upgrade`" in answer.err
+
+
+def test_a_model_that_no_stage_wrote_is_a_reason(done: Repo) -> None:
+    assert done.inline("verify").code == 0
+    (done.root / "models/old").mkdir()
+    (done.root / "models/old/model.skops").write_bytes(b"")
+
+    answer = done.inline("verify", "--json")
+
+    assert (answer.code, answer.json["verdict"]) == (1, "stale")
+    assert answer.json["reasons"] == [
+        "stale: models/ holds 1 file that no stage wrote; `unlearn doctor` names them"
+    ]

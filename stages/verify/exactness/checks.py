@@ -339,7 +339,7 @@ def _check_final_model(context: Context, found: Exactness) -> None:
     others = {path.name for path in project.shard_models.glob("*")} - {*named, ".gitignore"}
     if others:
         found.add("models/shard_models holds models that params.yaml does not name")
-    for problem in unplanned_problems(context, "models/shard_models"):
+    for problem in unplanned_problems(project, params, "models/shard_models"):
         found.add(problem)
     try:
         models = {name: read_shard_model(project.shard_models / name, name) for name in named}

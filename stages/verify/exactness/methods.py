@@ -98,7 +98,7 @@ def check_original(
     check_retained(context, HOLDOUT, holdout.retain, found)
     if other_models(context):
         found.add("models/unlearned holds models that params.yaml does not name")
-    for problem in unplanned_problems(context, "models/unlearned"):
+    for problem in unplanned_problems(context.project, context.params, "models/unlearned"):
         found.add(problem)
     if context.unlearn.original == "trained":
         rows = in_order(pa.concat_tables([whole.retain, whole.forget]))
