@@ -7,17 +7,16 @@ import typer
 from pydantic import Field
 from unlearn.cli import panels
 from unlearn.cli.answers import Answer, AnswerPart
-from unlearn.cli.ids import content_of, name_of
+from unlearn.cli.ids import IdOption, IdsOption, read_wanted
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, say
 from unlearn.stages.context import open_project
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.project.paths import find_project
-from unlearn.stages.requests.id_file import Wanted, read_ids, understand
+from unlearn.stages.requests.id_file import understand
 from unlearn.stages.requests.missed import find_missed
 from unlearn.stages.requests.request import Unknown, add_request, put_back_lost
-from unlearn.stages.rows.tokens import check_raw_id
 
 
 class LookAlikeRow(AnswerPart):
@@ -73,23 +72,8 @@ class ForgetAnswer(Answer):
 
 
 def forget(
-    ids: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="A file of record ids, one on each line. A dash reads standard input.",
-            rich_help_panel=panels.DATA,
-        ),
-    ] = None,
-    one: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--id",
-            metavar="ID",
-            help="The id of one record. Repeat the option for more records.",
-            rich_help_panel=panels.DATA,
-        ),
-    ] = None,
+    ids: IdsOption = None,
+    one: IdOption = None,
     subjects: Annotated[
         Path | None,
         typer.Option(
@@ -163,12 +147,7 @@ def forget(
         )
         emit(answer, as_json=as_json, text=lambda: _describe(answer, whole=True))
         return
-    records = [] if ids is None else read_ids(content_of(ids), name_of(ids))
-    for raw in one or []:
-        check_raw_id(raw, "--id")
-        records.append((raw, "--id"))
-    people = [] if subjects is None else read_ids(content_of(subjects), name_of(subjects))
-    wanted, notes = understand(context, Wanted(tuple(records), tuple(people)))
+    wanted, notes = understand(context, read_wanted(ids, one, subjects))
     unknown: Unknown = "skip" if ignore_unknown else "suppress" if suppress else "refuse"
     missed = find_missed(context, wanted)
     if strict:

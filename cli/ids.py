@@ -1,9 +1,51 @@
-"""Files of ids, as options name them."""
+"""Options that name records and persons by their ids."""
 
 import sys
 from pathlib import Path
+from typing import Annotated
 
+import typer
+from unlearn.cli import panels
 from unlearn.stages.errors import InputError
+from unlearn.stages.requests.id_file import Wanted, read_ids
+from unlearn.stages.rows.tokens import check_raw_id
+
+#: `--ids FILE`.
+IdsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A file of record ids, one on each line. A dash reads standard input.",
+        rich_help_panel=panels.DATA,
+    ),
+]
+
+#: `--id ID`.
+IdOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--id",
+        metavar="ID",
+        help="The id of one record. Repeat the option for more records.",
+        rich_help_panel=panels.DATA,
+    ),
+]
+
+
+def read_wanted(ids: Path | None, one: list[str] | None, subjects: Path | None) -> Wanted:
+    """Return the ids that the options `--ids`, `--id` and `--subjects` name.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read or holds no ids, or an id begins like a token.
+    """
+    records = [] if ids is None else read_ids(content_of(ids), name_of(ids))
+    for raw in one or []:
+        check_raw_id(raw, "--id")
+        records.append((raw, "--id"))
+    people = [] if subjects is None else read_ids(content_of(subjects), name_of(subjects))
+    return Wanted(tuple(records), tuple(people))
 
 
 def name_of(path: Path) -> str:

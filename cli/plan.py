@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import typer
 from unlearn.cli import panels
 from unlearn.cli.answers import Answer, AnswerPart
-from unlearn.cli.ids import content_of, name_of
+from unlearn.cli.ids import read_wanted
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, say
 from unlearn.stages.audit.status import list_is_applied
@@ -22,7 +22,7 @@ from unlearn.stages.dvc.pipeline import stage_names
 from unlearn.stages.project.files import scratch_folder
 from unlearn.stages.project.paths import HOLDOUT, find_project
 from unlearn.stages.project.timings import read_timings
-from unlearn.stages.requests.id_file import Wanted, read_ids, understand
+from unlearn.stages.requests.id_file import understand
 from unlearn.stages.requests.plan import (
     Option,
     ShardPlan,
@@ -264,13 +264,7 @@ def _with_request(
     """Return the list as it would be with the request on it."""
     if ids is None and subjects is None:
         return now
-    wanted, notes = understand(
-        context,
-        Wanted(
-            tuple(read_ids(content_of(ids), name_of(ids))) if ids else (),
-            tuple(read_ids(content_of(subjects), name_of(subjects))) if subjects else (),
-        ),
-    )
+    wanted, notes = understand(context, read_wanted(ids, None, subjects))
     for note in notes:
         say(note)
     resolved = add_request(context, wanted, dry_run=True)

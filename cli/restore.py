@@ -6,16 +6,14 @@ from typing import Annotated
 import typer
 from unlearn.cli import panels
 from unlearn.cli.answers import Answer
-from unlearn.cli.ids import content_of, name_of
+from unlearn.cli.ids import IdOption, IdsOption, read_wanted
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural
 from unlearn.stages.context import open_project
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import find_project
-from unlearn.stages.requests.id_file import Wanted, read_ids
 from unlearn.stages.requests.restore import find_restored
 from unlearn.stages.requests.restore import restore as take_back
-from unlearn.stages.rows.tokens import check_raw_id
 
 
 class RestoreAnswer(Answer):
@@ -43,23 +41,8 @@ def restore(
             rich_help_panel=panels.DATA,
         ),
     ] = None,
-    ids: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="A file of record ids, one on each line. A dash reads standard input.",
-            rich_help_panel=panels.DATA,
-        ),
-    ] = None,
-    one: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--id",
-            metavar="ID",
-            help="The id of one record. Repeat the option for more records.",
-            rich_help_panel=panels.DATA,
-        ),
-    ] = None,
+    ids: IdsOption = None,
+    one: IdOption = None,
     subjects: Annotated[
         Path | None,
         typer.Option(
@@ -91,12 +74,7 @@ def restore(
             "no request to take back: pass --ticket WORD, --ids FILE, --id ID or --subjects FILE"
         )
     context = open_project(find_project())
-    records = [] if ids is None else read_ids(content_of(ids), name_of(ids))
-    for raw in one or []:
-        check_raw_id(raw, "--id")
-        records.append((raw, "--id"))
-    people = [] if subjects is None else read_ids(content_of(subjects), name_of(subjects))
-    wanted = Wanted(tuple(records), tuple(people))
+    wanted = read_wanted(ids, one, subjects)
     found = find_restored(context, wanted, tickets or [])
     if not dry_run:
         if not yes:

@@ -88,7 +88,7 @@ def _figures(found: FoundReport, revision: str = "this state") -> Report:
         return found.report
     raise InputError(
         f"the figures of {revision} are not on this machine",
-        "DVC's remote has them for whoever may see the rows: `dvc fetch --all-commits`",
+        "DVC's remote has them, for people with access to the rows: `dvc fetch --all-commits`",
     )
 
 

@@ -81,8 +81,8 @@ def describe(shown: Shown) -> str:
 
 
 _NO_FIGURES = {
-    False: "not on this machine; `dvc pull reports/verify.json` brings them to whoever may see "
-    "the rows",
+    False: "not on this machine; `dvc pull reports/verify.json` fetches them, with access "
+    "to the DVC remote",
     True: "left out (--public)",
 }
 

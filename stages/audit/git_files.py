@@ -1,9 +1,9 @@
 """Files that git tracks, at a revision or in the working tree."""
 
-import subprocess
 from pathlib import Path
 
-from unlearn.stages.errors import InputError, ToolError
+from unlearn.stages.errors import InputError
+from unlearn.stages.project.git import commit_of, git
 from unlearn.stages.project.paths import Project
 
 
@@ -17,12 +17,7 @@ def check_revision(root: Path, revision: str) -> None:
     ToolError
         If git is not installed.
     """
-    command = ["git", "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"]
-    try:
-        done = subprocess.run(command, cwd=root, capture_output=True, check=False)
-    except FileNotFoundError:
-        raise ToolError("git is not installed") from None
-    if done.returncode != 0:
+    if commit_of(root, revision) is None:
         raise InputError(f"git knows no revision {revision!r} here")
 
 
@@ -41,7 +36,4 @@ def read_tracked(project: Project, revision: str | None, name: str) -> bytes | N
     if revision is None:
         path = project.root / name
         return path.read_bytes() if path.is_file() else None
-    done = subprocess.run(
-        ["git", "show", f"{revision}:./{name}"], cwd=project.root, capture_output=True, check=False
-    )
-    return done.stdout if done.returncode == 0 else None
+    return git(project.root, "show", f"{revision}:./{name}")

@@ -1,11 +1,11 @@
 """What may separate people from their rows, or files from their digests."""
 
-import subprocess
 from collections.abc import Iterator
 
 from unlearn.stages.context import Context
 from unlearn.stages.dvc.lockfile import load_lock
 from unlearn.stages.project.files import scratch_folder
+from unlearn.stages.project.git import git
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.look_alike_rows import count_in_dataset
 from unlearn.stages.rows.look_alikes import DIFFERENCES
@@ -79,7 +79,5 @@ def line_end_findings(project: Project) -> Iterator[str]:
 
 def _git(project: Project, *arguments: str) -> list[str]:
     """Return the words that git printed, each with a NUL at its end; none on an error."""
-    done = subprocess.run(
-        ["git", *arguments], cwd=project.root, text=True, capture_output=True, check=False
-    )
-    return done.stdout.split("\0")[:-1] if done.returncode == 0 else []
+    out = git(project.root, *arguments) or b""
+    return out.decode("utf-8", "surrogateescape").split("\0")[:-1]

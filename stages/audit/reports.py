@@ -1,8 +1,8 @@
 """Reports as all commands read them: verdicts from git, figures where they are at hand.
 
 reports/verdict.json is in git. The figures, reports/verify.json, are an out that DVC caches: they
-are in the working tree or in DVC's cache of whoever may see the rows. A project of an older version
-has reports/verify.json alone, in git.
+are in the working tree or in DVC's cache, for people with access to the rows. A project of an older
+version has reports/verify.json alone, in git.
 """
 
 import hashlib

@@ -1,6 +1,5 @@
 """A project's state as git tracks it: at a revision, or in the working tree."""
 
-import subprocess
 from typing import Any
 
 import yaml
@@ -15,6 +14,7 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.check import check_ledger, lines_lost_at
 from unlearn.stages.ledger.history import read_log_at
 from unlearn.stages.ledger.log import read_log
+from unlearn.stages.project.git import LOG, git
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.forget_list import (
     ForgetList,
@@ -84,9 +84,8 @@ def _list_carried_out(
     wanted = md5_of(lock.get("forget", {}).get("deps", []), FORGET_LIST)
     if wanted in (None, md5_bytes(content)):
         return content
-    log = ["git", "log", "--format=%H", revision or "HEAD", "--", FORGET_LIST]
-    done = subprocess.run(log, cwd=project.root, text=True, capture_output=True, check=False)
-    for commit in done.stdout.split():
+    log = git(project.root, *LOG, "--format=%H", revision or "HEAD", "--", FORGET_LIST)
+    for commit in (log or b"").decode().split():
         older = read_tracked(project, commit, FORGET_LIST) or b""
         if md5_bytes(older) == wanted:
             return older

@@ -24,8 +24,11 @@ def read_lock(text: str) -> dict[str, dict[str, Any]]:
     Raises
     ------
     InputError
-        If it is not a whole lock: DVC rewrites the file in place, so a kill can cut it short.
+        If it is not a whole lock: DVC rewrites the file in place, so a kill can cut it short, and
+        a merge of git can leave both sides of a conflict in it.
     """
+    if text.startswith("<<<<<<< ") or "\n<<<<<<< " in text:
+        raise InputError("dvc.lock has conflict markers of git")
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError:

@@ -1,12 +1,11 @@
 """Having DVC record shards that were trained outside it, and nothing else."""
 
-import subprocess
-
 from unlearn.stages.context import Context, open_project
 from unlearn.stages.dvc.command import dvc_status, mend_rwlock, run_dvc
 from unlearn.stages.dvc.lockfile import load_lock, read_lock
 from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.project.files import write_bytes
+from unlearn.stages.project.git import git
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.shard_file import read_nonce
 from unlearn.stages.training.recipe import Recipe, is_outdated
@@ -81,13 +80,11 @@ def mend_lock(project: Project) -> str | None:
         damage = error.message
     else:
         return None
-    committed = subprocess.run(
-        ["git", "show", "HEAD:./dvc.lock"], cwd=project.root, capture_output=True, check=False
-    )
+    committed = git(project.root, "show", "HEAD:./dvc.lock") or b""
     try:
-        read_lock(committed.stdout.decode())
+        read_lock(committed.decode())
     except (InputError, UnicodeDecodeError):
         project.lock.unlink()
     else:
-        write_bytes(project.lock, committed.stdout)
+        write_bytes(project.lock, committed)
     return damage

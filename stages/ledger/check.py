@@ -311,8 +311,8 @@ def _lines_of_log(log: Log) -> set[str]:
 def _tokens_of_raw(raw: set[str], context: Context | None, listed: Coverage) -> Lines:
     """Return the tokens of raw ids in the history that the rows still have; `raw` is the rest.
 
-    A line that matches no row was a mistake, or its rows have left the dataset: nobody comes back
-    through it.
+    A line that matches no row was a mistake, or its rows have left the dataset: without it no
+    row is trained on again.
     """
     if not raw or context is None:
         return Lines(raw=raw)

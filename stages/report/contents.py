@@ -4,7 +4,6 @@ A clone without data, models and key has a report, a lock, a forget list and a r
 enough for the page. Plots, timings and lineages make it fuller where they are.
 """
 
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from unlearn.stages.config.params import Params
 from unlearn.stages.context import load_params
 from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.ledger.log import read_log
+from unlearn.stages.project.git import git
 from unlearn.stages.project.paths import HOLDOUT, Project
 from unlearn.stages.project.timings import read_method_seconds
 from unlearn.stages.report.last_run import (
@@ -64,7 +64,7 @@ class Contents:
     missing
         A sentence for each part that could not be made.
     has_figures
-        Whether the page shows figures, which are for whoever may see the rows.
+        Whether the page shows figures, which only people with access to the rows may see.
     """
 
     name: str
@@ -108,8 +108,8 @@ def gather(project: Project, made: datetime | None = None, *, public: bool = Fal
     missing: list[str] = []
     if not public and not has_figures:
         missing.append(
-            "The figures are not on this machine; `dvc pull reports/verify.json` brings them to "
-            "whoever may see them."
+            "The figures are not on this machine; `dvc pull reports/verify.json` fetches them, "
+            "with access to the DVC remote."
         )
     params = _params(project)
     new = _snapshot(project, None, missing)
@@ -157,12 +157,10 @@ def _snapshot(project: Project, revision: str | None, missing: list[str]) -> Sna
 def _git(project: Project, *arguments: str) -> str | None:
     """Return what git prints; None where it fails, or there is no git."""
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=project.root, capture_output=True, check=False
-        )
-    except FileNotFoundError:
+        out = git(project.root, *arguments)
+    except ToolError:
         return None
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
+    return None if out is None else out.decode("utf-8", "replace")
 
 
 def _older(project: Project, missing: list[str]) -> Snapshot | None:
