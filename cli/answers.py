@@ -27,6 +27,39 @@ class Answer(AnswerPart):
         return self.model_dump(mode="json")
 
 
+class ErrorFacts(AnswerPart):
+    """What an error is about; null and empty lists for what it does not name.
+
+    Parameters
+    ----------
+    file
+        The file, as the message calls it.
+    row, line
+        The row, counted from 1 without the header, which is row 0; and the line of the file. Of
+        several, the first.
+    rows, lines
+        All of them, where there are several.
+    column
+        The column.
+    columns
+        The columns that the file has.
+    nearest
+        The one of `columns` whose name is most like that of `column`, which is not there.
+    separator
+        The character that may separate the columns of a file that was read as one column.
+    """
+
+    file: str | None = None
+    row: int | None = None
+    rows: list[int] = []
+    line: int | None = None
+    lines: list[int] = []
+    column: str | None = None
+    columns: list[str] = []
+    nearest: str | None = None
+    separator: str | None = None
+
+
 class ErrorDetails(AnswerPart):
     """An error.
 
@@ -38,11 +71,14 @@ class ErrorDetails(AnswerPart):
         What may help, a line each.
     exit_code
         As the process exits.
+    facts
+        What the message is about, for programs; null where it names no file, row or column.
     """
 
     message: str
     hints: list[str]
     exit_code: int
+    facts: ErrorFacts | None = None
 
 
 class ErrorAnswer(Answer):

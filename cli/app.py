@@ -218,7 +218,9 @@ def _report(error: Exception, *, as_json: bool) -> int:
     from unlearn.stages.errors import UnlearnError  # noqa: PLC0415
 
     if isinstance(error, UnlearnError):
-        report_error(error.message, error.hints, error.exit_code, as_json=as_json)
+        report_error(
+            error.message, error.hints, error.exit_code, as_json=as_json, facts=error.facts
+        )
         return error.exit_code
     # Typer's own copy of Click has no public name; its errors are recognised by their methods.
     format_message = getattr(error, "format_message", None)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 from unlearn.cli import panels
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.requests.id_file import Wanted, read_ids
 from unlearn.stages.rows.tokens import check_raw_id
 
@@ -45,7 +45,12 @@ def read_wanted(ids: Path | None, one: list[str] | None, subjects: Path | None) 
         check_raw_id(raw, "--id")
         records.append((raw, "--id"))
     people = [] if subjects is None else read_ids(content_of(subjects), name_of(subjects))
-    return Wanted(tuple(records), tuple(people))
+    return Wanted(
+        tuple(records),
+        tuple(people),
+        record_file=None if ids is None else name_of(ids),
+        subject_file=None if subjects is None else name_of(subjects),
+    )
 
 
 def name_of(path: Path) -> str:
@@ -58,10 +63,12 @@ def content_of(path: Path) -> bytes:
     if str(path) == "-":
         return sys.stdin.buffer.read()
     if path.is_dir():
-        raise InputError(f"{path.name} is a directory, not a file of ids")
+        raise InputError(
+            f"{path.name} is a directory, not a file of ids", facts=Facts(file=path.name)
+        )
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise InputError(f"{path.name} does not exist") from None
+        raise InputError(f"{path.name} does not exist", facts=Facts(file=path.name)) from None
     except PermissionError:
-        raise InputError(f"{path.name} may not be read") from None
+        raise InputError(f"{path.name} may not be read", facts=Facts(file=path.name)) from None

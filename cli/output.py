@@ -4,10 +4,14 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, Protocol
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 from unlearn.cli import panels
+
+if TYPE_CHECKING:
+    from unlearn.stages.errors import Facts
 
 JsonFlag = Annotated[
     bool,
@@ -51,13 +55,20 @@ def say(message: str) -> None:
     sys.stderr.write(f"{message}\n")
 
 
-def report_error(message: str, hints: tuple[str, ...], code: int, *, as_json: bool) -> None:
-    """Print an error: one line and its hints, or one JSON object."""
+def report_error(
+    message: str, hints: tuple[str, ...], code: int, *, as_json: bool, facts: "Facts | None" = None
+) -> None:
+    """Print an error: one line and its hints, or one JSON object with its facts as well."""
     if as_json:
         # Pydantic, which the help and other errors do not need.
-        from unlearn.cli.answers import ErrorAnswer, ErrorDetails  # noqa: PLC0415
+        from unlearn.cli.answers import ErrorAnswer, ErrorDetails, ErrorFacts  # noqa: PLC0415
 
-        details = ErrorDetails(message=message, hints=list(hints), exit_code=code)
+        details = ErrorDetails(
+            message=message,
+            hints=list(hints),
+            exit_code=code,
+            facts=None if facts is None else ErrorFacts.model_validate(asdict(facts)),
+        )
         emit(ErrorAnswer(error=details), as_json=True, text=str)
     else:
         say(f"error: {message}")

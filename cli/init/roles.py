@@ -10,7 +10,7 @@ import pyarrow as pa
 from unlearn.cli.init.request import Identity, InitRequest
 from unlearn.cli.output import progress
 from unlearn.stages.config.dataset import CsvParams, IdType
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.rows.ids import IdKind
 from unlearn.stages.rows.look_alikes import LookAlikeFinder, refuse_look_alikes
 from unlearn.stages.rows.reading import Reading
@@ -111,7 +111,7 @@ def _all_batches(
         empty &= batch.num_rows == 0
         yield batch, source.name, False
     if empty:
-        raise InputError(f"{source.name} has no rows")
+        raise InputError(f"{source.name} has no rows", facts=Facts(file=source.name))
     if held_out is not None:
         for batch in read_batches(held_out, held_out.name, columns, reading):
             yield batch, held_out.name, True

@@ -33,7 +33,7 @@ def check_model(params: Params, name: str) -> None:
     except ValidationError as error:
         raise as_input_error(error, name, ("train", "options"), spec.options) from None
     except InputError as error:
-        raise InputError(f"{name}: {error.message}", *error.hints) from None
+        raise InputError(f"{name}: {error.message}", *error.hints, facts=error.facts) from None
 
 
 def _check_answers(params: Params) -> None:

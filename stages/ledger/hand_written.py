@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from unlearn.stages.context import Context
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.ledger.lookup import KnownTokens, find_tokens, look_in_canaries
 from unlearn.stages.ledger.near_matches import near_match
 from unlearn.stages.rows.forget_list import LEFT_OUT, SUBJECT_PREFIX, ForgetList, HandWritten
@@ -38,7 +38,9 @@ def check_hand_written(context: Context, forget_list: ForgetList) -> KnownTokens
     # A record that was forgotten, and whose rows have left the dataset since, is on the list.
     found = known.subject_of.keys() | known.subjects | listed
     if unknown := [line for line in forget_list.hand_written if line.token not in found]:
-        raise InputError(_message(unknown), *_hints(context, unknown))
+        numbers = tuple(line.number for line in unknown)
+        facts = Facts(file="data/forget_list.txt", line=numbers[0], lines=numbers)
+        raise InputError(_message(unknown), *_hints(context, unknown), facts=facts)
     return known
 
 

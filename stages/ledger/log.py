@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.project.files import canonical_json, json_bytes
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.forget_list import LEFT_OUT, render
@@ -297,6 +297,7 @@ def _damaged(name: str) -> InputError:
         f"{name} is not a whole entry of the request log",
         f"`git checkout -- {name}` takes the committed one; if git has none, restore the file "
         "from a copy: an entry is never to be deleted",
+        facts=Facts(file=name),
     )
 
 
@@ -317,5 +318,6 @@ def _old_entries(content: bytes) -> list[Entry]:
             raise InputError(
                 f"{OLD_LOG}, line {number}: not an entry of the log",
                 f"if it was cut short: `git checkout -- {OLD_LOG}` takes the committed log",
+                facts=Facts(file=OLD_LOG, line=number),
             ) from None
     return entries

@@ -1,14 +1,18 @@
 """Files of ids as people export them: with a header, with quotes, with commas."""
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from unlearn.stages.context import Context
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.ledger.lookup import KnownTokens, find_tokens
 from unlearn.stages.ledger.near_matches import QUOTES, near_match
 from unlearn.stages.rows.forget_list import text_lines
 from unlearn.stages.rows.tokens import PREFIX, Kind, check_raw_id
+
+#: The position of an id in a file, as `read_ids` writes it.
+_LINE = re.compile(r"line ([0-9]+)")
 
 #: How many ids an error explains.
 _SHOWN = 5
@@ -16,15 +20,23 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Wanted:
-    """Raw ids that a request names, each with where it was read."""
+    """Raw ids that a request names, each with where it was read, and the files of ids."""
 
     records: tuple[tuple[str, str], ...] = ()
     subjects: tuple[tuple[str, str], ...] = ()
+    record_file: str | None = None
+    subject_file: str | None = None
 
     @property
     def count(self) -> int:
         """Ids in all, each counted once."""
         return len({raw for raw, _ in self.records}) + len({raw for raw, _ in self.subjects})
+
+    def facts(self, kind: Kind, wheres: Sequence[str]) -> Facts:
+        """Return the lines of the file of ids at these positions, for an error."""
+        lines = tuple(int(match[1]) for match in map(_LINE.fullmatch, wheres) if match)
+        file = self.record_file if kind == "record" else self.subject_file
+        return Facts(file=file if lines else None, line=lines[0] if lines else None, lines=lines)
 
 
 def read_ids(content: bytes, name: str) -> list[tuple[str, str]]:
@@ -43,10 +55,10 @@ def read_ids(content: bytes, name: str) -> list[tuple[str, str]]:
     found = []
     for number, line in enumerate(text_lines(content, name), start=1):
         if line != "":
-            check_raw_id(line, f"{name}, line {number}")
+            check_raw_id(line, Facts(file=name, line=number))
             found.append((line, f"line {number}"))
     if not found:
-        raise InputError(f"{name} holds no ids")
+        raise InputError(f"{name} holds no ids", facts=Facts(file=name))
     return found
 
 
@@ -70,7 +82,7 @@ def understand(context: Context, wanted: Wanted) -> tuple[Wanted, list[str]]:
     subjects = wanted.subjects
     if dataset.subject is not None:
         subjects = _understood(context, "subject", wanted.subjects, dataset.subject, notes)
-    return Wanted(records, subjects), notes
+    return replace(wanted, records=records, subjects=subjects), notes
 
 
 def _understood(

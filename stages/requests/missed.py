@@ -54,7 +54,7 @@ class Missed:
             yield
         except InputError as error:
             hints = [self._sentence] if self.rows else []
-            raise InputError(error.message, *error.hints, *hints) from None
+            raise InputError(error.message, *error.hints, *hints, facts=error.facts) from None
 
     def notes(self) -> list[str]:
         """Return what the user of a request that was added has to know: at most two lines."""

@@ -189,11 +189,15 @@ def add_request(
             _refuse_impossible(context, wanted)
         resolved = resolve(context, wanted, forget_list, suppress=unknown == "suppress")
         if resolved.unknown and unknown == "refuse":
+            first = resolved.unknown_ids[0][0]
             raise InputError(
                 _unknown_message(resolved, wanted),
                 *hints(context, resolved.unknown_ids),
                 "--ignore-unknown skips them; --suppress lists them all the same, so that rows "
                 "with these ids are forgotten whenever they appear",
+                facts=wanted.facts(
+                    first, [where for kind, _, where in resolved.unknown_ids if kind == first]
+                ),
             )
         if not dry_run:
             replace_hand_written(context, forget_list)
@@ -238,6 +242,7 @@ def _refuse_impossible(context: Context, wanted: Wanted) -> None:
                     "ever have this id; nothing was changed",
                     f"dataset.{setting} in params.yaml is integer: without leading zeros, signs "
                     "and spaces",
+                    facts=wanted.facts(kind, [where]),
                 )
 
 

@@ -18,6 +18,7 @@ from unlearn.stages.requests.request import (
     write_change,
 )
 from unlearn.stages.rows.forget_list import LEFT_OUT, governing_token
+from unlearn.stages.rows.tokens import Kind
 
 
 @dataclass(frozen=True)
@@ -64,24 +65,26 @@ def find_restored(context: Context, wanted: Wanted, tickets: Collection[str]) ->
     present = forget_list.lines | set(ledger.lost)
     log = log_with_deleted(context.project, ledger.missing_entries)
     lines = _by_ticket(log, tickets, present)
-    unknown = []
+    unknown: list[tuple[Kind, str]] = []
     token_of = context.tokenizer.token
     for raw, where in wanted.subjects:
         subject = token_of("subject", raw)
         found = {line for line in present if governing_token(_bare(line)) == subject}
         lines |= found
-        unknown += [] if found else [where]
+        unknown += [] if found else [("subject", where)]
     for raw, where in wanted.records:
         record = token_of("record", raw)
         found = {line for line in present if _bare(line).rpartition(".")[2] == record}
         lines |= found
-        unknown += [] if found else [where]
+        unknown += [] if found else [("record", where)]
         for line in found:
             _refuse_part_of_person(_bare(line), present - lines)
     if unknown:
+        first = unknown[0][0]
         raise InputError(
             f"{len(unknown)} of {wanted.count} ids are not on the forget list "
-            f"({', '.join(unknown[:5])}); nothing was changed"
+            f"({', '.join(where for _, where in unknown[:5])}); nothing was changed",
+            facts=wanted.facts(first, [where for kind, where in unknown if kind == first]),
         )
     return Restored(tuple(sorted(lines)), missing_entries=ledger.missing_entries)
 

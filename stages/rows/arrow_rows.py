@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import ipc
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import Facts, InputError
 
 #: Rows of a batch.
 _BATCH_ROWS = 16_384
@@ -30,7 +30,7 @@ def read_parquet(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
             # Parquet takes the name of a column for that of nested ones, too.
             yield pa.Table.from_batches([batch]).select(columns)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError):
-        raise InputError(f"{name} is not readable as Parquet") from None
+        raise InputError(f"{name} is not readable as Parquet", facts=Facts(file=name)) from None
 
 
 def read_arrow(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
@@ -40,6 +40,7 @@ def read_arrow(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
             raise InputError(
                 f"{name} is a Feather file of version 1, which is not read",
                 "write it as Feather of version 2, or as Parquet",
+                facts=Facts(file=name),
             )
     try:
         for batch in _batches(path):
@@ -48,7 +49,7 @@ def read_arrow(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
             for first in range(0, table.num_rows, _BATCH_ROWS):
                 yield chosen.slice(first, _BATCH_ROWS)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError):
-        raise InputError(f"{name} is not readable as Arrow") from None
+        raise InputError(f"{name} is not readable as Arrow", facts=Facts(file=name)) from None
 
 
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:

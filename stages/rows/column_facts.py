@@ -203,4 +203,5 @@ def refuse_mixed(name: str, facts: ColumnFacts) -> None:
         f"{_NAMES[kind]}; data row {place.row} is not",
         missing,
         f"--drop={column} leaves the column out; --keep={column} makes all values categories",
+        facts=place.facts(name),
     )

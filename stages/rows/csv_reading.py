@@ -1,13 +1,13 @@
 """Reading CSV in pieces: read as it was meant, or refused with the row."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.rows.csv_records import CsvText, Fault
 from unlearn.stages.rows.csv_text import fields_of, format_of, not_utf8, read_text
 from unlearn.stages.rows.reading import NoColumnsError, Reading, check_header, chosen_columns
@@ -67,14 +67,15 @@ def read_csv(
             if table.num_rows != rows:
                 raise InputError(
                     f"{name}: {rows:,} rows were read as {table.num_rows:,}, near line "
-                    f"{place.lines + 1}"
+                    f"{place.lines + 1}",
+                    facts=Facts(file=name, line=place.lines + 1),
                 )
             if piece.has_line_ends:
                 _refuse_line_ends(table, reading, name, max(place.records, 1))
             yield _with_points(table, reading)
         place.pass_over(piece)
     if header is None:
-        raise NoColumnsError(f"{name} has no columns")
+        raise NoColumnsError(f"{name} has no columns", facts=Facts(file=name))
 
 
 @dataclass
@@ -89,13 +90,14 @@ class _Place:
         self.records += piece.records
         self.lines += piece.lines_before(piece.end)
 
-    def where(self, piece: CsvText, position: int) -> str:
+    def where(self, piece: CsvText, position: int) -> Facts:
         row = self.records + piece.records_before(position)
         line = self.lines + piece.lines_before(position) + 1
-        return f"{self.name}, {f'data row {row}' if row else 'the header'} (line {line})"
+        return Facts(file=self.name, row=row, line=line)
 
     def refusal(self, piece: CsvText, fault: Fault) -> InputError:
-        return InputError(f"{self.where(piece, fault.position)}: {fault.problem}", fault.hint)
+        where = self.where(piece, fault.position)
+        return InputError(f"{where}: {fault.problem}", fault.hint, facts=where)
 
 
 def _pieces(path: Path, name: str, reading: Reading) -> Iterator[CsvText]:
@@ -129,7 +131,9 @@ def _checked(piece: CsvText, name: str) -> CsvText:
 def _too_long(name: str) -> InputError:
     most = _MOST_RECORD_BYTES >> 20
     return InputError(
-        f"{name}: a row has more than {most} MB", "is there a quote that is never closed?"
+        f"{name}: a row has more than {most} MB",
+        "is there a quote that is never closed?",
+        facts=Facts(file=name),
     )
 
 
@@ -142,6 +146,7 @@ def _refuse_other_counts(piece: CsvText, place: _Place, fields: int) -> None:
         raise InputError(
             f"{where}: {found} field{'' if found == 1 else 's'}, but the header has {fields}",
             "put a value that has a delimiter in quotes",
+            facts=where,
         )
 
 
@@ -152,7 +157,9 @@ def _header(record: bytes, delimiter: str, name: str) -> list[str]:
     except UnicodeDecodeError:
         raise not_utf8(name) from None
     if any("\n" in column or "\r" in column for column in names):
-        raise InputError(f"{name}: a column name in the header has a line end")
+        raise InputError(
+            f"{name}: a column name in the header has a line end", facts=Facts(file=name, row=0)
+        )
     return check_header(names, name)
 
 
@@ -178,7 +185,7 @@ def _parsed(
 def _unreadable(name: str, error: pa.ArrowInvalid) -> InputError:
     if "UTF8" in str(error) or "UTF-8" in str(error):
         return not_utf8(name)
-    return InputError(f"{name} is not readable as CSV")
+    return InputError(f"{name} is not readable as CSV", facts=Facts(file=name))
 
 
 def _refuse_line_ends(table: pa.Table, reading: Reading, name: str, first_row: int) -> None:
@@ -186,10 +193,11 @@ def _refuse_line_ends(table: pa.Table, reading: Reading, name: str, first_row: i
         if column in reading.single_line:
             found = pc.index(pc.match_substring_regex(table[column], "[\r\n]"), value=True)
             if found.as_py() >= 0:
+                place = Facts(file=name, row=first_row + found.as_py())
                 raise InputError(
-                    f"{name}, data row {first_row + found.as_py()}: column {column!r}: a value "
-                    "has a line end",
+                    f"{place}: column {column!r}: a value has a line end",
                     "is a quote missing, or one too many?",
+                    facts=replace(place, column=column),
                 )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 from unlearn.stages.config.dataset import CsvParams, Delimiter, Encoding
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.rows.dataset_files import is_tab_separated, open_file
 from unlearn.stages.rows.reading import Reading
 
@@ -26,7 +26,7 @@ def format_of(path: Path, reading: Reading) -> CsvParams:
 def not_utf8(name: str, *why: str) -> InputError:
     """Return the error for bytes that are no UTF-8."""
     hint = "if it has another encoding: --encoding of `unlearn init`, such as cp1252 or utf-16"
-    return InputError(f"{name} is not UTF-8 text", *why, hint)
+    return InputError(f"{name} is not UTF-8 text", *why, hint, facts=Facts(file=name))
 
 
 def read_text(path: Path, name: str, encoding: Encoding, size: int) -> Iterator[bytes]:
@@ -59,9 +59,9 @@ def read_text(path: Path, name: str, encoding: Encoding, size: int) -> Iterator[
             if decoder is not None:
                 decoder.decode(b"", final=True)
     except UnicodeError:
-        raise InputError(f"{name} is not {encoding} text") from None
+        raise InputError(f"{name} is not {encoding} text", facts=Facts(file=name)) from None
     except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise InputError(f"{name} is not readable as gzip") from None
+        raise InputError(f"{name} is not readable as gzip", facts=Facts(file=name)) from None
 
 
 def find_format(

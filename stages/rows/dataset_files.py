@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from typing import BinaryIO, Literal, cast
 from urllib.parse import unquote
 
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import Facts, InputError
 
 #: How the rows of a file are written.
 FileKind = Literal["csv", "parquet", "json", "arrow"]
@@ -108,11 +108,12 @@ def find_files(path: Path, name: str) -> DatasetFiles:
         _check_format(path, path.name, name)
         return DatasetFiles([path], [])
     if not path.is_dir():
-        raise InputError(f"{name} does not exist")
+        raise InputError(f"{name} does not exist", facts=Facts(file=name))
     if (path / "_delta_log").is_dir():
         raise InputError(
             f"{name} is a Delta table, whose files can have rows that were deleted from it",
             "write the rows of its present version to Parquet files in another folder",
+            facts=Facts(file=name),
         )
     found = DatasetFiles([], [])
     for file in sorted(path.rglob("*")):
@@ -125,7 +126,7 @@ def find_files(path: Path, name: str) -> DatasetFiles:
             _check_format(file, relative.as_posix(), name)
             found.rows.append(file)
     if not found.rows:
-        raise InputError(f"{name} is a directory without files")
+        raise InputError(f"{name} is a directory without files", facts=Facts(file=name))
     return found
 
 
@@ -135,7 +136,9 @@ def _has_no_rows(relative: PurePath) -> bool:
 
 def _check_format(file: Path, label: str, name: str) -> None:
     if ending(file) is None:
-        raise InputError(f"{name}: {label} is not one of {', '.join(FORMATS)}")
+        raise InputError(
+            f"{name}: {label} is not one of {', '.join(FORMATS)}", facts=Facts(file=label)
+        )
 
 
 def partition_values(file: Path, path: Path, name: str) -> dict[str, str | None]:
@@ -168,7 +171,10 @@ def partition_values(file: Path, path: Path, name: str) -> dict[str, str | None]
         if not equals or not column:
             continue
         if column in values:
-            raise InputError(f"{name}: two folders of one file say the column {column!r}")
+            raise InputError(
+                f"{name}: two folders of one file say the column {column!r}",
+                facts=Facts(file=name, column=column),
+            )
         values[column] = None if value == _MISSING_VALUE else unquote(value)
     return values
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.config.dataset import Decimal
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import Facts, InputError
 
 #: A number with a decimal comma, or without a decimal mark.
 _COMMA = r"^\s*[-+]?(?:[0-9]+(?:,[0-9]+)?|,[0-9]+)(?:[eE][-+]?[0-9]+)?\s*$"
@@ -77,10 +77,12 @@ def find_decimal(
             f"column {commas[0][0]!r} has numbers with a comma, and column {points[0]!r} has "
             "numbers with a point",
             choose,
+            facts=Facts(column=commas[0][0]),
         )
     if not any(facts.any_clear for _, facts in commas):
         raise InputError(
             f"column {commas[0][0]!r}: a number such as 1,234 can be 1.234 or 1234",
             choose,
+            facts=Facts(column=commas[0][0]),
         )
     return ","

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from unlearn.stages.config.params import ShardingParams
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.rows.tokens import PREFIX, Kind, Place, Tokenizer, is_token, place
 
 #: Begins a line by hand that names a subject.
@@ -163,7 +163,7 @@ def parse_forget_list(content: bytes, tokenizer: Tokenizer, *, subjects: bool) -
     kind: Kind
     hand_written: list[HandWritten] = []
     for number, line in enumerate(text_lines(content, "data/forget_list.txt"), start=1):
-        where = f"data/forget_list.txt, line {number}"
+        where = Facts(file="data/forget_list.txt", line=number)
         if line == "":
             continue
         if line.startswith(PREFIX):
@@ -174,6 +174,7 @@ def parse_forget_list(content: bytes, tokenizer: Tokenizer, *, subjects: bool) -
                     f"{where}: begins like a token but is none",
                     "if the line was cut short: `git checkout -- data/forget_list.txt` takes the "
                     "last committed list",
+                    facts=where,
                 )
             token_lines.add(named)
             (tokens if named == line else left_out).add(named)
@@ -183,6 +184,7 @@ def parse_forget_list(content: bytes, tokenizer: Tokenizer, *, subjects: bool) -
                 raise InputError(
                     f"{where}: names a subject, but params.yaml names no subject column",
                     "for a record whose id starts like this: `unlearn forget --id`",
+                    facts=where,
                 )
             kind, raw = "subject", line.removeprefix(SUBJECT_PREFIX)
         else:
@@ -237,9 +239,11 @@ def refuse_conflict(content: bytes) -> None:
     """
     if found := _CONFLICT.search(content):
         number = content.count(b"\n", 0, found.start()) + 1
+        where = Facts(file="data/forget_list.txt", line=number)
         raise InputError(
-            f"data/forget_list.txt, line {number}: a conflict marker of git",
+            f"{where}: a conflict marker of git",
             "keep the lines of both sides and delete only the marker lines: no request may be lost",
+            facts=where,
         )
 
 
@@ -254,8 +258,8 @@ def text_lines(content: bytes, name: str) -> list[str]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError(f"{name} is not UTF-8 text") from None
+        raise InputError(f"{name} is not UTF-8 text", facts=Facts(file=name)) from None
     if "\0" in text:
-        raise InputError(f"{name} holds a NUL byte")
+        raise InputError(f"{name} holds a NUL byte", facts=Facts(file=name))
     # Not splitlines(): an id may hold a form feed or a line separator of Unicode.
     return [line.removesuffix("\r") for line in text.split("\n")]

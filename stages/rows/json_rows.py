@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import pyarrow as pa
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.rows.dataset_files import open_file
 
 #: Rows of a batch.
@@ -23,6 +23,14 @@ _NESTED: Final = ("nested",)
 
 _Value = str | tuple[str] | None
 _Row = dict[str, _Value]
+
+
+class _Item(Facts):
+    """An item of an array, which messages call so."""
+
+    @property
+    def _row(self) -> str:
+        return f"item {self.row}"
 
 
 def read_json(
@@ -67,17 +75,17 @@ def _rows(path: Path, name: str) -> Iterator[_Row]:
         with open_file(path) as handle:
             if _is_array(path, handle):
                 for number, item in enumerate(_items(handle, name), start=1):
-                    yield _row(item, f"{name}, item {number}")
+                    yield _row(item, _Item(file=name, row=number))
                 return
         with open_file(path) as handle:
             for number, line in enumerate(_lines(handle), start=1):
                 if line.strip():
-                    where = f"{name}, line {number}"
+                    where = Facts(file=name, line=number)
                     yield _row(_parse(line, where), where)
     except UnicodeDecodeError:
-        raise InputError(f"{name} is not UTF-8 text") from None
+        raise InputError(f"{name} is not UTF-8 text", facts=Facts(file=name)) from None
     except (OSError, EOFError, zlib.error):
-        raise InputError(f"{name} is not readable") from None
+        raise InputError(f"{name} is not readable", facts=Facts(file=name)) from None
 
 
 def _is_array(path: Path, handle: BinaryIO) -> bool:
@@ -95,39 +103,45 @@ def _lines(handle: BinaryIO) -> Iterator[str]:
         yield line.decode("utf-8" if index else "utf-8-sig")
 
 
-def _decoder(where: str) -> json.JSONDecoder:
+def _decoder(where: Facts) -> json.JSONDecoder:
     def no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         row = dict(pairs)
         if len(row) != len(pairs):
-            raise InputError(f"{where}: a field stands twice")
+            raise InputError(f"{where}: a field stands twice", facts=where)
         return row
 
     # Numbers stay the text that was written.
     return json.JSONDecoder(parse_int=str, parse_float=str, object_pairs_hook=no_repeats)
 
 
-def _parse(line: str, where: str) -> Any:
+def _parse(line: str, where: Facts) -> Any:
     try:
         return _decoder(where).decode(line)
     except (json.JSONDecodeError, RecursionError):
-        raise InputError(f"{where}: not readable as JSON") from None
+        raise _unreadable(where) from None
+
+
+def _unreadable(where: Facts) -> InputError:
+    return InputError(f"{where}: not readable as JSON", facts=where)
 
 
 def _items(handle: BinaryIO, name: str) -> Iterator[Any]:
     """Yield the items of an array, some of the file at a time."""
     text = _Text(handle)
-    text.expect("[", name)
+    text.expect("[", Facts(file=name))
     for number in itertools.count(1):
-        where = f"{name}, item {number}"
+        where = _Item(file=name, row=number)
         if number == 1 and text.next() == "]":
             break
         yield text.value(where)
         if text.next() == "]":
             break
         text.expect(",", where)
-    text.expect("]", name)
+    text.expect("]", Facts(file=name))
     if text.next():
-        raise InputError(f"{name}: there is text after the end of the array")
+        raise InputError(
+            f"{name}: there is text after the end of the array", facts=Facts(file=name)
+        )
 
 
 class _Text:
@@ -157,31 +171,31 @@ class _Text:
             if not self._more():
                 return ""
 
-    def expect(self, character: str, where: str) -> None:
+    def expect(self, character: str, where: Facts) -> None:
         """Take a character that must be there."""
         if self.next() != character:
-            raise InputError(f"{where}: not readable as JSON")
+            raise _unreadable(where)
         self._at += 1
 
-    def value(self, where: str) -> Any:
+    def value(self, where: Facts) -> Any:
         """Take an object."""
         if self.next() != "{":
-            raise InputError(f"{where}: not a JSON object")
+            raise InputError(f"{where}: not a JSON object", facts=where)
         while True:
             try:
                 found, self._at = _decoder(where).raw_decode(self._text, self._at)
             except RecursionError:
-                raise InputError(f"{where}: not readable as JSON") from None
+                raise _unreadable(where) from None
             except json.JSONDecodeError:
                 if not self._more():
-                    raise InputError(f"{where}: not readable as JSON") from None
+                    raise _unreadable(where) from None
             else:
                 return found
 
 
-def _row(value: Any, where: str) -> _Row:
+def _row(value: Any, where: Facts) -> _Row:
     if not isinstance(value, dict):
-        raise InputError(f"{where}: not a JSON object")
+        raise InputError(f"{where}: not a JSON object", facts=where)
     return {field: _value(item) for field, item in value.items()}
 
 
@@ -199,7 +213,9 @@ def _table(rows: Collection[_Row], columns: list[str], name: str) -> pa.Table:
     try:
         return pa.table({column: _array([row.get(column) for row in rows]) for column in columns})
     except (pa.ArrowInvalid, UnicodeEncodeError):
-        raise InputError(f"{name}: a text value is not valid Unicode") from None
+        raise InputError(
+            f"{name}: a text value is not valid Unicode", facts=Facts(file=name)
+        ) from None
 
 
 def _array(values: list[_Value]) -> pa.Array:

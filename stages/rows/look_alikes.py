@@ -172,4 +172,5 @@ def refuse_look_alikes(column: str, found: LookAlikes) -> None:
         f"only in {DIFFERENCES}, such as those of {one} and {other}",
         "--identity folded treats such ids as one: a request for one of them forgets all",
         "--identity exact treats them as different people",
+        facts=one.facts(column),
     )

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from unlearn.stages.config.dataset import CsvParams, DatasetParams
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import Facts, InputError
 
 #: Kinds of features whose values may have line ends, where the dataset allows any.
 _MAY_HAVE_LINE_ENDS = frozenset(
@@ -60,9 +60,13 @@ class NoColumnsError(InputError):
 def check_header(header: list[str], name: str) -> list[str]:
     """Return a file's column names, if there are any and none stands twice."""
     if not header:
-        raise InputError(f"{name} has no columns")
+        raise InputError(f"{name} has no columns", facts=Facts(file=name))
     if len(set(header)) != len(header):
-        raise InputError(f"{name}: a column name stands twice in the header")
+        twice = next(column for column in header if header.count(column) > 1)
+        raise InputError(
+            f"{name}: the column {twice!r} stands twice in the header",
+            facts=Facts(file=name, row=0, column=twice, columns=tuple(header)),
+        )
     return header
 
 

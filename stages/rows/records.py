@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.rows.arrow_rows import read_arrow, read_parquet
 from unlearn.stages.rows.csv_reading import read_csv
 from unlearn.stages.rows.dataset_files import dataset_files, file_kind, partition_values
@@ -35,7 +35,11 @@ class RowPlace:
     row: int
 
     def __str__(self) -> str:
-        return f"{self.file}, data row {self.row}"
+        return str(self.facts())
+
+    def facts(self, column: str | None = None) -> Facts:
+        """Return the place of the row, or of its value in a column, for an error."""
+        return Facts(file=self.file, row=self.row, column=column)
 
 
 def place_of_row(batch: pa.Table, index: int, name: str, first_row: int) -> RowPlace:
@@ -120,10 +124,16 @@ def _read_file(
 def _check_columns(found: list[str], label: str, first: str, columns: list[str]) -> None:
     for column in columns:
         if column not in found:
-            raise InputError(f"{label} has no column {column!r}, which {first} has")
+            raise InputError(
+                f"{label} has no column {column!r}, which {first} has",
+                facts=Facts(file=label, column=column, columns=tuple(found)),
+            )
     for column in found:
         if column not in columns:
-            raise InputError(f"{label} has a column {column!r}, which {first} does not have")
+            raise InputError(
+                f"{label} has a column {column!r}, which {first} does not have",
+                facts=Facts(file=label, column=column, columns=tuple(found)),
+            )
 
 
 def _with_partitions(
@@ -140,7 +150,8 @@ def _with_partitions(
         if column in batch.column_names:
             if not _all_are(batch[column], value):
                 raise InputError(
-                    f"{label}: column {column!r} has other values than the folder's name says"
+                    f"{label}: column {column!r} has other values than the folder's name says",
+                    facts=Facts(file=label, column=column),
                 )
         elif only is None or column in only:
             array = pa.repeat(pa.scalar(value, pa.string()), batch.num_rows)

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.config.dataset import DatasetParams, IdType
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.rows.ids import IdKind, IdRules, fold, lost_digits, whole_number
 from unlearn.stages.rows.records import place_of_row
 from unlearn.stages.rows.schema import as_text, require_column
@@ -91,18 +91,20 @@ class RoleReader:
         if self.rules.folded:
             for index, raw in enumerate(found):
                 if not fold(raw):
-                    raise InputError(f"{at.where(index)}: an id is blank")
+                    where = at.where(index)
+                    raise InputError(f"{where}: an id is blank", facts=where)
         if self.rules.type_of(self.kind) == "integer":
             for index in _not_plain(texts):
                 if not self.rules.accepts(self.kind, found[index]):
                     raise self._other_type(at.where(index))
         return found
 
-    def _other_type(self, where: str) -> InputError:
+    def _other_type(self, where: Facts) -> InputError:
         setting = "dataset.id_type" if self.kind == "record" else "dataset.subject_type"
         return InputError(
             f"{where}: an id is not a whole number, but {setting} in params.yaml is integer",
             "correct the file; a dataset with other ids needs a new project",
+            facts=where,
         )
 
 
@@ -115,13 +117,13 @@ class _Column:
     dataset: str
     first_row: int
 
-    def where(self, index: int) -> str:
+    def where(self, index: int) -> Facts:
         place = place_of_row(self.batch, index, self.dataset, self.first_row)
-        return f"{place.file}: column {self.name!r}, data row {place.row}"
+        return place.facts(self.name)
 
-    def whole(self) -> str:
+    def whole(self) -> Facts:
         place = place_of_row(self.batch, 0, self.dataset, self.first_row)
-        return f"{place.file}: column {self.name!r}"
+        return Facts(file=place.file, column=self.name)
 
 
 def _suspicious(texts: pa.ChunkedArray) -> list[int]:
@@ -158,7 +160,8 @@ def _texts(values: pa.ChunkedArray, at: _Column) -> pa.ChunkedArray:
         or pa.types.is_null(kind)
     ):
         return values.cast(pa.string())
-    raise InputError(f"{at.whole()} has type {kind}, which cannot be an id", _AS_TEXT)
+    where = at.whole()
+    raise InputError(f"{where} has type {kind}, which cannot be an id", _AS_TEXT, facts=where)
 
 
 def _whole_floats(values: pa.ChunkedArray, at: _Column) -> pa.ChunkedArray:
@@ -169,14 +172,17 @@ def _whole_floats(values: pa.ChunkedArray, at: _Column) -> pa.ChunkedArray:
         if value is None or math.isnan(value):
             texts.append(None)
         elif not math.isfinite(value) or value != int(value):
+            where = at.where(index)
             raise InputError(
-                f"{at.where(index)}: a number is not whole: it cannot be an id", _AS_TEXT
+                f"{where}: a number is not whole: it cannot be an id", _AS_TEXT, facts=where
             )
         elif abs(value) >= limit:
+            where = at.where(index)
             raise InputError(
-                f"{at.where(index)}: a number is too large for its type ({values.type}): from "
+                f"{where}: a number is too large for its type ({values.type}): from "
                 f"{limit:,} on, two ids can be the same number",
                 _AS_TEXT,
+                facts=where,
             )
         else:
             texts.append(str(int(value)))
@@ -221,7 +227,7 @@ class IdTypeFinder:
         self._folded = folded
         self._reader = RoleReader(kind, column, IdRules("text", "text", folded))
         self._whole = True
-        self._too_large: str | None = None
+        self._too_large: Facts | None = None
 
     def see(self, batch: pa.Table, name: str) -> pa.ChunkedArray:
         """Take a batch of `read_batches` into account; return its ids as text.
@@ -261,5 +267,6 @@ class IdTypeFinder:
                 f"{self._too_large}: a number with a decimal point is 2^53 or more: two ids can be "
                 "the same number",
                 _AS_TEXT,
+                facts=self._too_large,
             )
         return "integer"

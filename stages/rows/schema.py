@@ -2,15 +2,19 @@
 
 import difflib
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.config.dataset import DatasetParams, FeatureKind
 from unlearn.stages.config.text import TextRole
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.rows.datetimes import seconds_of_column, seconds_of_text
+from unlearn.stages.rows.records import RowPlace, place_of_row
 
 #: How many columns an error names.
 _COLUMNS_SHOWN = 20
@@ -51,7 +55,10 @@ def as_text(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
         or pa.types.is_decimal(kind)
     ):
         return column.cast(pa.string())
-    raise InputError(f"column {name!r} has type {kind}, which is neither a number nor text")
+    raise InputError(
+        f"column {name!r} has type {kind}, which is neither a number nor text",
+        facts=Facts(column=name),
+    )
 
 
 def feature_column(
@@ -86,9 +93,8 @@ def feature_column(
         return column
     else:
         if pa.types.is_nested(column.type):
-            _refuse(
-                pc.is_valid(column), f"column {name!r}: a value is a list or an object", first_row
-            )
+            bad = pc.is_valid(column)
+            _refuse(bad, name, ": a value is a list or an object", first_row)
         text = as_text(column, name)
         text = pc.if_else(
             pc.is_in(pc.utf8_trim_whitespace(text), pa.array(list(missing), pa.string())),
@@ -102,7 +108,7 @@ def feature_column(
             return parse(text, name, first_row)
         values = _numbers(text, name, first_row)
     finite = pc.fill_null(pc.is_finite(values), fill_value=True)
-    _refuse(pc.invert(finite), f"column {name!r}: a value is not a finite number", first_row)
+    _refuse(pc.invert(finite), name, ": a value is not a finite number", first_row)
     return values
 
 
@@ -113,7 +119,7 @@ def _text_column(
     text = as_text(column, name)
     if role in ("completion", "body"):
         empty = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(pc.fill_null(text, ""))), 0)
-        _refuse(empty, f"column {name!r}: a {role} is empty", first_row)
+        _refuse(empty, name, f": a {role} is empty", first_row)
     return pc.fill_null(text, "") if role == "prompt" else text
 
 
@@ -133,7 +139,7 @@ def _numbers(text: pa.ChunkedArray, name: str, first_row: int) -> pa.ChunkedArra
         return pc.cast(trimmed, pa.float64())
     except pa.ArrowInvalid:
         bad = pa.array([value is not None and not is_float(value) for value in trimmed.to_pylist()])
-        _refuse(bad, f"column {name!r} is numeric: a value is not a number", first_row)
+        _refuse(bad, name, " is numeric: a value is not a number", first_row)
         # Python reads a few forms that Arrow does not, such as 1_000; they are numbers too.
         return pa.chunked_array(
             [pa.array([None if v is None else float(v) for v in trimmed.to_pylist()], pa.float64())]
@@ -145,7 +151,7 @@ def _datetimes(text: pa.ChunkedArray, name: str, first_row: int) -> pa.ChunkedAr
     found = [seconds_of_text(value) for value in encoded.dictionary.to_pylist()]
     values = pa.array(found, pa.float64()).take(encoded.indices)
     bad = pc.and_(pc.is_valid(encoded), pc.is_null(values))
-    _refuse(bad, f"column {name!r} is a date or time: a value is not one in ISO 8601", first_row)
+    _refuse(bad, name, " is a date or time: a value is not one in ISO 8601", first_row)
     return pa.chunked_array([values])
 
 
@@ -163,14 +169,27 @@ def _booleans(text: pa.ChunkedArray, name: str, first_row: int) -> pa.ChunkedArr
     true = pc.is_in(lower, pa.array(sorted(_TRUE)))
     false = pc.is_in(lower, pa.array(sorted(_FALSE)))
     bad = pc.and_(pc.is_valid(lower), pc.invert(pc.or_(true, false)))
-    _refuse(bad, f"column {name!r} is boolean: a value is neither true nor false", first_row)
+    _refuse(bad, name, " is boolean: a value is neither true nor false", first_row)
     return pc.if_else(pc.is_valid(lower), true, pa.scalar(None, pa.bool_()))
 
 
-def _refuse(bad: pa.ChunkedArray | pa.Array, message: str, first_row: int) -> None:
+def _refuse(bad: pa.ChunkedArray | pa.Array, column: str, problem: str, first_row: int) -> None:
     position = pc.index(bad, value=True).as_py()
     if position >= 0:
-        raise InputError(f"{message} (data row {first_row + position})")
+        row = first_row + position
+        raise InputError(
+            f"column {column!r}{problem} (data row {row})", facts=Facts(row=row, column=column)
+        )
+
+
+@contextmanager
+def _in_file(place: RowPlace) -> Iterator[None]:
+    """Name the file in an InputError of the block, which names a column."""
+    try:
+        yield
+    except InputError as error:
+        facts = replace(error.facts or Facts(), file=place.file)
+        raise InputError(f"{place.file}: {error.message}", *error.hints, facts=facts) from None
 
 
 def feature_columns(
@@ -185,10 +204,12 @@ def feature_columns(
     """
     for feature in dataset.features:
         require_column(batch, feature, name)
-    return {
-        feature: feature_column(batch[feature], feature, kind, dataset.missing, first_row)
-        for feature, kind in dataset.features.items()
-    }
+    place = place_of_row(batch, 0, name, first_row)
+    with _in_file(place):
+        return {
+            feature: feature_column(batch[feature], feature, kind, dataset.missing, place.row)
+            for feature, kind in dataset.features.items()
+        }
 
 
 def target_column(
@@ -204,15 +225,34 @@ def target_column(
     if dataset.target is None:
         raise AssertionError("rows of text have no class")
     require_column(batch, dataset.target, name)
-    labels = as_text(batch[dataset.target], dataset.target)
-    known = pc.is_in(labels, pa.array(dataset.classes, pa.string()))
-    _refuse(
-        pc.invert(known),
-        f"{name}: column {dataset.target!r}: a class is missing or not listed in "
-        "params.yaml under dataset.classes",
-        first_row,
-    )
+    place = place_of_row(batch, 0, name, first_row)
+    with _in_file(place):
+        labels = as_text(batch[dataset.target], dataset.target)
+        known = pc.is_in(labels, pa.array(dataset.classes, pa.string()))
+        _refuse(
+            pc.invert(known),
+            dataset.target,
+            ": a class is missing or not listed in params.yaml under dataset.classes",
+            place.row,
+        )
     return labels
+
+
+def nearest_name(name: str, names: Sequence[str]) -> str | None:
+    """Return the name that is most like `name`; None if none is like it.
+
+    Case, spaces and underscores count least.
+
+    >>> nearest_name("sign_up", ["id", "Sign up", "sign_off"])
+    'Sign up'
+    """
+    plain = {_plain(other): other for other in reversed(names)}
+    near = difflib.get_close_matches(_plain(name), plain, n=1)
+    return plain[near[0]] if near else None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_\-]+", "", name).casefold()
 
 
 def require_column(batch: pa.Table, column: str, name: str) -> None:
@@ -222,9 +262,12 @@ def require_column(batch: pa.Table, column: str, name: str) -> None:
     columns = batch.column_names
     shown = ", ".join(map(repr, columns[:_COLUMNS_SHOWN]))
     hints = [f"its columns: {shown}{', ...' if len(columns) > _COLUMNS_SHOWN else ''}"]
-    if near := difflib.get_close_matches(column, columns, n=1):
-        hints.insert(0, f"did you mean {near[0]!r}?")
-    if len(columns) == 1 and (mark := next((m for m in ";\t|," if m in columns[0]), None)):
+    nearest = nearest_name(column, columns)
+    if nearest is not None:
+        hints.insert(0, f"did you mean {nearest!r}?")
+    mark = next((m for m in ";\t|," if m in columns[0]), None) if len(columns) == 1 else None
+    if mark is not None:
         named = "a tab" if mark == "\t" else repr(mark)
         hints.append(f"one column only: is the file separated by {named}?")
-    raise InputError(f"{name} has no column {column!r}", *hints)
+    facts = Facts(file=name, column=column, columns=tuple(columns), nearest=nearest, separator=mark)
+    raise InputError(f"{name} has no column {column!r}", *hints, facts=facts)

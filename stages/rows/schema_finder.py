@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.config.dataset import DEFAULT_MISSING, MAX_FEATURES, Decimal, FeatureKind
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.rows.column_facts import (
     ColumnFacts,
     ValueKind,
@@ -110,10 +110,12 @@ class SchemaFinder:
                     raise InputError(
                         f"{option}: {name} has no column {column!r}",
                         f"its columns: {', '.join(map(repr, columns))}",
+                        facts=Facts(file=name, column=column, columns=tuple(columns)),
                     )
                 if column in self._roles and (option, column) != ("--keep", self.target_column):
                     raise InputError(
-                        f"{option}: {column!r} is the id, subject or target, not a feature"
+                        f"{option}: {column!r} is the id, subject or target, not a feature",
+                        facts=Facts(column=column),
                     )
 
     def _see_feature(self, batch: pa.Table, name: str) -> None:

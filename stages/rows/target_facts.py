@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.rows.ids import fold
 from unlearn.stages.rows.records import RowPlace, place_of_row
 from unlearn.stages.rows.schema import as_text, is_float
@@ -67,7 +67,8 @@ class TargetFacts:
         if len(self.counts) > MAX_CLASSES:
             raise InputError(
                 f"{name}: column {self.column!r} has more than {MAX_CLASSES} different values; a "
-                "classifier's target has few"
+                "classifier's target has few",
+                facts=Facts(file=name, column=self.column),
             )
 
     @property
@@ -85,12 +86,13 @@ class TargetFacts:
         InputError
             With the first row without a class, or with how many different numbers there are.
         """
-        if self._missing:
+        if self._missing and self._first_missing is not None:
             rows = "1 row" if self._missing == 1 else f"{self._missing:,} rows"
             raise InputError(
                 f"column {self.column!r}: {rows} without a class, the first is "
                 f"{self._first_missing}",
                 "take these rows out of the dataset, or give them a class",
+                facts=self._first_missing.facts(self.column),
             )
         if self._is_quantity() and not self.kept:
             raise InputError(
@@ -99,6 +101,7 @@ class TargetFacts:
                 "be predicted",
                 "write a column of classes, such as ranges of these numbers",
                 f"if the numbers are classes: --keep={self.column}",
+                facts=Facts(column=self.column),
             )
 
     def _is_quantity(self) -> bool:

@@ -12,7 +12,7 @@ import os
 import re
 from dataclasses import dataclass
 
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.project.paths import HOLDOUT, Project
 from unlearn.stages.rows.ids import AS_WRITTEN, IdKind, IdRules
 
@@ -206,7 +206,7 @@ def has_key(project: Project, key_check: str) -> bool:
     return key_check == Key(DEMO_KEY).check
 
 
-def check_raw_id(raw: str, where: str) -> None:
+def check_raw_id(raw: str, where: str | Facts) -> None:
     """Refuse an id that could be mistaken for a token, or has none.
 
     Raises
@@ -214,11 +214,14 @@ def check_raw_id(raw: str, where: str) -> None:
     InputError
         If `raw` is empty, begins with the token prefix, or holds half a character.
     """
+    facts = where if isinstance(where, Facts) else None
     if raw == "":
-        raise InputError(f"{where}: an id is missing")
+        raise InputError(f"{where}: an id is missing", facts=facts)
     if raw.startswith(PREFIX):
-        raise InputError(f"{where}: an id begins with {PREFIX!r}, which is kept for tokens")
+        raise InputError(
+            f"{where}: an id begins with {PREFIX!r}, which is kept for tokens", facts=facts
+        )
     try:
         raw.encode()
     except UnicodeEncodeError:
-        raise InputError(f"{where}: an id is not UTF-8 text") from None
+        raise InputError(f"{where}: an id is not UTF-8 text", facts=facts) from None

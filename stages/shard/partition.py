@@ -15,7 +15,7 @@ from pyarrow import ipc
 from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.config.params import ShardingParams
 from unlearn.stages.context import Context
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.rows.identity import TokenColumns, token_columns
 from unlearn.stages.rows.reading import Reading
@@ -262,6 +262,7 @@ def _raise_repeat(name: str, first: int, second: int) -> NoReturn:
         "if the column names people, it is the subject: --subject, with another column for --id",
         "dataset.id_type and dataset.identity in params.yaml say which ids are one: 7 and 7.0, or "
         "r7 and R7",
+        facts=Facts(file=name, row=first, rows=(first, second)),
     )
 
 

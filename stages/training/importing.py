@@ -235,7 +235,7 @@ def _checked(
         predictor = model.predictor(context.code)
         answers = {side: predictor.probabilities(rows) for side, rows in _sides(training, holdout)}
     except InputError as error:
-        raise InputError(f"{name}: {error.message}", *error.hints) from None
+        raise InputError(f"{name}: {error.message}", *error.hints, facts=error.facts) from None
     except (RuntimeError, ValueError):
         raise InputError(f"{name} does not read the columns that params.yaml names") from None
     classes = len(context.layout.classes)

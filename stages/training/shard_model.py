@@ -232,7 +232,7 @@ def _file_of(description: dict[str, Any], name: str) -> str:
     try:
         return spec_of(description).file_name
     except InputError as error:
-        raise InputError(f"{name}: {error.message}", *error.hints) from None
+        raise InputError(f"{name}: {error.message}", *error.hints, facts=error.facts) from None
 
 
 def digest_code(path: Path, setting: str = "train.model") -> str:

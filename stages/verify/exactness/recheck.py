@@ -126,7 +126,7 @@ def _naming(revision: str | None) -> Iterator[None]:
     except InputError as error:
         if revision is None:
             raise
-        raise InputError(f"{revision}: {error.message}", *error.hints) from None
+        raise InputError(f"{revision}: {error.message}", *error.hints, facts=error.facts) from None
 
 
 def _fetch(project: Project, there: Project, revision: str | None, shards: list[str]) -> None:

@@ -95,7 +95,8 @@ def test_an_output_that_is_there_is_replaced_whole_or_not_at_all(
     output = tmp_path / "out.csv"
     output.write_text("before", encoding="utf-8")
 
-    with pytest.raises(InputError, match=r"'age' is numeric.*\(data row 13\)") as caught:
+    place = r"parts/b\.csv: column 'age' is numeric.*\(data row 3\)"
+    with pytest.raises(InputError, match=place) as caught:
         predict_file(model, folder, output)
 
     assert "jane" not in caught.value.message

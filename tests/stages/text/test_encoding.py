@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from unlearn.cli.examples import tiny_base as tiny
 from unlearn.cli.examples.authors import make_authors
 from unlearn.stages.config.dataset import DatasetParams
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.rows.schema import feature_columns
 from unlearn.stages.rows.shard_file import Layout
@@ -349,7 +349,9 @@ def test_an_empty_answer_is_refused_by_its_row(empty: str | None, role: str) -> 
 
     with pytest.raises(InputError) as caught:
         feature_columns(rows, dataset, "the dataset", 11)
-    assert caught.value.message == f"column 't': a {role} is empty (data row 12)"
+    message = f"the dataset: column 't': a {role} is empty (data row 12)"
+    assert caught.value.message == message
+    assert caught.value.facts == Facts(file="the dataset", row=12, column="t")
 
 
 def test_text_stays_as_it_was_written() -> None:

@@ -53,7 +53,8 @@ def test_a_missing_column_or_answer_is_refused(blank_base: Path, tmp_path: Path)
     (tmp_path / "generic.jsonl").write_text("".join(f"{json.dumps(r)}\n" for r in records))
     with pytest.raises(InputError) as caught:
         read_generic(context)
-    assert caught.value.message == "column 'completion': a completion is empty (data row 2)"
+    message = "generic.jsonl: column 'completion': a completion is empty (data row 2)"
+    assert caught.value.message.endswith(message)
 
     for record in records:
         del record["paraphrase"]
