@@ -17,6 +17,7 @@ from unlearn.cli.init.request import (
     Example,
     Identity,
     InitRequest,
+    MissingColumns,
     Template,
     TextOptions,
     TooLong,
@@ -136,6 +137,14 @@ def init(
             metavar="TEXT",
             help="A text that means a missing value in features of a table, besides the usual "
             "ones. Repeat the option for more texts.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
+    missing_columns: Annotated[
+        MissingColumns | None,
+        typer.Option(
+            help="What happens if a file of a directory lacks a column that others have: refuse "
+            "it (the default), or read it with missing values there (null).",
             rich_help_panel=panels.DATA,
         ),
     ] = None,
@@ -295,6 +304,7 @@ def init(
             drop=tuple(drop or ()),
             keep=tuple(keep or ()),
             missing=tuple(missing or ()),
+            missing_columns=missing_columns,
             shards=shards,
             slices=slices,
             holdout=holdout,

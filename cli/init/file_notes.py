@@ -5,8 +5,12 @@ from pathlib import Path
 
 from unlearn.cli.init.request import InitRequest
 from unlearn.cli.output import plural, say
+from unlearn.stages.config.dataset import CsvParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.rows.dataset_files import find_files, partition_columns
+from unlearn.stages.rows.file_columns import lacking
+from unlearn.stages.rows.reading import Reading
+from unlearn.stages.rows.records import file_columns
 
 #: Names in one note; more are counted.
 _MOST_NAMES = 3
@@ -31,8 +35,11 @@ def check_files(request: InitRequest) -> None:
                 )
 
 
-def say_about_files(request: InitRequest) -> None:
-    """Say which files were skipped, and which columns are from the names of folders."""
+def say_about_files(request: InitRequest, csv: CsvParams | None = None) -> None:
+    """Say which files were skipped, what folders' names hold, and which columns files lack.
+
+    `csv` is how CSV files are written.
+    """
     for source in _sources(request):
         if skipped := find_files(source, source.name).skipped:
             files = plural(len(skipped), "file")
@@ -41,6 +48,18 @@ def say_about_files(request: InitRequest) -> None:
             names = ", ".join(repr(column) for column in columns)
             word = "column" if len(columns) == 1 else "columns"
             say(f"note: {source.name}: {word} {names} read from the names of folders")
+    if request.pinned_missing_columns == "null":
+        _say_what_is_missing(request, csv)
+
+
+def _say_what_is_missing(request: InitRequest, csv: CsvParams | None) -> None:
+    for source in _sources(request):
+        reading = Reading(multiline=request.has_line_ends, csv=csv)
+        for column, files in lacking(file_columns(source, source.name, None, reading)).items():
+            say(
+                f"note: column {column!r} is missing in {plural(len(files), 'file')}, whose rows "
+                f"have no value there: {_list(files)}"
+            )
 
 
 def _sources(request: InitRequest) -> Iterable[Path]:

@@ -13,7 +13,7 @@ from unlearn.cli.init.request import Template
 from unlearn.cli.init.roles import TEXT, Roles
 from unlearn.cli.init.scaffold import DEFAULT_BATCH, DEFAULT_HOLDOUT, Plan
 from unlearn.cli.text_edits import as_yaml
-from unlearn.stages.config.dataset import DEFAULT_MISSING, CsvParams
+from unlearn.stages.config.dataset import DEFAULT_MISSING, CsvParams, MissingColumns
 from unlearn.stages.config.methods import METHODS, MethodSettings
 from unlearn.stages.config.params import ALGORITHM, shard_names
 from unlearn.stages.config.text import AdapterOptions, LanguageMethodSettings
@@ -41,6 +41,8 @@ class TableParams:
         How ids are read.
     multiline, csv
         Whether values in quotes may have line ends in CSV files, and how these are written.
+    missing_columns
+        What happens if a file of a directory lacks a column that others have; None for one file.
     missing
         Texts that mean a missing value in a feature.
     """
@@ -57,6 +59,7 @@ class TableParams:
     held_out: str | None = None
     multiline: bool = False
     csv: CsvParams | None = None
+    missing_columns: MissingColumns | None = None
     missing: tuple[str, ...] = DEFAULT_MISSING
     model: str = "mlp"
     template: Template = Template.SISA
@@ -79,6 +82,8 @@ class TextParams:
         How ids are read.
     multiline, csv
         Whether values in quotes may have line ends in CSV files, and how these are written.
+    missing_columns
+        What happens if a file of a directory lacks a column that others have; None for one file.
     base, files, revision
         The base, the digests of its files, and the commit of one from the hub.
     rate, unlearn_rate
@@ -104,6 +109,7 @@ class TextParams:
     held_out: str | None = None
     multiline: bool = True
     csv: CsvParams | None = None
+    missing_columns: MissingColumns | None = None
     batch: int = 16
     rate: float | None = None
     context: int = 512

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
 from unlearn.cli.examples.authors import AUTHORS_PATH, BASE_PATH, GENERIC_PATH
 from unlearn.cli.examples.digits import DIGITS_PATH
@@ -59,6 +60,13 @@ class EncodingName(StrEnum):
     UTF_16_BE = "utf-16-be"
     CP1252 = "cp1252"
     LATIN_1 = "latin-1"
+
+
+class MissingColumns(StrEnum):
+    """What happens if a file of a directory lacks a column that others have."""
+
+    REFUSE = "refuse"
+    NULL = "null"
 
 
 class Identity(StrEnum):
@@ -153,6 +161,7 @@ class InitRequest:
     drop: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    missing_columns: MissingColumns | None = None
     shards: int | None = None
     slices: int | None = None
     holdout: float | None = None
@@ -175,6 +184,13 @@ class InitRequest:
     def has_line_ends(self) -> bool:
         """Whether values in quotes may have line ends in CSV files."""
         return self.is_text if self.multiline is None else self.multiline
+
+    @property
+    def pinned_missing_columns(self) -> Literal["refuse", "null"] | None:
+        """What params.yaml is to say about columns that a file lacks; None for one file."""
+        if self.dataset is None or not self.dataset.is_dir():
+            return None
+        return (self.missing_columns or MissingColumns.REFUSE).value
 
     @property
     def holdout_share(self) -> float:
@@ -236,6 +252,7 @@ _DATASET_OPTIONS = (
     "drop",
     "keep",
     "missing",
+    "missing_columns",
     "shards",
     "slices",
     "holdout",
@@ -268,6 +285,8 @@ def _refuse_ignored(request: InitRequest) -> None:
     if example is None:
         if {"--held-out", "--holdout"} <= set(given):
             raise InputError("give either --held-out or --holdout: a file of rows, or a share")
+        if "--missing-columns" in given and request.pinned_missing_columns is None:
+            raise InputError("--missing-columns is for a directory of files, not for one file")
         return
     own = ["--size"] if example is Example.AUTHORS else []
     if ignored := [name for name in given if name not in own]:

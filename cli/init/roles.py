@@ -11,6 +11,7 @@ from unlearn.cli.init.request import Identity, InitRequest
 from unlearn.cli.output import progress
 from unlearn.stages.config.dataset import CsvParams, IdType
 from unlearn.stages.errors import Facts, InputError
+from unlearn.stages.rows.column_types import ColumnUse, ColumnUses
 from unlearn.stages.rows.ids import IdKind
 from unlearn.stages.rows.look_alikes import LookAlikeFinder, refuse_look_alikes
 from unlearn.stages.rows.reading import Reading
@@ -105,6 +106,9 @@ def _all_batches(
         multiline=request.has_line_ends,
         single_line=frozenset({*columns, request.target or ""}),
         csv=csv,
+        missing_columns=request.pinned_missing_columns or "refuse",
+        required=frozenset(filter(None, [*columns, request.target])),
+        uses=_uses(request, columns),
     )
     empty = True
     for batch in read_batches(source, source.name, reading=reading):
@@ -115,6 +119,19 @@ def _all_batches(
     if held_out is not None:
         for batch in read_batches(held_out, held_out.name, columns, reading):
             yield batch, held_out.name, True
+
+
+def _uses(request: InitRequest, columns: Collection[str]) -> ColumnUses:
+    """Return how columns are used as far as it is known: all columns of a table can be features.
+
+    How ids are used is known once all were read. Text for a language model has no other columns.
+    """
+    named: dict[str, ColumnUse] = dict.fromkeys((*columns, *request.drop), "none")
+    if request.is_text:
+        return ColumnUses(named | dict.fromkeys(request.text.roles, "label"))
+    if request.target is not None:
+        named[request.target] = "label"
+    return ColumnUses(named, others="value")
 
 
 def _roles(request: InitRequest, found: dict[IdKind, IdType]) -> Roles:

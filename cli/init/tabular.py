@@ -106,6 +106,7 @@ def init_table(request: InitRequest) -> TableProject:
         holdout=request.holdout_share,
         held_out=others[0] if others else None,
         multiline=request.has_line_ends,
+        missing_columns=request.pinned_missing_columns,
         csv=None if csv is None else csv.model_copy(update={"decimal": schema.decimal}),
         missing=schema.choice.missing,
         model=request.model or "mlp",
@@ -117,7 +118,7 @@ def init_table(request: InitRequest) -> TableProject:
     if code is not None and not (root / code).is_file():
         raise InputError(f"--model: there is no {code} in {root.name}")
     check_rows(copies, params, key)
-    say_about_files(request)
+    say_about_files(request, values.csv)
     _say_about_columns(schema)
     pipeline_text = render_pipeline(request.template, made_with=code, held_out=bool(others))
     put_in_place(

@@ -112,7 +112,7 @@ def init_text(request: InitRequest) -> TextProject:
     if adds_base:
         refuse_tracked(root, [base])
     rows = _check_text(root, copies, params, key)
-    say_about_files(request)
+    say_about_files(request, values.csv)
     if Path(base).is_absolute():
         say(
             f"note: the base is outside the project, at {base}: other machines need it at the "
@@ -240,6 +240,7 @@ def _params(request: InitRequest, source: Path, id_: str) -> TextParams:
         holdout=request.holdout_share,
         held_out=None if request.held_out is None else copied_to("held_out", request.held_out),
         multiline=request.has_line_ends,
+        missing_columns=request.pinned_missing_columns,
         csv=csv,
         context=options.context or min(_CONTEXT, longest(folder) or _CONTEXT),
         too_long=(options.too_long or TooLong.REFUSE).value,

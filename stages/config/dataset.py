@@ -40,6 +40,8 @@ ID_SETTINGS = ("id_type", "subject_type", "identity")
 #: Settings that say how files are read. Projects from before them have none.
 READING_SETTINGS = ("multiline", "csv")
 
+#: What happens if a file of a directory lacks a column: it is refused, or has no values there.
+MissingColumns = Literal["refuse", "null"]
 
 #: What separates the fields of a row.
 Delimiter = Literal[",", ";", "\t", "|"]
@@ -78,6 +80,9 @@ class DatasetParams(Section):
     `multiline` says whether values in quotes may have line ends in CSV files; if it is not given,
     those of rows of text may. `csv` says how CSV files are written; the file of canaries is always
     written as RFC 4180 says.
+
+    `missing_columns` says what happens if a file of a directory lacks a column that others have:
+    `refuse` it, or read it with missing values there (`null`).
     """
 
     path: str
@@ -91,6 +96,7 @@ class DatasetParams(Section):
     target: str | None = None
     multiline: bool | None = None
     csv: CsvParams | None = None
+    missing_columns: MissingColumns = "refuse"
     missing: list[str] = Field(default_factory=lambda: list(DEFAULT_MISSING))
     classes: list[str] = Field(default_factory=list)
     features: dict[str, FeatureKind] = Field(min_length=1, max_length=MAX_FEATURES)
@@ -99,6 +105,12 @@ class DatasetParams(Section):
     @classmethod
     def _inside_the_project(cls, value: str | None) -> str | None:
         return inside_the_project(value)
+
+    @field_validator("missing_columns", mode="before")
+    @classmethod
+    def _null_is_a_word(cls, value: Any) -> Any:
+        """Take YAML's null for the word: without quotes, YAML readers do."""
+        return "null" if value is None else value
 
     @model_validator(mode="after")
     def _columns_are_told_apart(self) -> "DatasetParams":

@@ -204,7 +204,14 @@ def final_model_files(
             "rule": params.aggregate.rule,
             # Where the training data is, and how its ids are read, is not needed for prediction.
             "dataset": params.dataset.model_dump(
-                mode="json", exclude={"canaries", "held_out", *ID_SETTINGS, *READING_SETTINGS}
+                mode="json",
+                exclude={
+                    "canaries",
+                    "held_out",
+                    "missing_columns",
+                    *ID_SETTINGS,
+                    *READING_SETTINGS,
+                },
             )
             | params.dataset.own_reading
             | {"path": "the input"},

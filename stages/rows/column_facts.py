@@ -115,6 +115,8 @@ class ColumnFacts:
         """The kind that most values have and some have not, if it looks like a mistake."""
         if len(self.rows) <= 1:
             return None
+        if self.typed is not None:
+            return self.typed  # a file with types says what the column is
         for kind in _NAMES:
             share = self.rows[kind] / self.rows.total()
             words = bool(self.usual) and not self.others

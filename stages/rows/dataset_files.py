@@ -55,6 +55,16 @@ def file_kind(path: Path) -> FileKind:
     return _KINDS[ending(path) or ""]
 
 
+def has_types(path: Path) -> bool:
+    """Return whether the columns of a file of `dataset_files` have types of their own."""
+    return file_kind(path) in ("parquet", "arrow")
+
+
+def label_of(file: Path, path: Path, name: str) -> str:
+    """Return what errors call a file of the dataset `path`, which they call `name`."""
+    return name if file == path else f"{name}/{file.relative_to(path).as_posix()}"
+
+
 def is_tab_separated(path: Path) -> bool:
     """Return whether a CSV file's name says that tabs are its delimiters."""
     return (ending(path) or "").startswith(".tsv")

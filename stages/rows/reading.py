@@ -1,20 +1,24 @@
-"""How the text files of a dataset are read: what params.yaml says about them."""
+"""How the files of a dataset are read: what params.yaml says about them."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from unlearn.stages.config.dataset import CsvParams, DatasetParams
+from unlearn.stages.config.dataset import CsvParams, DatasetParams, MissingColumns
 from unlearn.stages.errors import Facts, InputError
+from unlearn.stages.rows.column_types import ColumnUse, ColumnUses
 
 #: Kinds of features whose values may have line ends, where the dataset allows any.
 _MAY_HAVE_LINE_ENDS = frozenset(
     {"categorical", "prompt", "completion", "body", "paraphrase", "perturbed"}
 )
 
+#: Kinds of features whose values count, and not their text.
+_VALUES = frozenset({"numeric", "boolean", "datetime"})
+
 
 @dataclass(frozen=True)
 class Reading:
-    """How CSV files are read.
+    """How the files of a dataset are read.
 
     Parameters
     ----------
@@ -27,12 +31,21 @@ class Reading:
         How CSV files are written; None for RFC 4180, with tabs in files that end in `.tsv`.
     numeric
         Columns whose numbers have the decimal mark of `csv`, to be read with a point.
+    missing_columns
+        What happens if a file of a directory lacks a column that others have.
+    required
+        Columns that no file may lack in any case.
+    uses
+        How columns are used, which decides how far their types may differ from file to file.
     """
 
     multiline: bool = False
     single_line: frozenset[str] = frozenset()
     csv: CsvParams | None = None
     numeric: frozenset[str] = frozenset()
+    missing_columns: MissingColumns = "refuse"
+    required: frozenset[str] = frozenset()
+    uses: ColumnUses = field(default_factory=ColumnUses)
 
     @classmethod
     def of(cls, dataset: DatasetParams) -> "Reading":
@@ -46,7 +59,34 @@ class Reading:
             single_line=frozenset(filter(None, [*roles, *others])),
             csv=dataset.csv,
             numeric=frozenset(name for name, kind in dataset.features.items() if kind == "numeric"),
+            missing_columns=dataset.missing_columns,
+            required=frozenset(filter(None, roles)) | _never_empty(dataset),
+            uses=_uses(dataset),
         )
+
+
+def _never_empty(dataset: DatasetParams) -> frozenset[str]:
+    """Return the columns of text that a language model is trained on."""
+    kinds = ("prompt", "completion", "body")
+    return frozenset(name for name, kind in dataset.features.items() if kind in kinds)
+
+
+def _uses(dataset: DatasetParams) -> ColumnUses:
+    """Return how the columns of a dataset are used; nobody reads those that have no name there."""
+    # Whole numbers are one id however they are typed. Older projects read ids as they are typed.
+    ids: dict[str | None, ColumnUse] = {
+        name: "id" if id_type == "text" else "none"
+        for name, id_type in (
+            (dataset.id, dataset.id_type),
+            (dataset.subject, dataset.subject_type),
+        )
+    }
+    features: dict[str, ColumnUse] = {
+        name: "value" if kind in _VALUES else "label" for name, kind in dataset.features.items()
+    }
+    roles = {name: use for name, use in ids.items() if name is not None}
+    target: dict[str, ColumnUse] = {} if dataset.target is None else {dataset.target: "label"}
+    return ColumnUses({**features, **target, **roles}, others="none")
 
 
 #: One line, one row: as files are read of which nothing is known.

@@ -12,8 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.rows.arrow_rows import read_arrow, read_parquet
+from unlearn.stages.rows.column_types import TypeCheck
 from unlearn.stages.rows.csv_reading import read_csv
-from unlearn.stages.rows.dataset_files import dataset_files, file_kind, partition_values
+from unlearn.stages.rows.dataset_files import (
+    dataset_files,
+    file_kind,
+    has_types,
+    label_of,
+    partition_values,
+)
+from unlearn.stages.rows.file_columns import AllColumns, refuse_other_columns
 from unlearn.stages.rows.json_rows import read_json
 from unlearn.stages.rows.reading import (
     ONE_LINE_A_ROW,
@@ -77,38 +85,82 @@ def read_batches(
     only
         Columns to read, where there are any of them; by default all.
     reading
-        How CSV files are read; `Reading.of` tells it for the files of a project's dataset.
+        How files are read; `Reading.of` tells it for the files of a project's dataset.
 
     Returns
     -------
     iterator of pyarrow.Table
         All with the same columns, in the order of the first file. From text formats every
-        column is a string column; from Parquet columns keep their types. `place_of_row` tells
-        which file a row is from.
+        column is a string column; from Parquet columns keep their types, which can differ from
+        batch to batch as far as `reading.uses` allows. If `reading.missing_columns` is `null`, a
+        column that a file lacks has the type null there. `place_of_row` tells which file a row is
+        from.
 
     Raises
     ------
     InputError
-        If a file cannot be read as what its ending says, or the files' columns differ.
+        If a file cannot be read as what its ending says, or the files' columns or their types
+        differ.
     """
+    whole = _all_columns(path, name, only, reading)
+    types = TypeCheck(reading.uses)
     first: tuple[str, list[str]] | None = None
     empty: InputError | None = None
     for file in dataset_files(path, name):
-        label = name if path.is_file() else f"{name}/{file.relative_to(path).as_posix()}"
+        label = label_of(file, path, name)
+        partitions = partition_values(file, path, name)
         first_row = 1
         try:
             for read in _read_file(file, label, only, reading):
-                batch = _with_partitions(read, partition_values(file, path, name), label, only)
-                first = first or (label, batch.column_names)
-                _check_columns(batch.column_names, label, *first)
+                batch = _with_partitions(read, partitions, label, only)
+                added = batch.column_names[read.num_columns :]
+                types.see(read, label, is_typed=has_types(file), named=added)
+                if whole is None:
+                    first = first or (label, batch.column_names)
+                    refuse_other_columns(batch.column_names, label, *first)
+                    batch = batch.select(first[1])
+                else:
+                    first, batch = (label, whole.columns), whole.complete(batch)
                 place = {_FILE: label, _FIRST_ROW: str(first_row)}
-                yield batch.select(first[1]).replace_schema_metadata(place)
+                yield batch.replace_schema_metadata(place)
                 first_row += batch.num_rows
         except NoColumnsError as error:
             # Writers in parallel leave files without a byte where they had no rows.
             empty = error
     if first is None and empty is not None:
         raise empty
+
+
+def _all_columns(
+    path: Path, name: str, only: Collection[str] | None, reading: Reading
+) -> AllColumns | None:
+    """Return the columns of all files, if a file may lack any; None otherwise."""
+    if reading.missing_columns == "refuse" or path.is_file():
+        return None
+    whole = AllColumns(reading.required)
+    for label, columns in file_columns(path, name, only, reading).items():
+        whole.see(columns, label)
+    return whole
+
+
+def file_columns(
+    path: Path, name: str, only: Collection[str] | None, reading: Reading
+) -> dict[str, list[str]]:
+    """Return the columns of each file that has any, those of its folders' names among them.
+
+    See `read_batches` for parameters and errors.
+    """
+    found: dict[str, list[str]] = {}
+    for file in dataset_files(path, name):
+        label = label_of(file, path, name)
+        try:
+            first = next(_read_file(file, label, only, reading), None)
+        except NoColumnsError:
+            continue
+        if first is not None:
+            values = partition_values(file, path, name)
+            found[label] = _with_partitions(first, values, label, only).column_names
+    return found
 
 
 def _read_file(
@@ -119,21 +171,6 @@ def _read_file(
         return read_csv(file, label, only, reading)
     read = {"parquet": read_parquet, "json": read_json, "arrow": read_arrow}[kind]
     return read(file, label, lambda names: chosen_columns(check_header(list(names), label), only))
-
-
-def _check_columns(found: list[str], label: str, first: str, columns: list[str]) -> None:
-    for column in columns:
-        if column not in found:
-            raise InputError(
-                f"{label} has no column {column!r}, which {first} has",
-                facts=Facts(file=label, column=column, columns=tuple(found)),
-            )
-    for column in found:
-        if column not in columns:
-            raise InputError(
-                f"{label} has a column {column!r}, which {first} does not have",
-                facts=Facts(file=label, column=column, columns=tuple(found)),
-            )
 
 
 def _with_partitions(

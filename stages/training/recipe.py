@@ -120,6 +120,8 @@ def settings_digest(params: Params) -> str:
         # Reports from before these settings stay current.
         if settings["dataset"][name] is None:
             del settings["dataset"][name]
+    if settings["dataset"]["missing_columns"] == "refuse":
+        del settings["dataset"]["missing_columns"]
     del settings["ledger"]
     if settings["unlearn"] is None:
         del settings["unlearn"]
