@@ -100,7 +100,7 @@ def test_a_backslash_is_named(tmp_path: Path) -> None:
 
 
 def test_line_ends_are_read_where_they_are_meant(tmp_path: Path) -> None:
-    content = 'id,x\n1,"a\nb"\n\n2,"c\r\n\r\nd"\r\n3,"""e""\n"\n'
+    content = 'id,x\n1,"a\nb"\n\n2,"c\r\n\r\nd"\n3,"""e""\n"\n'
 
     assert read(tmp_path / "a.csv", content, LINES) == [
         {"id": "1", "x": "a\nb"},
@@ -127,6 +127,48 @@ def test_line_ends_of_all_kinds_end_a_row(tmp_path: Path) -> None:
         for last in ("", end, end * 3):
             content = end + f"id,x{end}1,2{end}{end}3,4{end}5," + last
             assert read(tmp_path / "a.csv", content) == rows
+
+
+#: Files whose first lines end in one way, and another line in another way.
+MIXED = {
+    "a carriage return ends the last value": ("\n", "\r\n", 7),
+    "a carriage return is between two values": ("\n", "\r", 7),
+    "a line feed alone": ("\r\n", "\n", 7),
+    "a carriage return alone": ("\r\n", "\r", 7),
+    "a line feed among carriage returns": ("\r", "\n", 7),
+    "both among carriage returns": ("\r", "\r\n", 7),
+    "only the header ends in a line feed": ("\r\n", "\n", 0),
+    "the last line": ("\n", "\r\n", 20),
+}
+
+
+@pytest.mark.parametrize("piece", [1, 64, 1 << 20])
+@pytest.mark.parametrize("multiline", [False, True])
+@pytest.mark.parametrize(("end", "other", "line"), MIXED.values(), ids=MIXED)
+def test_a_line_end_that_may_be_part_of_a_value_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    end: str,
+    other: str,
+    line: int,
+    piece: int,
+    *,
+    multiline: bool,
+) -> None:
+    monkeypatch.setattr(csv_reading, "_PIECE_BYTES", piece)
+    lines = with_rows().splitlines()
+    content = "".join(text + (other if n == line else end) for n, text in enumerate(lines))
+    # After another end of the header, it is the first row that ends otherwise.
+    row = max(line, 1)
+    with pytest.raises(InputError, match=rf"data row {row} \(line {row + 1}\): its line") as caught:
+        read(tmp_path / "a.csv", content, Reading(multiline=multiline))
+    assert "same line end" in str(caught.value.hints)
+
+
+def test_a_carriage_return_in_quotes_is_part_of_the_value(tmp_path: Path) -> None:
+    content = 'id,x\n1,"a\r"\n2,"b\r\n"\n'
+    rows = read(tmp_path / "a.csv", content, LINES)
+    assert rows == [{"id": "1", "x": "a\r"}, {"id": "2", "x": "b\r\n"}]
 
 
 def _text(draw_line_ends: bool) -> st.SearchStrategy[str]:
