@@ -153,10 +153,34 @@ def _kind_of_text(value: str, *, is_csv: bool) -> ValueKind:
 
 def values_by_kind(values: pa.Array, *, is_csv: bool) -> dict[ValueKind, pa.Array]:
     """Return the values by what each could be."""
+    numbers = _all_numbers(values, is_csv=is_csv)
+    if numbers is not None:
+        return numbers
     found: dict[ValueKind, list[str]] = {}
     for value in values.to_pylist():
         found.setdefault(_kind_of_text(value, is_csv=is_csv), []).append(value)
     return {kind: pa.array(texts, pa.string()) for kind, texts in found.items()}
+
+
+def _all_numbers(values: pa.Array, *, is_csv: bool) -> dict[ValueKind, pa.Array] | None:
+    """Return what `values_by_kind` does for values that are all numbers, many times faster.
+
+    Returns
+    -------
+    dict
+        None if a value may be no number, or one that only Python reads.
+    """
+    try:
+        read = pc.cast(pc.utf8_trim_whitespace(values), pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    if not pc.all(pc.is_finite(read)).as_py():
+        return None
+    point = pc.match_substring(values, ".")
+    if not is_csv or not pc.any(point).as_py():
+        return {"numeric": values} if len(values) else {}
+    whole = values.filter(pc.invert(point))
+    return {"point": values.filter(point), **({"numeric": whole} if len(whole) else {})}
 
 
 def see_words(facts: ColumnFacts, values: pa.Array) -> None:
