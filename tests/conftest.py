@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from unittest import mock
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from hypothesis import HealthCheck, settings
@@ -220,6 +222,20 @@ class Repo:
         shutil.copytree(self.root, target, symlinks=True)
         keep_apart(target)
         return Repo(target)
+
+
+def readable(path: Path) -> Iterator[bytes]:
+    """Yield a file's bytes, and what its compression hides."""
+    content = path.read_bytes()
+    yield content
+    if content.startswith(b"PAR1"):
+        rows = pq.read_table(path)
+        yield repr(rows.schema.metadata).encode()
+        for name in rows.column_names:
+            yield "\n".join(map(str, rows[name].to_pylist())).encode()
+    elif zipfile.is_zipfile(path):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            yield from (archive.read(name) for name in archive.namelist())
 
 
 def keep_apart(root: Path) -> None:

@@ -28,9 +28,7 @@ FEATURES = {
     "perturbed_3": "perturbed",
     "topic": "topic",
 }
-LAYOUT = Layout.from_json(
-    {"features": list(FEATURES.items()), "classes": [], "subjects": True}  # type: ignore[arg-type, dict-item]  # as JSON has it
-)
+LAYOUT = Layout.from_json({"features": list(FEATURES.items()), "classes": [], "subjects": True})
 BODY_LAYOUT = Layout({"body": "body"}, (), subjects=False)
 
 #: No row of made-up authors is longer.

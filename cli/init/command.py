@@ -18,6 +18,7 @@ from unlearn.cli.init.request import (
     Identity,
     InitRequest,
     MissingColumns,
+    RareCategories,
     Template,
     TextOptions,
     TooLong,
@@ -145,6 +146,14 @@ def init(
         typer.Option(
             help="What happens if a file of a directory lacks a column that others have: refuse "
             "it (the default), or read it with missing values there (null).",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
+    rare_categories: Annotated[
+        RareCategories | None,
+        typer.Option(
+            help="What happens to categories of a table that few rows, or people, share: bucket "
+            "(the default) makes them one, keep has models learn each with its text.",
             rich_help_panel=panels.DATA,
         ),
     ] = None,
@@ -305,6 +314,7 @@ def init(
             keep=tuple(keep or ()),
             missing=tuple(missing or ()),
             missing_columns=missing_columns,
+            rare_categories=rare_categories,
             shards=shards,
             slices=slices,
             holdout=holdout,

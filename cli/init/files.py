@@ -45,6 +45,8 @@ class TableParams:
         What happens if a file of a directory lacks a column that others have; None for one file.
     missing
         Texts that mean a missing value in a feature.
+    rare_categories, categories
+        What happens to categories that few rows share, and those to pin for it.
     """
 
     path: str
@@ -61,6 +63,8 @@ class TableParams:
     csv: CsvParams | None = None
     missing_columns: MissingColumns | None = None
     missing: tuple[str, ...] = DEFAULT_MISSING
+    rare_categories: str = "bucket"
+    categories: dict[str, list[str]] = field(default_factory=dict)
     model: str = "mlp"
     template: Template = Template.SISA
 

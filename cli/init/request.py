@@ -9,6 +9,7 @@ from unlearn.cli.examples.authors import AUTHORS_PATH, BASE_PATH, GENERIC_PATH
 from unlearn.cli.examples.digits import DIGITS_PATH
 from unlearn.cli.init.scaffold import DEFAULT_HOLDOUT
 from unlearn.stages.config.dataset import DEFAULT_MISSING
+from unlearn.stages.config.params import VerifyParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.containment import check_contained, check_folder
 from unlearn.stages.rows.schema_finder import ColumnChoice
@@ -74,6 +75,13 @@ class Identity(StrEnum):
 
     EXACT = "exact"
     FOLDED = "folded"
+
+
+class RareCategories(StrEnum):
+    """What happens to categories that few rows share."""
+
+    BUCKET = "bucket"
+    KEEP = "keep"
 
 
 #: What a CI job installs, in a project.
@@ -162,6 +170,7 @@ class InitRequest:
     keep: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     missing_columns: MissingColumns | None = None
+    rare_categories: RareCategories | None = None
     shards: int | None = None
     slices: int | None = None
     holdout: float | None = None
@@ -220,7 +229,13 @@ class InitRequest:
             drop=self.drop,
             keep=self.keep,
             missing=tuple(dict.fromkeys((*DEFAULT_MISSING, *self.missing))),
+            min_rows=None if self.keeps_rare else VerifyParams().min_rows,
         )
+
+    @property
+    def keeps_rare(self) -> bool:
+        """Whether models learn categories that few rows share."""
+        return self.rare_categories is RareCategories.KEEP
 
     def check_template(self) -> None:
         """Check that the template supports the given options.
@@ -253,6 +268,7 @@ _DATASET_OPTIONS = (
     "keep",
     "missing",
     "missing_columns",
+    "rare_categories",
     "shards",
     "slices",
     "holdout",

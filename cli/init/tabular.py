@@ -109,6 +109,8 @@ def init_table(request: InitRequest) -> TableProject:
         missing_columns=request.pinned_missing_columns,
         csv=None if csv is None else csv.model_copy(update={"decimal": schema.decimal}),
         missing=schema.choice.missing,
+        rare_categories="keep" if request.keeps_rare else "bucket",
+        categories=schema.categories or {},
         model=request.model or "mlp",
         template=request.template,
     )
@@ -140,7 +142,7 @@ def _say_about_columns(schema: SchemaFinder) -> None:
             say(
                 f"note: column {column!r} has dates or times: it is a number, in seconds since 1970"
             )
-    for note in schema.target.notes():
+    for note in (*schema.target.notes(), *schema.notes_on_categories()):
         say(f"note: {note}")
     for column in schema.many_categories:
         say(

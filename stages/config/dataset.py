@@ -43,6 +43,19 @@ READING_SETTINGS = ("multiline", "csv")
 #: What happens if a file of a directory lacks a column: it is refused, or has no values there.
 MissingColumns = Literal["refuse", "null"]
 
+#: Settings that say which categories models know. Projects from before them have none.
+CATEGORY_SETTINGS = ("rare_categories", "categories")
+
+#: What happens to categories that few rows share: one bucket holds them, or models learn them.
+RareCategories = Literal["bucket", "keep"]
+
+#: A longer value is text, not a category.
+LONGEST_CATEGORY = 200
+
+#: So many categories of a column are pinned at most.
+MAX_CATEGORIES = 1_000
+
+
 #: What separates the fields of a row.
 Delimiter = Literal[",", ";", "\t", "|"]
 
@@ -51,6 +64,24 @@ Decimal = Literal[".", ","]
 
 #: Encodings of text. A byte order mark decides the byte order of `utf-16`.
 Encoding = Literal["utf-8", "utf-16", "utf-16-le", "utf-16-be", "cp1252", "latin-1"]
+
+
+def is_one_line(text: str) -> bool:
+    """Return whether a text has no line end."""
+    return "\n" not in text and "\r" not in text
+
+
+def _check_categories(name: str, values: list[str]) -> None:
+    """Raise a ValueError if these cannot be the categories of a column."""
+    if len(values) > MAX_CATEGORIES:
+        raise ValueError(f"categories: {name!r} has more than {MAX_CATEGORIES:,}")
+    if len(set(values)) != len(values):
+        raise ValueError(f"categories: {name!r} has the same category twice")
+    if any(len(value) > LONGEST_CATEGORY or not is_one_line(value) for value in values):
+        raise ValueError(
+            f"categories: {name!r} has one with a line end or more than {LONGEST_CATEGORY} "
+            "characters"
+        )
 
 
 class CsvParams(Section):
@@ -83,6 +114,10 @@ class DatasetParams(Section):
 
     `missing_columns` says what happens if a file of a directory lacks a column that others have:
     `refuse` it, or read it with missing values there (`null`).
+
+    With `rare_categories: bucket`, models know the pinned `categories` of each categorical feature
+    alone, and have one bucket for all other values. Otherwise a shard model learns the categories
+    of its first slice, those of a single row among them.
     """
 
     path: str
@@ -100,6 +135,8 @@ class DatasetParams(Section):
     missing: list[str] = Field(default_factory=lambda: list(DEFAULT_MISSING))
     classes: list[str] = Field(default_factory=list)
     features: dict[str, FeatureKind] = Field(min_length=1, max_length=MAX_FEATURES)
+    rare_categories: RareCategories | None = None
+    categories: dict[str, list[str]] | None = None
 
     @field_validator("path", "canaries", "held_out")
     @classmethod
@@ -147,6 +184,29 @@ class DatasetParams(Section):
         if self.target is not None or self.classes:
             raise ValueError("target, classes: rows of text for a language model have none")
         check_roles({name: str(kind) for name, kind in self.features.items()})
+        return self
+
+    @model_validator(mode="after")
+    def _categories_of_each(self) -> "DatasetParams":
+        pinned = self.categories or {}
+        if pinned and self.rare_categories != "bucket":
+            raise ValueError("categories: are for `rare_categories: bucket`; others are learned")
+        for name, values in pinned.items():
+            if name not in self.features:
+                raise ValueError(f"categories: {name!r} is no feature; remove its list")
+            if self.features[name] != "categorical":
+                raise ValueError(
+                    f"categories: {name!r} is {self.features[name]}, and only categorical "
+                    "features have categories"
+                )
+            _check_categories(name, values)
+        if self.rare_categories == "bucket":
+            for name, kind in self.features.items():
+                if kind == "categorical" and name not in pinned:
+                    raise ValueError(
+                        f"categories: {name!r} is categorical and has none; list those that many "
+                        "rows share, or set `rare_categories: keep`"
+                    )
         return self
 
     @property

@@ -1,12 +1,10 @@
 """The family of logistic regressions whose objective is perturbed."""
 
 import difflib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from unlearn.stages.config.dataset import FeatureKind
 from unlearn.stages.config.params import Params
 from unlearn.stages.config.train import PerturbedLogisticOptions, PreprocessingParams, TrainParams
 from unlearn.stages.errors import InputError
@@ -14,6 +12,7 @@ from unlearn.stages.estimators.formats import SAFETENSORS
 from unlearn.stages.estimators.imported_weights import TENSOR_FILES
 from unlearn.stages.estimators.spec import EstimatorSpec, FeatureTraining
 from unlearn.stages.estimators.torch_spec import TORCH_FILE, TORCH_LIBRARIES, torch_facts
+from unlearn.stages.rows.shard_file import Layout
 
 if TYPE_CHECKING:
     from unlearn.stages.estimators.base import Estimator
@@ -31,13 +30,11 @@ def _build(
     return PerturbedLogisticEstimator(train, inputs, classes)
 
 
-def _preprocessor(
-    rows: pa.Table, features: Mapping[str, FeatureKind], train: TrainParams
-) -> "Preprocessor":
+def _preprocessor(rows: pa.Table, layout: Layout, train: TrainParams) -> "Preprocessor":
     from unlearn.stages.estimators.preprocessing import fixed_preprocessor
 
     del rows  # what is learned from them has no certificate
-    return fixed_preprocessor(features, train)
+    return fixed_preprocessor(layout.features, train)
 
 
 def _check(params: Params) -> None:

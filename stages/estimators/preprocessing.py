@@ -1,11 +1,12 @@
 """Columns to numbers: fitted on a shard's first non-empty slice, then frozen.
 
 The state is plain JSON, so that a model's folder holds no code and no pickles, and torch and
-scikit-learn models share it. A category that the first slice did not have goes to an unknown
-bucket; a missing one has a bucket of its own.
+scikit-learn models share it. Categories are those that params.yaml pins, or those that the first
+slice has where it pins none; any other goes to an unknown bucket, and a missing one has a bucket of
+its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +71,10 @@ class Preprocessor:
 
 
 def fit_preprocessor(
-    rows: pa.Table, features: Mapping[str, FeatureKind], params: PreprocessingParams
+    rows: pa.Table,
+    features: Mapping[str, FeatureKind],
+    params: PreprocessingParams,
+    pinned: Mapping[str, Sequence[str]] | None = None,
 ) -> Preprocessor:
     """Fit a preprocessor on the rows of one slice.
 
@@ -82,13 +86,14 @@ def fit_preprocessor(
         Kind by feature.
     params
         How to scale and impute.
+    pinned
+        Categories by column, which are then not learned from the rows.
     """
+    pinned = pinned or {}
     columns: dict[str, dict[str, Any]] = {}
     for name, kind in features.items():
         if kind == "categorical":
-            categories = sorted(
-                value for value in pc.unique(rows[name]).to_pylist() if value is not None
-            )
+            categories = list(pinned[name]) if name in pinned else _learned(rows[name])
             columns[name] = {"kind": kind, "categories": categories}
         elif kind == "boolean":
             known = pc.cast(rows[name].drop_null(), pa.float64()).to_numpy()
@@ -102,6 +107,10 @@ def fit_preprocessor(
                 raise _too_large(name)
             columns[name] = {"kind": kind, **fitted}
     return Preprocessor(columns)
+
+
+def _learned(values: pa.ChunkedArray) -> list[str]:
+    return sorted(value for value in pc.unique(values).to_pylist() if value is not None)
 
 
 def fixed_preprocessor(features: Mapping[str, FeatureKind], train: TrainParams) -> Preprocessor:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
-from unlearn.stages.config.dataset import FeatureKind
 from unlearn.stages.config.params import Params
 from unlearn.stages.config.section import Modality, Section
 from unlearn.stages.config.train import PreprocessingParams, TrainParams
@@ -49,12 +48,10 @@ class FeatureBuilder(Protocol):
         """
 
 
-def _fit_preprocessor(
-    rows: pa.Table, features: Mapping[str, FeatureKind], train: TrainParams
-) -> "Preprocessor":
+def _fit_preprocessor(rows: pa.Table, layout: Layout, train: TrainParams) -> "Preprocessor":
     from unlearn.stages.estimators.preprocessing import fit_preprocessor
 
-    return fit_preprocessor(rows, features, train.preprocessing)
+    return fit_preprocessor(rows, layout.features, train.preprocessing, layout.categories)
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ class FeatureTraining:
         Builds the estimator.
     preprocessor
         Returns what turns features into numbers, given the rows of the first slice that has rows,
-        the kind of each feature, and the settings.
+        the columns, and the settings.
     needs_two_classes
         Whether rows of a single class cannot be fitted: the model of such a shard is `constant`.
     counts_epochs
@@ -75,9 +72,7 @@ class FeatureTraining:
     """
 
     build: FeatureBuilder
-    preprocessor: Callable[[pa.Table, Mapping[str, FeatureKind], TrainParams], "Preprocessor"] = (
-        _fit_preprocessor
-    )
+    preprocessor: Callable[[pa.Table, Layout, TrainParams], "Preprocessor"] = _fit_preprocessor
     needs_two_classes: bool = False
     counts_epochs: bool = True
 

@@ -9,7 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from unlearn.stages.config.dataset import ID_SETTINGS, READING_SETTINGS, DatasetParams
+from unlearn.stages.config.dataset import (
+    CATEGORY_SETTINGS,
+    ID_SETTINGS,
+    READING_SETTINGS,
+    DatasetParams,
+)
 from unlearn.stages.config.params import AggregationRule, Params
 from unlearn.stages.config.section import Modality
 from unlearn.stages.errors import InputError
@@ -203,6 +208,7 @@ def final_model_files(
             "schema_version": 1,
             "rule": params.aggregate.rule,
             # Where the training data is, and how its ids are read, is not needed for prediction.
+            # Each member knows its categories.
             "dataset": params.dataset.model_dump(
                 mode="json",
                 exclude={
@@ -211,6 +217,7 @@ def final_model_files(
                     "missing_columns",
                     *ID_SETTINGS,
                     *READING_SETTINGS,
+                    *CATEGORY_SETTINGS,
                 },
             )
             | params.dataset.own_reading

@@ -7,8 +7,15 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from unlearn.stages.config.dataset import DEFAULT_MISSING, MAX_FEATURES, Decimal, FeatureKind
+from unlearn.stages.config.dataset import (
+    DEFAULT_MISSING,
+    MAX_CATEGORIES,
+    MAX_FEATURES,
+    Decimal,
+    FeatureKind,
+)
 from unlearn.stages.errors import Facts, InputError
+from unlearn.stages.rows.category_counts import CategoryCounts, hash_people
 from unlearn.stages.rows.column_facts import (
     ColumnFacts,
     ValueKind,
@@ -41,11 +48,15 @@ class ColumnChoice:
         out or refused.
     missing
         Texts that mean a missing value.
+    min_rows
+        From so many rows, or people where rows name people, on a value is a category; None where
+        all values are.
     """
 
     drop: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
     missing: tuple[str, ...] = DEFAULT_MISSING
+    min_rows: int | None = None
 
 
 @dataclass
@@ -70,6 +81,7 @@ class SchemaFinder:
     known_decimal: Decimal | None = None
     rows: int = 0
     _facts: dict[str, ColumnFacts] = field(default_factory=dict)
+    _counts: dict[str, CategoryCounts] = field(default_factory=dict)
     _target: TargetFacts | None = None
     _name: str = ""
 
@@ -95,6 +107,7 @@ class SchemaFinder:
         for column in batch.column_names:
             if column not in roles and column not in self.choice.drop:
                 self._see_feature(batch, column)
+        self._count_categories(batch)
         self.target.see(batch, name)
         self.rows += batch.num_rows
 
@@ -149,6 +162,24 @@ class SchemaFinder:
                 index = pc.index(pc.is_in(text, long.values), value=True).as_py()
                 place = self._place(batch, index)
                 facts.text = f"it is text and no category: the value of {place} {long.text}"
+
+    def _count_categories(self, batch: pa.Table) -> None:
+        """Count the values of all columns that are, or may become, categorical."""
+        if self.choice.min_rows is None or batch.num_rows == 0:
+            return
+        people = None
+        if self.subject_column is not None:
+            people = hash_people(as_text(batch[self.subject_column], self.subject_column))
+        for name, facts in self._facts.items():
+            is_typed = kind_of_type(batch[name].type) is not None and name not in self.choice.keep
+            if facts.left_out is not None or facts.text is not None or is_typed:
+                self._counts.pop(name, None)
+                continue
+            text = as_text(batch[name], name)
+            is_missing = pc.is_in(pc.utf8_trim_whitespace(text), self._missing)
+            text = pc.if_else(is_missing, pa.scalar(None, pa.string()), text)
+            counts = self._counts.setdefault(name, CategoryCounts(self.choice.min_rows))
+            counts.see(text, people)
 
     @property
     def _missing(self) -> pa.Array:
@@ -233,7 +264,50 @@ class SchemaFinder:
                 reasons[name] = f"it looks like row numbers; --keep={shlex.quote(name)} keeps it"
             elif facts.kind == "categorical" and facts.text:
                 reasons[name] = facts.text
+            elif facts.kind == "categorical" and self._shares_nothing(name):
+                reasons[name] = (
+                    f"no value is shared by {self.choice.min_rows} {self._sharers}; "
+                    f"--keep={shlex.quote(name)} keeps it"
+                )
         return reasons
+
+    def _shares_nothing(self, name: str) -> bool:
+        if self.choice.min_rows is None or name in self.choice.keep:
+            return False
+        return name not in self._counts or self._counts[name].count_shared == 0
+
+    @property
+    def _sharers(self) -> str:
+        return "rows" if self.subject_column is None else "people"
+
+    @property
+    def categories(self) -> dict[str, list[str]] | None:
+        """The categories to pin, by categorical feature; None where models learn them."""
+        if self.choice.min_rows is None:
+            return None
+        return {
+            name: self._counts[name].shared(MAX_CATEGORIES) if name in self._counts else []
+            for name, kind in self.features.items()
+            if kind == "categorical"
+        }
+
+    def notes_on_categories(self) -> list[str]:
+        """Return a sentence for each column with values that are no categories."""
+        notes = []
+        for name, pinned in (self.categories or {}).items():
+            counts = self._counts.get(name)
+            rare = 0 if counts is None else counts.different - len(pinned)
+            if counts is None or rare == 0:
+                continue
+            at_least = "at least " if counts.is_cut else ""
+            common = counts.count_shared - len(pinned)
+            after = f", and {common:,} after the {MAX_CATEGORIES:,} most common ones"
+            notes.append(
+                f"column {name!r}: values of fewer than {self.choice.min_rows} {self._sharers} "
+                f"share one bucket: {at_least}{rare - common:,} of {counts.different:,}"
+                + (after if common else "")
+            )
+        return notes
 
     @property
     def many_categories(self) -> list[str]:

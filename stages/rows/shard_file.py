@@ -7,9 +7,9 @@ file prevents that the hashes in git's history (dvc.lock) confirm a guess of a r
 import hmac
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -45,20 +45,37 @@ _FILLERS = {pa.string(): "", pa.bool_(): False, pa.float64(): 0.0}
 
 @dataclass(frozen=True)
 class Layout:
-    """Columns and classes of a project's shard files.
+    """Columns, classes and pinned categories of a project's shard files.
 
     They travel in the files, so that a change of either changes every file and, through it,
     reruns what reads it.
+
+    Parameters
+    ----------
+    features
+        Kind by column.
+    classes
+        The class labels.
+    subjects
+        Whether rows are about people.
+    categories
+        By column, where params.yaml pins them; models learn those of other columns.
     """
 
     features: dict[str, FeatureKind]
     classes: tuple[str, ...]
     subjects: bool
+    categories: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, dataset: DatasetParams) -> "Layout":
         """Return the layout that params.yaml pins."""
-        return cls(dict(dataset.features), tuple(dataset.classes), dataset.subject is not None)
+        return cls(
+            dict(dataset.features),
+            tuple(dataset.classes),
+            dataset.subject is not None,
+            {name: tuple(values) for name, values in (dataset.categories or {}).items()},
+        )
 
     @property
     def schema(self) -> pa.Schema:
@@ -86,17 +103,28 @@ class Layout:
 
     def as_json(self) -> dict[str, object]:
         """Return the layout as plain JSON values."""
-        return {
+        found: dict[str, object] = {
             "features": [[name, kind] for name, kind in self.features.items()],
             "classes": list(self.classes),
             "subjects": self.subjects,
         }
+        # Files from before pinned categories keep their bytes.
+        if self.categories:
+            found["categories"] = [
+                [name, list(self.categories[name])]
+                for name in self.features
+                if name in self.categories
+            ]
+        return found
 
     @classmethod
-    def from_json(cls, value: dict[str, list[tuple[str, FeatureKind]]]) -> "Layout":
+    def from_json(cls, value: dict[str, Any]) -> "Layout":
         """Return the layout that `as_json` described."""
         return cls(
-            dict(value["features"]), tuple(map(str, value["classes"])), bool(value["subjects"])
+            dict(value["features"]),
+            tuple(map(str, value["classes"])),
+            bool(value["subjects"]),
+            {name: tuple(map(str, texts)) for name, texts in value.get("categories", [])},
         )
 
 

@@ -74,7 +74,7 @@ def _of_features(
     """Prepare rows of features, by what the first slice that has rows says of them."""
     first_filled = next(number for number, size in enumerate(sliced.sizes, start=1) if size)
     preprocessor = training.preprocessor(
-        sliced.slice_rows(first_filled), recipe.layout.features, recipe.train
+        sliced.slice_rows(first_filled), recipe.layout, recipe.train
     )
     estimator = training.build(
         recipe.train,

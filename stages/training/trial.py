@@ -34,7 +34,7 @@ def fits_trial_rows(recipe: Recipe) -> bool:
     if not isinstance(training, FeatureTraining):
         return False
     rows, targets = _rows(recipe)
-    preprocessor = training.preprocessor(rows, recipe.layout.features, recipe.train)
+    preprocessor = training.preprocessor(rows, recipe.layout, recipe.train)
     estimator = training.build(
         recipe.train,
         preprocessor.width,

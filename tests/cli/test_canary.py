@@ -304,7 +304,7 @@ def test_canaries_of_another_schema_are_not_added_to(fresh: Repo) -> None:
     plant(fresh, 3)
     features = fresh.params()["dataset"]["features"]
     del features["city"]
-    fresh.set_params(dataset={"features": features})
+    fresh.set_params(dataset={"features": features, "categories": {}})
 
     with unchanged(fresh.root):
         answer = fresh.inline("canary", "--count", "3")

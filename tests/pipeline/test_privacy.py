@@ -1,33 +1,14 @@
 """Outside the dataset people are tokens: no raw id in any file or in anything that is said."""
 
-import io
-import zipfile
-from collections.abc import Iterator
-from pathlib import Path
-
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import Repo
+from tests.conftest import Repo, readable
 from tests.pipeline.conftest import ids_at
 
 #: Every record's and every person's id begins so.
 PLANTED = (b"zqrec-", b"zqman-")
-
-
-def _readable(path: Path) -> Iterator[bytes]:
-    """Yield a file's bytes, and what its compression hides."""
-    content = path.read_bytes()
-    yield content
-    if content.startswith(b"PAR1"):
-        table = pq.read_table(path)
-        yield repr(table.schema.metadata).encode()
-        for name in table.column_names:
-            yield "\n".join(map(str, table[name].to_pylist())).encode()
-    elif zipfile.is_zipfile(path):
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            yield from (archive.read(name) for name in archive.namelist())
 
 
 def _with_ids(repo: Repo) -> set[str]:
@@ -37,7 +18,7 @@ def _with_ids(repo: Repo) -> set[str]:
         for path in repo.root.rglob("*")
         if path.is_file()
         and ".git" not in path.parts
-        and any(planted in piece for piece in _readable(path) for planted in PLANTED)
+        and any(planted in piece for piece in readable(path) for planted in PLANTED)
     }
 
 

@@ -37,7 +37,7 @@ FEATURES = {
 }
 CLASSES = ("c0", "c1", "c2")
 LAYOUT = Layout.from_json(
-    {"features": list(FEATURES.items()), "classes": list(CLASSES), "subjects": False}  # type: ignore[arg-type, dict-item]  # as JSON has it
+    {"features": list(FEATURES.items()), "classes": list(CLASSES), "subjects": False}
 )
 
 MLP = {"model": "mlp", "options": {"hidden": [6]}, "epochs": 3, "batch": 8, "device": "cpu"}

@@ -4,6 +4,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
+from unlearn.stages.config.params import Params
 from unlearn.stages.config.text import LanguageMethodSettings
 from unlearn.stages.context import check_params
 from unlearn.stages.errors import InputError
@@ -325,7 +326,7 @@ def test_a_layout_of_text_has_no_class() -> None:
     assert layout.schema.names == [RECORD, SUBJECT, "question", "answer", "other", "w1", "w2"]
     assert TARGET in LAYOUT.schema.names
     assert {str(kind) for kind in layout.schema.types} == {"string"}
-    assert Layout.from_json(layout.as_json()) == layout  # type: ignore[arg-type]  # as JSON has it
+    assert Layout.from_json(layout.as_json()) == layout
 
 
 def test_a_layout_finds_columns_by_their_role() -> None:
@@ -336,3 +337,61 @@ def test_a_layout_finds_columns_by_their_role() -> None:
     assert layout.column("perturbed") == "w1"
     assert layout.column("body") is None
     assert layout.columns("topic") == []
+
+
+def with_categories(rare: str | None, categories: object, kind: str = "categorical") -> Params:
+    settings = changed("dataset/features", {"city": kind, "age": "numeric"})
+    settings["dataset"] |= {"target": "label", "classes": ["a", "b"]}
+    settings["dataset"] |= {"rare_categories": rare, "categories": categories}
+    settings["train"] = {"model": "mlp"}
+    settings["aggregate"] = {"rule": "mean_probability"}
+    return check_params(settings)
+
+
+def test_pinned_categories_are_in_the_layout_of_shard_files() -> None:
+    dataset = with_categories("bucket", {"city": ["Rome", "Oslo"]}).dataset
+
+    assert Layout.of(dataset).categories == {"city": ("Rome", "Oslo")}
+    assert with_categories("bucket", None, "boolean").dataset.categories is None
+    for rare in ("keep", None):
+        assert Layout.of(with_categories(rare, None).dataset).categories == {}
+
+
+@pytest.mark.parametrize(
+    ("rare", "categories", "said"),
+    [
+        ("bucket", None, "categories: 'city' is categorical and has none"),
+        ("bucket", {"city": [], "town": []}, "categories: 'town' is no feature"),
+        (
+            "bucket",
+            {"city": [], "age": ["1"]},
+            "categories: 'age' is numeric, and only",
+        ),
+        ("bucket", {"city": ["a", "a"]}, "categories: 'city' has the same category twice"),
+        (
+            "bucket",
+            {"city": ["a\nb"]},
+            "categories: 'city' has one with a line end or more",
+        ),
+        (
+            "bucket",
+            {"city": ["a" * 201]},
+            "categories: 'city' has one with a line end or more",
+        ),
+        (
+            "bucket",
+            {"city": [f"{n}" for n in range(1001)]},
+            "categories: 'city' has more than",
+        ),
+        ("keep", {"city": ["a"]}, "categories: are for `rare_categories: bucket`"),
+        (None, {"city": ["a"]}, "categories: are for `rare_categories: bucket`"),
+        ("drop", None, "dataset.rare_categories: input should be 'bucket' or 'keep'"),
+    ],
+)
+def test_pinned_categories_are_of_categorical_features_alone(
+    rare: str | None, categories: object, said: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        with_categories(rare, categories)
+
+    assert said in caught.value.message

@@ -44,6 +44,25 @@ def test_categories_that_were_all_missing_leave_the_two_buckets() -> None:
     assert transformed("categorical", [None, None], ["a", None]) == [[1, 0], [0, 1]]
 
 
+def test_pinned_categories_are_those_of_any_rows() -> None:
+    kinds: dict[str, FeatureKind] = {"x": "categorical"}
+    pinned = {"x": ["b", "a"]}
+    fitted = [
+        fit_preprocessor(column("categorical", values), kinds, PreprocessingParams(), pinned)
+        for values in (["a", "jane.roe"], ["jane.roe", None])
+    ]
+
+    assert fitted[0] == fitted[1]
+    assert "jane.roe" not in json.dumps(fitted[0].as_json())
+    rows = column("categorical", ["a", "b", "jane.roe", None])
+    assert fitted[0].transform(rows, np.float64).tolist() == [
+        [0, 1, 0, 0],
+        [1, 0, 0, 0],
+        [0, 0, 1, 0],
+        [0, 0, 0, 1],
+    ]
+
+
 def test_booleans_are_zero_and_one_and_a_missing_one_the_more_frequent() -> None:
     assert transformed("boolean", [True, True, False], [True, False, None]) == [[1], [0], [1]]
     assert transformed("boolean", [True, False, False], [None]) == [[0]]

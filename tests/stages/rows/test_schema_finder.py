@@ -159,11 +159,14 @@ def test_values_of_200_characters_are_categories() -> None:
 
 
 @pytest.mark.parametrize("option", ["drop", "keep"])
-def test_options_name_columns_that_there_are(option: str) -> None:
-    with pytest.raises(InputError, match=f"--{option}: d.csv has no column 'y'"):
-        find({"x": ["1"]}, choice=ColumnChoice(**{option: ("y",)}))
-    with pytest.raises(InputError, match=f"--{option}: 'id' is the id, subject or target"):
-        find({"x": ["1"]}, choice=ColumnChoice(**{option: ("id",)}))
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [("y", "d.csv has no column 'y'"), ("id", "'id' is the id, subject or target")],
+)
+def test_options_name_columns_that_there_are(option: str, column: str, said: str) -> None:
+    drop, keep = ((column,), ()) if option == "drop" else ((), (column,))
+    with pytest.raises(InputError, match=f"--{option}: {said}"):
+        find({"x": ["1"]}, choice=ColumnChoice(drop=drop, keep=keep))
 
 
 @pytest.mark.parametrize("others", [["1,5", "20", "-"], ["1,5"] * 18 + ["20", "1.5"]])
@@ -176,3 +179,57 @@ def test_numbers_with_a_decimal_comma_and_another_value_are_refused(others: list
     message, _ = refusal(finder)
     said = f"{rows - 1} of {rows} values are numbers; data row {rows} is not"
     assert message == f"d.csv: column 'x': {said}"
+
+
+def of_people(values: Sequence[str], *, people: Sequence[str], min_rows: int) -> SchemaFinder:
+    finder = SchemaFinder("id", "label", "person", ColumnChoice(min_rows=min_rows))
+    ids = [str(row) for row in range(len(values))]
+    columns = {"id": ids, "person": list(people), "x": list(values), "label": ["a"] * len(ids)}
+    finder.see(pa.table(columns), "d.csv")
+    return finder
+
+
+def test_values_that_enough_rows_share_are_pinned_as_categories() -> None:
+    values = ["b"] * 3 + ["a"] * 3 + [SECRET] * 2 + ["?"] * 3 + [""] * 3
+    finder = find({"x": values}, {"x": ["c"] * 3}, choice=ColumnChoice(min_rows=3))
+
+    assert finder.features == {"x": "categorical"}
+    assert finder.categories == {"x": ["a", "b", "c"]}
+    notes = finder.notes_on_categories()
+    assert notes == ["column 'x': values of fewer than 3 rows share one bucket: 1 of 4"]
+
+
+def test_where_rows_name_people_a_category_is_shared_by_people() -> None:
+    values = ["a"] * 4 + ["b"] * 4
+    finder = of_people(values, people="pqrrpppp", min_rows=3)
+
+    assert finder.categories == {"x": ["a"]}
+    assert finder.notes_on_categories() == [
+        "column 'x': values of fewer than 3 people share one bucket: 1 of 2"
+    ]
+
+
+def test_a_column_that_shares_no_value_is_left_out_unless_it_is_kept() -> None:
+    columns = {"x": [f"name {row}" for row in range(9)], "y": ["a"] * 9}
+    finder = find(columns, choice=ColumnChoice(min_rows=3))
+
+    assert finder.left_out == {"x": "no value is shared by 3 rows; --keep=x keeps it"}
+    assert finder.categories == {"y": ["a"]}
+    kept = find(columns, choice=ColumnChoice(min_rows=3, keep=("x",)))
+    assert kept.left_out == {}
+    assert kept.categories == {"x": [], "y": ["a"]}
+
+
+def test_numbers_that_are_kept_as_categories_are_counted() -> None:
+    columns: list[Mapping[str, Sequence[Any]]] = [{"x": [1, 2, 1, 1]}, {"x": ["1", "A", "A", "A"]}]
+    finder = find(*columns, choice=ColumnChoice(min_rows=3, keep=("x",)))
+
+    assert finder.categories == {"x": ["1", "A"]}
+
+
+def test_only_categorical_columns_have_categories() -> None:
+    columns = {"n": ["1"] * 5, "d": ["2024-01-31"] * 5, "b": ["true"] * 5, "t": ["x" * 201] * 5}
+    finder = find(columns, choice=ColumnChoice(min_rows=3))
+
+    assert finder.categories == {}
+    assert find(columns).categories is None

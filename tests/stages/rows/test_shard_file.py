@@ -1,6 +1,7 @@
 """Shard files: bytes that follow from rows, name and key, and digests that are no oracle."""
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -225,10 +226,13 @@ def test_a_column_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 def test_a_layout_survives_json() -> None:
     layout = Layout({"b": "numeric", "a": "categorical", "c": "boolean"}, ("y", "x"), subjects=True)
-    again = Layout.from_json(layout.as_json())  # type: ignore[arg-type]  # as JSON has it
+    again = Layout.from_json(layout.as_json())
 
     assert again == layout
+    assert "categories" not in layout.as_json()  # files from before have none
     assert list(again.features) == ["b", "a", "c"]
+    pinned = replace(layout, categories={"a": ("u", "t")})
+    assert Layout.from_json(json.loads(json.dumps(pinned.as_json()))) == pinned != layout
     assert layout.schema.names == [RECORD, SUBJECT, "b", "a", "c", TARGET]
     assert [str(field.type) for field in layout.schema] == [
         *["string"] * 2,
