@@ -283,7 +283,9 @@ def test_a_dataset_that_cannot_be_read_is_named(fresh: Repo) -> None:
     dataset.write_bytes(good.replace(b"\nr0007,", b"\nr0007,x"))
     with unchanged(fresh.root):
         answer = fresh.inline("canary", "--count", "3")
-    assert refused(answer) == "column 'age' is numeric: a value is not a number (data row 8)"
+    assert refused(answer) == (
+        "data/dataset.csv: column 'age' is numeric: a value is not a number (data row 8)"
+    )
 
     dataset.write_bytes(good.partition(b"\n")[0] + b"\n")
     with unchanged(fresh.root):
