@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import ipc
 from unlearn.stages.errors import Facts, InputError
+from unlearn.stages.rows.arrow_types import with_common_types
 
 #: Rows of a batch.
 _BATCH_ROWS = 16_384
@@ -24,11 +25,12 @@ Choose = Callable[[Collection[str]], list[str]]
 def read_parquet(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
     """Yield the rows of a Parquet file; see `unlearn.stages.rows.records.read_batches`."""
     try:
-        file = pq.ParquetFile(path)
+        # Spark's timestamps of 12 bytes would overflow in nanoseconds: 9999 would be 1816.
+        file = pq.ParquetFile(path, coerce_int96_timestamp_unit="us")
         columns = choose(file.schema_arrow.names)
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
             # Parquet takes the name of a column for that of nested ones, too.
-            yield pa.Table.from_batches([batch]).select(columns)
+            yield with_common_types(pa.Table.from_batches([batch]).select(columns))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError):
         raise InputError(f"{name} is not readable as Parquet", facts=Facts(file=name)) from None
 
@@ -47,7 +49,7 @@ def read_arrow(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
             table = pa.Table.from_batches([batch])
             chosen = table.select(choose(table.column_names))
             for first in range(0, table.num_rows, _BATCH_ROWS):
-                yield chosen.slice(first, _BATCH_ROWS)
+                yield with_common_types(chosen.slice(first, _BATCH_ROWS))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError):
         raise InputError(f"{name} is not readable as Arrow", facts=Facts(file=name)) from None
 

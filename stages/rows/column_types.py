@@ -115,6 +115,29 @@ def _shown(kind: pa.DataType) -> str:
     return "type string" if is_text(kind) else f"type {kind}"
 
 
+def _is_readable(kind: pa.DataType) -> bool:
+    """Return whether a column of this type has text or numbers."""
+    if pa.types.is_dictionary(kind):
+        return _is_readable(kind.value_type)
+    return bool(
+        pa.types.is_null(kind)
+        or is_text(kind)
+        or _is_number(kind)
+        or pa.types.is_boolean(kind)
+        or (pa.types.is_temporal(kind) and not pa.types.is_interval(kind))
+    )
+
+
+def _refuse_unreadable(column: pa.Field, file: str) -> None:
+    if not _is_readable(column.type):
+        raise InputError(
+            f"{file}: column {column.name!r} has {_shown(column.type)}, which is neither a number "
+            "nor text",
+            "write the column as text or numbers",
+            facts=Facts(file=file, column=column.name),
+        )
+
+
 def _agree(one: str, other: str, use: ColumnUse) -> bool:
     if one == other:
         return True
@@ -167,7 +190,8 @@ class TypeCheck:
         Raises
         ------
         InputError
-            If a column has a type that means something else than in a file before.
+            If a column has a type that means something else than in a file before, or a column that
+            is needed has lists, objects or binary values.
         """
         for name in self._ids:
             if name in batch.column_names and (ids := _id_form(batch[name])) is not None:
@@ -177,6 +201,8 @@ class TypeCheck:
         self._last = (file, batch.schema)
         for column in batch.schema:
             use = self._uses.of(column.name)
+            if use in ("label", "value") and column.name in self._uses.named:
+                _refuse_unreadable(column, file)
             found = form(column.type, use) if is_typed else _UNTYPED
             if found is not None and use in ("label", "value"):
                 self._compare(column.name, _Seen(found, _shown(column.type), file))

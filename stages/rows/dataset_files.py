@@ -8,6 +8,7 @@ from typing import BinaryIO, Literal, cast
 from urllib.parse import unquote
 
 from unlearn.stages.errors import Facts, InputError
+from unlearn.stages.rows.other_formats import table_around, table_of, way_out
 
 #: How the rows of a file are written.
 FileKind = Literal["csv", "parquet", "json", "arrow"]
@@ -36,6 +37,8 @@ FORMATS = tuple(_KINDS)
 #: What Spark, Hadoop, Dask and Databricks write beside the rows, and what people write about them.
 _NO_ROWS = re.compile(
     r"_success|_metadata|_common_metadata|_temporary|_(started|committed)_.*"
+    # What Amazon EMR writes for a folder, macOS and Windows beside files, and DVC in their place.
+    r"|.*_\$folder\$|__macosx|thumbs\.db|desktop\.ini|.*\.dvc"
     r"|readme(\.(md|txt|rst|html?))?",
     re.IGNORECASE,
 )
@@ -112,42 +115,99 @@ def find_files(path: Path, name: str) -> DatasetFiles:
     Raises
     ------
     InputError
-        If there is no file with rows, or a file of another format.
+        If there is no file with rows, a file of another format, a link to a folder, or a folder
+        whose files can have rows that were deleted.
     """
+    _check_name(name)
     if path.is_file():
-        _check_format(path, path.name, name)
+        _check_format(path, name)
         return DatasetFiles([path], [])
     if not path.is_dir():
         raise InputError(f"{name} does not exist", facts=Facts(file=name))
-    if (path / "_delta_log").is_dir():
-        raise InputError(
-            f"{name} is a Delta table, whose files can have rows that were deleted from it",
-            "write the rows of its present version to Parquet files in another folder",
-            facts=Facts(file=name),
-        )
+    if kind := table_around(path.absolute()):
+        raise _old_rows(name, kind)
     found = DatasetFiles([], [])
-    for file in sorted(path.rglob("*")):
+    everything = sorted(path.rglob("*"))
+    catalogs = _catalogs(everything)
+    for file in everything:
         relative = file.relative_to(path)
-        if not file.is_file():
-            continue
-        if _has_no_rows(relative):
-            found.skipped.append(relative.as_posix())
-        else:
-            _check_format(file, relative.as_posix(), name)
+        table = table_of(relative.parts)
+        if table is not None:
+            raise _old_rows("/".join((name, *table.parts)), table.kind)
+        if _has_no_rows(relative) or file in catalogs:
+            if not file.is_dir():
+                found.skipped.append(relative.as_posix())
+        elif _is_file(file, f"{name}/{relative.as_posix()}"):
             found.rows.append(file)
     if not found.rows:
         raise InputError(f"{name} is a directory without files", facts=Facts(file=name))
     return found
 
 
+def _is_file(file: Path, label: str) -> bool:
+    """Return whether a path of a directory is a file to read, and not a folder.
+
+    Raises
+    ------
+    InputError
+        If it is of another format, or would be passed over: a link to a folder or to nothing.
+    """
+    _refuse_links(file, label)
+    if file.is_dir():
+        return False
+    _check_name(label)
+    _check_format(file, label, in_folder=True)
+    return True
+
+
+def _catalogs(everything: list[Path]) -> set[Path]:
+    """Return the files that the library `datasets` writes beside the rows."""
+    names = ("dataset_info.json", "state.json")
+    found = {file for file in everything if file.name in names}
+    return {file for file in found if all(file.with_name(name) in found for name in names)}
+
+
+def _old_rows(name: str, table: str) -> InputError:
+    return InputError(
+        f"{name} is of {table}, whose folder can have files with rows that were deleted from it",
+        "write the rows of its present version to Parquet files in another folder",
+        facts=Facts(file=name),
+    )
+
+
+def _check_name(label: str) -> None:
+    try:
+        label.encode()
+    except UnicodeEncodeError:
+        shown = label.encode("ascii", "backslashreplace").decode()
+        raise InputError(
+            f"the name {shown} is not UTF-8", "rename it", facts=Facts(file=shown)
+        ) from None
+
+
+def _refuse_links(file: Path, label: str) -> None:
+    """Refuse what would be passed over: links to folders and to nothing, pipes and sockets."""
+    if file.is_symlink() and not file.is_file():
+        what = "folder, which is not followed" if file.is_dir() else "file that is not there"
+        raise InputError(
+            f"{label} is a link to a {what}",
+            "put the files themselves into the folder",
+            facts=Facts(file=label),
+        )
+    if not file.is_file() and not file.is_dir():
+        raise InputError(f"{label} is no regular file", facts=Facts(file=label))
+
+
 def _has_no_rows(relative: PurePath) -> bool:
     return any(part.startswith(".") or _NO_ROWS.fullmatch(part) for part in relative.parts)
 
 
-def _check_format(file: Path, label: str, name: str) -> None:
+def _check_format(file: Path, label: str, *, in_folder: bool = False) -> None:
     if ending(file) is None:
         raise InputError(
-            f"{name}: {label} is not one of {', '.join(FORMATS)}", facts=Facts(file=label)
+            f"{label} is not one of {', '.join(FORMATS)}",
+            *way_out(file.name, in_folder=in_folder),
+            facts=Facts(file=label),
         )
 
 

@@ -60,4 +60,6 @@ def seconds_of_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
         column = pc.cast(column, pa.duration("us"), safe=False)
     else:
         column = pc.cast(column, pa.time64("us"), safe=False)
-    return pc.divide(pc.cast(pc.cast(column, pa.int64()), pa.float64()), float(_MICROSECONDS))
+    # Not safe: from 2255 on, a double does not hold every microsecond.
+    microseconds = pc.cast(pc.cast(column, pa.int64()), pa.float64(), safe=False)
+    return pc.divide(microseconds, float(_MICROSECONDS))

@@ -58,12 +58,19 @@ def read_json(
     """
     # A first pass for the columns: writers leave fields out where they have no value.
     columns: dict[str, None] = {}
-    empty = True
+    count, nested = 0, 0
     for row in _rows(path, name):
         columns.update(dict.fromkeys(row))
-        empty = False
-    if empty:
+        count += 1
+        nested += bool(row) and all(value is _NESTED for value in row.values())
+    if count == 0:
         return
+    if count == nested == 1:
+        raise InputError(
+            f"{name} has one object, whose fields are lists or objects",
+            "write an array of objects, one a row: to_json(orient='records') of pandas does",
+            facts=Facts(file=name),
+        )
     chosen = choose(columns)
     rows = _rows(path, name)
     while batch := list(itertools.islice(rows, _BATCH_ROWS)):
@@ -122,7 +129,11 @@ def _parse(line: str, where: Facts) -> Any:
 
 
 def _unreadable(where: Facts) -> InputError:
-    return InputError(f"{where}: not readable as JSON", facts=where)
+    return InputError(
+        f"{where}: not readable as JSON",
+        "write each object on one line, or an array of objects into a .json file",
+        facts=where,
+    )
 
 
 def _items(handle: BinaryIO, name: str) -> Iterator[Any]:

@@ -22,6 +22,7 @@ from unlearn.stages.rows.dataset_files import (
     partition_values,
 )
 from unlearn.stages.rows.file_columns import AllColumns, refuse_other_columns
+from unlearn.stages.rows.file_content import refuse_other_content
 from unlearn.stages.rows.json_rows import read_json
 from unlearn.stages.rows.reading import (
     ONE_LINE_A_ROW,
@@ -131,6 +132,12 @@ def read_batches(
         raise empty
 
 
+def _state(file: Path) -> tuple[int, int, int]:
+    """Return what changes when a file is written to, or replaced."""
+    found = file.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def _all_columns(
     path: Path, name: str, only: Collection[str] | None, reading: Reading
 ) -> AllColumns | None:
@@ -166,11 +173,32 @@ def file_columns(
 def _read_file(
     file: Path, label: str, only: Collection[str] | None, reading: Reading
 ) -> Iterator[pa.Table]:
-    kind = file_kind(file)
-    if kind == "csv":
-        return read_csv(file, label, only, reading)
-    read = {"parquet": read_parquet, "json": read_json, "arrow": read_arrow}[kind]
-    return read(file, label, lambda names: chosen_columns(check_header(list(names), label), only))
+    """Yield the rows of one file; it must be what its name says, and not change meanwhile."""
+
+    def choose(names: Collection[str]) -> list[str]:
+        return chosen_columns(check_header(list(names), label), only)
+
+    try:
+        state = _state(file)
+        refuse_other_content(file, label)
+        kind = file_kind(file)
+        if kind == "csv":
+            yield from read_csv(file, label, only, reading)
+        else:
+            read = {"parquet": read_parquet, "json": read_json, "arrow": read_arrow}[kind]
+            yield from read(file, label, choose)
+        changed = _state(file) != state
+    except OSError as error:
+        raise InputError(
+            f"{label} cannot be read: {error.strerror or 'an error of the file system'}",
+            facts=Facts(file=label),
+        ) from None
+    if changed:
+        raise InputError(
+            f"{label} changed while it was read",
+            "run the command again when nothing writes to the file",
+            facts=Facts(file=label),
+        )
 
 
 def _with_partitions(

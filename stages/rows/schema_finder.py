@@ -33,8 +33,8 @@ from unlearn.stages.rows.target_facts import TargetFacts
 #: More distinct values than this in a text column look like names or free text.
 MANY_CATEGORIES = 200
 
-#: Row numbers, as pandas writes and reads them.
-_INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
+#: Row numbers, as pandas and Dask write and read them.
+_INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__|__null_dask_index__")
 
 
 @dataclass(frozen=True)
@@ -328,5 +328,5 @@ def _unreadable(kind: pa.DataType) -> str | None:
     try:
         as_text(pa.chunked_array([], kind), "")
     except (InputError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return f"it has type {kind}"
+        return f"it has type {kind}; write it as text or numbers to use it"
     return None

@@ -1,10 +1,11 @@
 """Files and folders as people have them: which ones have rows, and what their names say."""
 
-import datetime as dt
+import errno
 import gzip
 import json
+import os
+import zipfile
 from collections.abc import Callable
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,10 @@ def test_files_without_rows_are_skipped_wherever_they_are(tmp_path: Path) -> Non
         "_metadata",
         "_common_metadata",
         "_committed_12",
+        "part_$folder$",
+        "__MACOSX/a.csv",
+        "Thumbs.db",
+        "old.csv.dvc",
         "_temporary/0/a.csv",
     ]
     for name in [*skipped, "part/a.csv", "_a.csv", "readme.csv"]:
@@ -223,15 +228,184 @@ def test_files_without_rows_are_skipped_wherever_they_are(tmp_path: Path) -> Non
     assert [path.name for path in found.rows] == ["_a.csv", "a.csv", "readme.csv"]
 
 
-def test_other_files_and_delta_tables_are_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub/notes.txt").touch()
-    with pytest.raises(InputError, match=r"d: sub/notes\.txt is not one of"):
-        dataset_files(tmp_path, "d")
+#: What files of other formats are to be made of.
+WAYS_OUT = {
+    "a.xlsx": "export the table as CSV in UTF-8",
+    "a.XLS": "export the table as CSV in UTF-8",
+    "a.csv.zst": "decompress it, or compress it with gzip",
+    "a.csv.bz2": "decompress it",
+    "a.parquet.xz": "decompress it",
+    "a.csv.zip": "unpack it",
+    "a.tar.gz": None,
+    "a.txt": "if it is a table in text, rename it to .csv",
+    "a.sas7bdat": "write it as Parquet with the program that it is from",
+    "a.pkl": "write it as Parquet",
+    "a.orc": "write it as Parquet",
+    "a.sqlite": "export the table as CSV",
+    "a": None,
+}
 
-    (tmp_path / "_delta_log").mkdir()
-    with pytest.raises(InputError, match="is a Delta table"):
+
+@pytest.mark.parametrize("name", WAYS_OUT)
+def test_files_of_other_formats_are_refused_with_what_to_do(tmp_path: Path, name: str) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / name).touch()
+    with pytest.raises(InputError, match=rf"^d/sub/{name} is not one of \.csv, ") as caught:
         dataset_files(tmp_path, "d")
+    *hints, last = caught.value.hints
+    assert last == "if it has no rows of the dataset, move it to another folder"
+    expected = WAYS_OUT[name]
+    assert len(hints) == (expected is not None)
+    assert expected is None or hints[0].startswith(expected)
+
+    with pytest.raises(InputError, match=rf"^{name} is not one of ") as alone:
+        dataset_files(tmp_path / "sub" / name, name)
+    assert list(alone.value.hints) == hints
+
+
+#: What tables have beside files with rows that can be deleted ones.
+TABLES = {
+    "_delta_log/00000000000000000000.json": "a Delta table",
+    ".hoodie/hoodie.properties": "a Hudi table",
+    "_spark_metadata/0": "the output of a Spark stream",
+    "metadata/v1.metadata.json": "an Iceberg table",
+}
+
+
+@pytest.mark.parametrize("marker", TABLES)
+def test_tables_whose_folders_have_deleted_rows_are_refused(tmp_path: Path, marker: str) -> None:
+    table = tmp_path / "lake/table"
+    for name in (marker, "data/part-0.parquet", "day=2024-01-31/part-1.parquet"):
+        (table / name).parent.mkdir(parents=True, exist_ok=True)
+        (table / name).touch()
+
+    parts = {"": "table", "data": "data", "day=2024-01-31": "day=2024-01-31"}
+    for part, name in parts.items():
+        with pytest.raises(InputError, match=f"^{name} is of {TABLES[marker]}") as caught:
+            dataset_files(table / part, name)
+        assert caught.value.hints == (
+            "write the rows of its present version to Parquet files in another folder",
+        )
+    with pytest.raises(InputError, match=f"^lake/table is of {TABLES[marker]}"):
+        dataset_files(tmp_path / "lake", "lake")
+
+
+def test_what_the_library_datasets_saves_is_read(tmp_path: Path) -> None:
+    write_stream(tmp_path / "data-00000-of-00001.arrow", TABLE)
+    for name in ("dataset_info.json", "state.json"):
+        (tmp_path / name).write_text('{"_fingerprint": "0"}', encoding="utf-8")
+
+    assert find_files(tmp_path, "d").skipped == ["dataset_info.json", "state.json"]
+    assert read(tmp_path) == ROWS
+    (tmp_path / "dataset_info.json").unlink()
+    assert find_files(tmp_path, "d").skipped == []
+
+
+def test_links_to_files_are_read_and_others_refused(tmp_path: Path) -> None:
+    WRITERS[".parquet"](tmp_path / "a.parquet")
+    folder = tmp_path / "d"
+    folder.mkdir()
+    (folder / "a.parquet").symlink_to(tmp_path / "a.parquet")
+    assert read(folder) == ROWS
+
+    (folder / "gone.csv").symlink_to(tmp_path / "gone.csv")
+    with pytest.raises(InputError, match=r"d/gone\.csv is a link to a file that is not there"):
+        dataset_files(folder, "d")
+    (folder / "gone.csv").unlink()
+    (tmp_path / "more").mkdir()
+    (folder / "more").symlink_to(tmp_path / "more")
+    with pytest.raises(InputError, match="d/more is a link to a folder, which is not followed"):
+        dataset_files(folder, "d")
+    (folder / "more").unlink()
+    os.mkfifo(folder / "pipe.csv")
+    with pytest.raises(InputError, match=r"d/pipe\.csv is no regular file"):
+        dataset_files(folder, "d")
+
+
+def test_names_that_are_not_utf_8_are_refused_and_can_be_printed(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    name = os.fsdecode(b"caf\xe9.csv")
+    (tmp_path / "d" / name).write_text("id\n1\n", encoding="utf-8")
+
+    for path, label in ((tmp_path / "d", "d"), (tmp_path / "d" / name, name)):
+        with pytest.raises(InputError, match=r"caf\\udce9\.csv is not UTF-8") as caught:
+            dataset_files(path, label)
+        caught.value.message.encode()
+
+
+def test_a_file_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.csv").write_text("id\n1\n", encoding="utf-8")
+    (tmp_path / "b.csv").write_text("id\n2\n", encoding="utf-8")
+    whole = Path.open
+
+    def refusing(path: Path, *arguments: Any, **more: Any) -> Any:
+        if path.name == "b.csv":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return whole(path, *arguments, **more)
+
+    monkeypatch.setattr(Path, "open", refusing)
+
+    with pytest.raises(InputError, match=r"/b\.csv cannot be read: Permission denied$"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".jsonl"])
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, ending: str) -> None:
+    for name in "ab":
+        WRITERS[ending](tmp_path / f"{name}{ending}")
+    batches = read_batches(tmp_path, "d", reading=Reading(multiline=True))
+    next(batches)
+    with (tmp_path / f"a{ending}").open("ab") as handle:
+        handle.write(b"9,9\n")
+
+    with pytest.raises(InputError, match=rf"d/a\{ending} changed while it was read"):
+        list(batches)
+
+
+def as_gzip(path: Path) -> None:
+    path.write_bytes(gzip.compress(csv_text(",")))
+
+
+#: Contents under the name of a text file, and what they are called.
+DISGUISED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "gzip": (as_gzip, "compressed with gzip"),
+    "parquet": (WRITERS[".parquet"], "a Parquet file"),
+    "arrow": (WRITERS[".arrow"], "an Arrow file"),
+    "excel": (lambda path: zipfile.ZipFile(path, "w").writestr("a", "b"), "an Excel workbook"),
+    "web page": (lambda path: path.write_text(" <!DOCTYPE html>\n<html>"), "a web page"),
+    "pointer": (
+        lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid 1\n"),
+        "a pointer of Git LFS",
+    ),
+}
+
+
+@pytest.mark.parametrize("content", DISGUISED)
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "json", "tsv"])
+def test_text_files_that_are_something_else_are_refused_with_what_they_are(
+    tmp_path: Path, content: str, ending: str
+) -> None:
+    write, what = DISGUISED[content]
+    write(tmp_path / f"a.{ending}")
+
+    with pytest.raises(InputError, match=rf"^data/a\.{ending} is {what}") as caught:
+        read(tmp_path / f"a.{ending}")
+    assert len(caught.value.hints) == 1
+
+
+def test_json_of_one_object_of_columns_is_refused_with_what_to_write(tmp_path: Path) -> None:
+    """Pandas writes this unless it is told otherwise, and many services do."""
+    for text in ('{"id":{"0":"7"},"x":{"0":"a"}}', '{"data": [{"id": 7}]}'):
+        (tmp_path / "a.json").write_text(text, encoding="utf-8")
+        with pytest.raises(InputError, match="one object, whose fields are lists") as caught:
+            read(tmp_path / "a.json")
+        assert "to_json(orient='records')" in caught.value.hints[0]
+    (tmp_path / "a.json").write_text('{\n "data": [{"id": 7}]\n}', encoding="utf-8")
+    with pytest.raises(InputError, match="line 1: not readable as JSON") as caught:
+        read(tmp_path / "a.json")
+    assert "an array of objects" in caught.value.hints[0]
 
 
 def test_hive_folders_are_a_column() -> None:
@@ -277,21 +451,3 @@ def test_folders_and_files_of_other_columns_are_refused_by_name(tmp_path: Path) 
         (tmp_path / name / "a.csv").write_text("id\n1\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"site=a/a\.csv has a column 'site', which .*b/a\.csv"):
         read(tmp_path)
-
-
-def test_the_less_common_types_of_parquet_are_read(tmp_path: Path) -> None:
-    zone = dt.timezone(dt.timedelta(hours=2))
-    moment = dt.datetime(2024, 1, 31, 12, tzinfo=zone)
-    table = pa.table(
-        {
-            "decimal": pa.array([Decimal("1.50"), None], pa.decimal128(9, 2)),
-            "words": pa.array(["a", None]).dictionary_encode(),
-            "numbers": pa.array([7, 8]).dictionary_encode(),
-            "large": pa.array(["x", "y"], pa.large_string()),
-            "when": pa.array([moment, None], pa.timestamp("us", "Europe/Berlin")),
-            "nested": pa.array([{"d": "a"}, None], pa.struct({"d": pa.string()})),
-        }
-    )
-    pq.write_table(table, tmp_path / "a.parquet")
-
-    assert read(tmp_path / "a.parquet") == table.to_pylist()

@@ -91,7 +91,7 @@ TOGETHER: dict[ColumnUse, list[set[str]]] = {
 
 def check(use: ColumnUse, *names: str) -> None:
     """Compare files of these types, in this order."""
-    types = TypeCheck(ColumnUses({"x": use}))
+    types = TypeCheck(ColumnUses(others=use) if use != "id" else ColumnUses({"x": use}))
     for number, name in enumerate(names):
         content = TYPES[name]
         is_typed = not isinstance(content, str)

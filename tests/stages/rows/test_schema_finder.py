@@ -132,7 +132,7 @@ def test_an_id_can_have_the_name_of_an_index() -> None:
         (pa.array([["a"], None]), "it has lists or objects"),
         (pa.array([{"a": 1}, None]), "it has lists or objects"),
         (pa.array([[1.5, 2], None], pa.list_(pa.float64(), 2)), "it has lists or objects"),
-        (pa.array([b"x", None]), "it has type binary"),
+        (pa.array([b"x", None]), "it has type binary; write it as text or numbers to use it"),
         (pa.array(["x\ny", "z"]), "it is text and no category: the value of d.csv, data row 1 has"),
         (pa.array(["z", "y\r"]), "data row 2 has a line end"),
         (pa.array(["z", "x" * 201]), "data row 2 has more than 200 characters"),
