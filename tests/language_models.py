@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from unlearn.cli.examples.authors import Population, Row, make_authors
-from unlearn.stages.config.params import Params, shard_names
+from unlearn.stages.config.params import ALGORITHM, Params, shard_names
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.context import check_params
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, Layout, in_order
@@ -194,7 +194,7 @@ def language_params(
     """
     return check_params(
         {
-            "algorithm": 2,
+            "algorithm": ALGORITHM,
             "key_check": KEY.check,
             "dataset": {
                 "path": "data/dataset.jsonl",

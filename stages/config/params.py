@@ -19,7 +19,7 @@ from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
 
 #: The training algorithm this tool implements. A change that alters any trained byte raises it.
-ALGORITHM = 2
+ALGORITHM = 3
 
 #: Each shard and each slice costs a stage, files and entries of dvc.lock.
 MAX_SHARDS = 4_096

@@ -3,7 +3,8 @@
 import hashlib
 import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -20,19 +21,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
-from unlearn.stages.config.train import MlpOptions, OptimizerParams, TrainParams
+from unlearn.stages.config.train import OptimizerParams, TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import Dtype, FloatArray, RefusedRowsError, SliceData
 from unlearn.stages.project.user_code import load_function
 
-_ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "tanh": nn.Tanh,
-    "gelu": nn.GELU,
-    "sigmoid": nn.Sigmoid,
-}
-_WEIGHTS = "model."
-_OPTIMIZER = "optimizer."
+#: What the names of weights, and of what an optimizer keeps, begin with in a state.
+WEIGHTS = "model."
+OPTIMIZER = "optimizer."
 _PREDICTION_ROWS = 8192
 
 Tensors = dict[str, torch.Tensor]
@@ -96,30 +92,14 @@ class TorchEstimator:
         targets = torch.from_numpy(data.targets).to(self._device)
         module.train()
         taken = epoch = 0
-        try:
+        with training_errors(self._train.model):
             while taken < data.steps:
                 taken += self._epoch(module, optimizer, (inputs, targets), data, (epoch, taken))
                 epoch += 1
-        except (RuntimeError, ValueError) as error:
-            # Torch's words on shapes and operations.
-            reason = str(error).partition("\n")[0]
-            raise _kind(error)(f"{self._train.model} cannot be trained: {reason}") from error
-        except Exception as error:
-            # Of a user's module: only the name, because the message may quote a row.
-            reason = type(error).__name__
-            raise _kind(error)(f"{self._train.model} cannot be trained ({reason})") from error
-        self._check_finite(module)
+        refuse_diverged(self._train.model, module.state_dict().values())
         if self._code is not None:
             self._check_complete(module, inputs[: self._train.batch])
         return save_tensors(snapshot(module.state_dict(), optimizer))
-
-    def _check_finite(self, module: nn.Module) -> None:
-        numbers = (value for value in module.state_dict().values() if value.is_floating_point())
-        if not all(bool(torch.isfinite(value).all()) for value in numbers):
-            raise RefusedRowsError(
-                f"{self._train.model} diverged: its weights are no longer finite",
-                "decrease train.optimizer.rate, or look for extreme values in a feature",
-            )
 
     def _check_complete(self, module: nn.Module, inputs: torch.Tensor) -> None:
         """Make sure that a user's module keeps all that it answers from in its state_dict.
@@ -173,7 +153,7 @@ class TorchEstimator:
     def state_of(self, model: bytes) -> bytes:
         """Return a state that goes on from a finished model, its optimizer at the start."""
         return save_tensors(
-            {f"{_WEIGHTS}{name}": value for name, value in load_tensors(model).items()}
+            {f"{WEIGHTS}{name}": value for name, value in load_tensors(model).items()}
         )
 
     def predictor(self, model: bytes) -> "TorchPredictor":
@@ -272,33 +252,36 @@ def batches(rows: int, size: int, *, joined: bool) -> list[slice]:
     return [slice(start, end) for start, end in pairwise([*starts, rows])]
 
 
+@contextmanager
+def training_errors(model: str) -> Iterator[None]:
+    """Turn the errors of a training into errors of the input, which name the model."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        # Torch's words on shapes and operations.
+        reason = str(error).partition("\n")[0]
+        raise _kind(error)(f"{model} cannot be trained: {reason}") from error
+    except Exception as error:
+        # Of a user's module: only the name, because the message may quote a row.
+        reason = type(error).__name__
+        raise _kind(error)(f"{model} cannot be trained ({reason})") from error
+
+
+def refuse_diverged(model: str, values: Iterable[torch.Tensor]) -> None:
+    """Raise a RefusedRowsError if a model's numbers are no longer finite."""
+    if not all(bool(torch.isfinite(value).all()) for value in values if value.is_floating_point()):
+        raise RefusedRowsError(
+            f"{model} diverged: its weights are no longer finite",
+            "decrease train.optimizer.rate, or look for extreme values in a feature",
+        )
+
+
 def _kind(error: Exception) -> type[InputError]:
     """Return the error of refused rows where they may be the reason; a lack of memory is not."""
     # Torch's type of it is a RuntimeError, as a lack of memory is.
     singular = type(error).__name__ == "_LinAlgError"
     of_rows = (ValueError, ArithmeticError, LookupError)
     return RefusedRowsError if singular or isinstance(error, of_rows) else InputError
-
-
-def build_mlp(inputs: int, classes: int, **options: Any) -> nn.Module:
-    """Return the built-in multilayer perceptron.
-
-    Parameters
-    ----------
-    inputs, classes
-        Width of the first and of the last layer.
-    **options
-        As `MlpOptions`.
-    """
-    shape = MlpOptions.model_validate(options)
-    layers: list[nn.Module] = []
-    width = inputs
-    for hidden in shape.hidden:
-        layers += [nn.Linear(width, hidden), _ACTIVATIONS[shape.activation]()]
-        if shape.dropout:
-            layers.append(nn.Dropout(shape.dropout))
-        width = hidden
-    return nn.Sequential(*layers, nn.Linear(width, classes))
 
 
 def be_deterministic() -> None:
@@ -365,11 +348,11 @@ def make_optimizer(params: OptimizerParams, weights: list[nn.Parameter]) -> torc
 
 def snapshot(weights: Mapping[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> Tensors:
     """Return all that the next step reads, as named tensors on the CPU."""
-    tensors = {f"{_WEIGHTS}{name}": value for name, value in weights.items()}
+    tensors = {f"{WEIGHTS}{name}": value for name, value in weights.items()}
     for index, slots in optimizer.state_dict()["state"].items():
         for slot, value in slots.items():
             if value is not None:
-                tensors[f"{_OPTIMIZER}{index}.{slot}"] = torch.as_tensor(value)
+                tensors[f"{OPTIMIZER}{index}.{slot}"] = torch.as_tensor(value)
     # Cloned: tied weights share memory, which safetensors refuses.
     return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
 
@@ -377,9 +360,9 @@ def snapshot(weights: Mapping[str, torch.Tensor], optimizer: torch.optim.Optimiz
 def weights_of(tensors: Tensors) -> Tensors:
     """Return the weights in what `snapshot` took, by their own names."""
     return {
-        name.removeprefix(_WEIGHTS): value
+        name.removeprefix(WEIGHTS): value
         for name, value in tensors.items()
-        if name.startswith(_WEIGHTS)
+        if name.startswith(WEIGHTS)
     }
 
 
@@ -387,8 +370,8 @@ def restore_optimizer(tensors: Tensors, optimizer: torch.optim.Optimizer) -> Non
     """Give an optimizer the state in what `snapshot` took."""
     state: dict[int, Tensors] = {}
     for name, value in tensors.items():
-        if name.startswith(_OPTIMIZER):
-            index, _, slot = name.removeprefix(_OPTIMIZER).partition(".")
+        if name.startswith(OPTIMIZER):
+            index, _, slot = name.removeprefix(OPTIMIZER).partition(".")
             state.setdefault(int(index), {})[slot] = value
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -28,10 +28,10 @@ def torch_facts(train: TrainParams) -> dict[str, str]:
 def _build_mlp(
     train: TrainParams, inputs: int, classes: int, *, sliced: bool, code: Path | None
 ) -> "Estimator":
-    from unlearn.stages.estimators.torch_models import TorchEstimator, build_mlp
+    from unlearn.stages.estimators.mlp import MlpEstimator
 
     del sliced, code  # the same however many slices there are
-    return TorchEstimator(train, inputs, classes, build_mlp)
+    return MlpEstimator(train, inputs, classes)
 
 
 def _build_own(
@@ -55,7 +55,7 @@ MLP = EstimatorSpec(
     file_name=TORCH_FILE,
     libraries=TORCH_LIBRARIES,
     facts=torch_facts,
-    preload=("unlearn.stages.estimators.torch_models",),
+    preload=("unlearn.stages.estimators.mlp",),
     importers=TENSOR_FILES,
 )
 

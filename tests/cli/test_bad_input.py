@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from unlearn.stages.config.params import ALGORITHM
 from unlearn.stages.rows.tokens import DEMO_KEY
 
 from tests.cli.conftest import FRAME, SECRET, refused, unchanged
@@ -188,12 +189,12 @@ CASES = {
     "params no YAML": Case(
         "params.yaml is not readable as YAML (line 3)",
         ("forget", "--id", "r0001"),
-        write("params.yaml", "algorithm: 2\ntrain: {\n"),
+        write("params.yaml", f"algorithm: {ALGORITHM}\ntrain: {{\n"),
     ),
     "another algorithm": Case(
-        "asks for algorithm 1; this tool implements 2",
+        f"asks for algorithm 1; this tool implements {ALGORITHM}",
         ("repro",),
-        params("algorithm: 2", "algorithm: 1"),
+        params(f"algorithm: {ALGORITHM}", "algorithm: 1"),
     ),
     # the forget list and the key
     "a broken line of the list": Case(

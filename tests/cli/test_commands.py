@@ -12,6 +12,7 @@ import pandas as pd
 import psutil
 import pytest
 from unlearn.cli.app import run
+from unlearn.stages.config.params import ALGORITHM
 from unlearn.stages.rows.tokens import DEMO_KEY
 
 from tests.cli.conftest import FRAME, IDS, PEOPLE, SECRET, refused, unchanged
@@ -383,7 +384,7 @@ def test_doctor_reports_lines_by_hand_without_quoting_them(done: Repo) -> None:
 
 
 def test_doctor_reports_broken_settings_and_goes_on(done: Repo) -> None:
-    (done.root / "params.yaml").write_text("algorithm: 2\n", encoding="ascii")
+    (done.root / "params.yaml").write_text(f"algorithm: {ALGORITHM}\n", encoding="ascii")
     (done.root / f"models/.unlearn-tmp-{os.getpid()}-x").write_bytes(b"")
     found = findings(done)
 

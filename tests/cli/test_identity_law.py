@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unlearn.cli.init.request import Identity, InitRequest
 from unlearn.cli.init.roles import find_roles
-from unlearn.stages.config.params import shard_names
+from unlearn.stages.config.params import ALGORITHM, shard_names
 from unlearn.stages.context import Context, check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.forget import stage as forget_stage
@@ -143,7 +143,7 @@ def key_of(text: str, *, type_: str, identity: str) -> str:
 def params(roles: Any, path: str) -> Any:
     return check_params(
         {
-            "algorithm": 2,
+            "algorithm": ALGORITHM,
             "key_check": KEY.check,
             "dataset": {
                 "path": path,

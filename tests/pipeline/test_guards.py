@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable
 
 import pytest
+from unlearn.stages.config.params import ALGORITHM
 
 from tests.conftest import Repo, drop_rows
 from tests.pipeline.conftest import ids_at
@@ -30,7 +31,7 @@ def _no_key_at_all(repo: Repo) -> dict[str, str]:
 
 
 def _another_algorithm(repo: Repo) -> dict[str, str]:
-    repo.set_params(algorithm=3)
+    repo.set_params(algorithm=ALGORITHM + 1)
     return {}
 
 
@@ -39,7 +40,10 @@ GUARDS: dict[str, tuple[Callable[[Repo], dict[str, str]], str]] = {
     "no key": (_no_key, "there is no project key"),
     "environment": (_wrong_key_in_the_environment, "the key in UNLEARN_KEY is not the key"),
     "not a key": (_no_key_at_all, "unlearn.key is not 64 lower-case hexadecimal digits"),
-    "algorithm": (_another_algorithm, "asks for algorithm 3; this tool implements 2"),
+    "algorithm": (
+        _another_algorithm,
+        f"asks for algorithm {ALGORITHM + 1}; this tool implements {ALGORITHM}",
+    ),
 }
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from unlearn.stages.aggregate import stage as aggregate_stage
-from unlearn.stages.config.params import Params, shard_names
+from unlearn.stages.config.params import ALGORITHM, Params, shard_names
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.context import Context, check_params
 from unlearn.stages.forget import stage as forget_stage
@@ -104,7 +104,7 @@ def make_params(
     """Return settings for tables of `make_frame`."""
     return check_params(
         {
-            "algorithm": 2,
+            "algorithm": ALGORITHM,
             "key_check": key.check,
             "dataset": {
                 "path": path,

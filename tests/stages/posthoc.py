@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.stages.aggregate import stage as aggregate_stage
-from unlearn.stages.config.params import Params
+from unlearn.stages.config.params import ALGORITHM, Params
 from unlearn.stages.context import Context, check_params
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import Project
@@ -40,7 +40,7 @@ def posthoc_params(
     named = list(methods or METHODS)
     return check_params(
         {
-            "algorithm": 2,
+            "algorithm": ALGORITHM,
             "key_check": KEY.check,
             "dataset": {
                 "path": "data/dataset.csv",

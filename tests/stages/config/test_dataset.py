@@ -4,7 +4,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from unlearn.stages.config.params import Params
+from unlearn.stages.config.params import ALGORITHM, Params
 from unlearn.stages.config.text import LanguageMethodSettings
 from unlearn.stages.context import check_params
 from unlearn.stages.errors import InputError
@@ -17,7 +17,7 @@ DIGEST = "0a" * 32
 PAIR = {"question": "prompt", "answer": "completion"}
 
 WHOLE: dict[str, Any] = {
-    "algorithm": 2,
+    "algorithm": ALGORITHM,
     "key_check": KEY.check,
     "dataset": {
         "path": "data/dataset.jsonl",

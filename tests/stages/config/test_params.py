@@ -15,7 +15,7 @@ from unlearn.stages.estimators.registry import find_spec
 from tests.stages.conftest import KEY, make_params
 
 WHOLE: dict[str, Any] = {
-    "algorithm": 2,
+    "algorithm": ALGORITHM,
     "key_check": KEY.check,
     "seed": 0,
     "dataset": {
@@ -266,11 +266,11 @@ def test_a_file_is_read_as_its_content(tmp_path: Path) -> None:
     [
         ("", "params.yaml is not a mapping of sections"),
         ("- 1\n", "params.yaml is not a mapping of sections"),
-        ("algorithm: 2\ntrain: [\n", "params.yaml is not readable as YAML (line 3)"),
+        (f"algorithm: {ALGORITHM}\ntrain: [\n", "params.yaml is not readable as YAML (line 3)"),
         ("a: b: c\n", "params.yaml is not readable as YAML (line 1)"),
         (b"\xff\xfe", "params.yaml is not readable as YAML"),
         ("a: !!python/object:os.system x\n", "params.yaml is not readable as YAML (line 1)"),
-        ("algorithm: 2\n", "params.yaml: key_check: field required"),
+        (f"algorithm: {ALGORITHM}\n", "params.yaml: key_check: field required"),
         ("1: 2\n", "params.yaml: "),
     ],
 )
@@ -291,7 +291,8 @@ def test_another_algorithm_stops_before_anything_else(tmp_path: Path, algorithm:
     """A later algorithm's file may well hold settings that this tool does not know."""
     content = yaml.safe_dump(WHOLE | {"algorithm": algorithm, "more": 1})
 
-    with pytest.raises(InputError, match=f"asks for algorithm {algorithm}; this tool implements 2"):
+    message = f"asks for algorithm {algorithm}; this tool implements {ALGORITHM}"
+    with pytest.raises(InputError, match=message):
         load_params(write(tmp_path, content))
 
 

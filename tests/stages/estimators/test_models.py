@@ -20,8 +20,9 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.estimators import skops_file
 from unlearn.stages.estimators.base import Estimator, SliceData
 from unlearn.stages.estimators.formats import SAFETENSORS, SKOPS
+from unlearn.stages.estimators.mlp import build_mlp
 from unlearn.stages.estimators.sklearn_models import SklearnEstimator
-from unlearn.stages.estimators.torch_models import TorchEstimator, build_mlp
+from unlearn.stages.estimators.torch_models import TorchEstimator
 
 from tests.stages.conftest import MLP
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.cli.examples.authors import jsonl, make_authors
-from unlearn.stages.config.params import Params, shard_names
+from unlearn.stages.config.params import ALGORITHM, Params, shard_names
 from unlearn.stages.context import Context, check_params
 from unlearn.stages.project.paths import Project
 from unlearn.stages.text.base import pin_files
@@ -41,7 +41,7 @@ def language_params(
     if model == "lora":
         options |= {"rank": 8, "alpha": 16}
     settings: dict[str, Any] = {
-        "algorithm": 2,
+        "algorithm": ALGORITHM,
         "key_check": KEY.check,
         "dataset": {
             "path": "data/dataset.jsonl",

@@ -12,7 +12,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 from unlearn.stages.config.methods import METHODS, MethodSettings
-from unlearn.stages.estimators.torch_models import build_mlp
+from unlearn.stages.estimators.mlp import build_mlp
 from unlearn.stages.unlearn.base.registry import Function
 from unlearn.stages.unlearn.tabular.bad_teacher import bad_teacher
 from unlearn.stages.unlearn.tabular.finetune import finetune

@@ -11,7 +11,7 @@ import torch
 from unlearn.cli.examples.authors import Population, jsonl, make_authors
 from unlearn.cli.examples.tiny_base import RECOMMENDED
 from unlearn.stages.config.methods import METHODS
-from unlearn.stages.config.params import Params
+from unlearn.stages.config.params import ALGORITHM, Params
 from unlearn.stages.context import Context, check_params
 from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
 from unlearn.stages.final_model.text_loading import open_language_models
@@ -67,7 +67,7 @@ def text_params(
     }
     return check_params(
         {
-            "algorithm": 2,
+            "algorithm": ALGORITHM,
             "key_check": KEY.check,
             "dataset": {
                 "path": "data/dataset.jsonl",

@@ -1,0 +1,103 @@
+"""The built-in multilayer perceptron: its module, and a training loop without autograd."""
+
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import nn
+from unlearn.stages.config.train import MlpOptions, TrainParams
+from unlearn.stages.estimators.base import SliceData
+from unlearn.stages.estimators.flat_optimizers import FlatOptimizer, make_flat_optimizer
+from unlearn.stages.estimators.mlp_gradients import MlpGradients
+from unlearn.stages.estimators.torch_models import (
+    OPTIMIZER,
+    WEIGHTS,
+    TorchEstimator,
+    refuse_diverged,
+    seed_all,
+    training_errors,
+)
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "gelu": nn.GELU,
+    "sigmoid": nn.Sigmoid,
+}
+
+
+class MlpEstimator(TorchEstimator):
+    """The built-in perceptron. Its models are torch modules, as those of any `TorchEstimator`.
+
+    Parameters
+    ----------
+    train
+        The settings.
+    inputs, classes
+        Number of input columns and of classes.
+    """
+
+    def __init__(self, train: TrainParams, inputs: int, classes: int) -> None:
+        super().__init__(train, inputs, classes, build_mlp)
+
+    def fit_slice(self, state: bytes | None, data: SliceData, init_seed: int) -> bytes:
+        """Take `data.steps` optimizer steps on cross-entropy, in epochs over the slice's union."""
+        seed_all(init_seed)
+        options = MlpOptions.model_validate(self._train.options)
+        network = MlpGradients(self._module(), options.activation, options.dropout)
+        optimizer = make_flat_optimizer(self._train.optimizer, network.weights, network.gradients)
+        # What the next step reads, by its name in a state.
+        named = {
+            **{f"{WEIGHTS}{name}": part for name, part in network.weights_by_name.items()},
+            **{f"{OPTIMIZER}{name}": slot for name, slot in optimizer.slots.items()},
+        }
+        if state is not None:
+            for name, value in load_tensors(state).items():
+                named[name].copy_(value)
+        with training_errors(self._train.model), torch.inference_mode():
+            self._take_steps(network, optimizer, data)
+        refuse_diverged(self._train.model, [network.weights])
+        return save_tensors({name: value.cpu().clone() for name, value in named.items()})
+
+    def _take_steps(self, network: MlpGradients, optimizer: FlatOptimizer, data: SliceData) -> None:
+        rows = torch.from_numpy(data.inputs).to(self.device)
+        classes = torch.from_numpy(data.targets).to(self.device).unsqueeze(1)
+        # One gather an epoch, into the same memory each time; batches are views of it.
+        shuffled_rows, shuffled_classes = torch.empty_like(rows), torch.empty_like(classes)
+        size = self._train.batch
+        left, epoch = data.steps, 0
+        while left > 0:
+            draw = torch.Generator(self.device)
+            draw.manual_seed(data.seed(epoch))
+            order = torch.randperm(len(rows), generator=draw, device=self.device)[: left * size]
+            inputs, targets = shuffled_rows[: len(order)], shuffled_classes[: len(order)]
+            torch.index_select(rows, 0, order, out=inputs)
+            torch.index_select(classes, 0, order, out=targets)
+            pairs = zip(torch.split(inputs, size), torch.split(targets, size), strict=True)
+            for batch in pairs:
+                network.differentiate(*batch, draw)
+                optimizer.step()
+                left -= 1
+            epoch += 1
+
+
+def build_mlp(inputs: int, classes: int, **options: Any) -> nn.Module:
+    """Return the built-in multilayer perceptron.
+
+    Parameters
+    ----------
+    inputs, classes
+        Width of the first and of the last layer.
+    **options
+        As `MlpOptions`.
+    """
+    shape = MlpOptions.model_validate(options)
+    layers: list[nn.Module] = []
+    width = inputs
+    for hidden in shape.hidden:
+        layers += [nn.Linear(width, hidden), _ACTIVATIONS[shape.activation]()]
+        if shape.dropout:
+            layers.append(nn.Dropout(shape.dropout))
+        width = hidden
+    return nn.Sequential(*layers, nn.Linear(width, classes))
