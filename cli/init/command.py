@@ -7,7 +7,7 @@ import typer
 from unlearn.cli import panels
 from unlearn.cli.init import tabular
 from unlearn.cli.init.answer import KeyName, TableProject, TextProject
-from unlearn.cli.init.csv_format import describe_csv
+from unlearn.cli.init.csv_format import describe_csv, has_gzip
 from unlearn.cli.init.request import (
     REQUIREMENTS,
     CiSystem,
@@ -18,6 +18,7 @@ from unlearn.cli.init.request import (
     Identity,
     InitRequest,
     MissingColumns,
+    QuoteName,
     RareCategories,
     Template,
     TextOptions,
@@ -99,6 +100,22 @@ def init(
         DelimiterName | None,
         typer.Option(
             help="What separates the fields of CSV files. The default is found from the header.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
+    quote: Annotated[
+        QuoteName | None,
+        typer.Option(
+            help="What is around values with delimiters in CSV files; none if quotes are ordinary "
+            "characters. The default is found from the first rows.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME,...",
+            help="The names of all columns, for CSV files without a header.",
             rich_help_panel=panels.DATA,
         ),
     ] = None,
@@ -308,6 +325,8 @@ def init(
             identity=identity,
             multiline=multiline,
             delimiter=delimiter,
+            quote=quote,
+            columns=columns,
             decimal=decimal,
             encoding=encoding,
             drop=tuple(drop or ()),
@@ -335,7 +354,7 @@ def init(
             ),
         )
     )
-    emit(summary, as_json=as_json, text=lambda: _describe(summary, directory))
+    emit(summary, as_json=as_json, text=lambda: _describe(summary, directory, dataset))
 
 
 COMMAND = Command(
@@ -374,7 +393,7 @@ _KEYS: dict[KeyName, str] = {
 }
 
 
-def _describe(summary: TableProject | TextProject, directory: Path) -> str:
+def _describe(summary: TableProject | TextProject, directory: Path, dataset: Path | None) -> str:
     go = "" if directory == Path() else f"cd {directory} && "
     found = [plural(summary.rows, "row")]
     if isinstance(summary, TextProject):
@@ -385,9 +404,10 @@ def _describe(summary: TableProject | TextProject, directory: Path) -> str:
     plan = f"{plural(summary.shards, 'shard')} of {plural(summary.slices, 'slice')}"
     if summary.template == Template.POSTHOC:
         plan = "one model without shards"
+    compressed = dataset is not None and has_gzip(dataset)
     lines = [
         f"{', '.join(found)}: {plan}, model {summary.model}",
-        *([] if summary.csv is None else [describe_csv(summary.csv)]),
+        *([] if summary.csv is None else [describe_csv(summary.csv, compressed=compressed)]),
         _KEYS[summary.key],
         f"next: {go}unlearn repro",
     ]

@@ -1,11 +1,14 @@
 """How the CSV files of a new project are written: found, or stated by the user."""
 
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 from unlearn.cli.init.request import DelimiterName, InitRequest
 from unlearn.stages.config.dataset import CsvParams
 from unlearn.stages.errors import InputError
-from unlearn.stages.rows.csv_text import find_format
+from unlearn.stages.rows.csv_dialect import find_format
+from unlearn.stages.rows.csv_text import fields_of
 from unlearn.stages.rows.dataset_files import dataset_files, file_kind
 
 
@@ -27,10 +30,14 @@ def find_csv(request: InitRequest, columns: Iterable[str]) -> CsvParams | None:
     source = request.dataset
     if source is None:
         raise AssertionError("the options were checked")
-    known: dict[str, str] = {}
+    known: dict[str, Any] = {}
     if request.delimiter is not None:
         is_tab = request.delimiter is DelimiterName.TAB
         known["delimiter"] = "\t" if is_tab else request.delimiter.value
+    if request.quote is not None:
+        known["quote"] = request.quote.value
+    if request.columns is not None:
+        known["columns"] = _names(request.columns)
     if request.decimal is not None:
         known["decimal"] = request.decimal.value
     if request.encoding is not None:
@@ -50,12 +57,29 @@ def find_csv(request: InitRequest, columns: Iterable[str]) -> CsvParams | None:
     return find_format(first, source.name, named, known)
 
 
+def _names(columns: str) -> list[str]:
+    names = [name.strip() for name in fields_of(columns, ",")]
+    if len(set(names)) != len(names) or "" in names:
+        raise InputError("--columns: a name is empty, or stands twice")
+    return names
+
+
 _MARKS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", ".": "point"}
 
 
-def describe_csv(csv: CsvParams) -> str:
+def has_gzip(dataset: Path) -> bool:
+    """Return whether a CSV file of the dataset is compressed."""
+    files = dataset_files(dataset, dataset.name)
+    return any(file_kind(path) == "csv" and path.name.lower().endswith(".gz") for path in files)
+
+
+_QUOTES = {'"': "double quotes", "'": "single quotes", "none": "no quotes"}
+
+
+def describe_csv(csv: CsvParams, *, compressed: bool) -> str:
     """Return one line for people."""
     return (
-        f"CSV: delimiter {_MARKS[csv.delimiter]}, decimal {_MARKS[csv.decimal]}, "
-        f"encoding {csv.encoding}"
+        f"CSV: delimiter {_MARKS[csv.delimiter]}, {_QUOTES[csv.quote]}, "
+        f"decimal {_MARKS[csv.decimal]}, encoding {csv.encoding}"
+        f"{'' if csv.columns is None else ', no header'}{', gzip' if compressed else ''}"
     )

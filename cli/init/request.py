@@ -45,6 +45,14 @@ class DelimiterName(StrEnum):
     PIPE = "|"
 
 
+class QuoteName(StrEnum):
+    """What is around values that have delimiters in them, as it is written on a command line."""
+
+    DOUBLE = '"'
+    SINGLE = "'"
+    NONE = "none"
+
+
 class DecimalMark(StrEnum):
     """What separates the whole part of a number from its fraction."""
 
@@ -164,6 +172,8 @@ class InitRequest:
     identity: Identity | None = None
     multiline: bool | None = None
     delimiter: DelimiterName | None = None
+    quote: QuoteName | None = None
+    columns: str | None = None
     decimal: DecimalMark | None = None
     encoding: EncodingName | None = None
     drop: tuple[str, ...] = ()
@@ -262,6 +272,8 @@ _DATASET_OPTIONS = (
     "identity",
     "multiline",
     "delimiter",
+    "quote",
+    "columns",
     "decimal",
     "encoding",
     "drop",

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from unlearn.stages.audit.object_format import ending_of_object, has_column
 from unlearn.stages.audit.places import Place, counted, held
-from unlearn.stages.config.dataset import CsvParams, Encoding
+from unlearn.stages.config.dataset import CsvParams
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import digest_file, scratch_folder
-from unlearn.stages.rows.csv_text import find_format
+from unlearn.stages.rows.csv_dialect import find_format
 from unlearn.stages.rows.dataset_files import file_kind
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.identity import TokenColumns, dataset_tokens
@@ -145,10 +145,6 @@ class Search:
                     formats.append(found)
         return formats
 
-    @property
-    def _encoding(self) -> Encoding:
-        return (self.context.params.dataset.csv or CsvParams()).encoding
-
     def _any_listed(self, batches: Iterable[TokenColumns]) -> bool:
         return any(
             any(self.forget_list.mask(tokens.records, tokens.subjects)) for tokens in batches
@@ -175,7 +171,7 @@ class Search:
     def _object_holds(self, path: Path, scratch: Path) -> bool | None:
         """Return whether an object of unknown type holds a listed row; None if unknown."""
         id_column = self.context.params.dataset.id
-        ending = ending_of_object(path, id_column, self._encoding)
+        ending = ending_of_object(path, id_column, self.context.params.dataset.csv)
         if ending is None:
             return False
         if ending == ".parquet":

@@ -2,6 +2,7 @@
 
 import codecs
 import gzip
+import itertools
 import json
 import zlib
 from collections.abc import Collection
@@ -11,7 +12,7 @@ from typing import get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import ipc
-from unlearn.stages.config.dataset import Delimiter, Encoding
+from unlearn.stages.config.dataset import CsvParams, Delimiter, Quote
 from unlearn.stages.rows.csv_text import fields_of
 
 _PARQUET_START = b"PAR1"
@@ -22,7 +23,7 @@ _GZIP_START = b"\x1f\x8b"
 _SNIFF_BYTES = 1 << 16
 
 
-def ending_of_object(path: Path, id_column: str, encoding: Encoding = "utf-8") -> str | None:
+def ending_of_object(path: Path, id_column: str, csv: CsvParams | None = None) -> str | None:
     """Return the ending that a file of this content would have as a dataset.
 
     Parameters
@@ -31,8 +32,8 @@ def ending_of_object(path: Path, id_column: str, encoding: Encoding = "utf-8") -
         The object.
     id_column
         The column of record ids, which any version of the dataset has.
-    encoding
-        That of the dataset's CSV files; UTF-8 and UTF-16 are tried as well.
+    csv
+        How the dataset's CSV files are written; other formats are tried as well.
 
     Returns
     -------
@@ -40,6 +41,7 @@ def ending_of_object(path: Path, id_column: str, encoding: Encoding = "utf-8") -
         One of `unlearn.stages.rows.dataset_files.FORMATS`; `.parquet` for every Parquet file; None
         if it cannot be a version of the dataset.
     """
+    csv = csv or CsvParams()
     with path.open("rb") as handle:
         head = handle.read(_SNIFF_BYTES)
     if head.startswith(_PARQUET_START):
@@ -47,9 +49,9 @@ def ending_of_object(path: Path, id_column: str, encoding: Encoding = "utf-8") -
     if head.startswith((_ARROW_START, _STREAM_START)):
         return ".arrow" if id_column in _arrow_columns(path) else None
     if head.startswith(_GZIP_START):
-        ending = _ending_of_text(_decompressed(path), id_column, encoding)
+        ending = _ending_of_text(_decompressed(path), id_column, csv)
         return None if ending is None else f"{ending}.gz"
-    return _ending_of_text(head, id_column, encoding)
+    return _ending_of_text(head, id_column, csv)
 
 
 def has_column(path: Path, column: str) -> bool:
@@ -80,24 +82,29 @@ def _decompressed(path: Path) -> bytes:
         return b""
 
 
-def _ending_of_text(head: bytes, id_column: str, encoding: Encoding) -> str | None:
-    wide = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else encoding
+def _ending_of_text(head: bytes, id_column: str, csv: CsvParams) -> str | None:
+    is_wide = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    wide = "utf-16" if is_wide else csv.encoding
     for name in dict.fromkeys(("utf-8-sig", wide)):
-        found = _ending_of_line(head.decode(name, "replace"), id_column)
+        found = _ending_of_line(head.decode(name, "replace"), id_column, csv)
         if found is not None:
             return found
     return None
 
 
-def _ending_of_line(text: str, id_column: str) -> str | None:
+def _ending_of_line(text: str, id_column: str, csv: CsvParams) -> str | None:
     if text.lstrip().startswith("["):
         item = text.lstrip()[1:].lstrip()
         return ".json" if id_column in _fields_of_item(item) else None
     line = text.lstrip("\r\n").partition("\n")[0].rstrip("\r")
     if id_column in _json_fields(line):
         return ".jsonl"
-    is_csv = any(id_column in fields_of(line, delimiter) for delimiter in get_args(Delimiter))
-    return ".csv" if is_csv else None
+    headers = itertools.product(get_args(Delimiter), get_args(Quote))
+    if any(id_column in fields_of(line, delimiter, quote) for delimiter, quote in headers):
+        return ".csv"
+    # Without a header, the number of fields is all that is known.
+    fields = fields_of(line, csv.delimiter, csv.quote)
+    return ".csv" if csv.columns is not None and len(fields) == len(csv.columns) else None
 
 
 def _fields_of_item(text: str) -> Collection[str]:

@@ -62,6 +62,9 @@ Delimiter = Literal[",", ";", "\t", "|"]
 #: What separates the whole part of a number from its fraction.
 Decimal = Literal[".", ","]
 
+#: What is around values that have delimiters in them; nothing is special inside.
+Quote = Literal['"', "'", "none"]
+
 #: Encodings of text. A byte order mark decides the byte order of `utf-16`.
 Encoding = Literal["utf-8", "utf-16", "utf-16-le", "utf-16-be", "cp1252", "latin-1"]
 
@@ -88,11 +91,37 @@ class CsvParams(Section):
     """How CSV files are written; without it, as RFC 4180 says.
 
     `decimal` applies to numeric features alone: ids, classes and categories stay as they are.
+    `columns` is for files without a header: they have these columns, in this order.
     """
 
     delimiter: Delimiter = Field(default=",", description="What separates the fields of a row.")
+    quote: Quote = Field(default='"', description="What is around values; none: no character.")
     decimal: Decimal = Field(default=".", description="The decimal mark of numeric features.")
     encoding: Encoding = Field(default="utf-8", description="The encoding of the text.")
+    columns: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="The names of the columns, if the files have no header.",
+    )
+
+    @field_validator("columns")
+    @classmethod
+    def _no_column_twice(cls, value: list[str] | None) -> list[str] | None:
+        if value is not None and len(set(value)) != len(value):
+            raise ValueError("the same column stands twice")
+        return value
+
+    @property
+    def as_json(self) -> dict[str, Any]:
+        """The settings as models record them: newer ones only if they are not the default."""
+        return {
+            name: value
+            for name, value in self.model_dump(mode="json").items()
+            if name in _ALWAYS_RECORDED or value != CsvParams.model_fields[name].default
+        }
+
+
+_ALWAYS_RECORDED = ("delimiter", "decimal", "encoding")
 
 
 class DatasetParams(Section):
@@ -226,7 +255,7 @@ class DatasetParams(Section):
         if self.has_line_ends != (self.modality == "text"):
             found["multiline"] = self.multiline
         if self.csv not in (None, CsvParams()):
-            found["csv"] = self.csv.model_dump(mode="json")
+            found["csv"] = self.csv.as_json
         return found
 
     def of_canaries(self, path: str) -> "DatasetParams":

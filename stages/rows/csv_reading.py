@@ -10,7 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
+from unlearn.stages.config.dataset import CsvParams
 from unlearn.stages.errors import Facts, InputError
+from unlearn.stages.rows.csv_dialect import Sample, refuse_no_header
 from unlearn.stages.rows.csv_records import CsvText, Fault
 from unlearn.stages.rows.csv_text import fields_of, format_of, not_utf8, read_text
 from unlearn.stages.rows.reading import NoColumnsError, Reading, check_header, chosen_columns
@@ -50,17 +52,26 @@ def read_csv(
         If the file is not UTF-8 text, or can be understood in two ways. It names the row, and
         never repeats its text.
     """
-    place = _Place(name)
-    header: list[str] | None = None
+    csv = format_of(path, reading)
+    header, is_first = csv.columns, csv.columns is not None
+    # Without a header, the first record is the first row.
+    place = _Place(name, records=0 if header is None else 1, has_no_header=header is not None)
     with ThreadPoolExecutor(_threads()) as pool:
         begun: deque[tuple[CsvText, Future[_Parsed]]] = deque()
-        for piece in _pieces(path, name, reading):
+        for piece in _pieces(path, name, csv, multiline=reading.multiline):
             begin = 0
+            if is_first and piece.records:
+                _refuse_header(piece, csv, name)
+                is_first = False
             if header is None and piece.records:
                 _refuse_fault(piece, place)
                 begin = piece.end_of(0)
                 record = piece.text[piece.start_of(0) : begin]
-                header = _header(record, piece.delimiter, name)
+                header = _header(record, csv, name)
+                if reading.required.isdisjoint(header) and reading.required:
+                    # The error about a missing column would show the first row.
+                    sample = Sample(piece.text, is_whole=piece.is_last)
+                    refuse_no_header(sample.rows(csv.delimiter, csv.quote), name)
             begun.append((piece, pool.submit(_parse, piece, begin, header, only)))
             # A piece for each thread, one that waits, and the one that the caller has.
             if len(begun) > _threads() + 1:
@@ -110,6 +121,7 @@ class _Place:
     name: str
     records: int = 0
     lines: int = 0
+    has_no_header: bool = False
 
     def pass_over(self, piece: CsvText) -> None:
         self.records += piece.records
@@ -129,15 +141,19 @@ def _threads() -> int:
     return min(_MOST_THREADS, os.cpu_count() or 1)
 
 
-def _pieces(path: Path, name: str, reading: Reading) -> Iterator[CsvText]:
+def _pieces(path: Path, name: str, csv: CsvParams, *, multiline: bool) -> Iterator[CsvText]:
     """Yield pieces of a file that end where a record ends."""
-    csv = format_of(path, reading)
     chunks = read_text(path, name, csv.encoding, _PIECE_BYTES)
     line_end: bytes | None = None
 
     def piece_of(text: bytes, *, is_last: bool) -> CsvText:
         return CsvText(
-            text, csv.delimiter, reading.multiline, is_last=is_last, known_line_end=line_end
+            text,
+            csv.delimiter,
+            multiline,
+            is_last=is_last,
+            quote=None if csv.quote == "none" else csv.quote,
+            known_line_end=line_end,
         )
 
     pending, chunk = b"", next(chunks, b"")
@@ -174,17 +190,31 @@ def _refuse_other_counts(piece: CsvText, place: _Place, fields: int) -> None:
     if others.size:
         where = place.where(piece, piece.start_of(int(others[0])))
         found = int(counts[others[0]])
+        columns = f"the header has {fields}"
+        if place.has_no_header:
+            columns = f"`columns` below `dataset.csv` has {fields} names"
         raise InputError(
-            f"{where}: {found} field{'' if found == 1 else 's'}, but the header has {fields}",
+            f"{where}: {found} field{'' if found == 1 else 's'}, but {columns}",
             "put a value that has a delimiter in quotes",
             facts=where,
         )
 
 
-def _header(record: bytes, delimiter: str, name: str) -> list[str]:
+def _refuse_header(piece: CsvText, csv: CsvParams, name: str) -> None:
+    """Raise an InputError if a file that should have no header begins with one."""
+    record = piece.text[piece.start_of(0) : piece.end_of(0)]
+    if fields_of(record.decode(errors="replace"), csv.delimiter, csv.quote) == csv.columns:
+        raise InputError(
+            f"{name}: the first line has the names of the columns already",
+            "leave out --columns of `unlearn init`, or `columns` below `dataset.csv`",
+            facts=Facts(file=name, row=0, line=1),
+        )
+
+
+def _header(record: bytes, csv: CsvParams, name: str) -> list[str]:
     """Return the column names of a record whose quotes were checked."""
     try:
-        names = fields_of(record.decode(), delimiter)
+        names = fields_of(record.decode(), csv.delimiter, csv.quote)
     except UnicodeDecodeError:
         raise not_utf8(name) from None
     if any("\n" in column or "\r" in column for column in names):

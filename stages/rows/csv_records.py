@@ -32,11 +32,15 @@ _LINE_ENDS = {
     b"\r": "a carriage return",
 }
 
-_TWICE = "write a quote within a value twice, and put the value in quotes"
+_ORDINARY = (
+    "if quotes are ordinary characters in this file: `quote: none` below `dataset.csv`, or "
+    "`unlearn init` --quote none"
+)
+_TWICE = f"write a quote within a value twice, and put the value in quotes; {_ORDINARY}"
 _NO_ESCAPE = "a backslash does not escape a quote here: write the quote twice"
 _MEANT = (
     "if a quote is missing, add it; if line ends are meant, set `multiline: true` below `dataset` "
-    "in params.yaml, or give `unlearn init` --multiline"
+    f"in params.yaml, or give `unlearn init` --multiline; {_ORDINARY}"
 )
 _ONE_KIND = (
     "write all lines with the same line end; a carriage return that belongs to a value needs quotes"

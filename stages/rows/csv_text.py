@@ -1,18 +1,15 @@
-"""The text of CSV files: their encoding, and their format as `init` finds it."""
+"""The text of CSV files: their encoding and compression, and the fields of a record."""
 
 import codecs
 import gzip
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import cast, get_args
 
-from unlearn.stages.config.dataset import CsvParams, Delimiter, Encoding
+from unlearn.stages.config.dataset import CsvParams, Encoding
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.rows.dataset_files import is_tab_separated, open_file
 from unlearn.stages.rows.reading import Reading
-
-_SAMPLE_BYTES = 1 << 20
 
 
 def format_of(path: Path, reading: Reading) -> CsvParams:
@@ -64,55 +61,26 @@ def read_text(path: Path, name: str, encoding: Encoding, size: int) -> Iterator[
         raise InputError(f"{name} is not readable as gzip", facts=Facts(file=name)) from None
 
 
-def find_format(
-    path: Path, name: str, columns: Collection[str], known: Mapping[str, str]
-) -> CsvParams:
-    """Return how a file is written, from its first row.
+def fields_of(record: str, delimiter: str, quote: str = '"') -> list[str]:
+    """Return the values of a record whose quotes are in their places.
 
     Parameters
     ----------
-    path, name
-        The file, and what errors call it.
-    columns
-        Columns that it must have. The delimiter is the one by which the first row names them.
-    known
-        Fields of `CsvParams` that the user chose.
-
-    Raises
-    ------
-    InputError
-        If the file is not readable in its encoding.
+    record
+        The record, with or without its line end.
+    delimiter, quote
+        The fields of `CsvParams`.
     """
-    encoding = cast("Encoding", known.get("encoding") or _encoding(path))
-    head = next(read_text(path, name, encoding, _SAMPLE_BYTES), b"").decode(errors="replace")
-    first = next((line for line in head.splitlines() if line), "")
-    found = {mark: fields_of(first, mark) for mark in get_args(Delimiter)}
-    fitting = [mark for mark, fields in found.items() if set(columns) <= set(fields)]
-    # With none, the error about a missing column lists what most likely are the columns.
-    delimiter = known.get("delimiter") or (
-        fitting[0] if fitting else max(found, key=lambda mark: len(found[mark]))
-    )
-    return CsvParams.model_validate({**known, "delimiter": delimiter, "encoding": encoding})
-
-
-def _encoding(path: Path) -> Encoding:
-    try:
-        with open_file(path) as source:
-            start = source.read(2)
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        start = b""
-    return "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
-
-
-def fields_of(record: str, delimiter: str) -> list[str]:
-    """Return the values of a record whose quotes are in their places."""
+    if quote == "none":
+        return record.rstrip("\r\n").split(delimiter)
     values: list[str] = []
     part = ""
     for field in record.rstrip("\r\n").split(delimiter):
         part += field
-        if part.count('"') % 2:
+        if part.count(quote) % 2:
             part += delimiter  # the delimiter is in quotes
             continue
-        values.append(part[1:-1].replace('""', '"') if part.startswith('"') else part)
+        is_quoted = part.startswith(quote)
+        values.append(part[1:-1].replace(quote * 2, quote) if is_quoted else part)
         part = ""
     return values

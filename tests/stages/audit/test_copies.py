@@ -127,6 +127,23 @@ def test_rows_are_found_in_the_encoding_that_is_pinned_and_in_others(
     assert said(pinned, cache) == ["3 objects"]
 
 
+def test_rows_are_found_in_files_without_a_header_or_with_other_quotes(
+    search: Search, cache: Path
+) -> None:
+    params = search.context.params
+    frame = make_frame(60)
+    csv = CsvParams(delimiter=";", columns=list(frame.columns))
+    dataset = params.dataset.model_copy(update={"csv": csv})
+    params = params.model_copy(update={"dataset": dataset})
+    pinned = Search(replace(search.context, params=params), search.forget_list)
+    for rows in (frame, frame[frame["id"] != "r0003"]):
+        put(cache, rows.to_csv(index=False, header=False, sep=";").encode())
+        put(cache, rows.to_csv(index=False, quotechar="'", quoting=1).encode())
+        put(cache, rows.to_csv(index=False).encode())
+
+    assert said(pinned, cache) == ["3 objects"]
+
+
 def test_other_rows_and_other_objects_are_no_finding(
     search: Search, cache: Path, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from unlearn.stages.config.dataset import CsvParams, Decimal, Delimiter
 from unlearn.stages.errors import InputError
 from unlearn.stages.rows import csv_reading
-from unlearn.stages.rows.csv_text import find_format
+from unlearn.stages.rows.csv_dialect import find_format
 from unlearn.stages.rows.reading import Reading
 from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.schema import feature_column

@@ -10,6 +10,7 @@ import pyarrow.csv as pacsv
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from unlearn.stages.config.dataset import CsvParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.rows import csv_reading
 from unlearn.stages.rows.reading import ONE_LINE_A_ROW, Reading
@@ -286,3 +287,36 @@ def test_rows_that_a_parser_loses_are_missed(
 
     with pytest.raises(InputError, match="20 rows were read as 19, near line 1"):
         read(tmp_path / "a.csv", with_rows())
+
+
+def test_without_quotes_every_character_is_part_of_the_value(tmp_path: Path) -> None:
+    form = CsvParams(delimiter="\t", quote="none")
+    content = 'id\tx\n1\t"a\n2\tb"c\'\\\n3\t""\n'
+    rows = read(tmp_path / "a.csv", content, Reading(csv=form))
+
+    assert [row["x"] for row in rows] == ['"a', "b\"c'\\", '""']
+    with pytest.raises(InputError) as caught:
+        read(tmp_path / "a.csv", content, Reading(csv=CsvParams(delimiter="\t")))
+    assert "--quote none" in str(caught.value.hints)
+
+
+@pytest.mark.parametrize("piece", [1, 1 << 20])
+def test_files_without_a_header_have_the_columns_that_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    monkeypatch.setattr(csv_reading, "_PIECE_BYTES", piece)
+    named = Reading(csv=CsvParams(columns=["id", "x"]))
+    assert read(tmp_path / "a.csv", "\n1,a\n2,b", named) == [
+        {"id": "1", "x": "a"},
+        {"id": "2", "x": "b"},
+    ]
+    assert read(tmp_path / "a.csv", "", named) == []
+
+    for content, said in (
+        ("id,x\n1,a\n", "a.csv: the first line has the names of the columns already"),
+        ("1,a\n2,b,c\n", r"data row 2 \(line 2\): 3 fields, but `columns` below"),
+        ('1,a\n2,b"c\n', r"data row 2 \(line 2\): a quote is in a value"),
+        ("1\n2\n", r"data row 1 \(line 1\): 1 field, but `columns` below"),
+    ):
+        with pytest.raises(InputError, match=said):
+            read(tmp_path / "a.csv", content, named)

@@ -1,0 +1,108 @@
+"""How a CSV file is written is found from its first rows, or the file is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unlearn.stages.config.dataset import CsvParams
+from unlearn.stages.errors import InputError
+from unlearn.stages.rows.csv_dialect import find_format
+from unlearn.stages.rows.reading import Reading
+from unlearn.stages.rows.records import read_batches
+
+FOUND: dict[str, tuple[str, CsvParams]] = {
+    "double quotes": ('id,x\n1,"a,b"\n', CsvParams()),
+    "no quotes": ("id,x\n1,a\n", CsvParams()),
+    "apostrophes": ("id,x\n1,it's\n2,'t is\n", CsvParams()),
+    "an apostrophe at both ends of one value": ("id,x\n1,'a'\n2,b\n", CsvParams()),
+    "single quotes in double ones": ("id,x\n1,\"'a'\"\n2,\"'b'\"\n", CsvParams()),
+    "double quotes around some": ("id,x,y\n1,'a','b'\n2,'a',\"b\"\n", CsvParams()),
+    "single quotes around all": ("'id','x'\n'1','a'\n", CsvParams(quote="'")),
+    "single quotes around a column": ("id,x\n1,'a'\n2,'b'\n", CsvParams(quote="'")),
+    "single quotes where they are needed": ("id,x\n1,'a,b'\n2,c\n", CsvParams(quote="'")),
+    "single quotes and semicolons": (
+        "id;x\n1;'a;b'\n2;'it''s'\n",
+        CsvParams(delimiter=";", quote="'"),
+    ),
+    "a line end in single quotes": ("id,x\n1,'a\nb'\n2,'c'\n", CsvParams(quote="'")),
+    "an unusual line separator in the header": (
+        "id\u2028;x,y\n1;2,3\n".replace("id\u2028", "\u2028;id"),
+        CsvParams(delimiter=";"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "expected"), FOUND.values(), ids=FOUND)
+def test_the_format_is_found(tmp_path: Path, content: str, expected: CsvParams) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(content, encoding="utf-8")
+
+    assert find_format(path, "a.csv", ["id"], {}) == expected
+
+
+@pytest.mark.parametrize(
+    "known",
+    [{"quote": "none"}, {"quote": '"'}, {"quote": "'", "delimiter": "|"}, {"delimiter": "\t"}],
+)
+def test_what_the_user_chose_stays(tmp_path: Path, known: dict[str, str]) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id,x\n1,'a'\n2,'b'\n", encoding="utf-8")
+
+    found = find_format(path, "a.csv", ["id"], known)
+    assert known.items() <= found.model_dump().items()
+
+
+NO_HEADER = {
+    "R1,34,a\nR2,35,b\n": "field 2 is a number",
+    "R1;3,4;a\nR2;5,1;b\n": "field 2 is a number",
+    "R1,a,2024-01-31\nR2,b,2024-02-01\n": "field 3 is a date or time",
+    "R1,a,b\nR2,a,c\n": "the value of field 2 is in other rows",
+    "R1,a,a\nR2,b,c\n": "two of its fields are the same",
+}
+
+
+@pytest.mark.parametrize(("content", "why"), NO_HEADER.items())
+def test_a_missing_header_is_refused_without_its_values(
+    tmp_path: Path, content: str, why: str
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(content, encoding="utf-8")
+
+    with pytest.raises(
+        InputError, match=f"a.csv: the first line looks like a row.*{why}"
+    ) as caught:
+        find_format(path, "a.csv", ["id", "y"], {})
+    assert "--columns" in caught.value.hints[0]
+    said = f"{caught.value.message} {caught.value.hints} {caught.value.facts}"
+    assert "R1" not in said
+
+    known: dict[str, Any] = {"columns": ["id", "x", "y"]}
+    found = find_format(path, "a.csv", ["id", "y"], known)
+    assert found == CsvParams(delimiter=";" if ";" in content else ",", **known)
+
+
+@pytest.mark.parametrize("content", ["name,age\na,34\n", "2020,2021,x\nc,a,b\n", "a,b\n", ""])
+def test_a_header_without_the_named_columns_is_no_row(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(content, encoding="utf-8")
+
+    # The error about the missing column lists those that there are.
+    assert find_format(path, "a.csv", ["id"], {}).columns is None
+
+
+def test_a_header_that_is_missing_later_is_refused_without_its_values(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("R1,34,a\nR2,35,b\n", encoding="utf-8")
+    pinned = Reading(required=frozenset({"id", "y"}))
+
+    with pytest.raises(InputError, match="a.csv: the first line looks like a row") as caught:
+        list(read_batches(path, "a.csv", reading=pinned))
+    assert "R1" not in f"{caught.value.message} {caught.value.hints} {caught.value.facts}"
+
+
+def test_models_record_new_settings_only_where_they_are_not_the_default() -> None:
+    before = {"delimiter": ";", "decimal": ",", "encoding": "utf-8"}
+
+    assert CsvParams(delimiter=";", decimal=",").as_json == before
+    found = CsvParams(delimiter=";", decimal=",", quote="none", columns=["a"]).as_json
+    assert found == before | {"quote": "none", "columns": ["a"]}
