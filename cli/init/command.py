@@ -6,10 +6,9 @@ from typing import Annotated
 import typer
 from unlearn.cli import panels
 from unlearn.cli.init import tabular
-from unlearn.cli.init.answer import KeyName, TableProject, TextProject
-from unlearn.cli.init.csv_format import describe_csv, has_gzip
+from unlearn.cli.init.answer import TableProject, TextProject
+from unlearn.cli.init.description import describe
 from unlearn.cli.init.request import (
-    REQUIREMENTS,
     CiSystem,
     DecimalMark,
     DelimiterName,
@@ -27,7 +26,7 @@ from unlearn.cli.init.request import (
 from unlearn.cli.init.scaffold import DEFAULT_HOLDOUT
 from unlearn.cli.init.setup import write_workflow
 from unlearn.cli.lazy import Command
-from unlearn.cli.output import JsonFlag, emit, plural
+from unlearn.cli.output import JsonFlag, emit
 from unlearn.stages.config.params import MAX_SHARDS, MAX_SLICES
 
 
@@ -114,8 +113,8 @@ def init(
     columns: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME,NAME,...",
-            help="The names of all columns, for CSV files without a header.",
+            metavar="NAMES",
+            help="The names of all columns, separated by commas, for CSV files without a header.",
             rich_help_panel=panels.DATA,
         ),
     ] = None,
@@ -354,7 +353,7 @@ def init(
             ),
         )
     )
-    emit(summary, as_json=as_json, text=lambda: _describe(summary, directory, dataset))
+    emit(summary, as_json=as_json, text=lambda: describe(summary, directory, dataset))
 
 
 COMMAND = Command(
@@ -384,37 +383,3 @@ def _set_up(request: InitRequest) -> TableProject | TextProject:
         workflow = write_workflow(request.root, request.ci, is_text=is_text)
         summary = summary.model_copy(update={"ci": workflow})
     return summary
-
-
-_KEYS: dict[KeyName, str] = {
-    "unlearn.key": "key: unlearn.key, without a backup: keep a copy where you keep secrets",
-    "UNLEARN_KEY": "key: the one in UNLEARN_KEY; no file was written",
-    "demo": "key: the published demo key of the example",
-}
-
-
-def _describe(summary: TableProject | TextProject, directory: Path, dataset: Path | None) -> str:
-    go = "" if directory == Path() else f"cd {directory} && "
-    found = [plural(summary.rows, "row")]
-    if isinstance(summary, TextProject):
-        found.append(f"base {summary.base}")
-    else:
-        found.append(plural(summary.features, "feature"))
-        found.append(plural(summary.classes, "class", "classes"))
-    plan = f"{plural(summary.shards, 'shard')} of {plural(summary.slices, 'slice')}"
-    if summary.template == Template.POSTHOC:
-        plan = "one model without shards"
-    compressed = dataset is not None and has_gzip(dataset)
-    lines = [
-        f"{', '.join(found)}: {plan}, model {summary.model}",
-        *([] if summary.csv is None else [describe_csv(summary.csv, compressed=compressed)]),
-        _KEYS[summary.key],
-        f"next: {go}unlearn repro",
-    ]
-    if summary.ci is not None:
-        lines.insert(
-            2,
-            f"wrote {summary.ci} and {REQUIREMENTS}, which it installs; it reads the key from the "
-            "secret UNLEARN_KEY",
-        )
-    return "\n".join(lines)

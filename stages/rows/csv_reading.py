@@ -97,10 +97,10 @@ def _rows_of(
         raise _unreadable(place.name, found.error)
     if found.table is not None:
         if found.table.num_rows != found.rows:
+            where = Facts(file=place.name, row=max(place.records, 1), line=place.lines + 1)
             raise InputError(
-                f"{place.name}: {found.rows:,} rows were read as {found.table.num_rows:,}, near "
-                f"line {place.lines + 1}",
-                facts=Facts(file=place.name, line=place.lines + 1),
+                f"{where}: {found.rows:,} rows from here on were read as {found.table.num_rows:,}",
+                facts=where,
             )
         if piece.has_line_ends:
             _refuse_line_ends(found.table, reading, place.name, max(place.records, 1))

@@ -7,10 +7,9 @@ from unlearn.stages.config.dataset import CsvParams, DatasetParams, MissingColum
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.rows.column_types import ColumnUse, ColumnUses
 
-#: Kinds of features whose values may have line ends, where the dataset allows any.
-_MAY_HAVE_LINE_ENDS = frozenset(
-    {"categorical", "prompt", "completion", "body", "paraphrase", "perturbed"}
-)
+#: Kinds of features whose values may have line ends, where the dataset allows any. A category has
+#: none: `init` leaves such columns out as text.
+_MAY_HAVE_LINE_ENDS = frozenset({"prompt", "completion", "body", "paraphrase", "perturbed"})
 
 #: Kinds of features whose values count, and not their text.
 _VALUES = frozenset({"numeric", "boolean", "datetime"})

@@ -10,7 +10,7 @@ import pyarrow.csv as pacsv
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from unlearn.stages.config.dataset import CsvParams
+from unlearn.stages.config.dataset import CsvParams, DatasetParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.rows import csv_reading
 from unlearn.stages.rows.reading import ONE_LINE_A_ROW, Reading
@@ -279,14 +279,51 @@ def test_numbers_of_rows_and_lines_go_on_over_pieces(
         read(tmp_path / "a.csv", content, LINES)
 
 
+@pytest.mark.parametrize(("skipped", "row"), [(1, 1), (2, 21)])
 def test_rows_that_a_parser_loses_are_missed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skipped: int, row: int
 ) -> None:
+    # A piece of 20 rows, and one with the others.
+    content = with_rows() + with_rows().partition("\n")[2]
+    monkeypatch.setattr(csv_reading, "_PIECE_BYTES", len(with_rows()))
     parse = pacsv.read_csv
-    monkeypatch.setattr(pacsv, "read_csv", lambda *a, **b: parse(*a, **b).slice(1))
+    calls = iter(range(1, 9))
 
-    with pytest.raises(InputError, match="20 rows were read as 19, near line 1"):
-        read(tmp_path / "a.csv", with_rows())
+    def losing(*arguments: Any, **options: Any) -> pa.Table:
+        table = parse(*arguments, **options)
+        return table.slice(next(calls) == skipped)
+
+    monkeypatch.setattr(csv_reading, "_threads", lambda: 1)
+    monkeypatch.setattr(pacsv, "read_csv", losing)
+    with pytest.raises(InputError, match="rows from here on were read as") as caught:
+        read(tmp_path / "a.csv", content)
+    assert caught.value.facts is not None
+    assert (caught.value.facts.file, caught.value.facts.row) == ("data/a.csv", row)
+
+
+@pytest.mark.parametrize("column", ["id", "person", "y", "city", "age"])
+def test_a_line_end_is_never_part_of_a_role_or_a_feature_of_a_table(
+    tmp_path: Path, column: str
+) -> None:
+    dataset = DatasetParams(
+        path="data/a.csv",
+        id="id",
+        subject="person",
+        target="y",
+        multiline=True,
+        classes=["a"],
+        features={"city": "categorical", "age": "numeric"},
+    )
+    columns = ["id", "person", "y", "city", "age", "other"]
+    rows = [[f"{name} {number}" for name in columns] for number in range(5)]
+    rows[3][columns.index(column)] = f"{SECRET}\n"
+    rows[1][-1] = "one\nother"
+    content = written(rows, csv.QUOTE_ALL, "\n").replace("a,b,c", ",".join(columns), 1)
+    content = content.replace('"a","b","c"', ",".join(columns), 1)
+
+    with pytest.raises(InputError, match=rf"data/a\.csv, data row 4: column '{column}'") as caught:
+        read(tmp_path / "a.csv", content, Reading.of(dataset))
+    assert SECRET not in f"{caught.value.message} {caught.value.hints}"
 
 
 def test_without_quotes_every_character_is_part_of_the_value(tmp_path: Path) -> None:
