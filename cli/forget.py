@@ -49,6 +49,8 @@ class ForgetAnswer(Answer):
         How many of them are on the list all the same.
     shards
         Shards that the new lines touch.
+    unlabelled
+        New lines that name rows without a class only, which no model is trained on.
     look_alikes
         How many rows stay whose ids differ from those of the request only in case, outer spaces,
         Unicode form or a decimal .0. None if they could not be looked for.
@@ -65,6 +67,7 @@ class ForgetAnswer(Answer):
     unknown: int
     suppressed: int
     shards: list[str]
+    unlabelled: int = 0
     look_alikes: int | None = None
     look_alike_rows: list[LookAlikeRow] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
@@ -164,6 +167,7 @@ def forget(
         unknown=len(resolved.unknown),
         suppressed=len(resolved.unknown) if suppress else 0,
         shards=list(resolved.shards),
+        unlabelled=resolved.unlabelled,
         look_alikes=missed.count,
         look_alike_rows=[LookAlikeRow(file=at.file, row=at.row) for at in missed.rows or ()],
         notes=notes,
@@ -190,8 +194,15 @@ def _describe(answer: ForgetAnswer, *, whole: bool) -> str:
     if answer.unknown:
         verb = "suppressed" if answer.suppressed else "skipped"
         lines.append(f"{plural(answer.unknown, 'id')} not in the dataset, {verb}")
+    if answer.unlabelled:
+        verb = "names" if answer.unlabelled == 1 else "name"
+        lines.append(
+            f"{plural(answer.unlabelled, 'line')} of them {verb} rows without a class only, which "
+            "no model is trained on; the rows stay out if they get one"
+        )
     if answer.added and not whole:
-        shards = names(answer.shards) if answer.shards else "none, all of the rows are held out"
+        reason = "held out" if not answer.unlabelled else "held out or without a class"
+        shards = names(answer.shards) if answer.shards else f"none, all of the rows are {reason}"
         lines.append(f"shards to retrain: {shards}")
     if answer.added and not answer.dry_run:
         lines.append("next: unlearn repro")

@@ -11,8 +11,9 @@ from unlearn.stages.errors import BusyError, ToolError
 from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.ledger.hand_written import check_hand_written
 from unlearn.stages.ledger.log import Entry, EntryKind, read_log
-from unlearn.stages.project.paths import Project, find_project
+from unlearn.stages.project.paths import UNLABELLED, Project, find_project
 from unlearn.stages.rows.forget_list import parse_without_key
+from unlearn.stages.rows.shard_file import count_rows
 from unlearn.stages.rows.tokens import has_key
 
 
@@ -62,6 +63,9 @@ class StatusAnswer(Answer):
         Lines that were on the list and are not.
     not_merged
         Lines that only the default branch, or only other branches and stashes have.
+    unlabelled
+        Rows of the dataset without a class, which no model is trained on. None where data/shards
+        is not here.
     notes
         What else git's history says about the list, a sentence each.
     requests
@@ -78,6 +82,7 @@ class StatusAnswer(Answer):
     by_hand: int
     lost: int
     not_merged: int
+    unlabelled: int | None
     notes: list[str]
     requests: list[RequestEntry]
     changed: list[str]
@@ -118,6 +123,7 @@ def status(as_json: JsonFlag = False) -> None:
         by_hand=by_hand,
         lost=len(ledger.lost) + len(ledger.ahead),
         not_merged=len(ledger.behind) + len(frozenset().union(*ledger.elsewhere.values())),
+        unlabelled=_unlabelled(project),
         notes=[*([] if problem is None else [problem.message]), *ledger.notes()],
         requests=[_entry(entry) for entry in log.entries],
         changed=changed,
@@ -126,6 +132,12 @@ def status(as_json: JsonFlag = False) -> None:
 
 
 COMMAND = Command(status, example="unlearn status", answer=StatusAnswer)
+
+
+def _unlabelled(project: Project) -> int | None:
+    if not project.shards.is_dir():
+        return None
+    return count_rows(project.shard_file(UNLABELLED)) or 0
 
 
 def _with_key(project: Project, params: Params) -> Context | None:
@@ -154,6 +166,10 @@ def _describe(answer: StatusAnswer) -> str:
         lines.append(
             f"  {plural(answer.without_rows, 'line')} of them without rows: dropped since, or "
             "never there"
+        )
+    if answer.unlabelled:
+        lines.append(
+            f"{plural(answer.unlabelled, 'row')} without a class: no model is trained on them"
         )
     if answer.by_hand:
         lines.append(

@@ -173,6 +173,14 @@ def init(
             rich_help_panel=panels.DATA,
         ),
     ] = None,
+    drop_unlabelled: Annotated[
+        bool,
+        typer.Option(
+            "--drop-unlabelled",
+            help="Leave out rows of a table without a class. By default they are an error.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = False,
     holdout: Annotated[
         float | None,
         typer.Option(
@@ -333,6 +341,7 @@ def init(
             missing=tuple(missing or ()),
             missing_columns=missing_columns,
             rare_categories=rare_categories,
+            drop_unlabelled=drop_unlabelled or None,
             shards=shards,
             slices=slices,
             holdout=holdout,

@@ -47,6 +47,8 @@ class TableParams:
         Texts that mean a missing value in a feature.
     rare_categories, categories
         What happens to categories that few rows share, and those to pin for it.
+    drop_unlabelled
+        Whether rows without a class are left out.
     """
 
     path: str
@@ -65,6 +67,7 @@ class TableParams:
     missing: tuple[str, ...] = DEFAULT_MISSING
     rare_categories: str = "bucket"
     categories: dict[str, list[str]] = field(default_factory=dict)
+    drop_unlabelled: bool = False
     model: str = "mlp"
     template: Template = Template.SISA
 

@@ -181,6 +181,7 @@ class InitRequest:
     missing: tuple[str, ...] = ()
     missing_columns: MissingColumns | None = None
     rare_categories: RareCategories | None = None
+    drop_unlabelled: bool | None = None
     shards: int | None = None
     slices: int | None = None
     holdout: float | None = None
@@ -240,6 +241,7 @@ class InitRequest:
             keep=self.keep,
             missing=tuple(dict.fromkeys((*DEFAULT_MISSING, *self.missing))),
             min_rows=None if self.keeps_rare else VerifyParams().min_rows,
+            drop_unlabelled=bool(self.drop_unlabelled),
         )
 
     @property
@@ -281,6 +283,7 @@ _DATASET_OPTIONS = (
     "missing",
     "missing_columns",
     "rare_categories",
+    "drop_unlabelled",
     "shards",
     "slices",
     "holdout",

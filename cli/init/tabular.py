@@ -98,7 +98,7 @@ def init_table(request: InitRequest) -> TableProject:
         path=path,
         id=request.id,
         target=request.target,
-        plan=_plan(request, rows),
+        plan=_plan(request, rows - schema.target.unlabelled),
         features=features,
         classes=classes,
         roles=roles,
@@ -111,6 +111,7 @@ def init_table(request: InitRequest) -> TableProject:
         missing=schema.choice.missing,
         rare_categories="keep" if request.keeps_rare else "bucket",
         categories=schema.categories or {},
+        drop_unlabelled=bool(request.drop_unlabelled),
         model=request.model or "mlp",
         template=request.template,
     )

@@ -94,6 +94,7 @@ def init_text(request: InitRequest) -> TextProject:
         ("--keep", request.keep),
         ("--missing", request.missing),
         ("--rare-categories", request.rare_categories),
+        ("--drop-unlabelled", request.drop_unlabelled),
     ):
         if given:
             raise InputError(

@@ -20,5 +20,10 @@ def run() -> None:
         f"forget: {plural(done.forgotten, 'row')} on the list, "
         f"{plural(len(done.rewritten), 'file')} rewritten"
     )
+    if done.unlabelled:
+        say(
+            f"forget: {plural(done.unlabelled, 'line')} of the list with rows without a class "
+            "only, which no model is trained on"
+        )
     if done.without_rows:
         say(f"forget: {plural(done.without_rows, 'line')} of the list without rows in the dataset")

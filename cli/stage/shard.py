@@ -5,7 +5,7 @@ import time
 from unlearn.cli.output import plural, progress, say
 from unlearn.stages.context import open_project
 from unlearn.stages.dvc.pipeline import check_rows_are_dependencies
-from unlearn.stages.project.paths import find_project
+from unlearn.stages.project.paths import HOLDOUT, UNLABELLED, find_project
 from unlearn.stages.project.timings import Timing, record_timings
 from unlearn.stages.shard import stage
 from unlearn.stages.verify.membership.registry import deciding_attack
@@ -19,10 +19,12 @@ def run() -> None:
     started = time.perf_counter()
     with progress("rows", None) as advance:
         counts = stage.run(context, advance)
-    holdout = counts.pop("holdout")
+    unlabelled, holdout = counts.pop(UNLABELLED, 0), counts.pop(HOLDOUT)
     rows = sum(counts.values())
     seconds = time.perf_counter() - started
     record_timings(context.project, {"shard": Timing(round(seconds, 4), rows + holdout)})
     say(f"shard: {plural(rows, 'row')} in {plural(len(counts), 'shard')}, {holdout:,} held out")
+    if unlabelled:
+        say(f"shard: {plural(unlabelled, 'row')} without a class dropped")
     if empty := [shard for shard, count in counts.items() if count == 0]:
         say(f"shard: no rows fall into {', '.join(empty)}; use fewer shards")

@@ -43,8 +43,9 @@ READING_SETTINGS = ("multiline", "csv")
 #: What happens if a file of a directory lacks a column: it is refused, or has no values there.
 MissingColumns = Literal["refuse", "null"]
 
-#: Settings that say which categories models know. Projects from before them have none.
-CATEGORY_SETTINGS = ("rare_categories", "categories")
+#: Settings that say which categories models know, and which rows they are trained on. Projects from
+#: before them have none.
+TRAINING_SETTINGS = ("rare_categories", "categories", "drop_unlabelled")
 
 #: What happens to categories that few rows share: one bucket holds them, or models learn them.
 RareCategories = Literal["bucket", "keep"]
@@ -147,6 +148,8 @@ class DatasetParams(Section):
     With `rare_categories: bucket`, models know the pinned `categories` of each categorical feature
     alone, and have one bucket for all other values. Otherwise a shard model learns the categories
     of its first slice, those of a single row among them.
+
+    With `drop_unlabelled`, rows without a class are left out; otherwise they are an error.
     """
 
     path: str
@@ -166,6 +169,7 @@ class DatasetParams(Section):
     features: dict[str, FeatureKind] = Field(min_length=1, max_length=MAX_FEATURES)
     rare_categories: RareCategories | None = None
     categories: dict[str, list[str]] | None = None
+    drop_unlabelled: bool | None = None
 
     @field_validator("path", "canaries", "held_out")
     @classmethod
@@ -212,6 +216,8 @@ class DatasetParams(Section):
             raise ValueError(f"features: {others[0]!r} is not text, unlike the other columns")
         if self.target is not None or self.classes:
             raise ValueError("target, classes: rows of text for a language model have none")
+        if self.drop_unlabelled:
+            raise ValueError("drop_unlabelled: rows of text for a language model have no class")
         check_roles({name: str(kind) for name, kind in self.features.items()})
         return self
 
@@ -260,7 +266,9 @@ class DatasetParams(Section):
 
     def of_canaries(self, path: str) -> "DatasetParams":
         """Return the section for a file of canaries, which this tool writes."""
-        return self.of_any_type(path).model_copy(update={"csv": None})
+        # Each canary has a class.
+        own = {"csv": None, "drop_unlabelled": None}
+        return self.of_any_type(path).model_copy(update=own)
 
     def of_any_type(self, path: str | None = None) -> "DatasetParams":
         """Return the section for rows that may have ids of any type: canaries, older versions.

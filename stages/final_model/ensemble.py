@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from unlearn.stages.config.dataset import (
-    CATEGORY_SETTINGS,
     ID_SETTINGS,
     READING_SETTINGS,
+    TRAINING_SETTINGS,
     DatasetParams,
 )
 from unlearn.stages.config.params import AggregationRule, Params
@@ -217,7 +217,7 @@ def final_model_files(
                     "missing_columns",
                     *ID_SETTINGS,
                     *READING_SETTINGS,
-                    *CATEGORY_SETTINGS,
+                    *TRAINING_SETTINGS,
                 },
             )
             | params.dataset.own_reading

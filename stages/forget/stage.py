@@ -12,7 +12,7 @@ from unlearn.stages.ledger.hand_written import check_hand_written
 from unlearn.stages.ledger.transaction import complete_change
 from unlearn.stages.project.files import digest_file, digest_json, remove_unplanned
 from unlearn.stages.project.locks import exclusive
-from unlearn.stages.project.paths import HOLDOUT, Project
+from unlearn.stages.project.paths import HOLDOUT, UNLABELLED, Project
 from unlearn.stages.rows.applied import Applied, AppliedShard, read_applied, write_applied
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask, read_shard, write_shard
@@ -29,12 +29,15 @@ class ForgetRun:
         Rows in the forget set.
     without_rows
         Lines of the list that no row answers to: dropped from the dataset since, or unknown.
+    unlabelled
+        Lines that only rows without a class answer to, which no model is trained on.
     rewritten
         Names of the shards whose files were rewritten.
     """
 
     forgotten: int
     without_rows: int
+    unlabelled: int
     rewritten: list[str]
 
 
@@ -82,7 +85,8 @@ def _check_rows_are_there(context: Context, forget_list: ForgetList) -> None:
     if context.params.kind == "exact" or context.params.posthoc.original != "imported":
         return
     answered: set[str] = set()
-    for name in [*context.params.sharding.shards, HOLDOUT]:
+    others = [UNLABELLED] if context.project.shard_file(UNLABELLED).is_file() else []
+    for name in [*context.params.sharding.shards, HOLDOUT, *others]:
         tokens = _forgotten_rows(context, name, forget_list)
         answered.update(_lines_answered(tokens, forget_list))
     lost = set(forget_list.tokens) - answered - honoured_lines(context.project.original)
@@ -125,7 +129,11 @@ def _apply(context: Context, forget_list: ForgetList) -> ForgetRun:
     remove_unplanned(project.retain_set, [f"{name}.parquet" for name in names])
     kept = [f"{name}.parquet" for name in names if shards[name].forget is not None]
     remove_unplanned(project.forget_set, [*kept, project.applied.name])
-    without_rows = len(set(forget_list.tokens) - answered)
+    unlabelled: set[str] = set()
+    if project.shard_file(UNLABELLED).is_file():
+        tokens = _forgotten_rows(context, UNLABELLED, forget_list)
+        unlabelled = _lines_answered(tokens, forget_list) - answered
+    without_rows = len(set(forget_list.tokens) - answered - unlabelled)
     applied = Applied(
         digest=forget_list.digest,
         tokens=forget_list.tokens,
@@ -133,7 +141,7 @@ def _apply(context: Context, forget_list: ForgetList) -> ForgetRun:
         shards=shards,
     )
     write_applied(project, applied)
-    return ForgetRun(forgotten, without_rows, rewritten)
+    return ForgetRun(forgotten, without_rows, len(unlabelled), rewritten)
 
 
 def _forgotten_rows(context: Context, name: str, forget_list: ForgetList) -> pa.Table:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
-from unlearn.stages.project.paths import CANARIES, HOLDOUT
+from unlearn.stages.project.paths import CANARIES, HOLDOUT, UNLABELLED
 from unlearn.stages.rows.canaries import coin
 from unlearn.stages.rows.forget_list import place_of_line
 from unlearn.stages.rows.identity import TokenColumns, dataset_tokens
@@ -23,11 +23,14 @@ class KnownTokens:
         Subject tokens that were found.
     left_out
         Those of both that belong to canaries that no model was trained on.
+    unlabelled
+        Those of both that have rows without a class only, which are in no shard.
     """
 
     subject_of: dict[str, str | None] = field(default_factory=dict)
     subjects: set[str] = field(default_factory=set)
     left_out: set[str] = field(default_factory=set)
+    unlabelled: set[str] = field(default_factory=set)
 
 
 def find_tokens(context: Context, records: set[str], subjects: set[str]) -> KnownTokens:
@@ -47,6 +50,7 @@ def find_tokens(context: Context, records: set[str], subjects: set[str]) -> Know
     present = [name for name in names if project.shard_file(name).is_file()]
     for name in present:
         _note(_tokens_in_shard(context, name), records, subjects, known)
+    _look_in_unlabelled(context, records, subjects, known)
     look_in_canaries(context, records, subjects, known)
     if records <= known.subject_of.keys() and subjects <= known.subjects:
         return known
@@ -72,6 +76,20 @@ def _tokens_in_shard(context: Context, name: str) -> TokenColumns:
     rows = read_shard(path, f"data/shards/{path.name}", columns).rows
     subjects = rows[SUBJECT].to_pylist() if context.has_subjects else None
     return TokenColumns(rows[RECORD].to_pylist(), subjects)
+
+
+def _look_in_unlabelled(
+    context: Context, records: set[str], subjects: set[str], known: KnownTokens
+) -> None:
+    """Look among the rows without a class, which no model is trained on."""
+    if not context.project.shard_file(UNLABELLED).is_file():
+        return
+    found = KnownTokens()
+    _note(_tokens_in_shard(context, UNLABELLED), records, subjects, found)
+    known.unlabelled |= found.subject_of.keys() - known.subject_of.keys()
+    known.unlabelled |= found.subjects - known.subjects
+    known.subject_of |= found.subject_of
+    known.subjects |= found.subjects
 
 
 def look_in_canaries(

@@ -11,6 +11,10 @@ HOLDOUT = "holdout"
 #: Name of the file in data/shards that holds all canaries, trained on or left out.
 CANARIES = "canaries"
 
+#: Name of the file in data/shards that holds the tokens of rows without a class, where these are
+#: dropped.
+UNLABELLED = "unlabelled"
+
 
 @dataclass(frozen=True)
 class Project:

@@ -51,6 +51,8 @@ class Resolved:
         Lines that were on the list, of the ids in `already`.
     unknown_ids
         The unknown ids with their kind and position; never printed.
+    unlabelled
+        How many ids in `added` have rows without a class only, which no model is trained on.
     """
 
     added: tuple[str, ...]
@@ -59,6 +61,7 @@ class Resolved:
     shards: tuple[str, ...]
     listed: tuple[str, ...] = field(default=(), compare=False)
     unknown_ids: tuple[tuple[Kind, str, str], ...] = field(default=(), compare=False, repr=False)
+    unlabelled: int = field(default=0, compare=False)
 
 
 def resolve(
@@ -117,15 +120,17 @@ def resolve(
         else:
             unknown.append(("record", raw, where))
             added |= {token} if suppress else set()
+    in_no_shard = {line for line in added if line.rpartition(".")[2] in known.unlabelled}
     return Resolved(
         added=tuple(sorted({*added, *(line + LEFT_OUT for line in left_out)})),
         already=already,
         unknown=tuple(where for _, _, where in unknown),
-        shards=tuple(touched_by(context, added)),
+        shards=tuple(touched_by(context, added - in_no_shard)),
         listed=tuple(
             sorted(line + (LEFT_OUT if line in forget_list.left_out else "") for line in listed)
         ),
         unknown_ids=tuple(unknown),
+        unlabelled=len(in_no_shard),
     )
 
 

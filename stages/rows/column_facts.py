@@ -22,7 +22,7 @@ _BOOLEAN_WORDS = frozenset({"true", "false"})
 _LONGEST_CATEGORY = 200
 
 #: Words that people write for a missing value, besides those of `DEFAULT_MISSING`.
-_USUAL_WORDS = frozenset(
+USUAL_WORDS = frozenset(
     {
         "-",
         "--",
@@ -186,8 +186,8 @@ def _all_numbers(values: pa.Array, *, is_csv: bool) -> dict[ValueKind, pa.Array]
 def see_words(facts: ColumnFacts, values: pa.Array) -> None:
     """Take distinct values that are only categories into account."""
     words = {value.strip() for value in values.to_pylist()}
-    facts.usual |= words & _USUAL_WORDS
-    facts.others |= not words <= _USUAL_WORDS
+    facts.usual |= words & USUAL_WORDS
+    facts.others |= not words <= USUAL_WORDS
 
 
 @dataclass(frozen=True)

@@ -173,12 +173,16 @@ def _booleans(text: pa.ChunkedArray, name: str, first_row: int) -> pa.ChunkedArr
     return pc.if_else(pc.is_valid(lower), true, pa.scalar(None, pa.bool_()))
 
 
-def _refuse(bad: pa.ChunkedArray | pa.Array, column: str, problem: str, first_row: int) -> None:
+def _refuse(
+    bad: pa.ChunkedArray | pa.Array, column: str, problem: str, first_row: int, *hints: str
+) -> None:
     position = pc.index(bad, value=True).as_py()
     if position >= 0:
         row = first_row + position
         raise InputError(
-            f"column {column!r}{problem} (data row {row})", facts=Facts(row=row, column=column)
+            f"column {column!r}{problem} (data row {row})",
+            *hints,
+            facts=Facts(row=row, column=column),
         )
 
 
@@ -217,6 +221,8 @@ def target_column(
 ) -> pa.ChunkedArray:
     """Return the class label of every row, as text from the pinned list.
 
+    Where rows without a class are dropped, these have none.
+
     Raises
     ------
     InputError
@@ -229,13 +235,28 @@ def target_column(
     with _in_file(place):
         labels = as_text(batch[dataset.target], dataset.target)
         known = pc.is_in(labels, pa.array(dataset.classes, pa.string()))
+        unlabelled = pc.and_(pc.invert(known), is_unlabelled(labels, dataset.missing))
+        if not dataset.drop_unlabelled:
+            _refuse(
+                unlabelled,
+                dataset.target,
+                ": a class is missing",
+                place.row,
+                "`dataset.drop_unlabelled: true` in params.yaml leaves such rows out",
+            )
         _refuse(
-            pc.invert(known),
+            pc.invert(pc.or_(known, unlabelled)),
             dataset.target,
-            ": a class is missing or not listed in params.yaml under dataset.classes",
+            ": a class is not listed in params.yaml under dataset.classes",
             place.row,
         )
-    return labels
+    return pc.if_else(unlabelled, pa.scalar(None, pa.string()), labels)
+
+
+def is_unlabelled(labels: pa.ChunkedArray, missing: Iterable[str]) -> pa.ChunkedArray:
+    """Return which labels are null, blank, or one of the texts that mean a missing value."""
+    trimmed = pc.fill_null(pc.utf8_trim_whitespace(labels), "")
+    return pc.is_in(trimmed, pa.array(["", *missing], pa.string()))
 
 
 def nearest_name(name: str, names: Sequence[str]) -> str | None:

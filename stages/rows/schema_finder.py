@@ -51,12 +51,15 @@ class ColumnChoice:
     min_rows
         From so many rows, or people where rows name people, on a value is a category; None where
         all values are.
+    drop_unlabelled
+        Whether rows without a class are left out.
     """
 
     drop: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
     missing: tuple[str, ...] = DEFAULT_MISSING
     min_rows: int | None = None
+    drop_unlabelled: bool = False
 
 
 @dataclass
@@ -204,7 +207,12 @@ class SchemaFinder:
         """What is known about the column of classes."""
         if self._target is None:
             kept = self.target_column in self.choice.keep
-            self._target = TargetFacts(self.target_column, kept=kept)
+            self._target = TargetFacts(
+                self.target_column,
+                kept=kept,
+                missing=self.choice.missing,
+                drops=self.choice.drop_unlabelled,
+            )
         return self._target
 
     @property

@@ -233,6 +233,14 @@ def read_shard(path: Path, name: str, columns: Sequence[str] | None = None) -> S
     return ShardFile(rows.replace_schema_metadata(None).combine_chunks(), layout, meta["nonce"])
 
 
+def count_rows(path: Path) -> int | None:
+    """Return how many rows a shard file has, by its footer; None if there is no such file."""
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowInvalid, OSError):
+        return None
+
+
 def read_nonce(path: Path, name: str) -> str:
     """Return the nonce in a shard file's footer, without its rows; see `read_shard` for errors."""
     try:

@@ -4,7 +4,6 @@ import resource
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
@@ -16,7 +15,7 @@ from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.config.params import ShardingParams
 from unlearn.stages.context import Context
 from unlearn.stages.errors import Facts, InputError
-from unlearn.stages.project.paths import HOLDOUT
+from unlearn.stages.project.paths import HOLDOUT, UNLABELLED
 from unlearn.stages.rows.identity import TokenColumns, token_columns
 from unlearn.stages.rows.reading import Reading
 from unlearn.stages.rows.records import read_batches
@@ -127,7 +126,8 @@ def spill(
     Returns
     -------
     int
-        Number of rows, canaries and `held_out` not counted.
+        Number of rows, canaries and `held_out` not counted. Of rows without a class, where these
+        are dropped, only the tokens and row numbers are written, to a file of their own.
     """
     names = [*sharding.shards, HOLDOUT]
     _allow_open_files(len(names) + _BUCKETS + 64)
@@ -154,13 +154,14 @@ def spill(
             rows, tokens = typed_rows(batch, dataset, tokenizer, first_row)
             if planted is not None:
                 _refuse_canaries(tokens, reserved, (dataset.path, first_row), planted.name)
-            write(rows, tokens.governing)
-            if tokens.subjects is not None:
+            kept = _labelled(rows, dataset, put)
+            write(kept, tokens.governing if kept is rows else governing_tokens(kept))
+            if tokens.subjects is not None or dataset.drop_unlabelled:
                 # Two rows with one id may belong to two subjects, and so to two shards.
                 _spread_tokens(tokens.records, first_row, buckets)
             first_row += batch.num_rows
             progress(batch.num_rows)
-        _hold_out(held_out, dataset, tokenizer, partial(put, HOLDOUT))
+        _hold_out(held_out, dataset, tokenizer, put)
         if planted is not None:
             rows = planted.trained_on
             governing = governing_tokens(rows)
@@ -199,14 +200,27 @@ def _hold_out(
     batches: Iterable[pa.Table],
     dataset: DatasetParams,
     tokenizer: Tokenizer,
-    put: Callable[[pa.Table], None],
+    put: Callable[[str, pa.Table], None],
 ) -> None:
     """Hand over the rows of a file of their own that no model was trained on."""
     named = dataset.model_copy(update={"path": dataset.held_out or dataset.path})
     first_row = 1
     for batch in batches:
-        put(typed_rows(batch, named, tokenizer, first_row)[0])
+        rows = typed_rows(batch, named, tokenizer, first_row)[0]
+        put(HOLDOUT, _labelled(rows, dataset, put))
         first_row += batch.num_rows
+
+
+def _labelled(
+    rows: pa.Table, dataset: DatasetParams, put: Callable[[str, pa.Table], None]
+) -> pa.Table:
+    """Return the rows with a class, and hand over the tokens and numbers of the others."""
+    if not dataset.drop_unlabelled or rows[TARGET].null_count == 0:
+        return rows
+    unlabelled = pc.is_null(rows[TARGET])
+    names = [name for name in (RECORD, SUBJECT, ROW) if name in rows.column_names]
+    put(UNLABELLED, rows.filter(unlabelled).select(names))
+    return rows.filter(pc.invert(unlabelled))
 
 
 def refuse_shared_ids(one: pa.Table, other: pa.Table, names: tuple[str, str]) -> None:

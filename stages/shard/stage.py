@@ -5,7 +5,7 @@ from collections.abc import Callable
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import remove_unplanned, scratch_folder
-from unlearn.stages.project.paths import CANARIES, HOLDOUT
+from unlearn.stages.project.paths import CANARIES, HOLDOUT, UNLABELLED
 from unlearn.stages.rows.shard_file import write_shard
 from unlearn.stages.shard.partition import collect, refuse_shared_ids, spill_dataset
 from unlearn.stages.shard.planted import planted_canaries
@@ -28,7 +28,8 @@ def run(context: Context, progress: Callable[[int], None] = lambda _rows: None) 
     Returns
     -------
     dict
-        Number of rows by shard name, `holdout` among them.
+        Number of rows by shard name, `holdout` among them. `unlabelled` are those without a class,
+        where these are dropped.
 
     Raises
     ------
@@ -45,12 +46,15 @@ def run(context: Context, progress: Callable[[int], None] = lambda _rows: None) 
         rows = spill_dataset(context, scratch, progress, planted)
         if rows == 0:
             raise InputError(f"{dataset.path} has no rows")
+        if dataset.drop_unlabelled and (scratch / UNLABELLED).exists():
+            # Requests for their people are answered, although no model is trained on them.
+            names.append(UNLABELLED)
         # All shards are checked before the first is written.
         for name in names:
             collect(scratch, name, context.layout, dataset.path)
         if dataset.held_out is not None:
             whole, held_out = (
-                collect(scratch, name, context.layout, dataset.held_out) for name in names
+                collect(scratch, name, context.layout, dataset.held_out) for name in names[:2]
             )
             refuse_shared_ids(whole, held_out, (dataset.path, dataset.held_out))
         counts = {}

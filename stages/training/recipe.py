@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from unlearn.stages.config.dataset import CATEGORY_SETTINGS, ID_SETTINGS, READING_SETTINGS
+from unlearn.stages.config.dataset import ID_SETTINGS, READING_SETTINGS, TRAINING_SETTINGS
 from unlearn.stages.config.params import ALGORITHM, Params
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.context import Context
@@ -116,7 +116,7 @@ def settings_digest(params: Params) -> str:
     del settings["verify"]["publish"]
     for name in ("path", "canaries", "held_out"):
         del settings["dataset"][name]
-    for name in (*ID_SETTINGS, *READING_SETTINGS, *CATEGORY_SETTINGS):
+    for name in (*ID_SETTINGS, *READING_SETTINGS, *TRAINING_SETTINGS):
         # Reports from before these settings stay current.
         if settings["dataset"][name] is None:
             del settings["dataset"][name]

@@ -13,9 +13,11 @@ from unlearn.stages.project.files import (
     write_bytes,
     write_json,
 )
+from unlearn.stages.project.paths import UNLABELLED
 from unlearn.stages.rows import seals
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.padding import padded_text
+from unlearn.stages.rows.shard_file import count_rows
 from unlearn.stages.rows.tokens import Key
 from unlearn.stages.training.environment import environment
 from unlearn.stages.training.recipe import settings_digest
@@ -154,6 +156,9 @@ def _report(
     constant: dict[str, Any] = {"constant": exactness.constant} if exactness.constant else {}
     if found.methods is not None:
         some |= {"deploy": found.methods.deployed, "methods": found.methods.results}
+    unlabelled = count_rows(context.project.shard_file(UNLABELLED)) or 0
+    if unlabelled >= params.verify.min_rows:
+        some["unlabelled"] = unlabelled
     report = Report(
         kind=params.kind,
         modality=params.modality,

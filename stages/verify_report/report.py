@@ -81,6 +81,9 @@ class Report(Part):
         The deployed method, and all methods by name; for `posthoc`.
     original
         What is known of the model that all methods start from; for `posthoc` and rows of text.
+    unlabelled
+        Rows of the dataset without a class, which no model is trained on, where they are at least
+        `verify.min_rows`.
     environment
         What the checks ran in, by name.
     seal
@@ -88,7 +91,16 @@ class Report(Part):
     """
 
     OPTIONAL: ClassVar[frozenset[str]] = frozenset(
-        {"covers", "language", "deploy", "methods", "original", "reasons_in_words", "seal"}
+        {
+            "covers",
+            "language",
+            "deploy",
+            "methods",
+            "original",
+            "reasons_in_words",
+            "seal",
+            "unlabelled",
+        }
     )
 
     schema_version: int = SCHEMA_VERSION
@@ -110,6 +122,7 @@ class Report(Part):
     deploy: str | None = None
     methods: dict[str, MethodResult] = Field(default_factory=dict)
     original: OriginalResult | None = None
+    unlabelled: int | None = None
     environment: dict[str, str] = Field(default_factory=dict)
     seal: str | None = None
 

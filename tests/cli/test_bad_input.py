@@ -135,7 +135,7 @@ CASES = {
         SHARD,
         cell(7, "label", SECRET),
     ),
-    "a missing class": Case("a class is missing or not listed", SHARD, cell(7, "label", None)),
+    "a missing class": Case("a class is missing (data row 8)", SHARD, cell(7, "label", None)),
     "a value that is no number": Case(
         "a value is not a number (data row 8)", SHARD, cell(7, "age", SECRET)
     ),

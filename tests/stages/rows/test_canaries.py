@@ -343,7 +343,7 @@ def test_a_file_of_no_canaries_is_fine(tmp_path: Path) -> None:
             lambda t: t.assign(id=[TRAINED_ON, *t["id"][1:]]),
             rf"dataset.csv: data row {int(TRAINED_ON[1:]) + 1} has the id or subject of a record",
         ),
-        (lambda t: t.assign(label="c9"), r"canaries.csv: column 'label': a class is missing"),
+        (lambda t: t.assign(label="c9"), r"canaries.csv: column 'label': a class is not listed"),
         (lambda t: t.drop(columns="age"), r"canaries.csv has no column 'age'"),
         (lambda t: t.assign(age="old"), r"column 'age' is numeric"),
     ],

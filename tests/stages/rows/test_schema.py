@@ -169,11 +169,15 @@ def test_targets_are_from_the_pinned_list() -> None:
     assert found.to_pylist() == ["c1", "c0", "c1"]
 
 
-@pytest.mark.parametrize("label", [SECRET, "", None, "C1", " c1"])
-def test_another_target_is_refused_by_its_row(label: str | None) -> None:
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [(label, "is not listed") for label in (SECRET, "C1", " c1")]
+    + [(label, "is missing") for label in ("", None, " ", "NA", "null")],
+)
+def test_another_target_is_refused_by_its_row(label: str | None, said: str) -> None:
     dataset = make_params().dataset
 
-    with pytest.raises(InputError, match=r"class is missing or not listed .*\(data row 32\)") as up:
+    with pytest.raises(InputError, match=rf"a class {said}.*\(data row 32\)") as up:
         target_column(pa.table({"label": ["c1", label]}), dataset, "data/d.csv", 31)
 
     assert SECRET not in up.value.message
@@ -241,7 +245,7 @@ def test_classes_that_are_numbers_are_in_their_order() -> None:
 
 @pytest.mark.parametrize("label", [None, ""])
 def test_rows_without_a_class_are_refused(label: str | None) -> None:
-    with pytest.raises(InputError, match="column 'label': 1 row without a class, .*row 2"):
+    with pytest.raises(InputError, match="column 'label': 1 row without a class: .*row 2"):
         _ = find(pa.table({"id": ["1", "2"], "x": ["1", "2"], "label": ["a", label]})).classes
 
 

@@ -6,8 +6,10 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.rows.target_facts import TargetFacts
 
 
-def facts_of(*batches: list[str | float | None], kept: bool = False) -> TargetFacts:
-    facts = TargetFacts("y", kept=kept)
+def facts_of(
+    *batches: list[str | float | None], kept: bool = False, drops: bool = False
+) -> TargetFacts:
+    facts = TargetFacts("y", kept=kept, drops=drops)
     for values in batches:
         facts.see(pa.table({"y": pa.array(values)}), "d.csv")
     return facts
@@ -22,11 +24,47 @@ def test_classes_are_counted_over_batches() -> None:
     assert facts.notes() == []
 
 
-def test_rows_without_a_class_are_counted_and_the_first_is_named() -> None:
-    facts = facts_of(["a", "b"], ["a", None, "", "b"])
+def test_rows_without_a_class_are_counted_and_the_first_are_named() -> None:
+    facts = facts_of(["a", "b"], ["a", None, "", "b"], [" ", "null", "?", "NA", "b"])
 
-    with pytest.raises(InputError, match=r"'y': 2 rows without a class, the first is .*row 4"):
+    with pytest.raises(InputError) as caught:
         facts.refuse()
+
+    where = "d.csv, data rows 4, 5, 7, 8, 9, ..."
+    assert caught.value.message == f"column 'y': 6 rows without a class: {where}"
+    assert caught.value.hints == (
+        "--drop-unlabelled leaves these rows out; or give them a class",
+        "if '?', 'NA', 'null' is a class: --keep=y",
+    )
+
+
+def test_rows_without_a_class_can_be_dropped_but_not_all() -> None:
+    facts = facts_of(["a", None, "b"], drops=True)
+
+    facts.refuse()
+    assert facts.unlabelled == 1
+    assert facts.classes == ["a", "b"]
+    assert facts.notes()[0] == "column 'y': 1 row without a class: d.csv, data row 2; dropped"
+    with pytest.raises(InputError, match="2 rows without a class"):
+        facts_of([None, ""], drops=True).refuse()
+
+
+def test_texts_for_missing_values_can_be_kept_as_classes() -> None:
+    facts = facts_of(["NA", "EU", "NA"], kept=True)
+
+    facts.refuse()
+    assert facts.classes == ["EU", "NA"]
+
+
+def test_a_class_that_may_mean_that_there_is_none_is_noted() -> None:
+    notes = facts_of(["-", "a", "a", "-", "b", "b"]).notes()
+
+    assert notes == [
+        (
+            "column 'y' has a class '-' in 2 rows; if it means that there is none: --missing=- "
+            "--drop-unlabelled"
+        )
+    ]
 
 
 @pytest.mark.parametrize(
