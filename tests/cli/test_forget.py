@@ -46,6 +46,7 @@ def test_ids_from_a_file_from_standard_input_and_from_the_command_line(fresh: Re
         "unknown": 0,
         "suppressed": 0,
         "shards": sorted(where),
+        "unlabelled": 0,
         "look_alikes": 0,
         "look_alike_rows": [],
         "notes": [],
