@@ -223,7 +223,9 @@ def read_shard(path: Path, name: str, columns: Sequence[str] | None = None) -> S
         If the file is missing or is not one that this tool wrote.
     """
     try:
-        rows = pq.read_table(path, columns=None if columns is None else list(columns))
+        # pq.read_table loads pandas first, which takes longer than to read a shard.
+        with pq.ParquetFile(path) as file:
+            rows = file.read() if columns is None else file.read(list(columns)).select(columns)
         meta = json.loads(rows.schema.metadata[_META])
         layout = Layout.from_json(meta["layout"])
     except FileNotFoundError:
