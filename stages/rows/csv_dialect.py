@@ -43,7 +43,8 @@ def find_format(
     Raises
     ------
     InputError
-        If the file is not readable in its encoding, or the first row is no header.
+        If the file is not readable in its encoding, the first row is no header, or single quotes
+        can be around values or part of them.
     """
     encoding = cast("Encoding", known.get("encoding") or _encoding(path))
     sample = Sample.of(path, name, encoding)
@@ -62,8 +63,8 @@ def find_format(
         quote, wanted = quotes[0], len(known.get("columns", ()))
         counts = {mark: len(sample.first(mark, quote)) for mark in delimiters}
         delimiter = max(counts, key=lambda mark: (counts[mark] == wanted, counts[mark]))
-    if "quote" not in known and sample.has_single_quotes(delimiter):
-        quote = _SINGLE
+    if quote == '"' and "quote" not in known:
+        quote = sample.quote(delimiter, name)
     if not fitting and "columns" not in known:
         refuse_no_header(sample.rows(delimiter, quote), name)
     return CsvParams.model_validate(
@@ -112,24 +113,37 @@ class Sample:
         """Return the fields of the first record."""
         return next(iter(self.rows(delimiter, quote, most=1)), [])
 
-    def has_single_quotes(self, delimiter: str) -> bool:
-        """Return whether single quotes are around values, and double quotes are not.
+    def quote(self, delimiter: str, name: str) -> str:
+        """Return what is around values, where the header does not tell.
 
-        They are if the rows are sound with them, and without them have other numbers of fields, or
-        all values of a column are between two of them.
+        Single quotes are if the rows have the same number of fields with them, and not without.
+
+        Raises
+        ------
+        InputError
+            If both are possible.
         """
-        if self._cut(delimiter, _SINGLE).fault() is not None:
-            return False
-        counts = {len(row) for row in self.rows(delimiter, _SINGLE)}
-        if len(counts) != 1:
-            return False
         plain = self.rows(delimiter, "none")
         if any(field.startswith('"') for row in plain for field in row):
-            return False
-        return {len(row) for row in plain} != counts or any(
-            all(_is_between_quotes(field) for field in column)
-            for column in zip(*plain[1:], strict=True)
+            return '"'
+        if not any(_is_between_quotes(field) for row in plain for field in row):
+            has_any = b"'" in self.text and len({len(row) for row in plain}) > 1
+            return _SINGLE if has_any and self._is_sound(delimiter) else '"'
+        if not self._is_sound(delimiter):
+            return '"'
+        if len({len(row) for row in plain}) > 1:
+            return _SINGLE
+        raise InputError(
+            f"{name}: single quotes can be around values, or part of them",
+            "choose --quote \"'\", or --quote '\"' if they are part of the values",
+            facts=Facts(file=name),
         )
+
+    def _is_sound(self, delimiter: str) -> bool:
+        """Return whether all rows have as many fields as the header, with single quotes."""
+        if self._cut(delimiter, _SINGLE).fault() is not None:
+            return False
+        return len({len(row) for row in self.rows(delimiter, _SINGLE)}) == 1
 
 
 def _is_between_quotes(field: str) -> bool:

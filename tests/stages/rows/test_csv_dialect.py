@@ -14,11 +14,11 @@ FOUND: dict[str, tuple[str, CsvParams]] = {
     "double quotes": ('id,x\n1,"a,b"\n', CsvParams()),
     "no quotes": ("id,x\n1,a\n", CsvParams()),
     "apostrophes": ("id,x\n1,it's\n2,'t is\n", CsvParams()),
-    "an apostrophe at both ends of one value": ("id,x\n1,'a'\n2,b\n", CsvParams()),
+    "an apostrophe at both ends of one value": ("id,x\n1,'a'\n2,it's\n", CsvParams()),
     "single quotes in double ones": ("id,x\n1,\"'a'\"\n2,\"'b'\"\n", CsvParams()),
     "double quotes around some": ("id,x,y\n1,'a','b'\n2,'a',\"b\"\n", CsvParams()),
     "single quotes around all": ("'id','x'\n'1','a'\n", CsvParams(quote="'")),
-    "single quotes around a column": ("id,x\n1,'a'\n2,'b'\n", CsvParams(quote="'")),
+    "single quotes around a column, and its name": ("'id',x\n1,'a'\n", CsvParams(quote="'")),
     "single quotes where they are needed": ("id,x\n1,'a,b'\n2,c\n", CsvParams(quote="'")),
     "single quotes and semicolons": (
         "id;x\n1;'a;b'\n2;'it''s'\n",
@@ -40,9 +40,24 @@ def test_the_format_is_found(tmp_path: Path, content: str, expected: CsvParams) 
     assert find_format(path, "a.csv", ["id"], {}) == expected
 
 
+@pytest.mark.parametrize("rows", ["1,'a'\n2,'b'\n", "1,'a'\n2,b\n", "1,'it''s'\n2,b\n"])
+def test_quotes_that_can_be_part_of_the_values_are_refused(tmp_path: Path, rows: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"id,x\n{rows}", encoding="utf-8")
+
+    with pytest.raises(InputError, match="a.csv: single quotes can be around values") as caught:
+        find_format(path, "a.csv", ["id"], {})
+    assert "--quote" in caught.value.hints[0]
+
+
 @pytest.mark.parametrize(
     "known",
-    [{"quote": "none"}, {"quote": '"'}, {"quote": "'", "delimiter": "|"}, {"delimiter": "\t"}],
+    [
+        {"quote": "none"},
+        {"quote": '"'},
+        {"quote": "'", "delimiter": "|"},
+        {"delimiter": "\t", "quote": '"'},
+    ],
 )
 def test_what_the_user_chose_stays(tmp_path: Path, known: dict[str, str]) -> None:
     path = tmp_path / "a.csv"
