@@ -41,6 +41,8 @@ class ErrorFacts(AnswerPart):
         All of them, where there are several.
     column
         The column.
+    missing
+        All columns that are missing, where there are several; `column` is the first.
     columns
         The columns that the file has.
     nearest
@@ -55,6 +57,7 @@ class ErrorFacts(AnswerPart):
     line: int | None = None
     lines: list[int] = []
     column: str | None = None
+    missing: list[str] = []
     columns: list[str] = []
     nearest: str | None = None
     separator: str | None = None

@@ -1,17 +1,28 @@
 """`unlearn predict`: the final model on a file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from unlearn.cli import panels
 from unlearn.cli.answers import Answer
+from unlearn.cli.csv_options import (
+    DecimalMark,
+    DelimiterName,
+    EncodingName,
+    chosen_csv,
+    csv_files,
+)
 from unlearn.cli.lazy import Command
-from unlearn.cli.output import JsonFlag, emit, plural, progress
+from unlearn.cli.output import JsonFlag, emit, plural, progress, say
+from unlearn.stages.config.dataset import CsvParams
 from unlearn.stages.context import load_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.ensemble import load_ensemble, modality_of
+from unlearn.stages.final_model.new_rows import NewRows, check_encoding, with_csv
 from unlearn.stages.final_model.predictions import OUTPUT_FORMATS, predict_file
 from unlearn.stages.project.paths import find_project
 
@@ -25,10 +36,19 @@ class PredictAnswer(Answer):
         How many.
     output
         The file that was written.
+    has_ids
+        Whether the input has the column of ids.
+    ignored_columns
+        Columns of the input that the model does not read.
+    unknown_categories
+        By column, the number of rows with a category that the model does not know.
     """
 
     rows: int
     output: str
+    has_ids: bool
+    ignored_columns: list[str]
+    unknown_categories: dict[str, int]
 
 
 def predict(
@@ -82,6 +102,36 @@ def predict(
             rich_help_panel=panels.TEXT,
         ),
     ] = None,
+    as_written: Annotated[
+        bool,
+        typer.Option(
+            "--as-written",
+            help="Take a category in another notation than the model knows, such as 1003 for "
+            "01003, as one that it does not know. By default it is an error.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = False,
+    delimiter: Annotated[
+        DelimiterName | None,
+        typer.Option(
+            help="What separates the fields of CSV files. The default is that of the training.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
+    decimal: Annotated[
+        DecimalMark | None,
+        typer.Option(
+            help="The decimal mark of numbers in CSV files. The default is that of the training.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
+    encoding: Annotated[
+        EncodingName | None,
+        typer.Option(
+            help="The encoding of CSV files. The default is that of the training.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Predict the rows of a file with the final model.
@@ -89,6 +139,9 @@ def predict(
     Each row of the output has the id, if the input has one, the predicted class and the
     probability of each class. A language model gives the perplexity of each text and a
     completion of each prompt.
+
+    Values are read as they were for the training, or refused. Columns and categories that the model
+    does not know are counted and named.
     """
     if output.suffix.lower() not in OUTPUT_FORMATS:
         raise InputError(f"--output {output.name} is not one of {', '.join(OUTPUT_FORMATS)}")
@@ -96,10 +149,23 @@ def predict(
         raise InputError(f"--output {output.name} is a directory")
     if not output.parent.is_dir():
         raise InputError(f"--output: there is no folder {output.parent}")
-    predictor = _load(model, trust_code=trust_code, base=base, tokens=tokens)
-    with progress("predicting rows", None) as advance:
+    csv = chosen_csv(delimiter, decimal, encoding)
+    chosen = _Chosen(model, trust_code, base, tokens, as_written, csv)
+    predictor, new_rows = _load(chosen)
+    files = csv_files(source, csv)
+    if encoding is None:
+        check_encoding(files, new_rows.dataset, source.name)
+    with progress("predicting rows", None) as advance, _hinted(new_rows, has_csv=bool(files)):
         rows = predictor(source, output, advance)
-    result = PredictAnswer(rows=rows, output=str(output))
+    for note in new_rows.notes():
+        say(f"note: {note}")
+    result = PredictAnswer(
+        rows=rows,
+        output=str(output),
+        has_ids=new_rows.has_ids,
+        ignored_columns=new_rows.ignored,
+        unknown_categories=dict(new_rows.unknown),
+    )
     emit(result, as_json=as_json, text=lambda: f"{plural(rows, 'row')} to {output}")
 
 
@@ -116,32 +182,79 @@ _TOKENS = 64
 Predictor = Callable[[Path, Path, Callable[[int], None]], int]
 
 
-def _load(
-    folder: Path | None, *, trust_code: bool, base: str | None, tokens: int | None
-) -> Predictor:
-    root, own_code = Path(), None
+@dataclass(frozen=True)
+class _Chosen:
+    """What the options say about the model, and how it is to read rows."""
+
+    folder: Path | None
+    trust_code: bool
+    base: str | None
+    tokens: int | None
+    as_written: bool
+    csv: Mapping[str, str]
+
+
+@contextmanager
+def _hinted(new_rows: NewRows, *, has_csv: bool) -> Iterator[None]:
+    """Name the options of a CSV file in an InputError of the block that they may mend."""
+    try:
+        yield
+    except InputError as error:
+        facts = error.facts
+        if facts is None or not has_csv:
+            raise
+        csv = new_rows.dataset.csv or CsvParams()
+        hints = []
+        if facts.separator is not None:
+            mark = "tab" if facts.separator == "\t" else f"'{facts.separator}'"
+            hints.append(f"then read it with --delimiter {mark}")
+        elif facts.row and new_rows.dataset.features.get(facts.column or "") == "numeric":
+            other = "." if csv.decimal == "," else ","
+            hints.append(
+                f"numbers are read with the decimal mark of the training, {csv.decimal!r}; "
+                f"--decimal '{other}' chooses the other one"
+            )
+        raise InputError(error.message, *error.hints, *hints, facts=facts) from None
+
+
+def _load(chosen: _Chosen) -> tuple[Predictor, NewRows]:
+    root, own_code, folder = Path(), None, chosen.folder
     if folder is None:
         project = find_project()
         root, folder = project.root, project.final_model
         code = load_params(project.params).train.code_path
         own_code = None if code is None else root / code
     if modality_of(folder) == "text":
-        if trust_code:
-            raise InputError("--trust-code is for torch code; language models contain none")
-        return _language(folder, root, base, _TOKENS if tokens is None else tokens)
-    for option, value in (("--base", base), ("--tokens", tokens)):
+        for option, given in (
+            ("--trust-code", chosen.trust_code),
+            ("--as-written", chosen.as_written),
+        ):
+            if given:
+                raise InputError(f"{option} is for models of tables, and this one reads text")
+        return _language(folder, root, chosen)
+    for option, value in (("--base", chosen.base), ("--tokens", chosen.tokens)):
         if value is not None:
             raise InputError(f"{option} is for language models")
-    ensemble = load_ensemble(folder, trust_code=trust_code, own_code=own_code)
-    return lambda source, output, advance: predict_file(ensemble, source, output, advance)
+    ensemble = load_ensemble(folder, trust_code=chosen.trust_code, own_code=own_code)
+    new_rows = ensemble.new_rows(as_written=chosen.as_written, csv=chosen.csv)
+    return (
+        lambda source, output, advance: predict_file(ensemble, source, output, advance, new_rows)
+    ), new_rows
 
 
-def _language(folder: Path, root: Path, base: str | None, tokens: int) -> Predictor:
+def _language(folder: Path, root: Path, chosen: _Chosen) -> tuple[Predictor, NewRows]:
     # Torch and transformers, for language models alone: seconds.
     from unlearn.stages.final_model.text_loading import load_language_model  # noqa: PLC0415
     from unlearn.stages.final_model.text_predictions import predict_texts  # noqa: PLC0415
 
     # A path on the command line starts from here, not from the project.
+    base = chosen.base
     here = base if base is None or not Path(base).is_dir() else str(Path(base).resolve())
+    tokens = _TOKENS if chosen.tokens is None else chosen.tokens
     model = load_language_model(folder, root, base=here)
-    return lambda source, output, advance: predict_texts(model, source, output, tokens, advance)
+    new_rows = NewRows(with_csv(model.dataset, chosen.csv))
+    return (
+        lambda source, output, advance: predict_texts(
+            model, source, output, tokens, advance, new_rows
+        )
+    ), new_rows

@@ -20,6 +20,8 @@ class Facts:
         All of them, where there are several.
     column
         The column.
+    missing
+        All columns that are missing, where there are several; `column` is the first.
     columns
         The columns that the file has.
     nearest
@@ -34,6 +36,7 @@ class Facts:
     line: int | None = None
     lines: tuple[int, ...] = ()
     column: str | None = None
+    missing: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     nearest: str | None = None
     separator: str | None = None

@@ -5,19 +5,16 @@ from typing import Annotated
 
 import typer
 from unlearn.cli import panels
+from unlearn.cli.csv_options import DecimalMark, DelimiterName, EncodingName, QuoteName
 from unlearn.cli.init import tabular
 from unlearn.cli.init.answer import TableProject, TextProject
 from unlearn.cli.init.description import describe
 from unlearn.cli.init.request import (
     CiSystem,
-    DecimalMark,
-    DelimiterName,
-    EncodingName,
     Example,
     Identity,
     InitRequest,
     MissingColumns,
-    QuoteName,
     RareCategories,
     Template,
     TextOptions,

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from unlearn.cli.init.request import DelimiterName, InitRequest
+from unlearn.cli.csv_options import chosen_csv, csv_files
+from unlearn.cli.init.request import InitRequest
 from unlearn.stages.config.dataset import CsvParams
-from unlearn.stages.errors import InputError
 from unlearn.stages.rows.csv_dialect import find_format
-from unlearn.stages.rows.csv_text import fields_of
 from unlearn.stages.rows.dataset_files import dataset_files, file_kind
 
 
@@ -30,38 +28,21 @@ def find_csv(request: InitRequest, columns: Iterable[str]) -> CsvParams | None:
     source = request.dataset
     if source is None:
         raise AssertionError("the options were checked")
-    known: dict[str, Any] = {}
-    if request.delimiter is not None:
-        is_tab = request.delimiter is DelimiterName.TAB
-        known["delimiter"] = "\t" if is_tab else request.delimiter.value
-    if request.quote is not None:
-        known["quote"] = request.quote.value
-    if request.columns is not None:
-        known["columns"] = _names(request.columns)
-    if request.decimal is not None:
-        known["decimal"] = request.decimal.value
-    if request.encoding is not None:
-        known["encoding"] = request.encoding.value
-    files = dataset_files(source, source.name)
-    csv = [path for path in files if file_kind(path) == "csv"]
+    known = chosen_csv(
+        request.delimiter,
+        request.decimal,
+        request.encoding,
+        quote=request.quote,
+        columns=request.columns,
+    )
+    csv = csv_files(source, known)
     if not csv:
-        if known:
-            raise InputError(
-                f"{source.name} has no CSV file: --{next(iter(known))} would have no effect"
-            )
         return None
     required = {*columns, *filter(None, [request.subject])}
     # A file of a folder may lack a column: it is its path that has the value.
     named = required if len(csv) == 1 else {request.id or ""}
     first = next((path for path in csv if path.stat().st_size), csv[0])
     return find_format(first, source.name, named, known)
-
-
-def _names(columns: str) -> list[str]:
-    names = [name.strip() for name in fields_of(columns, ",")]
-    if len(set(names)) != len(names) or "" in names:
-        raise InputError("--columns: a name is empty, or stands twice")
-    return names
 
 
 _MARKS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", ".": "point"}

@@ -5,6 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
+from unlearn.cli.csv_options import DecimalMark, DelimiterName, EncodingName, QuoteName
 from unlearn.cli.examples.authors import AUTHORS_PATH, BASE_PATH, GENERIC_PATH
 from unlearn.cli.examples.digits import DIGITS_PATH
 from unlearn.cli.init.scaffold import DEFAULT_HOLDOUT
@@ -34,41 +35,6 @@ class TooLong(StrEnum):
 
     REFUSE = "refuse"
     TRUNCATE = "truncate"
-
-
-class DelimiterName(StrEnum):
-    """What separates the fields of a row, as it is written on a command line."""
-
-    COMMA = ","
-    SEMICOLON = ";"
-    TAB = "tab"
-    PIPE = "|"
-
-
-class QuoteName(StrEnum):
-    """What is around values that have delimiters in them, as it is written on a command line."""
-
-    DOUBLE = '"'
-    SINGLE = "'"
-    NONE = "none"
-
-
-class DecimalMark(StrEnum):
-    """What separates the whole part of a number from its fraction."""
-
-    POINT = "."
-    COMMA = ","
-
-
-class EncodingName(StrEnum):
-    """Encodings of text."""
-
-    UTF_8 = "utf-8"
-    UTF_16 = "utf-16"
-    UTF_16_LE = "utf-16-le"
-    UTF_16_BE = "utf-16-be"
-    CP1252 = "cp1252"
-    LATIN_1 = "latin-1"
 
 
 class MissingColumns(StrEnum):

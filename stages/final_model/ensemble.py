@@ -1,7 +1,9 @@
 """The final model: shard models that answer as one."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,8 +20,8 @@ from unlearn.stages.config.dataset import (
 from unlearn.stages.config.params import AggregationRule, Params
 from unlearn.stages.config.section import Modality
 from unlearn.stages.errors import InputError
+from unlearn.stages.final_model.new_rows import NewRows, as_table, with_csv
 from unlearn.stages.project.files import digest_file, json_bytes
-from unlearn.stages.rows.schema import feature_columns
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
 from unlearn.stages.training.shard_model import (
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 Probabilities = npt.NDArray[np.float64]
 
 FILE_NAME = "ensemble.json"
+
+#: What errors call rows that are in no file.
+_INPUT = "the input"
 
 
 def mean_probability(answers: Sequence[Probabilities]) -> Probabilities:
@@ -126,15 +131,43 @@ class Ensemble:
         answers = [member.predictor.probabilities(rows) for member in self.members]
         return combine(self.rule, answers, [member.rows for member in self.members])
 
-    def predict_proba(self, frame: "pd.DataFrame | pa.Table", first_row: int = 1) -> Probabilities:
+    def new_rows(
+        self, *, as_written: bool = False, csv: Mapping[str, str] | None = None
+    ) -> NewRows:
+        """Return what reads rows for this model.
+
+        Parameters
+        ----------
+        as_written
+            See `NewRows`.
+        csv
+            Fields of `CsvParams` in which the CSV files differ from those of the training.
+        """
+        return NewRows(with_csv(self.dataset, csv or {}), self.known_categories, as_written)
+
+    @cached_property
+    def known_categories(self) -> dict[str, frozenset[str]]:
+        """The categories that any of the members knows, by feature."""
+        known: dict[str, set[str]] = {}
+        for member in self.members:
+            preprocessor = member.predictor.preprocessor
+            for name, column in (preprocessor.columns if preprocessor else {}).items():
+                if column["kind"] == "categorical":
+                    known.setdefault(name, set()).update(column["categories"])
+        return {name: frozenset(categories) for name, categories in known.items()}
+
+    def predict_proba(
+        self, frame: "pd.DataFrame | pa.Table", *, as_written: bool = False
+    ) -> Probabilities:
         """Return class probabilities for rows as a dataset holds them.
 
         Parameters
         ----------
         frame
             A table with at least the feature columns; others are ignored.
-        first_row
-            Number of its first row, for errors.
+        as_written
+            Whether a category that writes a known number in another way, such as 1003 for 01003,
+            is one that the model does not know, in place of an error.
 
         Returns
         -------
@@ -145,15 +178,21 @@ class Ensemble:
         ------
         InputError
             If a feature column is missing, or a value is not of its kind.
-        """
-        table = frame if isinstance(frame, pa.Table) else pa.Table.from_pandas(frame)
-        return self.probabilities(
-            pa.table(feature_columns(table, self.dataset, "the input", first_row))
-        )
 
-    def predict(self, frame: "pd.DataFrame | pa.Table") -> list[str]:
+        Warns
+        -----
+        UserWarning
+            If rows have categories that the model does not know.
+        """
+        rows = self.new_rows(as_written=as_written)
+        typed = rows.typed(as_table(frame, self.dataset.features, _INPUT), _INPUT, 1)
+        for note in rows.notes_on_categories():
+            warnings.warn(note, stacklevel=2)
+        return self.probabilities(typed)
+
+    def predict(self, frame: "pd.DataFrame | pa.Table", *, as_written: bool = False) -> list[str]:
         """Return the class label of every row; see `predict_proba`."""
-        return self.labels(self.predict_proba(frame))
+        return self.labels(self.predict_proba(frame, as_written=as_written))
 
     def labels(self, probabilities: Probabilities) -> list[str]:
         """Return the most probable class of every row; a tie goes to the one pinned first."""

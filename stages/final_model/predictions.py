@@ -10,6 +10,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.ensemble import Ensemble
+from unlearn.stages.final_model.new_rows import NewRows
 from unlearn.stages.project.files import write_through
 from unlearn.stages.rows.reading import Reading
 from unlearn.stages.rows.records import read_batches
@@ -23,6 +24,7 @@ def predict_file(
     source: Path,
     output: Path,
     progress: Callable[[int], None] = lambda _rows: None,
+    rows: NewRows | None = None,
 ) -> int:
     """Write a table of predictions; return how many rows it has.
 
@@ -37,13 +39,17 @@ def predict_file(
         and `probability_<class>` for each class (shares of votes where models only vote).
     progress
         Called with the number of rows of each batch.
+    rows
+        Reads the rows, and counts what was ignored of them; one of `ensemble.new_rows`.
 
     Raises
     ------
     InputError
-        If the input is not readable or lacks a feature; no output is written.
+        If the input is not readable, lacks a feature, or has a value that training would have read
+        as another one; no output is written.
     """
-    return write_tables(_tables(ensemble, source, progress), source.name, output)
+    rows = ensemble.new_rows() if rows is None else rows
+    return write_tables(_tables(ensemble, source, progress, rows), source.name, output)
 
 
 def write_tables(tables: Iterator[pa.Table], name: str, output: Path) -> int:
@@ -80,13 +86,12 @@ def write_tables(tables: Iterator[pa.Table], name: str, output: Path) -> int:
 
 
 def _tables(
-    ensemble: Ensemble, source: Path, progress: Callable[[int], None]
+    ensemble: Ensemble, source: Path, progress: Callable[[int], None], rows: NewRows
 ) -> Iterator[pa.Table]:
-    row = 1
-    for batch in read_batches(source, source.name, reading=Reading.of(ensemble.dataset)):
+    for batch in read_batches(source, source.name, reading=Reading.of(rows.dataset)):
         if batch.num_rows == 0:
             continue
-        probabilities = ensemble.predict_proba(batch, row)
+        probabilities = ensemble.probabilities(rows.typed(batch, source.name, 1))
         columns = {}
         answers = [PREDICTION, *(f"probability_{label}" for label in ensemble.classes)]
         if ensemble.dataset.id in answers:
@@ -100,7 +105,6 @@ def _tables(
         for index, name in enumerate(answers[1:]):
             columns[name] = pa.array(probabilities[:, index])
         yield pa.table(columns)
-        row += batch.num_rows
         progress(batch.num_rows)
 
 

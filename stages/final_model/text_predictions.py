@@ -7,11 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.errors import InputError
+from unlearn.stages.final_model.new_rows import NewRows
 from unlearn.stages.final_model.predictions import write_tables
 from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
 from unlearn.stages.rows.reading import Reading
 from unlearn.stages.rows.records import read_batches
-from unlearn.stages.rows.schema import as_text, require_column
+from unlearn.stages.rows.schema import as_text, require_columns
 from unlearn.stages.text.metrics import perplexity
 
 PERPLEXITY, GENERATION = "perplexity", "generation"
@@ -26,6 +27,7 @@ def predict_texts(
     output: Path,
     most: int,
     progress: Callable[[int], None] = lambda _rows: None,
+    rows: NewRows | None = None,
 ) -> int:
     """Write a table of perplexities and generations; return how many rows it has.
 
@@ -44,6 +46,8 @@ def predict_texts(
         Tokens that are generated at most.
     progress
         Called with the number of rows of each batch.
+    rows
+        Takes note of columns that are not read.
 
     Raises
     ------
@@ -51,18 +55,24 @@ def predict_texts(
         If the input is not readable, lacks a column, or a row is longer than the context; no
         output is written.
     """
-    return write_tables(_tables(model, source, most, progress), source.name, output)
+    rows = NewRows(model.dataset) if rows is None else rows
+    return write_tables(_tables(model, source, most, progress, rows), source.name, output)
 
 
 def _tables(
-    model: LanguageEnsemble, source: Path, most: int, progress: Callable[[int], None]
+    model: LanguageEnsemble,
+    source: Path,
+    most: int,
+    progress: Callable[[int], None],
+    new_rows: NewRows,
 ) -> Iterator[pa.Table]:
     id_column = model.dataset.id
     if id_column in (PERPLEXITY, GENERATION):
         raise InputError(
             f"the id column {id_column!r} has the same name as a column of the predictions"
         )
-    for whole in read_batches(source, source.name, reading=Reading.of(model.dataset)):
+    for whole in read_batches(source, source.name, reading=Reading.of(new_rows.dataset)):
+        new_rows.see_columns(whole.column_names)
         for start in range(0, whole.num_rows, _ROWS):
             batch = whole.slice(start, _ROWS)
             rows = _rows(model, batch, source.name)
@@ -82,10 +92,9 @@ def _rows(model: LanguageEnsemble, batch: pa.Table, name: str) -> pa.Table:
     needed = [layout.column("prompt"), layout.column("body")]
     if model.rule == "route":
         needed.append(layout.column("topic"))
-    columns = {}
-    for column in filter(None, needed):
-        require_column(batch, column, name)
-        columns[column] = pc.fill_null(as_text(batch[column], column), "")
+    there = [column for column in needed if column is not None]
+    require_columns(batch, there, name)
+    columns = {column: pc.fill_null(as_text(batch[column], column), "") for column in there}
     completion = layout.column("completion")
     if completion is not None and completion in batch.column_names:
         columns[completion] = as_text(batch[completion], completion)

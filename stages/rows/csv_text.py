@@ -11,6 +11,8 @@ from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.rows.dataset_files import is_tab_separated, open_file
 from unlearn.stages.rows.reading import Reading
 
+_CHUNK_BYTES = 1 << 20
+
 
 def format_of(path: Path, reading: Reading) -> CsvParams:
     """Return how a file is written."""
@@ -22,7 +24,7 @@ def format_of(path: Path, reading: Reading) -> CsvParams:
 
 def not_utf8(name: str, *why: str) -> InputError:
     """Return the error for bytes that are no UTF-8."""
-    hint = "if it has another encoding: --encoding of `unlearn init`, such as cp1252 or utf-16"
+    hint = "if it has another encoding: --encoding of `unlearn init` or `predict`, such as cp1252"
     return InputError(f"{name} is not UTF-8 text", *why, hint, facts=Facts(file=name))
 
 
@@ -59,6 +61,24 @@ def read_text(path: Path, name: str, encoding: Encoding, size: int) -> Iterator[
         raise InputError(f"{name} is not {encoding} text", facts=Facts(file=name)) from None
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise InputError(f"{name} is not readable as gzip", facts=Facts(file=name)) from None
+
+
+def is_other_utf8(path: Path) -> bool:
+    """Return whether a file is UTF-8 text with characters that are not ASCII.
+
+    Text in an encoding of one byte a character is hardly ever valid UTF-8 by chance.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    is_ascii = True
+    try:
+        with open_file(path) as source:
+            while chunk := source.read(_CHUNK_BYTES):
+                decoder.decode(chunk)
+                is_ascii = is_ascii and chunk.isascii()
+            decoder.decode(b"", final=True)
+    except (UnicodeError, gzip.BadGzipFile, EOFError, zlib.error):
+        return False
+    return not is_ascii
 
 
 def fields_of(record: str, delimiter: str, quote: str = '"') -> list[str]:

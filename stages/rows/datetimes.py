@@ -55,6 +55,9 @@ def seconds_of_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
         days = pc.cast(pc.cast(column, pa.date32()), pa.int32())
         return pc.multiply(pc.cast(days, pa.float64()), float(_DAY))
     if pa.types.is_timestamp(kind):
+        if kind.unit == "ns":
+            # As text is read: to the microsecond before, also before 1970.
+            column = pc.floor_temporal(column, unit="microsecond")
         column = pc.cast(column, pa.timestamp("us", kind.tz), safe=False)
     elif pa.types.is_duration(kind):
         column = pc.cast(column, pa.duration("us"), safe=False)

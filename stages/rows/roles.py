@@ -14,7 +14,7 @@ from unlearn.stages.rows.schema import as_text, require_column
 from unlearn.stages.rows.tokens import PREFIX, check_raw_id
 
 #: Whole numbers below this are the same in every floating point type of that many bits.
-_EXACT = {16: 2**11, 32: 2**24, 64: 2**53}
+EXACT_WHOLE_NUMBERS = {16: 2**11, 32: 2**24, 64: 2**53}
 
 #: Whole numbers as almost all files write them; `whole_number` decides about the rest.
 _PLAIN = r"^-?(?:[1-9][0-9]*|0)$"
@@ -166,7 +166,7 @@ def _texts(values: pa.ChunkedArray, at: _Column) -> pa.ChunkedArray:
 
 def _whole_floats(values: pa.ChunkedArray, at: _Column) -> pa.ChunkedArray:
     """Return floats as the digits of whole numbers; NaN is missing."""
-    limit = _EXACT[values.type.bit_width]
+    limit = EXACT_WHOLE_NUMBERS[values.type.bit_width]
     texts: list[str | None] = []
     for index, value in enumerate(values.to_pylist()):
         if value is None or math.isnan(value):

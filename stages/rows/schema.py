@@ -22,6 +22,11 @@ _COLUMNS_SHOWN = 20
 _TRUE = frozenset({"true", "t", "yes", "y", "1"})
 _FALSE = frozenset({"false", "f", "no", "n", "0"})
 
+_NO_BOOLEAN = " is boolean: a value is neither true nor false"
+
+#: Texts of a boolean feature, in lower case, and what they mean.
+BOOLEAN_TEXTS = {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}
+
 
 def as_text(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     """Return ids, subjects or targets as the text that represents them everywhere.
@@ -66,6 +71,10 @@ def feature_column(
 ) -> pa.ChunkedArray:
     """Return one feature as float64, bool or string, with nulls for missing values.
 
+    The same value is read as the same from every type that a file can have for it: a text and the
+    number that it writes, a decimal, a dictionary. A number or a date that equals one of the texts
+    for missing values is missing as well, however it is written.
+
     Parameters
     ----------
     column
@@ -82,34 +91,55 @@ def feature_column(
     InputError
         If a value is not of that kind; it is named by its row, never quoted.
     """
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
     if kind in get_args(TextRole):
         return _text_column(column, name, kind, first_row)
-    if kind == "numeric" and is_number(column.type):
-        values = pc.cast(column, pa.float64(), safe=False)
-        values = pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)
-    elif kind == "datetime" and pa.types.is_temporal(column.type):
-        return seconds_of_column(column)
-    elif kind == "boolean" and pa.types.is_boolean(column.type):
-        return column
-    else:
-        if pa.types.is_nested(column.type):
-            bad = pc.is_valid(column)
-            _refuse(bad, name, ": a value is a list or an object", first_row)
-        text = as_text(column, name)
-        text = pc.if_else(
-            pc.is_in(pc.utf8_trim_whitespace(text), pa.array(list(missing), pa.string())),
-            pa.scalar(None, pa.string()),
-            text,
-        )
-        if kind == "categorical":
-            return text
-        if kind != "numeric":
-            parse = _booleans if kind == "boolean" else _datetimes
-            return parse(text, name, first_row)
-        values = _numbers(text, name, first_row)
-    finite = pc.fill_null(pc.is_finite(values), fill_value=True)
-    _refuse(pc.invert(finite), name, ": a value is not a finite number", first_row)
+    missing = list(missing)
+    values = _typed(column, name, kind, missing, first_row)
+    if values is None:
+        values = _parsed(column, name, kind, missing, first_row)
+    if kind == "datetime":
+        return _without(values, map(seconds_of_text, missing))
+    if kind == "numeric":
+        values = _without(values, (float(text) for text in missing if is_float(text)))
+        finite = pc.fill_null(pc.is_finite(values), fill_value=True)
+        _refuse(pc.invert(finite), name, ": a value is not a finite number", first_row)
     return values
+
+
+def _typed(
+    column: pa.ChunkedArray, name: str, kind: FeatureKind, missing: list[str], first_row: int
+) -> pa.ChunkedArray | None:
+    """Return a feature whose column has a type of its kind; None if it is read as text."""
+    if kind == "numeric" and is_number(column.type):
+        return _floats(column)
+    if kind == "datetime" and pa.types.is_temporal(column.type):
+        return seconds_of_column(column)
+    if kind != "boolean":
+        return None
+    if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
+        return _booleans_of_numbers(_floats(column), name, first_row)
+    named = BOOLEAN_TEXTS.keys() & {text.lower() for text in missing}
+    return column if pa.types.is_boolean(column.type) and not named else None
+
+
+def _parsed(
+    column: pa.ChunkedArray, name: str, kind: FeatureKind, missing: list[str], first_row: int
+) -> pa.ChunkedArray:
+    """Return a feature from the text of its values."""
+    if pa.types.is_nested(column.type):
+        _refuse(pc.is_valid(column), name, ": a value is a list or an object", first_row)
+    text = as_text(column, name)
+    text = pc.if_else(
+        pc.is_in(pc.utf8_trim_whitespace(text), pa.array(missing, pa.string())),
+        pa.scalar(None, pa.string()),
+        text,
+    )
+    if kind == "categorical":
+        return text
+    parse = {"boolean": _booleans, "datetime": _datetimes}.get(kind, _numbers)
+    return parse(text, name, first_row)
 
 
 def _text_column(
@@ -121,6 +151,32 @@ def _text_column(
         empty = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(pc.fill_null(text, ""))), 0)
         _refuse(empty, name, f": a {role} is empty", first_row)
     return pc.fill_null(text, "") if role == "prompt" else text
+
+
+def _floats(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return numbers as float64, the nearest to each; NaN is missing."""
+    if pa.types.is_decimal(column.type):
+        # Not a cast to float64: Arrow's is off by the last digit for many decimals.
+        column = pc.cast(column, pa.string())
+    values = pc.cast(column, pa.float64(), safe=False)
+    return pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)
+
+
+def _without(values: pa.ChunkedArray, missing: Iterable[float | None]) -> pa.ChunkedArray:
+    """Return numbers with nulls for those that mean a missing value."""
+    gone = [number for number in missing if number is not None and math.isfinite(number)]
+    if not gone:
+        return values
+    is_missing = pc.is_in(values, pa.array(gone, pa.float64()))
+    return pc.if_else(is_missing, pa.scalar(None, pa.float64()), values)
+
+
+def _booleans_of_numbers(values: pa.ChunkedArray, name: str, first_row: int) -> pa.ChunkedArray:
+    """Return 1 as true and 0 as false: pandas writes them so, once a value is missing."""
+    true, false = pc.equal(values, 1.0), pc.equal(values, 0.0)
+    bad = pc.fill_null(pc.invert(pc.or_(true, false)), fill_value=False)
+    _refuse(bad, name, _NO_BOOLEAN, first_row)
+    return true
 
 
 def is_number(kind: pa.DataType) -> bool:
@@ -169,7 +225,7 @@ def _booleans(text: pa.ChunkedArray, name: str, first_row: int) -> pa.ChunkedArr
     true = pc.is_in(lower, pa.array(sorted(_TRUE)))
     false = pc.is_in(lower, pa.array(sorted(_FALSE)))
     bad = pc.and_(pc.is_valid(lower), pc.invert(pc.or_(true, false)))
-    _refuse(bad, name, " is boolean: a value is neither true nor false", first_row)
+    _refuse(bad, name, _NO_BOOLEAN, first_row)
     return pc.if_else(pc.is_valid(lower), true, pa.scalar(None, pa.bool_()))
 
 
@@ -206,8 +262,7 @@ def feature_columns(
     InputError
         If a pinned column is not there.
     """
-    for feature in dataset.features:
-        require_column(batch, feature, name)
+    require_columns(batch, dataset.features, name)
     place = place_of_row(batch, 0, name, first_row)
     with _in_file(place):
         return {
@@ -277,18 +332,45 @@ def _plain(name: str) -> str:
 
 
 def require_column(batch: pa.Table, column: str, name: str) -> None:
-    """Raise an InputError if `batch` has no such column, with the columns that there are."""
-    if column in batch.column_names:
-        return
+    """Raise an InputError if `batch` has no such column; see `require_columns`."""
+    require_columns(batch, [column], name)
+
+
+def require_columns(batch: pa.Table, needed: Iterable[str], name: str) -> None:
+    """Raise an InputError if `batch` lacks columns, with those that it has.
+
+    The error names all that are missing, and for each the one whose name is most like it.
+    """
     columns = batch.column_names
-    shown = ", ".join(map(repr, columns[:_COLUMNS_SHOWN]))
-    hints = [f"its columns: {shown}{', ...' if len(columns) > _COLUMNS_SHOWN else ''}"]
-    nearest = nearest_name(column, columns)
-    if nearest is not None:
-        hints.insert(0, f"did you mean {nearest!r}?")
+    there = set(columns)
+    missing = [column for column in needed if column not in there]
+    if not missing:
+        return
+    hints = [f"its columns: {_listed(columns)}"]
+    others = [column for column in columns if column not in set(needed)]
+    nearest = {column: nearest_name(column, others) for column in missing[:_COLUMNS_SHOWN]}
+    found = [(column, near) for column, near in nearest.items() if near is not None]
+    if len(missing) == 1 and found:
+        hints.insert(0, f"did you mean {found[0][1]!r}?")
+    elif found:
+        pairs = ", ".join(f"{near!r} for {column!r}" for column, near in found)
+        hints.insert(0, f"did you mean {pairs}?")
     mark = next((m for m in ";\t|," if m in columns[0]), None) if len(columns) == 1 else None
     if mark is not None:
         named = "a tab" if mark == "\t" else repr(mark)
         hints.append(f"one column only: is the file separated by {named}?")
-    facts = Facts(file=name, column=column, columns=tuple(columns), nearest=nearest, separator=mark)
-    raise InputError(f"{name} has no column {column!r}", *hints, facts=facts)
+    facts = Facts(
+        file=name,
+        column=missing[0],
+        missing=tuple(missing) if len(missing) > 1 else (),
+        columns=tuple(columns),
+        nearest=nearest[missing[0]],
+        separator=mark,
+    )
+    noun = "column" if len(missing) == 1 else "columns"
+    raise InputError(f"{name} has no {noun} {_listed(missing)}", *hints, facts=facts)
+
+
+def _listed(columns: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, columns[:_COLUMNS_SHOWN]))
+    return f"{shown}{', ...' if len(columns) > _COLUMNS_SHOWN else ''}"

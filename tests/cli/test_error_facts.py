@@ -21,6 +21,7 @@ NOTHING: dict[str, Any] = {
     "line": None,
     "lines": [],
     "column": None,
+    "missing": [],
     "columns": [],
     "nearest": None,
     "separator": None,

@@ -158,7 +158,8 @@ def test_a_table_of_any_origin_gets_the_same_answers(shipped: Path, tmp_path: Pa
 def test_a_category_that_was_never_seen_is_no_error(shipped: Path) -> None:
     frame = make_frame(5).assign(city="Atlantis", income=None)
 
-    assert np.isfinite(load_ensemble(shipped).predict_proba(frame)).all()
+    with pytest.warns(UserWarning, match="'city': 5 rows have a category that the model does not"):
+        assert np.isfinite(load_ensemble(shipped).predict_proba(frame)).all()
 
 
 def test_a_value_of_another_kind_is_named_by_its_row(shipped: Path) -> None:

@@ -59,6 +59,12 @@ def test_every_type_has_the_seconds_of_its_text() -> None:
     ]
 
 
+def test_nanoseconds_before_1970_are_read_as_their_text() -> None:
+    text = "1969-12-31 23:59:59.999999999"
+
+    assert column(pa.array([-1], pa.timestamp("ns"))) == column(pa.array([text])) == [-1e-06]
+
+
 @given(st.datetimes().map(lambda value: value.replace(microsecond=0)))
 def test_seconds_written_as_text_are_read_as_the_same(value: dt.datetime) -> None:
     seconds = seconds_of_text(value.isoformat())
