@@ -14,7 +14,7 @@ import pyarrow as pa
 from unlearn.cli.threads import use_one_thread
 from unlearn.stages.config.params import shard_names
 from unlearn.stages.context import Context, open_project
-from unlearn.stages.final_model.ensemble import mean_probability
+from unlearn.stages.final_model.combination import mean_probability
 from unlearn.stages.project.paths import HOLDOUT, Project
 from unlearn.stages.rows.shard_file import read_shard, targets
 from unlearn.stages.shard.stage import run as place_rows

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from unlearn.cli import panels
@@ -13,6 +13,7 @@ from unlearn.cli.csv_options import (
     DecimalMark,
     DelimiterName,
     EncodingName,
+    QuoteName,
     chosen_csv,
     csv_files,
 )
@@ -118,6 +119,30 @@ def predict(
             rich_help_panel=panels.DATA,
         ),
     ] = None,
+    quote: Annotated[
+        QuoteName | None,
+        typer.Option(
+            help="What is around values with delimiters in CSV files; none if quotes are ordinary "
+            "characters. The default is that of the training.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="The names of all columns, for CSV files without a header.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
+    header: Annotated[
+        bool,
+        typer.Option(
+            "--header",
+            help="The CSV files have a header, and those of the training had none.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = False,
     decimal: Annotated[
         DecimalMark | None,
         typer.Option(
@@ -149,7 +174,11 @@ def predict(
         raise InputError(f"--output {output.name} is a directory")
     if not output.parent.is_dir():
         raise InputError(f"--output: there is no folder {output.parent}")
-    csv = chosen_csv(delimiter, decimal, encoding)
+    csv = chosen_csv(delimiter, decimal, encoding, quote=quote, columns=columns)
+    if header:
+        if columns is not None:
+            raise InputError("give either --header or --columns")
+        csv["columns"] = None
     chosen = _Chosen(model, trust_code, base, tokens, as_written, csv)
     predictor, new_rows = _load(chosen)
     files = csv_files(source, csv)
@@ -191,7 +220,7 @@ class _Chosen:
     base: str | None
     tokens: int | None
     as_written: bool
-    csv: Mapping[str, str]
+    csv: Mapping[str, Any]
 
 
 @contextmanager

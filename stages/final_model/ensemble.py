@@ -1,14 +1,12 @@
 """The final model: shard models that answer as one."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from unlearn.stages.config.dataset import (
@@ -20,6 +18,7 @@ from unlearn.stages.config.dataset import (
 from unlearn.stages.config.params import AggregationRule, Params
 from unlearn.stages.config.section import Modality
 from unlearn.stages.errors import InputError
+from unlearn.stages.final_model.combination import Probabilities, combine
 from unlearn.stages.final_model.new_rows import NewRows, as_table, with_csv
 from unlearn.stages.project.files import digest_file, json_bytes
 from unlearn.stages.rows.shard_file import Layout
@@ -34,52 +33,10 @@ from unlearn.stages.training.shard_model import (
 if TYPE_CHECKING:
     import pandas as pd
 
-Probabilities = npt.NDArray[np.float64]
-
 FILE_NAME = "ensemble.json"
 
 #: What errors call rows that are in no file.
 _INPUT = "the input"
-
-
-def mean_probability(answers: Sequence[Probabilities]) -> Probabilities:
-    """Return the mean of the members' probabilities.
-
-    Parameters
-    ----------
-    answers
-        Each member's probabilities, shape (rows, classes); at least one.
-    """
-    mean: Probabilities = np.mean(np.stack(answers), axis=0)
-    return mean
-
-
-def majority_vote(answers: Sequence[Probabilities]) -> Probabilities:
-    """Return the share of members whose first choice a class is.
-
-    A member's tie goes to the class that is pinned first, and so does the ensemble's.
-    """
-    stacked = np.stack(answers)
-    votes = np.zeros_like(stacked)
-    np.put_along_axis(votes, stacked.argmax(axis=2)[..., None], 1.0, axis=2)
-    share: Probabilities = votes.mean(axis=0)
-    return share
-
-
-def size_weighted(answers: Sequence[Probabilities], rows: Sequence[int]) -> Probabilities:
-    """Return the mean of the members' probabilities, weighted by the rows of their shards."""
-    return np.average(np.stack(answers), axis=0, weights=np.asarray(rows, dtype=np.float64))
-
-
-def combine(
-    rule: AggregationRule, answers: Sequence[Probabilities], rows: Sequence[int]
-) -> Probabilities:
-    """Return the ensemble's answer by one of the rules; shape (rows, classes)."""
-    if rule == "majority_vote":
-        return majority_vote(answers)
-    if rule == "size_weighted":
-        return size_weighted(answers, rows)
-    return mean_probability(answers)
 
 
 @dataclass(frozen=True)
@@ -132,7 +89,7 @@ class Ensemble:
         return combine(self.rule, answers, [member.rows for member in self.members])
 
     def new_rows(
-        self, *, as_written: bool = False, csv: Mapping[str, str] | None = None
+        self, *, as_written: bool = False, csv: Mapping[str, Any] | None = None
     ) -> NewRows:
         """Return what reads rows for this model.
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -148,7 +148,7 @@ class NewRows:
         return pa.chunked_array([pa.array(found, pa.string()).take(encoded.indices)])
 
 
-def with_csv(dataset: DatasetParams, known: Mapping[str, str]) -> DatasetParams:
+def with_csv(dataset: DatasetParams, known: Mapping[str, Any]) -> DatasetParams:
     """Return a dataset whose CSV files are written as the training's, but for these fields."""
     if not known:
         return dataset

@@ -206,7 +206,8 @@ def _refuse_header(piece: CsvText, csv: CsvParams, name: str) -> None:
     if fields_of(record.decode(errors="replace"), csv.delimiter, csv.quote) == csv.columns:
         raise InputError(
             f"{name}: the first line has the names of the columns already",
-            "leave out --columns of `unlearn init`, or `columns` below `dataset.csv`",
+            "leave out --columns of `unlearn init`, or `columns` below `dataset.csv`; `unlearn "
+            "predict` has --header",
             facts=Facts(file=name, row=0, line=1),
         )
 

@@ -70,7 +70,7 @@ REFUSALS = {
         f"{TABLE}r40,{SECRET},1,1\n", {"file": "d.csv", "row": 41, "line": 42}
     ),
     "a fault in the header": Refusal(
-        TABLE.replace("x", 'x"a', 1), {"file": "d.csv", "row": 0, "line": 1}
+        TABLE.replace("x", '"x"a', 1), {"file": "d.csv", "row": 0, "line": 1}
     ),
     "a column twice": Refusal(
         TABLE.replace("x", "id", 1),

@@ -103,6 +103,19 @@ def test_the_option_that_helps_is_named(
     assert hint in answer.err.splitlines()[-1]
 
 
+def test_a_file_without_a_header_is_read_with_the_names_of_its_columns(done: Repo) -> None:
+    write_all(done.root, NEW)
+    first = answers(done, "a.csv")
+    NEW.to_csv(done.root / "x.csv", index=False, header=False)
+
+    assert refused(predict(done, "x.csv")).startswith("x.csv: the first line looks like a row")
+    assert answers(done, "x.csv", "--columns", ",".join(NEW)) == first
+    error = refused(predict(done, "a.csv", "--columns", ",".join(NEW)))
+    assert error == "a.csv: the first line has the names of the columns already"
+    assert "either" in refused(predict(done, "a.csv", "--columns", "a", "--header"))
+    assert answers(done, "a.csv", "--header") == first
+
+
 def test_an_option_for_csv_is_refused_for_other_files(done: Repo) -> None:
     write_all(done.root, NEW)
 
@@ -145,7 +158,7 @@ def change(column: str, values: Any) -> pd.DataFrame:
         (change("member", 2), "x.parquet: column 'member' is boolean: a value is neither true nor"),
         (change("member", 0.5), "x.parquet: column 'member' is boolean: a value is neither true"),
         (change("income", float("inf")), "x.parquet: column 'income': a value is not a finite"),
-        (change("city", [["Oslo"]] * 30), "x.parquet: column 'city': a value is a list or an"),
+        (change("city", [["Oslo"]] * 30), "x.parquet: column 'city' has type list"),
         (NEW[:0], "x.parquet has no rows"),
     ],
 )

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pyarrow as pa
-from unlearn.stages.final_model.ensemble import Ensemble, combine
+from unlearn.stages.final_model.combination import combine
+from unlearn.stages.final_model.ensemble import Ensemble
 from unlearn.stages.rows.shard_file import Layout, targets
 from unlearn.stages.verify.membership.answers import Answers, persons
 from unlearn.stages.verify.membership.arrays import Ints

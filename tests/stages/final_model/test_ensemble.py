@@ -20,14 +20,13 @@ from unlearn.stages.aggregate import stage as aggregate_stage
 from unlearn.stages.config.params import AggregationRule
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
-from unlearn.stages.final_model.ensemble import (
-    Ensemble,
+from unlearn.stages.final_model.combination import (
     combine,
-    load_ensemble,
     majority_vote,
     mean_probability,
     size_weighted,
 )
+from unlearn.stages.final_model.ensemble import Ensemble, load_ensemble
 from unlearn.stages.rows.records import read_batches
 
 from tests.conftest import make_frame
