@@ -18,6 +18,9 @@ _OLD_FEATHER = b"FEA1"
 #: The last bytes of a stream; without them, nobody knows whether there were more rows.
 _STREAM_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
+#: What Arrow raises for damaged files: text and sizes are not checked before they are used.
+_DAMAGE = (pa.ArrowException, OSError, MemoryError, OverflowError, UnicodeDecodeError)
+
 #: Returns the columns to read, of all those that there are.
 Choose = Callable[[Collection[str]], list[str]]
 
@@ -26,13 +29,25 @@ def read_parquet(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
     """Yield the rows of a Parquet file; see `unlearn.stages.rows.records.read_batches`."""
     try:
         # Spark's timestamps of 12 bytes would overflow in nanoseconds: 9999 would be 1816.
-        file = pq.ParquetFile(path, coerce_int96_timestamp_unit="us")
+        file = pq.ParquetFile(
+            path, coerce_int96_timestamp_unit="us", page_checksum_verification=True
+        )
         columns = choose(file.schema_arrow.names)
+        rows = 0
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
+            batch.validate(full=True)
+            rows += batch.num_rows
             # Parquet takes the name of a column for that of nested ones, too.
             yield with_common_types(pa.Table.from_batches([batch]).select(columns))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError):
+    except _DAMAGE:
         raise InputError(f"{name} is not readable as Parquet", facts=Facts(file=name)) from None
+    metadata = file.metadata
+    groups = sum(metadata.row_group(number).num_rows for number in range(metadata.num_row_groups))
+    if not rows == groups == metadata.num_rows:
+        raise InputError(
+            f"{name} is damaged: it has {rows:,} rows, and says that it has {metadata.num_rows:,}",
+            facts=Facts(file=name),
+        )
 
 
 def read_arrow(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
@@ -46,11 +61,12 @@ def read_arrow(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
             )
     try:
         for batch in _batches(path):
+            batch.validate(full=True)
             table = pa.Table.from_batches([batch])
             chosen = table.select(choose(table.column_names))
             for first in range(0, table.num_rows, _BATCH_ROWS):
                 yield with_common_types(chosen.slice(first, _BATCH_ROWS))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError):
+    except _DAMAGE:
         raise InputError(f"{name} is not readable as Arrow", facts=Facts(file=name)) from None
 
 

@@ -18,6 +18,9 @@ _BATCH_ROWS = 16_384
 #: Bytes of an array that are read at a time.
 _CHUNK_BYTES = 1 << 20
 
+#: A longer row is not read: a small compressed file can have one that fills the memory.
+_MOST_ROW_BYTES = 16 << 20
+
 #: Stands for a list or an object, which no column that is read may have.
 _NESTED: Final = ("nested",)
 
@@ -85,7 +88,7 @@ def _rows(path: Path, name: str) -> Iterator[_Row]:
                     yield _row(item, _Item(file=name, row=number))
                 return
         with open_file(path) as handle:
-            for number, line in enumerate(_lines(handle), start=1):
+            for number, line in enumerate(_lines(handle, name), start=1):
                 if line.strip():
                     where = Facts(file=name, line=number)
                     yield _row(_parse(line, where), where)
@@ -104,10 +107,18 @@ def _is_array(path: Path, handle: BinaryIO) -> bool:
     return start.startswith(b"[")
 
 
-def _lines(handle: BinaryIO) -> Iterator[str]:
+def _lines(handle: BinaryIO, name: str) -> Iterator[str]:
     # Not text mode: an unusual line separator inside a JSON string is no line end.
-    for index, line in enumerate(handle):
+    index = 0
+    while line := handle.readline(_MOST_ROW_BYTES + 1):
+        if len(line) > _MOST_ROW_BYTES:
+            raise _too_long(Facts(file=name, line=index + 1))
         yield line.decode("utf-8" if index else "utf-8-sig")
+        index += 1
+
+
+def _too_long(where: Facts) -> InputError:
+    return InputError(f"{where}: a row has more than {_MOST_ROW_BYTES >> 20} MB", facts=where)
 
 
 def _decoder(where: Facts) -> json.JSONDecoder:
@@ -198,6 +209,8 @@ class _Text:
             except RecursionError:
                 raise _unreadable(where) from None
             except json.JSONDecodeError:
+                if len(self._text) - self._at > _MOST_ROW_BYTES:
+                    raise _too_long(where) from None
                 if not self._more():
                     raise _unreadable(where) from None
             else:

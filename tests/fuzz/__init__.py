@@ -1,0 +1,1 @@
+"""Damaged files are read, or refused with an error of this tool."""
