@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 # No dependency of the tests: it has wheels for few platforms.
-import atheris  # type: ignore[import-not-found,unused-ignore]
+import atheris
 
 with atheris.instrument_imports(include=["unlearn.stages.rows"]):
     from tests.fuzz.laws import ENDINGS, hold, seed_files
