@@ -254,12 +254,10 @@ def _load(chosen: _Chosen) -> tuple[Predictor, NewRows]:
         code = load_params(project.params).train.code_path
         own_code = None if code is None else root / code
     if modality_of(folder) == "text":
-        for option, given in (
-            ("--trust-code", chosen.trust_code),
-            ("--as-written", chosen.as_written),
-        ):
-            if given:
-                raise InputError(f"{option} is for models of tables, and this one reads text")
+        if chosen.trust_code:
+            raise InputError("--trust-code is for torch code; language models contain none")
+        if chosen.as_written:
+            raise InputError("--as-written is for categories, and language models have none")
         return _language(folder, root, chosen)
     for option, value in (("--base", chosen.base), ("--tokens", chosen.tokens)):
         if value is not None:
