@@ -101,10 +101,9 @@ def check_header(header: list[str], name: str) -> list[str]:
     if not header:
         raise InputError(f"{name} has no columns", facts=Facts(file=name))
     if len(set(header)) != len(header):
-        twice = next(column for column in header if header.count(column) > 1)
+        # Not its name: in a file without a header it is a value of the first row.
         raise InputError(
-            f"{name}: the column {twice!r} stands twice in the header",
-            facts=Facts(file=name, row=0, column=twice, columns=tuple(header)),
+            f"{name}: a column name stands twice in the header", facts=Facts(file=name, row=0)
         )
     return header
 

@@ -74,7 +74,7 @@ REFUSALS = {
     ),
     "a column twice": Refusal(
         TABLE.replace("x", "id", 1),
-        {"file": "d.csv", "row": 0, "column": "id", "columns": ["id", "id", "y"]},
+        {"file": "d.csv", "row": 0},
     ),
     "no rows": Refusal("", {"file": "d.csv"}),
     "a usage error": Refusal(TABLE, None, ("init", "--nope")),
