@@ -63,22 +63,21 @@ class MlpEstimator(TorchEstimator):
     def _take_steps(self, network: MlpGradients, optimizer: FlatOptimizer, data: SliceData) -> None:
         rows = torch.from_numpy(data.inputs).to(self.device)
         classes = torch.from_numpy(data.targets).to(self.device).unsqueeze(1)
-        # One gather an epoch, into the same memory each time; batches are views of it.
-        shuffled_rows, shuffled_classes = torch.empty_like(rows), torch.empty_like(classes)
         size = self._train.batch
+        # Each batch is gathered into the same memory: no second copy of all rows is held.
+        gathered = rows.new_empty(min(size, len(rows)), rows.shape[1])
         left, epoch = data.steps, 0
         while left > 0:
             draw = torch.Generator(self.device)
             draw.manual_seed(data.seed(epoch))
             order = torch.randperm(len(rows), generator=draw, device=self.device)[: left * size]
-            inputs, targets = shuffled_rows[: len(order)], shuffled_classes[: len(order)]
-            torch.index_select(rows, 0, order, out=inputs)
-            torch.index_select(classes, 0, order, out=targets)
-            pairs = zip(torch.split(inputs, size), torch.split(targets, size), strict=True)
-            for batch in pairs:
-                network.differentiate(*batch, draw)
+            targets = torch.split(classes[order], size)
+            for part, answers in zip(torch.split(order, size), targets, strict=True):
+                inputs = gathered[: len(part)]
+                torch.index_select(rows, 0, part, out=inputs)
+                network.differentiate(inputs, answers, draw)
                 optimizer.step()
-                left -= 1
+            left -= len(targets)
             epoch += 1
 
 
