@@ -1,8 +1,8 @@
 """The built-in mlp against a bare loop of autograd and fused Adam, in turns, in one process.
 
-The bare loop has the same rows, batches, network and optimizer, and gathers the rows once an
-epoch, which is the fastest way for it. Its clock stops before anything is written; that of the tool's `fit_slice` counts
-the bytes of the state as well. One thread each, as in every training of a shard.
+The bare loop has the same rows, batches, network and optimizer, and gathers the rows once an epoch,
+which is the fastest way for it. Its clock stops before anything is written; that of the tool's
+`fit_slice` counts the bytes of the state as well. One thread each, as in every training of a shard.
 """
 
 import argparse
