@@ -89,7 +89,7 @@ def _rows(path: Path, name: str) -> Iterator[_Row]:
                 return
         with open_file(path) as handle:
             for number, line in enumerate(_lines(handle, name), start=1):
-                if line.strip():
+                if line.strip(" \t\r\n"):
                     where = Facts(file=name, line=number)
                     yield _row(_parse(line, where), where)
     except UnicodeDecodeError:

@@ -155,3 +155,13 @@ def test_a_file_takes_at_most_four_times_its_size_in_memory(tmp_path: Path, name
     grown, _, error = done.stdout.strip().partition(" ")
     assert int(grown) < 4 * size
     assert bool(error) == (name.startswith(("one", "bomb")))
+
+
+@pytest.mark.parametrize("line", ["\x1f\t", "\u00a0", "\u2028"])
+def test_a_line_of_other_spaces_than_those_of_json_is_no_blank_line(
+    tmp_path: Path, line: str
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"id": "1"}\n' + line.encode() + b"\n \t\r\n")
+
+    assert not hold(path)
