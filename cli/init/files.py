@@ -47,6 +47,8 @@ class TableParams:
         Texts that mean a missing value in a feature.
     rare_categories, categories
         What happens to categories that few rows share, and those to pin for it.
+    date_formats
+        How dates and times are written, by feature, where not as ISO 8601 says.
     drop_unlabelled
         Whether rows without a class are left out.
     """
@@ -67,6 +69,7 @@ class TableParams:
     missing: tuple[str, ...] = DEFAULT_MISSING
     rare_categories: str = "bucket"
     categories: dict[str, list[str]] = field(default_factory=dict)
+    date_formats: dict[str, Any] = field(default_factory=dict)
     drop_unlabelled: bool = False
     model: str = "mlp"
     template: Template = Template.SISA

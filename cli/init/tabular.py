@@ -111,6 +111,7 @@ def init_table(request: InitRequest) -> TableProject:
         missing=schema.choice.missing,
         rare_categories="keep" if request.keeps_rare else "bucket",
         categories=schema.categories or {},
+        date_formats=schema.date_formats,
         drop_unlabelled=bool(request.drop_unlabelled),
         model=request.model or "mlp",
         template=request.template,
@@ -138,12 +139,11 @@ def init_table(request: InitRequest) -> TableProject:
 def _say_about_columns(schema: SchemaFinder) -> None:
     for column, reason in schema.left_out.items():
         say(f"note: column {column!r} was left out: {reason}")
-    for column, kind in schema.features.items():
-        if kind == "datetime":
-            say(
-                f"note: column {column!r} has dates or times: it is a number, in seconds since 1970"
-            )
-    for note in (*schema.target.notes(), *schema.notes_on_categories()):
+    for note in (
+        *schema.notes_on_dates(),
+        *schema.target.notes(),
+        *schema.notes_on_categories(),
+    ):
         say(f"note: {note}")
     for column in schema.many_categories:
         say(

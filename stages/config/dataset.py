@@ -38,7 +38,7 @@ Identity = Literal["exact", "folded"]
 ID_SETTINGS = ("id_type", "subject_type", "identity")
 
 #: Settings that say how files are read. Projects from before them have none.
-READING_SETTINGS = ("multiline", "csv")
+READING_SETTINGS = ("multiline", "csv", "date_formats")
 
 #: What happens if a file of a directory lacks a column: it is refused, or has no values there.
 MissingColumns = Literal["refuse", "null"]
@@ -56,6 +56,10 @@ LONGEST_CATEGORY = 200
 #: So many categories of a column are pinned at most.
 MAX_CATEGORIES = 1_000
 
+
+#: How dates and times are written that are not as ISO 8601 says: 31/12/2024, 12/31/2024 or
+#: 2024/12/31, and times of day alone.
+DateFormat = Literal["day_first", "month_first", "year_first", "time"]
 
 #: What separates the fields of a row.
 Delimiter = Literal[",", ";", "\t", "|"]
@@ -149,6 +153,8 @@ class DatasetParams(Section):
     alone, and have one bucket for all other values. Otherwise a shard model learns the categories
     of its first slice, those of a single row among them.
 
+    `date_formats` says how texts of datetime features are written that are not in ISO 8601.
+
     With `drop_unlabelled`, rows without a class are left out; otherwise they are an error.
     """
 
@@ -167,6 +173,7 @@ class DatasetParams(Section):
     missing: list[str] = Field(default_factory=lambda: list(DEFAULT_MISSING))
     classes: list[str] = Field(default_factory=list)
     features: dict[str, FeatureKind] = Field(min_length=1, max_length=MAX_FEATURES)
+    date_formats: dict[str, DateFormat] | None = None
     rare_categories: RareCategories | None = None
     categories: dict[str, list[str]] | None = None
     drop_unlabelled: bool | None = None
@@ -222,6 +229,13 @@ class DatasetParams(Section):
         return self
 
     @model_validator(mode="after")
+    def _formats_of_dates(self) -> "DatasetParams":
+        for name in self.date_formats or {}:
+            if self.features.get(name) != "datetime":
+                raise ValueError(f"date_formats: {name!r} is no datetime feature")
+        return self
+
+    @model_validator(mode="after")
     def _categories_of_each(self) -> "DatasetParams":
         pinned = self.categories or {}
         if pinned and self.rare_categories != "bucket":
@@ -262,12 +276,14 @@ class DatasetParams(Section):
             found["multiline"] = self.multiline
         if self.csv not in (None, CsvParams()):
             found["csv"] = self.csv.as_json
+        if self.date_formats:
+            found["date_formats"] = dict(self.date_formats)
         return found
 
     def of_canaries(self, path: str) -> "DatasetParams":
         """Return the section for a file of canaries, which this tool writes."""
-        # Each canary has a class.
-        own = {"csv": None, "drop_unlabelled": None}
+        # Each canary has a class, and dates in ISO 8601.
+        own = {"csv": None, "drop_unlabelled": None, "date_formats": None}
         return self.of_any_type(path).model_copy(update=own)
 
     def of_any_type(self, path: str | None = None) -> "DatasetParams":

@@ -3,23 +3,26 @@
 import math
 import shlex
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from unlearn.stages.config.dataset import Decimal, FeatureKind
+from unlearn.stages.config.dataset import (
+    LONGEST_CATEGORY,
+    DateFormat,
+    Decimal,
+    FeatureKind,
+)
 from unlearn.stages.errors import InputError
-from unlearn.stages.rows.datetimes import is_datetime
+from unlearn.stages.rows.datetimes import DateKind, date_kind
 from unlearn.stages.rows.decimals import COMMA_NUMBER, DecimalFacts
 from unlearn.stages.rows.records import RowPlace
 from unlearn.stages.rows.schema import is_float, is_number
 
 #: Words that make a text column boolean; 0 and 1 stay numbers there.
 _BOOLEAN_WORDS = frozenset({"true", "false"})
-
-#: A longer value is text, not a category.
-_LONGEST_CATEGORY = 200
 
 #: Words that people write for a missing value, besides those of `DEFAULT_MISSING`.
 USUAL_WORDS = frozenset(
@@ -52,7 +55,18 @@ _NAMES: dict[FeatureKind, str] = {
 }
 
 #: What a value could be. In CSV, `point` and `comma` are numbers with one decimal mark only.
-ValueKind = FeatureKind | Literal["point", "comma"]
+ValueKind = FeatureKind | DateKind | Literal["point", "comma"]
+
+#: Which kinds of values are dates or times where they are written in a format, None for ISO 8601.
+#: Where several formats read the same values, the first is taken.
+_READ_AS: dict[DateFormat | None, tuple[DateKind, ...]] = {
+    None: ("datetime",),
+    "year_first": ("datetime", "year_first"),
+    "time": ("time",),
+    "day_first": ("day_first", "either_first"),
+    "month_first": ("month_first", "either_first"),
+}
+_DATES = frozenset(kind for kinds in _READ_AS.values() for kind in kinds)
 
 
 @dataclass
@@ -77,6 +91,8 @@ class ColumnFacts:
         Why the column cannot be a feature.
     text
         Why the column is no category.
+    date_format
+        How dates and times are written; None for ISO 8601.
     """
 
     typed: FeatureKind | None = None
@@ -88,19 +104,40 @@ class ColumnFacts:
     decimals: DecimalFacts = field(default_factory=DecimalFacts)
     left_out: str | None = None
     text: str | None = None
+    date_format: DateFormat | None = None
 
     def with_decimal(self, decimal: Decimal) -> "ColumnFacts":
         """Return the facts of a table with this decimal mark: other numbers are categories."""
         number: ValueKind = "comma" if decimal == "," else "point"
         other: ValueKind = "point" if decimal == "," else "comma"
-        kinds: dict[ValueKind, ValueKind] = {number: "numeric", other: "categorical"}
+        return self._merged({number: "numeric", other: "categorical"})
+
+    def with_dates(self) -> "ColumnFacts":
+        """Return the facts by the format that most dates and times have: others are categories."""
+        read = {form: sum(self.rows[kind] for kind in _READ_AS[form]) for form in _READ_AS}
+        form = max(read, key=lambda form: read[form])
+        # Dates that can all be read in two ways are none.
+        known = () if read[form] == self.rows["either_first"] else _READ_AS[form]
+        kinds: dict[ValueKind, ValueKind] = {
+            kind: "datetime" if kind in known else "categorical" for kind in _DATES
+        }
+        return replace(self._merged(kinds), date_format=form)
+
+    @property
+    def has_two_readings(self) -> bool:
+        """Whether all values are dates that can be read with the day or with the month first."""
+        return set(self.rows) == {"either_first"}
+
+    def _merged(self, kinds: Mapping[ValueKind, ValueKind]) -> "ColumnFacts":
+        """Return the facts with kinds of values replaced by others."""
         rows: Counter[ValueKind] = Counter()
         first: dict[ValueKind, tuple[int, RowPlace]] = {}
         for kind, count in self.rows.items():
             known = kinds.get(kind, kind)
             rows[known] += count
             first[known] = min(first.get(known, self.first[kind]), self.first[kind], key=_row)
-        return replace(self, rows=rows, first=first, others=self.others or other in self.rows)
+        new = {kind for kind in self.rows if kinds.get(kind) == "categorical"}
+        return replace(self, rows=rows, first=first, others=self.others or bool(new))
 
     @property
     def kind(self) -> FeatureKind:
@@ -148,7 +185,7 @@ def _kind_of_text(value: str, *, is_csv: bool) -> ValueKind:
         return "numeric" if not is_csv or COMMA_NUMBER.match(text) else "point"
     if is_csv and COMMA_NUMBER.match(text):
         return "comma"
-    return "datetime" if is_datetime(text) else "categorical"
+    return date_kind(text) or "categorical"
 
 
 def values_by_kind(values: pa.Array, *, is_csv: bool) -> dict[ValueKind, pa.Array]:
@@ -203,9 +240,9 @@ def why_text(values: pa.Array) -> TextValues | None:
     line_ends = pc.match_substring_regex(values, "[\r\n]")
     if pc.any(line_ends).as_py():
         return TextValues(values.filter(line_ends), "has a line end")
-    long = pc.greater(pc.utf8_length(values), _LONGEST_CATEGORY)
+    long = pc.greater(pc.utf8_length(values), LONGEST_CATEGORY)
     if pc.any(long).as_py():
-        return TextValues(values.filter(long), f"has more than {_LONGEST_CATEGORY} characters")
+        return TextValues(values.filter(long), f"has more than {LONGEST_CATEGORY} characters")
     return None
 
 

@@ -10,7 +10,12 @@ from typing import get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from unlearn.stages.config.dataset import DatasetParams, FeatureKind
+from unlearn.stages.config.dataset import (
+    LONGEST_CATEGORY,
+    DatasetParams,
+    DateFormat,
+    FeatureKind,
+)
 from unlearn.stages.config.text import TextRole
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.rows.datetimes import seconds_of_column, seconds_of_text
@@ -66,8 +71,23 @@ def as_text(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     )
 
 
+#: What dates and times of a format are called in errors; without one, they are as ISO 8601 says.
+_FORMAT_NAMES: dict[DateFormat | None, str] = {
+    None: "in ISO 8601",
+    "day_first": "with the day first, such as 31/12/2024",
+    "month_first": "with the month first, such as 12/31/2024",
+    "year_first": "with the year first, such as 2024/12/31",
+    "time": "of day, such as 12:30",
+}
+
+
 def feature_column(
-    column: pa.ChunkedArray, name: str, kind: FeatureKind, missing: Iterable[str], first_row: int
+    column: pa.ChunkedArray,
+    name: str,
+    kind: FeatureKind,
+    missing: Iterable[str],
+    first_row: int,
+    date_format: DateFormat | None = None,
 ) -> pa.ChunkedArray:
     """Return one feature as float64, bool or string, with nulls for missing values.
 
@@ -85,11 +105,14 @@ def feature_column(
         Texts that mean a missing value.
     first_row
         Number of the first value's data row in the dataset, for errors.
+    date_format
+        How texts that are dates or times are written; by default as ISO 8601 says.
 
     Raises
     ------
     InputError
-        If a value is not of that kind; it is named by its row, never quoted.
+        If a value is not of that kind, or is too long for a category. It is named by its row,
+        never quoted.
     """
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -98,9 +121,9 @@ def feature_column(
     missing = list(missing)
     values = _typed(column, name, kind, missing, first_row)
     if values is None:
-        values = _parsed(column, name, kind, missing, first_row)
+        values = _parsed(column, name, kind, missing, first_row, date_format)
     if kind == "datetime":
-        return _without(values, map(seconds_of_text, missing))
+        return _without(values, (seconds_of_text(text, date_format) for text in missing))
     if kind == "numeric":
         values = _without(values, (float(text) for text in missing if is_float(text)))
         finite = pc.fill_null(pc.is_finite(values), fill_value=True)
@@ -125,7 +148,12 @@ def _typed(
 
 
 def _parsed(
-    column: pa.ChunkedArray, name: str, kind: FeatureKind, missing: list[str], first_row: int
+    column: pa.ChunkedArray,
+    name: str,
+    kind: FeatureKind,
+    missing: list[str],
+    first_row: int,
+    date_format: DateFormat | None,
 ) -> pa.ChunkedArray:
     """Return a feature from the text of its values."""
     if pa.types.is_nested(column.type):
@@ -136,9 +164,9 @@ def _parsed(
         pa.scalar(None, pa.string()),
         text,
     )
-    if kind == "categorical":
-        return text
-    parse = {"boolean": _booleans, "datetime": _datetimes}.get(kind, _numbers)
+    if kind == "datetime":
+        return _datetimes(text, name, first_row, date_format)
+    parse = {"boolean": _booleans, "categorical": _categories}.get(kind, _numbers)
     return parse(text, name, first_row)
 
 
@@ -202,12 +230,31 @@ def _numbers(text: pa.ChunkedArray, name: str, first_row: int) -> pa.ChunkedArra
         )
 
 
-def _datetimes(text: pa.ChunkedArray, name: str, first_row: int) -> pa.ChunkedArray:
+def _categories(text: pa.ChunkedArray, name: str, first_row: int) -> pa.ChunkedArray:
+    """Return categories; what is too long or has a line end is text, as `init` would say."""
+    hint = f"remove {name!r} from dataset.features if it is text"
+    long = pc.greater(pc.utf8_length(text), LONGEST_CATEGORY)
+    _refuse(
+        long,
+        name,
+        f" is categorical: a value has more than {LONGEST_CATEGORY} characters",
+        first_row,
+        hint,
+    )
+    line_end = pc.match_substring_regex(text, "[\r\n]")
+    _refuse(line_end, name, " is categorical: a value has a line end", first_row, hint)
+    return text
+
+
+def _datetimes(
+    text: pa.ChunkedArray, name: str, first_row: int, date_format: DateFormat | None
+) -> pa.ChunkedArray:
     encoded = pc.utf8_trim_whitespace(text).combine_chunks().dictionary_encode()
-    found = [seconds_of_text(value) for value in encoded.dictionary.to_pylist()]
+    found = [seconds_of_text(value, date_format) for value in encoded.dictionary.to_pylist()]
     values = pa.array(found, pa.float64()).take(encoded.indices)
     bad = pc.and_(pc.is_valid(encoded), pc.is_null(values))
-    _refuse(bad, name, " is a date or time: a value is not one in ISO 8601", first_row)
+    problem = f" is a date or time: a value is not one {_FORMAT_NAMES[date_format]}"
+    _refuse(bad, name, problem, first_row)
     return pa.chunked_array([values])
 
 
@@ -266,7 +313,14 @@ def feature_columns(
     place = place_of_row(batch, 0, name, first_row)
     with _in_file(place):
         return {
-            feature: feature_column(batch[feature], feature, kind, dataset.missing, place.row)
+            feature: feature_column(
+                batch[feature],
+                feature,
+                kind,
+                dataset.missing,
+                place.row,
+                (dataset.date_formats or {}).get(feature),
+            )
             for feature, kind in dataset.features.items()
         }
 

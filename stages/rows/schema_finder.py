@@ -11,6 +11,7 @@ from unlearn.stages.config.dataset import (
     DEFAULT_MISSING,
     MAX_CATEGORIES,
     MAX_FEATURES,
+    DateFormat,
     Decimal,
     FeatureKind,
 )
@@ -35,6 +36,17 @@ MANY_CATEGORIES = 200
 
 #: Row numbers, as pandas and Dask write and read them.
 _INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__|__null_dask_index__")
+
+
+#: What notes say about dates and times, by how they are written.
+_NUMBER = "it is a number, in seconds since"
+_DATES: dict[DateFormat | None, str] = {
+    None: f"dates or times: {_NUMBER} 1970",
+    "year_first": f"dates with the year first: {_NUMBER} 1970",
+    "day_first": f"dates with the day first: {_NUMBER} 1970",
+    "month_first": f"dates with the month first: {_NUMBER} 1970",
+    "time": f"times of day: {_NUMBER} midnight",
+}
 
 
 @dataclass(frozen=True)
@@ -241,7 +253,7 @@ class SchemaFinder:
             if name not in self.choice.keep:
                 refuse_mixed(name, facts)
                 if self.known_decimal is None and "comma" in self._facts[name].rows:
-                    refuse_mixed(name, self._facts[name].with_decimal(","))
+                    refuse_mixed(name, self._facts[name].with_decimal(",").with_dates())
             elif problem := facts.left_out or (facts.kind == "categorical" and facts.text):
                 raise InputError(f"--keep: column {name!r} cannot be a feature: {problem}")
         left_out = self.left_out
@@ -250,7 +262,34 @@ class SchemaFinder:
     @property
     def _settled(self) -> dict[str, ColumnFacts]:
         decimal = self.decimal
-        return {name: facts.with_decimal(decimal) for name, facts in self._facts.items()}
+        return {
+            name: facts.with_decimal(decimal).with_dates() for name, facts in self._facts.items()
+        }
+
+    @property
+    def date_formats(self) -> dict[str, DateFormat]:
+        """How dates and times are written, by feature, where not as ISO 8601 says."""
+        settled = self._settled
+        return {
+            name: form
+            for name, kind in self.features.items()
+            if kind == "datetime" and (form := settled[name].date_format) is not None
+        }
+
+    def notes_on_dates(self) -> list[str]:
+        """Return a sentence for each column with dates or times."""
+        formats = self.date_formats
+        notes = [
+            f"column {name!r} has {_DATES[formats.get(name)]}"
+            for name, kind in self.features.items()
+            if kind == "datetime"
+        ]
+        return notes + [
+            f"column {name!r} has dates whose day and month cannot be told apart: they are no "
+            "numbers; write them as 2024-01-31"
+            for name, facts in self._facts.items()
+            if facts.has_two_readings
+        ]
 
     @property
     def decimal(self) -> Decimal:

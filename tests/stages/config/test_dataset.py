@@ -395,3 +395,17 @@ def test_pinned_categories_are_of_categorical_features_alone(
         with_categories(rare, categories)
 
     assert said in caught.value.message
+
+
+def test_formats_are_of_datetime_features_alone() -> None:
+    settings = changed("dataset/features", {"day": "datetime", "age": "numeric"})
+    settings["dataset"] |= {"target": "label", "classes": ["a", "b"]}
+    settings |= {"train": {"model": "mlp"}, "aggregate": {"rule": "mean_probability"}}
+    settings["dataset"]["date_formats"] = {"day": "time"}
+    dataset = check_params(deepcopy(settings)).dataset
+    assert dataset.own_reading["date_formats"] == {"day": "time"}  # for prediction
+    assert dataset.of_canaries("c.csv").date_formats is None
+
+    settings["dataset"]["date_formats"] = {"age": "time"}
+    with pytest.raises(InputError, match="date_formats: 'age' is no datetime feature"):
+        check_params(settings)

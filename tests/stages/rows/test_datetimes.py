@@ -6,8 +6,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unlearn.stages.config.dataset import DateFormat
 from unlearn.stages.errors import InputError
-from unlearn.stages.rows.datetimes import seconds_of_text, text_of_seconds
+from unlearn.stages.rows.datetimes import date_kind, seconds_of_text, text_of_seconds
 from unlearn.stages.rows.schema import feature_column
 
 SECRET = "jane.roe"
@@ -84,3 +85,57 @@ def test_other_text_is_refused_with_its_row(text: str) -> None:
     with pytest.raises(InputError, match=r"not one in ISO 8601 \(data row 2\)") as caught:
         column(pa.array(["2024-01-31", text]))
     assert text == "1" or text not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "seconds"),
+    [
+        ("31/01/2024", "day_first", NOON - 43_200),
+        ("31.1.2024 12:00", "day_first", NOON),
+        ("01/31/2024", "month_first", NOON - 43_200),
+        ("1-31-2024 12:00:00.5", "month_first", NOON + 0.5),
+        ("2024/1/31", "year_first", NOON - 43_200),
+        ("2024-1-31 12:00", "year_first", NOON),
+        ("2024-01-31", "year_first", NOON - 43_200),  # ISO 8601 too
+        ("12:30", "time", 45_000.0),
+        ("9:30:15.25", "time", 34_215.25),
+    ],
+)
+def test_other_formats_are_read_where_they_are_pinned(
+    text: str, form: DateFormat, seconds: float
+) -> None:
+    values = pa.chunked_array([pa.array([f" {text}", None])])
+    assert feature_column(values, "x", "datetime", [], 1, form).to_pylist() == [seconds, None]
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("01/31/2024", "day_first"),
+        ("31/01/2024", "month_first"),
+        ("30/02/2024", "day_first"),
+        ("1/2-2024", "day_first"),
+        ("1/2/24", "day_first"),
+        ("2024-01-31", "day_first"),
+        ("24:00", "time"),
+        ("12:60", "time"),
+        (SECRET, "year_first"),
+    ],
+)
+def test_text_of_another_format_is_refused_with_its_row(text: str, form: DateFormat) -> None:
+    with pytest.raises(InputError, match=r"a value is not one .*\(data row 1\)") as caught:
+        feature_column(pa.chunked_array([pa.array([text])]), "x", "datetime", [], 1, form)
+    assert text not in caught.value.message
+
+
+@given(st.datetimes(min_value=dt.datetime(1000, 1, 1)))  # noqa: DTZ001 - all of them are UTC here
+def test_a_date_is_read_in_two_ways_only_if_both_are_dates(value: dt.datetime) -> None:
+    expected = "either_first" if value.day <= 12 else "day_first"
+
+    assert date_kind(f"{value:%d/%m/%Y}") == expected
+    assert date_kind(f"{value:%m.%d.%Y %H:%M}") == expected.replace("day", "month")
+    assert date_kind(f"{value:%Y/%m/%d}") == "year_first"
+    assert date_kind(f"{value:%H:%M:%S}") == "time"
+    iso = seconds_of_text(f"{value:%Y-%m-%d}")
+    assert iso == seconds_of_text(f"{value:%d/%m/%Y}", "day_first")
+    assert iso == seconds_of_text(f"{value:%m/%d/%Y}", "month_first")

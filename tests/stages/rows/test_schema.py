@@ -14,6 +14,7 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.rows.schema import (
     as_text,
     feature_column,
+    feature_columns,
     require_column,
     require_columns,
     target_column,
@@ -192,7 +193,7 @@ def test_missing_values_of_each_kind() -> None:
 
 
 def test_categories_are_kept_as_written() -> None:
-    assert feature([" a", "A", "a\nb", "1.0"], "categorical") == [" a", "A", "a\nb", "1.0"]
+    assert feature([" a", "A", "a\tb", "1.0"], "categorical") == [" a", "A", "a\tb", "1.0"]
     assert feature([1, 2], "categorical", pa.int64()) == ["1", "2"]
 
 
@@ -337,3 +338,20 @@ def test_free_text_is_pointed_out() -> None:
 
     assert find(table(x=few)).many_categories == []
     assert find(table(x=many, y=few)).many_categories == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(f"{SECRET}\n", "has a line end"), ("é" * 201, "has more than 200 characters")],
+)
+def test_text_in_a_later_file_is_no_category(value: str, said: str) -> None:
+    dataset = make_params(features={"city": "categorical"}).dataset
+    place = {b"unlearn.file": b"d/part-2.jsonl", b"unlearn.row": b"1"}
+    batch = pa.table({"city": ["é" * 200, None, value]}).replace_schema_metadata(place)
+
+    with pytest.raises(InputError) as caught:
+        feature_columns(batch, dataset, "d", 501)
+
+    assert caught.value.message == (
+        f"d/part-2.jsonl: column 'city' is categorical: a value {said} (data row 3)"
+    )

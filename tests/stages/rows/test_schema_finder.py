@@ -76,7 +76,7 @@ def test_another_word_among_numbers_is_refused_and_never_repeated() -> None:
         (["-", "n/a", "None"], "categorical"),
         (["2024-01-31", "2024-01-31 12:00", "2024-01-31T12:00:00.5Z", ""], "datetime"),
         (["2024-01-31", "2023-02-29"], "categorical"),
-        (["14:30", "15:00"], "categorical"),
+        (["14:30", "15:00"], "datetime"),
         (["20240131", "20240201"], "numeric"),
         ([dt.date(2024, 1, 31), None], "datetime"),
         ([dt.time(12), None], "datetime"),
@@ -233,3 +233,40 @@ def test_only_categorical_columns_have_categories() -> None:
 
     assert finder.categories == {}
     assert find(columns).categories is None
+
+
+@pytest.mark.parametrize(
+    ("values", "form"),
+    [
+        (["1/2/2024", "31/12/2024"], "day_first"),
+        (["1/2/2024", "12/31/2024"], "month_first"),
+        (["2024/1/2", "2024-12-31"], "year_first"),
+        (["12:30", "9:15:30"], "time"),
+        (["2024-12-31", "2024-12-31 12:30"], None),
+    ],
+)
+def test_dates_are_numbers_where_one_format_reads_all(values: list[str], form: str | None) -> None:
+    finder = find({"x": values[:1]}, {"x": values[1:]})
+
+    assert finder.features == {"x": "datetime"}
+    assert finder.date_formats == ({} if form is None else {"x": form})
+    (note,) = finder.notes_on_dates()
+    assert note.startswith("column 'x' has ")
+
+
+def test_dates_of_two_readings_are_no_numbers() -> None:
+    finder = find({"x": ["1/2/2024", "12/11/2024"]})
+
+    assert finder.features == {"x": "categorical"}
+    assert finder.date_formats == {}
+    assert "day and month cannot be told apart" in finder.notes_on_dates()[0]
+
+
+def test_a_date_of_another_format_among_many_is_refused() -> None:
+    message, _ = refusal(find({"x": ["31/12/2024"] * 18 + ["12/31/2024", "1/2/2024"]}))
+
+    assert message == "d.csv: column 'x': 19 of 20 values are dates or times; data row 19 is not"
+
+
+def test_dates_in_two_formats_are_categories() -> None:
+    assert find({"x": ["31/12/2024", "12/31/2024", "12:30"] * 3}).features == {"x": "categorical"}
