@@ -518,7 +518,7 @@ def test_token_columns_of_canaries_are_governed_by_persons_where_there_are_any()
 
 def test_categories_of_any_text_are_read_as_they_were_drawn(tmp_path: Path) -> None:
     frame = make_frame(60)
-    odd = ["a,b", 'say "x"', "two\nlines", " spaced "]
+    odd = ["a,b", 'say "x"', "two\ttabs", " spaced "]
     frame["city"] = [odd[n % 4] for n in range(60)]
 
     made = canaries(frame, range(1, 200))
