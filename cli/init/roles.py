@@ -107,7 +107,9 @@ def _all_batches(
         single_line=frozenset({*columns, request.target or ""}),
         csv=csv,
         missing_columns=request.pinned_missing_columns or "refuse",
-        required=frozenset(filter(None, [*columns, request.target])),
+        required=frozenset(
+            filter(None, [*columns, None if request.drop_unlabelled else request.target])
+        ),
         uses=_uses(request, columns),
     )
     empty = True

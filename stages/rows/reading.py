@@ -59,15 +59,17 @@ class Reading:
             csv=dataset.csv,
             numeric=frozenset(name for name, kind in dataset.features.items() if kind == "numeric"),
             missing_columns=dataset.missing_columns,
-            required=frozenset(filter(None, roles)) | _never_empty(dataset),
+            required=_required(dataset),
             uses=_uses(dataset),
         )
 
 
-def _never_empty(dataset: DatasetParams) -> frozenset[str]:
-    """Return the columns of text that a language model is trained on."""
+def _required(dataset: DatasetParams) -> frozenset[str]:
+    """Return the columns that no file may lack: a row has to be somebody's, and of some use."""
     kinds = ("prompt", "completion", "body")
-    return frozenset(name for name, kind in dataset.features.items() if kind in kinds)
+    trained_on = [name for name, kind in dataset.features.items() if kind in kinds]
+    target = None if dataset.drop_unlabelled else dataset.target
+    return frozenset(filter(None, [dataset.id, dataset.subject, target, *trained_on]))
 
 
 def _uses(dataset: DatasetParams) -> ColumnUses:
