@@ -141,6 +141,7 @@ def _say_about_columns(schema: SchemaFinder) -> None:
         say(f"note: column {column!r} was left out: {reason}")
     for note in (
         *schema.notes_on_dates(),
+        *schema.notes_on_values(),
         *schema.target.notes(),
         *schema.notes_on_categories(),
     ):

@@ -110,6 +110,11 @@ class CategoryCounts:
         return sorted(texts[index] for index in shared[:most])
 
     @property
+    def rows_shared(self) -> int:
+        """How many rows have a value that enough rows, or people, share."""
+        return int(self._rows[self._people >= self.enough].sum())
+
+    @property
     def count_shared(self) -> int:
         """How many values enough rows, or people, share."""
         return int((self._people >= self.enough).sum())

@@ -1,11 +1,12 @@
 """What the values of one column could be: numbers, dates, categories, or a mistake."""
 
 import math
+import re
 import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +14,7 @@ from unlearn.stages.config.dataset import (
     LONGEST_CATEGORY,
     DateFormat,
     Decimal,
+    Delimiter,
     FeatureKind,
 )
 from unlearn.stages.errors import InputError
@@ -39,6 +41,8 @@ USUAL_WORDS = frozenset(
         "NaT",
         "na",
         "nil",
+        # As dumps of SQL databases write it.
+        r"\N",
         ".",
         "*",
     }
@@ -54,8 +58,13 @@ _NAMES: dict[FeatureKind, str] = {
     "boolean": "true or false",
 }
 
-#: What a value could be. In CSV, `point` and `comma` are numbers with one decimal mark only.
-ValueKind = FeatureKind | DateKind | Literal["point", "comma"]
+#: What a value could be. `point` and `comma` are numbers with one decimal mark only, and a `code`
+#: is a whole number with leading zeros.
+ValueKind = FeatureKind | DateKind | Literal["point", "comma", "code"]
+
+_CODE = r"^0[0-9]+$"
+
+_LINE_END = re.compile(r"\r\n|\n|\r")
 
 #: Which kinds of values are dates or times where they are written in a format, None for ISO 8601.
 #: Where several formats read the same values, the first is taken.
@@ -87,10 +96,14 @@ class ColumnFacts:
         Values that are only categories: which words for missing values, and whether any other.
     decimals
         The decimal marks of a CSV column.
+    codes
+        Where the first code is, and how many rows have one; None if the numbers are quantities.
     left_out
         Why the column cannot be a feature.
     text
         Why the column is no category.
+    line_end
+        Where a value with a line end is.
     date_format
         How dates and times are written; None for ISO 8601.
     """
@@ -102,15 +115,25 @@ class ColumnFacts:
     usual: set[str] = field(default_factory=set)
     others: bool = False
     decimals: DecimalFacts = field(default_factory=DecimalFacts)
+    codes: tuple[RowPlace, int] | None = None
     left_out: str | None = None
     text: str | None = None
+    line_end: RowPlace | None = None
     date_format: DateFormat | None = None
 
     def with_decimal(self, decimal: Decimal) -> "ColumnFacts":
-        """Return the facts of a table with this decimal mark: other numbers are categories."""
+        """Return the facts of a table with this decimal mark: other numbers are categories.
+
+        So are all numbers of a column with codes: postal codes have leading zeros, and quantities
+        do not, except next to fractions, where all numbers may have the same width.
+        """
         number: ValueKind = "comma" if decimal == "," else "point"
         other: ValueKind = "point" if decimal == "," else "comma"
-        return self._merged({number: "numeric", other: "categorical"})
+        if "code" in self.rows and number not in self.rows:
+            codes = (self.first["code"][1], self.rows["code"])
+            found = self._merged(dict.fromkeys(("code", "numeric", other), "categorical"))
+            return replace(found, codes=codes)
+        return self._merged({number: "numeric", "code": "numeric", other: "categorical"})
 
     def with_dates(self) -> "ColumnFacts":
         """Return the facts by the format that most dates and times have: others are categories."""
@@ -181,8 +204,10 @@ def _kind_of_text(value: str, *, is_csv: bool) -> ValueKind:
     text = value.strip()
     if text.lower() in _BOOLEAN_WORDS:
         return "boolean"
+    if re.match(_CODE, text, re.ASCII):
+        return "code"
     if is_float(text) and math.isfinite(float(text)):
-        return "numeric" if not is_csv or COMMA_NUMBER.match(text) else "point"
+        return "point" if "." in text else "numeric"
     if is_csv and COMMA_NUMBER.match(text):
         return "comma"
     return date_kind(text) or "categorical"
@@ -190,7 +215,7 @@ def _kind_of_text(value: str, *, is_csv: bool) -> ValueKind:
 
 def values_by_kind(values: pa.Array, *, is_csv: bool) -> dict[ValueKind, pa.Array]:
     """Return the values by what each could be."""
-    numbers = _all_numbers(values, is_csv=is_csv)
+    numbers = _all_numbers(values)
     if numbers is not None:
         return numbers
     found: dict[ValueKind, list[str]] = {}
@@ -199,7 +224,7 @@ def values_by_kind(values: pa.Array, *, is_csv: bool) -> dict[ValueKind, pa.Arra
     return {kind: pa.array(texts, pa.string()) for kind, texts in found.items()}
 
 
-def _all_numbers(values: pa.Array, *, is_csv: bool) -> dict[ValueKind, pa.Array] | None:
+def _all_numbers(values: pa.Array) -> dict[ValueKind, pa.Array] | None:
     """Return what `values_by_kind` does for values that are all numbers, many times faster.
 
     Returns
@@ -207,17 +232,24 @@ def _all_numbers(values: pa.Array, *, is_csv: bool) -> dict[ValueKind, pa.Array]
     dict
         None if a value may be no number, or one that only Python reads.
     """
+    trimmed = pc.utf8_trim_whitespace(values)
     try:
-        read = pc.cast(pc.utf8_trim_whitespace(values), pa.float64())
+        read = pc.cast(trimmed, pa.float64())
     except pa.ArrowInvalid:
         return None
     if not pc.all(pc.is_finite(read)).as_py():
         return None
     point = pc.match_substring(values, ".")
-    if not is_csv or not pc.any(point).as_py():
-        return {"numeric": values} if len(values) else {}
-    whole = values.filter(pc.invert(point))
-    return {"point": values.filter(point), **({"numeric": whole} if len(whole) else {})}
+    # Most fractions begin with 0, and the search is slower than these comparisons.
+    code = pc.and_not(pc.starts_with(trimmed, "0"), point)
+    if pc.any(code).as_py():
+        code = pc.and_(code, pc.match_substring_regex(trimmed, _CODE))
+    found: dict[ValueKind, pa.Array] = {
+        "point": values.filter(point),
+        "code": values.filter(code),
+        "numeric": values.filter(pc.invert(pc.or_(point, code))),
+    }
+    return {kind: texts for kind, texts in found.items() if len(texts)}
 
 
 def see_words(facts: ColumnFacts, values: pa.Array) -> None:
@@ -229,21 +261,51 @@ def see_words(facts: ColumnFacts, values: pa.Array) -> None:
 
 @dataclass(frozen=True)
 class TextValues:
-    """Values that are no categories, and why."""
+    """Values that are no categories, why, and whether it is a line end."""
 
     values: pa.Array
     text: str
+    has_line_end: bool = False
+
+    def has_rows_inside(self, columns: int) -> bool:
+        """Return whether one is the end of a row, more rows, and the start of another.
+
+        Parameters
+        ----------
+        columns
+            How many fields a row has. Of two, hardly anything can be told.
+        """
+        return columns > 2 and any(  # noqa: PLR2004 - explained above
+            value.count(mark) == len(_LINE_END.findall(value)) * (columns - 1) > 0
+            for value in self.values.to_pylist()
+            for mark in get_args(Delimiter)
+        )
 
 
 def why_text(values: pa.Array) -> TextValues | None:
     """Return values that are too long for a category or have a line end; None if none is."""
     line_ends = pc.match_substring_regex(values, "[\r\n]")
     if pc.any(line_ends).as_py():
-        return TextValues(values.filter(line_ends), "has a line end")
+        return TextValues(values.filter(line_ends), "has a line end", has_line_end=True)
     long = pc.greater(pc.utf8_length(values), LONGEST_CATEGORY)
     if pc.any(long).as_py():
         return TextValues(values.filter(long), f"has more than {LONGEST_CATEGORY} characters")
     return None
+
+
+def is_long(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return which values are too long for a category."""
+    return pc.greater(pc.utf8_length(values), LONGEST_CATEGORY)
+
+
+def stray_line_end(name: str, place: RowPlace) -> InputError:
+    """Return the error for a value with a line end in a column that is no text."""
+    return InputError(
+        f"{place}: column {name!r}: a value has a line end",
+        "is a quote missing, or one too many? It would make one value of several rows",
+        f"if line ends are meant, the column is text: --drop={shlex.quote(name)} leaves it out",
+        facts=place.facts(name),
+    )
 
 
 def refuse_mixed(name: str, facts: ColumnFacts) -> None:

@@ -25,6 +25,9 @@ _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))(\.0+)?")
 #: an id in hexadecimal digits.
 _EXPONENT = re.compile(r"-?[1-9]\.[0-9]+[eE]\+?[0-9]{1,2}")
 
+#: How spreadsheets write large numbers: the digits after the point, and the exponent.
+_SCIENTIFIC = re.compile(r"-?[1-9](?:\.([0-9]+))?[eE]\+([0-9]{1,2})")
+
 
 def whole_number(text: str) -> str | None:
     """Return the digits of a whole number; None if `text` is none.
@@ -36,14 +39,15 @@ def whole_number(text: str) -> str | None:
 
     Notes
     -----
-    A number that is written as a float is none from 2**53 on, because its last digits are lost.
+    A number that is written as a float is none from 2**53 on, because its last digits are lost, and
+    neither is one of which a spreadsheet shows the first digits only: see `is_cut`.
     """
     if match := _WHOLE.fullmatch(text):
         digits, decimals = match.groups()
         if decimals is not None and not _is_exact(digits):
             return None
         return "0" if digits == "-0" else digits
-    if _EXPONENT.fullmatch(text):
+    if _EXPONENT.fullmatch(text) and not is_cut(text):
         value = Decimal(text)
         if value == value.to_integral_value() and abs(value) < EXACT_FLOATS:
             return str(int(value))
@@ -55,6 +59,16 @@ def lost_digits(text: str) -> bool:
     if match := _WHOLE.fullmatch(text):
         return match[2] is not None and not _is_exact(match[1])
     return _EXPONENT.fullmatch(text) is not None and abs(Decimal(text)) >= EXACT_FLOATS
+
+
+def is_cut(text: str) -> bool:
+    """Return whether a text is a large number of which a program wrote the first digits only.
+
+    Spreadsheets write 100100123456 as 1.00100E+11, and `%e` in other programs does likewise.
+    Shortest forms without a plus sign, as Java writes them, have all digits.
+    """
+    match = _SCIENTIFIC.fullmatch(text)
+    return match is not None and int(match[2]) > len(match[1] or "")
 
 
 def _is_exact(digits: str) -> bool:

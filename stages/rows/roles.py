@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.config.dataset import DatasetParams, IdType
 from unlearn.stages.errors import Facts, InputError
-from unlearn.stages.rows.ids import IdKind, IdRules, fold, lost_digits, whole_number
+from unlearn.stages.rows.ids import IdKind, IdRules, fold, is_cut, lost_digits, whole_number
 from unlearn.stages.rows.records import place_of_row
 from unlearn.stages.rows.schema import as_text, require_column
 from unlearn.stages.rows.tokens import PREFIX, check_raw_id
@@ -95,6 +95,8 @@ class RoleReader:
                     raise InputError(f"{where}: an id is blank", facts=where)
         if self.rules.type_of(self.kind) == "integer":
             for index in _not_plain(texts):
+                if is_cut(found[index].strip()):
+                    raise _cut_number(at.where(index))
                 if not self.rules.accepts(self.kind, found[index]):
                     raise self._other_type(at.where(index))
         return found
@@ -139,6 +141,25 @@ def _not_plain(texts: pa.ChunkedArray) -> list[int]:
     plain = pc.fill_null(pc.match_substring_regex(texts, _PLAIN), fill_value=True)
     found: list[int] = pc.indices_nonzero(pc.invert(plain)).to_pylist()
     return found
+
+
+def _cut(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return which ids are numbers of which only the first digits were written."""
+    found = pc.match_substring(texts, "+")
+    if not pc.any(found).as_py():
+        return found
+    return pa.chunked_array(
+        [[raw is not None and is_cut(raw.strip()) for raw in texts.to_pylist()]]
+    )
+
+
+def _cut_number(where: Facts) -> InputError:
+    return InputError(
+        f"{where}: an id is a number in scientific notation, whose last digits may be lost",
+        "spreadsheets write long numbers so: format the column as text, or as a number without "
+        "decimals, and export it from the original again",
+        facts=where,
+    )
 
 
 def _texts(values: pa.ChunkedArray, at: _Column) -> pa.ChunkedArray:
@@ -235,16 +256,19 @@ class IdTypeFinder:
         Raises
         ------
         InputError
-            If there is no such column, its type cannot name anybody, or a number is not whole.
+            If there is no such column, its type cannot name anybody, a number is not whole, or it
+            is one of which only the first digits were written.
         """
         texts = self._reader.texts(batch, name, 1)
+        at = _Column(batch, self._reader.column, name, 1)
+        if (index := pc.index(_cut(texts), value=True).as_py()) >= 0:
+            raise _cut_number(at.where(index))
         if not self._whole:
             return texts
         for index in _not_plain(texts):
             raw = texts[index].as_py()
             text = fold(raw) if self._folded else raw
             if lost_digits(text):
-                at = _Column(batch, self._reader.column, name, 1)
                 self._too_large = self._too_large or at.where(index)
             elif whole_number(text) is None:
                 self._whole = False

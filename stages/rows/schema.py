@@ -224,7 +224,7 @@ def _numbers(text: pa.ChunkedArray, name: str, first_row: int) -> pa.ChunkedArra
     except pa.ArrowInvalid:
         bad = pa.array([value is not None and not is_float(value) for value in trimmed.to_pylist()])
         _refuse(bad, name, " is numeric: a value is not a number", first_row)
-        # Python reads a few forms that Arrow does not, such as 1_000; they are numbers too.
+        # Python reads a few forms that Arrow does not, such as +1; they are numbers too.
         return pa.chunked_array(
             [pa.array([None if v is None else float(v) for v in trimmed.to_pylist()], pa.float64())]
         )
@@ -259,7 +259,9 @@ def _datetimes(
 
 
 def is_float(text: str) -> bool:
-    """Return whether text is a number as Python reads it."""
+    """Return whether text is a number as Python reads it, but for 1_000: no file means that so."""
+    if "_" in text:
+        return False
     try:
         float(text)
     except ValueError:

@@ -19,13 +19,17 @@ from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.rows.category_counts import CategoryCounts, hash_people
 from unlearn.stages.rows.column_facts import (
     ColumnFacts,
+    TextValues,
     ValueKind,
+    is_long,
     kind_of_type,
     refuse_mixed,
     see_words,
+    stray_line_end,
     values_by_kind,
     why_text,
 )
+from unlearn.stages.rows.column_notes import notes_on_codes, notes_on_dates, why_no_feature
 from unlearn.stages.rows.decimals import find_decimal
 from unlearn.stages.rows.records import RowPlace, place_of_row
 from unlearn.stages.rows.schema import as_text, require_column
@@ -36,17 +40,6 @@ MANY_CATEGORIES = 200
 
 #: Row numbers, as pandas and Dask write and read them.
 _INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__|__null_dask_index__")
-
-
-#: What notes say about dates and times, by how they are written.
-_NUMBER = "it is a number, in seconds since"
-_DATES: dict[DateFormat | None, str] = {
-    None: f"dates or times: {_NUMBER} 1970",
-    "year_first": f"dates with the year first: {_NUMBER} 1970",
-    "day_first": f"dates with the day first: {_NUMBER} 1970",
-    "month_first": f"dates with the month first: {_NUMBER} 1970",
-    "time": f"times of day: {_NUMBER} midnight",
-}
 
 
 @dataclass(frozen=True)
@@ -173,10 +166,18 @@ class SchemaFinder:
             found = by_kind["categorical"]
             see_words(facts, found)
             long = why_text(found)
-            if facts.text is None and long is not None:
+            if long is not None:
                 index = pc.index(pc.is_in(text, long.values), value=True).as_py()
-                place = self._place(batch, index)
-                facts.text = f"it is text and no category: the value of {place} {long.text}"
+                self._see_text(name, long, self._place(batch, index), batch.num_columns)
+
+    def _see_text(self, name: str, long: TextValues, place: RowPlace, columns: int) -> None:
+        facts = self._facts[name]
+        if long.has_line_end:
+            facts.line_end = facts.line_end or place
+            if self.is_csv and long.has_rows_inside(columns):
+                raise stray_line_end(name, place)
+        if facts.text is None:
+            facts.text = f"it is text and no category: the value of {place} {long.text}"
 
     def _count_categories(self, batch: pa.Table) -> None:
         """Count the values of all columns that are, or may become, categorical."""
@@ -187,12 +188,15 @@ class SchemaFinder:
             people = hash_people(as_text(batch[self.subject_column], self.subject_column))
         for name, facts in self._facts.items():
             is_typed = kind_of_type(batch[name].type) is not None and name not in self.choice.keep
-            if facts.left_out is not None or facts.text is not None or is_typed:
+            is_text = facts.text is not None and facts.line_end is None
+            if facts.left_out is not None or is_text or is_typed:
                 self._counts.pop(name, None)
                 continue
             text = as_text(batch[name], name)
-            is_missing = pc.is_in(pc.utf8_trim_whitespace(text), self._missing)
-            text = pc.if_else(is_missing, pa.scalar(None, pa.string()), text)
+            is_none = pc.is_in(pc.utf8_trim_whitespace(text), self._missing)
+            if facts.text is not None:
+                is_none = pc.or_(is_none, is_long(text))
+            text = pc.if_else(is_none, pa.scalar(None, pa.string()), text)
             counts = self._counts.setdefault(name, CategoryCounts(self.choice.min_rows))
             counts.see(text, people)
 
@@ -250,6 +254,8 @@ class SchemaFinder:
             keeps a column that cannot be a feature.
         """
         for name, facts in self._settled.items():
+            if facts.line_end is not None and self._is_no_text(name, facts):
+                raise stray_line_end(name, facts.line_end)
             if name not in self.choice.keep:
                 refuse_mixed(name, facts)
                 if self.known_decimal is None and "comma" in self._facts[name].rows:
@@ -278,24 +284,17 @@ class SchemaFinder:
 
     def notes_on_dates(self) -> list[str]:
         """Return a sentence for each column with dates or times."""
-        formats = self.date_formats
-        notes = [
-            f"column {name!r} has {_DATES[formats.get(name)]}"
-            for name, kind in self.features.items()
-            if kind == "datetime"
-        ]
-        return notes + [
-            f"column {name!r} has dates whose day and month cannot be told apart: they are no "
-            "numbers; write them as 2024-01-31"
-            for name, facts in self._facts.items()
-            if facts.has_two_readings
-        ]
+        return list(notes_on_dates(self.features, self._facts, self.date_formats))
+
+    def notes_on_values(self) -> list[str]:
+        """Return a sentence for each column whose values may not be what they seem."""
+        return list(notes_on_codes(self.features, self._settled))
 
     @property
     def decimal(self) -> Decimal:
         """The decimal mark of numbers; see `find_decimal` for errors."""
         columns = [
-            (name, bool(facts.rows) and set(facts.rows) <= {"numeric", "point"}, facts.decimals)
+            (name, {"point"} <= set(facts.rows) <= {"numeric", "point", "code"}, facts.decimals)
             for name, facts in self._facts.items()
         ]
         return find_decimal(columns, self.known_decimal)
@@ -312,11 +311,15 @@ class SchemaFinder:
             elif facts.kind == "categorical" and facts.text:
                 reasons[name] = facts.text
             elif facts.kind == "categorical" and self._shares_nothing(name):
-                reasons[name] = (
-                    f"no value is shared by {self.choice.min_rows} {self._sharers}; "
-                    f"--keep={shlex.quote(name)} keeps it"
-                )
+                shared_by = f"{self.choice.min_rows} {self._sharers}"
+                reasons[name] = why_no_feature(name, facts, shared_by)
         return reasons
+
+    def _is_no_text(self, name: str, facts: ColumnFacts) -> bool:
+        """Return whether most values of a column are of another kind, or shared as categories."""
+        others = facts.rows.total() - facts.rows["categorical"]
+        shared = self._counts[name].rows_shared if name in self._counts else 0
+        return 2 * (others + shared) >= facts.rows.total()
 
     def _shares_nothing(self, name: str) -> bool:
         if self.choice.min_rows is None or name in self.choice.keep:

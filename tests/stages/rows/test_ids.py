@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unlearn.stages.rows.ids import AS_WRITTEN, IdRules, fold, lost_digits, whole_number
+from unlearn.stages.rows.ids import AS_WRITTEN, IdRules, fold, is_cut, lost_digits, whole_number
 from unlearn.stages.rows.roles import fold_column
 from unlearn.stages.rows.tokens import Tokenizer
 
@@ -44,6 +44,24 @@ def test_a_whole_number_written_as_a_float_is_the_same_number(number: int, zeros
 )
 def test_java_writes_large_floats_with_an_exponent(text: str, expected: str) -> None:
     assert whole_number(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("1.00100E+11", True),
+        ("1.001e+11", True),
+        ("1E+11", True),
+        ("-1.5E+05", True),
+        ("1.00100123456E+11", False),
+        ("1.001E11", False),
+        ("1.001E-11", False),
+        ("abc+12", False),
+    ],
+)
+def test_spreadsheets_write_the_first_digits_only(text: str, *, cut: bool) -> None:
+    assert is_cut(text) == cut
+    assert not (cut and whole_number(text))
 
 
 OTHER = ["007", "-01", "1003.5", " 1003", "1003 ", "", ".", "1.", ".0", "1e3", "12e5", "1_000"]

@@ -14,7 +14,7 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.rows.identity import dataset_tokens
 from unlearn.stages.rows.ids import IdRules
 from unlearn.stages.rows.records import read_batches
-from unlearn.stages.rows.roles import IdTypeFinder
+from unlearn.stages.rows.roles import IdTypeFinder, RoleReader
 from unlearn.stages.rows.tokens import Tokenizer
 
 from tests.stages.conftest import KEY
@@ -202,3 +202,18 @@ def test_a_project_without_the_settings_reads_ids_as_before(tmp_path: Path) -> N
 
     expected = [Tokenizer(KEY).token("record", raw) for raw in ("1003", "7", "1003.0", "2.5")]
     assert tokens(folder) == expected
+
+
+@pytest.mark.parametrize("others", [["1", "2"], ["a", "b"]])
+def test_an_id_that_a_spreadsheet_cut_is_refused(others: list[str]) -> None:
+    finder = IdTypeFinder("record", "id", folded=False)
+    with pytest.raises(InputError, match="row 3: .* last digits may be lost") as caught:
+        finder.see(pa.table({"id": [*others, "8.00123E+07"]}), "a.csv")
+    assert "format the column as text" in caught.value.hints[0]
+    assert "8.00123" not in str(caught.value)
+
+
+def test_an_id_that_a_spreadsheet_cut_is_refused_in_a_later_file() -> None:
+    reader = RoleReader("record", "id", IdRules("integer", None))
+    with pytest.raises(InputError, match="row 2: .* last digits may be lost"):
+        reader.checked(pa.table({"id": ["1", "8.00123E+07"]}), "a.csv", 1)

@@ -170,7 +170,9 @@ def test_every_float_comes_back_from_its_shortest_text(value: float) -> None:
 
 
 def test_forms_of_numbers_that_only_python_reads() -> None:
-    assert feature(["1_000", "2"], "numeric") == [1000.0, 2.0]
+    assert feature(["+1", "2"], "numeric") == [1.0, 2.0]
+    with pytest.raises(InputError, match=r"a value is not a number \(data row 2\)"):
+        feature(["+1", "1_000"], "numeric")
 
 
 @pytest.mark.parametrize(
@@ -264,7 +266,7 @@ def table(**columns: Sequence[Any]) -> pa.Table:
     [
         (["1", "2.5", "?", ""], "numeric"),
         (["0", "1"], "numeric"),
-        (["007", "1e3"], "numeric"),
+        (["-7", "1e3"], "numeric"),
         (["true", "False", ""], "boolean"),
         (["yes", "no"], "categorical"),
         (["1", "a"], "categorical"),

@@ -39,6 +39,7 @@ def refusal(finder: SchemaFinder) -> tuple[str, str]:
         ("<NA>", "--missing='<NA>'"),
         (".", "--missing=."),
         (" - ", "--missing=-"),
+        (r"\N", r"--missing='\N'"),
     ],
 )
 def test_a_word_for_missing_among_numbers_is_refused_and_offered(word: str, option: str) -> None:
@@ -270,3 +271,84 @@ def test_a_date_of_another_format_among_many_is_refused() -> None:
 
 def test_dates_in_two_formats_are_categories() -> None:
     assert find({"x": ["31/12/2024", "12/31/2024", "12:30"] * 3}).features == {"x": "categorical"}
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["00311", "10001", "94110"], "categorical"),
+        (["10001", " 00311"], "categorical"),
+        (["00", "01", "12"], "categorical"),
+        (["0", "10", "-05", "1e3"], "numeric"),
+        (["0.5", "00.5", "007", "12.5"], "numeric"),
+        (["1_2", "3_4"], "categorical"),
+    ],
+)
+@pytest.mark.parametrize("is_csv", [False, True])
+def test_whole_numbers_with_leading_zeros_are_codes(
+    values: list[str], kind: str, *, is_csv: bool
+) -> None:
+    finder = SchemaFinder("id", "label", None, is_csv=is_csv)
+    ids = [str(row) for row in range(len(values))]
+    finder.see(pa.table({"id": ids, "x": values, "label": ["a"] * len(ids)}), "d.csv")
+
+    assert finder.features == {"x": kind}
+
+
+def test_codes_with_a_decimal_comma_next_to_them_are_numbers() -> None:
+    for values, kind in ((["007", "1,5"], "numeric"), (["007", "1.5"], "categorical")):
+        finder = SchemaFinder("id", "label", None, is_csv=True, known_decimal=",")
+        finder.see(pa.table({"id": ["1", "2"], "x": values, "label": ["a"] * 2}), "d.csv")
+        assert finder.features == {"x": kind}
+
+
+def test_a_column_of_codes_is_named_in_a_note() -> None:
+    columns: list[Mapping[str, Sequence[Any]]] = [{"zip": ["10001"] * 3}, {"zip": ["00311"] * 4}]
+    finder = find(*columns, choice=ColumnChoice(min_rows=3))
+
+    assert finder.categories == {"zip": ["00311", "10001"]}
+    (note,) = finder.notes_on_values()
+    assert note.startswith(
+        "column 'zip': 4 numbers begin with 0, such as that of d.csv, data row 4: its values are "
+    )
+    rare = find({"zip": ["00311", "10001"], "x": ["1", "2"]}, choice=ColumnChoice(min_rows=3))
+    assert rare.features == {"x": "numeric"}
+    assert rare.left_out["zip"].startswith("its numbers begin with 0, as codes do, and no value is")
+    kept = find({"zip": ["00311", "10001"]}, choice=ColumnChoice(min_rows=3, keep=("zip",)))
+    assert kept.categories == {"zip": []}
+
+
+def stray(*batches: Mapping[str, Sequence[Any]], is_csv: bool = True) -> None:
+    finder = SchemaFinder("id", "label", None, ColumnChoice(min_rows=3), is_csv=is_csv)
+    for columns in batches:
+        rows = len(next(iter(columns.values())))
+        ids = [str(row) for row in range(rows)]
+        finder.see(pa.table({"id": ids, **columns, "label": ["a"] * rows}), "d.csv")
+    message, hint = refusal(finder)
+    assert message == "d.csv, data row 8: column 'x': a value has a line end"
+    assert "is a quote missing" in hint
+    assert "--drop=x" in hint
+
+
+@pytest.mark.parametrize("is_csv", [False, True])
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["north", "south"] * 6 + ["east"],  # categories
+        [str(number) for number in range(13)],
+        [f"2024-01-{day:02}" for day in range(10, 23)],
+        ["true"] * 7 + ["false"] * 6,
+    ],
+)
+def test_a_line_end_in_a_column_that_is_no_text_is_refused(
+    values: list[str], *, is_csv: bool
+) -> None:
+    stray({"x": [*values[:7], f"n\n{SECRET}"]}, {"x": values[7:]}, is_csv=is_csv)
+
+
+def test_a_value_that_holds_rows_is_refused_in_text_too() -> None:
+    names = [f"name {number}" for number in range(7)]
+    finder = SchemaFinder("id", "label", None, is_csv=True)
+    columns = {"x": [*names, f"n8,a\n9,{SECRET},b\n10,n10"], "id": list("12345678")}
+    with pytest.raises(InputError, match="d.csv, data row 8: column 'x': a value has a line end"):
+        finder.see(pa.table({**columns, "label": ["a"] * 8}), "d.csv")

@@ -1,0 +1,80 @@
+"""What `init` says about columns: what their values look like, and what to do about it."""
+
+import shlex
+from collections.abc import Iterator, Mapping
+
+from unlearn.stages.config.dataset import DateFormat, FeatureKind
+from unlearn.stages.rows.column_facts import ColumnFacts
+
+#: What notes say about dates and times, by how they are written.
+_NUMBER = "it is a number, in seconds since"
+_DATES: dict[DateFormat | None, str] = {
+    None: f"dates or times: {_NUMBER} 1970",
+    "year_first": f"dates with the year first: {_NUMBER} 1970",
+    "day_first": f"dates with the day first: {_NUMBER} 1970",
+    "month_first": f"dates with the month first: {_NUMBER} 1970",
+    "time": f"times of day: {_NUMBER} midnight",
+}
+
+
+def notes_on_dates(
+    features: Mapping[str, FeatureKind],
+    facts: Mapping[str, ColumnFacts],
+    formats: Mapping[str, DateFormat],
+) -> Iterator[str]:
+    """Yield a sentence for each column with dates or times.
+
+    Parameters
+    ----------
+    features
+        Kind by feature.
+    facts
+        What was found about each column.
+    formats
+        How dates are written, where not as ISO 8601 says.
+    """
+    for name, kind in features.items():
+        if kind == "datetime":
+            yield f"column {name!r} has {_DATES[formats.get(name)]}"
+    for name, found in facts.items():
+        if found.has_two_readings:
+            yield (
+                f"column {name!r} has dates whose day and month cannot be told apart: they are no "
+                "numbers; write them as 2024-01-31"
+            )
+
+
+def notes_on_codes(
+    features: Mapping[str, FeatureKind], facts: Mapping[str, ColumnFacts]
+) -> Iterator[str]:
+    """Yield a sentence for each feature whose numbers are codes.
+
+    Parameters
+    ----------
+    features
+        Kind by feature.
+    facts
+        What was found about each column, of a table whose decimal mark is known.
+    """
+    for name in features:
+        if (codes := facts[name].codes) is not None:
+            place, count = codes
+            values = "1 number begins" if count == 1 else f"{count:,} numbers begin"
+            yield (
+                f"column {name!r}: {values} with 0, such as that of {place}: its values are "
+                "categories, as codes are; write quantities without such zeros"
+            )
+
+
+def why_no_feature(name: str, facts: ColumnFacts, shared_by: str) -> str:
+    """Return why a column whose values are all rare is left out.
+
+    Parameters
+    ----------
+    name, facts
+        The column, and what was found about it.
+    shared_by
+        How many rows or people would have to share a value.
+    """
+    codes = "its numbers begin with 0, as codes do, and " if facts.codes is not None else ""
+    return f"{codes}no value is shared by {shared_by}; --keep={shlex.quote(name)} keeps it"
