@@ -6,10 +6,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from unlearn.stages.rows.distinct_values import DistinctValues
 from unlearn.stages.rows.ids import fold
 
 #: Different values that are counted in a column. Later ones count as rare.
 MAX_COUNTED = 10_000
+
+#: Batches whose counts are added up at once: to look values up among many takes as long for few.
+_BATCHES = 8
 
 _Hashes = npt.NDArray[np.uint64]
 
@@ -46,40 +50,62 @@ class CategoryCounts:
     _people: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     _pairs: _Hashes = field(default_factory=lambda: np.zeros(0, np.uint64))
     _places: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    is_cut: bool = False
+    _is_cut: bool = False
+    _waiting: list[DistinctValues] = field(default_factory=list)
 
-    def see(self, values: pa.ChunkedArray, people: _Hashes | None) -> None:
+    def see(self, values: DistinctValues, people: _Hashes | None) -> None:
         """Take a batch into account.
 
         Parameters
         ----------
         values
-            Text; missing values count as none.
+            Missing values count as none.
         people
             What `hash_people` returns for the rows; None where rows name no people.
         """
-        self._take_new(values)
-        place = pc.fill_null(pc.index_in(values, self._values), -1).to_numpy()
-        known = place >= 0
-        self._rows += np.bincount(place[known], minlength=len(self._rows))
         if people is None:
-            self._people = self._rows
+            self._waiting.append(values)
+            if len(self._waiting) == _BATCHES:
+                self._add_up()
             return
+        places = self._add(values.texts, values.counts)
+        place = np.append(places, -1)[values.places]
+        known = place >= 0
         # People need to be told apart only as long as a value is not shared.
         place, people = place[known], people[known]
         undecided = self._people[place] < self.enough
         if undecided.any():
             self._take_people(place[undecided], people[undecided])
 
-    def _take_new(self, values: pa.ChunkedArray) -> None:
-        found = pc.unique(values).drop_null()
-        new = found.filter(pc.invert(pc.is_in(found, self._values)))
+    def _add_up(self) -> None:
+        """Count the batches that were kept until there were some of them."""
+        if not self._waiting:
+            return
+        texts = pa.concat_arrays([values.texts for values in self._waiting]).dictionary_encode()
+        counts = np.concatenate([values.counts for values in self._waiting])
+        # Exact: these floats are whole numbers far below 2^53.
+        rows = np.bincount(texts.indices.to_numpy(), counts, len(texts.dictionary))
+        self._waiting.clear()
+        self._add(texts.dictionary, rows.astype(np.int64))
+        self._people = self._rows
+
+    def _add(self, texts: pa.Array, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Add to the rows of different texts; return their places, -1 where one is not counted."""
+        places = pc.index_in(texts, self._values)
+        new = texts.filter(pc.is_null(places))
         room = MAX_COUNTED - len(self._values)
-        self.is_cut |= len(new) > room
+        self._is_cut |= len(new) > room
         new = new.slice(0, room)
-        self._values = pa.concat_arrays([self._values, new])
-        for name in ("_rows", "_people"):
-            setattr(self, name, np.pad(getattr(self, name), (0, len(new))))
+        if len(new):
+            self._values = pa.concat_arrays([self._values, new])
+            zeros = np.zeros(len(new), np.int64)
+            self._rows = np.concatenate([self._rows, zeros])
+            self._people = np.concatenate([self._people, zeros])
+            places = pc.index_in(texts, self._values)
+        found: npt.NDArray[np.int64] = pc.fill_null(places, -1).to_numpy().astype(np.int64)
+        known = found >= 0
+        self._rows[found[known]] += counts[known]
+        return found
 
     def _take_people(self, place: npt.NDArray[np.int64], people: _Hashes) -> None:
         pairs, first = np.unique(people + place.astype(np.uint64) * _ODD, return_index=True)
@@ -92,8 +118,15 @@ class CategoryCounts:
         self._pairs, self._places = pairs[still], places[still]
 
     @property
+    def is_cut(self) -> bool:
+        """Whether there were more different values than are counted."""
+        self._add_up()
+        return self._is_cut
+
+    @property
     def different(self) -> int:
         """How many different values were counted."""
+        self._add_up()
         return len(self._values)
 
     def shared(self, most: int) -> list[str]:
@@ -104,6 +137,7 @@ class CategoryCounts:
         most
             How many at most: those of the most rows, and of equally many the first in text order.
         """
+        self._add_up()
         texts = self._values.to_pylist()
         shared = [index for index in range(len(texts)) if self._people[index] >= self.enough]
         shared.sort(key=lambda index: (-self._rows[index], texts[index]))
@@ -117,4 +151,5 @@ class CategoryCounts:
     @property
     def count_shared(self) -> int:
         """How many values enough rows, or people, share."""
+        self._add_up()
         return int((self._people >= self.enough).sum())

@@ -6,6 +6,7 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Literal, get_args
 
 import pyarrow as pa
@@ -200,6 +201,8 @@ def kind_of_type(kind: pa.DataType) -> FeatureKind | None:
     return "datetime" if pa.types.is_temporal(kind) else None
 
 
+#: Columns of categories have the same values in every batch.
+@lru_cache(maxsize=10_000)
 def _kind_of_text(value: str, *, is_csv: bool) -> ValueKind:
     text = value.strip()
     if text.lower() in _BOOLEAN_WORDS:

@@ -31,6 +31,7 @@ from unlearn.stages.rows.column_facts import (
 )
 from unlearn.stages.rows.column_notes import notes_on_codes, notes_on_dates, why_no_feature
 from unlearn.stages.rows.decimals import find_decimal
+from unlearn.stages.rows.distinct_values import DistinctValues
 from unlearn.stages.rows.records import RowPlace, place_of_row
 from unlearn.stages.rows.schema import as_text, require_column
 from unlearn.stages.rows.target_facts import TargetFacts
@@ -90,6 +91,7 @@ class SchemaFinder:
     rows: int = 0
     _facts: dict[str, ColumnFacts] = field(default_factory=dict)
     _counts: dict[str, CategoryCounts] = field(default_factory=dict)
+    _values: dict[str, DistinctValues] = field(default_factory=dict)
     _target: TargetFacts | None = None
     _name: str = ""
 
@@ -151,24 +153,23 @@ class SchemaFinder:
             facts.typed = typed
             self._count(facts, typed, column.is_valid(), batch)
             return
-        text = as_text(column, name)
-        found = pc.unique(text).drop_null()
-        found = found.filter(pc.invert(pc.is_in(pc.utf8_trim_whitespace(found), self._missing)))
+        values = DistinctValues.of(as_text(column, name), self._missing)
+        self._values[name] = values
+        found = values.texts
         if len(facts.distinct) <= MANY_CATEGORIES:
             facts.distinct.update(found.to_pylist())
         if self.is_csv and len(found):
             facts.decimals.see(found)
         by_kind = values_by_kind(found, is_csv=self.is_csv)
-        for kind, values in by_kind.items():
-            is_value = pc.is_in(text, values)
-            self._count(facts, kind, is_value, batch)
+        for kind, some in by_kind.items():
+            self._count_values(facts, kind, some, values, batch)
         if "categorical" in by_kind:
             found = by_kind["categorical"]
             see_words(facts, found)
             long = why_text(found)
             if long is not None:
-                index = pc.index(pc.is_in(text, long.values), value=True).as_py()
-                self._see_text(name, long, self._place(batch, index), batch.num_columns)
+                first = values.first_row(pc.index(values.texts, long.values[0]).as_py())
+                self._see_text(name, long, self._place(batch, first), batch.num_columns)
 
     def _see_text(self, name: str, long: TextValues, place: RowPlace, columns: int) -> None:
         facts = self._facts[name]
@@ -182,6 +183,7 @@ class SchemaFinder:
     def _count_categories(self, batch: pa.Table) -> None:
         """Count the values of all columns that are, or may become, categorical."""
         if self.choice.min_rows is None or batch.num_rows == 0:
+            self._values.clear()
             return
         people = None
         if self.subject_column is not None:
@@ -192,13 +194,14 @@ class SchemaFinder:
             if facts.left_out is not None or is_text or is_typed:
                 self._counts.pop(name, None)
                 continue
-            text = as_text(batch[name], name)
-            is_none = pc.is_in(pc.utf8_trim_whitespace(text), self._missing)
+            values = self._values.pop(name, None)
+            if values is None:
+                values = DistinctValues.of(as_text(batch[name], name), self._missing)
             if facts.text is not None:
-                is_none = pc.or_(is_none, is_long(text))
-            text = pc.if_else(is_none, pa.scalar(None, pa.string()), text)
+                values = values.without(is_long(values.texts))
             counts = self._counts.setdefault(name, CategoryCounts(self.choice.min_rows))
-            counts.see(text, people)
+            counts.see(values, people)
+        self._values.clear()
 
     @property
     def _missing(self) -> pa.Array:
@@ -213,6 +216,23 @@ class SchemaFinder:
         facts.rows[kind] += count
         if kind not in facts.first:
             index = pc.index(mask, value=True).as_py()
+            facts.first[kind] = (self.rows + index, self._place(batch, index))
+
+    def _count_values(
+        self,
+        facts: ColumnFacts,
+        kind: ValueKind,
+        some: pa.Array,
+        values: DistinctValues,
+        batch: pa.Table,
+    ) -> None:
+        """Count the rows whose values are of a kind: `some` of the different ones."""
+        counts = values.counts
+        if len(some) < len(values.texts):
+            counts = counts[pc.is_in(values.texts, some).to_numpy(zero_copy_only=False)]
+        facts.rows[kind] += int(counts.sum())
+        if kind not in facts.first:
+            index = values.first_row(pc.index(values.texts, some[0]).as_py())
             facts.first[kind] = (self.rows + index, self._place(batch, index))
 
     def _place(self, batch: pa.Table, index: int) -> RowPlace:

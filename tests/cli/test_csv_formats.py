@@ -114,7 +114,11 @@ def test_a_file_without_a_header_is_refused_and_read_with_names(tmp_path: Path) 
     repo = Repo(tmp_path)
     command = ("p", "--dataset", "table.csv.gz", *ASKED)
     done = init(repo, *command)
+    assert done.code == 2
+    assert "single quotes can be around values, or part of them" in done.err
 
+    command = (*command, "--quote", "'")
+    done = init(repo, *command)
     assert done.code == 2
     assert "the first line looks like a row, not like the names of columns" in done.err
     assert f"name all {FRAME.shape[1]} columns: `unlearn init` --columns" in done.err

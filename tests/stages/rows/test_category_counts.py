@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unlearn.stages.rows import category_counts
 from unlearn.stages.rows.category_counts import CategoryCounts, hash_people
+from unlearn.stages.rows.distinct_values import DistinctValues
 
 ENOUGH = 3
 
@@ -17,7 +18,7 @@ Batches = Sequence[Sequence[tuple[str | None, str]]]
 #: Rows of a value, or none, and of a person, in batches of any size.
 BATCHES = st.lists(
     st.lists(st.tuples(st.sampled_from("abcd") | st.none(), st.sampled_from("pqrst")), max_size=12),
-    max_size=5,
+    max_size=20,
 )
 
 
@@ -26,7 +27,8 @@ def counted(batches: Batches, *, by_people: bool) -> CategoryCounts:
     for batch in batches:
         values = pa.chunked_array([pa.array([value for value, _ in batch], pa.string())])
         people = pa.chunked_array([pa.array([person for _, person in batch], pa.string())])
-        counts.see(values, hash_people(people) if by_people else None)
+        distinct = DistinctValues.of(values, pa.array([], pa.string()))
+        counts.see(distinct, hash_people(people) if by_people else None)
     return counts
 
 
@@ -79,6 +81,6 @@ def test_memory_is_bounded_and_later_values_are_rare() -> None:
         ]
         counts = counted(batches, by_people=False)
 
-    assert counts.is_cut
+        assert counts.is_cut
     assert counts.different == 2
     assert counts.shared(10) == ["a"]
