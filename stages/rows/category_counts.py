@@ -146,6 +146,7 @@ class CategoryCounts:
     @property
     def rows_shared(self) -> int:
         """How many rows have a value that enough rows, or people, share."""
+        self._add_up()
         return int(self._rows[self._people >= self.enough].sum())
 
     @property

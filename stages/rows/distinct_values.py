@@ -54,6 +54,13 @@ class DistinctValues:
         """How many rows have each of `texts`."""
         return np.bincount(self.places[self.places >= 0], minlength=len(self.texts))
 
+    def count(self, some: pa.Array) -> int:
+        """Return how many rows have one of some of `texts`."""
+        counts = self.counts
+        if len(some) < len(self.texts):
+            counts = counts[pc.is_in(self.texts, some).to_numpy(zero_copy_only=False)]
+        return int(counts.sum())
+
     def first_row(self, place: int) -> int:
         """Return the first row that has the text at a place, counted from 0."""
         return int(np.argmax(self.places == place))

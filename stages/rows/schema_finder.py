@@ -162,7 +162,7 @@ class SchemaFinder:
             facts.decimals.see(found)
         by_kind = values_by_kind(found, is_csv=self.is_csv)
         for kind, some in by_kind.items():
-            self._count_values(facts, kind, some, values, batch)
+            self._count_values(facts, kind, some, batch, name)
         if "categorical" in by_kind:
             found = by_kind["categorical"]
             see_words(facts, found)
@@ -219,18 +219,11 @@ class SchemaFinder:
             facts.first[kind] = (self.rows + index, self._place(batch, index))
 
     def _count_values(
-        self,
-        facts: ColumnFacts,
-        kind: ValueKind,
-        some: pa.Array,
-        values: DistinctValues,
-        batch: pa.Table,
+        self, facts: ColumnFacts, kind: ValueKind, some: pa.Array, batch: pa.Table, name: str
     ) -> None:
         """Count the rows whose values are of a kind: `some` of the different ones."""
-        counts = values.counts
-        if len(some) < len(values.texts):
-            counts = counts[pc.is_in(values.texts, some).to_numpy(zero_copy_only=False)]
-        facts.rows[kind] += int(counts.sum())
+        values = self._values[name]
+        facts.rows[kind] += values.count(some)
         if kind not in facts.first:
             index = values.first_row(pc.index(values.texts, some[0]).as_py())
             facts.first[kind] = (self.rows + index, self._place(batch, index))

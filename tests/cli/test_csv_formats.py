@@ -117,8 +117,8 @@ def test_a_file_without_a_header_is_refused_and_read_with_names(tmp_path: Path) 
     assert done.code == 2
     assert "single quotes can be around values, or part of them" in done.err
 
-    command = (*command, "--quote", "'")
-    done = init(repo, *command)
+    quote = ("--quote", "'")
+    done = init(repo, *command, *quote)
     assert done.code == 2
     assert "the first line looks like a row, not like the names of columns" in done.err
     assert f"name all {FRAME.shape[1]} columns: `unlearn init` --columns" in done.err
@@ -126,7 +126,7 @@ def test_a_file_without_a_header_is_refused_and_read_with_names(tmp_path: Path) 
     assert not (tmp_path / "p").exists()
 
     names = ", ".join(FRAME.columns)
-    done = init(repo, *command, "--columns", names)
+    done = init(repo, *command, *quote, "--columns", names)
     assert done.code == 0, done.err
     line = "CSV: delimiter comma, single quotes, decimal point, encoding utf-8, no header, gzip\n"
     assert line in done.out

@@ -29,6 +29,9 @@ def test_every_row_has_its_text_and_missing_values_have_none(
     assert found.texts.to_pylist() == different
     assert [None if place < 0 else different[place] for place in found.places] == rows
     assert dict(zip(different, found.counts, strict=True)) == Counter(filter(None, rows))
+    for many in range(len(different) + 1):
+        some = different[:many]
+        assert found.count(pa.array(some, pa.string())) == sum(row in some for row in rows)
     assert [found.first_row(place) for place in range(len(different))] == [
         rows.index(text) for text in different
     ]
