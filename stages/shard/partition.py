@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ from pyarrow import ipc
 from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.config.params import ShardingParams
 from unlearn.stages.context import Context
-from unlearn.stages.errors import Facts, InputError
+from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import HOLDOUT, UNLABELLED
 from unlearn.stages.rows.identity import TokenColumns, token_columns
 from unlearn.stages.rows.reading import Reading
@@ -29,12 +29,16 @@ from unlearn.stages.rows.shard_file import (
     in_order,
 )
 from unlearn.stages.rows.tokens import Tokenizer, place
+from unlearn.stages.shard.row_places import RowPlaces
 
 #: Column of a row's number in the dataset, from 1; 0 for a canary.
 ROW = "unlearn.row"
 
 #: Files that record tokens are spread over to find repeated ids.
 _BUCKETS = 64
+
+#: Files that say which file rows are from, of the dataset and of a file of held-out rows.
+_PLACES, _HELD_OUT_PLACES = "places", "held-out-places"
 _TOKEN_AND_ROW = np.dtype([("token", "S67"), ("row", "<i8")])
 
 
@@ -132,6 +136,7 @@ def spill(
     names = [*sharding.shards, HOLDOUT]
     _allow_open_files(len(names) + _BUCKETS + 64)
     first_row = 1
+    places = RowPlaces(dataset.path)
     reserved = frozenset[str]() if planted is None else planted.tokens
     with ExitStack() as stack:
         writers: dict[str, ipc.RecordBatchStreamWriter] = {}
@@ -152,6 +157,7 @@ def spill(
 
         for batch in batches:
             rows, tokens = typed_rows(batch, dataset, tokenizer, first_row)
+            places.see(batch, first_row)
             if planted is not None:
                 _refuse_canaries(tokens, reserved, (dataset.path, first_row), planted.name)
             kept = _labelled(rows, dataset, put)
@@ -161,14 +167,16 @@ def spill(
                 _spread_tokens(tokens.records, first_row, buckets)
             first_row += batch.num_rows
             progress(batch.num_rows)
-        _hold_out(held_out, dataset, tokenizer, put)
+        own_places = _hold_out(held_out, dataset, tokenizer, put)
         if planted is not None:
             rows = planted.trained_on
             governing = governing_tokens(rows)
             numbers = pa.array(np.zeros(rows.num_rows, dtype=np.int64))
             write(rows.append_column(ROW, numbers), governing)
+    places.write(scratch / _PLACES)
+    own_places.write(scratch / _HELD_OUT_PLACES)
     for bucket in range(_BUCKETS):
-        _refuse_repeats(scratch / f"ids-{bucket}", dataset.path)
+        _refuse_repeats(scratch / f"ids-{bucket}", places)
     return first_row - 1
 
 
@@ -201,14 +209,17 @@ def _hold_out(
     dataset: DatasetParams,
     tokenizer: Tokenizer,
     put: Callable[[str, pa.Table], None],
-) -> None:
+) -> RowPlaces:
     """Hand over the rows of a file of their own that no model was trained on."""
     named = dataset.model_copy(update={"path": dataset.held_out or dataset.path})
+    places = RowPlaces(named.path)
     first_row = 1
     for batch in batches:
         rows = typed_rows(batch, named, tokenizer, first_row)[0]
+        places.see(batch, first_row)
         put(HOLDOUT, _labelled(rows, dataset, put))
         first_row += batch.num_rows
+    return places
 
 
 def _labelled(
@@ -263,21 +274,11 @@ def _spread_tokens(records: list[str], first_row: int, buckets: list[BinaryIO]) 
         table[which == bucket].tofile(buckets[bucket])
 
 
-def _refuse_repeats(path: Path, name: str) -> None:
+def _refuse_repeats(path: Path, places: RowPlaces) -> None:
     table = np.sort(np.fromfile(path, _TOKEN_AND_ROW))
     same = np.flatnonzero(table["token"][1:] == table["token"][:-1])
     if same.size:
-        _raise_repeat(name, int(table["row"][same[0]]), int(table["row"][same[0] + 1]))
-
-
-def _raise_repeat(name: str, first: int, second: int) -> NoReturn:
-    raise InputError(
-        f"{name}: data rows {first} and {second} have the same id",
-        "if the column names people, it is the subject: --subject, with another column for --id",
-        "dataset.id_type and dataset.identity in params.yaml say which ids are one: 7 and 7.0, or "
-        "r7 and R7",
-        facts=Facts(file=name, row=first, rows=(first, second)),
-    )
+        places.refuse_repeat(int(table["row"][same[0]]), int(table["row"][same[0] + 1]))
 
 
 def collect(scratch: Path, name: str, layout: Layout, dataset_name: str) -> pa.Table:
@@ -293,11 +294,15 @@ def collect(scratch: Path, name: str, layout: Layout, dataset_name: str) -> pa.T
         return layout.schema.empty_table()
     with pa.memory_map(str(path)) as source:
         rows = in_order(ipc.open_stream(source).read_all())
-    refuse_same_ids(rows, dataset_name)
+    places = RowPlaces.read(scratch / _PLACES, dataset_name)
+    if name == HOLDOUT:
+        # Rows of a file of their own, if there is one: the sharding holds out no others then.
+        places = RowPlaces.read(scratch / _HELD_OUT_PLACES, dataset_name) or places
+    refuse_same_ids(rows, places)
     return rows.drop_columns([ROW])
 
 
-def refuse_same_ids(rows: pa.Table, name: str) -> None:
+def refuse_same_ids(rows: pa.Table, places: RowPlaces) -> None:
     """Raise an InputError that names two numbered rows with one id, if there are any."""
     by_record = rows.select([RECORD, ROW]).sort_by([(RECORD, "ascending"), (ROW, "ascending")])
     tokens = by_record[RECORD].combine_chunks()
@@ -305,7 +310,7 @@ def refuse_same_ids(rows: pa.Table, name: str) -> None:
         at = pc.index(pc.equal(tokens[1:], tokens[:-1]), value=True).as_py()
         if at >= 0:
             numbers = by_record[ROW]
-            _raise_repeat(name, numbers[at].as_py(), numbers[at + 1].as_py())
+            places.refuse_repeat(numbers[at].as_py(), numbers[at + 1].as_py())
 
 
 def _allow_open_files(count: int) -> None:

@@ -8,6 +8,7 @@ from unlearn.stages.rows.reading import Reading
 from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.shard_file import RECORD, in_order
 from unlearn.stages.shard.partition import ROW, Planted, refuse_same_ids, typed_rows
+from unlearn.stages.shard.row_places import RowPlaces
 
 
 def planted_canaries(context: Context) -> Planted | None:
@@ -42,7 +43,7 @@ def planted_canaries(context: Context) -> Planted | None:
         nothing = context.layout.schema.empty_table()
         return Planted(dataset.canaries, nothing, nothing)
     rows = pa.concat_tables(tables)
-    refuse_same_ids(rows, dataset.canaries)
+    refuse_same_ids(rows, RowPlaces(dataset.canaries))
     rows = in_order(rows.filter(pa.array(trainable, pa.bool_())).drop_columns([ROW]))
     heads = included(context.key, rows[RECORD].to_pylist())
     return Planted(dataset.canaries, rows, rows.filter(pa.array(heads, pa.bool_())))
