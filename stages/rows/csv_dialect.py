@@ -21,6 +21,12 @@ from unlearn.stages.rows.decimals import COMMA_NUMBER
 #: How much of a file is looked at: so many bytes, and so many records of them.
 _SAMPLE_BYTES, _SAMPLE_RECORDS = 1 << 20, 1000
 
+#: So many lines at most are looked at for the names of the columns.
+_MOST_LINES_ABOVE = 20
+
+#: A line by which Excel is told what the delimiter is.
+_SEPARATOR = re.compile(r'"?sep=.?"?')
+
 _SINGLE = "'"
 
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$")
@@ -66,6 +72,7 @@ def find_format(
     if quote == '"' and "quote" not in known:
         quote = sample.quote(delimiter, name)
     if not fitting and "columns" not in known:
+        sample.refuse_lines_above(columns, name)
         refuse_no_header(sample.rows(delimiter, quote), name)
     return CsvParams.model_validate(
         {**known, "delimiter": delimiter, "quote": quote, "encoding": encoding}
@@ -138,6 +145,45 @@ class Sample:
             "choose --quote \"'\", or --quote '\"' if they are part of the values",
             facts=Facts(file=name),
         )
+
+    def refuse_lines_above(self, columns: Collection[str], name: str) -> None:
+        """Raise an InputError if other lines are above the one with the names of the columns.
+
+        Comments are, such as those of programs that export, and Excel's `sep=;`. The error does
+        not repeat them.
+
+        Parameters
+        ----------
+        columns
+            Columns that the file must have.
+        name
+            What errors call the file.
+        """
+        for delimiter in get_args(Delimiter):
+            rows = self.rows(delimiter, '"', most=_MOST_LINES_ABOVE + 1)
+            header = next((at for at, row in enumerate(rows) if set(columns) <= set(row)), 0)
+            if not header and self._begins_with_comment:
+                header = 1
+            if header:
+                piece = self._cut(delimiter, '"')
+                line = piece.lines_before(piece.start_of(header))
+                what = "line 1 is" if line == 1 else f"lines 1 to {line} are"
+                raise InputError(
+                    f"{name}: {what} above the line with the names of the columns",
+                    f"remove the first {'line' if line == 1 else f'{line} lines'}",
+                    facts=Facts(file=name, line=1),
+                )
+
+    @property
+    def _begins_with_comment(self) -> bool:
+        """Whether the first line is a comment, or says what the delimiter is."""
+        rows = {mark: self.rows(mark, '"', most=2) for mark in get_args(Delimiter)}
+        mark = max(rows, key=lambda mark: len(rows[mark][-1]) if rows[mark] else 0)
+        if len(rows[mark]) < 2:  # noqa: PLR2004 - a comment, and a header below it
+            return False
+        first, second = rows[mark]
+        is_separator = _SEPARATOR.fullmatch(mark.join(first)) is not None
+        return is_separator or (first[0].startswith("#") and len(first) != len(second))
 
     def _is_sound(self, delimiter: str) -> bool:
         """Return whether all rows have as many fields as the header, with single quotes."""

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +28,12 @@ _MOST_RECORD_BYTES = 64 << 20
 
 #: A number with at most one comma for its fraction, or with points that may be of thousands.
 _WITH_MARKS = r"^\s*[-+]?[0-9]*(?:,[0-9]+|[0-9.,]*\.[0-9.,]*)(?:[eE][-+]?[0-9]+)?\s*$"
+
+
+_TRAILING = (
+    "the rows end with a delimiter, and the header does not: remove it from the rows, or add one "
+    "to the header"
+)
 
 
 def read_csv(
@@ -71,6 +77,7 @@ def read_csv(
                 if reading.required.isdisjoint(header) and reading.required:
                     # The error about a missing column would show the first row.
                     sample = Sample(piece.text, is_whole=piece.is_last)
+                    sample.refuse_lines_above(reading.required, name)
                     refuse_no_header(sample.rows(csv.delimiter, csv.quote), name)
             begun.append((piece, pool.submit(_parse, piece, begin, header, only)))
             # A piece for each thread, one that waits, and the one that the caller has.
@@ -195,9 +202,22 @@ def _refuse_other_counts(piece: CsvText, place: _Place, fields: int) -> None:
             columns = f"`columns` below `dataset.csv` has {fields} names"
         raise InputError(
             f"{where}: {found} field{'' if found == 1 else 's'}, but {columns}",
-            "put a value that has a delimiter in quotes",
+            _TRAILING
+            if found == fields + 1 and _end_in_delimiters(piece, others.tolist())
+            else "put a value that has a delimiter in quotes",
             facts=where,
         )
+
+
+def _end_in_delimiters(piece: CsvText, records: Sequence[int]) -> bool:
+    """Return whether these records all end with a delimiter."""
+    delimiter = piece.delimiter.encode()
+    return all(
+        piece.text[piece.start_of(record) : piece.end_of(record)]
+        .rstrip(b"\r\n")
+        .endswith(delimiter)
+        for record in records
+    )
 
 
 def _refuse_header(piece: CsvText, csv: CsvParams, name: str) -> None:

@@ -1,5 +1,6 @@
 """How a CSV file is written is found from its first rows, or the file is refused."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,41 @@ def test_models_record_new_settings_only_where_they_are_not_the_default() -> Non
     assert CsvParams(delimiter=";", decimal=",").as_json == before
     found = CsvParams(delimiter=";", decimal=",", quote="none", columns=["a"]).as_json
     assert found == before | {"quote": "none", "columns": ["a"]}
+
+
+HEADER = "id;x;y\nR1;34;a\nR2;35;b\n"
+ABOVE = {
+    f"# exported by jane.roe\n{HEADER}": "line 1 is above .*remove the first line",
+    f"# by jane.roe, today\n{HEADER}": "line 1 is above",
+    f"sep=;\n{HEADER}": "line 1 is above",
+    f"sep=;\n{HEADER.replace('id', 'ID')}": "line 1 is above",
+    f"# jane.roe\n{HEADER.replace('id', 'ID')}": "line 1 is above",
+    f"Report of jane.roe\n\n; ;\n{HEADER}": "lines 1 to 3 are above .*remove the first 3 lines",
+}
+
+
+@pytest.mark.parametrize(("content", "said"), ABOVE.items())
+def test_lines_above_the_header_are_refused_and_never_repeated(
+    tmp_path: Path, content: str, said: str
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(content, encoding="utf-8")
+    pinned = Reading(required=frozenset({"id", "y"}), csv=CsvParams(delimiter=";"))
+
+    for read in (
+        lambda: find_format(path, "a.csv", ["id", "y"], {}),
+        lambda: list(read_batches(path, "a.csv", reading=pinned)),
+    ):
+        with pytest.raises(InputError) as caught:
+            read()
+        text = f"{caught.value.message} {caught.value.hints} {caught.value.facts}"
+        assert re.search(said, text), text
+        assert "jane.roe" not in text
+
+
+@pytest.mark.parametrize("content", ["#id;x,z;y\nR1;3,4;a\n", "#id\n1\n", "# only a comment\n"])
+def test_a_header_may_begin_with_a_number_sign(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(content, encoding="utf-8")
+
+    assert find_format(path, "a.csv", ["id"], {}).columns is None

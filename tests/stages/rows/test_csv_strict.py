@@ -357,3 +357,18 @@ def test_files_without_a_header_have_the_columns_that_are_named(
     ):
         with pytest.raises(InputError, match=said):
             read(tmp_path / "a.csv", content, named)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_rows_that_end_with_a_delimiter_get_another_hint(tmp_path: Path, end: str) -> None:
+    for rows, hint in (
+        (["1,2,", "3,4,"], "the rows end with a delimiter, and the header does not"),
+        (["1,2", "3,4,"], "the rows end with a delimiter"),
+        (["1,2,", "3,4,5"], "put a value that has a delimiter in quotes"),
+        (["1,2,,", "3,4,,"], "put a value that has a delimiter in quotes"),
+    ):
+        path = tmp_path / "a.csv"
+        path.write_bytes(end.join(["id,x", *rows, ""]).encode())
+        with pytest.raises(InputError, match="fields, but the header has 2") as caught:
+            list(read_batches(path, "a.csv"))
+        assert caught.value.hints[0].startswith(hint)
