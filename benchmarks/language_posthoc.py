@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from unlearn.stages.recipe import stage as recipe_stage
 from unlearn.stages.shard import stage as shard_stage
 from unlearn.stages.train import stage as train_stage
 
@@ -30,6 +31,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
         # Tuning from scratch is on the clock once; doing it again to check is not compared.
         bench.set_params(unlearn={"guard": settings}, verify={"rerun": 0})
         context = bench.context()
+        recipe_stage.run(context)
         shard_stage.run(context)
         trained = train_stage.run_whole(context)
         say(f"{size}: {trained.rows:,} rows in {trained.timing.seconds:.0f} s")

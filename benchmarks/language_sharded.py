@@ -15,6 +15,7 @@ from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
 from unlearn.stages.final_model.text_loading import load_language_model, open_language_models
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import HOLDOUT
+from unlearn.stages.recipe import stage as recipe_stage
 from unlearn.stages.requests.plan import expected_fraction
 from unlearn.stages.rows.shard_file import read_shard
 from unlearn.stages.shard import stage as shard_stage
@@ -108,6 +109,7 @@ def _trained(source: Path, target: Path, count: int) -> Context:
     bench = Bench(target)
     bench.set_params(sharding={"shards": shard_names(count)})
     context = bench.context()
+    recipe_stage.run(context)
     shard_stage.run(context)
     forget_stage.run(context)
     seconds = 0.0

@@ -27,6 +27,7 @@ from unlearn.stages.aggregate import stage as aggregate_stage
 from unlearn.stages.config.methods import METHODS
 from unlearn.stages.context import Context
 from unlearn.stages.forget import stage as forget_stage
+from unlearn.stages.recipe import stage as recipe_stage
 from unlearn.stages.rows.forget_list import render
 from unlearn.stages.rows.shard_file import RECORD, read_shard
 from unlearn.stages.shard import stage as shard_stage
@@ -276,6 +277,7 @@ def _place(
     text = path.read_text(encoding="utf-8")
     path.write_text(re.sub(r"(?m)^seed: \d+$", f"seed: {seed}", text), encoding="utf-8")
     context = bench.context()
+    recipe_stage.run(context)
     shard_stage.run(context)
     trained = train_stage.run_whole(context)
     say(f"{target.name}: {trained.rows:,} rows, {context.params.train.epochs} epochs")

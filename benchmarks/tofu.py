@@ -300,6 +300,7 @@ def init_options(dataset: Path, unseen: Path) -> list[str]:
 
 def unlearn_all(bench: Bench, tofu: Tofu, arguments: argparse.Namespace, plan: Plan) -> None:
     """Tune the original, apply every method in this process, and print the tables."""
+    from unlearn.stages.recipe import stage as recipe_stage
     from unlearn.stages.shard import stage as shard_stage
     from unlearn.stages.train import stage as train_stage
 
@@ -328,6 +329,7 @@ def unlearn_all(bench: Bench, tofu: Tofu, arguments: argparse.Namespace, plan: P
         verify={"rerun": 0},
     )
     context = bench.context()
+    recipe_stage.run(context)
     shard_stage.run(context)
     trained = train_stage.run_whole(context)
     say(f"the original: {trained.rows:,} rows in {trained.timing.seconds:.0f} s")

@@ -76,6 +76,7 @@ COMMANDS: Mapping[str, Entry] = {
         "unlearn.cli.repro",
         "Bring the models up to date with the dataset, the settings and the forget list.",
         _REQUESTS,
+        one_thread=True,
     ),
     "status": Entry(
         "unlearn.cli.status",

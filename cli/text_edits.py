@@ -129,46 +129,78 @@ def with_dependency(text: str, stage: str, path: str) -> str:
     return _apply(text, edits, expected, f"dvc.yaml: stages.{stage}.deps", hint)
 
 
-def with_cached_figures(text: str) -> str:
-    """Return dvc.yaml's text with the figures of `verify` in DVC's cache, and verdicts in git.
-
-    Outputs and metrics of the stage lose `cache: false`, and reports/verdict.json is added.
+def without_settings(text: str, section: str, names: Sequence[str]) -> str:
+    """Return params.yaml's text without settings of a section, and the comments above them.
 
     Raises
     ------
     InputError
-        If they are not written as a block, one a line.
+        If the section is not written as a block, one setting a line.
     """
-    verdict = "reports/verdict.json"
     expected = _unshared(yaml.safe_load(text))
-    try:
-        stage = expected["stages"]["verify"]
-        outs = stage["outs"]
-    except (KeyError, TypeError):
-        raise InputError("dvc.yaml has no stage verify with outputs") from None
-    edits: list[_Edit] = []
-    for section in ("outs", "metrics"):
-        nodes = _find(text, "stages", "verify", section)
-        for index, node in enumerate(nodes.value if nodes is not None else ()):
-            entry = stage[section][index]
-            if not isinstance(entry, dict) or verdict in entry:
+    node = _find(text, section)
+    edits: list[_Edit] | None = None
+    if isinstance(node, yaml.MappingNode) and not node.flow_style:
+        edits = []
+        for name in names:
+            if expected[section].pop(name, None) is None:
                 continue
-            (name, flags), *_ = entry.items()
-            if flags == {"cache": False}:
-                stage[section][index] = name
-                edits.append(
-                    (node.start_mark.index, _last_scalar(node).end_mark.index, as_yaml(name))
-                )
-    if not any(entry == verdict or verdict in entry for entry in outs):
-        first = _find(text, "stages", "verify", "outs").value[0]
-        outs.insert(0, {verdict: {"cache": False}})
-        margin = " " * (first.start_mark.column - 2)
-        newline = "\r\n" if "\r\n" in text else "\n"
-        at = first.start_mark.index
-        added = f"{verdict}:{newline}{margin}      cache: false{newline}{margin}- "
-        edits.append((at, at, added))
-    hint = "write the stage as `unlearn init` writes it in a new project"
-    return _apply(text, edits, expected, "dvc.yaml: stages.verify", hint)
+            start, end = _block(text, node, name)
+            while _is_comment(text, above := text.rfind("\n", 0, start - 1) + 1):
+                start = above
+            edits.append((start, end, ""))
+    return _apply(text, edits, expected, f"params.yaml: {section}", "remove them by hand")
+
+
+def with_stages(text: str, blocks: Mapping[str, str]) -> str:
+    """Return dvc.yaml's text with other texts for stages; a new one comes before all others.
+
+    Parameters
+    ----------
+    text
+        The file as it is.
+    blocks
+        The whole text of each stage, by its name.
+
+    Raises
+    ------
+    InputError
+        If the stages are not written as a block.
+    """
+    node = _find(text, "stages")
+    expected = _unshared(yaml.safe_load(text))
+    edits: list[_Edit] | None = None
+    if isinstance(node, yaml.MappingNode) and not node.flow_style and node.value:
+        edits = []
+        first = _line_start(text, node.value[0][0])
+        for name, block in blocks.items():
+            expected["stages"][name] = yaml.safe_load(block)[name]
+            place = _block(text, node, name) if _value(node, name) else (first, first)
+            edits.append((*place, block if place != (first, first) else f"{block}\n"))
+    return _apply(text, edits, expected, "dvc.yaml: stages", "write it as `unlearn init` does")
+
+
+def stage_block(text: str, stage: str) -> str:
+    """Return the text of one stage of a dvc.yaml, its name included."""
+    start, end = _block(text, _find(text, "stages"), stage)
+    return text[start:end]
+
+
+def with_variables(text: str, path: str) -> str:
+    """Return dvc.yaml's text with a file whose values dvc.yaml may name."""
+    expected = _unshared(yaml.safe_load(text))
+    node = _find(text, "vars")
+    if node is None:
+        expected["vars"] = [path]
+        at = _line_start(text, _key(_find(text), "stages"))
+        edits: list[_Edit] | None = [(at, at, f"vars:\n  - {path}\n")]
+    elif isinstance(node, yaml.SequenceNode) and not node.flow_style:
+        expected["vars"].append(path)
+        last = node.value[-1]
+        edits = [_below(text, node.value[-1], last, [as_yaml(path)])]
+    else:
+        edits = None
+    return _apply(text, edits, expected, "dvc.yaml: vars", f"add `- {path}` to it by hand")
 
 
 def _last_scalar(node: yaml.Node) -> yaml.Node:
@@ -265,6 +297,17 @@ def _below(text: str, like: yaml.Node, last: yaml.Node, entries: list[str]) -> _
     lines = "".join(f"{prefix}{entry}{newline}" for entry in entries)
     end = text.find("\n", last.end_mark.index) + 1
     return (end, end, lines) if end else (len(text), len(text), f"{newline}{lines}")
+
+
+def _block(text: str, node: Any, name: str) -> tuple[int, int]:
+    """Return where the lines of an entry of a mapping begin and end; comments above are not it."""
+    last = _last_scalar(_value(node, name) or node)
+    end = text.find("\n", last.end_mark.index) + 1
+    return _line_start(text, _key(node, name)), end or len(text)
+
+
+def _is_comment(text: str, start: int) -> bool:
+    return text[start : text.find("\n", start)].lstrip().startswith("#")
 
 
 def _line_start(text: str, node: yaml.Node) -> int:

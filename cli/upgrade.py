@@ -11,10 +11,13 @@ import yaml
 from pydantic import ValidationError
 from unlearn.cli.answers import Answer
 from unlearn.cli.init.files import (
+    parse,
     render_dockerignore,
     render_gitattributes,
     render_gitignore,
     render_ledger,
+    render_schema,
+    render_shards,
 )
 from unlearn.cli.init.request import Identity, InitRequest
 from unlearn.cli.init.roles import find_roles
@@ -25,14 +28,16 @@ from unlearn.cli.text_edits import (
     replace_file,
     restored_on_error,
     text_of,
-    with_cached_figures,
     with_entries,
     with_setting,
+    without_settings,
 )
+from unlearn.cli.upgrade_pipeline import is_current, upgraded_pipeline
 from unlearn.stages.config.dataset import DatasetParams, IdType
 from unlearn.stages.config.params import ALGORITHM, Params, read_yaml
+from unlearn.stages.config.settings_files import FILES, SHARDS_FILE, split
 from unlearn.stages.context import Context, check_params, open_project
-from unlearn.stages.dvc.pipeline import stage_names
+from unlearn.stages.dvc.pipeline import own_base, stage_names
 from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.ledger.hand_written import check_hand_written
 from unlearn.stages.ledger.log import read_log
@@ -136,14 +141,15 @@ def plan_upgrade(project: Project) -> Upgrade:
         )
     changed: list[str] = []
     notes: list[str] = []
-    params_text = _new_params(project, before, changed, notes)
-    params = check_params(yaml.safe_load(params_text))
-    files = {project.params: params_text.encode()}
+    settings = _new_settings(project, before, changed, notes)
+    params = check_params(parse(settings))
+    files = {project.root / name: content for name, content in settings.items()}
     pipeline = text_of(project.pipeline)
-    if params.verify.publish != "figures":
-        files[project.pipeline] = with_cached_figures(pipeline).encode()
-        if files[project.pipeline] != pipeline.encode():
-            changed.append("dvc.yaml: figures go into DVC's cache, verdicts into git")
+    if not is_current(pipeline):
+        made_with = params.train.code_path or own_base(project, params)
+        new = upgraded_pipeline(pipeline, params, made_with)
+        files[project.pipeline] = new.encode()
+        changed.append("dvc.yaml: the stages of this version")
     for name, render in _ignore_files(project, params):
         path = project.root / name
         text = path.read_bytes().decode("utf-8", "surrogateescape") if path.is_file() else ""
@@ -171,6 +177,32 @@ def plan_upgrade(project: Project) -> Upgrade:
         retrains=retrains,
         notes=notes,
     )
+
+
+def _new_settings(
+    project: Project, before: dict[str, Any], changed: list[str], notes: list[str]
+) -> dict[str, bytes]:
+    """Return the files of settings, by name, as this version writes them."""
+    settings = {
+        name: (project.root / name).read_bytes()
+        for name in FILES
+        if (project.root / name).is_file()
+    }
+    text = _new_params(project, before, changed, notes)
+    moved = split(yaml.safe_load(text))
+    for name, content in moved.items():
+        if name not in FILES:
+            continue
+        section, keys = FILES[name]
+        text = without_settings(text, section, keys)
+        if name == SHARDS_FILE:
+            settings[name] = render_shards(content["shards"])
+        else:
+            settings[name] = render_schema(content)
+        changed.append(f"{name}: {section}.{f' and {section}.'.join(content)} of params.yaml")
+    if "unlearn" in before:
+        text = without_settings(text, "sharding", ("shards",))
+    return {"params.yaml": text.encode()} | settings
 
 
 def _new_params(

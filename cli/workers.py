@@ -130,6 +130,24 @@ class Workers:
         running = self._submit(_train, [(project.root, shard) for shard in shards])
         yield from _results(as_completed(running), "try fewer jobs")
 
+    def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a function in one of the processes, and return what it returns.
+
+        Parameters
+        ----------
+        function, *arguments
+            A function at the top of a module, and values that can be pickled.
+
+        Raises
+        ------
+        UnlearnError
+            What the function raised.
+        ToolError
+            If the process died.
+        """
+        (found,) = _results(self._submit(function, [arguments]), "use less data")
+        return found
+
     def retrain(
         self, context: Context, forget_list: ForgetList, shards: Sequence[str]
     ) -> Iterator[Lineage]:

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from hypothesis import HealthCheck, settings
+from unlearn.stages.config.settings_files import FILES, merged, split
 from unlearn.stages.rows.tokens import KEY_VARIABLE, Key, Kind, Place, Tokenizer, place
 
 # No law fails by the clock: other processes slow a test down.
@@ -130,7 +131,9 @@ class Repo:
         """Run stages in this process, all of them by default; return what they said."""
         if not names:
             training = (f"train@{shard}" for shard in self.params()["sharding"]["shards"])
-            names = ("shard", "forget", *training, "aggregate", "verify")
+            names = ("recipe", "shard", "forget", *training, "aggregate", "verify")
+        if any(name.startswith("train") for name in names) and "recipe" not in names:
+            names = ("recipe", *names)  # as DVC does
         said = ""
         for name in names:
             done = self.inline("stage", name)
@@ -156,10 +159,13 @@ class Repo:
         self.git("commit", "--quiet", "--allow-empty", "-m", message)
 
     def params(self) -> dict[str, Any]:
-        """Return params.yaml."""
-        value = yaml.safe_load((self.root / "params.yaml").read_text(encoding="utf-8"))
-        assert isinstance(value, dict)
-        return value
+        """Return all settings."""
+        found = {
+            name: yaml.safe_load((self.root / name).read_text(encoding="utf-8"))
+            for name in ("params.yaml", *FILES)
+            if (self.root / name).is_file()
+        }
+        return merged(found.pop("params.yaml"), found)
 
     def set_params(self, **sections: dict[str, Any] | str | int) -> None:
         """Change settings: a section's keys are replaced one by one."""
@@ -169,8 +175,7 @@ class Repo:
                 params[name] = params[name] | value
             else:
                 params[name] = value
-        text = yaml.safe_dump(params, sort_keys=False)
-        (self.root / "params.yaml").write_text(text, encoding="utf-8")
+        write_settings(self.root, params)
 
     def files(self, folder: str) -> dict[str, bytes]:
         """Return the content of every file below a folder, by relative path."""
@@ -236,6 +241,13 @@ def readable(path: Path) -> Iterator[bytes]:
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             yield from (archive.read(name) for name in archive.namelist())
+
+
+def write_settings(root: Path, settings: dict[str, Any]) -> None:
+    """Write all settings into the files that they belong in."""
+    for name, content in split(settings).items():
+        text = yaml.safe_dump(content, sort_keys=False)
+        (root / name).write_text(text, encoding="utf-8")
 
 
 def keep_apart(root: Path) -> None:
@@ -362,7 +374,7 @@ def _furnish(repo: Repo, room: Repo, ids: Sequence[str], subjects: Sequence[str]
     kept = frame[~frame["id"].isin(ids)]
     if subjects:
         kept = kept[~kept["person"].isin(subjects)]
-    for name in ("params.yaml", "dvc.yaml", ".gitignore", "unlearn.key"):
+    for name in ("params.yaml", *FILES, "dvc.yaml", ".gitignore", "unlearn.key"):
         if (repo.root / name).is_file():
             shutil.copy2(repo.root / name, room.root / name)
     for extra in repo.root.glob("*.py"):

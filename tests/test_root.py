@@ -6,6 +6,8 @@ import pytest
 
 from tests.conftest import Repo
 
+#: The files of settings.
+SETTINGS = ("params.yaml", "schema.yaml", "shards.yaml")
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -22,7 +24,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", ["dvc.yaml", "params.yaml", "data/digits.csv", ".gitattributes", ".dockerignore"]
+    "name", [*SETTINGS, "dvc.yaml", "data/digits.csv", ".gitattributes", ".dockerignore"]
 )
 def test_the_root_is_what_the_example_writes(example: Path, name: str) -> None:
     assert (ROOT / name).read_bytes() == (example / name).read_bytes()

@@ -1,13 +1,13 @@
 """The files that `unlearn init` writes, as bytes."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
 from jinja2 import Environment, StrictUndefined
 from unlearn.cli.init.request import Template
 from unlearn.cli.init.roles import TEXT, Roles
@@ -15,7 +15,8 @@ from unlearn.cli.init.scaffold import DEFAULT_BATCH, DEFAULT_HOLDOUT, Plan
 from unlearn.cli.text_edits import as_yaml
 from unlearn.stages.config.dataset import DEFAULT_MISSING, CsvParams, MissingColumns
 from unlearn.stages.config.methods import METHODS, MethodSettings
-from unlearn.stages.config.params import ALGORITHM, shard_names
+from unlearn.stages.config.params import ALGORITHM, parse_yaml, shard_names
+from unlearn.stages.config.settings_files import FILES, SCHEMA_FILE, SHARDS_FILE, merged
 from unlearn.stages.config.text import AdapterOptions, LanguageMethodSettings
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.estimators.registry import find_spec
@@ -132,15 +133,22 @@ class TextParams:
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def render_table_params(key_check: str, params: TableParams) -> bytes:
-    """Return params.yaml of a table; `key_check` identifies the project key."""
+def render_table_params(key_check: str, params: TableParams) -> dict[str, bytes]:
+    """Return the files with the settings of a table, by name.
+
+    Parameters
+    ----------
+    key_check
+        Identifies the project key.
+    params
+        What they are to say.
+    """
     spec = find_spec(params.model)
-    return _render(
+    text = _render(
         f"{params.template}/params.yaml.jinja",
         **vars(params) | {"missing": list(params.missing)},
         algorithm=ALGORITHM,
         key_check=key_check,
-        shards=shard_names(params.plan.shards),
         options={} if spec.options is None else spec.options().model_dump(mode="json"),
         scale=spec.preprocessing.scale,
         impute=spec.preprocessing.impute,
@@ -149,17 +157,17 @@ def render_table_params(key_check: str, params: TableParams) -> bytes:
         methods=list(METHODS["tabular"]),
         settings=MethodSettings().model_dump(mode="json"),
     )
+    return {"params.yaml": text} | _render_lists(params)
 
 
-def render_text_params(key_check: str, params: TextParams) -> bytes:
-    """Return params.yaml of a dataset of text; `key_check` identifies the project key."""
+def render_text_params(key_check: str, params: TextParams) -> dict[str, bytes]:
+    """Return the files with the settings of a dataset of text; see `render_table_params`."""
     adapter = AdapterOptions().model_dump(mode="json")
     defaults = LanguageMethodSettings().model_dump(mode="json")
     values = {
         **vars(params),
         "algorithm": ALGORITHM,
         "key_check": key_check,
-        "shards": shard_names(params.plan.shards),
         "adapter": adapter if params.model == "lora" else None,
         "rate": params.rate or _RATES[params.model],
         "rule": "mean_log_probability",
@@ -171,7 +179,32 @@ def render_text_params(key_check: str, params: TextParams) -> bytes:
             name: defaults[name] | params.settings.get(name, {}) for name in METHODS["text"]
         },
     }
-    return _render(f"{params.template}/text_params.yaml.jinja", **values)
+    text = _render(f"{params.template}/text_params.yaml.jinja", **values)
+    return {"params.yaml": text} | _render_lists(params)
+
+
+def _render_lists(params: TableParams | TextParams) -> dict[str, bytes]:
+    lists = {SCHEMA_FILE: render_schema(vars(params))}
+    if params.template is Template.SISA:
+        lists[SHARDS_FILE] = render_shards(shard_names(params.plan.shards))
+    return lists
+
+
+def render_schema(schema: Mapping[str, Any]) -> bytes:
+    """Return schema.yaml.
+
+    Parameters
+    ----------
+    schema
+        The features, and as far as there are any the classes, formats of dates, and categories.
+    """
+    lists = {name: schema.get(name) for name in FILES[SCHEMA_FILE][1]}
+    return _render("schema.yaml.jinja", **lists)
+
+
+def render_shards(names: list[str]) -> bytes:
+    """Return shards.yaml."""
+    return _render("shards.yaml.jinja", shards=names)
 
 
 def render_ledger(branch: str | None) -> bytes:
@@ -275,9 +308,10 @@ def copied_to(name: str, source: Path) -> str:
     return f"data/{name}" if source.is_dir() else f"data/{name}{ending(source) or source.suffix}"
 
 
-def parse(params_text: bytes) -> dict[str, Any]:
-    """Return the settings in a params.yaml."""
-    return dict(yaml.safe_load(params_text))
+def parse(settings: dict[str, bytes]) -> dict[str, Any]:
+    """Return what the files of settings say together."""
+    found = {name: parse_yaml(content) for name, content in settings.items()}
+    return merged(found.pop("params.yaml"), found)
 
 
 def read_template(name: str) -> str:

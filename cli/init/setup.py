@@ -189,7 +189,7 @@ def put_in_place(
     copies: dict[str, Path],
     *,
     key: Key | None,
-    params_text: bytes,
+    settings: dict[str, bytes],
     pipeline_text: bytes,
     hashed: list[str],
 ) -> None:
@@ -201,9 +201,9 @@ def put_in_place(
         Its folder.
     copies
         Path in the project, and where the rows are now.
-    key, params_text, pipeline_text
-        The content of unlearn.key, params.yaml and dvc.yaml; the key is None where it is not to be
-        written.
+    key, settings, pipeline_text
+        The content of unlearn.key, of the files with settings by name, and of dvc.yaml; the key is
+        None where it is not to be written.
     hashed
         Files and folders that git keeps and DVC hashes; see `write_ignore_files`.
 
@@ -225,7 +225,7 @@ def put_in_place(
         _copy_dataset(original, root / name)
     if key is not None:
         write(root / "unlearn.key", key.text.encode() + b"\n", mode=0o600)
-    write_project(root, params_text, pipeline_text)
+    write_project(root, settings, pipeline_text)
     add_to_dvc(root, copies)
 
 
@@ -234,9 +234,11 @@ def add_to_dvc(root: Path, paths: Iterable[str]) -> None:
     run_dvc(root, "add", *paths)
 
 
-def write_project(root: Path, params_text: bytes, pipeline_text: bytes) -> None:
+def write_project(root: Path, settings: dict[str, bytes], pipeline_text: bytes) -> None:
     """Write the files that git is to have."""
-    write(root / "params.yaml", params_text + render_ledger(default_branch_name(root)))
+    ledger = render_ledger(default_branch_name(root))
+    for name, content in settings.items():
+        write(root / name, content + (ledger if name == "params.yaml" else b""))
     write(root / "dvc.yaml", pipeline_text)
     write(root / "data/forget_list.txt", b"")
 

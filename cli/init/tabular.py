@@ -49,13 +49,13 @@ def init_digits(request: InitRequest) -> TableProject:
         template=request.template,
     )
     key, key_name = choose_key("demo")
-    params_text = render_table_params(key.check, values)
+    settings = render_table_params(key.check, values)
     root = request.root
     write_ignore_files(root, [f"!/{DIGITS_PATH}"], [DIGITS_PATH])
     start_repositories(root)
     write(root / DIGITS_PATH, digits_csv())
-    write_project(root, params_text, render_pipeline(request.template))
-    return _summary(request, check_params(parse(params_text)), ROWS, key=key_name)
+    write_project(root, settings, render_pipeline(request.template))
+    return _summary(request, check_params(parse(settings)), ROWS, key=key_name)
 
 
 def init_table(request: InitRequest) -> TableProject:
@@ -116,8 +116,8 @@ def init_table(request: InitRequest) -> TableProject:
         model=request.model or "mlp",
         template=request.template,
     )
-    params_text = render_table_params(key.check, values)
-    params = check_params(parse(params_text))
+    settings = render_table_params(key.check, values)
+    params = check_params(parse(settings))
     code = params.train.code_path
     if code is not None and not (root / code).is_file():
         raise InputError(f"--model: there is no {code} in {root.name}")
@@ -129,7 +129,7 @@ def init_table(request: InitRequest) -> TableProject:
         root,
         copies,
         key=key if key_name == "unlearn.key" else None,
-        params_text=params_text,
+        settings=settings,
         pipeline_text=pipeline_text,
         hashed=[] if code is None else [code],
     )
@@ -149,7 +149,7 @@ def _say_about_columns(schema: SchemaFinder) -> None:
     for column in schema.many_categories:
         say(
             f"note: column {column!r} has very many different values; if it is a name or free "
-            "text, leave it out with --drop, or remove it from dataset.features in params.yaml"
+            "text, leave it out with --drop, or remove it from features in schema.yaml"
         )
 
 

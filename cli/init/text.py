@@ -107,8 +107,8 @@ def init_text(request: InitRequest) -> TextProject:
     if request.held_out is not None:
         copies[copied_to("held_out", request.held_out)] = request.held_out
     values = _params(request, request.dataset, request.id)
-    params_text = render_text_params(key.check, values)
-    params = check_params(parse(params_text))
+    settings = render_text_params(key.check, values)
+    params = check_params(parse(settings))
     base = values.base
     adds_base = base.startswith("models/") and not (root / f"{base}.dvc").exists()
     if adds_base:
@@ -131,7 +131,7 @@ def init_text(request: InitRequest) -> TextProject:
         root,
         copies,
         key=key if key_name == "unlearn.key" else None,
-        params_text=params_text,
+        settings=settings,
         pipeline_text=pipeline_text,
         hashed=[] if inside is None else [f"{inside}/"],
     )
@@ -162,7 +162,7 @@ def init_authors(request: InitRequest) -> TextProject:
         files = pin_files(scratch / "base", "the base")
         for name in files:
             write(root / BASE_PATH / name, (scratch / "base" / name).read_bytes())
-    params_text = render_text_params(key.check, _example_params(request, files, example))
+    settings = render_text_params(key.check, _example_params(request, files, example))
     start_repositories(root)
     write(root / AUTHORS_PATH, example.dataset)
     if request.is_posthoc:
@@ -170,9 +170,9 @@ def init_authors(request: InitRequest) -> TextProject:
     pipeline_text = render_pipeline(
         request.template, is_text=True, made_with=BASE_PATH, generic=GENERIC_PATH
     )
-    write_project(root, params_text, pipeline_text)
+    write_project(root, settings, pipeline_text)
     add_to_dvc(root, [BASE_PATH])
-    return _summary(request, check_params(parse(params_text)), example.rows, key=key_name)
+    return _summary(request, check_params(parse(settings)), example.rows, key=key_name)
 
 
 def _example_params(request: InitRequest, files: dict[str, str], example: Example) -> TextParams:

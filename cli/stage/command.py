@@ -5,10 +5,13 @@ from typing import Annotated
 
 import typer
 from unlearn.cli.lazy import Command
+from unlearn.stages.context import Context, open_project
 from unlearn.stages.errors import InputError
+from unlearn.stages.project.paths import find_project
 
 #: Stages that run once; each is the function `run` of its module, which is imported to run it.
 _WHOLE = {
+    "recipe": "unlearn.cli.stage.recipe",
     "shard": "unlearn.cli.stage.shard",
     "forget": "unlearn.cli.stage.forget",
     "train": "unlearn.cli.stage.train_whole",
@@ -24,8 +27,8 @@ def stage(
         str,
         typer.Argument(
             metavar="STAGE",
-            help="The stage: shard, forget, train, train@sNNN, unlearn@METHOD, aggregate or "
-            "verify.",
+            help="The stage: recipe, shard, forget, train, train@sNNN, unlearn@METHOD, aggregate "
+            "or verify.",
         ),
     ],
 ) -> None:
@@ -33,15 +36,33 @@ def stage(
 
     `unlearn repro` and `dvc repro` run all stages that are out of date.
     """
-    stage_name, _, item = name.partition("@")
-    if item and stage_name in _EACH:
-        import_module(_EACH[stage_name]).run(item)
+    run_stage(open_project(find_project()), name)
+
+
+def run_stage(context: Context, name: str) -> None:
+    """Run a stage in this process.
+
+    Parameters
+    ----------
+    context
+        The project.
+    name
+        The stage, as dvc.yaml names it.
+
+    Raises
+    ------
+    UnlearnError
+        What the stage raises, and if there is no such stage.
+    """
+    group, _, item = name.partition("@")
+    if item and group in _EACH:
+        import_module(_EACH[group]).run(context, item)
     elif name in _WHOLE:
-        import_module(_WHOLE[name]).run()
+        import_module(_WHOLE[name]).run(context)
     else:
         raise InputError(
             f"there is no stage {name!r}",
-            "stages: shard, forget, train@sNNN, train, unlearn@METHOD, aggregate, verify",
+            "stages: recipe, shard, forget, train@sNNN, train, unlearn@METHOD, aggregate, verify",
         )
 
 

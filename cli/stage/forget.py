@@ -3,15 +3,13 @@
 import time
 
 from unlearn.cli.output import plural, say
-from unlearn.stages.context import open_project
+from unlearn.stages.context import Context
 from unlearn.stages.forget import stage
-from unlearn.stages.project.paths import find_project
 from unlearn.stages.project.timings import Timing, record_timings
 
 
-def run() -> None:
+def run(context: Context) -> None:
     """Apply the forget list to the shards, and say how many rows are on it."""
-    context = open_project(find_project())
     started = time.perf_counter()
     done = stage.run(context)
     seconds = time.perf_counter() - started

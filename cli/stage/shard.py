@@ -3,17 +3,16 @@
 import time
 
 from unlearn.cli.output import plural, progress, say
-from unlearn.stages.context import open_project
+from unlearn.stages.context import Context
 from unlearn.stages.dvc.pipeline import check_rows_are_dependencies
-from unlearn.stages.project.paths import HOLDOUT, UNLABELLED, find_project
+from unlearn.stages.project.paths import HOLDOUT, UNLABELLED
 from unlearn.stages.project.timings import Timing, record_timings
 from unlearn.stages.shard import stage
 from unlearn.stages.verify.membership.registry import deciding_attack
 
 
-def run() -> None:
+def run(context: Context) -> None:
     """Put the rows of the dataset into shards, and say how many there are."""
-    context = open_project(find_project())
     deciding_attack(context.params)  # a wrong name is an error before any training
     check_rows_are_dependencies(context.project, context.params)
     started = time.perf_counter()

@@ -1,17 +1,15 @@
 """The stage `train` of one shard."""
 
 from unlearn.cli.output import plural, say
-from unlearn.stages.context import open_project
+from unlearn.stages.context import Context
 from unlearn.stages.dvc.pipeline import check_code_is_a_dependency
-from unlearn.stages.project.paths import find_project
 from unlearn.stages.project.timings import record_timings
 from unlearn.stages.train import stage
 from unlearn.stages.train.stage import Trained
 
 
-def run(shard: str) -> None:
+def run(context: Context, shard: str) -> None:
     """Train a shard, and say from which slice on."""
-    context = open_project(find_project())
     check_code_is_a_dependency(context.project, context.params)
     stage.remove_others(context)
     trained = stage.run(context, shard)

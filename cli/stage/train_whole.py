@@ -1,16 +1,14 @@
 """The stage `train` of a post-hoc pipeline: one model on all rows."""
 
 from unlearn.cli.output import plural, say
-from unlearn.stages.context import open_project
+from unlearn.stages.context import Context
 from unlearn.stages.dvc.pipeline import check_code_is_a_dependency
-from unlearn.stages.project.paths import find_project
 from unlearn.stages.project.timings import record_timings
 from unlearn.stages.train import stage
 
 
-def run() -> None:
+def run(context: Context) -> None:
     """Train the original, and say on how many rows."""
-    context = open_project(find_project())
     check_code_is_a_dependency(context.project, context.params)
     trained = stage.run_whole(context)
     record_timings(context.project, {"train": trained.timing})

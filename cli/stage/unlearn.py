@@ -1,17 +1,15 @@
 """The stage `unlearn` of one post-hoc method."""
 
 from unlearn.cli.output import plural, say
-from unlearn.stages.context import open_project
+from unlearn.stages.context import Context
 from unlearn.stages.dvc.pipeline import check_code_is_a_dependency
-from unlearn.stages.project.paths import find_project
 from unlearn.stages.project.timings import Timing, record_method, record_timings
 from unlearn.stages.training.method_record import remove_other_models
 from unlearn.stages.unlearn import stage
 
 
-def run(method: str) -> None:
+def run(context: Context, method: str) -> None:
     """Apply a method to the original, and say what stopped it."""
-    context = open_project(find_project())
     remove_other_models(context)
     check_code_is_a_dependency(context.project, context.params)
     done = stage.run(context, method)

@@ -9,11 +9,18 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from unlearn.stages.config.params import ShardingParams
+from unlearn.stages.config.settings_files import FILES
 from unlearn.stages.dvc.lockfile import LockStage, LockStages, lock_gaps, md5_of
 from unlearn.stages.rows.forget_list import governing_token, place_of_line
 
 #: What requests and the dataset change: they are explained by these.
 _ROWS = ("data/retain_set", "data/forget_set", "data/shards")
+
+#: The settings that all trainings share.
+_RECIPE = "data/recipe.json"
+
+#: Settings that the stage `shard` reads as files.
+_LISTS = frozenset(FILES)
 
 
 @dataclass(frozen=True)
@@ -294,15 +301,36 @@ def _reasons(stage: str, old: Snapshot, new: Snapshot, *, environment_changed: b
     reasons = []
     if before.get("params") != after.get("params"):
         reasons.append("settings changed")
+    reasons += _recipe_reasons(before, after, old.lock.get("recipe"), new.lock.get("recipe"))
     if before.get("cmd") != after.get("cmd"):
         reasons.append("its command changed")
-    if other := _other_deps(before, after, _ROWS):
+    if other := _other_deps(before, after, (*_ROWS, _RECIPE)):
         reasons.append(f"{', '.join(other)} changed")
     if before.get("deps") != after.get("deps"):
         reasons += _sharding_reasons(old.lock.get("shard"), new.lock.get("shard"))
     if environment_changed and _equal(before, after, "deps", "params", "cmd"):
         reasons.append("the environment changed")
     return reasons
+
+
+def _recipe_reasons(
+    before: LockStage, after: LockStage, old: LockStage | None, new: LockStage | None
+) -> list[str]:
+    """Return why the file changed that has what all trainings share, if it did.
+
+    Parameters
+    ----------
+    before, after
+        The training stage.
+    old, new
+        The stage that writes the file.
+    """
+    if not _other_deps(before, after, ()).count(_RECIPE):
+        return []
+    if old is None or new is None:
+        return ["settings changed"]
+    reasons = [f"{path} changed" for path in _other_deps(old, new, ())]
+    return ["settings changed", *reasons] if old.get("params") != new.get("params") else reasons
 
 
 def _sharding_reasons(before: LockStage | None, after: LockStage | None) -> list[str]:
@@ -313,11 +341,11 @@ def _sharding_reasons(before: LockStage | None, after: LockStage | None) -> list
     canaries = {_canaries(stage) for stage in (before, after)} - {None}
     old, new = _md5_by_path(before), _md5_by_path(after)
     changed = {path for path in old.keys() | new.keys() if old.get(path) != new.get(path)}
-    if changed - canaries:
+    if changed - canaries - _LISTS:
         reasons.append("the dataset changed")
     if changed & canaries:
         reasons.append("the planted canaries changed")
-    if _without_canaries(before) != _without_canaries(after):
+    if changed & _LISTS or _without_canaries(before) != _without_canaries(after):
         reasons.append("schema, shards or holdout changed")
     return reasons
 

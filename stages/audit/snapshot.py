@@ -1,5 +1,6 @@
 """A project's state as git tracks it: at a revision, or in the working tree."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -7,7 +8,8 @@ from pydantic import ValidationError
 from unlearn.stages.audit.compare import Listed, Snapshot
 from unlearn.stages.audit.git_files import check_revision, read_tracked
 from unlearn.stages.audit.reports import md5_bytes, verdict_out
-from unlearn.stages.config.params import ShardingParams
+from unlearn.stages.config.params import ShardingParams, parse_yaml
+from unlearn.stages.config.settings_files import FILES, merged
 from unlearn.stages.context import load_params
 from unlearn.stages.dvc.lockfile import LockStages, md5_of, read_lock
 from unlearn.stages.errors import InputError
@@ -55,6 +57,7 @@ def take_snapshot(project: Project, revision: str | None) -> Snapshot:
     content = read_tracked(project, revision, FORGET_LIST) or b""
     name = revision or WORKING_TREE
     stages = {} if lock is None else _lock(lock, name)
+    settings = _settings(project, revision)
     out = verdict_out(stages)
     report = read_tracked(project, revision, out)
     forget_list, by_hand = _forget_list(project, content)
@@ -67,11 +70,11 @@ def take_snapshot(project: Project, revision: str | None) -> Snapshot:
         carried_out=_listed(carried_out),
         list_md5=md5_bytes(content),
         by_hand=by_hand,
-        sharding=_sharding(read_tracked(project, revision, "params.yaml")),
+        sharding=_sharding(settings),
         environment=_environment(report, out),
         report_name=out,
         report_md5=None if report is None else md5_bytes(report),
-        methods=_methods(read_tracked(project, revision, "params.yaml")),
+        methods=_methods(settings),
         restored=restored,
         lost=lost,
     )
@@ -135,17 +138,34 @@ def _taken_back_and_lost(
     return read_log(project).restored(), frozenset(check_ledger(project, branch, None).lost)
 
 
-def _sharding(content: bytes | None) -> ShardingParams | None:
+def _settings(project: Project, revision: str | None) -> dict[str, Any]:
+    """Return all settings, also of a version that had them in params.yaml alone.
+
+    What cannot be read is left out.
+    """
+    found = {}
+    for name in ("params.yaml", *FILES):
+        content = read_tracked(project, revision, name)
+        try:
+            parsed = parse_yaml(content or b"")
+        except yaml.YAMLError:
+            continue
+        if isinstance(parsed, dict):
+            found[name] = parsed
+    return merged(found.pop("params.yaml", {}), found)
+
+
+def _sharding(settings: Mapping[str, Any]) -> ShardingParams | None:
     try:
-        return ShardingParams.model_validate(yaml.safe_load(content or b"")["sharding"])
-    except (yaml.YAMLError, ValidationError, KeyError, TypeError):
+        return ShardingParams.model_validate(settings["sharding"])
+    except (ValidationError, KeyError):
         return None
 
 
-def _methods(content: bytes | None) -> tuple[str, ...] | None:
+def _methods(settings: Mapping[str, Any]) -> tuple[str, ...] | None:
     try:
-        return tuple(str(name) for name in yaml.safe_load(content or b"")["unlearn"]["methods"])
-    except (yaml.YAMLError, KeyError, TypeError):
+        return tuple(str(name) for name in settings["unlearn"]["methods"])
+    except (KeyError, TypeError):
         return None
 
 

@@ -1,4 +1,4 @@
-"""`params.yaml`: what it may hold, checked before any stage does anything."""
+"""The settings of a project: what they may be, checked before any stage does anything."""
 
 import difflib
 from pathlib import Path, PurePosixPath
@@ -15,6 +15,7 @@ from unlearn.stages.config.methods import (
     with_registered,
 )
 from unlearn.stages.config.section import Modality, Section
+from unlearn.stages.config.settings_files import FILES, SHARDS_FILE, file_of, merged
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
 
@@ -98,7 +99,7 @@ class LedgerParams(Section):
 
 
 class Params(Section):
-    """The whole of `params.yaml`."""
+    """All settings: params.yaml, schema.yaml and shards.yaml."""
 
     algorithm: int
     key_check: str = Field(pattern=r"^[0-9a-f]{16}$")
@@ -222,12 +223,18 @@ def shard_names(count: int) -> list[str]:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """Read params.yaml; its sections are not checked yet.
+    """Read params.yaml and the files with the schema and the shards; nothing is checked yet.
+
+    Parameters
+    ----------
+    path
+        params.yaml; the other files are in its folder.
 
     Raises
     ------
     InputError
-        On unreadable YAML, or an `algorithm` that this tool does not implement.
+        On unreadable YAML, a missing file, a setting in the wrong file, or an `algorithm` that this
+        tool does not implement.
     """
     raw = read_yaml(path)
     # First, because a later algorithm's file may well hold keys that this tool does not know.
@@ -235,11 +242,32 @@ def read_settings(path: Path) -> dict[str, Any]:
     if isinstance(algorithm, int) and algorithm != ALGORITHM:
         hint = "install the version of dvc-unlearn that the models were trained with"
         if algorithm < ALGORITHM:
-            hint = f"`unlearn upgrade` brings the project to this version; or {hint}"
+            hint = f"{_UPGRADE}; or {hint}"
         raise InputError(
             f"{path.name} asks for algorithm {algorithm}; this tool implements {ALGORITHM}", hint
         )
-    return raw
+    others = {}
+    for name, (section, keys) in FILES.items():
+        within = raw.get(section)
+        found = [key for key in keys if isinstance(within, dict) and key in within]
+        if found:
+            raise InputError(f"{path.name}: {section}.{found[0]}: belongs into {name}", _UPGRADE)
+        if name != SHARDS_FILE or "unlearn" not in raw:
+            others[name] = _list_file(path.with_name(name), keys)
+    return merged(raw, others)
+
+
+_UPGRADE = "`unlearn upgrade` brings the project to this version"
+
+
+def _list_file(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    """Read a file that has no other settings than these."""
+    content = read_yaml(path)
+    if others := sorted(str(key) for key in content if key not in keys):
+        near = difflib.get_close_matches(others[0], keys, n=1)
+        hints = [f"did you mean `{near[0]}`?"] if near else []
+        raise InputError(f"{path.name}: {others[0]}: is not a known setting", *hints)
+    return content
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -251,7 +279,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         If there is no file, or it holds something else.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path.name} is missing", "`unlearn init` writes it") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -259,8 +287,23 @@ def read_yaml(path: Path) -> dict[str, Any]:
         where = f" (line {mark.line + 1})" if mark is not None else ""
         raise InputError(f"{path.name} is not readable as YAML{where}") from None
     if not isinstance(raw, dict):
-        raise InputError(f"{path.name} is not a mapping of sections")
+        raise InputError(f"{path.name} is not a mapping of settings")
     return raw
+
+
+#: libyaml is ten times faster, where it is there.
+_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def parse_yaml(text: str | bytes) -> Any:
+    """Return what YAML says.
+
+    Raises
+    ------
+    yaml.YAMLError
+        If it is not YAML.
+    """
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
 
 
 def check_sections(raw: dict[str, Any], name: str) -> Params:
@@ -296,15 +339,19 @@ def as_input_error(
     found = error.errors(include_url=False, include_input=False)
     first = next((item for item in found if item["type"] == "extra_forbidden"), found[0])
     location = (*above, *first["loc"])
-    where = ".".join(str(part) for part in location)
     said = first["msg"].removeprefix("Value error, ")
+    if name == "params.yaml":
+        name, place = file_of(location, said)
+    else:
+        place = location
+    where = ".".join(str(part) for part in place)
     hints = []
     if first["type"] == "extra_forbidden":
         said = "is not a known setting"
         known = _known_settings(first["loc"][:-1], within or Params)
         near = difflib.get_close_matches(str(location[-1]), known, n=1)
         hints = [f"did you mean `{near[0]}`?"] if near else []
-    elif where == "sharding.shards":
+    elif location == ("sharding", "shards"):
         hints = ["for 4 shards: [s000, s001, s002, s003]"]
     said = said[:1].lower() + said[1:]
     return InputError(f"{name}: {where}: {said}" if where else f"{name}: {said}", *hints)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from unlearn.stages.config.params import parse_yaml
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import digest_file
 from unlearn.stages.project.paths import Project
@@ -30,7 +31,7 @@ def read_lock(text: str) -> dict[str, dict[str, Any]]:
     if text.startswith("<<<<<<< ") or "\n<<<<<<< " in text:
         raise InputError("dvc.lock has conflict markers of git")
     try:
-        content = yaml.safe_load(text)
+        content = parse_yaml(text)
     except yaml.YAMLError:
         raise InputError("dvc.lock is not readable: it was cut short") from None
     stages = content.get("stages", {}) if isinstance(content, dict) else None

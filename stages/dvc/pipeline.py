@@ -3,7 +3,7 @@
 from typing import Any
 
 import yaml
-from unlearn.stages.config.params import Params
+from unlearn.stages.config.params import Params, parse_yaml
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.project.paths import Project
@@ -19,7 +19,7 @@ def read_pipeline(project: Project) -> dict[str, Any]:
         If the file is not a pipeline.
     """
     try:
-        stages = yaml.safe_load(project.pipeline.read_text(encoding="utf-8"))["stages"]
+        stages = parse_yaml(project.pipeline.read_text(encoding="utf-8"))["stages"]
         if not isinstance(stages, dict):
             raise TypeError
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
@@ -39,11 +39,10 @@ def check_code_is_a_dependency(project: Project, params: Params) -> None:
         If params.yaml names a file that dvc.yaml does not list under the stages that read it.
     """
     needed = []
-    made_with = [path for path in (params.train.code_path, _own_base(project, params)) if path]
-    if "train" in {name.partition("@")[0] for name in stage_names(params)}:
-        needed += [("train", path) for path in made_with]
+    made_with = [path for path in (params.train.code_path, own_base(project, params)) if path]
+    needed += [("recipe", path) for path in made_with]
     if params.kind == "posthoc":
-        needed += [("unlearn", path) for path in (*made_with, *params.posthoc.code_paths)]
+        needed += [("unlearn", path) for path in params.posthoc.code_paths]
     if params.generic is not None:
         needed += [("unlearn", params.generic), ("verify", params.generic)]
     stages = read_pipeline(project) if needed else {}
@@ -56,7 +55,7 @@ def check_code_is_a_dependency(project: Project, params: Params) -> None:
             )
 
 
-def _own_base(project: Project, params: Params) -> str | None:
+def own_base(project: Project, params: Params) -> str | None:
     """Return the base of a language model where it is a folder of the project."""
     if params.modality != "text":
         return None
@@ -144,9 +143,9 @@ def stage_names(params: Params) -> list[str]:
     if params.kind == "posthoc":
         training = ["train"] if params.posthoc.original == "trained" else []
         methods = [f"unlearn@{method}" for method in params.methods]
-        return ["shard", *training, "forget", *methods, "aggregate", "verify"]
+        return ["recipe", "shard", *training, "forget", *methods, "aggregate", "verify"]
     training = [f"train@{shard}" for shard in params.sharding.shards]
-    return ["shard", "forget", *training, "aggregate", "verify"]
+    return ["recipe", "shard", "forget", *training, "aggregate", "verify"]
 
 
 def model_folders(params: Params) -> dict[str, tuple[str, str]]:

@@ -1,8 +1,13 @@
-"""Having DVC record shards that were trained outside it, and nothing else."""
+"""Having DVC record stages that ran outside it, and nothing else."""
 
-from unlearn.stages.context import Context, open_project
-from unlearn.stages.dvc.command import dvc_status, mend_rwlock, run_dvc
+from collections.abc import Collection
+
+from unlearn.stages.config.params import Params
+from unlearn.stages.context import Context
+from unlearn.stages.dvc.command import mend_rwlock, run_dvc
 from unlearn.stages.dvc.lockfile import load_lock, read_lock
+from unlearn.stages.dvc.pipeline import stage_names
+from unlearn.stages.dvc.stage_files import later_stages
 from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.project.files import write_bytes
 from unlearn.stages.project.git import git
@@ -11,56 +16,72 @@ from unlearn.stages.rows.shard_file import read_nonce
 from unlearn.stages.training.recipe import Recipe, is_outdated
 
 
-def stale_shards(context: Context) -> list[str]:
-    """Return the shards to train: those that DVC names, and those that only seem up to date."""
-    return sorted(_named_by_dvc(context.project) | _outdated(context))
-
-
-def _named_by_dvc(project: Project) -> set[str]:
-    changed = dvc_status(project.root, "train")
-    return {name.partition("@")[2] for name in changed if name.startswith("train@")}
-
-
-def _outdated(context: Context) -> set[str]:
+def outdated_shards(context: Context) -> list[str]:
     """Return the shards whose lineage does not match the current settings and retain file."""
     project = context.project
     recipe = Recipe.of_project(context)
-    found = set()
+    found = []
     for shard in context.params.sharding.shards:
         retained = read_nonce(project.retain_file(shard), f"data/retain_set/{shard}.parquet")
         if is_outdated(recipe, shard, project.shard_models / shard, retained):
-            found.add(shard)
+            found.append(shard)
     return found
 
 
-def record_trained(context: Context, trained: set[str]) -> None:
-    """Have DVC record the trained shards.
+def record(project: Project, params: Params, ran: Collection[str]) -> None:
+    """Have DVC record the stages that ran, with one command for all of them.
 
-    `dvc commit` accepts any file, also a model that someone edited. So before it,
-    DVC may find changes only in the shards just trained, and every shard must have the lineage of
-    its retain file and of params.yaml as they are now.
+    `dvc commit` accepts any file, also a model that someone edited. So the entries of all other
+    stages must stay as they were.
+
+    Parameters
+    ----------
+    project, params
+        The project; all of its stages are up to date.
+    ran
+        Names of the stages that ran.
 
     Raises
     ------
     ToolError
-        If anything else has changed; nothing is recorded.
+        If DVC found anything else changed; nothing is recorded.
     """
-    project = context.project
-    changed = _named_by_dvc(project)
-    if foreign := sorted(changed - trained):
+    # All of dvc.yaml, for which DVC reads and writes dvc.lock once. A stage of the user's own that
+    # reads what ours write has still to run: then it is one target after another, in the order
+    # in which `dvc repro` would write their entries.
+    groups = dict.fromkeys(name.partition("@")[0] for name in stage_names(params))
+    _commit(project, ran, list(groups) if later_stages(project, params) else ["dvc.yaml"])
+
+
+def record_finished(project: Project, params: Params, ran: Collection[str]) -> None:
+    """Have DVC record stages that ran before one failed, except trainings of shards.
+
+    Each is recorded by its own name, which takes DVC as long as a whole `dvc commit`. A training of
+    a shard is known by its lineage, and is recorded by the run that succeeds.
+    """
+    names = [name for name in ran if not name.startswith("train@")]
+    if names:
+        _commit(project, names, [name for name in stage_names(params) if name in names])
+
+
+def _commit(project: Project, ran: Collection[str], targets: list[str]) -> None:
+    before = project.lock.read_bytes() if project.lock.is_file() else None
+    entries = load_lock(project)
+    run_dvc(project.root, "commit", "--force", *targets)
+    foreign = [
+        name
+        for name, entry in load_lock(project).items()
+        if name not in ran and entries.get(name) != entry
+    ]
+    if foreign:
+        if before is None:
+            project.lock.unlink()
+        else:
+            write_bytes(project.lock, before)
         raise ToolError(
-            f"{', '.join(foreign)} changed while other shards were trained; nothing was recorded",
-            "run `unlearn repro` again: it retrains them",
-        )
-    # Read again: params.yaml may have been edited while the shards were trained.
-    if outdated := sorted(_outdated(open_project(project))):
-        raise ToolError(
-            f"{', '.join(outdated)} were not trained with the current settings and rows; nothing "
-            "was recorded",
+            f"{', '.join(sorted(foreign))} changed while other stages ran; nothing was recorded",
             "run `unlearn repro` again",
         )
-    if changed:
-        run_dvc(project.root, "commit", "--force", "train")
 
 
 def mend_lock(project: Project) -> str | None:

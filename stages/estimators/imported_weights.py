@@ -68,7 +68,7 @@ def _from_skops(name: str, content: bytes, layout: Layout) -> bytes:
             raise InputError(f"{name} was trained on other classes than params.yaml pins")
         raise InputError(
             f"{name} has the classes in another order than params.yaml",
-            f"write dataset.classes in the model's order: {', '.join(labels)}",
+            f"write classes in schema.yaml in the model's order: {', '.join(labels)}",
         )
     if estimator.n_features_in_ != len(layout.features):
         raise InputError(

@@ -50,7 +50,7 @@ def _check(params: Params) -> None:
     categorical = [name for name, kind in features.items() if kind == "categorical"]
     if categorical:
         raise InputError(
-            "dataset.features: perturbed_logistic takes no categorical feature, and "
+            "features in schema.yaml: perturbed_logistic takes no categorical feature, and "
             f"{categorical[0]!r} is one"
         )
     ranges = PerturbedLogisticOptions.model_validate(params.train.options).range

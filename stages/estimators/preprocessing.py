@@ -131,7 +131,7 @@ def fixed_preprocessor(features: Mapping[str, FeatureKind], train: TrainParams) 
         if kind == "categorical":
             raise InputError(
                 f"{train.model} takes no categorical feature, and {name!r} is one",
-                "remove it from dataset.features",
+                "remove it from features in schema.yaml",
             )
         if kind == "boolean":
             columns[name] = {"kind": kind, "fill": 0.0}
@@ -144,7 +144,7 @@ def fixed_preprocessor(features: Mapping[str, FeatureKind], train: TrainParams) 
 def _too_large(name: str) -> InputError:
     return InputError(
         f"column {name!r}: values too large to compute with",
-        "rescale the column in the dataset, or remove it from dataset.features",
+        "rescale the column in the dataset, or remove it from features in schema.yaml",
     )
 
 

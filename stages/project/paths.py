@@ -28,6 +28,16 @@ class Project:
         return self.root / "params.yaml"
 
     @property
+    def schema(self) -> Path:
+        """The pinned columns and classes of the dataset."""
+        return self.root / "schema.yaml"
+
+    @property
+    def shard_names(self) -> Path:
+        """The list of shards; a post-hoc project has none."""
+        return self.root / "shards.yaml"
+
+    @property
     def pipeline(self) -> Path:
         """DVC's description of the stages."""
         return self.root / "dvc.yaml"
@@ -86,6 +96,11 @@ class Project:
     def applied(self) -> Path:
         """What the `forget` stage applied last."""
         return self.forget_set / "applied.json"
+
+    @property
+    def recipe(self) -> Path:
+        """The settings that all models are trained with."""
+        return self.root / "data/recipe.json"
 
     @property
     def shard_models(self) -> Path:

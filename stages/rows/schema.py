@@ -358,7 +358,7 @@ def target_column(
         _refuse(
             pc.invert(pc.or_(known, unlabelled)),
             dataset.target,
-            ": a class is not listed in params.yaml under dataset.classes",
+            ": a class is not listed in schema.yaml under classes",
             place.row,
         )
     return pc.if_else(unlabelled, pa.scalar(None, pa.string()), labels)

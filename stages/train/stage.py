@@ -6,16 +6,14 @@ from pathlib import Path
 
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.project.files import remove_unplanned, write_folder
 from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.timings import Timing
 from unlearn.stages.rows.shard_file import read_shard
-from unlearn.stages.text.base import find_base
 from unlearn.stages.training.lineage import FILE_NAME as LINEAGE_FILE
 from unlearn.stages.training.lineage import read_lineage
 from unlearn.stages.training.method_record import WHOLE
-from unlearn.stages.training.recipe import Recipe
+from unlearn.stages.training.recipe import Recipe, check_recorded
 from unlearn.stages.training.shard_model import read_shard_model
 from unlearn.stages.training.slices import plan_shard, train_shard
 
@@ -96,9 +94,7 @@ def _train(context: Context, shard: str, path: Path, folder: Path) -> Trained:
                 "`unlearn repro` makes it again",
             )
         recipe = Recipe.of_project(context)
-        if recipe.layout.modality == "text":
-            # Even where nothing is to do: DVC is about to record the base as what this was made on.
-            find_base(text_options(recipe.train), project.root)
+        check_recorded(context, recipe)
         work = plan_shard(recipe, shard, retained.rows, folder)
         if work.first <= recipe.slices:
             trained = train_shard(recipe, work, folder)

@@ -2,17 +2,21 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from unlearn.stages.config.dataset import ID_SETTINGS, READING_SETTINGS, TRAINING_SETTINGS
 from unlearn.stages.config.params import ALGORITHM, Params
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
-from unlearn.stages.project.files import digest_json
+from unlearn.stages.project.files import digest_json, json_bytes
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.rows.tokens import Key
 from unlearn.stages.training.lineage import is_whole, read_lineage, seal
 from unlearn.stages.training.shard_model import digest_code
+
+#: What errors call the file of the stage `recipe`.
+RECIPE = "data/recipe.json"
 
 
 @dataclass(frozen=True)
@@ -62,19 +66,38 @@ class Recipe:
         """Return the recipe of a project."""
         return cls.of(context.params, context.key, context.project.root)
 
+    def as_json(self) -> dict[str, Any]:
+        """Return what all models have in common, as the file of the stage `recipe` says it."""
+        return {
+            "algorithm": ALGORITHM,
+            "train": self.train.model_dump(mode="json"),
+            "slices": self.slices,
+            "layout": self.layout.as_json(),
+            "seed": self.seed,
+            "key_check": self.key.check,
+            "code": None if self.code is None else digest_code(self.code),
+        }
+
     def digest(self, shard: str) -> str:
         """Digest of the recipe for one shard, in hex."""
-        return digest_json(
-            {
-                "algorithm": ALGORITHM,
-                "train": self.train.model_dump(mode="json"),
-                "slices": self.slices,
-                "layout": self.layout.as_json(),
-                "seed": self.seed,
-                "key_check": self.key.check,
-                "shard": shard,
-                "code": None if self.code is None else digest_code(self.code),
-            }
+        return digest_json(self.as_json() | {"shard": shard})
+
+
+def check_recorded(context: Context, recipe: Recipe) -> None:
+    """Make sure that the file of the stage `recipe` says what the settings are now.
+
+    DVC records that file as what a model was trained with.
+
+    Raises
+    ------
+    InputError
+        If it is missing, or says something else.
+    """
+    path = context.project.recipe
+    if not path.is_file() or path.read_bytes() != json_bytes(recipe.as_json()):
+        raise InputError(
+            f"{RECIPE} does not have the current settings",
+            "`unlearn repro` writes it before it trains",
         )
 
 

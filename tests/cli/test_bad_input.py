@@ -131,7 +131,7 @@ CASES = {
         dataset(lambda frame: frame.drop(columns="id")),
     ),
     "a class not in the list": Case(
-        "not listed in params.yaml under dataset.classes (data row 8)",
+        "not listed in schema.yaml under classes (data row 8)",
         SHARD,
         cell(7, "label", SECRET),
     ),
@@ -162,12 +162,12 @@ CASES = {
         params("batch: 16", "batch: sixteen"),
     ),
     "no shards": Case(
-        "params.yaml: sharding.shards",
+        "shards.yaml: shards",
         ("plan",),
         lambda repo: repo.set_params(sharding={"shards": []}),
     ),
     "0 shards": Case(
-        "params.yaml: sharding.shards",
+        "shards.yaml: shards",
         ("repro",),
         lambda repo: repo.set_params(sharding={"shards": 0}),
     ),

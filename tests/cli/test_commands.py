@@ -392,7 +392,7 @@ def test_doctor_reports_broken_settings_and_goes_on(done: Repo) -> None:
     assert "1 half-written file" in found
 
 
-STAGES = ("shard", "forget", "train@s000", "aggregate", "verify")
+STAGES = ("recipe", "shard", "forget", "train@s000", "aggregate", "verify")
 
 
 @pytest.mark.parametrize("trouble", ["no key", "wrong key", "another algorithm"])

@@ -5,7 +5,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from tests.cli.conftest import FRAME, init
 from tests.conftest import Repo
@@ -20,7 +19,7 @@ def european(path: Path, encoding: str = "cp1252") -> Path:
 
 
 def dataset_of(root: Path) -> dict[str, Any]:
-    found = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))["dataset"]
+    found = Repo(root).params()["dataset"]
     assert isinstance(found, dict)
     return found
 

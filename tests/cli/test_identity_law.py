@@ -162,6 +162,10 @@ def params(roles: Any, path: str) -> Any:
     )
 
 
+#: Numbers in one file, and text that is no number in another: they may be of one person.
+_MIXED = "digits with leading zeros"
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     parts=files(),
@@ -194,7 +198,13 @@ def test_no_row_of_a_forgotten_id_stays_and_look_alikes_are_named(
 
     context = Context(Project(root), params(roles, "data/dataset"), KEY)
     (root / "data/forget_list.txt").write_bytes(b"")
-    shard_stage.run(context)
+    try:
+        shard_stage.run(context)
+    except InputError as error:
+        # Numbers in one file, and text that no number is written like in another.
+        assert _MIXED in error.message
+        assert len({part.is_text for part in parts}) > 1
+        return
     asked = respell(texts[choice % len(texts)])
     wanted = Wanted(subjects=((asked, "--id"),))
     missed = find_missed(context, wanted)

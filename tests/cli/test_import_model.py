@@ -240,7 +240,7 @@ def constant() -> nn.Sequential:
 
 def categorical(repo: Repo) -> None:
     features = repo.params()["dataset"]["features"] | {"third": "categorical"}
-    repo.set_params(dataset={"features": features})
+    repo.set_params(dataset={"features": features, "rare_categories": "keep", "categories": None})
     put(repo, "net.pt", trained())
 
 
@@ -348,7 +348,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(
 def test_the_order_of_classes_is_said(posthoc: Repo) -> None:
     given("lr.skops", fitted, train=LINEAR, dataset={"classes": CLASSES[::-1]})(posthoc)
 
-    assert "hint: write dataset.classes in the model's order: no, yes" in (
+    assert "hint: write classes in schema.yaml in the model's order: no, yes" in (
         posthoc.inline("import-model", "lr.skops").err
     )
 

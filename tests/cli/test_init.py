@@ -33,9 +33,7 @@ def table(folder: Path, frame: pd.DataFrame = FRAME, name: str = "table.csv") ->
 
 
 def params_of(root: Path) -> dict[str, Any]:
-    value = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
-    assert isinstance(value, dict)
-    return value
+    return Repo(root).params()
 
 
 def test_a_new_folder_becomes_a_whole_project(tmp_path: Path) -> None:
@@ -225,7 +223,7 @@ def test_rows_that_no_model_saw_in_a_file_of_their_own(repositories: Repo, tmp_p
     deps = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["shard"][
         "deps"
     ]
-    assert deps == ["${dataset.path}", "${dataset.held_out}"]
+    assert deps == ["schema.yaml", "${dataset.path}", "${dataset.held_out}"]
     repositories.git("add", "-A")
     assert "data/held_out.csv" not in repositories.git("ls-files").split()
 
@@ -288,9 +286,9 @@ def test_a_module_of_ones_own_is_a_dependency_of_training() -> None:
         for code in ("models/net.py", None)
     )
 
-    assert own["train"]["deps"] == [*plain["train"]["deps"], "models/net.py"]
-    assert {name: stage for name, stage in own.items() if name != "train"} == {
-        name: stage for name, stage in plain.items() if name != "train"
+    assert own["recipe"]["deps"] == [*plain["recipe"]["deps"], "models/net.py"]
+    assert {name: stage for name, stage in own.items() if name != "recipe"} == {
+        name: stage for name, stage in plain.items() if name != "recipe"
     }
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from tests.cli.conftest import init, refused, unchanged
 from tests.conftest import Done, Repo
@@ -28,7 +27,7 @@ def run_init(root: Path, source: Path, *more: str) -> Done:
 
 def features(root: Path) -> dict[str, str]:
     """Return the features that the project `P` pins."""
-    params: dict[str, Any] = yaml.safe_load((root / "P/params.yaml").read_text(encoding="utf-8"))
+    params: dict[str, Any] = Repo(root / "P").params()
     return dict(params["dataset"]["features"])
 
 
@@ -157,7 +156,7 @@ def test_numbers_with_one_word_are_refused_and_the_way_out_works(
     assert f"hint: if {word} means a missing value: --missing={word}\n" in done.err
     assert run_init(tmp_path, source, f"--missing={word}").code == 0
     assert features(tmp_path) == FEATURES
-    params = yaml.safe_load((tmp_path / "P/params.yaml").read_text(encoding="utf-8"))
+    params = Repo(tmp_path / "P").params()
     assert params["dataset"]["missing"][-1] == word
     assert rows_of_shards(tmp_path) == 600
 

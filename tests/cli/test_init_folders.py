@@ -7,7 +7,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from tests.cli.conftest import init, refused, unchanged
 from tests.conftest import Done, Repo
@@ -125,8 +124,7 @@ def test_a_class_that_is_1_in_one_file_and_1_0_in_another_is_refused(tmp_path: P
 
 
 def params(root: Path) -> dict[str, Any]:
-    text = (root / "P/params.yaml").read_text(encoding="utf-8")
-    return dict(yaml.safe_load(text)["dataset"])
+    return dict(Repo(root / "P").params()["dataset"])
 
 
 def test_columns_that_a_file_lacks_are_missing_where_that_was_chosen(tmp_path: Path) -> None:

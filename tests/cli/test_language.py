@@ -65,7 +65,7 @@ def test_text_on_a_base_becomes_a_project(place: Repo) -> None:
     assert "120 rows, base" in done.out
     assert "model lora" in done.out
     assert "note: the base is outside the project" in done.err
-    params = yaml.safe_load((place.root / "new/params.yaml").read_text(encoding="utf-8"))
+    params = Repo(place.root / "new").params()
     checked = check_params(params)
     assert checked.dataset.features == {"prompt": "prompt", "completion": "completion"}
     assert text_options(checked.train).base == str(place.root / "base")
@@ -97,11 +97,10 @@ def test_a_base_in_the_project_is_tracked_and_a_dependency(place: Repo) -> None:
     assert done.code == 0, done.err
     root = place.root / "new"
     stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    assert "models/base" in stages["train"]["deps"]
-    assert "models/base" in stages["unlearn"]["deps"]
+    assert "models/base" in stages["recipe"]["deps"]
     assert "dataset.target" not in stages["aggregate"]["params"]
     assert (root / "models/base.dvc").is_file()
-    params = check_params(yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8")))
+    params = check_params(Repo(root).params())
     assert text_options(params.train).base == "models/base"
     assert params.train.model == "causal_lm"
     assert params.unlearn is not None
@@ -117,7 +116,7 @@ def test_running_text_takes_one_column(place: Repo) -> None:
     done = init(place, "new", "--dataset", "texts.jsonl", *options)
 
     assert done.code == 0, done.err
-    params = yaml.safe_load((place.root / "new/params.yaml").read_text(encoding="utf-8"))
+    params = Repo(place.root / "new").params()
     assert params["dataset"]["features"] == {"words": "body"}
 
 
@@ -232,7 +231,7 @@ def test_a_base_from_the_hub_is_pinned_to_its_commit(
     done = init(place, "new", "--dataset", "rows.jsonl", *TEXT, *base)
 
     assert done.code == 0, done.err
-    params = yaml.safe_load((place.root / "new/params.yaml").read_text(encoding="utf-8"))
+    params = Repo(place.root / "new").params()
     assert params["train"]["options"]["base"] == "made/up"
     assert params["train"]["options"]["revision"] == commit
     assert asked == ["main", commit]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from unlearn.stages.config.settings_files import FILES
 
 from tests.cli.conftest import METHODS
 from tests.conftest import Repo, make_frame, make_project, readable
@@ -80,7 +81,7 @@ def test_shard_models_hold_no_text_of_a_single_row(name: str, tmp_path: Path) ->
     repo.stages("shard", "forget", "train@s000", "train@s001", "aggregate")
 
     assert with_planted(repo) == set()
-    for name_of_settings in ("params.yaml", "dvc.yaml"):
+    for name_of_settings in ("params.yaml", *FILES, "dvc.yaml"):
         assert b"zqtext" not in (repo.root / name_of_settings).read_bytes()
 
 

@@ -85,7 +85,7 @@ def test_params_yaml_gets_the_best_settings_and_keeps_all_else(posthoc: Repo) ->
     assert new[changed[0]].endswith("  # too little")
     expected = yaml.safe_load(before)
     expected["unlearn"]["settings"]["salun"] |= found["settings"]
-    assert posthoc.params() == expected
+    assert yaml.safe_load(text(posthoc)) == expected
     assert posthoc.params()["unlearn"]["settings"]["salun"] == best["settings"]
     assert set(found["settings"]) <= {"share", "rate", "epochs"}
     assert "rate" in found["settings"]

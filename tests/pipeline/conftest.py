@@ -212,8 +212,8 @@ def _make_people(root: Path) -> Repo:
     repo = make_project(root, frame, "--shards", "3", "--slices", "3", key=KEY)
     (root / "net.py").write_text(NET, encoding="utf-8")
     pipeline = root / "dvc.yaml"
-    retained = "      - data/retain_set/${item.shard}.parquet\n"
-    text = pipeline.read_text(encoding="utf-8").replace(retained, f"{retained}      - net.py\n")
+    schema = "      - schema.yaml\n"
+    text = pipeline.read_text(encoding="utf-8").replace(schema, f"{schema}      - net.py\n", 1)
     pipeline.write_text(text, encoding="utf-8")
     repo.set_params(train={"model": "net.py:build", "options": {"hidden": 6}})
     repo.commit("net")

@@ -168,7 +168,14 @@ def test_one_shard_of_one_slice_and_one_class_work_under_dvc(workspace: Path) ->
 
     done = repo.dvc("repro")
 
-    assert stages_run(done.out) == ["shard", "forget", "train@s000", "aggregate", "verify"]
+    assert stages_run(done.out) == [
+        "recipe",
+        "shard",
+        "forget",
+        "train@s000",
+        "aggregate",
+        "verify",
+    ]
     assert "shard: 40 rows in 1 shard, 0 held out" in done.err
     assert "train@s000: 39 rows, trained" in done.err
     verdict = repo.ok("verify", "--json").json

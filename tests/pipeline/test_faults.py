@@ -23,7 +23,7 @@ def test_a_stage_ends_with_the_same_bytes_after_a_fault_at_any_file_operation(
     small: Repo, workspace: Path, stage: str, fault: Fault
 ) -> None:
     before = without_dvc(small, workspace / "before", Shape(BAYES, 2, 1))
-    names = ["shard", "forget", "train@s000", "train@s001", "aggregate", "verify"]
+    names = ["recipe", "shard", "forget", "train@s000", "train@s001", "aggregate", "verify"]
     before.stages(*names)
     ids = ("r0003", "r0004", "r0005", "r0006", "r0007")
     before.forget(ids)

@@ -64,7 +64,7 @@ def test_nothing_runs(stale: Repo, guard: str, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv(name, value)
     before = stale.snapshot()
 
-    for stage in ("shard", "forget", "train@s001", "train@s002", "aggregate", "verify"):
+    for stage in ("recipe", "shard", "forget", "train@s001", "train@s002", "aggregate", "verify"):
         done = stale.inline("stage", stage)
         assert (stage, done.code) == (stage, 2)
         assert expected in done.err

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from unlearn.cli.examples.authors import COLUMNS, jsonl, make_authors
+from unlearn.stages.config.settings_files import FILES
 from unlearn.stages.rows.tokens import Place, place
 
 from tests.conftest import Repo, start_repositories, token_of, use_key, without_log
@@ -73,7 +74,7 @@ def room_without(repo: Repo, target: Path, ids: Sequence[str], authors: Sequence
     """Return what never held these rows, and has no DVC: same key, settings and base."""
     room = Repo(target)
     target.mkdir()
-    for name in ("params.yaml", "dvc.yaml", ".gitignore", "unlearn.key"):
+    for name in ("params.yaml", *FILES, "dvc.yaml", ".gitignore", "unlearn.key"):
         shutil.copy2(repo.root / name, room.root / name)
     shutil.copytree(repo.root / "models/base", room.root / "models/base")
     shutil.copy2(repo.root / "models/base.dvc", room.root / "models/base.dvc")

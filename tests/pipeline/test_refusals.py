@@ -112,7 +112,7 @@ def test_more_than_half_of_the_shards_is_an_error(few: Repo) -> None:
 
 def test_the_only_shard_and_wrong_settings_are_an_error(few: Repo) -> None:
     few.set_params(train={"options": {"reg_param": 3.0}})
-    few.stages("shard", "forget")
+    few.stages("recipe", "shard", "forget")
     done = few.inline("stage", "train@s000")
     assert done.code == 2
     assert "cannot be trained" in done.err
@@ -120,7 +120,7 @@ def test_the_only_shard_and_wrong_settings_are_an_error(few: Repo) -> None:
 
     few.set_params(train=QDA, sharding={"shards": ["s000"]})
     drop_rows(few, _all_but_one(few, "s000"))
-    few.stages("shard", "forget")
+    few.stages("recipe", "shard", "forget")
     done = few.inline("stage", "train@s000")
     assert done.code == 2
     assert "cannot be trained" in done.err

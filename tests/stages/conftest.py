@@ -16,6 +16,7 @@ from unlearn.stages.config.train import TrainParams
 from unlearn.stages.context import Context, check_params
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import Project
+from unlearn.stages.recipe import stage as recipe_stage
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, TARGET, Layout, in_order
 from unlearn.stages.rows.tokens import Key, Kind, Tokenizer
 from unlearn.stages.shard import stage as shard_stage
@@ -133,6 +134,7 @@ def make_context(root: Path, frame: pd.DataFrame, params: Params | None = None) 
 
 def run_stages(context: Context) -> None:
     """Run all stages but `verify`, in this process."""
+    recipe_stage.run(context)
     shard_stage.run(context)
     forget_stage.run(context)
     for shard in context.params.sharding.shards:

@@ -11,6 +11,7 @@ from unlearn.stages.config.params import ALGORITHM, Params
 from unlearn.stages.context import Context, check_params
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import Project
+from unlearn.stages.recipe import stage as recipe_stage
 from unlearn.stages.rows.shard_file import RECORD, TARGET, read_shard
 from unlearn.stages.shard import stage as shard_stage
 from unlearn.stages.train import stage as train_stage
@@ -73,6 +74,7 @@ def copied(context: Context, root: Path) -> Context:
 
 def train_original(context: Context) -> None:
     """Run the stages that no request reruns."""
+    recipe_stage.run(context)
     shard_stage.run(context)
     train_stage.run_whole(context)
 

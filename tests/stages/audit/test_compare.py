@@ -41,9 +41,19 @@ def make_lock(list_md5: str = "list-0") -> Lock:
     lock: Lock = {
         "shard": {
             "cmd": "unlearn stage shard",
-            "deps": [entry("data/dataset.csv", "data-0")],
-            "params": {"params.yaml": {"algorithm": 1, "sharding.shards": SHARDING.shards}},
+            "deps": [
+                entry("data/dataset.csv", "data-0"),
+                entry("shards.yaml", "names-0"),
+                entry("schema.yaml", "schema-0"),
+            ],
+            "params": {"params.yaml": {"algorithm": 1}},
             "outs": [entry("data/shards", "shards-0")],
+        },
+        "recipe": {
+            "cmd": "unlearn stage recipe",
+            "deps": [entry("schema.yaml", "schema-0"), entry("net.py", "net-0")],
+            "params": {"params.yaml": {"algorithm": 1, "train": {"model": "mlp"}}},
+            "outs": [entry("data/recipe.json", "recipe-0")],
         },
         "forget": {
             "cmd": "unlearn stage forget",
@@ -67,8 +77,10 @@ def make_lock(list_md5: str = "list-0") -> Lock:
     for shard in SHARDING.shards:
         lock[f"train@{shard}"] = {
             "cmd": f"unlearn stage train@{shard}",
-            "deps": [entry(f"data/retain_set/{shard}.parquet", f"{shard}-rows-0")],
-            "params": {"params.yaml": {"algorithm": 1, "train": {"model": "mlp"}}},
+            "deps": [
+                entry(f"data/retain_set/{shard}.parquet", f"{shard}-rows-0"),
+                entry("data/recipe.json", "recipe-0"),
+            ],
             "outs": [entry(f"models/shard_models/{shard}", f"{shard}-model-0")],
         }
     return follow(lock)
@@ -82,6 +94,9 @@ def follow(lock: Lock) -> Lock:
     set_out(lock, "aggregate", f"final-{models}")
     set_dep(lock, "verify", f"final-{models}")
     set_dep(lock, "verify", models, 1)
+    for name in [name for name in lock if name.startswith("train@")]:
+        if "recipe" in lock:
+            set_dep(lock, name, lock["recipe"]["outs"][0]["md5"], 1)
     if "shard" in lock and "forget" in lock:
         set_dep(lock, "forget", lock["shard"]["outs"][0]["md5"])
     return lock
@@ -163,31 +178,71 @@ def test_a_request_for_a_held_out_record_touches_no_shard() -> None:
 
 
 EXPLAINED: dict[str, tuple[Change, tuple[str, ...]]] = {
-    "settings": (
-        lambda lock: lock["train@s000"]["params"]["params.yaml"].update(train={"model": "x"}),
-        ("settings changed",),
-    ),
-    "algorithm": (
-        lambda lock: lock["train@s000"]["params"]["params.yaml"].update(algorithm=2),
-        ("settings changed",),
-    ),
     "command": (
         lambda lock: lock["train@s000"].update(cmd="python train.py"),
         ("its command changed",),
     ),
-    "the user's module": (
-        lambda lock: lock["train@s000"]["deps"].append(entry("net.py", "net-0")),
-        ("net.py changed",),
+    "a file of the user's own": (
+        lambda lock: lock["train@s000"]["deps"].append(entry("words.txt", "words-0")),
+        ("words.txt changed",),
     ),
     "dataset": (
         lambda lock: set_dep(lock, "shard", "data-1"),
         ("the dataset changed",),
     ),
-    "schema": (
+    "reading": (
         lambda lock: lock["shard"]["params"]["params.yaml"].update(dataset={"id": "x"}),
         ("schema, shards or holdout changed",),
     ),
+    "shards": (
+        lambda lock: set_dep(lock, "shard", "names-1", 1),
+        ("schema, shards or holdout changed",),
+    ),
 }
+
+
+def another_recipe(lock: Lock, *changes: Change) -> None:
+    """Change what all trainings share; every shard is trained again."""
+    set_out(lock, "recipe", "recipe-1")
+    for shard in SHARDING.shards:
+        set_out(lock, f"train@{shard}", f"{shard}-model-1")
+    for change in changes:
+        change(lock)
+
+
+RECIPES: dict[str, tuple[Change, tuple[str, ...]]] = {
+    "settings": (
+        lambda lock: lock["recipe"]["params"]["params.yaml"].update(train={"model": "x"}),
+        ("settings changed",),
+    ),
+    "algorithm": (
+        lambda lock: lock["recipe"]["params"]["params.yaml"].update(algorithm=2),
+        ("settings changed",),
+    ),
+    "schema": (lambda lock: set_dep(lock, "recipe", "schema-1"), ("schema.yaml changed",)),
+    "the user's module": (lambda lock: set_dep(lock, "recipe", "net-1", 1), ("net.py changed",)),
+    "an older version": (lambda lock: lock.pop("recipe"), ("settings changed",)),
+}
+
+
+@pytest.mark.parametrize(("change", "expected"), RECIPES.values(), ids=RECIPES)
+def test_what_all_trainings_share_is_a_cause_for_each(
+    change: Change, expected: tuple[str, ...]
+) -> None:
+    new = after(lambda lock: another_recipe(lock, change))
+    for shard in SHARDING.shards:
+        set_dep(new, f"train@{shard}", "recipe-1", 1)
+
+    found = compare(snapshot("old"), snapshot("new", new))
+
+    assert reasons(found) == {f"train@{shard}": expected for shard in SHARDING.shards}
+    assert found.unexplained == ()
+
+
+def test_another_recipe_without_a_cause_is_unexplained() -> None:
+    found = compare(snapshot("old"), snapshot("new", after(another_recipe)))
+
+    assert len(found.unexplained) == len(SHARDING.shards)
 
 
 @pytest.mark.parametrize(("change", "expected"), EXPLAINED.values(), ids=EXPLAINED)
@@ -416,7 +471,7 @@ def test_fewer_shards_in_params_may_leave_the_lock() -> None:
 
     def drop(lock: Lock) -> None:
         del lock["train@s002"]
-        lock["shard"]["params"]["params.yaml"]["sharding.shards"] = fewer.shards
+        set_dep(lock, "shard", "names-1", 1)
         for shard in fewer.shards:
             retrain(lock, shard)
 

@@ -119,7 +119,7 @@ def test_bodies_are_text_too() -> None:
 def test_columns_that_do_not_make_up_text_are_refused(features: dict[str, str], said: str) -> None:
     found = refused(changed("dataset/features", features)).message
 
-    assert found.startswith(("params.yaml: dataset: ", "params.yaml: dataset.features"))
+    assert found.startswith(("params.yaml: dataset: target", "schema.yaml: features"))
     assert said in found
 
 
@@ -134,7 +134,7 @@ def test_rows_of_numbers_need_both() -> None:
     numbers = changed("dataset/features", {"age": "numeric"})
 
     assert refused(changed("dataset/target", "label", numbers)).message == (
-        "params.yaml: dataset: classes: are missing; only rows of text have none"
+        "schema.yaml: classes: are missing; only rows of text have none"
     )
     assert refused(changed("dataset/classes", ["a"], numbers)).message == (
         "params.yaml: dataset: target: is missing; only rows of text have none"

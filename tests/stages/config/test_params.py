@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from unlearn.stages.config.params import ALGORITHM, shard_names
+from unlearn.stages.config.settings_files import merged, split
 from unlearn.stages.config.train import INCREMENTAL_ON_NEW_ROWS, INCREMENTAL_ON_UNION, TrainParams
 from unlearn.stages.context import check_params, load_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import find_spec
 
+from tests.conftest import write_settings
 from tests.stages.conftest import KEY, make_params
 
 WHOLE: dict[str, Any] = {
@@ -73,7 +77,7 @@ def refused(settings: dict[str, Any]) -> InputError:
         check_params(settings)
     assert caught.value.exit_code == 2
     assert "\n" not in caught.value.message
-    assert caught.value.message.startswith("params.yaml: ")
+    assert caught.value.message.startswith(("params.yaml: ", "schema.yaml: ", "shards.yaml: "))
     return caught.value
 
 
@@ -111,32 +115,32 @@ def test_what_is_left_out_has_a_default() -> None:
         ("dataset.id", "label", "id, subject and target must be three different columns"),
         ("dataset.subject", "id", "id, subject and target must be three different columns"),
         ("dataset.subject", "x", "'x' is the id, subject or target, not a feature"),
-        ("dataset.classes", [], "dataset: classes"),
-        ("dataset.classes", [0, 1], "dataset.classes.0: input should be a valid string"),
+        ("dataset.classes", [], "schema.yaml: classes"),
+        ("dataset.classes", [0, 1], "schema.yaml: classes.0: input should be a valid string"),
         ("dataset.classes", ["a", "a"], "classes: the same class stands twice"),
-        ("dataset.features", {}, "dataset.features"),
-        ("dataset.features", {"x": "number"}, "dataset.features.x"),
+        ("dataset.features", {}, "schema.yaml: features"),
+        ("dataset.features", {"x": "number"}, "schema.yaml: features.x"),
         ("dataset.features", {"unlearn.record": "numeric"}, "begins with 'unlearn.'"),
         ("dataset.features", {"id": "numeric"}, "'id' is the id, subject or target"),
         ("dataset.missing", "?", "dataset.missing"),
-        ("sharding.shards", [], "sharding.shards"),
-        ("sharding.shards", 2, "sharding.shards"),
-        ("sharding.shards", 0, "sharding.shards"),
-        ("sharding.shards", ["s000", "s002"], "sharding.shards: must be the list s000"),
-        ("sharding.shards", ["s001", "s000"], "sharding.shards: must be the list s000"),
-        ("sharding.shards", ["s000", "s000"], "sharding.shards: must be the list s000"),
-        ("sharding.shards", ["0000"], "sharding.shards: must be the list s000"),
-        ("sharding.shards", ["../x"], "sharding.shards: must be the list s000"),
+        ("sharding.shards", [], "shards.yaml: shards"),
+        ("sharding.shards", 2, "shards.yaml: shards"),
+        ("sharding.shards", 0, "shards.yaml: shards"),
+        ("sharding.shards", ["s000", "s002"], "shards.yaml: shards: must be the list s000"),
+        ("sharding.shards", ["s001", "s000"], "shards.yaml: shards: must be the list s000"),
+        ("sharding.shards", ["s000", "s000"], "shards.yaml: shards: must be the list s000"),
+        ("sharding.shards", ["0000"], "shards.yaml: shards: must be the list s000"),
+        ("sharding.shards", ["../x"], "shards.yaml: shards: must be the list s000"),
         (
             "sharding.shards",
             [f"s{number:03d}" for number in range(4097)],
-            "sharding.shards: must name at most 4,096 shards",
+            "shards.yaml: shards: must name at most 4,096 shards",
         ),
         ("sharding.slices", 1001, "sharding.slices: input should be less than or equal to 1000"),
         (
             "dataset.features",
             {f"x{number}": "numeric" for number in range(10_001)},
-            "dataset.features: dictionary should have at most 10000 items",
+            "schema.yaml: features: dictionary should have at most 10000 items",
         ),
         ("sharding.slices", 0, "sharding.slices"),
         ("sharding.slices", 2.5, "sharding.slices"),
@@ -256,22 +260,77 @@ def write(folder: Path, content: str | bytes) -> Path:
 
 
 def test_a_file_is_read_as_its_content(tmp_path: Path) -> None:
-    path = write(tmp_path, yaml.safe_dump(WHOLE))
+    write_settings(tmp_path, WHOLE)
 
-    assert load_params(path) == check_params(deepcopy(WHOLE))
+    assert load_params(tmp_path / "params.yaml") == check_params(deepcopy(WHOLE))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("schema.yaml", None, "schema.yaml is missing"),
+        ("shards.yaml", None, "shards.yaml is missing"),
+        ("schema.yaml", "classes: [", "schema.yaml is not readable as YAML (line 2)"),
+        ("shards.yaml", "[s000]\n", "shards.yaml is not a mapping of settings"),
+        ("shards.yaml", "shard: [s000]\n", "shards.yaml: shard: is not a known setting"),
+        ("schema.yaml", "classes: [a, b]\n", "schema.yaml: features: field required"),
+        ("shards.yaml", "{}\n", "shards.yaml: shards: field required"),
+        ("schema.yaml", "classes: [a, b]\nfeatures: {x: number}\n", "schema.yaml: features.x: "),
+    ],
+)
+def test_the_other_files_are_named_by_their_own_names(
+    tmp_path: Path, name: str, content: str | None, said: str
+) -> None:
+    write_settings(tmp_path, WHOLE)
+    if content is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_text(content, encoding="utf-8")
+
+    with pytest.raises(InputError) as caught:
+        load_params(tmp_path / "params.yaml")
+
+    assert caught.value.message.startswith(said)
+
+
+def test_a_setting_of_another_file_is_refused_in_params(tmp_path: Path) -> None:
+    write_settings(tmp_path, WHOLE)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(WHOLE), encoding="utf-8")
+
+    with pytest.raises(InputError, match=r"dataset\.classes: belongs into schema\.yaml") as caught:
+        load_params(tmp_path / "params.yaml")
+    assert "`unlearn upgrade`" in caught.value.hints[0]
+
+
+@given(
+    settings=st.fixed_dictionaries(
+        {
+            "seed": st.integers(),
+            "dataset": st.dictionaries(
+                st.sampled_from(["path", "classes", "features"]), st.integers(), max_size=3
+            ),
+            "sharding": st.dictionaries(st.sampled_from(["shards", "slices"]), st.integers()),
+        }
+    )
+)
+def test_split_settings_are_merged_again(settings: dict[str, Any]) -> None:
+    found = split(settings)
+
+    assert "shards" not in found["params.yaml"]["sharding"]
+    assert merged(found.pop("params.yaml"), found) == settings
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "params.yaml is not a mapping of sections"),
-        ("- 1\n", "params.yaml is not a mapping of sections"),
+        ("", "params.yaml is not a mapping of settings"),
+        ("- 1\n", "params.yaml is not a mapping of settings"),
         (f"algorithm: {ALGORITHM}\ntrain: [\n", "params.yaml is not readable as YAML (line 3)"),
         ("a: b: c\n", "params.yaml is not readable as YAML (line 1)"),
         (b"\xff\xfe", "params.yaml is not readable as YAML"),
         ("a: !!python/object:os.system x\n", "params.yaml is not readable as YAML (line 1)"),
-        (f"algorithm: {ALGORITHM}\n", "params.yaml: key_check: field required"),
-        ("1: 2\n", "params.yaml: "),
+        (f"algorithm: {ALGORITHM}\n", "schema.yaml is missing"),
+        ("1: 2\n", "schema.yaml is missing"),
     ],
 )
 def test_a_file_that_is_no_configuration(tmp_path: Path, content: str | bytes, said: str) -> None:

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 from unlearn.cli.init.files import render_gitignore, render_pipeline
 from unlearn.stages.context import Context
 from unlearn.stages.dvc.checkout import Remotes, absent, check_out, needed, restore
@@ -13,7 +12,7 @@ from unlearn.stages.errors import BusyError, InputError
 from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.paths import Project
 
-from tests.conftest import Repo, keep_apart
+from tests.conftest import Repo, keep_apart, write_settings
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +32,14 @@ def _record(built: Context) -> Repo:
     repo = Repo(built.project.root)
     (repo.root / "dvc.yaml").write_bytes(render_pipeline())
     (repo.root / ".gitignore").write_bytes(render_gitignore("", []))
-    settings = yaml.safe_dump(built.params.model_dump(mode="json"), sort_keys=False)
-    (repo.root / "params.yaml").write_text(settings, encoding="utf-8")
+    write_settings(repo.root, built.params.model_dump(mode="json", exclude_none=True))
     (repo.root / "unlearn.key").write_text(built.key.text, encoding="ascii")
     repo.git("init", "--quiet")
     repo.git("config", "user.email", "tests@example.org")
     repo.git("config", "user.name", "Tests")
     repo.dvc("init", "--quiet")
     keep_apart(repo.root)
-    for stage in ("shard", "forget", "train"):
+    for stage in ("recipe", "shard", "forget", "train"):
         repo.dvc("commit", "--force", "--quiet", stage)
     repo.commit("run")
     return repo

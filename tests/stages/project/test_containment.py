@@ -209,7 +209,8 @@ def test_every_command_refuses_before_it_does_anything(
 
 
 @pytest.mark.parametrize(
-    "stage", ["shard", "forget", "train", "train@s000", "unlearn@x", "aggregate", "verify"]
+    "stage",
+    ["recipe", "shard", "forget", "train", "train@s000", "unlearn@x", "aggregate", "verify"],
 )
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_every_stage_refuses_before_it_does_anything(

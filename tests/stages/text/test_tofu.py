@@ -5,7 +5,6 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-import yaml
 from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.project.paths import HOLDOUT, Project
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, Layout, read_shard
@@ -102,7 +101,7 @@ def test_twenty_rows_of_an_author_stay_in_one_shard_and_none_is_lost(
 
 
 def test_encoded_rows_are_read_back_whole(sharded: Repo) -> None:
-    params: dict[str, Any] = yaml.safe_load((sharded.root / "params.yaml").read_text("utf-8"))
+    params: dict[str, Any] = sharded.params()
     rows = pa.concat_tables(list(files_of(sharded).values()))
     encoder = _encoder(sharded.root, params)
     encoded = encoder.encode(rows)

@@ -14,6 +14,7 @@ from unlearn.stages.config.params import Params
 from unlearn.stages.context import PosthocContext, check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.forget import stage as forget_stage
+from unlearn.stages.recipe import stage as recipe_stage
 from unlearn.stages.rows.canaries import coin
 from unlearn.stages.rows.shard_file import RECORD, read_shard
 from unlearn.stages.shard import stage as shard_stage
@@ -88,6 +89,7 @@ def _with_canaries(
     raw |= {"dataset": dataset, "unlearn": {"methods": ["ssd"], "deploy": "ssd"}}
     context = make_context(root, frame, check_params(raw)).posthoc()
     shutil.copy(canaries, root / "data/canaries.csv")
+    recipe_stage.run(context)
     shard_stage.run(context)
     forget_stage.run(context)
     return context

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from unlearn.stages.context import PosthocContext, check_params
 from unlearn.stages.forget import stage as forget_stage
+from unlearn.stages.recipe import stage as recipe_stage
 from unlearn.stages.shard import stage as shard_stage
 
 from tests.conftest import make_frame
@@ -37,6 +38,7 @@ def make_tunable(root: Path, frame: pd.DataFrame, **changes: Any) -> PosthocCont
         "unlearn", {}
     )
     context = make_context(root, frame, check_params(raw)).posthoc()
+    recipe_stage.run(context)
     shard_stage.run(context)
     forget_stage.run(context)
     return context

@@ -17,6 +17,7 @@ from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
 from unlearn.stages.final_model.text_loading import open_language_models
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import Project
+from unlearn.stages.recipe import stage as recipe_stage
 from unlearn.stages.rows.shard_file import SUBJECT, read_shard
 from unlearn.stages.shard import stage as shard_stage
 from unlearn.stages.text.base import pin_files
@@ -104,6 +105,7 @@ def text_context(root: Path, params: Params) -> Context:
     (root / "data/generic.jsonl").write_bytes(jsonl(others))
     (root / "data/forget_list.txt").write_bytes(b"")
     context = Context(Project(root), params, KEY)
+    recipe_stage.run(context)
     shard_stage.run(context)
     train_stage.run_whole(context)
     return context

@@ -1,0 +1,234 @@
+"""Running the stages that are out of date in this process, and having DVC record them at once."""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib import import_module
+from itertools import groupby, takewhile
+from threading import Thread
+
+from unlearn.cli.output import progress, say
+from unlearn.cli.stage.command import run_stage
+from unlearn.cli.stage.train import describe_training
+from unlearn.cli.workers import Workers
+from unlearn.stages.audit.status import list_is_applied
+from unlearn.stages.context import Context, open_project
+from unlearn.stages.dvc.command import dvc_status, run_dvc
+from unlearn.stages.dvc.recording import outdated_shards, record, record_finished
+from unlearn.stages.dvc.stage_files import (
+    FileState,
+    StageFiles,
+    inputs,
+    later_stages,
+    stage_files,
+    state_of,
+)
+from unlearn.stages.errors import BusyError, ToolError
+from unlearn.stages.estimators.registry import find_spec
+from unlearn.stages.project.paths import Project
+from unlearn.stages.project.timings import record_timings
+from unlearn.stages.train import stage as train_stage
+from unlearn.stages.train.stage import Trained, remove_others
+from unlearn.stages.training.method_record import remove_other_models
+from unlearn.stages.training.refusals import check_refusals, refused_shards
+
+#: How often all stages are gone through while files that they have read go on changing.
+_MOST_PASSES = 5
+
+#: What the last stages import; it takes seconds.
+_LAST_STAGES = ("unlearn.cli.stage.aggregate", "unlearn.cli.stage.verify")
+
+#: The files that a stage reads and those that it writes, as they were when it ran.
+_Files = tuple[FileState, FileState]
+
+
+@dataclass
+class PipelineRun:
+    """One run of `unlearn repro`.
+
+    DVC says at the start which stages are out of date, and records at the end those that ran. In
+    between, a stage runs if a file that it reads or writes is not as it was.
+
+    Parameters
+    ----------
+    project
+        The project.
+    jobs
+        How many processes may train.
+    workers
+        The processes; they are started when they are needed.
+    trained
+        What the training of each shard came to.
+    ran
+        Names of all stages that ran.
+    training_seconds
+        Wall-clock time of all trainings together.
+    """
+
+    project: Project
+    jobs: int
+    workers: Workers
+    trained: dict[str, Trained] = field(default_factory=dict)
+    ran: set[str] = field(default_factory=set)
+    training_seconds: float = 0.0
+    _current: dict[str, _Files] = field(default_factory=dict)
+    _running: str = ""
+
+    def run(self, context: Context) -> None:
+        """Bring everything up to date.
+
+        Raises
+        ------
+        UnlearnError
+            What a stage raised. The stages before it are recorded, except trainings of shards: the
+            next run finds these done.
+        BusyError
+            If files that stages read go on changing.
+        """
+        self._preload(context)
+        self._current = self._up_to_date(context)
+        for _ in range(_MOST_PASSES):
+            try:
+                ran = self._run_changed(context)
+            except Exception:
+                # Whatever it is: also what the user's own code raised.
+                if self._earlier_changed(context):
+                    # It may have failed on what changed: that is put right first.
+                    context = open_project(self.project)
+                    continue
+                with suppress(ToolError):  # the stage's error is the one to report
+                    record_finished(self.project, context.params, self.ran)
+                raise
+            if ran:
+                before = self._inputs(context)
+                # What changed after a stage read it is for another pass, not to be recorded.
+                if self._changed(context):
+                    context = open_project(self.project)
+                    continue
+                record(self.project, context.params, self.ran)
+                if self._inputs(context) != before:
+                    context = open_project(self.project)
+                    continue
+            break
+        else:
+            raise BusyError(
+                "files that the stages read go on changing",
+                "run `unlearn repro` again when nothing else writes into the project",
+            )
+        if later := later_stages(self.project, context.params):
+            run_dvc(self.project.root, "repro", *later)
+
+    def _up_to_date(self, context: Context) -> dict[str, _Files]:
+        """Return the stages that are up to date by dvc.lock, with their files."""
+        own = stage_files(self.project, context.params)
+        # Looked at before DVC does: what changes after this is seen.
+        states = {name: _state(files) for name, files in own.items()}
+        stale = set(dvc_status(self.project.root, "--with-deps", "verify"))
+        if earlier := sorted(stale - set(own)):
+            # Stages of the user's own, and data that DVC tracks: what ours read.
+            run_dvc(self.project.root, "repro", *earlier)
+            states = {name: _state(files) for name, files in own.items()}
+            stale = set(dvc_status(self.project.root, "--with-deps", "verify"))
+        if not list_is_applied(self.project):
+            # DVC took a line that came while the stage ran for applied.
+            stale.add("forget")
+        return {name: state for name, state in states.items() if name not in stale}
+
+    def _run_changed(self, context: Context) -> bool:
+        """Run every stage whose files changed, in order; return whether there was one."""
+        own = stage_files(self.project, context.params)
+        ran = False
+        for group, names in groupby(own, key=lambda name: name.partition("@")[0]):
+            files = {name: own[name] for name in names}
+            stale = self._not_current(files)
+            if group == "train" and context.params.kind == "exact":
+                # Shards that DVC takes for up to date, but whose model has another lineage.
+                stale = sorted({*stale, *(f"train@{name}" for name in outdated_shards(context))})
+            if stale:
+                ran = True
+                self._run_group(context, group, {name: files[name] for name in stale})
+        return ran
+
+    def _earlier_changed(self, context: Context) -> bool:
+        """Return whether files of a stage before the one that failed have changed since it ran."""
+        own = stage_files(self.project, context.params)
+        earlier = takewhile(lambda name: name.partition("@")[0] != self._running, own)
+        return bool(self._not_current({name: own[name] for name in earlier}))
+
+    def _run_group(self, context: Context, group: str, files: dict[str, StageFiles]) -> None:
+        self._running = group
+        before = {name: state_of(found.deps) for name, found in files.items()}
+        for name in self._ended(context, group, list(files)):
+            self.ran.add(name)
+            self._current[name] = (before[name], state_of(files[name].outs))
+
+    def _ended(self, context: Context, group: str, names: list[str]) -> Iterator[str]:
+        """Run stages of one kind, and yield the name of each when it has ended."""
+        if group == "train" and context.params.kind == "exact":
+            yield from self._train(context, [name.partition("@")[2] for name in names])
+            return
+        if group == "unlearn":
+            remove_other_models(context)
+        for name in names:
+            if _runs_own_code(context, group):
+                self.workers.start(1, context.params.train)
+                self.workers.call(_run_there, self.project, name)
+            else:
+                run_stage(context, name)
+            yield name
+
+    def _train(self, context: Context, shards: list[str]) -> Iterator[str]:
+        remove_others(context)
+        started = time.perf_counter()
+        with progress("training shards", len(shards)) as advance:
+            for done in self._trainings(context, shards):
+                self.trained[done.shard] = done
+                say(describe_training(done))
+                advance(1)
+                yield f"train@{done.shard}"
+        self.training_seconds += time.perf_counter() - started
+        record_timings(
+            self.project, {f"train@{name}": self.trained[name].timing for name in shards}
+        )
+        if any(self.trained[name].reason for name in shards):
+            check_refusals(context, refused_shards(context))
+
+    def _trainings(self, context: Context, shards: list[str]) -> Iterable[Trained]:
+        jobs = min(self.jobs, len(shards))
+        if jobs > 1 or _runs_own_code(context, "train"):
+            self.workers.start(jobs, context.params.train)
+            return self.workers.train(self.project, shards)
+        return (train_stage.run(context, shard) for shard in shards)
+
+    def _not_current(self, files: dict[str, StageFiles]) -> list[str]:
+        return [name for name, found in files.items() if self._current.get(name) != _state(found)]
+
+    def _changed(self, context: Context) -> bool:
+        return bool(self._not_current(stage_files(self.project, context.params)))
+
+    def _inputs(self, context: Context) -> FileState:
+        return state_of(inputs(stage_files(self.project, context.params)))
+
+    def _preload(self, context: Context) -> None:
+        """Import what the stages need, while DVC looks at the files."""
+        if self.project.lock.is_file() and list_is_applied(self.project):
+            return  # most likely, there is nothing to do
+        modules = [*find_spec(context.params.train.model).preload, *_LAST_STAGES]
+        Thread(target=lambda: [import_module(name) for name in modules], daemon=True).start()
+
+
+def _run_there(project: Project, name: str) -> None:
+    """Run a stage in a process of its own."""
+    run_stage(open_project(project), name)
+
+
+def _state(files: StageFiles) -> _Files:
+    return state_of(files.deps), state_of(files.outs)
+
+
+def _runs_own_code(context: Context, group: str) -> bool:
+    """Return whether a stage runs code of the user, which may change its process for good."""
+    params = context.params
+    paths = [params.train.code_path, *(params.posthoc.code_paths if params.unlearn else ())]
+    return group not in ("recipe", "shard", "forget") and any(paths)

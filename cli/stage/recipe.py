@@ -1,0 +1,11 @@
+"""The stage `recipe`."""
+
+from unlearn.stages.context import Context
+from unlearn.stages.dvc.pipeline import check_code_is_a_dependency
+from unlearn.stages.recipe import stage
+
+
+def run(context: Context) -> None:
+    """Write the settings of all trainings into one file."""
+    check_code_is_a_dependency(context.project, context.params)
+    stage.run(context)

@@ -1,0 +1,25 @@
+"""Entry of the `recipe` stage."""
+
+from unlearn.stages.context import Context
+from unlearn.stages.estimators.registry import text_options
+from unlearn.stages.project.files import json_bytes, write_bytes
+from unlearn.stages.text.base import find_base
+from unlearn.stages.training.recipe import Recipe
+
+
+def run(context: Context) -> None:
+    """Write `data/recipe.json`: what every training of the project has in common.
+
+    Each `train@` depends on this one file. So dvc.lock has the settings once, and DVC does not read
+    params.yaml for every shard.
+
+    Raises
+    ------
+    InputError
+        If the base of a language model is not the one that params.yaml names: DVC is about to
+        record it.
+    """
+    recipe = Recipe.of_project(context)
+    if recipe.layout.modality == "text":
+        find_base(text_options(recipe.train), context.project.root)
+    write_bytes(context.project.recipe, json_bytes(recipe.as_json()))

@@ -1,0 +1,191 @@
+"""`unlearn repro`: DVC records what it ran, and nothing else, with one command."""
+
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Repo, fresh_models, take_log
+from tests.pipeline.conftest import FORGOTTEN, ids_at, stages_run, wait_for
+
+#: Notes every start of DVC, from inside the new process.
+_NOTES = """
+import os, sys
+if "dvc" in sys.orig_argv and os.environ.get("STARTS"):
+    with open(os.environ["STARTS"], "a") as notes:
+        notes.write(" ".join(sys.orig_argv[3:]) + "\\n")
+"""
+
+OWN_STAGES = """
+  prepare:
+    cmd: python -c "import shutil; shutil.copy('raw.csv', 'data/dataset.csv')"
+    deps:
+      - raw.csv
+    outs:
+      - data/dataset.csv
+  publish:
+    cmd: python -c "import shutil; shutil.copy('models/final_model/ensemble.json', 'published.txt')"
+    deps:
+      - models/final_model
+    outs:
+      - published.txt
+  count:
+    cmd: python -c "open('count.txt', 'w').write(str(len(open('published.txt').read())))"
+    deps:
+      - published.txt
+    outs:
+      - count.txt:
+          cache: false
+"""
+
+
+def times(repo: Repo) -> dict[str, int]:
+    """Return when each file of the project last changed, by its path."""
+    skipped = (".git/", ".dvc/tmp/", ".unlearn/")
+    found = {}
+    for path in sorted(repo.root.rglob("*")):
+        name = path.relative_to(repo.root).as_posix()
+        if path.is_file() and not name.startswith(skipped):
+            found[name] = path.stat().st_mtime_ns
+    return found
+
+
+def starts_of_dvc(repo: Repo, *arguments: str) -> list[str]:
+    """Run `unlearn`, and return the commands of every DVC that it started."""
+    folder = repo.root.parent / "notes"
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(_NOTES, encoding="utf-8")
+    notes = folder / "starts"
+    notes.write_text("", encoding="utf-8")
+    env = {"PYTHONPATH": str(folder), "STARTS": str(notes)}
+    done = repo.unlearn(*arguments, env=env)
+    assert done.code == 0, done.err
+    return notes.read_text(encoding="utf-8").splitlines()
+
+
+def test_dvc_is_started_twice_and_a_run_with_nothing_to_do_changes_no_file(mlp: Repo) -> None:
+    mlp.forget(FORGOTTEN)
+
+    assert starts_of_dvc(mlp, "repro") == [
+        "status --json --with-deps verify",
+        "commit --force dvc.yaml",
+    ]
+    before = times(mlp)
+    assert starts_of_dvc(mlp, "repro") == ["status --json --with-deps verify"]
+    assert times(mlp) == before
+    assert stages_run(mlp.dvc("repro").out) == []
+    assert times(mlp) == before
+
+
+def test_an_entry_of_a_training_is_short(mlp: Repo) -> None:
+    lock = (mlp.root / "dvc.lock").read_text(encoding="utf-8")
+    entry = lock[lock.index("  train@s001:") : lock.index("  train@s002:")]
+
+    assert len(entry.splitlines()) == 17
+    assert "params" not in entry
+
+
+def test_stages_of_the_users_own_run_before_and_after(mlp: Repo, workspace: Path) -> None:
+    (mlp.root / "data/dataset.csv").rename(mlp.root / "raw.csv")
+    (mlp.root / "data/dataset.csv.dvc").unlink()
+    pipeline = mlp.root / "dvc.yaml"
+    text = pipeline.read_text(encoding="utf-8")
+    pipeline.write_text(text.replace("\n# Plots", f"{OWN_STAGES}\n# Plots", 1), encoding="utf-8")
+    (mlp.root / ".gitignore").open("a", encoding="utf-8").write("published.txt\n")
+    raw = (mlp.root / "raw.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (mlp.root / "raw.csv").write_text("".join(raw[:-1]), encoding="utf-8")
+    mlp.forget(FORGOTTEN)
+    other = mlp.copy(workspace / "other")
+
+    mlp.ok("repro", "-j", "1")
+    other.dvc("repro")
+
+    assert mlp.lock() == other.lock()
+    assert list(mlp.lock())[-2:] == ["publish", "count"]
+    assert mlp.snapshot() == other.snapshot()
+    assert (mlp.root / "count.txt").is_file()
+    assert stages_run(mlp.dvc("repro").out) == stages_run(other.dvc("repro").out) == []
+    before = times(mlp)
+    mlp.ok("repro")
+    assert times(mlp) == before
+
+
+def test_a_line_that_comes_while_stages_run_is_applied_by_the_same_run(
+    people: Repo, workspace: Path
+) -> None:
+    first = [raw for raw in ids_at(people, "s001") if raw.endswith("7")]
+    late = ids_at(people, "s000")[0]
+    people.forget(first)
+    private = people.root / ".unlearn"
+    (private / "hold").touch()
+    run = people.start("repro", "-j", "1")
+    wait_for((private / "held").exists)
+    people.forget([late])
+    (private / "hold").unlink()
+    _, said = run.communicate()
+
+    assert run.returncode == 0, said
+    assert people.files("models") == fresh_models(people, workspace / "room", [*first, late])
+    assert people.inline("status", "--json").json["pending"] == 0
+    assert stages_run(people.dvc("repro").out) == []
+
+
+def _settings(repo: Repo) -> None:
+    repo.set_params(train={"epochs": 2})
+
+
+def _fewer(repo: Repo) -> None:
+    repo.set_params(sharding={"shards": ["s000", "s001"]})
+
+
+def _request(repo: Repo) -> None:
+    repo.forget(ids_at(repo, "s000")[:1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", [_request, _settings, _fewer])
+def test_dvc_lock_is_that_of_plain_dvc(
+    people: Repo, workspace: Path, change: Callable[[Repo], None]
+) -> None:
+    other = people.copy(workspace / "other")
+    for repo in (people, other):
+        change(repo)
+    if change is _request:  # the time of a request is the one thing that differs
+        take_log(other, people)
+
+    people.ok("repro", "-j", "2")
+    other.dvc("repro")
+
+    assert (people.root / "dvc.lock").read_bytes() == (other.root / "dvc.lock").read_bytes()
+    assert people.snapshot() == other.snapshot()
+
+
+@pytest.mark.slow
+def test_after_a_failed_training_and_a_kill_dvc_lock_is_that_of_plain_dvc(
+    people: Repo, workspace: Path
+) -> None:
+    _settings(people)
+    other = people.copy(workspace / "other")
+    fail, hold = people.root / ".unlearn/fail", people.root / ".unlearn/hold"
+    fail.touch()
+    failed = people.unlearn("repro", "-j", "2")
+    assert failed.code not in (0, None)
+    assert "recipe" in people.lock()
+    recorded = people.lock()["recipe"]
+    fail.unlink()
+    hold.touch()
+    run = people.start("repro", "-j", "2")
+    wait_for((people.root / ".unlearn/held").exists)
+    run.send_signal(signal.SIGKILL)
+    run.communicate()
+    hold.unlink()
+
+    people.ok("repro", "-j", "2")
+    other.dvc("repro")
+
+    assert people.lock()["recipe"] == recorded
+    assert (people.root / "dvc.lock").read_bytes() == (other.root / "dvc.lock").read_bytes()
+    assert people.files("models") == other.files("models")
+    shutil.rmtree(other.root)
