@@ -10,6 +10,7 @@ from unlearn.stages.rows.ids import IdRules
 from unlearn.stages.rows.reading import Reading
 from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.roles import RoleReader, role_columns
+from unlearn.stages.rows.token_arrays import Digests, as_digests, token_texts
 from unlearn.stages.rows.tokens import Tokenizer
 
 
@@ -26,10 +27,23 @@ class TokenColumns:
         return self.records if self.subjects is None else self.subjects
 
 
-def token_columns(
+@dataclass(frozen=True)
+class DigestColumns:
+    """Digests of the tokens of a batch's rows, in its order; see `TokenColumns`."""
+
+    records: Digests
+    subjects: Digests | None
+
+    @property
+    def governing(self) -> Digests:
+        """Those that decide the rows' places."""
+        return self.records if self.subjects is None else self.subjects
+
+
+def digest_columns(
     batch: pa.Table, dataset: DatasetParams, tokenizer: Tokenizer, name: str, first_row: int
-) -> TokenColumns:
-    """Return the tokens of a batch as it was read.
+) -> DigestColumns:
+    """Return the digests of the tokens of a batch as it was read.
 
     Parameters
     ----------
@@ -47,12 +61,21 @@ def token_columns(
         If a column is not there, or an id is missing, begins like a token or is not of the
         column's type.
     """
-    found: dict[str, list[str]] = {}
+    found: dict[str, Digests] = {}
     for kind, column in role_columns(dataset):
         reader = RoleReader(kind, column, IdRules.of(dataset))
         ids = reader.checked(batch, name, first_row)
-        found[kind] = [tokenizer.token(kind, raw) for raw in ids]
-    return TokenColumns(found["record"], found.get("subject"))
+        found[kind] = as_digests(tokenizer.joined_digests(kind, ids))
+    return DigestColumns(found["record"], found.get("subject"))
+
+
+def token_columns(
+    batch: pa.Table, dataset: DatasetParams, tokenizer: Tokenizer, name: str, first_row: int
+) -> TokenColumns:
+    """Return the tokens of a batch as it was read; see `digest_columns`."""
+    found = digest_columns(batch, dataset, tokenizer, name, first_row)
+    subjects = None if found.subjects is None else token_texts(found.subjects).to_pylist()
+    return TokenColumns(token_texts(found.records).to_pylist(), subjects)
 
 
 def dataset_tokens(

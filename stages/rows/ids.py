@@ -7,6 +7,7 @@ the ids of a column are (`id_type`, `subject_type`) and which of them are one (`
 
 import re
 import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -52,6 +53,11 @@ def whole_number(text: str) -> str | None:
         if value == value.to_integral_value() and abs(value) < EXACT_FLOATS:
             return str(int(value))
     return None
+
+
+def _is_plain_number(text: str) -> bool:
+    """Return whether `text` is a positive whole number that is its own canonical text."""
+    return text.isascii() and text.isdigit() and text[0] != "0"
 
 
 def lost_digits(text: str) -> bool:
@@ -134,6 +140,14 @@ class IdRules:
         if self.type_of(kind) == "integer":
             return whole_number(text) or text
         return text
+
+    def canonicals(self, kind: IdKind, raws: Sequence[str]) -> Iterable[str]:
+        """Return what `canonical` returns for each id, fast for ids as most files have them."""
+        if self.folded:
+            return (fold(raw) for raw in raws)
+        if self.type_of(kind) == "integer":
+            return (raw if _is_plain_number(raw) else self.canonical(kind, raw) for raw in raws)
+        return (raw if raw.isascii() else unicodedata.normalize("NFC", raw) for raw in raws)
 
     def accepts(self, kind: IdKind, raw: str) -> bool:
         """Return whether `raw` is of the column's type."""

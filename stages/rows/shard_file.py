@@ -22,6 +22,12 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import write_bytes
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.padding import padded_parquet
+from unlearn.stages.rows.token_arrays import (
+    digest_array,
+    digests_of,
+    joined_texts,
+    token_texts,
+)
 from unlearn.stages.rows.tokens import Key
 
 RECORD = "unlearn.record"
@@ -145,6 +151,26 @@ def in_order(rows: pa.Table) -> pa.Table:
     return rows.sort_by(keys).combine_chunks()
 
 
+def with_digests(rows: pa.Table) -> pa.Table:
+    """Return rows with their tokens as digests."""
+    for name in (RECORD, SUBJECT):
+        if name in rows.column_names:
+            at = rows.column_names.index(name)
+            digests = digest_array(digests_of(rows[name]))
+            rows = rows.set_column(at, name, digests)
+    return rows
+
+
+def with_texts(rows: pa.Table) -> pa.Table:
+    """Return rows with their tokens as text."""
+    for name in (RECORD, SUBJECT):
+        if name in rows.column_names:
+            at = rows.column_names.index(name)
+            texts = token_texts(digests_of(rows[name]))
+            rows = rows.set_column(at, name, texts)
+    return rows
+
+
 def digest_rows(key: Key, rows: pa.Table, label: str) -> str:
     """Keyed digest of rows in their order, with their column names and types, in hex.
 
@@ -175,7 +201,7 @@ def _column_bytes(column: pa.ChunkedArray) -> list[bytes]:
         column = pc.fill_null(column, _FILLERS[kind])
     if pa.types.is_string(kind):
         lengths = pc.binary_length(column).to_numpy().astype("<i8").tobytes()
-        return [b"text", valid, lengths, "".join(column.to_pylist()).encode()]
+        return [b"text", valid, lengths, joined_texts(column)]
     if pa.types.is_boolean(kind):
         return [b"bool", valid, column.to_numpy().tobytes()]
     return [b"float", valid, column.to_numpy().astype("<f8", copy=False).tobytes()]
@@ -195,14 +221,19 @@ def write_shard(path: Path, key: Key, rows: pa.Table, layout: Layout) -> bool:
     bool
         False if the file already held these rows and was left alone.
     """
-    meta = {"nonce": nonce(key, path.stem, rows, layout), "layout": layout.as_json()}
+    return write_bytes(path, shard_bytes(path.stem, key, rows, layout))
+
+
+def shard_bytes(name: str, key: Key, rows: pa.Table, layout: Layout) -> bytes:
+    """Return the bytes of a shard file called `name`, without its ending."""
+    meta = {"nonce": nonce(key, name, rows, layout), "layout": layout.as_json()}
     encoded = {_META: json.dumps(meta, sort_keys=True).encode()}
 
     # Given the rows, the bytes follow from pyarrow's version alone.
     buffer = pa.BufferOutputStream()
     pq.write_table(rows.replace_schema_metadata(encoded), buffer, compression="zstd")
     # dvc.lock gives sizes, which would tell how long the values of one row were.
-    return write_bytes(path, padded_parquet(buffer.getvalue().to_pybytes()))
+    return padded_parquet(buffer.getvalue().to_pybytes())
 
 
 def read_shard(path: Path, name: str, columns: Sequence[str] | None = None) -> ShardFile:

@@ -1,13 +1,14 @@
 """Rows to their places: one batch, then one shard in memory at a time."""
 
 import resource
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import ipc
@@ -16,7 +17,7 @@ from unlearn.stages.config.params import ShardingParams
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import HOLDOUT, UNLABELLED
-from unlearn.stages.rows.identity import TokenColumns, token_columns
+from unlearn.stages.rows.identity import DigestColumns, digest_columns
 from unlearn.stages.rows.reading import Reading
 from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.schema import feature_columns, target_column
@@ -25,10 +26,20 @@ from unlearn.stages.rows.shard_file import (
     SUBJECT,
     TARGET,
     Layout,
-    governing_tokens,
-    in_order,
+    with_digests,
+    with_texts,
 )
-from unlearn.stages.rows.tokens import Tokenizer, place
+from unlearn.stages.rows.token_arrays import (
+    DIGEST,
+    Digests,
+    digest_array,
+    digests_of,
+    first_repeat,
+    integer_array,
+    shard_numbers,
+    sort_order,
+)
+from unlearn.stages.rows.tokens import Tokenizer
 from unlearn.stages.shard.row_places import RowPlaces
 
 #: Column of a row's number in the dataset, from 1; 0 for a canary.
@@ -39,7 +50,7 @@ _BUCKETS = 64
 
 #: Files that say which file rows are from, of the dataset and of a file of held-out rows.
 _PLACES, _HELD_OUT_PLACES = "places", "held-out-places"
-_TOKEN_AND_ROW = np.dtype([("token", "S67"), ("row", "<i8")])
+_TOKEN_AND_ROW = np.dtype([("token", "u1", 32), ("row", "<i8")])
 
 
 @dataclass(frozen=True)
@@ -61,16 +72,16 @@ class Planted:
     trained_on: pa.Table
 
     @property
-    def tokens(self) -> frozenset[str]:
+    def tokens(self) -> Digests:
         """Record tokens, and subject tokens where there are any: no row may have one of them."""
         columns = [name for name in (RECORD, SUBJECT) if name in self.rows.column_names]
-        return frozenset(token for name in columns for token in self.rows[name].to_pylist())
+        return np.concatenate([digests_of(self.rows[name]) for name in columns])
 
 
 def typed_rows(
     batch: pa.Table, dataset: DatasetParams, tokenizer: Tokenizer, first_row: int
-) -> tuple[pa.Table, TokenColumns]:
-    """Return a batch as a shard file holds it, and the number of every row.
+) -> tuple[pa.Table, DigestColumns]:
+    """Return a batch as a shard file holds it, tokens as digests, and the number of every row.
 
     Parameters
     ----------
@@ -88,16 +99,26 @@ def typed_rows(
         not of its feature's kind.
     """
     name = dataset.path
-    tokens = token_columns(batch, dataset, tokenizer, name, first_row)
-    columns: dict[str, pa.Array | pa.ChunkedArray] = {RECORD: pa.array(tokens.records)}
+    tokens = digest_columns(batch, dataset, tokenizer, name, first_row)
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {RECORD: digest_array(tokens.records)}
     if tokens.subjects is not None:
-        columns[SUBJECT] = pa.array(tokens.subjects)
+        columns[SUBJECT] = digest_array(tokens.subjects)
     columns |= feature_columns(batch, dataset, name, first_row)
     if dataset.modality == "tabular":
         columns[TARGET] = target_column(batch, dataset, name, first_row)
-    rows = pa.table(columns).cast(Layout.of(dataset).schema)
-    numbers = pa.array(np.arange(first_row, first_row + batch.num_rows))
+    rows = pa.table(columns).cast(_with_digests(Layout.of(dataset).schema))
+    numbers = integer_array(np.arange(first_row, first_row + batch.num_rows))
     return rows.append_column(ROW, numbers), tokens
+
+
+def _with_digests(schema: pa.Schema) -> pa.Schema:
+    """Return a schema with digests in place of tokens."""
+    return pa.schema(
+        [
+            pa.field(field.name, DIGEST) if field.name in (RECORD, SUBJECT) else field
+            for field in schema
+        ]
+    )
 
 
 def spill(
@@ -137,7 +158,7 @@ def spill(
     _allow_open_files(len(names) + _BUCKETS + 64)
     first_row = 1
     places = RowPlaces(dataset.path)
-    reserved = frozenset[str]() if planted is None else planted.tokens
+    reserved = None if planted is None else planted.tokens
     with ExitStack() as stack:
         writers: dict[str, ipc.RecordBatchStreamWriter] = {}
         buckets: list[BinaryIO] = [
@@ -151,17 +172,16 @@ def spill(
                 writers[name] = stack.enter_context(ipc.new_stream(sink, rows.schema))
             writers[name].write_table(rows)
 
-        def write(rows: pa.Table, governing: list[str]) -> None:
-            for name, indices in _by_place(governing, sharding).items():
-                put(name, rows.take(indices))
+        def write(rows: pa.Table) -> None:
+            for name, some in _by_place(rows, sharding):
+                put(name, some)
 
         for batch in batches:
             rows, tokens = typed_rows(batch, dataset, tokenizer, first_row)
             places.see(batch, first_row)
-            if planted is not None:
+            if planted is not None and reserved is not None:
                 _refuse_canaries(tokens, reserved, (dataset.path, first_row), planted.name)
-            kept = _labelled(rows, dataset, put)
-            write(kept, tokens.governing if kept is rows else governing_tokens(kept))
+            write(_labelled(rows, dataset, put))
             if tokens.subjects is not None or dataset.drop_unlabelled:
                 # Two rows with one id may belong to two subjects, and so to two shards.
                 _spread_tokens(tokens.records, first_row, buckets)
@@ -169,10 +189,9 @@ def spill(
             progress(batch.num_rows)
         own_places = _hold_out(held_out, dataset, tokenizer, put)
         if planted is not None:
-            rows = planted.trained_on
-            governing = governing_tokens(rows)
-            numbers = pa.array(np.zeros(rows.num_rows, dtype=np.int64))
-            write(rows.append_column(ROW, numbers), governing)
+            rows = with_digests(planted.trained_on)
+            numbers = integer_array(np.zeros(rows.num_rows, dtype=np.int64))
+            write(rows.append_column(ROW, numbers))
     places.write(scratch / _PLACES)
     own_places.write(scratch / _HELD_OUT_PLACES)
     for bucket in range(_BUCKETS):
@@ -236,49 +255,60 @@ def _labelled(
 
 def refuse_shared_ids(one: pa.Table, other: pa.Table, names: tuple[str, str]) -> None:
     """Raise an InputError if a record is in both tables: it cannot be trained on and held out."""
-    shared = set(one[RECORD].to_pylist()) & set(other[RECORD].to_pylist())
+    shared = pc.sum(pc.is_in(one[RECORD], other[RECORD].combine_chunks())).as_py()
     if shared:
-        rows = "1 id is" if len(shared) == 1 else f"{len(shared):,} ids are"
+        rows = "1 id is" if shared == 1 else f"{shared:,} ids are"
         raise InputError(f"{rows} in {names[0]} and in {names[1]}")
 
 
-def _by_place(tokens: list[str], sharding: ShardingParams) -> dict[str, pa.Array]:
-    found: dict[str, list[int]] = {}
-    count = len(sharding.shards)
-    for index, token in enumerate(tokens):
-        where = place(token, count, sharding.slices, sharding.holdout).shard
-        found.setdefault(where, []).append(index)
-    return {name: pa.array(indices, pa.int64()) for name, indices in found.items()}
+def _by_place(rows: pa.Table, sharding: ShardingParams) -> Iterator[tuple[str, pa.Table]]:
+    """Yield the rows of each shard, and of the holdout, that has any."""
+    governing = digests_of(rows[SUBJECT if SUBJECT in rows.column_names else RECORD])
+    names = [*sharding.shards, HOLDOUT]
+    numbers = shard_numbers(governing, len(sharding.shards), sharding.holdout)
+    sizes = np.bincount(numbers, minlength=len(names))
+    # Sorted once, a shard's rows follow each other, and are no copy. 16 bits are sorted by radix.
+    order = np.argsort(numbers.astype(np.uint16), kind="stable")
+    in_shards = rows.take(integer_array(order))
+    for name, size, end in zip(names, sizes, np.cumsum(sizes), strict=True):
+        if size:
+            yield name, in_shards.slice(end - size, size)
 
 
 def _refuse_canaries(
-    tokens: TokenColumns, reserved: frozenset[str], at: tuple[str, int], canaries: str
+    tokens: DigestColumns, reserved: Digests, at: tuple[str, int], canaries: str
 ) -> None:
     """Refuse rows of people that canaries go by: to forget one would be to forget the other."""
-    if reserved.isdisjoint(tokens.records) and reserved.isdisjoint(tokens.governing):
+    bad = _is_in(tokens.records, reserved) | _is_in(tokens.governing, reserved)
+    if not bad.any():
         return
     name, first_row = at
-    pairs = zip(tokens.records, tokens.governing, strict=True)
-    index = next(i for i, pair in enumerate(pairs) if not reserved.isdisjoint(pair))
     raise InputError(
-        f"{name}: data row {first_row + index} has the id or subject of a record in {canaries}"
+        f"{name}: data row {first_row + int(np.argmax(bad))} has the id or subject of a record "
+        f"in {canaries}"
     )
 
 
-def _spread_tokens(records: list[str], first_row: int, buckets: list[BinaryIO]) -> None:
+def _is_in(digests: Digests, reserved: Digests) -> npt.NDArray[np.bool_]:
+    found = pc.is_in(digest_array(digests), digest_array(reserved))
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _spread_tokens(records: Digests, first_row: int, buckets: list[BinaryIO]) -> None:
     table = np.empty(len(records), _TOKEN_AND_ROW)
     table["token"] = records
     table["row"] = np.arange(first_row, first_row + len(records))
-    which = np.array([int(token[-2:], 16) % _BUCKETS for token in records])
-    for bucket in np.unique(which):
-        table[which == bucket].tofile(buckets[bucket])
+    which = records[:, -1] % _BUCKETS
+    table = table[np.argsort(which, kind="stable")]
+    ends = np.cumsum(np.bincount(which, minlength=_BUCKETS))
+    for bucket, rows in zip(buckets, np.split(table, ends[:-1]), strict=True):
+        rows.tofile(bucket)
 
 
 def _refuse_repeats(path: Path, places: RowPlaces) -> None:
-    table = np.sort(np.fromfile(path, _TOKEN_AND_ROW))
-    same = np.flatnonzero(table["token"][1:] == table["token"][:-1])
-    if same.size:
-        places.refuse_repeat(int(table["row"][same[0]]), int(table["row"][same[0] + 1]))
+    table = np.fromfile(path, _TOKEN_AND_ROW)
+    if repeat := first_repeat(table["token"]):
+        places.refuse_repeat(*(int(row) for row in table["row"][list(repeat)]))
 
 
 def collect(scratch: Path, name: str, layout: Layout, dataset_name: str) -> pa.Table:
@@ -293,24 +323,21 @@ def collect(scratch: Path, name: str, layout: Layout, dataset_name: str) -> pa.T
     if not path.exists():
         return layout.schema.empty_table()
     with pa.memory_map(str(path)) as source:
-        rows = in_order(ipc.open_stream(source).read_all())
+        rows = ipc.open_stream(source).read_all()
     places = RowPlaces.read(scratch / _PLACES, dataset_name)
     if name == HOLDOUT:
         # Rows of a file of their own, if there is one: the sharding holds out no others then.
         places = RowPlaces.read(scratch / _HELD_OUT_PLACES, dataset_name) or places
     refuse_same_ids(rows, places)
-    return rows.drop_columns([ROW])
+    keys = [digests_of(rows[name]) for name in (SUBJECT, RECORD) if name in rows.column_names]
+    ordered = rows.drop_columns([ROW]).combine_chunks().take(integer_array(sort_order(*keys)))
+    return with_texts(ordered).combine_chunks()
 
 
 def refuse_same_ids(rows: pa.Table, places: RowPlaces) -> None:
     """Raise an InputError that names two numbered rows with one id, if there are any."""
-    by_record = rows.select([RECORD, ROW]).sort_by([(RECORD, "ascending"), (ROW, "ascending")])
-    tokens = by_record[RECORD].combine_chunks()
-    if len(tokens) > 1:
-        at = pc.index(pc.equal(tokens[1:], tokens[:-1]), value=True).as_py()
-        if at >= 0:
-            numbers = by_record[ROW]
-            places.refuse_repeat(numbers[at].as_py(), numbers[at + 1].as_py())
+    if repeat := first_repeat(digests_of(rows[RECORD])):
+        places.refuse_repeat(*sorted(rows[ROW][index].as_py() for index in repeat))
 
 
 def _allow_open_files(count: int) -> None:

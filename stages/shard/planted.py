@@ -3,10 +3,10 @@
 import pyarrow as pa
 from unlearn.stages.context import Context
 from unlearn.stages.rows.canaries import included
-from unlearn.stages.rows.forget_list import place_of_line
 from unlearn.stages.rows.reading import Reading
 from unlearn.stages.rows.records import read_batches
-from unlearn.stages.rows.shard_file import RECORD, in_order
+from unlearn.stages.rows.shard_file import RECORD, in_order, with_texts
+from unlearn.stages.rows.token_arrays import shard_numbers
 from unlearn.stages.shard.partition import ROW, Planted, refuse_same_ids, typed_rows
 from unlearn.stages.shard.row_places import RowPlaces
 
@@ -37,13 +37,15 @@ def planted_canaries(context: Context) -> Planted | None:
     for batch in read_batches(path, dataset.canaries, reading=Reading.of(named)):
         rows, tokens = typed_rows(batch, named, context.tokenizer, first_row)
         tables.append(rows)
-        trainable += [not place_of_line(token, sharding).is_holdout for token in tokens.governing]
+        shards = len(sharding.shards)
+        trainable += list(shard_numbers(tokens.governing, shards, sharding.holdout) < shards)
         first_row += batch.num_rows
     if not tables:
         nothing = context.layout.schema.empty_table()
         return Planted(dataset.canaries, nothing, nothing)
     rows = pa.concat_tables(tables)
     refuse_same_ids(rows, RowPlaces(dataset.canaries))
-    rows = in_order(rows.filter(pa.array(trainable, pa.bool_())).drop_columns([ROW]))
+    rows = with_texts(rows.filter(pa.array(trainable, pa.bool_())).drop_columns([ROW]))
+    rows = in_order(rows)
     heads = included(context.key, rows[RECORD].to_pylist())
     return Planted(dataset.canaries, rows, rows.filter(pa.array(heads, pa.bool_())))

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
-from unlearn.stages.project.files import remove_unplanned, scratch_folder
+from unlearn.stages.project.files import remove_unplanned, scratch_folder, write_bytes
 from unlearn.stages.project.paths import CANARIES, HOLDOUT, UNLABELLED
-from unlearn.stages.rows.shard_file import write_shard
+from unlearn.stages.rows.shard_file import RECORD, shard_bytes, write_shard
 from unlearn.stages.shard.partition import collect, refuse_shared_ids, spill_dataset
 from unlearn.stages.shard.planted import planted_canaries
 from unlearn.stages.shard.rules import refuse_lost_lines
@@ -49,19 +49,22 @@ def run(context: Context, progress: Callable[[int], None] = lambda _rows: None) 
         if dataset.drop_unlabelled and (scratch / UNLABELLED).exists():
             # Requests for their people are answered, although no model is trained on them.
             names.append(UNLABELLED)
-        # All shards are checked before the first is written.
-        for name in names:
-            collect(scratch, name, context.layout, dataset.path)
-        if dataset.held_out is not None:
-            whole, held_out = (
-                collect(scratch, name, context.layout, dataset.held_out) for name in names[:2]
-            )
-            refuse_shared_ids(whole, held_out, (dataset.path, dataset.held_out))
         counts = {}
+        records = {}
         for name in names:
             table = collect(scratch, name, context.layout, dataset.path)
-            write_shard(project.shard_file(name), context.key, table, context.layout)
+            content = shard_bytes(name, context.key, table, context.layout)
+            (scratch / f"{name}.parquet").write_bytes(content)
+            (scratch / name).unlink(missing_ok=True)
             counts[name] = table.num_rows
+            if dataset.held_out is not None:
+                records[name] = table.select([RECORD])
+        if dataset.held_out is not None:
+            whole, held_out = (records[name] for name in names[:2])
+            refuse_shared_ids(whole, held_out, (dataset.path, dataset.held_out))
+        # Only when all are checked, the first is replaced.
+        for name in names:
+            write_bytes(project.shard_file(name), (scratch / f"{name}.parquet").read_bytes())
     if planted is not None:
         names.append(CANARIES)
         write_shard(project.shard_file(CANARIES), context.key, planted.rows, context.layout)

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import pickle
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import HOLDOUT, Project
+from unlearn.stages.rows.ids import IdRules
 from unlearn.stages.rows.tokens import (
     DEMO_KEY,
     KEY_VARIABLE,
@@ -44,6 +46,13 @@ def test_a_token_follows_from_key_kind_and_id_alone(raw: str) -> None:
     assert token == Tokenizer(Key(KEY.text)).token("record", raw)
     assert token != Tokenizer(OTHER_KEY).token("record", raw)
     assert token != Tokenizer(KEY).token("subject", raw)
+
+
+def test_a_tokenizer_of_another_process_gives_the_same_tokens() -> None:
+    tokenizer = Tokenizer(KEY, IdRules(folded=True))
+    other = pickle.loads(pickle.dumps(tokenizer))  # noqa: S301 (our own bytes)
+
+    assert other.token("subject", "Jane") == tokenizer.token("subject", "jane")
 
 
 @given(raw_ids)

@@ -308,7 +308,8 @@ from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.rows.tokens import Tokenizer
 
 path, scratch = Path(sys.argv[1]), Path(sys.argv[2])
-params = make_params(shards=32, holdout=0.03, features={"age": "numeric", "city": "categorical"})
+cities = {f"city{number}": "categorical" for number in range(20)}
+params = make_params(shards=32, holdout=0.03, features={"age": "numeric", **cities})
 batches = read_batches(path, "data/dataset.csv")
 spill(batches, params.dataset, params.sharding, Tokenizer(KEY), scratch)
 for name in params.sharding.shards:
@@ -336,9 +337,10 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     for count in (5_000, 40_000):
         path = tmp_path / f"{count}.csv"
         with path.open("w", encoding="ascii") as handle:
-            handle.write("id,age,city,note,label\n")
+            cities = ",".join(f"city{number}" for number in range(20))
+            handle.write(f"id,age,{cities},note,label\n")
             handle.writelines(
-                f"{number},{number / 7},{'c' * 200},{'n' * 7_800},c{number % 3}\n"
+                f"{number},{number / 7}{(',' + 'c' * 99) * 20},{'n' * 6_000},c{number % 3}\n"
                 for number in range(count)
             )
         peaks.append(peak_memory(path, tmp_path / f"scratch-{count}"))
