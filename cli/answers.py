@@ -49,6 +49,8 @@ class ErrorFacts(AnswerPart):
         The one of `columns` whose name is most like that of `column`, which is not there.
     separator
         The character that may separate the columns of a file that was read as one column.
+    decimal
+        The decimal mark with which a value would be a number that was read as text.
     """
 
     file: str | None = None
@@ -61,6 +63,7 @@ class ErrorFacts(AnswerPart):
     columns: list[str] = []
     nearest: str | None = None
     separator: str | None = None
+    decimal: str | None = None
 
 
 class ErrorDetails(AnswerPart):

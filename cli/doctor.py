@@ -21,13 +21,22 @@ from unlearn.stages.audit.leftovers import Leftovers, clean_leftovers
 from unlearn.stages.audit.places import Place, unseen
 from unlearn.stages.audit.stores import Stores, find_stores
 from unlearn.stages.config.params import Params
+from unlearn.stages.config.settings_files import FILES
 from unlearn.stages.context import Context, load_params, open_project
 from unlearn.stages.dvc.lockfile import load_lock
-from unlearn.stages.dvc.pipeline import read_pipeline, stage_names
+from unlearn.stages.dvc.pipeline import (
+    check_code_is_a_dependency,
+    check_figures_are_where_they_belong,
+    check_lists_are_read,
+    check_rows_are_dependencies,
+    read_pipeline,
+    stage_names,
+)
 from unlearn.stages.errors import InputError, UnlearnError
 from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.project.files import TEMPORARY_PREFIX
+from unlearn.stages.project.git import git
 from unlearn.stages.project.git import ignored as ignored_files
 from unlearn.stages.project.paths import Project, find_project
 from unlearn.stages.rows.tokens import DEMO_KEY, Key
@@ -41,14 +50,24 @@ _PACKAGES = ("dvc-unlearn", "dvc", "torch", "scikit-learn", "numpy", "pyarrow")
 #: Of the extra `llm`.
 _LANGUAGE_PACKAGES = ("transformers", "peft", "tokenizers")
 
+#: The settings and the pipeline; a revision without one of them cannot be audited.
+_SETTINGS = ("params.yaml", *FILES, "dvc.yaml")
+
 #: What git has to keep; an entry of the log stands for all of them.
 _FOR_GIT = (
-    "params.yaml",
-    "dvc.yaml",
+    *_SETTINGS,
     "dvc.lock",
     "data/forget_list.txt",
     "data/requests/x.json",
     "reports/verdict.json",
+)
+
+#: What dvc.yaml must have for these settings; `unlearn repro` stops without it.
+_PIPELINE_CHECKS = (
+    check_lists_are_read,
+    check_rows_are_dependencies,
+    check_code_is_a_dependency,
+    check_figures_are_where_they_belong,
 )
 
 #: Estimators that keep training rows inside the model.
@@ -238,6 +257,12 @@ def _git_findings(project: Project) -> Iterator[str]:
     if hidden := ignored_files(project.root, *_FOR_GIT):
         hidden = [name.replace("/x.json", "/*.json") for name in hidden]
         yield f"git ignores files that it has to keep: {', '.join(hidden)}"
+    kept = (git(project.root, "ls-files", "-z", "--", *_SETTINGS) or b"").decode().split("\0")
+    present = [name for name in _SETTINGS if (project.root / name).is_file()]
+    missing = [name for name in present if name not in kept]
+    if missing and missing != present:  # all of them: a project that was just created
+        pronoun = "it" if len(missing) == 1 else "them"
+        yield f"git does not track {names(missing)}; `git add` adds {pronoun}"
 
 
 def _public_files(project: Project) -> list[str]:
@@ -259,13 +284,18 @@ def _params_findings(project: Project, params: Params) -> Iterator[str]:
             f"{params.train.model} stores training rows inside the model: a person who has the "
             "model also has the rows that were not forgotten"
         )
+    for check in _PIPELINE_CHECKS:
+        try:
+            check(project, params)
+        except InputError as error:
+            yield "; ".join((error.message, *error.hints))
     if params.modality == "text":
         yield from _base_findings(project, params)
     named = set(params.sharding.shards) if params.kind == "exact" else set()
     folder = project.shard_models
     present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if others := present - named - {".gitignore"}:
-        yield f"models of shards that params.yaml does not name: {', '.join(sorted(others))}"
+        yield f"models of shards that shards.yaml does not name: {', '.join(sorted(others))}"
 
 
 def _base_findings(project: Project, params: Params) -> Iterator[str]:

@@ -237,11 +237,10 @@ def _hinted(new_rows: NewRows, *, has_csv: bool) -> Iterator[None]:
         if facts.separator is not None:
             mark = "tab" if facts.separator == "\t" else f"'{facts.separator}'"
             hints.append(f"then read it with --delimiter {mark}")
-        elif facts.row and new_rows.dataset.features.get(facts.column or "") == "numeric":
-            other = "." if csv.decimal == "," else ","
+        elif facts.decimal is not None and facts.decimal != csv.decimal:
             hints.append(
-                f"numbers are read with the decimal mark of the training, {csv.decimal!r}; "
-                f"--decimal '{other}' chooses the other one"
+                f"numbers are read with the decimal mark {csv.decimal!r}; "
+                f"--decimal '{facts.decimal}' chooses the other one"
             )
         raise InputError(error.message, *error.hints, *hints, facts=facts) from None
 

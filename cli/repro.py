@@ -14,6 +14,7 @@ from unlearn.stages.context import Context, open_project
 from unlearn.stages.dvc.pipeline import (
     check_code_is_a_dependency,
     check_figures_are_where_they_belong,
+    check_lists_are_read,
     check_rows_are_dependencies,
 )
 from unlearn.stages.dvc.recording import mend_lock
@@ -89,6 +90,7 @@ def bring_up_to_date(context: Context, jobs: int) -> ReproAnswer:
     project = context.project
     started = time.perf_counter()
     deciding_attack(context.params)  # a wrong name is an error before any training
+    check_lists_are_read(project, context.params)
     check_rows_are_dependencies(project, context.params)
     check_code_is_a_dependency(project, context.params)
     check_figures_are_where_they_belong(project, context.params)

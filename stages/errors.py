@@ -28,6 +28,8 @@ class Facts:
         The one of `columns` whose name is most like that of `column`, which is not there.
     separator
         The character that may separate the columns of a file that was read as one column.
+    decimal
+        The decimal mark with which a value would be a number that was read as text.
     """
 
     file: str | None = None
@@ -40,6 +42,7 @@ class Facts:
     columns: tuple[str, ...] = ()
     nearest: str | None = None
     separator: str | None = None
+    decimal: str | None = None
 
     def __str__(self) -> str:
         """Return the place as messages name it, such as `a.csv: column 'age', data row 3`."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from unlearn.stages.config.settings_files import FILES
 from unlearn.stages.context import Context
 from unlearn.stages.dvc.lockfile import load_lock
 from unlearn.stages.project.files import scratch_folder
@@ -59,9 +60,10 @@ def line_end_findings(project: Project) -> Iterator[str]:
     entries = [
         entry for stage in lock.values() for key in ("deps", "outs") for entry in stage.get(key, [])
     ]
-    paths = sorted({str(entry["path"]) for entry in entries})
+    # The lock of a project that never ran has none; these are dependencies in any case.
+    paths = sorted({*FILES, *(str(entry["path"]) for entry in entries)})
     tracked = _git(project, "ls-files", "-z", "--", *(f":(literal){path}" for path in paths))
-    if not paths or not tracked:
+    if not tracked:
         return
     words = _git(project, "check-attr", "-z", "text", "eol", "--", *tracked)
     values = {(words[at], words[at + 1]): words[at + 2] for at in range(0, len(words), 3)}

@@ -1,9 +1,11 @@
 """dvc.yaml, as far as stages have to know it."""
 
+from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
 from unlearn.stages.config.params import Params, parse_yaml
+from unlearn.stages.config.settings_files import SCHEMA_FILE, SHARDS_FILE
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.project.paths import Project
@@ -18,13 +20,83 @@ def read_pipeline(project: Project) -> dict[str, Any]:
     InputError
         If the file is not a pipeline.
     """
+    return dict(_read(project)["stages"])
+
+
+def _read(project: Project) -> dict[str, Any]:
+    """Return all of dvc.yaml; `stages` is a mapping."""
     try:
-        stages = parse_yaml(project.pipeline.read_text(encoding="utf-8"))["stages"]
-        if not isinstance(stages, dict):
+        content = parse_yaml(project.pipeline.read_text(encoding="utf-8"))
+        if not isinstance(content["stages"], dict):
             raise TypeError
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         raise InputError("dvc.yaml is not readable as a pipeline") from None
-    return stages
+    return dict(content)
+
+
+def check_lists_are_read(project: Project, params: Params) -> None:
+    """Make sure that DVC trains what the settings list, and notices a change of their files.
+
+    The names of shards are those of shards.yaml, and post-hoc methods those of `unlearn.methods`.
+    With a list of its own in dvc.yaml, DVC would train other models, and leave some as they were.
+
+    Raises
+    ------
+    InputError
+        If dvc.yaml takes names from elsewhere, or a stage does not depend on schema.yaml or
+        shards.yaml.
+    """
+    content = _read(project)
+    needed = {"recipe": [SCHEMA_FILE], "shard": [SCHEMA_FILE]}
+    if params.kind == "exact":
+        if not _takes_shards(content):
+            raise InputError(
+                f"dvc.yaml does not take the names of shards from {SHARDS_FILE}",
+                f"write `vars: [{SHARDS_FILE}]` above `stages` in dvc.yaml",
+            )
+        _check_matrix(content, "train", "shard", "shards")
+        needed |= {"shard": [SCHEMA_FILE, SHARDS_FILE], "aggregate": [SHARDS_FILE]}
+    else:
+        _check_matrix(content, "unlearn", "method", "unlearn.methods")
+    for name, files in needed.items():
+        for file in files:
+            _check_dependency(content["stages"], name, file)
+
+
+def _takes_shards(content: dict[str, Any]) -> bool:
+    """Return whether the variable `shards` of dvc.yaml is that of shards.yaml.
+
+    DVC takes all variables of `FILE`, and those after the colon of `FILE:NAME,NAME`.
+    """
+    found = content.get("vars")
+    for entry in found if isinstance(found, list) else []:
+        file, _, names = entry.partition(":") if isinstance(entry, str) else ("", "", "")
+        if PurePosixPath(file) == PurePosixPath(SHARDS_FILE):
+            return not names or "shards" in names.split(",")
+    return False
+
+
+def _check_matrix(content: dict[str, Any], name: str, variable: str, setting: str) -> None:
+    """Refuse a stage that does not run once for each item of a setting."""
+    stage = content["stages"].get(name)
+    matrix = stage.get("matrix") if isinstance(stage, dict) else None
+    items = list(matrix.values()) if isinstance(matrix, dict) else []
+    found = [item.replace(" ", "") if isinstance(item, str) else item for item in items]
+    if found != [f"${{{setting}}}"]:
+        raise InputError(
+            f"dvc.yaml: the stage {name} does not run for each of {setting}",
+            f"write `matrix: {{{variable}: ${{{setting}}}}}` under stages.{name} in dvc.yaml",
+        )
+
+
+def _check_dependency(stages: dict[str, Any], name: str, file: str) -> None:
+    stage = stages.get(name)
+    dependencies = stage.get("deps") if isinstance(stage, dict) else None
+    if file not in (dependencies or []):
+        raise InputError(
+            f"dvc.yaml does not list {file} as a dependency of {name}",
+            f"add `- {file}` under stages.{name}.deps, so that DVC notices changes of it",
+        )
 
 
 def check_code_is_a_dependency(project: Project, params: Params) -> None:

@@ -30,7 +30,15 @@ FOLDERS = (
 _PRIVATE, _PRIVATE_DEPTH = ".unlearn", 2
 
 #: Files that commands read and replace.
-FILES = ("params.yaml", "dvc.yaml", "dvc.lock", "data/forget_list.txt", "data/requests.jsonl")
+FILES = (
+    "params.yaml",
+    "schema.yaml",
+    "shards.yaml",
+    "dvc.yaml",
+    "dvc.lock",
+    "data/forget_list.txt",
+    "data/requests.jsonl",
+)
 
 #: Where DVC keeps an object below its cache; the second form is that of DVC 2.
 _OBJECT = re.compile(r"(files/md5/)?[0-9a-f]{2}/[0-9a-f]{30}(\.dir)?")

@@ -15,6 +15,7 @@ from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.rows.csv_dialect import Sample, refuse_no_header
 from unlearn.stages.rows.csv_records import CsvText, Fault
 from unlearn.stages.rows.csv_text import fields_of, format_of, not_utf8, read_text
+from unlearn.stages.rows.decimals import NO_POINT
 from unlearn.stages.rows.reading import NoColumnsError, Reading, check_header, chosen_columns
 
 #: Larger pieces do not stay in a processor's cache, and smaller ones are parsed one by one.
@@ -325,7 +326,7 @@ def _with_points(table: pa.Table, reading: Reading) -> pa.Table:
     for index, column in enumerate(table.column_names):
         if column in reading.numeric:
             values = table[column]
-            swapped = pc.replace_substring(values, ".", ";")
+            swapped = pc.replace_substring(values, ".", NO_POINT)
             swapped = pc.replace_substring(swapped, ",", ".")
             marks = pc.and_(
                 pc.match_substring_regex(values, _WITH_MARKS),

@@ -14,8 +14,28 @@ _COMMA = r"^\s*[-+]?(?:[0-9]+(?:,[0-9]+)?|,[0-9]+)(?:[eE][-+]?[0-9]+)?\s*$"
 
 COMMA_NUMBER = re.compile(_COMMA, re.ASCII)
 
+#: What a number with a point is changed to where numbers have a decimal comma: no number.
+NO_POINT = ";"
+
 #: Among these, what can also be a whole number with commas between its thousands.
 _THOUSANDS = r"^\s*[-+]?[1-9][0-9]{0,2}(?:,[0-9]{3})+\s*$"
+
+
+def other_mark(value: str) -> Decimal | None:
+    """Return the decimal mark with which a text that is no number would be one.
+
+    Parameters
+    ----------
+    value
+        As it was read from CSV: with a decimal comma, `1.5` is `1;5`.
+
+    >>> other_mark("1,5"), other_mark("1;5"), other_mark("many")
+    (',', '.', None)
+    """
+    if COMMA_NUMBER.match(value):
+        return ","
+    is_point = NO_POINT in value and COMMA_NUMBER.match(value.replace(NO_POINT, ","))
+    return "." if is_point else None
 
 
 @dataclass

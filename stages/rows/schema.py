@@ -19,6 +19,7 @@ from unlearn.stages.config.dataset import (
 from unlearn.stages.config.text import TextRole
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.rows.datetimes import seconds_of_column, seconds_of_text
+from unlearn.stages.rows.decimals import other_mark
 from unlearn.stages.rows.records import RowPlace, place_of_row
 
 #: How many columns an error names.
@@ -223,7 +224,12 @@ def _numbers(text: pa.ChunkedArray, name: str, first_row: int) -> pa.ChunkedArra
         return pc.cast(trimmed, pa.float64())
     except pa.ArrowInvalid:
         bad = pa.array([value is not None and not is_float(value) for value in trimmed.to_pylist()])
-        _refuse(bad, name, " is numeric: a value is not a number", first_row)
+        try:
+            _refuse(bad, name, " is numeric: a value is not a number", first_row)
+        except InputError as error:
+            value = trimmed[pc.index(bad, value=True).as_py()].as_py()
+            facts = replace(error.facts or Facts(), decimal=other_mark(value))
+            raise InputError(error.message, facts=facts) from None
         # Python reads a few forms that Arrow does not, such as +1; they are numbers too.
         return pa.chunked_array(
             [pa.array([None if v is None else float(v) for v in trimmed.to_pylist()], pa.float64())]

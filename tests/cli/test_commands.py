@@ -314,7 +314,7 @@ def test_doctor_names_what_is_wrong(done: Repo) -> None:
     (root / "models/shard_models/s007").mkdir()
     found = findings(done)
     assert "1 half-written file" in found
-    assert "models of shards that params.yaml does not name: s007" in found
+    assert "models of shards that shards.yaml does not name: s007" in found
     (root / "models/old/deep").mkdir(parents=True)
     (root / "models/old/deep/model.skops").write_bytes(b"")
     assert "1 file below models/ that no stage wrote, such as models/old/deep/model.skops" in (

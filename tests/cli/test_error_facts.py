@@ -25,6 +25,7 @@ NOTHING: dict[str, Any] = {
     "columns": [],
     "nearest": None,
     "separator": None,
+    "decimal": None,
 }
 
 

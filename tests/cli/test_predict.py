@@ -103,6 +103,28 @@ def test_the_option_that_helps_is_named(
     assert hint in answer.err.splitlines()[-1]
 
 
+@pytest.mark.parametrize("written", ["many", "1;5", "1,234.5", "1.2.3", "."])
+def test_no_decimal_mark_is_named_for_what_is_no_number_with_either(
+    done: Repo, written: str
+) -> None:
+    NEW.assign(age=[written, *NEW["age"][1:]]).to_csv(done.root / "x.csv", index=False)
+
+    answer = predict(done, "x.csv")
+    assert refused(answer) == "x.csv: column 'age' is numeric: a value is not a number (data row 1)"
+    assert "--decimal" not in answer.err
+
+
+def test_a_number_with_a_point_is_told_from_text_where_numbers_have_commas(done: Repo) -> None:
+    frame = NEW.assign(age=[f"{number},5" for number in range(30)])
+    frame = frame.assign(income=[f"{number},5" for number in range(30)])
+    for written, named in (("1.5", True), ("many", False), ("1,5", False)):
+        frame.loc[0, "age"] = written
+        frame.to_csv(done.root / "x.csv", index=False)
+        answer = predict(done, "x.csv", "--decimal", ",")
+        assert ("--decimal '.' chooses the other one" in answer.err) == named, written
+        assert (answer.code == 0) == (written == "1,5"), answer.err
+
+
 def test_a_file_without_a_header_is_read_with_the_names_of_its_columns(done: Repo) -> None:
     write_all(done.root, NEW)
     first = answers(done, "a.csv")
