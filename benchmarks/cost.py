@@ -20,12 +20,18 @@ from typing import Self
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import psutil
+from unlearn.stages.project.paths import HOLDOUT as OUT
+from unlearn.stages.rows.forget_list import place_of_line
 
 from benchmarks.harness import Bench, machine, new_project, run, say, show, spread, workplace
 
 #: Stages of the exact pipeline that are not trainings: recipe, shard, forget, aggregate, verify.
 OTHER_STAGES = 5
 FEATURES = 4
+#: The share of rows that init holds out.
+HOLDOUT = 0.2
+#: Rows that a request may be about; some of them are held out.
+MOST_REQUESTS = 16
 #: Seconds between two looks at the running processes.
 INTERVAL = 0.02
 MEBIBYTE = 2**20
@@ -137,8 +143,8 @@ def main() -> None:
 def measure(folder: Path, shards: int, arguments: argparse.Namespace) -> Cost:
     """Return what commands take at one number of shards."""
     source = folder / f"rows-{shards}.csv"
-    write_rows(source, shards * arguments.rows)
-    options = ("--shards", str(shards), "--slices", str(arguments.slices), "--holdout", "0")
+    write_rows(source, round(shards * arguments.rows / (1 - HOLDOUT)))
+    options = ("--shards", str(shards), "--slices", str(arguments.slices))
     model = ("--model", "sklearn.naive_bayes.GaussianNB")
     bench = new_project(folder / f"project-{shards}", source, *options, *model)
     plain = base_line(folder / f"base-{shards}", shards + OTHER_STAGES)
@@ -164,10 +170,10 @@ def measure(folder: Path, shards: int, arguments: argparse.Namespace) -> Cost:
 
 def _request(bench: Bench, found: Cost, repeat: int, jobs: int) -> None:
     """Forget one row, and note what it took."""
+    row = _rows_of_shards(bench)[repeat]
     with Watch() as watch:
-        forgotten = bench.unlearn("forget", "--id", f"r{repeat}").seconds
+        forgotten = bench.unlearn("forget", "--id", row).seconds
         brought = bench.unlearn("repro", "-j", str(jobs), "--json")
-    # One row is in one shard, and the request has to have retrained that one.
     if len(brought.json["trained"]) != 1:
         sys.exit(f"a request of one row trained {brought.json['trained']}")
     commit(bench)
@@ -177,6 +183,15 @@ def _request(bench: Bench, found: Cost, repeat: int, jobs: int) -> None:
     found.dvc_share.append(watch.dvc_seconds / seconds)
     found.tool.append(watch.tool)
     found.everything.append(watch.everything)
+
+
+def _rows_of_shards(bench: Bench) -> list[str]:
+    """Return ids of rows that models are trained on."""
+    context = bench.context()
+    ids = (f"r{number}" for number in range(MOST_REQUESTS))
+    tokens = {name: context.tokenizer.token("record", name) for name in ids}
+    sharding = context.params.sharding
+    return [name for name, token in tokens.items() if place_of_line(token, sharding).shard != OUT]
 
 
 def write_rows(path: Path, rows: int) -> None:
@@ -257,8 +272,8 @@ def _show_times(costs: list[Cost]) -> None:
             "in base lines",
         ),
         lines,
-        "A Gaussian naive Bayes model, four rows a shard. Base line: `dvc repro` with nothing to do "
-        "on a graph of as many stages that run `true`, without params.",
+        "Gaussian naive Bayes models, four rows a shard. Base line: `dvc repro` with nothing to "
+        "do on a graph of as many stages that run `true`, without params.",
     )
 
 
@@ -267,7 +282,11 @@ def _show_memory(costs: list[Cost]) -> None:
         "cost-memory",
         ("S", "processes of unlearn, MiB", "with those of DVC, MiB"),
         [
-            [cost.shards, f"{max(cost.tool) / MEBIBYTE:.0f}", f"{max(cost.everything) / MEBIBYTE:.0f}"]
+            [
+                cost.shards,
+                f"{max(cost.tool) / MEBIBYTE:.0f}",
+                f"{max(cost.everything) / MEBIBYTE:.0f}",
+            ]
             for cost in costs
         ],
         "The most memory that all processes of a request had at one time together.",

@@ -1,9 +1,11 @@
 """Which files the stages of the pipeline read and write, and whether one has changed since."""
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any
 
 from unlearn.stages.config.params import Params, read_settings
@@ -103,16 +105,27 @@ def inputs(files: Mapping[str, StageFiles]) -> list[Path]:
 
 def state_of(paths: Iterable[Path]) -> FileState:
     """Return the state of files, and of all files below folders; what is missing is left out."""
-    found = set()
+    found: set[tuple[str, int, int]] = set()
     for path in paths:
-        for file in path.rglob("*") if path.is_dir() else (path,):
-            try:
-                stat = file.stat()
-            except OSError:
-                continue
-            if not file.is_dir():
-                found.add((str(file), stat.st_size, stat.st_mtime_ns))
+        _add_state(str(path), found)
     return frozenset(found)
+
+
+def _add_state(path: str, found: set[tuple[str, int, int]]) -> None:
+    """Add the state of a file, or of the files below a folder; it is asked for often."""
+    try:
+        stat = os.stat(path)  # noqa: PTH116 - a Path for each of thousands of files takes seconds
+        if not S_ISDIR(stat.st_mode):
+            found.add((path, stat.st_size, stat.st_mtime_ns))
+            return
+        with os.scandir(path) as entries:
+            names = [(entry.path, entry.is_symlink() and entry.is_dir()) for entry in entries]
+    except OSError:
+        return
+    for name, is_linked_folder in names:
+        # A link to a folder may lead back to where it is.
+        if not is_linked_folder:
+            _add_state(name, found)
 
 
 def _resolved(text: str, values: Mapping[str, Any]) -> str:

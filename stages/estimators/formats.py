@@ -1,9 +1,13 @@
 """The file formats of models and states: each family declares which one its files have."""
 
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from unlearn.stages.estimators.tensors import NamedTensor, digest_tensors, read_safetensors
+
+#: Digests of tensors that this process has computed, by format and SHA-256 of the whole file.
+_digests: dict[tuple[str, bytes], str] = {}
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,17 @@ class WeightsFormat:
     def digest(self, content: bytes) -> str:
         """Digest of the tensors in a file, in hex; not of their container.
 
+        A run asks for that of one model several times, and unpacks it once.
+
         Raises
         ------
         InputError
             If the content is not in this format.
         """
-        return digest_tensors(self.load(content))
+        known = (self.name, hashlib.sha256(content).digest())
+        if known not in _digests:
+            _digests[known] = digest_tensors(self.load(content))
+        return _digests[known]
 
 
 def _read_skops(content: bytes) -> Iterable[NamedTensor]:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import skops.io
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.archive import unpacked
 from unlearn.stages.estimators.tensors import NamedTensor
@@ -29,6 +28,8 @@ _TRUSTED_PACKAGE = "sklearn."
 
 def dump(estimator: Any) -> bytes:
     """Return a fitted scikit-learn estimator as a skops file with canonical names."""
+    import skops.io  # loads scikit-learn, which who reads only numbers does not need
+
     with zipfile.ZipFile(io.BytesIO(skops.io.dumps(estimator))) as archive:
         schema = json.loads(archive.read(_SCHEMA))
         renamed = _Renamer().tree(schema)
@@ -127,6 +128,8 @@ def load(content: bytes) -> Any:
         If `content` is something else, such as a pickle, names types that scikit-learn's estimators
         are not made of, or unpacks to far more than its own size.
     """
+    import skops.io
+
     try:
         content = unpacked(content)
         found = skops.io.get_untrusted_types(data=content)

@@ -7,6 +7,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
+from unlearn.stages.forget.file_marks import (
+    FileMarks,
+    ShardMarks,
+    marks_of,
+    read_marks,
+    write_marks,
+)
 from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.ledger.hand_written import check_hand_written
 from unlearn.stages.ledger.transaction import complete_change
@@ -14,7 +21,7 @@ from unlearn.stages.project.files import digest_file, digest_json, remove_unplan
 from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.paths import HOLDOUT, UNLABELLED, Project
 from unlearn.stages.rows.applied import Applied, AppliedShard, read_applied, write_applied
-from unlearn.stages.rows.forget_list import ForgetList
+from unlearn.stages.rows.forget_list import ForgetList, place_of_line
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask, read_shard, write_shard
 from unlearn.stages.training.importing import honoured_lines
 
@@ -44,8 +51,9 @@ class ForgetRun:
 def run(context: Context) -> ForgetRun:
     """Write `data/retain_set` and `data/forget_set` from `data/shards` and the forget list.
 
-    Only shards whose rows or forgotten rows changed are written. `applied.json` says which list
-    was applied: DVC hashes the list after the stage, when it may have grown already.
+    Only shards whose rows or forgotten rows changed are written, and only those are read that a new
+    line names, or whose files have changed. `applied.json` says which list was applied: DVC hashes
+    the list after the stage, when it may have grown already.
 
     Raises
     ------
@@ -105,27 +113,25 @@ def _check_rows_are_there(context: Context, forget_list: ForgetList) -> None:
 def _apply(context: Context, forget_list: ForgetList) -> ForgetRun:
     project = context.project
     before = read_applied(project)
+    standing = {} if before is None else _standing(context, forget_list, before)
     names = [*context.params.sharding.shards, HOLDOUT]
     shards: dict[str, AppliedShard] = {}
+    marks: dict[str, ShardMarks] = {}
     rewritten = []
     forgotten = 0
     answered: set[str] = set()
     for name in names:
-        tokens = _forgotten_rows(context, name, forget_list)
+        if name in standing:
+            shards[name], marks[name] = standing[name]
+            tokens = _rows_in_forget_set(context, name, shards[name])
+        else:
+            tokens = _forgotten_rows(context, name, forget_list)
+            noted = None if before is None else before.shards.get(name)
+            found = _bring_up_to_date(context, name, forget_list, tokens, noted)
+            shards[name], marks[name] = found.applied, found.marks
+            rewritten += [name] if found.written else []
         forgotten += tokens.num_rows
         answered.update(_lines_answered(tokens, forget_list))
-        source = digest_file(project.shard_file(name))
-        forgotten_digest = digest_json(tokens.to_pydict())
-        cause = AppliedShard(source=source, forgotten=forgotten_digest)
-        if not _stands(project, name, None if before is None else before.shards.get(name), cause):
-            _write(context, name, forget_list)
-            rewritten.append(name)
-        shards[name] = AppliedShard(
-            source=source,
-            forgotten=forgotten_digest,
-            retain=digest_file(project.retain_file(name)),
-            forget=_digest_or_none(project.forget_file(name)),
-        )
     remove_unplanned(project.retain_set, [f"{name}.parquet" for name in names])
     kept = [f"{name}.parquet" for name in names if shards[name].forget is not None]
     remove_unplanned(project.forget_set, [*kept, project.applied.name])
@@ -141,6 +147,7 @@ def _apply(context: Context, forget_list: ForgetList) -> ForgetRun:
         shards=shards,
     )
     write_applied(project, applied)
+    write_marks(context, FileMarks(forget_list.left_out, marks))
     return ForgetRun(forgotten, without_rows, len(unlabelled), rewritten)
 
 
@@ -167,16 +174,105 @@ def _lines_answered(tokens: pa.Table, forget_list: ForgetList) -> set[str]:
     return names.intersection(forget_list.tokens)
 
 
-def _stands(project: Project, name: str, noted: AppliedShard | None, cause: AppliedShard) -> bool:
-    """Return whether a shard's files are byte for byte what the same inputs made last time."""
-    if noted is None or (noted.source, noted.forgotten) != (cause.source, cause.forgotten):
-        return False
-    retain, forget = project.retain_file(name), project.forget_file(name)
-    return (
-        _digest_or_none(retain) == noted.retain
-        and noted.retain is not None
-        and _digest_or_none(forget) == noted.forget
-    )
+@dataclass(frozen=True)
+class _Done:
+    """What bringing a shard up to date came to."""
+
+    applied: AppliedShard
+    marks: ShardMarks
+    written: bool
+
+
+def _bring_up_to_date(
+    context: Context,
+    name: str,
+    forget_list: ForgetList,
+    tokens: pa.Table,
+    noted: AppliedShard | None,
+) -> _Done:
+    """Write a shard's files if they are not what the same inputs made last time.
+
+    Parameters
+    ----------
+    context, name, forget_list
+        The project, the shard and the list.
+    tokens
+        Of the rows to go.
+    noted
+        What the last run noted of the shard.
+    """
+    project = context.project
+    before = marks_of(project, name)
+    source = digest_file(project.shard_file(name))
+    forgotten = digest_json(tokens.to_pydict())
+    retain, forget = _digests(project, name)
+    same = AppliedShard(source=source, forgotten=forgotten, retain=retain, forget=forget)
+    if retain is not None and same == noted:
+        # Marked before they were read: what changed meanwhile has another mark by now.
+        return _Done(same, before, written=False)
+    _write(context, name, forget_list)
+    marks = [before[0], *marks_of(project, name)[1:]]
+    retain, forget = _digests(project, name)
+    applied = AppliedShard(source=source, forgotten=forgotten, retain=retain, forget=forget)
+    return _Done(applied, marks, written=True)
+
+
+def _digests(project: Project, name: str) -> tuple[str | None, str | None]:
+    """Return the digests of a shard's files in the retain set and in the forget set."""
+    return _digest_or_none(project.retain_file(name)), _digest_or_none(project.forget_file(name))
+
+
+def _standing(
+    context: Context, forget_list: ForgetList, before: Applied
+) -> dict[str, tuple[AppliedShard, ShardMarks]]:
+    """Return what was noted of the shards that need not be read, by name.
+
+    Their files are those of the last run, and no line that came or went since can be about them.
+    """
+    marks = read_marks(context)
+    if marks is None:
+        return {}
+    changed = set(forget_list.tokens) ^ set(before.tokens)
+    named = _named(context, changed | (forget_list.left_out ^ marks.left_out))
+    if named is None:
+        return {}
+    return {
+        name: (before.shards[name], noted)
+        for name, noted in marks.shards.items()
+        if name in before.shards and name not in named and marks_of(context.project, name) == noted
+    }
+
+
+def _named(context: Context, lines: set[str]) -> set[str] | None:
+    """Return the shards that may hold rows of these lines; None if any of them may."""
+    if lines and context.params.dataset.held_out is not None:
+        return None  # these rows are not where their tokens would put them
+    found = {place_of_line(line, context.params.sharding).shard for line in lines}
+    if context.has_subjects:
+        # A line of one token may be a record's, which does not say where its subject is.
+        alone = {line for line in lines if "." not in line}
+        if not alone <= _subjects_of(context, found):
+            return None
+    return found
+
+
+def _subjects_of(context: Context, names: set[str]) -> set[str]:
+    """Return the tokens of all subjects in some shards."""
+    found: set[str] = set()
+    for name in names:
+        path = context.project.shard_file(name)
+        rows = read_shard(path, f"data/shards/{path.name}", [SUBJECT]).rows
+        found.update(rows[SUBJECT].to_pylist())
+    return found
+
+
+def _rows_in_forget_set(context: Context, name: str, noted: AppliedShard) -> pa.Table:
+    """Return the token columns of the rows that were forgotten of a shard that stands."""
+    columns = [RECORD, SUBJECT] if context.has_subjects else [RECORD]
+    if noted.forget is None:
+        return context.layout.schema.empty_table().select(columns)
+    path = context.project.forget_file(name)
+    return read_shard(path, f"data/forget_set/{path.name}", columns).rows
 
 
 def _digest_or_none(path: Path) -> str | None:

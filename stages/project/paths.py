@@ -73,6 +73,11 @@ class Project:
         return self.private / "history.json"
 
     @property
+    def file_marks(self) -> Path:
+        """Sizes and times of the files that `forget` wrote last."""
+        return self.private / "file_marks.json"
+
+    @property
     def journal(self) -> Path:
         """The change of the forget list that is being written."""
         return self.private / "journal.json"
