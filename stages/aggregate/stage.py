@@ -1,11 +1,12 @@
 """Entry of the `aggregate` stage."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
-from unlearn.stages.final_model.ensemble import FILE_NAME, final_model_files
-from unlearn.stages.project.files import write_folder
+from unlearn.stages.final_model.ensemble import check_rule, final_model_files
+from unlearn.stages.project.files import write_files
 from unlearn.stages.training.lineage import read_lineage, seal
 from unlearn.stages.training.method_record import WHOLE, is_genuine, read_record
 from unlearn.stages.training.refusals import check_refusals, refused_shards
@@ -33,15 +34,42 @@ def run(context: Context) -> Aggregated:
         left as it was.
     """
     project, params = context.project, context.params
-    if params.kind == "posthoc":
-        models = {WHOLE: _deployed_model(context, params.posthoc.deploy)}
-    else:
-        models = {shard: _checked_model(context, shard) for shard in params.sharding.shards}
+    names = [WHOLE] if params.kind == "posthoc" else params.sharding.shards
+    checked = {}
+    empty = []
+    for name in names:
+        model = _model(context, name)
+        check_rule(params, model)
+        checked[name] = model.digest
+        empty += [name] if model.kind == "empty" else []
+    if params.kind == "exact":
         check_refusals(context, refused_shards(context))
-    files = final_model_files(params, project.root, models)
-    write_folder(project.final_model, files, last=FILE_NAME)
-    empty = [shard for shard, model in models.items() if model.kind == "empty"]
-    return Aggregated([shard for shard in models if shard not in empty], empty)
+    # Read again, one at a time: nothing is written before all are checked.
+    files = final_model_files(params, project.root, _as_checked(context, checked))
+    write_files(project.final_model, files)
+    return Aggregated([name for name in names if name not in empty], empty)
+
+
+def _as_checked(context: Context, digests: Mapping[str, str]) -> Iterator[tuple[str, ShardModel]]:
+    """Yield name and model of each shard, in the order of these digests.
+
+    Raises
+    ------
+    InputError
+        If one has changed since its digest was taken.
+    """
+    for name, digest in digests.items():
+        model = _model(context, name)
+        if model.digest != digest:
+            raise InputError(f"the model of {name} changed while it was read", _REPAIR)
+        yield name, model
+
+
+def _model(context: Context, name: str) -> ShardModel:
+    """Return a model of the ensemble that is what is written of it."""
+    if context.params.kind == "posthoc":
+        return _deployed_model(context, context.params.posthoc.deploy)
+    return _checked_model(context, name)
 
 
 def _deployed_model(context: Context, method: str) -> ShardModel:

@@ -1,7 +1,7 @@
 """The final model: shard models that answer as one."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -156,10 +156,28 @@ class Ensemble:
         return [self.classes[index] for index in probabilities.argmax(axis=1)]
 
 
+def check_rule(params: Params, model: ShardModel) -> None:
+    """Make sure that the chosen rule can combine a model.
+
+    Raises
+    ------
+    InputError
+        If it needs probabilities and the model gives none.
+    """
+    if params.aggregate.rule != "majority_vote" and not model.has_probabilities:
+        raise InputError(
+            f"{params.train.model} gives no probabilities, but aggregate.rule: "
+            f"{params.aggregate.rule} needs",
+            "set `aggregate.rule: majority_vote`",
+        )
+
+
 def final_model_files(
-    params: Params, root: Path, models: Mapping[str, ShardModel]
-) -> dict[str, bytes]:
-    """Return the whole content of a final model's folder, by relative path.
+    params: Params, root: Path, models: Iterable[tuple[str, ShardModel]]
+) -> Iterator[tuple[str, bytes]]:
+    """Yield relative path and content of each file of a final model's folder.
+
+    ensemble.json is the last one. No more than one of the models is held at a time.
 
     Parameters
     ----------
@@ -168,38 +186,33 @@ def final_model_files(
     root
         The project's folder, for the user's own module.
     models
-        The shard models by name, in the order of params.yaml; empty ones become no members.
+        Name and model of each shard, in the order of the list of shards; empty ones become no
+        members.
 
     Raises
     ------
     InputError
         If the chosen rule needs probabilities and a model gives none.
     """
-    files: dict[str, bytes] = {}
-    members = []
-    for shard, model in models.items():
-        if model.kind == "empty":
-            continue
-        members.append({"shard": shard, "rows": model.description["rows"], "digest": model.digest})
-        files[f"members/{shard}/{MODEL_FILE}"] = json_bytes(model.description)
-        if model.weights is not None:
-            files[f"members/{shard}/{model.description['file']}"] = model.weights
-        if "adapter" in model.description:
-            # So that the member's folder is one that PEFT loads by itself.
-            files[f"members/{shard}/adapter_config.json"] = json_bytes(_for_peft(model))
-    votes = params.aggregate.rule == "majority_vote"
-    if not votes and not all(model.has_probabilities for model in models.values()):
-        raise InputError(
-            f"{params.train.model} gives no probabilities, but aggregate.rule: "
-            f"{params.aggregate.rule} needs",
-            "set `aggregate.rule: majority_vote`",
-        )
     code = None
     if params.train.code_path is not None:
         path = root / params.train.code_path
         code = {"name": path.name, "sha256": digest_code(path)}
-        files[path.name] = path.read_bytes()
-    files[FILE_NAME] = json_bytes(
+        yield path.name, path.read_bytes()
+    members, empty = [], []
+    for shard, model in models:
+        check_rule(params, model)
+        if model.kind == "empty":
+            empty.append(shard)
+            continue
+        members.append({"shard": shard, "rows": model.description["rows"], "digest": model.digest})
+        yield f"members/{shard}/{MODEL_FILE}", json_bytes(model.description)
+        if model.weights is not None:
+            yield f"members/{shard}/{model.description['file']}", model.weights
+        if "adapter" in model.description:
+            # So that the member's folder is one that PEFT loads by itself.
+            yield f"members/{shard}/adapter_config.json", json_bytes(_for_peft(model))
+    description = json_bytes(
         {
             "schema_version": 1,
             "rule": params.aggregate.rule,
@@ -218,13 +231,13 @@ def final_model_files(
             )
             | params.dataset.own_reading
             | {"path": "the input"},
-            "has_probabilities": not votes,
+            "has_probabilities": params.aggregate.rule != "majority_vote",
             "members": members,
-            "empty": [shard for shard, model in models.items() if model.kind == "empty"],
+            "empty": empty,
             "code": code,
         }
     )
-    return files
+    yield FILE_NAME, description
 
 
 def load_ensemble(

@@ -109,9 +109,25 @@ def write_folder(folder: Path, files: Mapping[str, bytes], last: str) -> None:
     last
         The file to write after all others: if it exists, the others are complete.
     """
-    for name in sorted(files, key=lambda name: (name == last, name)):
-        write_bytes(folder / name, files[name])
-    remove_unplanned(folder, files)
+    names = sorted(files, key=lambda name: (name == last, name))
+    write_files(folder, ((name, files[name]) for name in names))
+
+
+def write_files(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Make `folder` hold exactly `files`, one in memory at a time.
+
+    Parameters
+    ----------
+    folder
+        Is made where it is missing.
+    files
+        Path relative to `folder`, with forward slashes, and content, in the order of writing.
+    """
+    written = []
+    for name, content in files:
+        write_bytes(folder / name, content)
+        written.append(name)
+    remove_unplanned(folder, written)
 
 
 def remove_unplanned(folder: Path, planned: Iterable[str]) -> list[str]:

@@ -342,22 +342,26 @@ def _check_final_model(context: Context, found: Exactness) -> None:
     for problem in unplanned_problems(project, params, "models/shard_models"):
         found.add(problem)
     try:
-        models = {name: read_shard_model(project.shard_models / name, name) for name in named}
-        expected = final_model_files(params, project.root, models)
+        models = ((name, read_shard_model(project.shard_models / name, name)) for name in named)
+        same = holds_exactly(project.final_model, final_model_files(params, project.root, models))
     except InputError as error:
         found.add(f"models/final_model cannot be checked: {error.message}")
         return
-    if not holds_exactly(project.final_model, expected):
+    if not same:
         found.add("models/final_model is not made of the shard models as they stand")
 
 
-def holds_exactly(folder: Path, files: Mapping[str, bytes]) -> bool:
-    """Tell whether a folder has these files, by relative path, and no others, to the byte."""
-    return files == {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+def holds_exactly(folder: Path, files: Iterable[tuple[str, bytes]]) -> bool:
+    """Tell whether a folder has these files, by relative path, and no others, to the byte.
+
+    No more than one is held at a time.
+    """
+    others = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    same = True
+    for name, content in files:
+        same = same and name in others and (folder / name).read_bytes() == content
+        others.discard(name)
+    return same and not others
 
 
 def _retrain_and_compare(

@@ -137,11 +137,12 @@ def check_final_model(context: PosthocContext, deployed: str, found: Exactness) 
     project = context.project
     try:
         model = read_shard_model(project.unlearned / deployed, f"models/unlearned/{deployed}")
-        expected = final_model_files(context.params, project.root, {WHOLE: model})
+        expected = final_model_files(context.params, project.root, [(WHOLE, model)])
+        same = holds_exactly(project.final_model, expected)
     except InputError as error:
         found.add(f"models/final_model cannot be checked: {error.message}")
         return
-    if not holds_exactly(project.final_model, expected):
+    if not same:
         found.add(f"models/final_model is not models/unlearned/{deployed} as it stands")
 
 

@@ -313,7 +313,7 @@ def test_peft_loads_a_members_folder_by_itself(blank_base: Path, tmp_path: Path)
         train_shard(recipe, plan_shard(recipe, "s000", rows, None), None).files
     )
     params = language_params(recipe.train)
-    put(tmp_path, final_model_files(params, tmp_path, {"s000": model}))
+    put(tmp_path, dict(final_model_files(params, tmp_path, [("s000", model)])))
 
     base = AutoModelForCausalLM.from_pretrained(blank_base, local_files_only=True)
     plain = logits(base)
