@@ -35,7 +35,8 @@ def only_locks(root: Path) -> None:
     private = root / ".unlearn"
     files = [path for path in private.rglob("*") if path.is_file()] if private.is_dir() else []
     assert all(
-        path.parent.name == "locks" or path.name in {"timings.json", "digests.json", "history.json"}
+        path.parent.name == "locks"
+        or path.name in {"timings.json", "digests.json", "history.json", "file_marks.json"}
         for path in files
     ), files
 
