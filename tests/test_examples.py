@@ -50,7 +50,7 @@ def language_model(tmp_path_factory: pytest.TempPathFactory, blank_base: Path) -
     recipe = Recipe.of(params, KEY, blank_base.parent)
     trained = train_shard(recipe, plan_shard(recipe, "s000", author_rows(4), None), None)
     model = ShardModel.of_files(trained.files)
-    for name, content in final_model_files(params, blank_base.parent, {"s000": model}).items():
+    for name, content in final_model_files(params, blank_base.parent, [("s000", model)]):
         path = root / "models/final_model" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)

@@ -335,7 +335,8 @@ def test_whole_models_cannot_be_combined(tiny_base: Path) -> None:
 @pytest.fixture
 def folder(models: Models, params: Params, tiny_base: Path, tmp_path: Path) -> Path:
     """Return a final model's folder, moved away from its project."""
-    put(tmp_path / "first", final_model_files(params, tiny_base.parent, dict(models)))
+    files = final_model_files(params, tiny_base.parent, dict(models).items())
+    put(tmp_path / "first", dict(files))
     shutil.move(tmp_path / "first", tmp_path / "moved")
     return tmp_path / "moved"
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from unlearn.stages.context import Context
-from unlearn.stages.forget import stage
 from unlearn.stages.forget.file_marks import MARGIN
 from unlearn.stages.forget.stage import run
+from unlearn.stages.project.files import digest_file
 from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.rows.forget_list import place_of_line
 from unlearn.stages.rows.shard_file import RECORD, read_shard
@@ -47,18 +47,17 @@ def outcome(context: Context) -> dict[str, bytes]:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files of data/shards that the stage reads, as it reads them."""
     seen: list[str] = []
-    original, hashed = stage.read_shard, stage.digest_file
 
     def noting(path: Path, *arguments: Any) -> Any:
         seen.extend([path.stem] if path.parent.name == "shards" else [])
-        return original(path, *arguments)
+        return read_shard(path, *arguments)
 
     def noting_digests(path: Path) -> str:
         seen.extend([path.stem] if path.parent.name == "shards" else [])
-        return hashed(path)
+        return digest_file(path)
 
-    monkeypatch.setattr(stage, "read_shard", noting)
-    monkeypatch.setattr(stage, "digest_file", noting_digests)
+    monkeypatch.setattr("unlearn.stages.forget.stage.read_shard", noting)
+    monkeypatch.setattr("unlearn.stages.forget.stage.digest_file", noting_digests)
     return seen
 
 
