@@ -13,7 +13,7 @@ from unlearn.stages.config.dataset import DEFAULT_MISSING
 from unlearn.stages.config.params import VerifyParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.containment import check_contained, check_folder
-from unlearn.stages.rows.schema_finder import ColumnChoice
+from unlearn.stages.rows.column_choice import ColumnChoice
 
 
 class Example(StrEnum):

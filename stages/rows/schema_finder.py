@@ -2,21 +2,20 @@
 
 import re
 import shlex
-from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.config.dataset import (
-    DEFAULT_MISSING,
     MAX_CATEGORIES,
     MAX_FEATURES,
     DateFormat,
     Decimal,
     FeatureKind,
 )
-from unlearn.stages.errors import Facts, InputError
+from unlearn.stages.errors import InputError
 from unlearn.stages.rows.category_counts import CategoryCounts, hash_people
+from unlearn.stages.rows.column_choice import ColumnChoice
 from unlearn.stages.rows.column_facts import (
     ColumnFacts,
     TextValues,
@@ -41,31 +40,6 @@ MANY_CATEGORIES = 200
 
 #: Row numbers, as pandas and Dask write and read them.
 _INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__|__null_dask_index__")
-
-
-@dataclass(frozen=True)
-class ColumnChoice:
-    """What the user says about columns that are no id, subject or target.
-
-    Attributes
-    ----------
-    drop, keep
-        Columns that are no features, and columns that are features although they would be left
-        out or refused.
-    missing
-        Texts that mean a missing value.
-    min_rows
-        From so many rows, or people where rows name people, on a value is a category; None where
-        all values are.
-    drop_unlabelled
-        Whether rows without a class are left out.
-    """
-
-    drop: tuple[str, ...] = ()
-    keep: tuple[str, ...] = ()
-    missing: tuple[str, ...] = DEFAULT_MISSING
-    min_rows: int | None = None
-    drop_unlabelled: bool = False
 
 
 @dataclass
@@ -108,7 +82,7 @@ class SchemaFinder:
         for column in roles:
             require_column(batch, column, name)
         if self.rows == 0:
-            self._check_choice(batch.column_names, name)
+            self.choice.check(batch.column_names, name, roles, self.target_column)
         if batch.num_columns - len(roles) > MAX_FEATURES:
             raise InputError(
                 f"{name} has {batch.num_columns:,} columns, and at most {MAX_FEATURES:,} can be "
@@ -125,21 +99,6 @@ class SchemaFinder:
     def _roles(self) -> list[str]:
         roles = (self.id_column, self.target_column, self.subject_column)
         return sorted({role for role in roles if role is not None})
-
-    def _check_choice(self, columns: Collection[str], name: str) -> None:
-        for option, named in (("--drop", self.choice.drop), ("--keep", self.choice.keep)):
-            for column in named:
-                if column not in columns:
-                    raise InputError(
-                        f"{option}: {name} has no column {column!r}",
-                        f"its columns: {', '.join(map(repr, columns))}",
-                        facts=Facts(file=name, column=column, columns=tuple(columns)),
-                    )
-                if column in self._roles and (option, column) != ("--keep", self.target_column):
-                    raise InputError(
-                        f"{option}: {column!r} is the id, subject or target, not a feature",
-                        facts=Facts(column=column),
-                    )
 
     def _see_feature(self, batch: pa.Table, name: str) -> None:
         facts = self._facts.setdefault(name, ColumnFacts())

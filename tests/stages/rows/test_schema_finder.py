@@ -7,7 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from unlearn.stages.errors import InputError
-from unlearn.stages.rows.schema_finder import ColumnChoice, SchemaFinder
+from unlearn.stages.rows.column_choice import ColumnChoice
+from unlearn.stages.rows.schema_finder import SchemaFinder
 
 SECRET = "jane.roe"
 

@@ -1,0 +1,63 @@
+"""What the user of `init` says about columns that are no id, subject or target."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from unlearn.stages.config.dataset import DEFAULT_MISSING
+from unlearn.stages.errors import Facts, InputError
+
+
+@dataclass(frozen=True)
+class ColumnChoice:
+    """What the user says about columns that are no id, subject or target.
+
+    Attributes
+    ----------
+    drop, keep
+        Columns that are no features, and columns that are features although they would be left
+        out or refused.
+    missing
+        Texts that mean a missing value.
+    min_rows
+        From so many rows, or people where rows name people, on a value is a category; None where
+        all values are.
+    drop_unlabelled
+        Whether rows without a class are left out.
+    """
+
+    drop: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    missing: tuple[str, ...] = DEFAULT_MISSING
+    min_rows: int | None = None
+    drop_unlabelled: bool = False
+
+    def check(
+        self, columns: Collection[str], name: str, roles: Collection[str], target: str
+    ) -> None:
+        """Check that the columns that are named are there, and no roles.
+
+        Parameters
+        ----------
+        columns, name
+            The columns of the dataset, and what errors call it.
+        roles, target
+            The columns of ids and classes, and that of classes, whose numbers can be kept.
+
+        Raises
+        ------
+        InputError
+            If a column is not there, or is an id, the subject or the target.
+        """
+        for option, named in (("--drop", self.drop), ("--keep", self.keep)):
+            for column in named:
+                if column not in columns:
+                    raise InputError(
+                        f"{option}: {name} has no column {column!r}",
+                        f"its columns: {', '.join(map(repr, columns))}",
+                        facts=Facts(file=name, column=column, columns=tuple(columns)),
+                    )
+                if column in roles and (option, column) != ("--keep", target):
+                    raise InputError(
+                        f"{option}: {column!r} is the id, subject or target, not a feature",
+                        facts=Facts(column=column),
+                    )
