@@ -1,5 +1,6 @@
 """How many rows, or people, share each value of a column: which values may be categories."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -142,6 +143,26 @@ class CategoryCounts:
         shared = [index for index in range(len(texts)) if self._people[index] >= self.enough]
         shared.sort(key=lambda index: (-self._rows[index], texts[index]))
         return sorted(texts[index] for index in shared[:most])
+
+    def spellings(self) -> Iterator[tuple[dict[str, int], int, int]]:
+        """Yield each group of values that differ only in case or outer spaces.
+
+        Returns
+        -------
+        iterator of tuple
+            The rows by value that enough rows, or people, share, of which there is one at least;
+            how many other values the group has, and how many rows have these.
+        """
+        self._add_up()
+        groups: dict[str, list[int]] = {}
+        for index, text in enumerate(self._values.to_pylist()):
+            groups.setdefault(text.strip().casefold(), []).append(index)
+        for group in groups.values():
+            shared = [index for index in group if self._people[index] >= self.enough]
+            if len(group) > 1 and shared:
+                rows = {self._values[index].as_py(): int(self._rows[index]) for index in shared}
+                rest = int(self._rows[group].sum()) - sum(rows.values())
+                yield rows, len(group) - len(shared), rest
 
     @property
     def rows_shared(self) -> int:

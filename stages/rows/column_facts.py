@@ -21,6 +21,8 @@ from unlearn.stages.config.dataset import (
 from unlearn.stages.errors import InputError
 from unlearn.stages.rows.datetimes import DateKind, date_kind
 from unlearn.stages.rows.decimals import COMMA_NUMBER, DecimalFacts
+from unlearn.stages.rows.number_facts import NumberFacts, plain_numbers
+from unlearn.stages.rows.number_marks import marks_of
 from unlearn.stages.rows.records import RowPlace
 from unlearn.stages.rows.schema import is_float, is_number
 
@@ -60,8 +62,11 @@ _NAMES: dict[FeatureKind, str] = {
 }
 
 #: What a value could be. `point` and `comma` are numbers with one decimal mark only, and a `code`
-#: is a whole number with leading zeros.
-ValueKind = FeatureKind | DateKind | Literal["point", "comma", "code"]
+#: is a whole number with leading zeros, and `marked` what looks like a number: see `marks_of`.
+ValueKind = FeatureKind | DateKind | Literal["point", "comma", "code", "marked"]
+
+#: Kinds of values that are numbers, if the decimal mark is right.
+NUMBERS: tuple[ValueKind, ...] = ("numeric", "point", "comma", "code")
 
 _CODE = r"^0[0-9]+$"
 
@@ -99,6 +104,12 @@ class ColumnFacts:
         The decimal marks of a CSV column.
     codes
         Where the first code is, and how many rows have one; None if the numbers are quantities.
+    numbers
+        What was found in its numbers.
+    marks
+        What makes values look like numbers that are none.
+    like_numbers
+        Whether almost all values are numbers or look like some, but not all are.
     left_out
         Why the column cannot be a feature.
     text
@@ -117,6 +128,9 @@ class ColumnFacts:
     others: bool = False
     decimals: DecimalFacts = field(default_factory=DecimalFacts)
     codes: tuple[RowPlace, int] | None = None
+    numbers: NumberFacts = field(default_factory=NumberFacts)
+    marks: set[str] = field(default_factory=set)
+    like_numbers: bool = False
     left_out: str | None = None
     text: str | None = None
     line_end: RowPlace | None = None
@@ -130,11 +144,16 @@ class ColumnFacts:
         """
         number: ValueKind = "comma" if decimal == "," else "point"
         other: ValueKind = "point" if decimal == "," else "comma"
+        none: dict[ValueKind, ValueKind] = {other: "categorical", "marked": "categorical"}
+        like = sum(self.rows[kind] for kind in (*NUMBERS, "marked"))
+        marked = self.rows["marked"] + self.rows[other]
+        like_numbers = marked > 0 and like >= _MOST * self.rows.total()
         if "code" in self.rows and number not in self.rows:
             codes = (self.first["code"][1], self.rows["code"])
-            found = self._merged(dict.fromkeys(("code", "numeric", other), "categorical"))
-            return replace(found, codes=codes)
-        return self._merged({number: "numeric", "code": "numeric", other: "categorical"})
+            found = self._merged({**none, "code": "categorical", "numeric": "categorical"})
+            return replace(found, codes=codes, like_numbers=like_numbers)
+        found = self._merged({number: "numeric", "code": "numeric", **none})
+        return replace(found, like_numbers=like_numbers)
 
     def with_dates(self) -> "ColumnFacts":
         """Return the facts by the format that most dates and times have: others are categories."""
@@ -213,35 +232,34 @@ def _kind_of_text(value: str, *, is_csv: bool) -> ValueKind:
         return "point" if "." in text else "numeric"
     if is_csv and COMMA_NUMBER.match(text):
         return "comma"
-    return date_kind(text) or "categorical"
+    return date_kind(text) or ("marked" if marks_of(text) else "categorical")
 
 
-def values_by_kind(values: pa.Array, *, is_csv: bool) -> dict[ValueKind, pa.Array]:
-    """Return the values by what each could be."""
-    numbers = _all_numbers(values)
-    if numbers is not None:
-        return numbers
+def values_by_kind(
+    values: pa.Array, *, is_csv: bool, numbers: pa.Array | None = None
+) -> dict[ValueKind, pa.Array]:
+    """Return the values by what each could be.
+
+    Parameters
+    ----------
+    values
+        Texts.
+    is_csv
+        Whether numbers may have a decimal comma.
+    numbers
+        What `plain_numbers` returns for the values, if it is known.
+    """
+    if (plain_numbers(values) if numbers is None else numbers) is not None:
+        return _numbers_by_kind(values)
     found: dict[ValueKind, list[str]] = {}
     for value in values.to_pylist():
         found.setdefault(_kind_of_text(value, is_csv=is_csv), []).append(value)
     return {kind: pa.array(texts, pa.string()) for kind, texts in found.items()}
 
 
-def _all_numbers(values: pa.Array) -> dict[ValueKind, pa.Array] | None:
-    """Return what `values_by_kind` does for values that are all numbers, many times faster.
-
-    Returns
-    -------
-    dict
-        None if a value may be no number, or one that only Python reads.
-    """
+def _numbers_by_kind(values: pa.Array) -> dict[ValueKind, pa.Array]:
+    """Return what `values_by_kind` does for values that are all numbers, many times faster."""
     trimmed = pc.utf8_trim_whitespace(values)
-    try:
-        read = pc.cast(trimmed, pa.float64())
-    except pa.ArrowInvalid:
-        return None
-    if not pc.all(pc.is_finite(read)).as_py():
-        return None
     point = pc.match_substring(values, ".")
     # Most fractions begin with 0, and the search is slower than these comparisons.
     code = pc.and_not(pc.starts_with(trimmed, "0"), point)
@@ -311,6 +329,12 @@ def stray_line_end(name: str, place: RowPlace) -> InputError:
     )
 
 
+def how_to_write(facts: ColumnFacts) -> str:
+    """Return what to do about a column whose values look like numbers."""
+    marks = sorted(facts.marks) or ["another decimal mark, or thousands separators"]
+    return f"they have {', '.join(marks)}; write them as -1234.56"
+
+
 def refuse_mixed(name: str, facts: ColumnFacts) -> None:
     """Raise an InputError if most values of a column are of one kind and the others are not."""
     kind = facts.intended
@@ -331,5 +355,6 @@ def refuse_mixed(name: str, facts: ColumnFacts) -> None:
         f"{_NAMES[kind]}; data row {place.row} is not",
         missing,
         f"--drop={column} leaves the column out; --keep={column} makes all values categories",
+        *([f"some values look like numbers: {how_to_write(facts)}"] if facts.like_numbers else []),
         facts=place.facts(name),
     )

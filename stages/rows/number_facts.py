@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,12 +43,20 @@ class NumberFacts:
         default_factory=lambda: {(scope, start) for scope in ("file", "all") for start in (0, 1)}
     )
 
-    def see_texts(self, values: pa.Array, column: pa.ChunkedArray) -> None:
-        """Take the distinct texts of a column that are numbers into account."""
-        numbers = _parsed(values)
+    def see_texts(
+        self, values: pa.Array, numbers: pa.Array, count: Callable[[pa.Array], int]
+    ) -> None:
+        """Take different texts that are numbers into account.
+
+        Parameters
+        ----------
+        values, numbers
+            The texts, and the number that each is.
+        count
+            Returns how many rows have one of some of the texts.
+        """
         for number in self._see(numbers):
-            same = values.filter(pc.equal(numbers, number))
-            self.counts[number] += pc.sum(pc.is_in(column, same)).as_py()
+            self.counts[number] += count(values.filter(pc.equal(numbers, number)))
 
     def see_numbers(self, column: pa.ChunkedArray) -> None:
         """Take a column of numbers into account."""
@@ -57,15 +66,15 @@ class NumberFacts:
 
     def _see(self, numbers: pa.Array | pa.ChunkedArray) -> list[float]:
         """Take numbers into account; return those that can mean a missing value."""
-        is_nines = pc.is_in(numbers, pa.array(_NINES))
+        least, largest = _bounds(numbers)
         found: list[float] = []
-        if pc.any(is_nines).as_py():
-            found = pc.unique(numbers.filter(is_nines)).to_pylist()
-            numbers = numbers.filter(pc.invert(is_nines))
-        least = pc.min_max(numbers.filter(pc.is_finite(numbers))).as_py()
-        if least["min"] is not None:
-            self.low = min(self.low, least["min"])
-            self.high = max(self.high, least["max"])
+        # Most columns have no number that is so far from 0.
+        if max(-least, largest) >= min(map(abs, _NINES)):
+            is_nines = pc.fill_null(pc.is_in(numbers, pa.array(_NINES)), fill_value=False)
+            if pc.any(is_nines).as_py():
+                found = pc.unique(numbers.filter(is_nines)).to_pylist()
+                least, largest = _bounds(numbers.filter(pc.invert(is_nines)))
+        self.low, self.high = min(self.low, least), max(self.high, largest)
         return found
 
     def see_rows(self, column: pa.ChunkedArray, in_file: int, in_all: int) -> None:
@@ -107,13 +116,33 @@ class NumberFacts:
         }
 
 
-def _parsed(values: pa.Array) -> pa.Array:
-    """Return numbers as text, with a decimal point or comma, as float64."""
-    trimmed = pc.replace_substring(pc.utf8_trim_whitespace(values), ",", ".")
+def _bounds(numbers: pa.Array | pa.ChunkedArray) -> tuple[float, float]:
+    """Return the least and the largest finite number; of none, infinity and its negative."""
+    found = pc.min_max(numbers).as_py()
+    least, largest = found["min"], found["max"]
+    if least is None:
+        return math.inf, -math.inf
+    if math.isfinite(least) and math.isfinite(largest):
+        return least, largest
+    return _bounds(numbers.filter(pc.is_finite(numbers)))
+
+
+def plain_numbers(values: pa.Array) -> pa.Array | None:
+    """Return texts as float64; None if one is no finite number, or one that only Python reads."""
     try:
-        return pc.cast(trimmed, pa.float64())
-    except pa.ArrowInvalid:  # forms that only Python reads, such as +1
-        return pa.array([float(text) for text in trimmed.to_pylist()], pa.float64())
+        numbers = pc.cast(pc.utf8_trim_whitespace(values), pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    return numbers if pc.all(pc.is_finite(numbers)).as_py() else None
+
+
+def any_numbers(values: pa.Array) -> pa.Array:
+    """Return texts that are numbers, with a decimal point or comma, as float64."""
+    numbers = plain_numbers(pc.replace_substring(values, ",", "."))
+    if numbers is None:  # forms that only Python reads, such as +1
+        texts = values.to_pylist()
+        return pa.array([float(text.replace(",", ".")) for text in texts], pa.float64())
+    return numbers
 
 
 def _whole(column: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int64]] | None:

@@ -17,6 +17,7 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.rows.category_counts import CategoryCounts, hash_people
 from unlearn.stages.rows.column_choice import ColumnChoice
 from unlearn.stages.rows.column_facts import (
+    NUMBERS,
     ColumnFacts,
     TextValues,
     ValueKind,
@@ -28,15 +29,27 @@ from unlearn.stages.rows.column_facts import (
     values_by_kind,
     why_text,
 )
-from unlearn.stages.rows.column_notes import notes_on_codes, notes_on_dates, why_no_feature
+from unlearn.stages.rows.column_notes import (
+    notes_on_codes,
+    notes_on_dates,
+    notes_on_marks,
+    notes_on_nines,
+    notes_on_spellings,
+    why_no_feature,
+)
 from unlearn.stages.rows.decimals import find_decimal
 from unlearn.stages.rows.distinct_values import DistinctValues
+from unlearn.stages.rows.number_facts import any_numbers, plain_numbers
+from unlearn.stages.rows.number_marks import marks_of
 from unlearn.stages.rows.records import RowPlace, place_of_row
 from unlearn.stages.rows.schema import as_text, require_column
 from unlearn.stages.rows.target_facts import TargetFacts
 
 #: More distinct values than this in a text column look like names or free text.
 MANY_CATEGORIES = 200
+
+#: In fewer rows, a value is no category, where the user does not say how many it takes.
+_FEWEST_ROWS = 2
 
 #: Row numbers, as pandas and Dask write and read them.
 _INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__|__null_dask_index__")
@@ -107,21 +120,36 @@ class SchemaFinder:
             facts.left_out = problem
         if facts.left_out is not None:
             return
+        in_file = self._place(batch, 0).row - 1
+        facts.numbers.see_rows(column, in_file, self.rows)
         typed = kind_of_type(column.type)
         if typed is not None:
             facts.typed = typed
+            if typed == "numeric":
+                facts.numbers.see_numbers(column)
             self._count(facts, typed, column.is_valid(), batch)
             return
-        values = DistinctValues.of(as_text(column, name), self._missing)
-        self._values[name] = values
+        self._values[name] = DistinctValues.of(as_text(column, name), self._missing)
+        self._see_texts(facts, self._values[name], batch, name)
+
+    def _see_texts(
+        self, facts: ColumnFacts, values: DistinctValues, batch: pa.Table, name: str
+    ) -> None:
         found = values.texts
         if len(facts.distinct) <= MANY_CATEGORIES:
             facts.distinct.update(found.to_pylist())
         if self.is_csv and len(found):
             facts.decimals.see(found)
-        by_kind = values_by_kind(found, is_csv=self.is_csv)
+        numbers = plain_numbers(found)
+        if numbers is not None:
+            facts.numbers.see_texts(found, numbers, values.count)
+        by_kind = values_by_kind(found, is_csv=self.is_csv, numbers=numbers)
         for kind, some in by_kind.items():
             self._count_values(facts, kind, some, batch, name)
+            if kind in NUMBERS and numbers is None:
+                facts.numbers.see_texts(some, any_numbers(some), values.count)
+            elif kind == "marked":
+                facts.marks.update(*(marks_of(text.strip()) for text in some.to_pylist()))
         if "categorical" in by_kind:
             found = by_kind["categorical"]
             see_words(facts, found)
@@ -141,7 +169,7 @@ class SchemaFinder:
 
     def _count_categories(self, batch: pa.Table) -> None:
         """Count the values of all columns that are, or may become, categorical."""
-        if self.choice.min_rows is None or batch.num_rows == 0:
+        if batch.num_rows == 0:
             self._values.clear()
             return
         people = None
@@ -158,7 +186,8 @@ class SchemaFinder:
                 values = DistinctValues.of(as_text(batch[name], name), self._missing)
             if facts.text is not None:
                 values = values.without(is_long(values.texts))
-            counts = self._counts.setdefault(name, CategoryCounts(self.choice.min_rows))
+            enough = self.choice.min_rows or _FEWEST_ROWS
+            counts = self._counts.setdefault(name, CategoryCounts(enough))
             counts.see(values, people)
         self._values.clear()
 
@@ -260,7 +289,14 @@ class SchemaFinder:
 
     def notes_on_values(self) -> list[str]:
         """Return a sentence for each column whose values may not be what they seem."""
-        return list(notes_on_codes(self.features, self._settled))
+        features, settled = self.features, self._settled
+        kept = {name: kind for name, kind in features.items() if name not in self.choice.keep}
+        return [
+            *notes_on_codes(features, settled),
+            *notes_on_marks(kept, settled),
+            *notes_on_nines(features, settled, self.choice.missing),
+            *notes_on_spellings(features, self._counts),
+        ]
 
     @property
     def decimal(self) -> Decimal:
@@ -280,12 +316,17 @@ class SchemaFinder:
                 reasons[name] = facts.left_out
             elif _INDEX.fullmatch(name) and name not in self.choice.keep:
                 reasons[name] = f"it looks like row numbers; --keep={shlex.quote(name)} keeps it"
+            elif self._are_row_numbers(name):
+                reasons[name] = f"it numbers the rows; --keep={shlex.quote(name)} keeps it"
             elif facts.kind == "categorical" and facts.text:
                 reasons[name] = facts.text
             elif facts.kind == "categorical" and self._shares_nothing(name):
                 shared_by = f"{self.choice.min_rows} {self._sharers}"
                 reasons[name] = why_no_feature(name, facts, shared_by)
         return reasons
+
+    def _are_row_numbers(self, name: str) -> bool:
+        return self._facts[name].numbers.are_row_numbers and name not in self.choice.keep
 
     def _is_no_text(self, name: str, facts: ColumnFacts) -> bool:
         """Return whether most values of a column are of another kind, or shared as categories."""

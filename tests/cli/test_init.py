@@ -311,7 +311,7 @@ ODD = {
 
 def test_columns_and_classes_of_any_name(repositories: Repo, tmp_path: Path) -> None:
     """Names that YAML, templates or DVC could read as something else."""
-    frame = pd.DataFrame({name: range(30) for name in ODD})
+    frame = pd.DataFrame({name: range(3, 33) for name in ODD})
     frame.insert(0, "record id", [f"r{number}" for number in range(30)])
     frame["income > 50k?"] = ["yes", "no", "null"] * 10
     source = str(table(tmp_path, frame))

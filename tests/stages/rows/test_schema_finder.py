@@ -1,7 +1,7 @@
 """What kinds of columns `init` finds, and which columns it leaves out or refuses."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -353,3 +353,149 @@ def test_a_value_that_holds_rows_is_refused_in_text_too() -> None:
     columns = {"x": [*names, f"n8,a\n9,{SECRET},b\n10,n10"], "id": list("12345678")}
     with pytest.raises(InputError, match="d.csv, data row 8: column 'x': a value has a line end"):
         finder.see(pa.table({**columns, "label": ["a"] * 8}), "d.csv")
+
+
+NUMBERED = [str(number) for number in range(30)]
+
+
+@pytest.mark.parametrize("start", [0, 1])
+@pytest.mark.parametrize("write", [str, int, float, "{:03}".format])
+def test_a_column_that_numbers_the_rows_is_left_out_unless_it_is_kept(
+    start: int, write: Callable[[int], Any]
+) -> None:
+    numbers = [write(number + start) for number in range(30)]
+    if write is float:
+        numbers = pa.array(numbers)
+    batches = [{"No": numbers[:7], "x": ["1"] * 7}, {"No": numbers[7:], "x": ["2"] * 23}]
+    finder = find(*batches)
+
+    assert finder.features == {"x": "numeric"}
+    assert finder.left_out == {"No": "it numbers the rows; --keep=No keeps it"}
+    kept = find(*batches, choice=ColumnChoice(keep=("No",)))
+    assert set(kept.features) == {"No", "x"}
+
+
+def test_rows_may_be_numbered_in_each_file() -> None:
+    finder = SchemaFinder("id", "label", None)
+    for part in ("a.csv", "b.csv"):
+        batch = pa.table({"id": NUMBERED, "No": NUMBERED, "x": NUMBERED[::-1], "label": ["a"] * 30})
+        finder.see(batch.replace_schema_metadata({"unlearn.file": part, "unlearn.row": "1"}), "d")
+
+    assert finder.features == {"x": "numeric"}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        NUMBERED[:19],  # too few to be sure
+        [*NUMBERED[:29], "30"],
+        NUMBERED[2:],
+        [*NUMBERED[:29], ""],
+        [f"{number}.5" for number in range(30)],
+        [number % 25 for number in range(30)],
+    ],
+)
+def test_other_numbers_are_features(values: list[Any]) -> None:
+    assert find({"No": values}).features == {"No": "numeric"}
+
+
+def test_the_id_may_number_the_rows() -> None:
+    finder = SchemaFinder("id", "label", None)
+    finder.see(pa.table({"id": NUMBERED, "x": ["1"] * 30, "label": ["a"] * 30}), "d.csv")
+
+    assert finder.features == {"x": "numeric"}
+    assert finder.left_out == {}
+
+
+@pytest.mark.parametrize("write", [str, float])
+@pytest.mark.parametrize(
+    ("number", "others", "is_named"),
+    [
+        (-999, range(20, 90), True),
+        (9999, range(20, 90), True),
+        (99, range(20, 90), False),  # not far
+        (999, range(900, 1100), False),  # among the others
+        (-999, range(2000), False),
+    ],
+)
+def test_frequent_numbers_far_from_the_others_are_named(
+    write: Callable[[int], Any], number: int, others: range, *, is_named: bool
+) -> None:
+    batches = [{"x": [write(other) for other in others]}, {"x": [write(number)] * 20}]
+    finder = find(*batches)
+
+    note = (
+        f"column 'x': {number} in 20 rows is far from all other numbers; if it means a missing "
+        f"value: --missing={number}"
+    )
+    assert finder.notes_on_values() == [note] * is_named
+    known = find(*batches, choice=ColumnChoice(missing=(str(number),)))
+    assert known.notes_on_values() == []
+
+
+def test_a_rare_number_far_from_the_others_is_not_named() -> None:
+    finder = find({"x": [*map(str, range(2000)), "-9999999", "-9999999"]})
+
+    assert finder.notes_on_values() == []
+
+
+@pytest.mark.parametrize("min_rows", [3, None])
+def test_categories_that_differ_in_case_or_spaces_are_named(min_rows: int | None) -> None:
+    values = ["Yes"] * 5 + ["yes"] * 3 + ["YES "] + ["No"] * 4 + ["no"] * 2 + ["other"] * 3
+    if min_rows is None:
+        values += ["YES "]
+    finder = find({"x": values}, choice=ColumnChoice(min_rows=min_rows))
+
+    said = "column 'x' has categories that differ only in case or outer spaces: "
+    if min_rows is None:
+        assert finder.notes_on_values() == [
+            f"{said}'Yes' in 5 rows, 'yes' in 3 rows, 'YES ' in 2 rows",
+            f"{said}'No' in 4 rows, 'no' in 2 rows",
+        ]
+    else:
+        # No text of a few rows is repeated.
+        assert finder.notes_on_values() == [
+            f"{said}'Yes' in 5 rows, 'yes' in 3 rows, 1 rare value in 1 row",
+            f"{said}'No' in 4 rows, 1 rare value in 2 rows",
+        ]
+
+
+MARKED = {
+    "thousands separators": ["1,234.50", "999.00", "12,345.00"],
+    "currency signs": ["$12", "$7.50", "$100"],
+    "percent signs": ["12 %", "7.5%", "100%"],
+    "parentheses": ["(5)", "7", "(100)"],
+    "another minus sign than -": ["\u22125", "7", "8"],
+    "currency signs, thousands separators": ["1.234,50 \u20ac", "12,00 \u20ac", "7,00 \u20ac"],
+}
+
+
+@pytest.mark.parametrize(("marks", "values"), MARKED.items())
+@pytest.mark.parametrize("is_csv", [False, True])
+def test_values_that_look_like_numbers_are_named(
+    marks: str, values: list[str], *, is_csv: bool
+) -> None:
+    said = f"they have {marks}; write them as -1234.56"
+    choice = ColumnChoice(min_rows=4)
+    for times in (4, 1):
+        finder = SchemaFinder("id", "label", None, choice, is_csv=is_csv)
+        rows = [*values * times, *["7"] * 4]
+        columns = {"id": list(map(str, range(len(rows)))), "x": rows, "y": ["1"] * len(rows)}
+        finder.see(pa.table({**columns, "label": ["a"] * len(rows)}), "d.csv")
+        assert finder.features == {"x": "categorical", "y": "numeric"}
+        (note,) = finder.notes_on_values()
+        assert note.startswith("column 'x' is categorical, but its values look like numbers: ")
+        assert said in note
+    rare = find({"x": [*values, "1.5"], "y": ["1"] * 4}, choice=choice)
+    assert said in rare.left_out["x"]
+
+
+def test_the_refusal_of_a_few_marked_numbers_says_how_to_write_them() -> None:
+    _, hint = refusal(find({"x": ["1.5"] * 19 + ["1,234.56"]}))
+
+    assert "some values look like numbers: they have thousands separators; write them as" in hint
+
+
+@pytest.mark.parametrize("values", [["A1", "$5", "b"], ["1,2,3", "4,5"], ["10.0.0.1", "10.0.0.2"]])
+def test_other_texts_do_not_look_like_numbers(values: list[str]) -> None:
+    assert find({"x": values}).notes_on_values() == []
