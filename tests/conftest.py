@@ -237,7 +237,9 @@ def readable(path: Path) -> Iterator[bytes]:
         rows = pq.read_table(path)
         yield repr(rows.schema.metadata).encode()
         for name in rows.column_names:
-            yield "\n".join(map(str, rows[name].to_pylist())).encode()
+            values = rows[name].to_pylist()
+            texts = (value.hex() if isinstance(value, bytes) else str(value) for value in values)
+            yield "\n".join(texts).encode()
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             yield from (archive.read(name) for name in archive.namelist())

@@ -23,6 +23,7 @@ from unlearn.stages.project.files import write_bytes
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.padding import padded_parquet
 from unlearn.stages.rows.token_arrays import (
+    DIGEST,
     digest_array,
     digests_of,
     joined_texts,
@@ -162,9 +163,9 @@ def with_digests(rows: pa.Table) -> pa.Table:
 
 
 def with_texts(rows: pa.Table) -> pa.Table:
-    """Return rows with their tokens as text."""
+    """Return rows with their tokens as text; files of older versions have them so."""
     for name in (RECORD, SUBJECT):
-        if name in rows.column_names:
+        if name in rows.column_names and rows.schema.field(name).type == DIGEST:
             at = rows.column_names.index(name)
             texts = token_texts(digests_of(rows[name]))
             rows = rows.set_column(at, name, texts)
@@ -229,9 +230,20 @@ def shard_bytes(name: str, key: Key, rows: pa.Table, layout: Layout) -> bytes:
     meta = {"nonce": nonce(key, name, rows, layout), "layout": layout.as_json()}
     encoded = {_META: json.dumps(meta, sort_keys=True).encode()}
 
-    # Given the rows, the bytes follow from pyarrow's version alone.
+    # Given the rows, the bytes follow from pyarrow's version alone. Digests do not compress, and
+    # few numbers are alike: to look for equal ones would take longer than everything else.
+    texts = [field.name for field in layout.schema if field.type == pa.string()]
+    written = with_digests(rows)
+    compression = {
+        name: "none" if name in (RECORD, SUBJECT) else "zstd" for name in written.column_names
+    }
     buffer = pa.BufferOutputStream()
-    pq.write_table(rows.replace_schema_metadata(encoded), buffer, compression="zstd")
+    pq.write_table(
+        written.replace_schema_metadata(encoded),
+        buffer,
+        compression=compression,
+        use_dictionary=[name for name in texts if name not in (RECORD, SUBJECT)],
+    )
     # dvc.lock gives sizes, which would tell how long the values of one row were.
     return padded_parquet(buffer.getvalue().to_pybytes())
 
@@ -263,7 +275,8 @@ def read_shard(path: Path, name: str, columns: Sequence[str] | None = None) -> S
         raise InputError(f"{name} is missing", "`unlearn repro` makes it") from None
     except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError):
         raise InputError(f"{name} is not a shard file of this tool") from None
-    return ShardFile(rows.replace_schema_metadata(None).combine_chunks(), layout, meta["nonce"])
+    rows = with_texts(rows.replace_schema_metadata(None))
+    return ShardFile(rows.combine_chunks(), layout, meta["nonce"])
 
 
 def count_rows(path: Path) -> int | None:

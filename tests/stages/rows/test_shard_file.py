@@ -196,6 +196,26 @@ def test_only_the_columns_that_were_asked_for_are_read(tmp_path: Path) -> None:
     assert found.layout == LAYOUT
 
 
+def test_tokens_are_written_as_32_bytes_and_read_as_text(tmp_path: Path) -> None:
+    path = tmp_path / "s000.parquet"
+    write_shard(path, KEY, ROWS, LAYOUT)
+    digests = pq.read_table(path)[RECORD]
+
+    assert digests.type == pa.binary(32)
+    assert [f"u1_{digest.hex()}" for digest in digests.to_pylist()] == ROWS[RECORD].to_pylist()
+    assert read_shard(path, "s000").rows.equals(ROWS)
+
+
+def test_a_file_of_an_older_version_has_its_tokens_as_text(tmp_path: Path) -> None:
+    path = tmp_path / "s000.parquet"
+    write_shard(path, KEY, ROWS, LAYOUT)
+    new = read_shard(path, "s000")
+    pq.write_table(ROWS.replace_schema_metadata(pq.read_schema(path).metadata), path)
+
+    assert read_shard(path, "s000") == new
+    assert read_shard(path, "s000", [RECORD]).rows.equals(ROWS.select([RECORD]))
+
+
 @pytest.mark.parametrize("read", [read_shard, read_nonce])
 def test_what_is_no_shard_file_is_an_error(
     tmp_path: Path, read: Callable[[Path, str], object]
