@@ -1,0 +1,141 @@
+"""Sharding: the `shard` stage compared with DuckDB, which writes the same rows to as many folders.
+
+Both read the same CSV and write Parquet with the same compression. They take turns as whole
+processes, so processor time and memory include the start of each. DuckDB neither checks nor types
+rows, sorts none, and computes no keyed digest.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from benchmarks.harness import UNLEARN, machine, new_project, say, show, spread, workplace
+
+#: The goals: times the processor time of DuckDB, and bytes of memory.
+GOAL, BYTES = 2, 1_500_000_000
+
+#: Rows of a table that are made at a time.
+BLOCK = 100_000
+
+_DUCKDB = """
+import sys
+import duckdb
+
+source, target, shards = sys.argv[1:]
+duckdb.sql(
+    f"COPY (SELECT *, hash(id) % {shards} AS shard FROM read_csv('{source}')) "
+    f"TO '{target}' (FORMAT parquet, COMPRESSION zstd, PARTITION_BY (shard))"
+)
+"""
+
+
+@dataclass(frozen=True)
+class Used:
+    """What a process used: processor seconds, and the largest memory in bytes."""
+
+    seconds: float
+    memory: int
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--columns", type=int, default=18, help="besides id and label")
+    parser.add_argument("--shards", type=int, default=20)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="a small part, to see that it works")
+    parser.add_argument("--keep", type=Path, help="make the files here and leave them")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.rows, arguments.turns = 20_000, 2
+    print(machine())
+    with workplace(arguments.keep) as folder:
+        measure(folder, arguments)
+
+
+def write_csv(path: Path, rows: int, columns: int) -> None:
+    """Write a table of numbers with a fraction, whole numbers and a few words, in equal parts."""
+    random = np.random.default_rng(0)
+    words = np.array([f"word {number}" for number in range(40)])
+    writer: pacsv.CSVWriter | None = None
+    for first in range(0, rows, BLOCK):
+        size = min(BLOCK, rows - first)
+        table = {"id": pa.array([f"R{number:08}" for number in range(first, first + size)])}
+        for column in range(columns):
+            values = (
+                np.round(random.normal(size=size), 4),
+                random.integers(0, 100_000, size),
+                words[random.integers(0, len(words), size)],
+            )[column % 3]
+            table[f"x{column}"] = pa.array(values)
+        table["label"] = pa.array(words[random.integers(0, 2, size)])
+        block = pa.table(table)
+        writer = writer or pacsv.CSVWriter(path, block.schema)
+        writer.write_table(block)
+    if writer is not None:
+        writer.close()
+
+
+def used(command: list[str], folder: Path) -> Used:
+    """Run a process to its end; stop the benchmark if it fails."""
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{Path(command[0]).name} {command[1]} failed")
+    # In KiB on Linux.
+    return Used(usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10)
+
+
+def measure(folder: Path, arguments: argparse.Namespace) -> None:
+    """Print what both take, how many times as long the stage does, and what `forget` takes."""
+    source, other = folder / "table.csv", folder / "duckdb"
+    say("writing the table")
+    write_csv(source, arguments.rows, arguments.columns)
+    bench = new_project(folder / "project", source, "--shards", str(arguments.shards))
+    stages: list[Used] = []
+    writes: list[Used] = []
+    for turn in range(arguments.turns):
+        say(f"turn {turn + 1} of {arguments.turns}")
+        shutil.rmtree(bench.root / "data/shards", ignore_errors=True)
+        stages.append(used([UNLEARN, "stage", "shard"], bench.root))
+        shutil.rmtree(other, ignore_errors=True)
+        command = [sys.executable, "-c", _DUCKDB, str(source), str(other), str(arguments.shards)]
+        writes.append(used(command, folder))
+    forget = used([UNLEARN, "stage", "forget"], bench.root)
+    ratio = median(each.seconds for each in stages) / median(each.seconds for each in writes)
+    lines = [
+        ["`shard`", *_cells(stages, arguments.rows), f"{ratio:.2f}"],
+        ["DuckDB, partitioned write", *_cells(writes, arguments.rows), ""],
+        ["`forget`, no request", *_cells([forget], arguments.rows), ""],
+    ]
+    show(
+        "sharding",
+        ("process", "processor s", "us a row", "largest memory, MB", "stage / DuckDB"),
+        lines,
+        f"{arguments.rows:,} rows, {arguments.columns + 2} columns of CSV, {arguments.shards} "
+        f"shards, {arguments.turns} turns. Goal: at most {GOAL} times DuckDB's processor time, and "
+        f"{BYTES // 10**6:,} MB for ten million rows.",
+    )
+
+
+def _cells(found: list[Used], rows: int) -> list[str]:
+    seconds = [each.seconds for each in found]
+    memory = max(each.memory for each in found)
+    return [spread(seconds, 2), f"{median(seconds) / rows * 1e6:.1f}", str(memory // 10**6)]
+
+
+if __name__ == "__main__":
+    main()
