@@ -86,6 +86,11 @@ class ForgetList:
         """All lines, as a command writes them."""
         return {*self.tokens, *(line + LEFT_OUT for line in self.left_out)}
 
+    @property
+    def known(self) -> frozenset[str]:
+        """All lines, without marks: what rows are compared with."""
+        return frozenset(self.tokens) | self.left_out
+
     def mask(self, records: Sequence[str], subjects: Sequence[str] | None) -> list[bool]:
         """Return for each row whether it is to be forgotten.
 
@@ -96,7 +101,7 @@ class ForgetList:
         subjects
             Subject tokens, one a row, where the dataset names subjects.
         """
-        known = frozenset(self.tokens) | self.left_out
+        known = self.known
         if subjects is None:
             return [record in known for record in records]
         return [

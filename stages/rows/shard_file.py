@@ -6,7 +6,7 @@ file prevents that the hashes in git's history (dvc.lock) confirm a guess of a r
 
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -314,8 +314,19 @@ def forget_mask(rows: pa.Table, forget_list: ForgetList) -> pa.Array:
     forget_list
         The list.
     """
-    subjects = rows[SUBJECT].to_pylist() if SUBJECT in rows.column_names else None
-    return pa.array(forget_list.mask(rows[RECORD].to_pylist(), subjects), pa.bool_())
+    lines = forget_list.known
+    mask = _is_one_of(rows[RECORD], lines)
+    if SUBJECT in rows.column_names:
+        mask = pc.or_(mask, _is_one_of(rows[SUBJECT], lines))
+        pairs = [line for line in lines if "." in line]
+        if pairs:
+            both = pc.binary_join_element_wise(rows[SUBJECT], rows[RECORD], ".")
+            mask = pc.or_(mask, _is_one_of(both, pairs))
+    return mask.combine_chunks()
+
+
+def _is_one_of(texts: pa.ChunkedArray, lines: Iterable[str]) -> pa.ChunkedArray:
+    return pc.is_in(texts, pa.array(list(lines), pa.string()))
 
 
 def targets(rows: pa.Table, layout: Layout) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -270,6 +270,25 @@ def test_targets_are_indices_into_the_pinned_list() -> None:
     assert targets(rows, LAYOUT).dtype == "int64"
 
 
+@settings(max_examples=50)
+@given(st.data())
+def test_the_mask_is_that_of_each_row(data: st.DataObject) -> None:
+    rows = st.tuples(st.sampled_from("pqr"), st.sampled_from("abc"))
+    drawn = data.draw(st.lists(rows, max_size=6))
+    subjects = [token_of(person, "subject") for person, _ in drawn]
+    records = [token_of(record) for _, record in drawn]
+    columns = {SUBJECT: pa.array(subjects, pa.string()), RECORD: pa.array(records, pa.string())}
+    pairs = [f"{one}.{other}" for one in subjects for other in records]
+    lines = st.sets(st.sampled_from([*subjects, *records, *pairs, token_of("elsewhere")]))
+    forget_list = ForgetList("", tuple(data.draw(lines)), left_out=frozenset(data.draw(lines)))
+
+    both = forget_mask(pa.table(columns), forget_list)
+    alone = forget_mask(pa.table(columns).select([RECORD]), forget_list)
+
+    assert both.to_pylist() == forget_list.mask(records, subjects)
+    assert alone.to_pylist() == forget_list.mask(records, None)
+
+
 def test_the_mask_finds_the_rows_of_the_list() -> None:
     listed = ROWS[RECORD].to_pylist()[7]
     gone = forget_mask(ROWS, ForgetList("", (listed, token_of("elsewhere"))))
