@@ -76,7 +76,7 @@ show unlearn verify
 say 'The proof: train a new pipeline on a dataset without the records on the list'
 room="$work/room"
 quietly unlearn init "$room" --example digits >/dev/null
-cp params.yaml "$room/params.yaml"
+cp params.yaml schema.yaml shards.yaml "$room/"
 if [ -f unlearn.key ]; then cp unlearn.key "$room/unlearn.key"; fi
 quietly python - "$example" "$room/$example" <<'END'
 """Drop every row whose token is on the forget list."""

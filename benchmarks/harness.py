@@ -18,6 +18,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
+from unlearn.stages.config.params import read_settings
+from unlearn.stages.config.settings_files import split
 from unlearn.stages.context import Context, open_project
 from unlearn.stages.project.paths import Project
 from unlearn.stages.project.timings import Timing, read_timings
@@ -98,12 +100,13 @@ class Bench:
         return run([sys.executable, "-m", "dvc", *arguments], self.root)
 
     def set_params(self, **sections: dict[str, Any]) -> None:
-        """Change settings in params.yaml: a section's keys are replaced one by one."""
-        path = self.root / "params.yaml"
-        params = yaml.safe_load(path.read_text(encoding="utf-8"))
+        """Change settings in their files: a section's keys are replaced one by one."""
+        settings = read_settings(self.root / "params.yaml")
         for name, values in sections.items():
-            params[name] |= values
-        path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+            settings[name] |= values
+        for name, content in split(settings).items():
+            text = yaml.safe_dump(content, sort_keys=False)
+            (self.root / name).write_text(text, encoding="utf-8")
 
     def context(self) -> Context:
         """Return the project as the stages see it."""

@@ -260,7 +260,7 @@ def _place(
 ) -> Context:
     """Return a project without git and DVC, with its rows placed and its original trained."""
     (target / "data").mkdir(parents=True)
-    for name in ("params.yaml", "dvc.yaml", "unlearn.key"):
+    for name in ("params.yaml", "schema.yaml", "dvc.yaml", "unlearn.key"):
         shutil.copy(pinned / name, target / name)
     (target / "yardsticks.py").write_text(_YARDSTICKS, encoding="utf-8")
     bench = Bench(target)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from unlearn.cli.threads import use_one_thread
 from unlearn.stages.config.params import shard_names
+from unlearn.stages.config.settings_files import FILES
 from unlearn.stages.context import Context, open_project
 from unlearn.stages.final_model.combination import mean_probability
 from unlearn.stages.project.paths import HOLDOUT, Project
@@ -99,7 +100,7 @@ def place_copy(target: Bench, like: Bench, source: Path, *, shards: int, slices:
         How many.
     """
     (target.root / "data").mkdir(parents=True)
-    for name in ("params.yaml", "dvc.yaml", "unlearn.key"):
+    for name in ("params.yaml", *FILES, "dvc.yaml", "unlearn.key"):
         (target.root / name).write_bytes((like.root / name).read_bytes())
     os.link(source, target.root / "data" / f"dataset{source.suffix}")
     target.set_params(sharding={"shards": shard_names(shards), "slices": slices})
@@ -107,7 +108,7 @@ def place_copy(target: Bench, like: Bench, source: Path, *, shards: int, slices:
 
 
 def train_and_score(bench: Bench, jobs: int) -> Scores:
-    """Train all shards of a folder that holds params.yaml and data/shards, and score them.
+    """Train all shards of a folder that holds the settings and data/shards, and score them.
 
     Nothing is written: this is for comparing settings, where the pipeline is not of interest.
     """

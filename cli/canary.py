@@ -169,7 +169,7 @@ def _present(context: Context, path: Path, name: str) -> list[str]:
     for batch in read_batches(path, name, reading=reading):
         if batch.column_names != columns:
             raise InputError(
-                f"{name} does not have the columns that params.yaml names, in their order"
+                f"{name} does not have the columns that the settings name, in their order"
             )
         ids += batch[context.params.dataset.id].to_pylist()
     return ids

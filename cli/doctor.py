@@ -349,7 +349,7 @@ def _places(project: Project) -> Iterator[Place]:
         context = open_project(project)
         search = Search(context, context.read_list())
     except UnlearnError:
-        why = "the key, params.yaml or the forget list cannot be read"
+        why = "the key, the settings or the forget list cannot be read"
         unsearched = ("the dataset", "the shards", *stores.folders)
         yield from (unseen(name, why) for name in unsearched)
     else:

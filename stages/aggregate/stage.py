@@ -24,7 +24,7 @@ class Aggregated:
 
 
 def run(context: Context) -> Aggregated:
-    """Write `models/final_model` from the shard models that params.yaml names, and no others.
+    """Write `models/final_model` from the shard models that shards.yaml names, and no others.
 
     Raises
     ------

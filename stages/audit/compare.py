@@ -1,7 +1,7 @@
 """What changed between two states of a project, why, and whether anything else did.
 
-Reads only what git tracks: dvc.lock, the forget list, params.yaml and the report. A lock is a claim
-of its author; `verify` recomputes what it claims.
+Reads only what git tracks: dvc.lock, the forget list, the settings and the report. A lock is a
+claim of its author; `verify` recomputes what it claims.
 """
 
 from collections.abc import Iterable, Mapping
@@ -59,7 +59,7 @@ class Snapshot:
     by_hand
         How many lines a person wrote.
     sharding
-        Shards and slices by params.yaml; None where it cannot be read.
+        Shards and slices by the settings; None where it cannot be read.
     environment
         What the report says it was made in; empty where there is none.
     report_name, report_md5
@@ -197,7 +197,8 @@ def _judge_training(
         return sum(1 for _ in lines) if whole else _count_in(shard, new.sharding, lines)
 
     if after is None:
-        findings.unexplained.append(f"{stage} left dvc.lock, although params.yaml names {shard}")
+        source = "shards.yaml" if new.methods is None else "params.yaml"
+        findings.unexplained.append(f"{stage} left dvc.lock, although {source} names {shard}")
     elif before == after:
         findings.untouched.append(stage)
         if demands := count(_demanding(added, old.carried_out)):
@@ -282,7 +283,7 @@ def _list_findings(old: Snapshot, new: Snapshot) -> Iterable[str]:
 
 
 def _training(old: Snapshot, new: Snapshot) -> list[str]:
-    """Return the stages of either lock that make a model which params.yaml still names."""
+    """Return the stages of either lock that make a model which the settings still name."""
     prefix = "train@" if new.methods is None else "unlearn@"
     locks = (old.lock, new.lock)
     found = sorted({name for lock in locks for name in lock if name.startswith(prefix)})

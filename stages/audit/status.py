@@ -48,7 +48,7 @@ def stale_reasons(project: Project) -> list[str]:
     if report.forget_list != _digest_or_none(project.forget_list):
         reasons.append("stale: the forget list has changed since the report was made")
     if report.settings != settings_digest(params):
-        reasons.append("stale: params.yaml has changed since the report was made")
+        reasons.append("stale: the settings have changed since the report was made")
     reasons += seal_reasons(found, key_at_hand(project))
     if _data_is_another(project, params.dataset.path, lock):
         reasons.append("stale: the dataset has changed since the report was made")

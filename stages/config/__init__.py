@@ -1,1 +1,1 @@
-"""`params.yaml`: what each section may hold."""
+"""`params.yaml`, `schema.yaml` and `shards.yaml`: what each may hold."""

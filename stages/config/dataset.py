@@ -12,7 +12,7 @@ RESERVED_COLUMN_PREFIX = "unlearn."
 #: What reads as a missing value unless `dataset.missing` says otherwise.
 DEFAULT_MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null")
 
-#: Every stage reads params.yaml, and with it the list of features.
+#: Every stage reads the settings, and with them the list of features.
 MAX_FEATURES = 10_000
 
 FeatureKind = Literal[

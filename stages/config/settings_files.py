@@ -1,4 +1,4 @@
-"""The files of a project's settings: params.yaml, and the two lists that would make it long.
+"""The files of a project's settings: params.yaml, and two files for what would make it long.
 
 DVC parses the file of every parameter of every stage, and hashes a dependency once. So the schema,
 which has a line for each column, and the list of shards, which has an item for each, are in files

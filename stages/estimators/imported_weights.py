@@ -65,14 +65,14 @@ def _from_skops(name: str, content: bytes, layout: Layout) -> bytes:
     pinned = list(layout.classes)
     if labels != pinned:
         if sorted(labels) != sorted(pinned):
-            raise InputError(f"{name} was trained on other classes than params.yaml pins")
+            raise InputError(f"{name} was trained on other classes than schema.yaml pins")
         raise InputError(
-            f"{name} has the classes in another order than params.yaml",
+            f"{name} has the classes in another order than schema.yaml",
             f"write classes in schema.yaml in the model's order: {', '.join(labels)}",
         )
     if estimator.n_features_in_ != len(layout.features):
         raise InputError(
-            f"{name} reads {estimator.n_features_in_} columns, and params.yaml names "
+            f"{name} reads {estimator.n_features_in_} columns, and schema.yaml names "
             f"{len(layout.features)}"
         )
     estimator.classes_ = np.arange(len(labels))

@@ -1,7 +1,7 @@
 """Columns to numbers: fitted on a shard's first non-empty slice, then frozen.
 
 The state is plain JSON, so that a model's folder holds no code and no pickles, and torch and
-scikit-learn models share it. Categories are those that params.yaml pins, or those that the first
+scikit-learn models share it. Categories are those that schema.yaml pins, or those that the first
 slice has where it pins none; any other goes to an unknown bucket, and a missing one has a bucket of
 its own.
 """

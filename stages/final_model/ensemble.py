@@ -186,8 +186,7 @@ def final_model_files(
     root
         The project's folder, for the user's own module.
     models
-        Name and model of each shard, in the order of the list of shards; empty ones become no
-        members.
+        Name and model of each shard, in the order of shards.yaml; empty ones become no members.
 
     Raises
     ------

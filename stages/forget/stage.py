@@ -158,7 +158,7 @@ def _forgotten_rows(context: Context, name: str, forget_list: ForgetList) -> pa.
     shard = read_shard(path, f"data/shards/{path.name}", columns)
     if shard.layout != context.layout:
         raise InputError(
-            f"data/shards/{path.name} does not have the columns of params.yaml",
+            f"data/shards/{path.name} does not have the columns of schema.yaml",
             "`unlearn repro` makes it again",
         )
     return shard.rows.filter(forget_mask(shard.rows, forget_list))

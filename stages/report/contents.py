@@ -46,13 +46,13 @@ class Contents:
     stale
         Why the report does not belong to the project as it stands, if so.
     min_rows
-        Fewer forgotten rows than this get no numbers of their own; None if params.yaml is broken.
+        Fewer forgotten rows than this get no numbers of their own; None if the settings are broken.
     roc, scores
         The plots' data; empty where they are not at hand.
     requests
         The log: time, ticket and count of each.
     shards
-        Every shard that params.yaml names; empty where it cannot be read.
+        Every shard that shards.yaml names; empty where it cannot be read.
     holdout_named
         Whether the forget list names records of the holdout.
     run

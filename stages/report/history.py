@@ -29,7 +29,7 @@ def shard_map(contents: Contents) -> ShardMapView | None:
         return None
     shards = contents.shards
     if not shards:
-        return ShardMapView("The shards are not known: params.yaml cannot be read.", (), 0, False)
+        return ShardMapView("The shards are not known: the settings cannot be read.", (), 0, False)
     touched = sum(bool(shard.named) for shard in shards)
     headline = f"{_of(touched, len(shards))} {_hold(touched)} records on the forget list"
     if contents.run is not None:

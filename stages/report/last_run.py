@@ -86,7 +86,7 @@ def shard_states(
     new: Snapshot,
     found: Audit | None,
 ) -> tuple[ShardState, ...]:
-    """Return what happened to every shard; none where params.yaml cannot be read.
+    """Return what happened to every shard; none where the settings cannot be read.
 
     Parameters
     ----------

@@ -83,7 +83,7 @@ def plan_shards(
     after: ForgetList,
     changed: Container[str] = (),
 ) -> list[ShardPlan]:
-    """Plan every shard that params.yaml names.
+    """Plan every shard that shards.yaml names.
 
     Parameters
     ----------

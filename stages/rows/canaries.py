@@ -140,7 +140,7 @@ class Aggregates:
     Parameters
     ----------
     features
-        Kind by name, in the order of params.yaml.
+        Kind by name, in the order of schema.yaml.
     min_rows
         Fewer rows than this are a person.
     """

@@ -207,7 +207,7 @@ def refuse_no_header(rows: Sequence[Sequence[str]], name: str) -> None:
             f"{name}: the first line looks like a row, not like the names of columns: {why}",
             f"if there is no header, name all {len(rows[0])} columns: `unlearn init` --columns "
             "id,age,..., or `columns` below `dataset.csv`",
-            "if there is one, it must have the columns that --id, --target or params.yaml name",
+            "if there is one, it must have the columns that --id, --target or the settings name",
             facts=Facts(file=name, row=0, line=1),
         )
 

@@ -1,4 +1,4 @@
-"""From values as written to typed columns, by the schema that params.yaml pins."""
+"""From values as written to typed columns, by the schema that schema.yaml pins."""
 
 import difflib
 import math
@@ -238,7 +238,7 @@ def _numbers(text: pa.ChunkedArray, name: str, first_row: int) -> pa.ChunkedArra
 
 def _categories(text: pa.ChunkedArray, name: str, first_row: int) -> pa.ChunkedArray:
     """Return categories; what is too long or has a line end is text, as `init` would say."""
-    hint = f"remove {name!r} from dataset.features if it is text"
+    hint = f"remove {name!r} from features in schema.yaml if it is text"
     long = pc.greater(pc.utf8_length(text), LONGEST_CATEGORY)
     _refuse(
         long,

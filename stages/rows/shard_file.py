@@ -66,7 +66,7 @@ class Layout:
     subjects
         Whether rows are about people.
     categories
-        By column, where params.yaml pins them; models learn those of other columns.
+        By column, where schema.yaml pins them; models learn those of other columns.
     """
 
     features: dict[str, FeatureKind]
@@ -76,7 +76,7 @@ class Layout:
 
     @classmethod
     def of(cls, dataset: DatasetParams) -> "Layout":
-        """Return the layout that params.yaml pins."""
+        """Return the layout that schema.yaml pins."""
         return cls(
             dict(dataset.features),
             tuple(dataset.classes),

@@ -55,17 +55,17 @@ def run(context: Context, shard: str) -> Trained:
     context
         The project.
     shard
-        A shard that params.yaml names.
+        A shard that shards.yaml names.
 
     Raises
     ------
     InputError
-        If params.yaml names no such shard, the retain file is not as it must be, or the model
+        If shards.yaml names no such shard, the retain file is not as it must be, or the model
         cannot be trained.
     """
     project = context.project
     if shard not in context.params.sharding.shards or context.params.kind != "exact":
-        raise InputError(f"params.yaml names no shard {shard!r} to train")
+        raise InputError(f"shards.yaml names no shard {shard!r} to train")
     return _train(context, shard, project.retain_file(shard), project.shard_models / shard)
 
 
@@ -90,7 +90,7 @@ def _train(context: Context, shard: str, path: Path, folder: Path) -> Trained:
         retained = read_shard(path, name)
         if retained.layout != context.layout:
             raise InputError(
-                f"{name} does not have the columns of params.yaml",
+                f"{name} does not have the columns of schema.yaml",
                 "`unlearn repro` makes it again",
             )
         recipe = Recipe.of_project(context)
@@ -116,7 +116,7 @@ def _train(context: Context, shard: str, path: Path, folder: Path) -> Trained:
 
 
 def remove_others(context: Context) -> list[str]:
-    """Delete shard models that params.yaml no longer names; return their names."""
+    """Delete shard models that shards.yaml no longer names; return their names."""
     folder = context.project.shard_models
     named = set(context.params.sharding.shards)
     if not folder.is_dir():

@@ -237,11 +237,11 @@ def _checked(
     except InputError as error:
         raise InputError(f"{name}: {error.message}", *error.hints, facts=error.facts) from None
     except (RuntimeError, ValueError):
-        raise InputError(f"{name} does not read the columns that params.yaml names") from None
+        raise InputError(f"{name} does not read the columns that schema.yaml names") from None
     classes = len(context.layout.classes)
     if any(found.shape[1] != classes for found in answers.values()):
         raise InputError(
-            f"{name} answers with {answers['holdout'].shape[1]} classes, and params.yaml pins "
+            f"{name} answers with {answers['holdout'].shape[1]} classes, and schema.yaml pins "
             f"{classes}"
         )
     if not all(np.isfinite(found).all() for found in answers.values()):

@@ -49,7 +49,7 @@ class Recipe:
 
     @classmethod
     def of(cls, params: Params, key: Key, root: Path) -> "Recipe":
-        """Return the recipe that a project's params.yaml describes."""
+        """Return the recipe that a project's settings describe."""
         code = params.train.code_path
         return cls(
             train=params.train,

@@ -89,7 +89,7 @@ def run(context: Context, name: str) -> Done:
         original = read_shard_model(context.project.original, "models/original")
         if original.layout != context.layout:
             raise InputError(
-                "models/original was made for other features or classes than params.yaml names"
+                "models/original was made for other features or classes than schema.yaml names"
             )
         rows = read_rows(context)
         inputs = inputs_digest(posthoc, name, original.digest, rows)
@@ -130,12 +130,12 @@ def read_side(context: Context, path: Path) -> pa.Table:
     Raises
     ------
     InputError
-        If the file is missing, or its columns are not those of params.yaml.
+        If the file is missing, or its columns are not those of schema.yaml.
     """
     file = read_shard(path, f"data/{path.parent.name}/{path.name}")
     if file.layout != context.layout:
         raise InputError(
-            f"data/{path.parent.name}/{path.name} does not have the columns of params.yaml",
+            f"data/{path.parent.name}/{path.name} does not have the columns of schema.yaml",
             "`unlearn repro` makes it again",
         )
     return file.rows

@@ -241,7 +241,7 @@ CASES = {
     "an unknown command": Case("No such command 'forgett'", ("forgett",)),
     "an unknown option": Case("No such option: --idz", ("forget", "--idz", "x")),
     "an unknown stage": Case("there is no stage 'shards'", ("stage", "shards")),
-    "an unknown shard": Case("params.yaml names no shard 's007'", ("stage", "train@s007")),
+    "an unknown shard": Case("shards.yaml names no shard 's007'", ("stage", "train@s007")),
     "an unknown revision": Case("git knows no revision 'nowhere'", ("audit", "nowhere")),
     "three dots": Case("two dots", ("audit", "HEAD...HEAD")),
     "no jobs": Case("Invalid value for '-j'", ("repro", "-j", "0")),

@@ -311,7 +311,7 @@ def test_canaries_of_another_schema_are_not_added_to(fresh: Repo) -> None:
     with unchanged(fresh.root):
         answer = fresh.inline("canary", "--count", "3")
 
-    assert refused(answer).startswith(f"{PATH} does not have the columns that params.yaml names")
+    assert refused(answer).startswith(f"{PATH} does not have the columns that the settings name")
 
 
 def test_a_dvc_that_fails_leaves_everything_as_it_was(fresh: Repo) -> None:

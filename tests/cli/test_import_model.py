@@ -295,7 +295,7 @@ REFUSED: dict[str, tuple[Callable[[Repo], object], str, str]] = {
     "other classes of a linear model": (
         given("lr.skops", lambda: fitted(["a", "b"]), train=LINEAR),
         "lr.skops",
-        "was trained on other classes than params.yaml pins",
+        "was trained on other classes than schema.yaml pins",
     ),
     "another order of a linear model": (
         given("lr.skops", fitted, train=LINEAR, dataset={"classes": CLASSES[::-1]}),
@@ -305,7 +305,7 @@ REFUSED: dict[str, tuple[Callable[[Repo], object], str, str]] = {
     "fewer columns of a linear model": (
         given("lr.skops", lambda: fitted(columns=2), train=LINEAR),
         "lr.skops",
-        "reads 2 columns, and params.yaml names 3",
+        "reads 2 columns, and schema.yaml names 3",
     ),
     "no skops file": (
         no_skops,

@@ -338,7 +338,7 @@ def _check_final_model(context: Context, found: Exactness) -> None:
     named = params.sharding.shards
     others = {path.name for path in project.shard_models.glob("*")} - {*named, ".gitignore"}
     if others:
-        found.add("models/shard_models holds models that params.yaml does not name")
+        found.add("models/shard_models holds models that shards.yaml does not name")
     for problem in unplanned_problems(project, params, "models/shard_models"):
         found.add(problem)
     try:

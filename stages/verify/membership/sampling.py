@@ -69,7 +69,7 @@ def draw(
     layout
         Columns and classes.
     forgotten
-        The forgotten rows of every shard that params.yaml names.
+        The forgotten rows of every shard that shards.yaml names.
     retained
         Returns the rows that a shard retains, by its name.
     holdout

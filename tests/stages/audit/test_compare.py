@@ -305,7 +305,7 @@ UNEXPLAINED: dict[str, tuple[Change, str]] = {
     ),
     "a shard that left": (
         lambda lock: lock.pop("train@s002"),
-        "train@s002 left dvc.lock, although params.yaml names s002",
+        "train@s002 left dvc.lock, although shards.yaml names s002",
     ),
     "other shards of the same dataset": (
         lambda lock: set_out(lock, "shard", "shards-1"),

@@ -257,7 +257,7 @@ def test_nothing_is_written_where_a_shard_is_not_as_params_say(built: Context) -
     before = contents(built.project.retain_set)
     put_on_list(built, tokens_of(built, "s000")[0])
 
-    with pytest.raises(InputError, match="does not have the columns of params.yaml"):
+    with pytest.raises(InputError, match="does not have the columns of schema.yaml"):
         run(Context(built.project, other, built.key))
     assert contents(built.project.retain_set) == before
 

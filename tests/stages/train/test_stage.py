@@ -112,13 +112,13 @@ def test_it_resumes_at_the_slice_of_the_request(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shard", ["s003", "", "../s000", "holdout"])
 def test_a_shard_that_params_do_not_name_is_an_error(built: Context, shard: str) -> None:
-    with pytest.raises(InputError, match="params.yaml names no shard"):
+    with pytest.raises(InputError, match="shards.yaml names no shard"):
         run(built, shard)
 
 
 def test_a_retain_file_that_is_not_there_or_of_other_columns_is_an_error(built: Context) -> None:
     other = replace(built, params=make_params(features={"age": "numeric"}))
-    with pytest.raises(InputError, match="does not have the columns of params.yaml"):
+    with pytest.raises(InputError, match="does not have the columns of schema.yaml"):
         run(other, "s000")
     built.project.retain_file("s000").unlink()
     with pytest.raises(InputError, match=r"data/retain_set/s000\.parquet is missing"):
