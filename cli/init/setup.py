@@ -25,7 +25,7 @@ from unlearn.stages.config.params import Params
 from unlearn.stages.dvc.command import run_dvc
 from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.ledger.history import current_branch, default_branch
-from unlearn.stages.project.files import write_bytes, write_through
+from unlearn.stages.project.files import write_bytes, write_folder_through, write_through
 from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.rows.dataset_files import dataset_files
 from unlearn.stages.rows.ids import IdRules
@@ -116,9 +116,17 @@ def refuse_tracked(root: Path, names: Iterable[str]) -> None:
 def _copy_dataset(source: Path, path: Path) -> None:
     if path.exists():
         return
-    for file in dataset_files(source, source.name):
-        target = path / file.relative_to(source) if source.is_dir() else path
-        write_through(target, partial(_copy, file))
+    if not source.is_dir():
+        write_through(path, partial(_copy, source))
+        return
+
+    def copy(folder: Path) -> None:
+        for file in dataset_files(source, source.name):
+            target = folder / file.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _copy(file, target)
+
+    write_folder_through(path, copy)
 
 
 def _copy(source: Path, path: Path) -> None:

@@ -39,7 +39,10 @@ def clean_leftovers(project: Project) -> Leftovers:
         if _is_alive(path):
             in_use.append(name)
         else:
-            path.unlink(missing_ok=True)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
             cleaned.append(name)
     scratch = project.private / "scratch"
     project.lock_file("scratch").parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +61,7 @@ def clean_leftovers(project: Project) -> Leftovers:
 
 
 def _half_written(project: Project) -> list[Path]:
-    """Return the half-written files in all folders that stages and commands write to."""
+    """Return what is half-written in all folders that stages and commands write to."""
     root = project.root
     folders = (root / "data", root / "models", root / "reports", project.private)
     scratch = project.private / "scratch"

@@ -41,7 +41,34 @@ def write_through(path: Path, write: Callable[[Path], None], mode: int | None = 
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    _sync(path.parent)
+
+
+def write_folder_through(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary folder, sync all of it, and rename it to `path`.
+
+    As `write_through` does with a file. Files are synced when all are written: one commit of the
+    file system then holds many of them.
+
+    Parameters
+    ----------
+    path
+        The path of the folder, which is not there. Missing parents are made.
+    write
+        Called with the path of a temporary folder, which is empty.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+    temporary.mkdir()
+    try:
+        write(temporary)
+        for inside in (*temporary.rglob("*"), temporary):
+            _sync(inside)
+        temporary.rename(path)
+    finally:
+        if temporary.exists():
+            shutil.rmtree(temporary)
+    _sync(path.parent)
 
 
 def write_bytes(path: Path, content: bytes, mode: int | None = None) -> bool:
@@ -179,9 +206,9 @@ def scratch_lock(path: Path) -> Path:
     return private / "locks" / f"scratch-{path.name}"
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Make the content of a file, or the names in a folder, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

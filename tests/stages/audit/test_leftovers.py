@@ -48,6 +48,16 @@ def test_half_written_files_of_dead_processes_are_deleted(project: Project) -> N
     assert all(path.exists() for path in (*whole, own))
 
 
+def test_a_folder_that_a_dead_process_was_filling_is_deleted(project: Project) -> None:
+    name = f"data/{TEMPORARY_PREFIX}{dead_process()}-dataset"
+    put(project, f"{name}/a/b.csv")
+    own = put(project, f"data/{TEMPORARY_PREFIX}{os.getpid()}-dataset/b.csv")
+
+    assert clean_leftovers(project).cleaned == (name,)
+    assert not (project.root / name).exists()
+    assert own.exists()
+
+
 def test_a_number_that_another_process_has_now_protects_no_file(project: Project) -> None:
     path = put(project, f"data/{TEMPORARY_PREFIX}{os.getpid()}-x")
     long_ago = time.time() - 10 * 365 * 86_400

@@ -23,6 +23,7 @@ from unlearn.stages.project.files import (
     scratch_folder,
     write_bytes,
     write_folder,
+    write_folder_through,
     write_json,
     write_through,
 )
@@ -248,3 +249,26 @@ def test_timings_are_kept_by_stage_and_a_damaged_file_is_none(tmp_path: Path) ->
         project.timings.write_text(content, encoding="utf-8")
         assert read_timings(project) == {}
     assert write_json(project.timings, {})
+
+
+def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "data/rows"
+
+    def fill(folder: Path) -> None:
+        (folder / "a/b").mkdir(parents=True)
+        (folder / "a/b/c.csv").write_text("id", encoding="utf-8")
+        assert not path.exists()
+
+    def fail(folder: Path) -> None:
+        fill(folder)
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        write_folder_through(path, fail)
+    assert list(path.parent.iterdir()) == []
+
+    write_folder_through(path, fill)
+    assert list(path.parent.iterdir()) == [path]
+    assert [found.relative_to(path).as_posix() for found in sorted(path.rglob("*.*"))] == [
+        "a/b/c.csv"
+    ]
