@@ -357,3 +357,22 @@ def test_text_in_a_later_file_is_no_category(value: str, said: str) -> None:
     assert caught.value.message == (
         f"d/part-2.jsonl: column 'city' is categorical: a value {said} (data row 3)"
     )
+
+
+@given(
+    st.lists(st.sampled_from(["1", "-7", "2.5", "1e3", "-999", "-999.0", " 3", "nan", "0x1"])),
+    st.sets(st.sampled_from(["-999", "3", "nan", "1000", "2.50"])),
+)
+def test_numbers_alone_are_those_beside_a_missing_value(texts: list[str], named: set[str]) -> None:
+    # With a missing value in it, a column is not read as a whole.
+    def read(values: list[str]) -> list[float | None] | str:
+        values_of_x = column(values, pa.string())
+        try:
+            found = feature_column(values_of_x, "x", "numeric", ["", *named], 1)
+        except InputError as error:
+            return error.message
+        return list(found.to_pylist())
+
+    beside = read([*texts, ""])
+
+    assert read(texts) == (beside if isinstance(beside, str) else beside[:-1])
