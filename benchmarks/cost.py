@@ -8,6 +8,7 @@ one as its out. All commands of a size are measured in turns within one run.
 import argparse
 import csv
 import random
+import resource
 import statistics
 import sys
 import threading
@@ -97,6 +98,8 @@ class Cost:
         How many.
     first_run
         `unlearn repro` of a project that was never run, in seconds.
+    first_processor, processor
+        Processor time of these commands: other work on the machine changes it little.
     base, nothing
         `dvc repro` with nothing to do on the base line's graph, and in the project, in seconds.
     request
@@ -111,6 +114,10 @@ class Cost:
 
     shards: int
     first_run: float = 0.0
+    first_processor: float = 0.0
+    processor: dict[str, list[float]] = field(
+        default_factory=lambda: {"base": [], "nothing": [], "request": []}
+    )
     base: list[float] = field(default_factory=list)
     nothing: list[float] = field(default_factory=list)
     request: list[float] = field(default_factory=list)
@@ -137,6 +144,7 @@ def main() -> None:
     with workplace(arguments.keep) as folder:
         costs = [measure(folder, shards, arguments) for shards in arguments.shards]
     _show_times(costs)
+    _show_processor_time(costs)
     _show_memory(costs)
 
 
@@ -150,17 +158,22 @@ def measure(folder: Path, shards: int, arguments: argparse.Namespace) -> Cost:
     plain = base_line(folder / f"base-{shards}", shards + OTHER_STAGES)
     found = Cost(shards)
     say(f"{shards} shards: first run")
+    before = _processor_time()
     found.first_run = bench.unlearn("repro", "-j", str(arguments.jobs)).seconds
+    found.first_processor = _processor_time() - before
     say(f"  {found.first_run:.1f} s")
     commit(bench)
-    measures: list[Callable[[int], None]] = [
-        lambda _: found.base.append(plain.dvc("repro").seconds),
-        lambda _: found.nothing.append(bench.dvc("repro").seconds),
-        lambda repeat: _request(bench, found, repeat, arguments.jobs),
-    ]
-    for repeat in range(arguments.repeats):
-        for step in measures:
-            step(repeat)
+    measures: dict[str, Callable[[str], object]] = {
+        "base": lambda _: found.base.append(plain.dvc("repro").seconds),
+        "nothing": lambda _: found.nothing.append(bench.dvc("repro").seconds),
+        "request": lambda row: _request(bench, found, row, arguments.jobs),
+    }
+    for row in _rows_of_shards(bench)[: arguments.repeats]:
+        for name, step in measures.items():
+            before = _processor_time()
+            step(row)
+            found.processor[name].append(_processor_time() - before)
+        commit(bench)
         say(
             f"  base line {found.base[-1]:.1f} s, nothing to do {found.nothing[-1]:.1f} s, "
             f"request {found.request[-1]:.1f} s"
@@ -168,15 +181,19 @@ def measure(folder: Path, shards: int, arguments: argparse.Namespace) -> Cost:
     return found
 
 
-def _request(bench: Bench, found: Cost, repeat: int, jobs: int) -> None:
+def _processor_time() -> float:
+    """Return the processor time of all processes below this one that have ended, in seconds."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _request(bench: Bench, found: Cost, row: str, jobs: int) -> None:
     """Forget one row, and note what it took."""
-    row = _rows_of_shards(bench)[repeat]
     with Watch() as watch:
         forgotten = bench.unlearn("forget", "--id", row).seconds
         brought = bench.unlearn("repro", "-j", str(jobs), "--json")
     if len(brought.json["trained"]) != 1:
         sys.exit(f"a request of one row trained {brought.json['trained']}")
-    commit(bench)
     seconds = forgotten + brought.seconds
     found.forget.append(forgotten)
     found.request.append(seconds)
@@ -274,6 +291,34 @@ def _show_times(costs: list[Cost]) -> None:
         lines,
         "Gaussian naive Bayes models, four rows a shard. Base line: `dvc repro` with nothing to "
         "do on a graph of as many stages that run `true`, without params.",
+    )
+
+
+def _show_processor_time(costs: list[Cost]) -> None:
+    lines = []
+    for cost in costs:
+        base = statistics.median(cost.processor["base"])
+        nothing, request = (
+            statistics.median(cost.processor[name]) for name in ("nothing", "request")
+        )
+        found = (nothing, request, cost.first_processor)
+        cells = [(f"{seconds:.1f}", f"{seconds / base:.2f}") for seconds in found]
+        lines.append([cost.shards, f"{base:.1f}", *(cell for pair in cells for cell in pair)])
+    show(
+        "cost-processor",
+        (
+            "S",
+            "base line, s",
+            "dvc repro, nothing to do, s",
+            "in base lines",
+            "forget + repro, s",
+            "in base lines",
+            "first run, s",
+            "in base lines",
+        ),
+        lines,
+        "The same in processor time of all processes, which other work on the machine changes "
+        "little.",
     )
 
 
