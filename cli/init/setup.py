@@ -5,7 +5,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -31,20 +31,31 @@ from unlearn.stages.rows.dataset_files import dataset_files
 from unlearn.stages.rows.ids import IdRules
 from unlearn.stages.rows.reading import Reading
 from unlearn.stages.rows.records import read_batches
-from unlearn.stages.rows.shard_file import Layout
+from unlearn.stages.rows.shard_file import RECORD, Layout
 from unlearn.stages.rows.tokens import DEMO_KEY, Key, Tokenizer, key_of_variable
 from unlearn.stages.shard.partition import collect, refuse_shared_ids, spill
 
 _ORIGIN = "refs/remotes/origin/"
 
 
-def check_rows(sources: dict[str, Path], params: Params, key: Key) -> list[pa.Table]:
+def check_rows(
+    sources: dict[str, Path], params: Params, key: Key, columns: Collection[str] = ()
+) -> list[pa.Table]:
     """Do what the shard stage will do, into a temporary folder: all its checks, and no change.
+
+    Parameters
+    ----------
+    sources
+        The files, by their names in `params`.
+    params, key
+        Of the new project.
+    columns
+        What to return besides the tokens of records; a whole table takes much memory.
 
     Returns
     -------
     list of pyarrow.Table
-        The rows of every shard, and of the holdout.
+        These columns of every shard, and of the holdout.
     """
     names = {name: source.name for name, source in sources.items()}
     dataset = params.dataset.model_copy(
@@ -71,7 +82,9 @@ def check_rows(sources: dict[str, Path], params: Params, key: Key) -> list[pa.Ta
             held_out=batches[1] if len(batches) > 1 else (),
         )
         tables = [
-            collect(Path(scratch), name, Layout.of(dataset), dataset.path)
+            collect(Path(scratch), name, Layout.of(dataset), dataset.path).select(
+                [RECORD, *columns]
+            )
             for name in [*params.sharding.shards, HOLDOUT]
         ]
         if dataset.held_out is not None:

@@ -279,7 +279,7 @@ def _inside(root: Path, base: str) -> str | None:
 def _check_text(root: Path, copies: dict[str, Path], params: Params, key: Key) -> int:
     """Check the rows as the stages will, and whether the base can read them; return how many."""
     options = text_options(params.train)
-    tables = check_rows(copies, params, key)
+    tables = check_rows(copies, params, key, params.dataset.features)
     folder = find_base(options, root)
     tokenizer = load_tokenizer(folder)
     module = load_module(folder, options, torch.device("cpu"), half=True)
