@@ -142,7 +142,7 @@ def compare(old: Snapshot, new: Snapshot) -> Audit:
     unexplained = [
         *_list_findings(old, new),
         *findings.unexplained,
-        *lock_gaps(new.lock),
+        *lock_gaps(new.lock, _items(new)),
         *_left_behind(old.lock, new.lock),
     ]
     if not environment_changed:
@@ -282,14 +282,19 @@ def _list_findings(old: Snapshot, new: Snapshot) -> Iterable[str]:
         yield f"{new.report_name} is not the one in dvc.lock"
 
 
+def _items(snapshot: Snapshot) -> tuple[str, ...] | None:
+    """Return the methods or shards that the settings name; None where they cannot be read."""
+    if snapshot.methods is None and snapshot.sharding is not None:
+        return tuple(snapshot.sharding.shards)
+    return snapshot.methods
+
+
 def _training(old: Snapshot, new: Snapshot) -> list[str]:
     """Return the stages of either lock that make a model which the settings still name."""
     prefix = "train@" if new.methods is None else "unlearn@"
     locks = (old.lock, new.lock)
     found = sorted({name for lock in locks for name in lock if name.startswith(prefix)})
-    named = new.methods
-    if named is None and new.sharding is not None:
-        named = tuple(new.sharding.shards)
+    named = _items(new)
     # DVC keeps the entries of stages that no longer exist.
     return [name for name in found if named is None or name.partition("@")[2] in named]
 

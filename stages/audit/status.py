@@ -40,7 +40,7 @@ def stale_reasons(project: Project) -> list[str]:
         return ["stale: dvc.lock has no entry for verify"]
     found = read_found(project)
     report = found.public
-    reasons = [f"stale: {gap}" for gap in lock_gaps(lock)]
+    reasons = [f"stale: {gap}" for gap in lock_gaps(lock, list(model_folders(params)))]
     reasons += [f"stale: {problem}" for problem in _lost_requests(project, params)]
     if others := _models_not_reported(params, lock, report):
         reasons.append(f"stale: the report is not on {', '.join(others)} as in dvc.lock")

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +79,25 @@ def listing_md5(digests: Mapping[str, str]) -> str:
     return f"{hashlib.md5(content, usedforsecurity=False).hexdigest()}.dir"
 
 
-def lock_gaps(lock: LockStages) -> list[str]:
+def lock_gaps(lock: LockStages, items: Collection[str] | None) -> list[str]:
     """Return a sentence for each place where a stage did not run on what another one made.
 
     A run that was stopped midway leaves such gaps, and so does a lock that was edited.
+
+    Parameters
+    ----------
+    lock
+        The entries by stage.
+    items
+        The shards, or post-hoc methods, that the settings name: DVC keeps the entries of those that
+        are no more, and they are of an older run. None where the settings are not known.
     """
+    if items is not None:
+        lock = {
+            name: stage
+            for name, stage in lock.items()
+            if not name.startswith(("train@", "unlearn@")) or name.partition("@")[2] in items
+        }
     made = {entry["path"]: entry["md5"] for stage in lock.values() for entry in stage["outs"]}
     gaps = [
         f"{name} did not run on the current {entry['path']}"

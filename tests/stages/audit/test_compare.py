@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -464,6 +465,22 @@ def test_a_first_run_is_new_and_not_unexplained() -> None:
     assert reasons(found)["train@s001"] == ("not in the older lock",)
     assert found.unexplained == ()
     assert any("old has no dvc.lock" in note for note in found.notes)
+
+
+def test_an_entry_of_a_shard_that_is_no_more_is_of_an_older_run() -> None:
+    fewer = SHARDING.model_copy(update={"shards": shard_names(2)})
+    new = after(
+        lambda lock: set_dep(lock, "shard", "names-1", 1),
+        lambda lock: set_out(lock, "recipe", "recipe-1"),
+        lambda lock: lock["recipe"]["params"]["params.yaml"].update(train={"model": "x"}),
+        *(partial(retrain, shard=shard) for shard in fewer.shards),
+    )
+    set_dep(new, "train@s002", "recipe-0", 1)  # DVC keeps it as it was
+
+    named = snapshot("new", new)
+    gap = "train@s002 did not run on the current data/recipe.json"
+    assert compare(snapshot("old"), replace(named, sharding=fewer)).unexplained == ()
+    assert gap in compare(snapshot("old"), named).unexplained
 
 
 def test_fewer_shards_in_params_may_leave_the_lock() -> None:
