@@ -36,8 +36,8 @@ def old_project(root: Path, shape: str) -> Repo:
 @pytest.mark.parametrize(
     "shape",
     [
-        "algorithm-1/exact",
-        "algorithm-1/posthoc",
+        pytest.param("algorithm-1/exact", marks=pytest.mark.slow),
+        pytest.param("algorithm-1/posthoc", marks=pytest.mark.slow),
         "algorithm-2/exact",
         pytest.param("algorithm-2/posthoc", marks=pytest.mark.slow),
     ],

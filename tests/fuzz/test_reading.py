@@ -142,6 +142,7 @@ BIG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BIG)
 def test_a_file_takes_at_most_four_times_its_size_in_memory(tmp_path: Path, name: str) -> None:
     size = BIG[name](tmp_path / name)

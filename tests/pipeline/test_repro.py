@@ -87,6 +87,7 @@ def test_an_entry_of_a_training_is_short(mlp: Repo) -> None:
     assert "params" not in entry
 
 
+@pytest.mark.slow
 def test_stages_of_the_users_own_run_before_and_after(mlp: Repo, workspace: Path) -> None:
     (mlp.root / "data/dataset.csv").rename(mlp.root / "raw.csv")
     (mlp.root / "data/dataset.csv.dvc").unlink()
