@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
-from unlearn.stages.rows.records import read_batches
+from unlearn.stages.reading.records import read_batches
 
 from benchmarks.harness import UNLEARN, machine, say, show, spread, workplace
 

@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
+from unlearn.stages.errors import Facts
 
 
 class AnswerPart(BaseModel):
@@ -27,45 +28,6 @@ class Answer(AnswerPart):
         return self.model_dump(mode="json")
 
 
-class ErrorFacts(AnswerPart):
-    """What an error is about; null and empty lists for what it does not name.
-
-    Parameters
-    ----------
-    file
-        The file, as the message calls it.
-    row, line
-        The row, counted from 1 without the header, which is row 0; and the line of the file. Of
-        several, the first.
-    rows, lines
-        All of them, where there are several.
-    column
-        The column.
-    missing
-        All columns that are missing, where there are several; `column` is the first.
-    columns
-        The columns that the file has.
-    nearest
-        The one of `columns` whose name is most like that of `column`, which is not there.
-    separator
-        The character that may separate the columns of a file that was read as one column.
-    decimal
-        The decimal mark with which a value would be a number that was read as text.
-    """
-
-    file: str | None = None
-    row: int | None = None
-    rows: list[int] = []
-    line: int | None = None
-    lines: list[int] = []
-    column: str | None = None
-    missing: list[str] = []
-    columns: list[str] = []
-    nearest: str | None = None
-    separator: str | None = None
-    decimal: str | None = None
-
-
 class ErrorDetails(AnswerPart):
     """An error.
 
@@ -84,7 +46,7 @@ class ErrorDetails(AnswerPart):
     message: str
     hints: list[str]
     exit_code: int
-    facts: ErrorFacts | None = None
+    facts: Facts | None = None
 
 
 class ErrorAnswer(Answer):

@@ -25,6 +25,9 @@ from unlearn.stages.dvc.pipeline import check_rows_are_dependencies, read_pipeli
 from unlearn.stages.errors import BusyError, InputError
 from unlearn.stages.project.locks import PATIENCE, exclusive
 from unlearn.stages.project.paths import Project, find_project
+from unlearn.stages.reading.needed_columns import require_column
+from unlearn.stages.reading.reading import Reading
+from unlearn.stages.reading.records import read_batches
 from unlearn.stages.rows.canaries import (
     CANARIES_PATH,
     Aggregates,
@@ -37,9 +40,7 @@ from unlearn.stages.rows.canaries import (
     next_number,
 )
 from unlearn.stages.rows.forget_list import place_of_line
-from unlearn.stages.rows.reading import Reading
-from unlearn.stages.rows.records import read_batches
-from unlearn.stages.rows.schema import as_text, feature_columns, require_column
+from unlearn.stages.rows.schema import as_text, feature_columns
 from unlearn.stages.rows.tokens import Kind
 
 _POLL = 0.1

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.stages.errors import InputError
-from unlearn.stages.rows.csv_text import fields_of
-from unlearn.stages.rows.dataset_files import dataset_files, file_kind
+from unlearn.stages.reading.csv_text import fields_of
+from unlearn.stages.reading.dataset_files import dataset_files, file_kind
 
 
 class DelimiterName(StrEnum):

@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
@@ -61,13 +60,13 @@ def report_error(
     """Print an error: one line and its hints, or one JSON object with its facts as well."""
     if as_json:
         # Pydantic, which the help and other errors do not need.
-        from unlearn.cli.answers import ErrorAnswer, ErrorDetails, ErrorFacts  # noqa: PLC0415
+        from unlearn.cli.answers import ErrorAnswer, ErrorDetails  # noqa: PLC0415
 
         details = ErrorDetails(
             message=message,
             hints=list(hints),
             exit_code=code,
-            facts=None if facts is None else ErrorFacts.model_validate(asdict(facts)),
+            facts=facts,
         )
         emit(ErrorAnswer(error=details), as_json=True, text=str)
     else:

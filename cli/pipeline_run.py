@@ -24,7 +24,7 @@ from unlearn.stages.dvc.stage_files import (
     stage_files,
     state_of,
 )
-from unlearn.stages.errors import BusyError, ToolError
+from unlearn.stages.errors import ToolError, UnlearnError
 from unlearn.stages.estimators.registry import find_spec
 from unlearn.stages.project.paths import Project
 from unlearn.stages.project.timings import record_timings
@@ -60,8 +60,6 @@ class PipelineRun:
         The processes; they are started when they are needed.
     trained
         What the training of each shard came to.
-    ran
-        Names of all stages that ran.
     training_seconds
         Wall-clock time of all trainings together.
     """
@@ -70,9 +68,9 @@ class PipelineRun:
     jobs: int
     workers: Workers
     trained: dict[str, Trained] = field(default_factory=dict)
-    ran: set[str] = field(default_factory=set)
     training_seconds: float = 0.0
     _current: dict[str, _Files] = field(default_factory=dict)
+    _unrecorded: set[str] = field(default_factory=set)
     _running: str = ""
 
     def run(self, context: Context) -> None:
@@ -83,37 +81,38 @@ class PipelineRun:
         UnlearnError
             What a stage raised. The stages before it are recorded, except trainings of shards: the
             next run finds these done.
-        BusyError
-            If files that stages read go on changing.
+        ToolError
+            If files that stages read go on changing, or DVC failed.
         """
         self._preload(context)
         self._current = self._up_to_date(context)
         for _ in range(_MOST_PASSES):
             try:
-                ran = self._run_changed(context)
+                self._run_changed(context)
             except Exception:
                 # Whatever it is: also what the user's own code raised.
                 if self._earlier_changed(context):
                     # It may have failed on what changed: that is put right first.
                     context = open_project(self.project)
                     continue
-                with suppress(ToolError):  # the stage's error is the one to report
-                    record_finished(self.project, context.params, self.ran)
+                with suppress(UnlearnError):  # the stage's error is the one to report
+                    record_finished(self.project, context.params, self._unrecorded)
                 raise
-            if ran:
+            if self._unrecorded:
                 before = self._inputs(context)
                 # What changed after a stage read it is for another pass, not to be recorded.
                 if self._changed(context):
                     context = open_project(self.project)
                     continue
-                record(self.project, context.params, self.ran)
+                record(self.project, context.params, self._unrecorded)
+                self._unrecorded.clear()
                 if self._inputs(context) != before:
                     context = open_project(self.project)
                     continue
             break
         else:
-            raise BusyError(
-                "files that the stages read go on changing",
+            raise ToolError(
+                "files that the stages read go on changing; what was recorded last may be older",
                 "run `unlearn repro` again when nothing else writes into the project",
             )
         if later := later_stages(self.project, context.params):
@@ -135,10 +134,9 @@ class PipelineRun:
             stale.add("forget")
         return {name: state for name, state in states.items() if name not in stale}
 
-    def _run_changed(self, context: Context) -> bool:
-        """Run every stage whose files changed, in order; return whether there was one."""
+    def _run_changed(self, context: Context) -> None:
+        """Run every stage whose files changed, in order."""
         own = stage_files(self.project, context.params)
-        ran = False
         for group, names in groupby(own, key=lambda name: name.partition("@")[0]):
             files = {name: own[name] for name in names}
             stale = self._not_current(files)
@@ -146,9 +144,7 @@ class PipelineRun:
                 # Shards that DVC takes for up to date, but whose model has another lineage.
                 stale = sorted({*stale, *(f"train@{name}" for name in outdated_shards(context))})
             if stale:
-                ran = True
                 self._run_group(context, group, {name: files[name] for name in stale})
-        return ran
 
     def _earlier_changed(self, context: Context) -> bool:
         """Return whether files of a stage before the one that failed have changed since it ran."""
@@ -160,7 +156,7 @@ class PipelineRun:
         self._running = group
         before = {name: state_of(found.deps) for name, found in files.items()}
         for name in self._ended(context, group, list(files)):
-            self.ran.add(name)
+            self._unrecorded.add(name)
             self._current[name] = (before[name], state_of(files[name].outs))
 
     def _ended(self, context: Context, group: str, names: list[str]) -> Iterator[str]:
@@ -214,13 +210,20 @@ class PipelineRun:
         """Import what the stages need, while DVC looks at the files."""
         if self.project.lock.is_file() and list_is_applied(self.project):
             return  # most likely, there is nothing to do
-        modules = [*find_spec(context.params.train.model).preload, *_LAST_STAGES]
-        Thread(target=lambda: [import_module(name) for name in modules], daemon=True).start()
+        # Not a daemon: Python may crash if it ends in the middle of an import of torch.
+        Thread(target=_import, args=(find_spec(context.params.train.model).preload,)).start()
 
 
 def _run_there(project: Project, name: str) -> None:
     """Run a stage in a process of its own."""
     run_stage(open_project(project), name)
+
+
+def _import(modules: Iterable[str]) -> None:
+    """Import modules; one that cannot be imported is an error of the stage that needs it."""
+    for name in (*modules, *_LAST_STAGES):
+        with suppress(ImportError):
+            import_module(name)
 
 
 def _state(files: StageFiles) -> _Files:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 from unlearn.cli.answers import ErrorAnswer
 from unlearn.cli.app import COMMANDS
@@ -29,6 +29,11 @@ class _Generate(GenerateJsonSchema):
 
     def model_schema(self, schema: Any) -> dict[str, Any]:
         found = super().model_schema(schema)
+        _explain(found, schema["cls"])
+        return found
+
+    def dataclass_schema(self, schema: Any) -> dict[str, Any]:
+        found = super().dataclass_schema(schema)
         _explain(found, schema["cls"])
         return found
 
@@ -51,8 +56,8 @@ def files() -> dict[str, str]:
     }
 
 
-def _explain(schema: dict[str, Any], model: type[BaseModel]) -> None:
-    """Describe the keys of a JSON schema by the docstrings of its model.
+def _explain(schema: dict[str, Any], model: type) -> None:
+    """Describe the keys of a JSON schema by the docstrings of its model or dataclass.
 
     The schema allows more keys: it has to hold for the answers of newer versions too.
     """

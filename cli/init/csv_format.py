@@ -6,8 +6,8 @@ from pathlib import Path
 from unlearn.cli.csv_options import chosen_csv, csv_files
 from unlearn.cli.init.request import InitRequest
 from unlearn.stages.config.dataset import CsvParams
-from unlearn.stages.rows.csv_dialect import find_format
-from unlearn.stages.rows.dataset_files import dataset_files, file_kind
+from unlearn.stages.reading.csv_dialect import find_format
+from unlearn.stages.reading.dataset_files import dataset_files, file_kind
 
 
 def find_csv(request: InitRequest, columns: Iterable[str]) -> CsvParams | None:

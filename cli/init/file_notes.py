@@ -7,10 +7,10 @@ from unlearn.cli.init.request import InitRequest
 from unlearn.cli.output import plural, say
 from unlearn.stages.config.dataset import CsvParams
 from unlearn.stages.errors import InputError
-from unlearn.stages.rows.dataset_files import find_files, partition_columns
-from unlearn.stages.rows.file_columns import lacking
-from unlearn.stages.rows.reading import Reading
-from unlearn.stages.rows.records import file_columns
+from unlearn.stages.reading.dataset_files import find_files, partition_columns
+from unlearn.stages.reading.file_columns import lacking
+from unlearn.stages.reading.reading import Reading
+from unlearn.stages.reading.records import file_columns
 
 #: Names in one note; more are counted.
 _MOST_NAMES = 3

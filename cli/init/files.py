@@ -20,7 +20,7 @@ from unlearn.stages.config.settings_files import FILES, SCHEMA_FILE, SHARDS_FILE
 from unlearn.stages.config.text import AdapterOptions, LanguageMethodSettings
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.estimators.registry import find_spec
-from unlearn.stages.rows.dataset_files import ending
+from unlearn.stages.reading.dataset_files import ending
 
 #: Rates for models of a billion parameters and more: of an adapter, and of all weights.
 _RATES: Final = {"lora": 1e-4, "causal_lm": 2e-5}

@@ -9,11 +9,11 @@ from unlearn.cli.csv_options import DecimalMark, DelimiterName, EncodingName, Qu
 from unlearn.cli.examples.authors import AUTHORS_PATH, BASE_PATH, GENERIC_PATH
 from unlearn.cli.examples.digits import DIGITS_PATH
 from unlearn.cli.init.scaffold import DEFAULT_HOLDOUT
+from unlearn.stages.columns.column_choice import ColumnChoice
 from unlearn.stages.config.dataset import DEFAULT_MISSING
 from unlearn.stages.config.params import VerifyParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.containment import check_contained, check_folder
-from unlearn.stages.rows.column_choice import ColumnChoice
 
 
 class Example(StrEnum):

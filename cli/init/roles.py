@@ -11,11 +11,11 @@ from unlearn.cli.init.request import Identity, InitRequest
 from unlearn.cli.output import progress
 from unlearn.stages.config.dataset import CsvParams, IdType
 from unlearn.stages.errors import Facts, InputError
-from unlearn.stages.rows.column_types import ColumnUse, ColumnUses
+from unlearn.stages.reading.column_types import ColumnUse, ColumnUses
+from unlearn.stages.reading.reading import Reading
+from unlearn.stages.reading.records import read_batches
 from unlearn.stages.rows.ids import IdKind
 from unlearn.stages.rows.look_alikes import LookAlikeFinder, refuse_look_alikes
-from unlearn.stages.rows.reading import Reading
-from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.roles import IdTypeFinder
 
 

@@ -27,10 +27,10 @@ from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.ledger.history import current_branch, default_branch
 from unlearn.stages.project.files import write_bytes, write_folder_through, write_through
 from unlearn.stages.project.paths import HOLDOUT
-from unlearn.stages.rows.dataset_files import dataset_files
+from unlearn.stages.reading.dataset_files import dataset_files
+from unlearn.stages.reading.reading import Reading
+from unlearn.stages.reading.records import read_batches
 from unlearn.stages.rows.ids import IdRules
-from unlearn.stages.rows.reading import Reading
-from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.shard_file import RECORD, Layout
 from unlearn.stages.rows.tokens import DEMO_KEY, Key, Tokenizer, key_of_variable
 from unlearn.stages.shard.partition import collect, refuse_shared_ids, spill

@@ -26,11 +26,11 @@ from unlearn.cli.init.setup import (
     write_project,
 )
 from unlearn.cli.output import say
+from unlearn.stages.columns.schema_finder import SchemaFinder
 from unlearn.stages.config.params import Params
 from unlearn.stages.context import check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import find_spec
-from unlearn.stages.rows.schema_finder import SchemaFinder
 
 #: Shards, slices and epochs of the digits example; of one model in the pipeline without shards.
 _DIGITS_PLAN = Plan(shards=8, slices=3, epochs=60)

@@ -8,19 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from unlearn.stages.audit.training_reasons import same_sections, training_reasons
 from unlearn.stages.config.params import ShardingParams
-from unlearn.stages.config.settings_files import FILES
 from unlearn.stages.dvc.lockfile import LockStage, LockStages, lock_gaps, md5_of
 from unlearn.stages.rows.forget_list import governing_token, place_of_line
-
-#: What requests and the dataset change: they are explained by these.
-_ROWS = ("data/retain_set", "data/forget_set", "data/shards")
-
-#: The settings that all trainings share.
-_RECIPE = "data/recipe.json"
-
-#: Settings that the stage `shard` reads as files.
-_LISTS = frozenset(FILES)
 
 
 @dataclass(frozen=True)
@@ -206,7 +197,9 @@ def _judge_training(
                 f"{_new_lines(demands)} for {shard}, but {stage} did not change"
             )
     else:
-        reasons = _reasons(stage, old, new, environment_changed=environment_changed)
+        reasons = training_reasons(
+            stage, old.lock, new.lock, environment_changed=environment_changed
+        )
         causes = count(added)
         # A request works through the retain file: without another one it explains nothing.
         rows_changed = before is None or before.get("deps") != after.get("deps")
@@ -232,7 +225,7 @@ def _judge_original(
     if before == after:
         findings.untouched.append("train")
         return
-    reasons = _reasons("train", old, new, environment_changed=environment_changed)
+    reasons = training_reasons("train", old.lock, new.lock, environment_changed=environment_changed)
     findings.retrained.append(Retrained("train", tuple(reasons)))
     if not reasons:
         findings.unexplained.append("train changed without a cause")
@@ -299,83 +292,6 @@ def _training(old: Snapshot, new: Snapshot) -> list[str]:
     return [name for name in found if named is None or name.partition("@")[2] in named]
 
 
-def _reasons(stage: str, old: Snapshot, new: Snapshot, *, environment_changed: bool) -> list[str]:
-    """Return why a training stage ran, other than the forget list."""
-    before, after = old.lock.get(stage), new.lock[stage]
-    if before is None:
-        return ["not in the older lock"]
-    reasons = []
-    if before.get("params") != after.get("params"):
-        reasons.append("settings changed")
-    reasons += _recipe_reasons(before, after, old.lock.get("recipe"), new.lock.get("recipe"))
-    if before.get("cmd") != after.get("cmd"):
-        reasons.append("its command changed")
-    if other := _other_deps(before, after, (*_ROWS, _RECIPE)):
-        reasons.append(f"{', '.join(other)} changed")
-    if before.get("deps") != after.get("deps"):
-        reasons += _sharding_reasons(old.lock.get("shard"), new.lock.get("shard"))
-    if environment_changed and _equal(before, after, "deps", "params", "cmd"):
-        reasons.append("the environment changed")
-    return reasons
-
-
-def _recipe_reasons(
-    before: LockStage, after: LockStage, old: LockStage | None, new: LockStage | None
-) -> list[str]:
-    """Return why the file changed that has what all trainings share, if it did.
-
-    Parameters
-    ----------
-    before, after
-        The training stage.
-    old, new
-        The stage that writes the file.
-    """
-    if not _other_deps(before, after, ()).count(_RECIPE):
-        return []
-    if old is None or new is None:
-        return ["settings changed"]
-    reasons = [f"{path} changed" for path in _other_deps(old, new, ())]
-    return ["settings changed", *reasons] if old.get("params") != new.get("params") else reasons
-
-
-def _sharding_reasons(before: LockStage | None, after: LockStage | None) -> list[str]:
-    """Return why rows may have been added or removed that no line of the list names."""
-    if before is None or after is None:
-        return []
-    reasons = []
-    canaries = {_canaries(stage) for stage in (before, after)} - {None}
-    old, new = _md5_by_path(before), _md5_by_path(after)
-    changed = {path for path in old.keys() | new.keys() if old.get(path) != new.get(path)}
-    if changed - canaries - _LISTS:
-        reasons.append("the dataset changed")
-    if changed & canaries:
-        reasons.append("the planted canaries changed")
-    if changed & _LISTS or _without_canaries(before) != _without_canaries(after):
-        reasons.append("schema, shards or holdout changed")
-    return reasons
-
-
-def _canaries(shard: LockStage) -> str | None:
-    """Return the file of canaries that the shard stage read, if there was one."""
-    dataset = shard.get("params", {}).get("params.yaml", {}).get("dataset", {})
-    return dataset.get("canaries") if isinstance(dataset, dict) else None
-
-
-def _without_canaries(shard: LockStage) -> dict[str, object]:
-    """Return the settings that the shard stage read, but where the canaries are."""
-    params = shard.get("params", {})
-    settings = params.get("params.yaml", {})
-    dataset = settings.get("dataset")
-    if not isinstance(dataset, dict):
-        return dict(params)
-    return {**params, "params.yaml": {**settings, "dataset": {**dataset, "canaries": None}}}
-
-
-def _md5_by_path(stage: LockStage) -> dict[str, str]:
-    return {entry["path"]: entry["md5"] for entry in stage.get("deps", [])}
-
-
 def _left_behind(old: LockStages, new: LockStages) -> Iterable[str]:
     """Yield the stages that did not follow when a shard model changed."""
     for prefix, folder, readers in (
@@ -395,26 +311,12 @@ def _left_behind(old: LockStages, new: LockStages) -> Iterable[str]:
                 yield f"{what} changed, but {name} was not run with them"
 
 
-def _other_deps(before: LockStage, after: LockStage, prefixes: tuple[str, ...]) -> list[str]:
-    """Return dependencies that differ, other than those below `prefixes`."""
-    old, new = _md5_by_path(before), _md5_by_path(after)
-    return sorted(
-        path
-        for path in old.keys() | new.keys()
-        if old.get(path) != new.get(path) and not path.startswith(prefixes)
-    )
-
-
 def _out_changed_alone(before: LockStage | None, after: LockStage | None) -> bool:
     if before is None or after is None:
         return False
-    return before.get("outs") != after.get("outs") and _equal(
+    return before.get("outs") != after.get("outs") and same_sections(
         before, after, "deps", "params", "cmd"
     )
-
-
-def _equal(before: LockStage, after: LockStage, *sections: str) -> bool:
-    return all(before.get(section) == after.get(section) for section in sections)
 
 
 def _notes(old: Snapshot, new: Snapshot, *, environment_changed: bool) -> list[str]:

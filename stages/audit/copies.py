@@ -14,8 +14,8 @@ from unlearn.stages.config.dataset import CsvParams
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import digest_file, scratch_folder
-from unlearn.stages.rows.csv_dialect import find_format
-from unlearn.stages.rows.dataset_files import file_kind
+from unlearn.stages.reading.csv_dialect import find_format
+from unlearn.stages.reading.dataset_files import file_kind
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.identity import TokenColumns, dataset_tokens
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask, with_texts

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import ipc
 from unlearn.stages.config.dataset import CsvParams, Delimiter, Quote
-from unlearn.stages.rows.csv_text import fields_of
+from unlearn.stages.reading.csv_text import fields_of
 
 _PARQUET_START = b"PAR1"
 _ARROW_START = b"ARROW1"
@@ -38,8 +38,8 @@ def ending_of_object(path: Path, id_column: str, csv: CsvParams | None = None) -
     Returns
     -------
     str or None
-        One of `unlearn.stages.rows.dataset_files.FORMATS`; `.parquet` for every Parquet file; None
-        if it cannot be a version of the dataset.
+        One of `unlearn.stages.reading.dataset_files.FORMATS`; `.parquet` for every Parquet file;
+        None if it cannot be a version of the dataset.
     """
     csv = csv or CsvParams()
     with path.open("rb") as handle:

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from unlearn.stages.config.dataset import CsvParams, DatasetParams
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.final_model.same_values import SameValues
-from unlearn.stages.rows.csv_text import is_other_utf8
-from unlearn.stages.rows.records import place_of_row
+from unlearn.stages.reading.csv_text import is_other_utf8
+from unlearn.stages.reading.records import place_of_row
 from unlearn.stages.rows.schema import feature_columns
 
 if TYPE_CHECKING:

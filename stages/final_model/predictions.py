@@ -12,8 +12,8 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.ensemble import Ensemble
 from unlearn.stages.final_model.new_rows import NewRows
 from unlearn.stages.project.files import write_through
-from unlearn.stages.rows.reading import Reading
-from unlearn.stages.rows.records import read_batches
+from unlearn.stages.reading.reading import Reading
+from unlearn.stages.reading.records import read_batches
 from unlearn.stages.rows.schema import as_text
 
 PREDICTION = "prediction"

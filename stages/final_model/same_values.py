@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import pyarrow as pa
-from unlearn.stages.rows.datetimes import seconds_of_text
+from unlearn.stages.reading.datetimes import seconds_of_text
 from unlearn.stages.rows.roles import EXACT_WHOLE_NUMBERS
 from unlearn.stages.rows.schema import BOOLEAN_TEXTS
 

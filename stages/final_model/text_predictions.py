@@ -10,9 +10,10 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.new_rows import NewRows
 from unlearn.stages.final_model.predictions import write_tables
 from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
-from unlearn.stages.rows.reading import Reading
-from unlearn.stages.rows.records import read_batches
-from unlearn.stages.rows.schema import as_text, require_columns
+from unlearn.stages.reading.needed_columns import require_columns
+from unlearn.stages.reading.reading import Reading
+from unlearn.stages.reading.records import read_batches
+from unlearn.stages.rows.schema import as_text
 from unlearn.stages.text.metrics import perplexity
 
 PERPLEXITY, GENERATION = "perplexity", "generation"

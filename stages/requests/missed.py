@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
+from unlearn.stages.reading.records import RowPlace
 from unlearn.stages.requests.id_file import Wanted
 from unlearn.stages.rows.look_alike_rows import Spellings, rows_like
 from unlearn.stages.rows.look_alikes import DIFFERENCES
-from unlearn.stages.rows.records import RowPlace
 
 #: How many rows a message names.
 _SHOWN = 5

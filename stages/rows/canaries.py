@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.config.dataset import DatasetParams, FeatureKind
-from unlearn.stages.rows.datetimes import text_of_seconds
+from unlearn.stages.reading.datetimes import text_of_seconds
 from unlearn.stages.rows.tokens import Key
 
 #: Where `unlearn canary` plants, unless params.yaml names another file.

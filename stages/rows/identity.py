@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pyarrow as pa
 from unlearn.stages.config.dataset import DatasetParams
+from unlearn.stages.reading.reading import Reading
+from unlearn.stages.reading.records import read_batches
 from unlearn.stages.rows.ids import IdRules
-from unlearn.stages.rows.reading import Reading
-from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.roles import RoleReader, role_columns
 from unlearn.stages.rows.token_arrays import Digests, as_digests, token_texts
 from unlearn.stages.rows.tokens import Tokenizer

@@ -15,11 +15,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.config.dataset import DatasetParams
+from unlearn.stages.reading.reading import Reading
+from unlearn.stages.reading.records import RowPlace, place_of_row, read_batches
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.ids import IdKind, IdRules, fold
 from unlearn.stages.rows.look_alikes import LookAlikeFinder
-from unlearn.stages.rows.reading import Reading
-from unlearn.stages.rows.records import RowPlace, place_of_row, read_batches
 from unlearn.stages.rows.roles import RoleReader, fold_column, role_columns
 from unlearn.stages.rows.tokens import Tokenizer
 

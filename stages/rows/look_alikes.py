@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.errors import InputError
+from unlearn.stages.reading.records import RowPlace, place_of_row
 from unlearn.stages.rows.ids import AS_WRITTEN
-from unlearn.stages.rows.records import RowPlace, place_of_row
 from unlearn.stages.rows.roles import fold_column
 
 #: What look-alikes differ in, for messages.

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from unlearn.stages.config.dataset import DatasetParams, IdType
 from unlearn.stages.errors import InputError
+from unlearn.stages.reading.reading import Reading
+from unlearn.stages.reading.records import read_batches
 from unlearn.stages.rows.identity import dataset_tokens
 from unlearn.stages.rows.ids import IdKind, IdRules
-from unlearn.stages.rows.reading import Reading
-from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.roles import IdTypeFinder, role_columns
 from unlearn.stages.rows.tokens import DEMO_KEY, Key, Tokenizer
 

@@ -1,9 +1,7 @@
 """From values as written to typed columns, by the schema that schema.yaml pins."""
 
-import difflib
 import math
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import get_args
@@ -18,13 +16,11 @@ from unlearn.stages.config.dataset import (
 )
 from unlearn.stages.config.text import TextRole
 from unlearn.stages.errors import Facts, InputError
-from unlearn.stages.rows.datetimes import seconds_of_column, seconds_of_text
-from unlearn.stages.rows.decimals import other_mark
-from unlearn.stages.rows.records import RowPlace, place_of_row
+from unlearn.stages.reading.datetimes import seconds_of_column, seconds_of_text
+from unlearn.stages.reading.decimals import other_mark
+from unlearn.stages.reading.needed_columns import require_column, require_columns
+from unlearn.stages.reading.records import RowPlace, place_of_row
 from unlearn.stages.rows.token_arrays import joined_texts
-
-#: How many columns an error names.
-_COLUMNS_SHOWN = 20
 
 _TRUE = frozenset({"true", "t", "yes", "y", "1"})
 _FALSE = frozenset({"false", "f", "no", "n", "0"})
@@ -388,65 +384,3 @@ def is_unlabelled(labels: pa.ChunkedArray, missing: Iterable[str]) -> pa.Chunked
     """Return which labels are null, blank, or one of the texts that mean a missing value."""
     trimmed = pc.fill_null(pc.utf8_trim_whitespace(labels), "")
     return pc.is_in(trimmed, pa.array(["", *missing], pa.string()))
-
-
-def nearest_name(name: str, names: Sequence[str]) -> str | None:
-    """Return the name that is most like `name`; None if none is like it.
-
-    Case, spaces and underscores count least.
-
-    >>> nearest_name("sign_up", ["id", "Sign up", "sign_off"])
-    'Sign up'
-    """
-    plain = {_plain(other): other for other in reversed(names)}
-    near = difflib.get_close_matches(_plain(name), plain, n=1)
-    return plain[near[0]] if near else None
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_\-]+", "", name).casefold()
-
-
-def require_column(batch: pa.Table, column: str, name: str) -> None:
-    """Raise an InputError if `batch` has no such column; see `require_columns`."""
-    require_columns(batch, [column], name)
-
-
-def require_columns(batch: pa.Table, needed: Iterable[str], name: str) -> None:
-    """Raise an InputError if `batch` lacks columns, with those that it has.
-
-    The error names all that are missing, and for each the one whose name is most like it.
-    """
-    columns = batch.column_names
-    there = set(columns)
-    missing = [column for column in needed if column not in there]
-    if not missing:
-        return
-    hints = [f"its columns: {_listed(columns)}"]
-    others = [column for column in columns if column not in set(needed)]
-    nearest = {column: nearest_name(column, others) for column in missing[:_COLUMNS_SHOWN]}
-    found = [(column, near) for column, near in nearest.items() if near is not None]
-    if len(missing) == 1 and found:
-        hints.insert(0, f"did you mean {found[0][1]!r}?")
-    elif found:
-        pairs = ", ".join(f"{near!r} for {column!r}" for column, near in found)
-        hints.insert(0, f"did you mean {pairs}?")
-    mark = next((m for m in ";\t|," if m in columns[0]), None) if len(columns) == 1 else None
-    if mark is not None:
-        named = "a tab" if mark == "\t" else repr(mark)
-        hints.append(f"one column only: is the file separated by {named}?")
-    facts = Facts(
-        file=name,
-        column=missing[0],
-        missing=tuple(missing) if len(missing) > 1 else (),
-        columns=tuple(columns),
-        nearest=nearest[missing[0]],
-        separator=mark,
-    )
-    noun = "column" if len(missing) == 1 else "columns"
-    raise InputError(f"{name} has no {noun} {_listed(missing)}", *hints, facts=facts)
-
-
-def _listed(columns: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, columns[:_COLUMNS_SHOWN]))
-    return f"{shown}{', ...' if len(columns) > _COLUMNS_SHOWN else ''}"

@@ -17,9 +17,9 @@ from unlearn.stages.config.params import ShardingParams
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import HOLDOUT, UNLABELLED
+from unlearn.stages.reading.reading import Reading
+from unlearn.stages.reading.records import read_batches
 from unlearn.stages.rows.identity import DigestColumns, digest_columns
-from unlearn.stages.rows.reading import Reading
-from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.schema import feature_columns, target_column
 from unlearn.stages.rows.shard_file import (
     RECORD,

@@ -2,9 +2,9 @@
 
 import pyarrow as pa
 from unlearn.stages.context import Context
+from unlearn.stages.reading.reading import Reading
+from unlearn.stages.reading.records import read_batches
 from unlearn.stages.rows.canaries import included
-from unlearn.stages.rows.reading import Reading
-from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.shard_file import RECORD, in_order, with_texts
 from unlearn.stages.rows.token_arrays import shard_numbers
 from unlearn.stages.shard.partition import ROW, Planted, refuse_same_ids, typed_rows

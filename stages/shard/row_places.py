@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import pyarrow as pa
 from unlearn.stages.errors import Facts, InputError
-from unlearn.stages.rows.records import RowPlace, place_of_row
+from unlearn.stages.reading.records import RowPlace, place_of_row
 
 _SUBJECT = "if the column names people, it is the subject: --subject, with another column for --id"
 _WHICH_ARE_ONE = (

@@ -3,8 +3,8 @@
 import pyarrow as pa
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
-from unlearn.stages.rows.reading import Reading
-from unlearn.stages.rows.records import read_batches
+from unlearn.stages.reading.reading import Reading
+from unlearn.stages.reading.records import read_batches
 from unlearn.stages.rows.schema import feature_columns
 
 

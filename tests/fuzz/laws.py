@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from unlearn.stages.config.dataset import CsvParams, DatasetParams
 from unlearn.stages.errors import InputError
-from unlearn.stages.rows.reading import Reading
-from unlearn.stages.rows.records import read_batches
+from unlearn.stages.reading.reading import Reading
+from unlearn.stages.reading.records import read_batches
 from unlearn.stages.rows.schema import feature_columns, target_column
 
 #: Endings of the formats whose damaged files are read.

@@ -66,8 +66,8 @@ MEASURE = """
 import resource, sys
 from pathlib import Path
 from unlearn.stages.errors import InputError
-from unlearn.stages.rows.reading import Reading
-from unlearn.stages.rows.records import read_batches
+from unlearn.stages.reading.reading import Reading
+from unlearn.stages.reading.records import read_batches
 from tests.fuzz.laws import hold, seed_files
 import tempfile
 with tempfile.TemporaryDirectory() as folder:

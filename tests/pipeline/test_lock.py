@@ -3,6 +3,10 @@
 from pathlib import Path
 
 import pytest
+from unlearn.stages.context import load_params
+from unlearn.stages.dvc.recording import record
+from unlearn.stages.errors import ToolError
+from unlearn.stages.project.paths import Project
 
 from tests.conftest import Done, Repo, fresh_models, take_log
 from tests.pipeline.conftest import (
@@ -91,3 +95,15 @@ def test_a_model_edited_while_others_train_is_never_recorded(people: Repo, works
     assert people.lock()["train@s001"] != before["train@s001"]
     assert people.files("models") == fresh_models(people, workspace / "room", gone)
     assert stages_run(people.dvc("repro").out) == []
+
+
+def test_what_did_not_run_is_never_recorded(mlp: Repo) -> None:
+    """`dvc commit` would take the edited model for the one that the stage wrote."""
+    change_a_weight(mlp.root / "models/shard_models/s002" / WEIGHTS)
+    before = (mlp.root / "dvc.lock").read_bytes()
+    project = Project(mlp.root)
+
+    with pytest.raises(ToolError, match="train@s002 changed while other stages ran"):
+        record(project, load_params(project.params), {"aggregate", "verify"})
+
+    assert (mlp.root / "dvc.lock").read_bytes() == before

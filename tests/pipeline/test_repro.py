@@ -190,3 +190,27 @@ def test_after_a_failed_training_and_a_kill_dvc_lock_is_that_of_plain_dvc(
     assert (people.root / "dvc.lock").read_bytes() == (other.root / "dvc.lock").read_bytes()
     assert people.files("models") == other.files("models")
     shutil.rmtree(other.root)
+
+
+#: A network whose code changes a file of settings whenever it runs.
+_RESTLESS = """
+from torch import nn
+
+
+def build(inputs, classes, hidden):
+    with open({schema!r}, "a") as schema:
+        schema.write("# again\\n")
+    return nn.Linear(inputs, classes)
+"""
+
+
+@pytest.mark.slow
+def test_files_that_go_on_changing_end_the_run(people: Repo) -> None:
+    net = _RESTLESS.format(schema=str(people.root / "schema.yaml"))
+    (people.root / "net.py").write_text(net, encoding="utf-8")
+    before = people.lock()["verify"]
+
+    done = people.unlearn("repro", "-j", "1")
+
+    assert (done.code, "files that the stages read go on changing" in done.err) == (3, True)
+    assert people.lock()["verify"] == before

@@ -27,7 +27,7 @@ from unlearn.stages.final_model.combination import (
     size_weighted,
 )
 from unlearn.stages.final_model.ensemble import Ensemble, load_ensemble
-from unlearn.stages.rows.records import read_batches
+from unlearn.stages.reading.records import read_batches
 
 from tests.conftest import make_frame
 from tests.stages.conftest import CLASSES, MLP, make_context, make_params, read_json, run_stages

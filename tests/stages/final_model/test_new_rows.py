@@ -18,8 +18,8 @@ from unlearn.stages.config.dataset import CsvParams, DatasetParams, FeatureKind
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.estimators.preprocessing import Preprocessor
 from unlearn.stages.final_model.new_rows import NewRows, as_table, check_encoding, with_csv
-from unlearn.stages.rows.reading import Reading
-from unlearn.stages.rows.records import read_batches
+from unlearn.stages.reading.reading import Reading
+from unlearn.stages.reading.records import read_batches
 
 from tests.cli.conftest import SECRET
 

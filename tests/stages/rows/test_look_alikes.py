@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.errors import InputError
+from unlearn.stages.reading.records import RowPlace, read_batches
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.ids import IdRules, fold
 from unlearn.stages.rows.look_alike_rows import Spellings, count_in_dataset, rows_like
 from unlearn.stages.rows.look_alikes import LookAlikeFinder, LookAlikes, refuse_look_alikes
-from unlearn.stages.rows.records import RowPlace, read_batches
 from unlearn.stages.rows.tokens import Kind, Tokenizer
 
 from tests.stages.conftest import KEY

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.errors import InputError
+from unlearn.stages.reading.records import read_batches
 from unlearn.stages.rows.identity import dataset_tokens
 from unlearn.stages.rows.ids import IdRules
-from unlearn.stages.rows.records import read_batches
 from unlearn.stages.rows.roles import IdTypeFinder, RoleReader
 from unlearn.stages.rows.tokens import Tokenizer
 

@@ -9,18 +9,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unlearn.stages.columns.schema_finder import MANY_CATEGORIES, SchemaFinder
+from unlearn.stages.columns.target_facts import MAX_CLASSES
 from unlearn.stages.config.dataset import DEFAULT_MISSING, FeatureKind
 from unlearn.stages.errors import InputError
-from unlearn.stages.rows.schema import (
-    as_text,
-    feature_column,
-    feature_columns,
-    require_column,
-    require_columns,
-    target_column,
-)
-from unlearn.stages.rows.schema_finder import MANY_CATEGORIES, SchemaFinder
-from unlearn.stages.rows.target_facts import MAX_CLASSES
+from unlearn.stages.reading.needed_columns import require_column, require_columns
+from unlearn.stages.rows.schema import as_text, feature_column, feature_columns, target_column
 
 from tests.stages.conftest import make_params
 

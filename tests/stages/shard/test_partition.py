@@ -17,8 +17,8 @@ import pytest
 from unlearn.stages.config.params import Params
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import HOLDOUT
-from unlearn.stages.rows.reading import Reading
-from unlearn.stages.rows.records import read_batches
+from unlearn.stages.reading.reading import Reading
+from unlearn.stages.reading.records import read_batches
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, TARGET, Layout, in_order
 from unlearn.stages.rows.tokens import Tokenizer, place
 from unlearn.stages.shard.partition import collect, spill
@@ -302,7 +302,7 @@ _MEASURED = """
 import resource, sys
 from pathlib import Path
 from tests.stages.conftest import KEY, make_params
-from unlearn.stages.rows.records import read_batches
+from unlearn.stages.reading.records import read_batches
 from unlearn.stages.shard.partition import collect, spill
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.rows.tokens import Tokenizer

@@ -1,0 +1,1 @@
+"""Files of rows: their formats, their columns, and the values in them as tables of Arrow."""
