@@ -5,6 +5,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import typer
+from unlearn.cli import panels
 from unlearn.stages.errors import InputError
 from unlearn.stages.reading.csv_text import fields_of
 from unlearn.stages.reading.dataset_files import dataset_files, file_kind
@@ -43,6 +45,41 @@ class EncodingName(StrEnum):
     UTF_16_BE = "utf-16-be"
     CP1252 = "cp1252"
     LATIN_1 = "latin-1"
+
+
+def delimiter_option(default: str) -> Any:
+    """Return the option of what separates fields; `default` says what it is otherwise."""
+    return _option(f"What separates the fields of CSV files. The default is {default}.")
+
+
+def quote_option(default: str) -> Any:
+    """Return the option of what is around values; see `delimiter_option`."""
+    return _option(
+        "What is around values with delimiters in CSV files; none if quotes are ordinary "
+        f"characters. The default is {default}."
+    )
+
+
+def columns_option() -> Any:
+    """Return the option of the names of columns."""
+    return _option(
+        "The names of all columns, separated by commas, for CSV files without a header.",
+        metavar="NAMES",
+    )
+
+
+def decimal_option(default: str) -> Any:
+    """Return the option of the decimal mark; see `delimiter_option`."""
+    return _option(f"The decimal mark of numbers in CSV files. The default is {default}.")
+
+
+def encoding_option(default: str) -> Any:
+    """Return the option of the encoding; see `delimiter_option`."""
+    return _option(f"The encoding of CSV files. The default is {default}.")
+
+
+def _option(text: str, **more: Any) -> Any:
+    return typer.Option(help=text, rich_help_panel=panels.DATA, **more)
 
 
 def chosen_csv(

@@ -15,7 +15,12 @@ from unlearn.cli.csv_options import (
     EncodingName,
     QuoteName,
     chosen_csv,
+    columns_option,
     csv_files,
+    decimal_option,
+    delimiter_option,
+    encoding_option,
+    quote_option,
 )
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural, progress, say
@@ -112,29 +117,9 @@ def predict(
             rich_help_panel=panels.DATA,
         ),
     ] = False,
-    delimiter: Annotated[
-        DelimiterName | None,
-        typer.Option(
-            help="What separates the fields of CSV files. The default is that of the training.",
-            rich_help_panel=panels.DATA,
-        ),
-    ] = None,
-    quote: Annotated[
-        QuoteName | None,
-        typer.Option(
-            help="What is around values with delimiters in CSV files; none if quotes are ordinary "
-            "characters. The default is that of the training.",
-            rich_help_panel=panels.DATA,
-        ),
-    ] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="The names of all columns, for CSV files without a header.",
-            rich_help_panel=panels.DATA,
-        ),
-    ] = None,
+    delimiter: Annotated[DelimiterName | None, delimiter_option("that of the training")] = None,
+    quote: Annotated[QuoteName | None, quote_option("that of the training")] = None,
+    columns: Annotated[str | None, columns_option()] = None,
     header: Annotated[
         bool,
         typer.Option(
@@ -143,20 +128,8 @@ def predict(
             rich_help_panel=panels.DATA,
         ),
     ] = False,
-    decimal: Annotated[
-        DecimalMark | None,
-        typer.Option(
-            help="The decimal mark of numbers in CSV files. The default is that of the training.",
-            rich_help_panel=panels.DATA,
-        ),
-    ] = None,
-    encoding: Annotated[
-        EncodingName | None,
-        typer.Option(
-            help="The encoding of CSV files. The default is that of the training.",
-            rich_help_panel=panels.DATA,
-        ),
-    ] = None,
+    decimal: Annotated[DecimalMark | None, decimal_option("that of the training")] = None,
+    encoding: Annotated[EncodingName | None, encoding_option("that of the training")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Predict the rows of a file with the final model.

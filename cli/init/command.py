@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 from unlearn.cli import panels
-from unlearn.cli.csv_options import DecimalMark, DelimiterName, EncodingName, QuoteName
+from unlearn.cli.csv_options import (
+    DecimalMark,
+    DelimiterName,
+    EncodingName,
+    QuoteName,
+    columns_option,
+    decimal_option,
+    delimiter_option,
+    encoding_option,
+    quote_option,
+)
 from unlearn.cli.init import tabular
 from unlearn.cli.init.answer import TableProject, TextProject
 from unlearn.cli.init.description import describe
@@ -92,43 +102,13 @@ def init(
             rich_help_panel=panels.DATA,
         ),
     ] = None,
-    delimiter: Annotated[
-        DelimiterName | None,
-        typer.Option(
-            help="What separates the fields of CSV files. The default is found from the header.",
-            rich_help_panel=panels.DATA,
-        ),
-    ] = None,
-    quote: Annotated[
-        QuoteName | None,
-        typer.Option(
-            help="What is around values with delimiters in CSV files; none if quotes are ordinary "
-            "characters. The default is found from the first rows.",
-            rich_help_panel=panels.DATA,
-        ),
-    ] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="The names of all columns, separated by commas, for CSV files without a header.",
-            rich_help_panel=panels.DATA,
-        ),
-    ] = None,
-    decimal: Annotated[
-        DecimalMark | None,
-        typer.Option(
-            help="The decimal mark of numbers in CSV files. The default is found from all rows.",
-            rich_help_panel=panels.DATA,
-        ),
-    ] = None,
+    delimiter: Annotated[DelimiterName | None, delimiter_option("found from the header")] = None,
+    quote: Annotated[QuoteName | None, quote_option("found from the first rows")] = None,
+    columns: Annotated[str | None, columns_option()] = None,
+    decimal: Annotated[DecimalMark | None, decimal_option("found from all rows")] = None,
     encoding: Annotated[
         EncodingName | None,
-        typer.Option(
-            help="The encoding of CSV files. The default is utf-8, or utf-16 if the file begins "
-            "with a byte order mark.",
-            rich_help_panel=panels.DATA,
-        ),
+        encoding_option("utf-8, or utf-16 if the file begins with a byte order mark"),
     ] = None,
     drop: Annotated[
         list[str] | None,

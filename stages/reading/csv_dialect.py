@@ -24,7 +24,7 @@ _SAMPLE_BYTES, _SAMPLE_RECORDS = 1 << 20, 1000
 #: So many lines at most are looked at for the names of the columns.
 _MOST_LINES_ABOVE = 20
 
-#: A line by which Excel is told what the delimiter is.
+#: A line that names the delimiter to Excel.
 _SEPARATOR = re.compile(r'"?sep=.?"?')
 
 _SINGLE = "'"

@@ -88,7 +88,7 @@ def test_a_model_edited_while_others_train_is_never_recorded(people: Repo, works
     _, said = run.communicate()
 
     assert run.returncode == 0, said
-    # Whoever read the edited model last, it was trained again, and no entry names the edited one.
+    # The edited model was trained again, and dvc.lock has the entry of the model before the edit.
     assert {name: people.lock()[name] for name in ("train@s000", "train@s002")} == {
         name: before[name] for name in ("train@s000", "train@s002")
     }

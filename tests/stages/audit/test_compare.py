@@ -1,155 +1,34 @@
 """Comparing two states: every change needs a cause, and every cause its change."""
 
-import hashlib
-from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unlearn.stages.audit.compare import Audit, Listed, Snapshot, compare
-from unlearn.stages.config.params import ShardingParams, shard_names
+from unlearn.stages.audit.compare import Audit, Listed, compare
+from unlearn.stages.config.params import shard_names
 from unlearn.stages.rows.tokens import place
 
-from tests.stages.conftest import token_of
-
-SHARDING = ShardingParams(shards=shard_names(3), slices=2, holdout=0.2)
-
-Lock = dict[str, dict[str, Any]]
-Change = Callable[[Lock], object]
-
-
-def tokens_in(shard: str, kind: str = "record") -> list[str]:
-    """Return tokens whose rows go to a shard, or to the holdout."""
-    found = [token_of(f"{kind}{number}", kind) for number in range(200)]  # type: ignore[arg-type]  # a literal
-    return [token for token in found if place(token, 3, 2, 0.2).shard == shard]
-
-
-IN_S0, IN_S1 = tokens_in("s000"), tokens_in("s001")
-ANN = tokens_in("s000", "subject")[0]
-HELD_OUT = tokens_in("holdout")
-
-
-def entry(path: str, md5: str) -> dict[str, str]:
-    return {"path": path, "md5": md5}
-
-
-def make_lock(list_md5: str = "list-0") -> Lock:
-    """Return the entries that DVC would write for a run."""
-    lock: Lock = {
-        "shard": {
-            "cmd": "unlearn stage shard",
-            "deps": [
-                entry("data/dataset.csv", "data-0"),
-                entry("shards.yaml", "names-0"),
-                entry("schema.yaml", "schema-0"),
-            ],
-            "params": {"params.yaml": {"algorithm": 1}},
-            "outs": [entry("data/shards", "shards-0")],
-        },
-        "recipe": {
-            "cmd": "unlearn stage recipe",
-            "deps": [entry("schema.yaml", "schema-0"), entry("net.py", "net-0")],
-            "params": {"params.yaml": {"algorithm": 1, "train": {"model": "mlp"}}},
-            "outs": [entry("data/recipe.json", "recipe-0")],
-        },
-        "forget": {
-            "cmd": "unlearn stage forget",
-            "deps": [entry("data/shards", "shards-0"), entry("data/forget_list.txt", list_md5)],
-            "params": {"params.yaml": {"algorithm": 1}},
-            "outs": [entry("data/retain_set", "retain-0"), entry("data/forget_set", "forget-0")],
-        },
-        "aggregate": {
-            "cmd": "unlearn stage aggregate",
-            "deps": [entry("models/shard_models", "")],
-            "params": {"params.yaml": {"algorithm": 1}},
-            "outs": [entry("models/final_model", "")],
-        },
-        "verify": {
-            "cmd": "unlearn stage verify",
-            "deps": [entry("models/final_model", ""), entry("models/shard_models", "")],
-            "params": {"params.yaml": {"algorithm": 1}},
-            "outs": [entry("reports/verdict.json", "report-0")],
-        },
-    }
-    for shard in SHARDING.shards:
-        lock[f"train@{shard}"] = {
-            "cmd": f"unlearn stage train@{shard}",
-            "deps": [
-                entry(f"data/retain_set/{shard}.parquet", f"{shard}-rows-0"),
-                entry("data/recipe.json", "recipe-0"),
-            ],
-            "outs": [entry(f"models/shard_models/{shard}", f"{shard}-model-0")],
-        }
-    return follow(lock)
-
-
-def follow(lock: Lock) -> Lock:
-    """Let each stage's entry name what the stages before it made."""
-    outs = sorted(str(lock[stage]["outs"]) for stage in lock if "train@" in stage)
-    models = hashlib.sha256("".join(outs).encode()).hexdigest()
-    set_dep(lock, "aggregate", models)
-    set_out(lock, "aggregate", f"final-{models}")
-    set_dep(lock, "verify", f"final-{models}")
-    set_dep(lock, "verify", models, 1)
-    for name in [name for name in lock if name.startswith("train@")]:
-        if "recipe" in lock:
-            set_dep(lock, name, lock["recipe"]["outs"][0]["md5"], 1)
-    if "shard" in lock and "forget" in lock:
-        set_dep(lock, "forget", lock["shard"]["outs"][0]["md5"])
-    return lock
-
-
-def snapshot(name: str, lock: Mapping[str, Any] | None = None, *tokens: str) -> Snapshot:
-    return Snapshot(
-        name=name,
-        lock=make_lock() if lock is None else lock,
-        listed=Listed(frozenset(tokens)),
-        carried_out=Listed(frozenset(tokens)),
-        list_md5="list-0",
-        sharding=SHARDING,
-        environment={"numpy": "2"},
-        report_md5="report-0",
-    )
-
-
-def set_out(lock: Lock, stage: str, md5: str, index: int = 0) -> None:
-    lock[stage]["outs"][index]["md5"] = md5
-
-
-def set_dep(lock: Lock, stage: str, md5: str, index: int = 0) -> None:
-    lock[stage]["deps"][index]["md5"] = md5
-
-
-def retrain(lock: Lock, shard: str = "s000") -> None:
-    """Change a shard's entry as a run on other rows would."""
-    set_dep(lock, f"train@{shard}", f"{shard}-rows-1")
-    set_out(lock, f"train@{shard}", f"{shard}-model-1")
-
-
-def after(*changes: Change) -> Lock:
-    lock = make_lock()
-    for change in changes:
-        change(lock)
-    return follow(lock)
-
-
-def request(*tokens: str) -> Snapshot:
-    """Return the state after a request was carried out in s000."""
-
-    def applied(lock: Lock) -> None:
-        set_dep(lock, "forget", "list-1", 1)
-        set_out(lock, "forget", "retain-1", 0)
-
-    lock = after(retrain, applied)
-    return replace(snapshot("new", lock, *tokens), list_md5="list-1")
-
-
-def reasons(found: Audit) -> dict[str, tuple[str, ...]]:
-    return {item.stage: item.reasons for item in found.retrained}
+from tests.stages.audit.locks import (
+    ANN,
+    HELD_OUT,
+    IN_S0,
+    IN_S1,
+    SHARDING,
+    Change,
+    Lock,
+    after,
+    follow,
+    make_lock,
+    reasons,
+    request,
+    retrain,
+    set_dep,
+    set_out,
+    snapshot,
+)
 
 
 def test_two_equal_states_are_consistent() -> None:
@@ -176,121 +55,6 @@ def test_a_request_for_a_held_out_record_touches_no_shard() -> None:
     found = compare(snapshot("old"), new)
 
     assert (found.forgotten, found.retrained, found.unexplained) == (1, (), ())
-
-
-EXPLAINED: dict[str, tuple[Change, tuple[str, ...]]] = {
-    "command": (
-        lambda lock: lock["train@s000"].update(cmd="python train.py"),
-        ("its command changed",),
-    ),
-    "a file of the user's own": (
-        lambda lock: lock["train@s000"]["deps"].append(entry("words.txt", "words-0")),
-        ("words.txt changed",),
-    ),
-    "dataset": (
-        lambda lock: set_dep(lock, "shard", "data-1"),
-        ("the dataset changed",),
-    ),
-    "reading": (
-        lambda lock: lock["shard"]["params"]["params.yaml"].update(dataset={"id": "x"}),
-        ("schema, shards or holdout changed",),
-    ),
-    "shards": (
-        lambda lock: set_dep(lock, "shard", "names-1", 1),
-        ("schema, shards or holdout changed",),
-    ),
-}
-
-
-def another_recipe(lock: Lock, *changes: Change) -> None:
-    """Change what all trainings share; every shard is trained again."""
-    set_out(lock, "recipe", "recipe-1")
-    for shard in SHARDING.shards:
-        set_out(lock, f"train@{shard}", f"{shard}-model-1")
-    for change in changes:
-        change(lock)
-
-
-RECIPES: dict[str, tuple[Change, tuple[str, ...]]] = {
-    "settings": (
-        lambda lock: lock["recipe"]["params"]["params.yaml"].update(train={"model": "x"}),
-        ("settings changed",),
-    ),
-    "algorithm": (
-        lambda lock: lock["recipe"]["params"]["params.yaml"].update(algorithm=2),
-        ("settings changed",),
-    ),
-    "schema": (lambda lock: set_dep(lock, "recipe", "schema-1"), ("schema.yaml changed",)),
-    "the user's module": (lambda lock: set_dep(lock, "recipe", "net-1", 1), ("net.py changed",)),
-    "an older version": (lambda lock: lock.pop("recipe"), ("settings changed",)),
-}
-
-
-@pytest.mark.parametrize(("change", "expected"), RECIPES.values(), ids=RECIPES)
-def test_what_all_trainings_share_is_a_cause_for_each(
-    change: Change, expected: tuple[str, ...]
-) -> None:
-    new = after(lambda lock: another_recipe(lock, change))
-    for shard in SHARDING.shards:
-        set_dep(new, f"train@{shard}", "recipe-1", 1)
-
-    found = compare(snapshot("old"), snapshot("new", new))
-
-    assert reasons(found) == {f"train@{shard}": expected for shard in SHARDING.shards}
-    assert found.unexplained == ()
-
-
-def test_another_recipe_without_a_cause_is_unexplained() -> None:
-    found = compare(snapshot("old"), snapshot("new", after(another_recipe)))
-
-    assert len(found.unexplained) == len(SHARDING.shards)
-
-
-@pytest.mark.parametrize(("change", "expected"), EXPLAINED.values(), ids=EXPLAINED)
-def test_other_causes_of_a_training(change: Change, expected: tuple[str, ...]) -> None:
-    found = compare(snapshot("old"), snapshot("new", after(retrain, change)))
-
-    assert reasons(found) == {"train@s000": expected}
-    assert found.unexplained == ()
-
-
-def test_several_causes_are_all_named() -> None:
-    changes = [change for change, _ in EXPLAINED.values()]
-    new = replace(snapshot("new", after(retrain, *changes), IN_S0[0]), environment={"numpy": "3"})
-    found = compare(snapshot("old"), new)
-
-    assert reasons(found)["train@s000"][0] == "1 new line"
-    for name, (_, expected) in EXPLAINED.items():
-        assert set(expected) <= set(reasons(found)["train@s000"]), name
-
-
-def test_another_environment_explains_another_model_of_the_same_rows() -> None:
-    new = replace(
-        snapshot("new", after(lambda lock: set_out(lock, "train@s000", "s000-model-1"))),
-        environment={"numpy": "3"},
-    )
-    found = compare(snapshot("old"), new)
-
-    assert reasons(found) == {"train@s000": ("the environment changed",)}
-    assert found.unexplained == ()
-    assert found.notes == ("the two were made in different environments",)
-
-
-def test_another_environment_does_not_explain_other_rows() -> None:
-    new = replace(snapshot("new", after(retrain)), environment={"numpy": "3"})
-
-    assert compare(snapshot("old"), new).unexplained == ("train@s000 changed without a cause",)
-
-
-@pytest.mark.parametrize("facts", [({}, {"numpy": "3"}), ({"numpy": "2"}, {})])
-def test_an_environment_that_nobody_noted_explains_nothing(
-    facts: tuple[dict[str, str], dict[str, str]],
-) -> None:
-    lock = after(lambda lock: set_out(lock, "train@s000", "s000-model-1"))
-    old, new = snapshot("old"), snapshot("new", lock)
-    found = compare(replace(old, environment=facts[0]), replace(new, environment=facts[1]))
-
-    assert found.unexplained == ("train@s000 changed without a cause",)
 
 
 def other_shards(lock: Lock) -> None:

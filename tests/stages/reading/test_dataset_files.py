@@ -401,7 +401,7 @@ def test_text_files_that_are_something_else_are_refused_with_what_they_are(
 
 
 def test_json_of_one_object_of_columns_is_refused_with_what_to_write(tmp_path: Path) -> None:
-    """Pandas writes this unless it is told otherwise, and many services do."""
+    """Pandas writes this by default, and so do many services."""
     for text in ('{"id":{"0":"7"},"x":{"0":"a"}}', '{"data": [{"id": 7}]}'):
         (tmp_path / "a.json").write_text(text, encoding="utf-8")
         with pytest.raises(InputError, match="one object, whose fields are lists") as caught:
