@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.columns.distinct_values import DistinctValues
 from unlearn.stages.reading.spelling import folded_text
+from unlearn.stages.rows.ids import fold
 
 #: Different values that are counted in a column. Later ones count as rare.
 MAX_COUNTED = 10_000
@@ -29,7 +30,7 @@ def hash_people(people: pa.ChunkedArray) -> _Hashes:
     equal by chance: too few people make a value rare, and too many would not.
     """
     encoded = pc.fill_null(people, "").combine_chunks().dictionary_encode()
-    hashes = [hash(folded_text(text)) % 2**64 for text in encoded.dictionary.to_pylist()]
+    hashes = [hash(fold(text)) % 2**64 for text in encoded.dictionary.to_pylist()]
     found: _Hashes = np.array(hashes, np.uint64)[encoded.indices.to_numpy()]
     return found
 
@@ -156,7 +157,7 @@ class CategoryCounts:
         self._add_up()
         groups: dict[str, list[int]] = {}
         for index, text in enumerate(self._values.to_pylist()):
-            groups.setdefault(text.strip().casefold(), []).append(index)
+            groups.setdefault(folded_text(text), []).append(index)
         for group in groups.values():
             shared = [index for index in group if self._people[index] >= self.enough]
             if len(group) > 1 and shared:

@@ -9,7 +9,7 @@ import pytest
 from unlearn.stages.audit.compare import Audit, Listed, Snapshot, compare
 from unlearn.stages.config.params import ShardingParams
 
-from tests.stages.audit.test_compare import Lock, entry
+from tests.stages.audit.locks import Lock, entry
 from tests.stages.conftest import token_of
 
 METHODS = ("retrain", "ssd")
