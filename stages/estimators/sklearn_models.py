@@ -1,12 +1,15 @@
 """scikit-learn classifiers, by their import path."""
 
 import importlib
+import sys
+from contextlib import AbstractContextManager
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, clone, is_classifier
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_info
 from unlearn.stages.config.train import INCREMENTAL_ON_NEW_ROWS, TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators import skops_file
@@ -21,6 +24,21 @@ def blas_facts() -> dict[str, str]:
         if info["user_api"] == "blas"
     }
     return {"blas": ", ".join(sorted(blas))}
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    """Return a context in which numerical libraries have one thread.
+
+    To look for the libraries of the process takes longer than a small model; they are looked for
+    again when modules were imported, which is how libraries are loaded.
+    """
+    context: AbstractContextManager[object] = _libraries(len(sys.modules)).limit(limits=1)
+    return context
+
+
+@lru_cache(maxsize=1)
+def _libraries(_modules: int) -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 class SklearnEstimator:
@@ -54,7 +72,7 @@ class SklearnEstimator:
         """Fit, or go on with, the classifier; see the class."""
         try:
             model = _seeded(self._blank, init_seed) if state is None else skops_file.load(state)
-            with threadpool_limits(1):
+            with _one_thread():
                 self._fit(model, data)
         except ValueError as error:
             reason = str(error).partition("\n")[0]
@@ -117,7 +135,7 @@ class SklearnPredictor:
     def probabilities(self, inputs: FloatArray) -> npt.NDArray[np.float64]:
         """Return probabilities of all pinned classes, or whole votes without `predict_proba`."""
         answer = np.zeros((len(inputs), self._classes))
-        with threadpool_limits(1):
+        with _one_thread():
             if hasattr(self._model, "predict_proba"):
                 answer[:, self._model.classes_] = self._model.predict_proba(inputs)
             else:

@@ -45,6 +45,6 @@ SKLEARN = EstimatorSpec(
     file_name="model.skops",
     libraries=("scikit-learn",),
     facts=_facts,
-    preload=("unlearn.stages.estimators.sklearn_models",),
+    preload=("unlearn.stages.estimators.sklearn_models", "skops.io"),
     importers=SKOPS_FILES,
 )
