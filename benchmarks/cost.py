@@ -73,11 +73,16 @@ class Watch:
         while not self._ended.wait(INTERVAL):
             now = time.perf_counter()
             tool = dvc = 0
+            commands: dict[int, list[str]] = {}
             for process in this.children(recursive=True):
                 try:
                     words, memory = process.cmdline(), process.memory_info().rss
+                    above = process.ppid()
                 except psutil.Error:
                     continue
+                commands[process.pid] = words
+                if words == commands.get(above):
+                    continue  # forked a moment ago: its memory is that of the process above it
                 if words[1:3] == ["-m", "dvc"]:
                     dvc += memory
                 else:
