@@ -7,6 +7,7 @@ from unlearn.cli.csv_options import chosen_csv, csv_files
 from unlearn.cli.init.request import InitRequest
 from unlearn.stages.config.dataset import CsvParams
 from unlearn.stages.reading.csv_dialect import find_format
+from unlearn.stages.reading.csv_text import MARK_NAMES
 from unlearn.stages.reading.dataset_files import dataset_files, file_kind
 
 
@@ -45,9 +46,6 @@ def find_csv(request: InitRequest, columns: Iterable[str]) -> CsvParams | None:
     return find_format(first, source.name, named, known)
 
 
-_MARKS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", ".": "point"}
-
-
 def has_gzip(dataset: Path) -> bool:
     """Return whether a CSV file of the dataset is compressed."""
     files = dataset_files(dataset, dataset.name)
@@ -60,7 +58,7 @@ _QUOTES = {'"': "double quotes", "'": "single quotes", "none": "no quotes"}
 def describe_csv(csv: CsvParams, *, compressed: bool) -> str:
     """Return one line for people."""
     return (
-        f"CSV: delimiter {_MARKS[csv.delimiter]}, {_QUOTES[csv.quote]}, "
-        f"decimal {_MARKS[csv.decimal]}, encoding {csv.encoding}"
+        f"CSV: delimiter {MARK_NAMES[csv.delimiter]}, {_QUOTES[csv.quote]}, "
+        f"decimal {MARK_NAMES[csv.decimal]}, encoding {csv.encoding}"
         f"{'' if csv.columns is None else ', no header'}{', gzip' if compressed else ''}"
     )

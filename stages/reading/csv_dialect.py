@@ -13,7 +13,7 @@ from typing import Any, cast, get_args
 from unlearn.stages.config.dataset import CsvParams, Delimiter, Encoding
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.reading.csv_records import CsvText
-from unlearn.stages.reading.csv_text import fields_of, read_text
+from unlearn.stages.reading.csv_text import MARK_NAMES, fields_of, read_text
 from unlearn.stages.reading.dataset_files import open_file
 from unlearn.stages.reading.datetimes import is_datetime
 from unlearn.stages.reading.decimals import COMMA_NUMBER
@@ -49,29 +49,33 @@ def find_format(
     Raises
     ------
     InputError
-        If the file is not readable in its encoding, the first row is no header, or single quotes
-        can be around values or part of them.
+        If the file is not readable in its encoding, the first row is no header, two delimiters
+        are possible where there is none, or single quotes can be around values or part of them.
     """
     encoding = cast("Encoding", known.get("encoding") or _encoding(path))
     sample = Sample.of(path, name, encoding)
     quotes = [known["quote"]] if "quote" in known else ['"', _SINGLE]
     delimiters = [known["delimiter"]] if "delimiter" in known else list(get_args(Delimiter))
-    headers = {
-        (quote, mark): known.get("columns") or sample.first(mark, quote)
+    has_header = "columns" not in known
+    fitting = [
+        (quote, mark)
         for quote in quotes
         for mark in delimiters
-    }
-    fitting = [form for form, header in headers.items() if set(columns) <= set(header)]
-    if fitting and "columns" not in known:
+        if has_header and set(columns) <= set(sample.first(mark, quote))
+    ]
+    if fitting:
         quote, delimiter = fitting[0]
     else:
-        # With none, the error about a missing column lists what most likely are the columns.
-        quote, wanted = quotes[0], len(known.get("columns", ()))
-        counts = {mark: len(sample.first(mark, quote)) for mark in delimiters}
-        delimiter = max(counts, key=lambda mark: (counts[mark] == wanted, counts[mark]))
+        quote = quotes[0]
+        # Without one, the error about a missing column lists what most likely are the columns.
+        delimiter = (
+            max(delimiters, key=lambda mark: len(sample.first(mark, quote)))
+            if has_header
+            else sample.delimiter(delimiters, quotes, len(known["columns"]), name)
+        )
     if quote == '"' and "quote" not in known:
         quote = sample.quote(delimiter, name)
-    if not fitting and "columns" not in known:
+    if has_header and not fitting:
         sample.refuse_lines_above(columns, name)
         refuse_no_header(sample.rows(delimiter, quote), name)
     return CsvParams.model_validate(
@@ -119,6 +123,46 @@ class Sample:
     def first(self, delimiter: str, quote: str) -> list[str]:
         """Return the fields of the first record."""
         return next(iter(self.rows(delimiter, quote, most=1)), [])
+
+    def delimiter(
+        self, delimiters: Sequence[str], quotes: Sequence[str], columns: int, name: str
+    ) -> str:
+        """Return the delimiter of a file that has no header: the one that gives enough columns.
+
+        Parameters
+        ----------
+        delimiters, quotes
+            Those to choose from.
+        columns
+            How many columns there are.
+        name
+            What errors call the file.
+
+        Raises
+        ------
+        InputError
+            If every row has so many fields with more than one delimiter.
+        """
+        possible = [
+            mark
+            for mark in delimiters
+            if any(self._has_columns(mark, quote, columns) for quote in quotes)
+        ]
+        if len(possible) > 1 and columns > 1:
+            first, second = (MARK_NAMES[mark] for mark in possible[:2])
+            raise InputError(
+                f"{name}: the delimiter can be a {first} or a {second}: both give "
+                f"{columns} columns",
+                "choose one with --delimiter",
+                facts=Facts(file=name),
+            )
+        # If none does, reading names the row that has another number of fields.
+        counts = {mark: len(self.first(mark, quotes[0])) for mark in possible or delimiters}
+        return max(counts, key=lambda mark: (counts[mark] == columns, counts[mark]))
+
+    def _has_columns(self, delimiter: str, quote: str, columns: int) -> bool:
+        rows = self.rows(delimiter, quote)
+        return bool(rows) and all(len(row) == columns for row in rows)
 
     def quote(self, delimiter: str, name: str) -> str:
         """Return what is around values, where the header does not tell.

@@ -11,6 +11,9 @@ from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.reading.dataset_files import is_tab_separated, open_file
 from unlearn.stages.reading.reading import Reading
 
+#: What messages call delimiters and decimal marks.
+MARK_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", ".": "point"}
+
 _CHUNK_BYTES = 1 << 20
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 from unlearn.stages.errors import Facts, InputError
+from unlearn.stages.reading.csv_text import MARK_NAMES
 
 #: How many columns an error names.
 _COLUMNS_SHOWN = 20
@@ -54,8 +55,7 @@ def require_columns(batch: pa.Table, needed: Iterable[str], name: str) -> None:
         hints.insert(0, f"did you mean {pairs}?")
     mark = next((m for m in ";\t|," if m in columns[0]), None) if len(columns) == 1 else None
     if mark is not None:
-        named = "a tab" if mark == "\t" else repr(mark)
-        hints.append(f"one column only: is the file separated by {named}?")
+        hints.append(f"one column only: is the delimiter a {MARK_NAMES[mark]}?")
     facts = Facts(
         file=name,
         column=missing[0],

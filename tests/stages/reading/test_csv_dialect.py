@@ -97,6 +97,31 @@ def test_a_missing_header_is_refused_without_its_values(
     assert found == CsvParams(delimiter=";" if ";" in content else ",", **known)
 
 
+def test_without_a_header_the_delimiter_gives_as_many_fields_as_there_are_names(
+    tmp_path: Path,
+) -> None:
+    path, names = tmp_path / "a.csv", ["id", "x", "y"]
+    # By the first row alone, it could be a comma.
+    path.write_text("r1;1,2;3,4\nr2;1,5;2\n", encoding="utf-8")
+    assert find_format(path, "a.csv", ["id"], {"columns": names}).delimiter == ";"
+
+    path.write_text("'r1;';'1,';2\n'r2';'1';2\n", encoding="utf-8")
+    assert find_format(path, "a.csv", ["id"], {"columns": names}).delimiter == ";"
+
+
+@pytest.mark.parametrize(("one", "other"), [(",", ";"), (";", "\t"), ("\t", "|")])
+def test_without_a_header_two_possible_delimiters_are_refused(
+    tmp_path: Path, one: str, other: str
+) -> None:
+    path, names = tmp_path / "a.csv", ["id", "x", "y"]
+    path.write_text(f"R1{one}{other}{one}{other}\n", encoding="utf-8")
+
+    with pytest.raises(InputError, match="a.csv: the delimiter can be a .* or a ") as caught:
+        find_format(path, "a.csv", ["id"], {"columns": names})
+    assert "R1" not in f"{caught.value.message} {caught.value.hints} {caught.value.facts}"
+    assert find_format(path, "a.csv", ["id"], {"columns": names, "delimiter": one}).columns == names
+
+
 @pytest.mark.parametrize("content", ["name,age\na,34\n", "2020,2021,x\nc,a,b\n", "a,b\n", ""])
 def test_a_header_without_the_named_columns_is_no_row(tmp_path: Path, content: str) -> None:
     path = tmp_path / "a.csv"

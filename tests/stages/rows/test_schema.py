@@ -310,7 +310,7 @@ def test_a_missing_column_is_named_with_those_that_there_are() -> None:
     assert caught.value.hints == ("did you mean 'person_id'?", "its columns: 'person_id', 'x'")
     with pytest.raises(InputError) as caught:
         require_column(pa.table({"id;x;y": ["1;2;3"]}), "id", "d.csv")
-    assert caught.value.hints[-1] == "one column only: is the file separated by ';'?"
+    assert caught.value.hints[-1] == "one column only: is the delimiter a semicolon?"
 
 
 def test_a_target_with_a_value_for_every_row_is_no_class() -> None:
