@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from unlearn.cli.threads import use_one_thread
+from unlearn.stages.project.threads import use_one_thread
 
 from benchmarks.harness import machine, workplace
 

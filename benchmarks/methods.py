@@ -22,11 +22,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
-from unlearn.cli.threads import use_one_thread
 from unlearn.stages.aggregate import stage as aggregate_stage
 from unlearn.stages.config.methods import METHODS
 from unlearn.stages.context import Context
 from unlearn.stages.forget import stage as forget_stage
+from unlearn.stages.project.threads import use_one_thread
 from unlearn.stages.recipe import stage as recipe_stage
 from unlearn.stages.rows.forget_list import render
 from unlearn.stages.rows.shard_file import RECORD, read_shard

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from unlearn.cli.threads import use_one_thread
 from unlearn.stages.config.params import shard_names
 from unlearn.stages.config.settings_files import FILES
 from unlearn.stages.context import Context, open_project
 from unlearn.stages.final_model.combination import mean_probability
 from unlearn.stages.project.paths import HOLDOUT, Project
+from unlearn.stages.project.threads import use_one_thread
 from unlearn.stages.rows.shard_file import read_shard, targets
 from unlearn.stages.shard.stage import run as place_rows
 from unlearn.stages.training.recipe import Recipe

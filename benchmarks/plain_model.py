@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import torch
-from unlearn.cli.threads import use_one_thread
 from unlearn.stages.context import open_project
 from unlearn.stages.estimators.base import SliceData
 from unlearn.stages.estimators.preprocessing import fit_preprocessor
 from unlearn.stages.estimators.registry import make_estimator
 from unlearn.stages.project.paths import Project
+from unlearn.stages.project.threads import use_one_thread
 from unlearn.stages.rows.shard_file import read_shard, targets
 from unlearn.stages.training.shard_model import describe_model
 from unlearn.stages.training.sliced_rows import step_totals

@@ -17,7 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from unlearn.cli.threads import use_one_thread
+from unlearn.stages.project.threads import use_one_thread
 
 from benchmarks.harness import Bench, machine, say, show, use_benchmark_key, workplace
 

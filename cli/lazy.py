@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 from unlearn.cli import panels
-from unlearn.cli.threads import use_one_thread
 
 
 @dataclass(frozen=True)
@@ -124,6 +123,9 @@ class _Named(TyperCommand):
 def declared(entry: Entry) -> Command:
     """Import the module of a command and return what it declares."""
     if entry.one_thread:
+        # The help imports nothing of the stages.
+        from unlearn.stages.project.threads import use_one_thread  # noqa: PLC0415
+
         use_one_thread()
     command: Command = import_module(entry.module).COMMAND
     return command

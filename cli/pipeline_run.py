@@ -11,7 +11,7 @@ from threading import Thread
 from unlearn.cli.output import progress, say
 from unlearn.cli.stage.command import run_stage
 from unlearn.cli.stage.train import describe_training
-from unlearn.cli.workers import Workers
+from unlearn.cli.workers import call_in_process
 from unlearn.stages.audit.status import list_is_applied
 from unlearn.stages.context import Context, open_project
 from unlearn.stages.dvc.command import dvc_status, run_dvc
@@ -24,11 +24,12 @@ from unlearn.stages.dvc.stage_files import (
     stage_files,
     state_of,
 )
+from unlearn.stages.engines.pool import Pool
+from unlearn.stages.engines.protocol import Engine
 from unlearn.stages.errors import ToolError, UnlearnError
 from unlearn.stages.estimators.registry import find_spec
 from unlearn.stages.project.paths import Project
 from unlearn.stages.project.timings import record_timings
-from unlearn.stages.train import stage as train_stage
 from unlearn.stages.train.stage import Trained, remove_others
 from unlearn.stages.training.method_record import remove_other_models
 from unlearn.stages.training.refusals import check_refusals, refused_shards
@@ -54,10 +55,10 @@ class PipelineRun:
     ----------
     project
         The project.
-    jobs
-        How many processes may train.
-    workers
-        The processes; they are started when they are needed.
+    engine
+        Trains the shards.
+    pool
+        Runs stages with code of the user; its processes are started when they are needed.
     trained
         What the training of each shard came to.
     training_seconds
@@ -65,8 +66,8 @@ class PipelineRun:
     """
 
     project: Project
-    jobs: int
-    workers: Workers
+    engine: Engine
+    pool: Pool
     trained: dict[str, Trained] = field(default_factory=dict)
     training_seconds: float = 0.0
     _current: dict[str, _Files] = field(default_factory=dict)
@@ -168,8 +169,7 @@ class PipelineRun:
             remove_other_models(context)
         for name in names:
             if _runs_own_code(context, group):
-                self.workers.start(1, context.params.train)
-                self.workers.call(_run_there, self.project, name)
+                call_in_process(self.pool, context.params.train, _run_there, self.project, name)
             else:
                 run_stage(context, name)
             yield name
@@ -178,7 +178,7 @@ class PipelineRun:
         remove_others(context)
         started = time.perf_counter()
         with progress("training shards", len(shards)) as advance:
-            for done in self._trainings(context, shards):
+            for done in self.engine.train(context, shards):
                 self.trained[done.shard] = done
                 say(describe_training(done))
                 advance(1)
@@ -189,13 +189,6 @@ class PipelineRun:
         )
         if any(self.trained[name].reason for name in shards):
             check_refusals(context, refused_shards(context))
-
-    def _trainings(self, context: Context, shards: list[str]) -> Iterable[Trained]:
-        jobs = min(self.jobs, len(shards))
-        if jobs > 1 or _runs_own_code(context, "train"):
-            self.workers.start(jobs, context.params.train)
-            return self.workers.train(self.project, shards)
-        return (train_stage.run(context, shard) for shard in shards)
 
     def _not_current(self, files: dict[str, StageFiles]) -> list[str]:
         return [name for name, found in files.items() if self._current.get(name) != _state(found)]

@@ -9,7 +9,6 @@ from unlearn.cli.answers import Answer
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, say
 from unlearn.cli.pipeline_run import PipelineRun
-from unlearn.cli.workers import Workers
 from unlearn.stages.context import Context, open_project
 from unlearn.stages.dvc.pipeline import (
     check_code_is_a_dependency,
@@ -18,6 +17,8 @@ from unlearn.stages.dvc.pipeline import (
     check_rows_are_dependencies,
 )
 from unlearn.stages.dvc.recording import mend_lock
+from unlearn.stages.engines.local import LocalEngine
+from unlearn.stages.engines.pool import Pool
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.project.locks import exclusive
@@ -100,11 +101,12 @@ def bring_up_to_date(context: Context, jobs: int) -> ReproAnswer:
     if by_hand := settle_list(context):
         say(f"{plural(by_hand, 'line')} written by hand in data/forget_list.txt, now tokens")
     before = _method_records(context)
-    with Workers() as workers:
-        run = PipelineRun(project, jobs, workers)
-        run.run(context)
+    with Pool() as pool:
+        with LocalEngine(pool, jobs, say) as engine:
+            run = PipelineRun(project, engine, pool)
+            run.run(context)
         # An exit in the middle of their ending would be called a leak, on standard error.
-        workers.finish()
+        pool.finish()
     if run.trained:
         overhead = time.perf_counter() - started - run.training_seconds
         record_timings(project, {"repro": Timing(round(overhead, 4))})

@@ -19,7 +19,7 @@ from tests.conftest import Repo
 HEAVY = {"torch", "sklearn", "skops", "scipy", "pandas", "transformers", "peft"}
 
 #: What the help of the whole command may import of ours.
-LIGHT = {f"unlearn.cli.{name}" for name in ("app", "lazy", "output", "panels", "threads")}
+LIGHT = {f"unlearn.cli.{name}" for name in ("app", "lazy", "output", "panels")}
 
 #: Prints, on standard error, the modules that each command line loaded.
 PROBE = """\

@@ -1,0 +1,1 @@
+"""Engines: where the shards of one run are trained, on this machine or on others."""
