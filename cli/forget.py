@@ -1,5 +1,7 @@
 """`unlearn forget`: puts a request on the forget list."""
 
+from datetime import date, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +15,10 @@ from unlearn.cli.output import JsonFlag, emit, names, plural, say
 from unlearn.stages.context import open_project
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.check import check_ledger
+from unlearn.stages.ledger.log import NO_FILING, Filing
 from unlearn.stages.project.paths import find_project
+from unlearn.stages.requests.extension import extend as extend_period
+from unlearn.stages.requests.filed import due_of
 from unlearn.stages.requests.id_file import understand
 from unlearn.stages.requests.missed import find_missed
 from unlearn.stages.requests.request import Unknown, add_request, put_back_lost
@@ -60,6 +65,8 @@ class ForgetAnswer(Answer):
         How the file of ids was understood: a header that was skipped, quotes that were left out.
     dry_run
         Whether nothing was changed.
+    due
+        The last day for the answer; None if no law was named.
     """
 
     added: int
@@ -72,6 +79,15 @@ class ForgetAnswer(Answer):
     look_alike_rows: list[LookAlikeRow] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
     dry_run: bool
+    due: date | None = None
+
+
+class RegimeName(StrEnum):
+    """Laws that give a request a due date."""
+
+    GDPR = "gdpr"
+    CCPA = "ccpa"
+    DROP = "drop"
 
 
 def forget(
@@ -126,6 +142,31 @@ def forget(
             help="A reference for the request log, such as T-17. It must not be a person's name.",
         ),
     ] = None,
+    received: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"],
+            metavar="DATE",
+            help="The day when the request was received, such as 2026-01-31. The default is today.",
+            rich_help_panel=panels.DEADLINES,
+        ),
+    ] = None,
+    regime: Annotated[
+        RegimeName | None,
+        typer.Option(
+            help="The law that the request was made under. It gives the due date. The default is "
+            "requests.regime in params.yaml.",
+            rich_help_panel=panels.DEADLINES,
+        ),
+    ] = None,
+    extend: Annotated[
+        bool,
+        typer.Option(
+            "--extend",
+            help="Extend the period of the request that --ticket names, as its law allows.",
+            rich_help_panel=panels.DEADLINES,
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the result and change nothing.")
     ] = False,
@@ -136,18 +177,27 @@ def forget(
     A request is added as a whole or not at all. `unlearn repro` then carries it out.
     """
     named = ids is not None or bool(one) or subjects is not None
-    if not named and not lost:
+    filing = Filing(
+        None if received is None else received.date(),
+        None if regime is None else regime.value,
+    )
+    if extend and (named or lost or filing != NO_FILING or ticket is None):
+        raise InputError("--extend takes --ticket alone, which names the request")
+    if not named and not lost and not extend:
         raise InputError("no records to forget: pass --ids FILE, --id ID or --subjects FILE")
-    if lost and (named or dry_run):
-        raise InputError("--lost takes no ids, and has no --dry-run: `unlearn status` counts them")
+    if lost and (named or dry_run or filing != NO_FILING):
+        raise InputError(
+            "--lost takes no ids and no dates, and has no --dry-run: `unlearn status` counts them"
+        )
     if suppress and ignore_unknown:
         raise InputError("give either --ignore-unknown or --suppress")
     context = open_project(find_project())
+    if extend and ticket is not None:
+        answer = _without_ids(due=extend_period(context, ticket, dry_run=dry_run), dry_run=dry_run)
+        emit(answer, as_json=as_json, text=lambda: f"the request {ticket} is due on {answer.due}")
+        return
     if lost:
-        count = put_back_lost(context)
-        answer = ForgetAnswer(
-            added=count, already=0, unknown=0, suppressed=0, shards=[], dry_run=False
-        )
+        answer = _without_ids(added=put_back_lost(context))
         emit(answer, as_json=as_json, text=lambda: _describe(answer, whole=True))
         return
     wanted, notes = understand(context, read_wanted(ids, one, subjects))
@@ -156,7 +206,9 @@ def forget(
     if strict:
         missed.refuse()
     with missed.hinted():
-        resolved = add_request(context, wanted, ticket=ticket, unknown=unknown, dry_run=dry_run)
+        resolved = add_request(
+            context, wanted, ticket=ticket, filing=filing, unknown=unknown, dry_run=dry_run
+        )
     ledger = check_ledger(context.project, context.params.ledger.branch, context)
     if problem := ledger.problem():
         # The request counts all the same; the run that follows stops until this is mended.
@@ -172,6 +224,7 @@ def forget(
         look_alike_rows=[LookAlikeRow(file=at.file, row=at.row) for at in missed.rows or ()],
         notes=notes,
         dry_run=dry_run,
+        due=due_of(context, ticket, filing),
     )
     whole = context.params.kind == "posthoc"
     for note in (*notes, *missed.notes()):
@@ -184,6 +237,12 @@ COMMAND = Command(
     example="unlearn forget --id r0042 --id r1001 --ticket T-17",
     answer=ForgetAnswer,
 )
+
+
+def _without_ids(*, added: int = 0, due: date | None = None, dry_run: bool = False) -> ForgetAnswer:
+    return ForgetAnswer(
+        added=added, already=0, unknown=0, suppressed=0, shards=[], dry_run=dry_run, due=due
+    )
 
 
 def _describe(answer: ForgetAnswer, *, whole: bool) -> str:
@@ -204,6 +263,8 @@ def _describe(answer: ForgetAnswer, *, whole: bool) -> str:
         reason = "held out" if not answer.unlabelled else "held out or without a class"
         shards = names(answer.shards) if answer.shards else f"none, all of the rows are {reason}"
         lines.append(f"shards to retrain: {shards}")
+    if answer.due is not None:
+        lines.append(f"due on {answer.due}")
     if answer.added and not answer.dry_run:
         lines.append("next: unlearn repro")
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
@@ -83,6 +83,29 @@ def plural(count: int, noun: str, nouns: str | None = None) -> str:
 def names(items: list[str]) -> str:
     """Return names in a row, or a dash where there are none."""
     return ", ".join(items) or "-"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[str]) -> list[str]:
+    """Return lines of columns as wide as what is in them; none without rows.
+
+    Parameters
+    ----------
+    head, rows
+        The names of the columns, and the cells of each row.
+    left
+        Columns that are aligned to the left; all others are to the right.
+    """
+    if not rows:
+        return []
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return [
+        "  "
+        + "  ".join(
+            f"{cell:{'<' if name in left else '>'}{width}}"
+            for name, cell, width in zip(head, cells, widths, strict=True)
+        ).rstrip()
+        for cells in (head, *rows)
+    ]
 
 
 @contextmanager

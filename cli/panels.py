@@ -3,6 +3,7 @@
 DATA = "Data"
 MODEL = "Model"
 TEXT = "Text for a language model"
+DEADLINES = "Deadline"
 OUTPUT = "Output"
 
 #: Panels of parameters that name none.

@@ -1,10 +1,14 @@
 """`unlearn status`: the state of each request."""
 
+import sys
+from datetime import date
+
+import typer
 from unlearn.cli.answers import Answer, AnswerPart
 from unlearn.cli.lazy import Command
-from unlearn.cli.output import JsonFlag, emit, plural
-from unlearn.stages.audit.status import list_is_applied, standing
-from unlearn.stages.config.params import Params
+from unlearn.cli.output import JsonFlag, emit, plural, table
+from unlearn.stages.audit.status import Standing, list_is_applied, standing
+from unlearn.stages.config.params import Params, Regime
 from unlearn.stages.context import Context, load_params, open_project
 from unlearn.stages.dvc.command import dvc_status
 from unlearn.stages.errors import BusyError, ToolError
@@ -12,9 +16,18 @@ from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.ledger.hand_written import check_hand_written
 from unlearn.stages.ledger.log import Entry, EntryKind, read_log
 from unlearn.stages.project.paths import UNLABELLED, Project, find_project
+from unlearn.stages.requests.deadlines import today
+from unlearn.stages.requests.filed import FiledRequest, State, filed_requests
 from unlearn.stages.rows.forget_list import parse_without_key
 from unlearn.stages.rows.shard_file import count_rows
 from unlearn.stages.rows.tokens import has_key
+
+#: How many requests the table shows.
+_SHOWN = 20
+
+_COLUMNS = ("request", "received", "law", "due", "days left", "lines", "state")
+#: Columns of words.
+_WORDS = {"request", "law", "state"}
 
 
 class RequestEntry(AnswerPart):
@@ -24,8 +37,9 @@ class RequestEntry(AnswerPart):
     ----------
     kind
         `forget`, `suppress` for ids that the dataset did not have, `hand-written` for raw ids that
-        a person wrote into the list, `restore` for a request that was taken back, or `upgrade`
-        for the lines of a list that an older version logged.
+        a person wrote into the list, `restore` for a request that was taken back, `extend` for
+        one whose period was extended, or `upgrade` for the lines of a list that an older version
+        logged.
     time
         In UTC, as ISO 8601.
     ticket
@@ -41,6 +55,47 @@ class RequestEntry(AnswerPart):
     ticket: str | None
     count: int
     digest: str
+
+
+class RequestState(AnswerPart):
+    """How far a request is: all entries of the log with one ticket, or one without a ticket.
+
+    Parameters
+    ----------
+    ticket
+        The reference that it was given.
+    received
+        The day when it was received.
+    regime
+        The law that it was made under; None if no law was named.
+    due
+        The last day for the answer; None if no law was named.
+    confirm_by
+        The last day for confirming the receipt; None if nothing asks for it.
+    extended
+        Whether its period was extended.
+    count
+        Lines that it names.
+    state
+        `pending` until no model holds its rows, then `applied`; `verified` once a report passes
+        that belongs to these models; `restored` if all of its lines were taken back.
+    days_left
+        Days from today to the due date, negative after it; None if there is no due date, or the
+        request is verified or restored.
+    late
+        Whether it is after the due date, and neither verified nor restored.
+    """
+
+    ticket: str | None
+    received: date
+    regime: Regime | None
+    due: date | None
+    confirm_by: date | None
+    extended: bool
+    count: int
+    state: State
+    days_left: int | None
+    late: bool
 
 
 class StatusAnswer(Answer):
@@ -72,6 +127,10 @@ class StatusAnswer(Answer):
         The request log, oldest entry first.
     changed
         Stages that DVC would run.
+    request_states
+        How far each request is, oldest first.
+    late
+        How many of them are late.
     """
 
     pending: int
@@ -86,12 +145,15 @@ class StatusAnswer(Answer):
     notes: list[str]
     requests: list[RequestEntry]
     changed: list[str]
+    request_states: list[RequestState]
+    late: int
 
 
 def status(as_json: JsonFlag = False) -> None:
     """Show the state of the requests, and the remaining work.
 
-    A line of the forget list is pending until the models are trained without its rows.
+    A line of the forget list is pending until the models are trained without its rows. The exit
+    code is 1 if a request is late.
     """
     project = find_project()
     params = load_params(project.params)
@@ -113,6 +175,7 @@ def status(as_json: JsonFlag = False) -> None:
     # DVC hashes the list after `forget` ran, so its word alone is not enough.
     up_to_date = not changed and found.pending == 0 and list_is_applied(project)
     up_to_date = up_to_date and problem is None
+    states = [_state(filed, found, today()) for filed in filed_requests(log)]
     answer = StatusAnswer(
         # Without the key a line written by hand is applied to nothing that could be checked.
         pending=found.pending + (by_hand if context is None else 0),
@@ -127,8 +190,12 @@ def status(as_json: JsonFlag = False) -> None:
         notes=[*([] if problem is None else [problem.message]), *ledger.notes()],
         requests=[_entry(entry) for entry in log.entries],
         changed=changed,
+        request_states=states,
+        late=sum(state.late for state in states),
     )
     emit(answer, as_json=as_json, text=lambda: _describe(answer))
+    if answer.late:
+        raise typer.Exit(1)
 
 
 COMMAND = Command(status, example="unlearn status", answer=StatusAnswer)
@@ -157,6 +224,24 @@ def _entry(entry: Entry) -> RequestEntry:
     )
 
 
+def _state(filed: FiledRequest, found: Standing, day: date) -> RequestState:
+    state = filed.state(found)
+    is_open = filed.due is not None and state in ("pending", "applied")
+    days_left = (filed.due - day).days if is_open and filed.due is not None else None
+    return RequestState(
+        ticket=filed.ticket,
+        received=filed.received,
+        regime=filed.regime,
+        due=filed.due,
+        confirm_by=filed.confirm_by,
+        extended=filed.extended,
+        count=filed.count,
+        state=state,
+        days_left=days_left,
+        late=days_left is not None and days_left < 0,
+    )
+
+
 def _describe(answer: StatusAnswer) -> str:
     lines = [
         f"forget list: {plural(answer.pending, 'line')} pending, {answer.applied:,} applied"
@@ -175,10 +260,7 @@ def _describe(answer: StatusAnswer) -> str:
         lines.append(
             f"{plural(answer.by_hand, 'line')} written by hand; `forget` replaces them by tokens"
         )
-    for entry in answer.requests[-10:]:
-        ticket = f"  {entry.ticket}" if entry.ticket else ""
-        taken_back = "  taken back" if entry.kind == "restore" else ""
-        lines.append(f"  {entry.time}  {plural(entry.count, 'line')}{ticket}{taken_back}")
+    lines += _table_of_requests(answer.request_states)
     lines += [f"note: {note}" for note in answer.notes]
     if answer.lost:
         lines.append("to do: put lost lines back; run `unlearn forget --lost`, or merge")
@@ -189,3 +271,42 @@ def _describe(answer: StatusAnswer) -> str:
     else:
         lines.append("to do: apply the forget list; run `unlearn repro`")
     return "\n".join(lines)
+
+
+def _table_of_requests(states: list[RequestState]) -> list[str]:
+    """Return the table: what is due first, then what has no due date, newest first."""
+    newest = list(reversed(states))
+    ordered = sorted(newest, key=_urgency)[:_SHOWN]
+    rows = [
+        [
+            state.ticket or "-",
+            state.received.isoformat(),
+            "-" if state.regime is None else state.regime.upper(),
+            "-" if state.due is None else f"{state.due}{' (extended)' if state.extended else ''}",
+            "-" if state.days_left is None else f"{state.days_left:,}",
+            f"{state.count:,}",
+            f"{state.state}, late" if state.late else state.state,
+        ]
+        for state in ordered
+    ]
+    head, *body = table(_COLUMNS, rows, _WORDS) or [""]
+    lines = [head, *(_red(line) if ordered[at].late else line for at, line in enumerate(body))]
+    if len(states) > len(ordered):
+        lines.append(f"  and {len(states) - len(ordered):,} more: --json lists all")
+    lines += [
+        f"confirm the receipt of {state.ticket or 'a request'} by {state.confirm_by}"
+        for state in ordered
+        if state.days_left is not None
+        and state.confirm_by is not None
+        and state.confirm_by >= today()
+    ]
+    return lines if states else []
+
+
+def _urgency(state: RequestState) -> tuple[bool, int]:
+    """Sort by days left; what needs no answer any more, or has no due date, comes last."""
+    return state.days_left is None, state.days_left or 0
+
+
+def _red(line: str) -> str:
+    return typer.style(line, fg=typer.colors.RED) if sys.stdout.isatty() else line

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from unlearn.cli import knowledge_tables
-from unlearn.cli.output import names
+from unlearn.cli.output import names, table
 from unlearn.cli.verify_answer import Shown
 from unlearn.stages.audit.models import ModelsFound
 from unlearn.stages.rows.seals import SealState
@@ -16,7 +16,7 @@ from unlearn.stages.verify_report.report import Report
 
 _UNKNOWN = "-"
 
-#: The columns of the table of methods; numbers are aligned to the right.
+#: The columns of the table of methods.
 _METHODS = (
     "method",
     "label",
@@ -41,6 +41,7 @@ _OF_METHODS = (
     "on the forgotten rows (utility, and perplexity of generic text, relative to the original):"
 )
 _OF_ROWS = "memorisation of the final model, on forgotten rows and on unseen rows:"
+#: Columns of words.
 _LEFT = {"method", "label", "verdict", "stopped by", "rows"}
 
 
@@ -141,9 +142,9 @@ def _methods(methods: Mapping[str, MethodResult], seconds: Mapping[str, float]) 
     """Return the tables of all methods, and why some failed or do not apply."""
     made = {name: found for name, found in methods.items() if found.verdict != "not applicable"}
     lines = ["methods:"]
-    lines += _table(_METHODS, [_quality(name, found) for name, found in methods.items()])
+    lines += table(_METHODS, [_quality(name, found) for name, found in methods.items()], _LEFT)
     costs = [_cost(name, found, seconds.get(name)) for name, found in made.items()]
-    lines += _table(_COSTS, costs)
+    lines += table(_COSTS, costs, _LEFT)
     for name, found in methods.items():
         if found.verdict in {"fail", "not applicable"}:
             lines.append(f"  {name}: {found.verdict}")
@@ -179,27 +180,12 @@ def _cost(name: str, found: MethodResult, seconds: float | None) -> list[str]:
     ]
 
 
-def _knowledge(table: list[tuple[str, ...]], title: str) -> list[str]:
+def _knowledge(found: list[tuple[str, ...]], title: str) -> list[str]:
     """Return a table of what language models know under its title; nothing without rows."""
-    if not table:
+    if not found:
         return []
-    head, *rows = table
-    return [title, *_table(head, [list(cells) for cells in rows])]
-
-
-def _table(head: tuple[str, ...], rows: list[list[str]]) -> list[str]:
-    """Return lines of columns as wide as what is in them; none without rows."""
-    if not rows:
-        return []
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    return [
-        "  "
-        + "  ".join(
-            f"{cell:{'<' if name in _LEFT else '>'}{width}}"
-            for name, cell, width in zip(head, cells, widths, strict=True)
-        ).rstrip()
-        for cells in (head, *rows)
-    ]
+    head, *rows = found
+    return [title, *table(head, [list(cells) for cells in rows], _LEFT)]
 
 
 def _utility(utility: Utility) -> str:

@@ -172,7 +172,7 @@ class Repo:
         params = self.params()
         for name, value in sections.items():
             if isinstance(value, dict):
-                params[name] = params[name] | value
+                params[name] = params.get(name, {}) | value
             else:
                 params[name] = value
         write_settings(self.root, params)

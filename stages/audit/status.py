@@ -1,7 +1,7 @@
 """Where requests stand: what is pending, what the models already honour, what was verified."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -146,12 +146,15 @@ class Standing:
         Whether the last report passes and belongs to this state.
     without_rows
         How many applied lines no row has; None where the `forget` stage left no note here.
+    applied_lines
+        The lines that `applied` counts, and those of canaries that no shard was given.
     """
 
     pending: int
     applied: int
     verified: bool
     without_rows: int | None = None
+    applied_lines: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 def standing(project: Project, params: Params, forget_list: ForgetList) -> Standing:
@@ -168,7 +171,7 @@ def standing(project: Project, params: Params, forget_list: ForgetList) -> Stand
     verified = _is_verified(project)
     if not project.applied.is_file() and verified:
         # A clone without data: the report vouches for the list that it names.
-        return Standing(0, len(lines), verified=True)
+        return Standing(0, len(lines), verified=True, applied_lines=forget_list.known)
     applied = read_applied(project)
     honoured = applied_tokens(project)
     if params.kind == "posthoc":
@@ -178,21 +181,23 @@ def standing(project: Project, params: Params, forget_list: ForgetList) -> Stand
     if _retain_stands(project, HOLDOUT, applied):
         fresh.add(HOLDOUT)
     everywhere = fresh >= {*params.sharding.shards, HOLDOUT}
-    count = sum(
-        line in honoured
-        and (
+    done = frozenset(
+        line
+        for line in honoured.intersection(lines)
+        if (
             everywhere
             if line in forget_list.unplaced  # a raw id does not say where its row is
             else place_of_line(line, params.sharding).shard in fresh
         )
-        for line in lines
     )
+    count = len(done)
     without_rows = None if applied is None else min(applied.without_rows, count)
     return Standing(
         pending=len(lines) - count,
         applied=count,
         verified=verified and count == len(lines),
         without_rows=without_rows,
+        applied_lines=done | forget_list.left_out,
     )
 
 

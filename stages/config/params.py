@@ -89,6 +89,17 @@ class VerifyParams(Section):
         return value
 
 
+#: Laws that give a request a due date: the GDPR, California's CCPA, and its Delete Act, whose
+#: requests come through the platform DROP.
+Regime = Literal["gdpr", "ccpa", "drop"]
+
+
+class RequestParams(Section):
+    """How requests are handled. `regime` is the law of a request that names none."""
+
+    regime: Regime | None = None
+
+
 class LedgerParams(Section):
     """How the forget list is compared with git's history.
 
@@ -111,6 +122,7 @@ class Params(Section):
     aggregate: AggregateParams = Field(default_factory=AggregateParams)
     verify: VerifyParams = Field(default_factory=VerifyParams)
     ledger: LedgerParams = Field(default_factory=LedgerParams)
+    requests: RequestParams = Field(default_factory=RequestParams)
 
     @model_validator(mode="after")
     def _without_shards(self) -> "Params":

@@ -10,11 +10,12 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from unlearn.stages.config.params import Regime
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.project.files import canonical_json, json_bytes
 from unlearn.stages.project.paths import Project
@@ -28,8 +29,19 @@ _NAME_LENGTH = 32
 
 #: `forget` adds lines for records that the dataset has, `suppress` also for others,
 #: `hand-written` replaces raw ids that a person wrote into the list, `restore` takes lines back.
-#: `upgrade` names the lines of a list from before this log.
-EntryKind = Literal["forget", "suppress", "hand-written", "restore", "upgrade"]
+#: `extend` gives the request of a ticket more time. `upgrade` names the lines of a list from before
+#: this log.
+EntryKind = Literal["forget", "suppress", "hand-written", "restore", "extend", "upgrade"]
+
+
+class Filing(NamedTuple):
+    """When a request was received, and the law that it was made under; None if nobody stated it."""
+
+    received: date | None = None
+    regime: Regime | None = None
+
+
+NO_FILING = Filing()
 
 
 class Entry(BaseModel):
@@ -51,6 +63,10 @@ class Entry(BaseModel):
         Names of the entries that were the newest.
     list_digest
         SHA-256 of the forget list after it; `list` in the file.
+    received
+        The day when the request was received; None if nobody stated it.
+    regime
+        The law that it was made under, which gives it a due date; None if there is none.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, populate_by_name=True)
@@ -65,6 +81,13 @@ class Entry(BaseModel):
     list_digest: str | None = Field(
         default=None, validation_alias="list", serialization_alias="list"
     )
+    received: date | None = Field(default=None, strict=False)
+    regime: Regime | None = None
+
+    @property
+    def received_on(self) -> date:
+        """The day when the request was received: the stated one, or that of the entry, in UTC."""
+        return self.received or datetime.fromisoformat(self.time).astimezone(UTC).date()
 
     @property
     def bare_lines(self) -> frozenset[str]:
@@ -74,13 +97,18 @@ class Entry(BaseModel):
     @property
     def content(self) -> bytes:
         """The bytes of the entry's file."""
-        return json_bytes(self.model_dump(mode="json", by_alias=True))
+        return json_bytes(self._value)
 
     @property
     def name(self) -> str:
         """The entry's name: a part of the digest of its content."""
-        value = self.model_dump(mode="json", by_alias=True)
-        return hashlib.sha256(canonical_json(value)).hexdigest()[:_NAME_LENGTH]
+        return hashlib.sha256(canonical_json(self._value)).hexdigest()[:_NAME_LENGTH]
+
+    @property
+    def _value(self) -> dict[str, Any]:
+        # Entries from before these fields keep their names.
+        later = {name for name in ("received", "regime") if getattr(self, name) is None}
+        return self.model_dump(mode="json", by_alias=True, exclude=later)
 
 
 @dataclass(frozen=True)
@@ -113,15 +141,15 @@ class Log:
         found = self.by_name
         return frozenset(head for entry in found.values() for head in entry.heads) - found.keys()
 
-    def claims(self) -> dict[str, set[str | None]]:
-        """Return the tickets of the requests that name each line, since it was last taken back."""
-        found: dict[str, set[str | None]] = {}
+    def claims(self) -> dict[str, list[Entry]]:
+        """Return the requests that name each line, since it was last taken back."""
+        found: dict[str, list[Entry]] = {}
         for entry in self.entries:
             for line in entry.lines or ():
                 if entry.kind == "restore":
                     found.pop(line, None)
                 else:
-                    found.setdefault(line, set()).add(entry.ticket)
+                    found.setdefault(line, []).append(entry)
         return found
 
     def restored(self) -> frozenset[str]:
@@ -178,7 +206,12 @@ def _ancestors(name: str, found: Mapping[str, Entry]) -> set[str]:
 
 
 def new_entry(
-    log: Log, kind: EntryKind, lines: Iterable[str], list_after: bytes, ticket: str | None
+    log: Log,
+    kind: EntryKind,
+    lines: Iterable[str],
+    list_after: bytes,
+    ticket: str | None,
+    filing: Filing = NO_FILING,
 ) -> Entry:
     """Return an entry for lines that are added or taken back now.
 
@@ -192,6 +225,8 @@ def new_entry(
         The lines of the forget list that it adds or takes back.
     list_after
         The bytes of the list with it.
+    filing
+        When the request was received, and under which law.
     """
     ordered = tuple(sorted(lines))
     return Entry(
@@ -203,6 +238,8 @@ def new_entry(
         lines=ordered,
         heads=log.heads,
         list_digest=hashlib.sha256(list_after).hexdigest(),
+        received=filing.received,
+        regime=filing.regime,
     )
 
 

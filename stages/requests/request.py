@@ -14,11 +14,12 @@ from unlearn.stages.ledger.anchor import check_anchor, write_anchor
 from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.ledger.deleted import put_back_entries
 from unlearn.stages.ledger.hand_written import check_hand_written, resolved_lines
-from unlearn.stages.ledger.log import EntryKind, Log, new_entry, read_log
+from unlearn.stages.ledger.log import NO_FILING, EntryKind, Filing, Log, new_entry, read_log
 from unlearn.stages.ledger.lookup import KnownTokens, find_tokens, look_in_canaries
 from unlearn.stages.ledger.transaction import Change, apply_change, changed_list, complete_change
 from unlearn.stages.project.locks import PATIENCE, exclusive
 from unlearn.stages.project.paths import HOLDOUT, Project
+from unlearn.stages.requests.deadlines import check_received
 from unlearn.stages.requests.id_file import Wanted, hints
 from unlearn.stages.rows.forget_list import LEFT_OUT, ForgetList, place_of_line
 from unlearn.stages.rows.tokens import Kind
@@ -155,6 +156,7 @@ def add_request(
     wanted: Wanted,
     *,
     ticket: str | None = None,
+    filing: Filing = NO_FILING,
     unknown: Unknown = "refuse",
     dry_run: bool = False,
 ) -> Resolved:
@@ -169,6 +171,9 @@ def add_request(
         The project, and the ids.
     ticket
         One opaque word for the log.
+    filing
+        When the request was received, and under which law. Without a law, it is that of
+        params.yaml.
     unknown
         What happens to ids that the dataset does not have: the request is refused, they are
         skipped, or they are put on the list all the same.
@@ -178,13 +183,15 @@ def add_request(
     Raises
     ------
     InputError
-        If an id is unknown or can be in no row, the ticket is not one plain word, or a line that a
-        person wrote into the list matches no row.
+        If an id is unknown or can be in no row, the ticket is not one plain word, the day is in
+        the future, or a line that a person wrote into the list matches no row.
     BusyError
         If the list stayed in use.
     """
     project = context.project
     check_ticket(ticket)
+    check_received(filing.received)
+    filing = filing._replace(regime=filing.regime or context.params.requests.regime)
     with ExitStack() as stack:
         if not dry_run:
             hold_list(project, stack)
@@ -208,21 +215,33 @@ def add_request(
             replace_hand_written(context, forget_list)
         if not dry_run:
             kind: EntryKind = "suppress" if unknown == "suppress" else "forget"
-            also = _not_logged(read_log(project), ticket, resolved.listed)
+            also = _not_logged(read_log(project), ticket, filing, resolved.listed)
             if resolved.added or also:
-                write_change(project, kind, added=resolved.added, also=also, ticket=ticket)
+                write_change(
+                    project, kind, added=resolved.added, also=also, ticket=ticket, filing=filing
+                )
     return resolved
 
 
-def _not_logged(log: Log, ticket: str | None, listed: Iterable[str]) -> set[str]:
-    """Return the lines that another request put on the list, and that this ticket asks for too.
+def _not_logged(log: Log, ticket: str | None, filing: Filing, listed: Iterable[str]) -> set[str]:
+    """Return the lines on the list that no entry of this request names with these dates.
 
-    They are logged with it: to take the other request back must not train on them again.
+    They are logged with it: to take another request back must not train on them again, and a due
+    date must not be lost.
     """
-    if ticket is None:
+    if ticket is None and filing == NO_FILING:
         return set()
     claims = log.claims()
-    return {line for line in listed if ticket not in claims.get(line, set())}
+    return {
+        line
+        for line in listed
+        if not any(
+            entry.ticket == ticket
+            and filing.received in (None, entry.received)
+            and filing.regime in (None, entry.regime)
+            for entry in claims.get(line, ())
+        )
+    }
 
 
 def _refuse_impossible(context: Context, wanted: Wanted) -> None:
@@ -265,12 +284,13 @@ def write_change(
     removed: Iterable[str] = (),
     also: Iterable[str] = (),
     ticket: str | None = None,
+    filing: Filing = NO_FILING,
 ) -> None:
     """Change the list and log the change; the caller holds the lock of the list.
 
     Parameters
     ----------
-    project, kind, ticket
+    project, kind, ticket, filing
         The project, and what the log says of the change.
     added, removed
         Lines of the list, as they are in the file.
@@ -282,7 +302,7 @@ def write_change(
     log = read_log(project)
     after = changed_list(project.forget_list.read_bytes(), added, removed)
     named = removed if kind == "restore" else {*added, *also}
-    entry = new_entry(log, kind, named, after, ticket)
+    entry = new_entry(log, kind, named, after, ticket, filing)
     apply_change(project, Change(added=added, removed=removed, entry=entry))
     write_anchor(read_log(project))
 

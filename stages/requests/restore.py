@@ -136,7 +136,9 @@ def _by_ticket(log: Log, tickets: Collection[str], present: set[str]) -> set[str
             raise InputError(f"no line of the request {ticket} is on the forget list")
         lines |= found
     claims = log.claims()
-    kept = {line for line in lines if claims.get(line, set()) - set(tickets)}
+    kept = {
+        line for line in lines if {entry.ticket for entry in claims.get(line, ())} - set(tickets)
+    }
     if kept == lines != set():
         raise InputError(
             "other requests name all of these lines as well; nothing was changed",

@@ -132,8 +132,8 @@ def is_outdated(recipe: Recipe, shard: str, folder: Path, retain_nonce: str) -> 
 def settings_digest(params: Params) -> str:
     """Digest of all settings that a report depends on; made without the key.
 
-    Paths of dataset, canaries and held-out rows are left out, and so are branches and what of the
-    report is published: they say nothing about the models.
+    Paths of dataset, canaries and held-out rows are left out, and so are branches, requests and
+    what of the report is published: they say nothing about the models.
     """
     settings = params.model_dump(mode="json")
     del settings["verify"]["publish"]
@@ -145,7 +145,7 @@ def settings_digest(params: Params) -> str:
             del settings["dataset"][name]
     if settings["dataset"]["missing_columns"] == "refuse":
         del settings["dataset"]["missing_columns"]
-    del settings["ledger"]
+    del settings["ledger"], settings["requests"]
     if settings["unlearn"] is None:
         del settings["unlearn"]
     elif settings["unlearn"]["language"] is None:

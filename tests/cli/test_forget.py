@@ -51,6 +51,7 @@ def test_ids_from_a_file_from_standard_input_and_from_the_command_line(fresh: Re
         "look_alike_rows": [],
         "notes": [],
         "dry_run": False,
+        "due": None,
     }
 
 

@@ -1,0 +1,178 @@
+"""The requests that the log holds: since when, until when, and how far each of them is."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+from unlearn.stages.audit.status import Standing
+from unlearn.stages.config.params import Regime
+from unlearn.stages.context import Context
+from unlearn.stages.errors import InputError
+from unlearn.stages.ledger.log import Entry, EntryKind, Filing, Log, read_log
+from unlearn.stages.requests.deadlines import TERMS, confirm_by, due_date, today
+from unlearn.stages.rows.forget_list import LEFT_OUT
+
+#: `pending` until no model holds its rows, then `applied`; `verified` once a report passes that
+#: belongs to these models; `restored` if all of its lines were taken back.
+State = Literal["pending", "applied", "verified", "restored"]
+
+
+@dataclass(frozen=True)
+class FiledRequest:
+    """A request: all entries of the log with one ticket, or one entry without a ticket.
+
+    Parameters
+    ----------
+    entries
+        These entries, oldest first; none of them takes lines back or extends the period.
+    current
+        The lines that no later entry took back, without marks; None if an older version logged
+        one of the entries, without its lines.
+    extended
+        Whether the period was extended.
+    """
+
+    entries: tuple[Entry, ...]
+    current: frozenset[str] | None
+    extended: bool = False
+
+    @property
+    def ticket(self) -> str | None:
+        """The reference that it was given."""
+        return self.entries[0].ticket
+
+    @property
+    def kind(self) -> EntryKind:
+        """What its first entry is."""
+        return self.entries[0].kind
+
+    @property
+    def count(self) -> int:
+        """How many lines it names."""
+        if any(entry.lines is None for entry in self.entries):
+            return sum(entry.count for entry in self.entries)
+        return len(frozenset[str]().union(*(entry.bare_lines for entry in self.entries)))
+
+    @property
+    def received(self) -> date:
+        """The day that was stated last; if none was, that of the first entry."""
+        stated = [entry.received for entry in self.entries if entry.received is not None]
+        return stated[-1] if stated else self.entries[0].received_on
+
+    @property
+    def regime(self) -> Regime | None:
+        """The law that was stated last."""
+        stated = [entry.regime for entry in self.entries if entry.regime is not None]
+        return stated[-1] if stated else None
+
+    @property
+    def due(self) -> date | None:
+        """The last day for the answer; None if no law was stated."""
+        if self.regime is None:
+            return None
+        return due_date(self.regime, self.received, extended=self.extended)
+
+    @property
+    def confirm_by(self) -> date | None:
+        """The last day for confirming the receipt; None if nothing asks for it."""
+        return None if self.regime is None else confirm_by(self.regime, self.received)
+
+    def state(self, standing: Standing) -> State:
+        """Return how far the request is.
+
+        Parameters
+        ----------
+        standing
+            How far the lines of the forget list are.
+        """
+        if self.current is None:  # the log does not say which lines: the whole list decides
+            done = not standing.pending
+        elif not self.current:
+            return "restored"
+        else:
+            done = self.current <= standing.applied_lines
+        if not done:
+            return "pending"
+        return "verified" if standing.verified else "applied"
+
+    def due_if_extended(self, today: date) -> date:
+        """Return the due date with an extension that begins today.
+
+        Raises
+        ------
+        InputError
+            If there can be none: no law was stated, or it has no extension, the period was extended
+            before, or it is over, so that the person can no longer be told in time.
+        """
+        name = f"the request {self.ticket}"
+        if self.regime is None or self.due is None:
+            raise InputError(
+                f"{name} has no due date", "name its law: `unlearn forget` with --regime"
+            )
+        if TERMS[self.regime].extended is None:
+            raise InputError(f"{name} cannot be extended: {TERMS[self.regime].source}")
+        if self.extended:
+            raise InputError(f"{name} was extended before, to {self.due}")
+        if today > self.due:
+            raise InputError(
+                f"{name} was due on {self.due}: a period is extended before it ends",
+                TERMS[self.regime].source,
+            )
+        return due_date(self.regime, self.received, extended=True)
+
+
+def filed_requests(log: Log) -> list[FiledRequest]:
+    """Return the requests of a log, in the order of their first entries."""
+    groups: dict[str, list[Entry]] = {}
+    for number, entry in enumerate(log.entries):
+        if entry.kind not in ("restore", "extend"):
+            key = f"entry {number}" if entry.ticket is None else f"ticket {entry.ticket}"
+            groups.setdefault(key, []).append(entry)
+    claims = log.claims()
+    extended = {entry.ticket for entry in log.entries if entry.kind == "extend"}
+    return [
+        FiledRequest(
+            tuple(entries),
+            _current(entries, claims),
+            extended=entries[0].ticket is not None and entries[0].ticket in extended,
+        )
+        for entries in groups.values()
+    ]
+
+
+def _current(entries: Iterable[Entry], claims: dict[str, list[Entry]]) -> frozenset[str] | None:
+    """Return the lines of entries that were not taken back; None if one has no lines."""
+    found = set()
+    for entry in entries:
+        if entry.lines is None:
+            return None
+        found |= {
+            line.removesuffix(LEFT_OUT)
+            for line in entry.lines
+            if any(claim is entry for claim in claims.get(line, ()))
+        }
+    return frozenset(found)
+
+
+def due_of(context: Context, ticket: str | None, filing: Filing) -> date | None:
+    """Return the due date of a request that is logged now, or would be; None without a law.
+
+    Parameters
+    ----------
+    context, ticket
+        The project, and the request's reference.
+    filing
+        What is stated about it. An older entry of the ticket tells the rest.
+    """
+    log = read_log(context.project)
+    filing = filing._replace(regime=filing.regime or context.params.requests.regime)
+    older = next(
+        (item for item in filed_requests(log) if item.ticket is not None and item.ticket == ticket),
+        None,
+    )
+    if filing.regime is None:
+        return None if older is None else older.due
+    received = filing.received or (today() if older is None else older.received)
+    extended = older is not None and older.extended
+    return due_date(filing.regime, received, extended=extended)

@@ -1,0 +1,181 @@
+"""Due dates of requests: what `forget` logs, and what `status` shows."""
+
+import json
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from unlearn.stages.requests.deadlines import today
+
+from tests.cli.conftest import refused, run_all, unchanged
+from tests.conftest import Repo
+
+DAY = timedelta(days=1)
+
+
+def ago(days: int) -> str:
+    return (today() - days * DAY).isoformat()
+
+
+def ahead(days: int) -> str:
+    return (today() + days * DAY).isoformat()
+
+
+def states(repo: Repo, code: int = 0) -> list[dict[str, Any]]:
+    done = repo.inline("status", "--json")
+    assert done.code == code
+    return list(done.json["request_states"])
+
+
+def forget(repo: Repo, raw: str, *options: str) -> dict[str, Any]:
+    done = repo.inline("forget", "--id", raw, *options, "--json")
+    assert done.code == 0, done.err
+    return dict(done.json)
+
+
+def test_a_request_is_pending_then_verified(fresh: Repo) -> None:
+    options = ("--ticket", "T-1", "--regime", "ccpa", "--received", ago(40))
+    assert forget(fresh, "r0001", *options)["due"] == ahead(5)
+    forget(fresh, "r0002")
+
+    first, second = states(fresh)
+    assert (first["state"], first["days_left"], first["late"]) == ("pending", 5, False)
+    assert (first["received"], first["due"]) == (ago(40), ahead(5))
+    assert (second["ticket"], second["due"], second["days_left"]) == (None, None, None)
+    table = fresh.inline("status").out.splitlines()
+    assert table[1].split() == [
+        "request",
+        "received",
+        "law",
+        "due",
+        "days",
+        "left",
+        "lines",
+        "state",
+    ]
+    assert table[2].split() == ["T-1", ago(40), "CCPA", ahead(5), "5", "1", "pending"]
+    assert table[3].split()[2:5] == ["-", "-", "-"]
+
+    fresh.commit("requests")
+    run_all(fresh)
+    first, second = states(fresh)
+    assert (first["state"], first["days_left"]) == ("verified", None)
+    assert second["state"] == "verified"
+
+
+def test_a_late_request_is_exit_code_1_until_it_is_verified(fresh: Repo) -> None:
+    options = ("--ticket", "T-1", "--regime", "ccpa", "--received", ago(46))
+    forget(fresh, "r0001", *options)
+    forget(fresh, "r0002", "--ticket", "T-2", "--regime", "ccpa", "--received", ago(45))
+
+    late, in_time = states(fresh, code=1)
+    assert (late["days_left"], late["late"]) == (-1, True)
+    assert (in_time["days_left"], in_time["late"]) == (0, False)
+    shown = fresh.inline("status")
+    assert shown.code == 1
+    assert re.search(r"T-1 .* -1 .* pending, late", shown.out)
+
+    fresh.commit("requests")
+    run_all(fresh)
+    assert [state["state"] for state in states(fresh)] == ["verified", "verified"]
+
+
+def test_a_request_that_was_taken_back_is_not_late(fresh: Repo) -> None:
+    forget(fresh, "r0001", "--ticket", "T-1", "--regime", "gdpr", "--received", "2020-02-29")
+    assert fresh.inline("status").code == 1
+    fresh.ok("restore", "--ticket", "T-1", "--yes")
+
+    (state,) = states(fresh)
+    assert (state["state"], state["due"], state["late"]) == ("restored", "2020-03-29", False)
+
+
+def test_the_receipt_is_to_be_confirmed(fresh: Repo) -> None:
+    forget(fresh, "r0001", "--ticket", "T-1", "--regime", "ccpa")
+    (state,) = states(fresh)
+    assert state["received"] == today().isoformat()
+    assert f"confirm the receipt of T-1 by {state['confirm_by']}" in fresh.inline("status").out
+
+
+def test_the_settings_name_the_law_and_change_no_report(done: Repo) -> None:
+    before = done.inline("verify", "--json").json
+    done.set_params(requests={"regime": "gdpr"})
+
+    assert done.inline("verify", "--json").json == before
+    answer = forget(done, "r0003", "--ticket", "T-9", "--received", "2026-01-31", "--dry-run")
+    assert answer["due"] == "2026-02-28"
+    forget(done, "r0003", "--regime", "ccpa")
+    assert states(done)[-1]["regime"] == "ccpa"
+
+
+def test_a_repeated_request_changes_nothing_and_new_dates_are_logged(fresh: Repo) -> None:
+    fresh.set_params(requests={"regime": "gdpr"})
+    forget(fresh, "r0001", "--ticket", "T-1", "--received", "2026-01-31")
+    with unchanged(fresh.root):
+        forget(fresh, "r0001", "--ticket", "T-1", "--received", "2026-01-31")
+        assert forget(fresh, "r0001", "--ticket", "T-1")["due"] == "2026-02-28"
+
+    # The day was wrong.
+    assert forget(fresh, "r0001", "--ticket", "T-1", "--received", ago(1))["added"] == 0
+    (state,) = states(fresh)
+    assert state["received"] == ago(1)
+
+
+def test_a_period_is_extended(fresh: Repo) -> None:
+    forget(fresh, "r0001", "--ticket", "T-1", "--regime", "ccpa", "--received", ago(44))
+    with unchanged(fresh.root):
+        shown = fresh.inline("forget", "--extend", "--ticket", "T-1", "--dry-run")
+        assert shown.out == f"the request T-1 is due on {ahead(46)}\n"
+
+    answer = fresh.inline("forget", "--extend", "--ticket", "T-1", "--json").json
+    assert (answer["due"], answer["added"]) == (ahead(46), 0)
+    (state,) = states(fresh)
+    assert (state["due"], state["extended"], state["days_left"]) == (ahead(46), True, 46)
+    assert f"{ahead(46)} (extended)" in fresh.inline("status").out
+    with unchanged(fresh.root):
+        assert refused(fresh.inline("forget", "--extend", "--ticket", "T-1")).startswith(
+            "the request T-1 was extended before"
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--extend",), "--extend takes --ticket alone"),
+        (("--extend", "--ticket", "T-1", "--id", "r0001"), "--extend takes --ticket alone"),
+        (("--extend", "--ticket", "T-8"), "no request has the ticket T-8"),
+        (("--extend", "--ticket", "T-1"), "the request T-1 was due on 2020-01-31"),
+        (("--id", "r0002", "--received", "2999-01-01"), "--received 2999-01-01 is in the future"),
+        (("--lost", "--regime", "gdpr"), "--lost takes no ids and no dates"),
+    ],
+)
+def test_what_is_refused(fresh: Repo, options: tuple[str, ...], message: str) -> None:
+    forget(fresh, "r0001", "--ticket", "T-1", "--regime", "gdpr", "--received", "2019-12-31")
+    with unchanged(fresh.root):
+        assert refused(fresh.inline("forget", *options)).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "options", [("--received", "31.01.2026"), ("--received", "2026-02-30"), ("--regime", "lgpd")]
+)
+def test_a_date_or_a_law_that_is_none_is_a_usage_error(
+    fresh: Repo, options: tuple[str, ...]
+) -> None:
+    with unchanged(fresh.root):
+        done = fresh.inline("forget", "--id", "r0001", *options)
+    assert done.code == 2
+    assert options[1] in done.err
+
+
+def test_the_log_holds_dates_and_no_names(fresh: Repo) -> None:
+    forget(fresh, "r0001", "--ticket", "T-1", "--regime", "gdpr", "--received", "2026-01-31")
+    forget(fresh, "r0002")
+    first, second = (
+        json.loads(text)
+        for text in sorted(
+            fresh.files("data/requests").values(), key=lambda text: b"T-1" not in text
+        )
+    )
+    assert (first["received"], first["regime"]) == ("2026-01-31", "gdpr")
+    # As older versions wrote it.
+    assert {"received", "regime"}.isdisjoint(second)

@@ -1,0 +1,142 @@
+"""Requests as the log has them: one for each ticket."""
+
+from datetime import date
+from typing import Any
+
+import pytest
+from unlearn.stages.audit.status import Standing
+from unlearn.stages.errors import InputError
+from unlearn.stages.ledger.log import Entry, Log
+from unlearn.stages.requests.filed import FiledRequest, filed_requests
+
+
+def log(*entries: dict[str, Any]) -> Log:
+    """Return a log; the hour of an entry is its place in it."""
+    return Log(
+        tuple(
+            Entry.model_validate(
+                {
+                    "time": f"2026-03-01T{hour:02}:00:00+00:00",
+                    "ticket": None,
+                    "count": len(entry.get("lines") or ()),
+                    "digest": "",
+                    **entry,
+                }
+            )
+            for hour, entry in enumerate(entries)
+        )
+    )
+
+
+def only(*entries: dict[str, Any]) -> FiledRequest:
+    (found,) = filed_requests(log(*entries))
+    return found
+
+
+def standing(*applied: str, pending: int = 0, verified: bool = False) -> Standing:
+    return Standing(pending, len(applied), verified, applied_lines=frozenset(applied))
+
+
+def test_entries_of_a_ticket_are_one_request() -> None:
+    found = filed_requests(
+        log(
+            {"lines": ["a", "b"], "ticket": "T-1"},
+            {"lines": ["c"]},
+            {"lines": ["b", "d"], "ticket": "T-1"},
+            {"lines": ["e"]},
+        )
+    )
+    assert [(item.ticket, item.count) for item in found] == [("T-1", 3), (None, 1), (None, 1)]
+
+
+def test_the_dates_that_were_stated_last_count() -> None:
+    found = only(
+        {"lines": ["a"], "ticket": "T-1"},
+        {"lines": ["a"], "ticket": "T-1", "received": "2026-02-10", "regime": "ccpa"},
+        {"lines": ["a"], "ticket": "T-1", "received": "2026-02-11", "regime": "gdpr"},
+        {"lines": ["b"], "ticket": "T-1"},
+    )
+    assert (found.received, found.regime) == (date(2026, 2, 11), "gdpr")
+    assert (found.due, found.confirm_by) == (date(2026, 3, 11), None)
+
+
+def test_without_a_stated_day_a_request_was_received_when_it_was_logged() -> None:
+    found = only(
+        {"lines": ["a"], "ticket": "T-1", "regime": "ccpa", "time": "2026-03-01T23:30:00-05:00"},
+        {"lines": ["b"], "ticket": "T-1", "regime": "ccpa", "time": "2026-04-01T00:00:00+00:00"},
+    )
+    assert found.received == date(2026, 3, 2)  # in UTC
+    assert found.due == date(2026, 4, 16)
+    assert only({"lines": ["a"]}).due is None
+
+
+@pytest.mark.parametrize(
+    ("applied", "verified", "state"),
+    [
+        ((), False, "pending"),
+        (("a",), True, "pending"),
+        (("a", "b"), False, "applied"),
+        (("a", "b", "c"), True, "verified"),
+    ],
+)
+def test_a_request_is_as_far_as_the_last_of_its_lines(
+    applied: tuple[str, ...], verified: bool, state: str
+) -> None:
+    found = only({"lines": ["a", "b.left-out"], "ticket": "T-1"})
+    assert found.state(standing(*applied, verified=verified)) == state
+
+
+def test_lines_that_were_taken_back_no_longer_count() -> None:
+    entries: list[dict[str, Any]] = [
+        {"lines": ["a", "b"], "ticket": "T-1"},
+        {"lines": ["a"], "kind": "restore", "ticket": "T-1"},
+    ]
+    assert only(*entries).state(standing("b")) == "applied"
+
+    entries.append({"lines": ["b"], "kind": "restore"})
+    assert only(*entries).state(standing()) == "restored"
+
+    # Another request does not bring the first one back.
+    entries.append({"lines": ["a"], "ticket": "T-2"})
+    first, second = filed_requests(log(*entries))
+    assert (first.state(standing()), second.state(standing())) == ("restored", "pending")
+
+
+def test_the_whole_list_decides_about_entries_without_lines() -> None:
+    found = only({"lines": None, "count": 4})
+    assert found.count == 4
+    assert found.state(standing("x", pending=1)) == "pending"
+    assert found.state(standing("x", verified=True)) == "verified"
+
+
+def test_a_period_is_extended_once_and_in_time() -> None:
+    filed = {"lines": ["a"], "ticket": "T-1", "received": "2026-01-31", "regime": "gdpr"}
+    request = only(filed)
+
+    assert request.due == date(2026, 2, 28)
+    assert request.due_if_extended(date(2026, 2, 28)) == date(2026, 4, 30)
+    with pytest.raises(InputError, match="T-1 was due on 2026-02-28: a period is extended before"):
+        request.due_if_extended(date(2026, 3, 1))
+
+    extended = only(filed, {"lines": [], "kind": "extend", "ticket": "T-1"})
+    assert (extended.due, extended.extended) == (date(2026, 4, 30), True)
+    with pytest.raises(InputError, match="T-1 was extended before, to 2026-04-30"):
+        extended.due_if_extended(date(2026, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("regime", "message"), [(None, "T-1 has no due date"), ("drop", "T-1 cannot be extended")]
+)
+def test_what_cannot_be_extended(regime: str | None, message: str) -> None:
+    request = only({"lines": ["a"], "ticket": "T-1", "regime": regime})
+    with pytest.raises(InputError, match=message):
+        request.due_if_extended(date(2026, 3, 1))
+
+
+def test_the_extension_of_one_request_is_not_that_of_another() -> None:
+    entries = [
+        {"lines": [line], "ticket": ticket, "received": "2026-01-01", "regime": "ccpa"}
+        for line, ticket in (("a", "T-1"), ("b", "T-2"), ("c", None))
+    ]
+    found = filed_requests(log(*entries, {"lines": [], "kind": "extend", "ticket": "T-2"}))
+    assert [item.extended for item in found] == [False, True, False]
