@@ -14,6 +14,7 @@ from torch import nn
 from unlearn.cli.examples.authors import Population, make_authors
 from unlearn.cli.examples.tiny_base import SEPARATOR, make_config, make_tokenizer
 from unlearn.stages.config.train import TrainParams
+from unlearn.stages.estimators.base import SliceData
 from unlearn.stages.estimators.causal import CausalEstimator
 from unlearn.stages.estimators.registry import make_text_estimator
 from unlearn.stages.rows.shard_file import RECORD, Layout
@@ -118,6 +119,35 @@ def mask_of(sequences: Sequences, part: Ints, batch: Batch) -> torch.Tensor:
     lengths = torch.from_numpy(sequences.lengths[part])
     mask = torch.arange(batch.inputs.shape[1])[None, :] < lengths[:, None]
     return mask.long()
+
+
+def train_bare(
+    module: nn.Module, optimizer: torch.optim.Optimizer, data: SliceData, batch: int
+) -> None:
+    """Train a network on rows of features by autograd; the rows are gathered once an epoch.
+
+    Parameters
+    ----------
+    module, optimizer
+        What is trained, and by what.
+    data
+        All rows, in whole epochs.
+    batch
+        Rows of a step.
+    """
+    inputs, targets = torch.from_numpy(data.inputs), torch.from_numpy(data.targets)
+    module.train()
+    for epoch in range(data.steps // -(-len(inputs) // batch)):
+        torch.manual_seed(data.seed(epoch))
+        order = torch.randperm(len(inputs))
+        pairs = zip(
+            torch.split(inputs[order], batch), torch.split(targets[order], batch), strict=True
+        )
+        for rows, classes in pairs:
+            loss = nn.functional.cross_entropy(module(rows), classes)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            optimizer.step()
 
 
 def take_turns(contenders: Mapping[str, Contender], pairs: int) -> dict[str, Clocked]:

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import resource
 import shutil
 import signal
 import subprocess
@@ -34,10 +35,21 @@ UNLEARN = str(Path(sys.executable).with_name("unlearn"))
 
 @dataclass(frozen=True)
 class Done:
-    """A process that ended well: how long it took from start to end, and what it printed."""
+    """A process that ended well.
+
+    Parameters
+    ----------
+    seconds
+        How long it took from start to end.
+    out
+        What it printed.
+    processor
+        Processor time of it and of the processes that it started, in seconds.
+    """
 
     seconds: float
     out: str
+    processor: float = 0.0
 
     @property
     def json(self) -> dict[str, Any]:
@@ -67,7 +79,7 @@ def run(
     # dvc.yaml says `unlearn`: the one beside this Python, whatever else is installed.
     folders = [str(Path(sys.executable).parent), environment.get("PATH", "")]
     environment["PATH"] = os.pathsep.join(folder for folder in folders if folder)
-    started = time.perf_counter()
+    before, started = processor_time(), time.perf_counter()
     done = subprocess.run(
         command,
         cwd=folder,
@@ -80,7 +92,13 @@ def run(
     seconds = time.perf_counter() - started
     if done.returncode not in codes:
         sys.exit(f"{Path(command[0]).name} {command[1:]} failed\n{done.stdout}{done.stderr}")
-    return Done(seconds, done.stdout)
+    return Done(seconds, done.stdout, processor_time() - before)
+
+
+def processor_time() -> float:
+    """Return the processor time of all processes below this one that have ended, in seconds."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,17 @@
 
 Eight requests in one batch, `unlearn forget` and `unlearn repro` as whole processes, beside one
 plain model on all remaining rows as a process of its own: in turns, on the same machine, with
-the same library, settings and epochs. The data are made up: 600 binary features, 100 classes.
+the same settings and epochs. The plain model is trained by a bare loop of autograd with fused
+Adam, and by this library. The data are made up: 600 binary features, 100 classes.
 """
 
 import argparse
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -23,7 +25,17 @@ from unlearn.stages.rows.shard_file import targets
 from unlearn.stages.training.shard_model import read_shard_model
 from unlearn.stages.verify.measures.utility import accuracy
 
-from benchmarks.harness import Bench, machine, new_project, run, say, show, spread, workplace
+from benchmarks.harness import (
+    Bench,
+    Done,
+    machine,
+    new_project,
+    run,
+    say,
+    show,
+    spread,
+    workplace,
+)
 from benchmarks.models import holdout, score_shard_models
 
 FEATURES, CLASSES = 600, 100
@@ -54,51 +66,70 @@ class Job:
 
 
 @dataclass
+class Times:
+    """Wall-clock and processor seconds of one thing, time after time.
+
+    Parameters
+    ----------
+    wall, processor
+        In seconds; of all processes together.
+    """
+
+    wall: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+
+    def add(self, *processes: Done) -> None:
+        """Add what some processes took together."""
+        self.wall.append(sum(done.seconds for done in processes))
+        self.processor.append(sum(done.processor for done in processes))
+
+    def ratios(self, other: "Times") -> "Times":
+        """Return how many times as long this took as `other`, turn by turn."""
+        pairs = ((self.wall, other.wall), (self.processor, other.processor))
+        return Times(*([a / b for a, b in zip(*pair, strict=True)] for pair in pairs))
+
+
+@dataclass
 class Turns:
-    """What the repetitions came to, in seconds of wall time.
+    """What the repetitions came to.
 
     Parameters
     ----------
     first
         The first run of the whole pipeline.
-    forget, repro
-        Of the two commands, each time.
+    forget, sharded
+        `unlearn forget`; this and `unlearn repro` together.
     shares
         Of a full training, by `unlearn plan`, each time.
-    plain
-        Of one plain model, trained for as many epochs as the shards.
-    plain_threads, plain_own
-        Of the same on as many threads as there are jobs, once; and of one trained for the epochs
-        that `init` pins for one shard, once.
+    expected
+        Seconds of `unlearn repro`, by `unlearn plan`, over those that it took, each time.
+    bare, plain
+        One plain model, trained for as many epochs as the shards: by a bare loop of autograd with
+        fused Adam, and by this library.
+    threads, own
+        The same by this library on as many threads as there are jobs, once; and one trained for
+        the epochs that `init` pins for one shard, once.
     check
-        The retraining check of `verify`, by itself.
+        The retraining check of `verify`, by itself, in seconds.
     shard_accuracy, own_rows, ensemble, plain_accuracy, plain_own_accuracy
         On the holdout; `own_rows` of the shard models on the rows that they were trained on.
     """
 
     first: float
-    forget: list[float]
-    repro: list[float]
-    shares: list[float]
-    plain: list[float]
-    plain_threads: float = 0.0
-    plain_own: float = 0.0
+    forget: Times = field(default_factory=Times)
+    sharded: Times = field(default_factory=Times)
+    shares: list[float] = field(default_factory=list)
+    expected: list[float] = field(default_factory=list)
+    bare: Times = field(default_factory=Times)
+    plain: Times = field(default_factory=Times)
+    threads: Times = field(default_factory=Times)
+    own: Times = field(default_factory=Times)
     check: float = 0.0
     shard_accuracy: float = 0.0
     own_rows: float = 0.0
     ensemble: float = 0.0
     plain_accuracy: float = 0.0
     plain_own_accuracy: float = 0.0
-
-    @property
-    def sharded(self) -> list[float]:
-        """Both commands together."""
-        return [a + b for a, b in zip(self.forget, self.repro, strict=True)]
-
-    @property
-    def ratios(self) -> list[float]:
-        """How many times as long the plain model took, turn by turn."""
-        return [a / b for a, b in zip(self.plain, self.sharded, strict=True)]
 
 
 def main() -> None:
@@ -180,27 +211,32 @@ def compare(job: Job, folder: Path, own_epochs: int, arguments: argparse.Namespa
     )
     say(f"{job.rows:,} rows, batch {job.batch}, {job.epochs} epochs: training all shards")
     workers = ("-j", str(arguments.jobs))
-    turns = Turns(bench.unlearn("repro", *workers).seconds, [], [], [], [])
+    turns = Turns(bench.unlearn("repro", *workers).seconds)
     # Different records each time, on top of those already forgotten.
     order = np.random.default_rng(1).permutation(job.rows)
     for turn in range(arguments.turns):
         drawn = order[turn * REQUESTS : (turn + 1) * REQUESTS]
         ids = folder / "ids.txt"
         ids.write_text("".join(f"p{number:06d}\n" for number in drawn), encoding="utf-8")
-        planned = bench.unlearn("plan", "--ids", str(ids), "--json").json
-        turns.shares.append(planned["fraction_of_full_training"])
+        planned = bench.unlearn("plan", *workers, "--ids", str(ids), "--json").json
         say(f"turn {turn + 1} of {arguments.turns}: {REQUESTS} requests")
-        turns.forget.append(bench.unlearn("forget", "--ids", str(ids)).seconds)
-        turns.repro.append(bench.unlearn("repro", *workers).seconds)
-        say(f"  {turns.sharded[-1]:.1f} s; one plain model on the rows that remain")
-        turns.plain.append(train_plain(bench, folder / "plain", job.epochs))
-        say(f"  {turns.plain[-1]:.1f} s")
+        forget = bench.unlearn("forget", "--ids", str(ids))
+        repro = bench.unlearn("repro", *workers)
+        turns.shares.append(planned["fraction_of_full_training"])
+        turns.expected.append(planned["seconds_expected"] / repro.seconds)
+        turns.forget.add(forget)
+        turns.sharded.add(forget, repro)
+        say(f"  {turns.sharded.wall[-1]:.1f} s; one plain model on the rows that remain")
+        turns.plain.add(train_plain(bench, folder / "plain", job.epochs))
+        say(f"  {turns.plain.wall[-1]:.1f} s; the same by a bare loop")
+        turns.bare.add(train_plain(bench, folder / "bare", job.epochs, loop="bare"))
+        say(f"  {turns.bare.wall[-1]:.1f} s")
     if not arguments.sweep:
         say("  the same on more threads, and one of fewer epochs")
-        turns.plain_threads = train_plain(
-            bench, folder / "plain-threads", job.epochs, threads=arguments.jobs
+        turns.threads.add(
+            train_plain(bench, folder / "threads", job.epochs, threads=arguments.jobs)
         )
-        turns.plain_own = train_plain(bench, folder / "plain-own", own_epochs)
+        turns.own.add(train_plain(bench, folder / "plain-own", own_epochs))
     measure_check(bench, turns)
     measure_accuracy(bench, turns, folder)
     if arguments.keep is None:
@@ -208,12 +244,13 @@ def compare(job: Job, folder: Path, own_epochs: int, arguments: argparse.Namespa
     return turns
 
 
-def train_plain(bench: Bench, output: Path, epochs: int, threads: int = 1) -> float:
-    """Train one plain model on what the retain set holds now; return its process's seconds."""
+def train_plain(
+    bench: Bench, output: Path, epochs: int, *, threads: int = 1, loop: str = "unlearn"
+) -> Done:
+    """Train one plain model on what the retain set holds now, as a process of its own."""
     script = Path(__file__).with_name("plain_model.py")
-    options = ("--epochs", str(epochs), "--threads", str(threads))
-    command = [sys.executable, str(script), str(bench.root), str(output), *options]
-    return run(command, bench.root).seconds
+    options = ("--epochs", str(epochs), "--threads", str(threads), "--loop", loop)
+    return run([sys.executable, str(script), str(bench.root), str(output), *options], bench.root)
 
 
 def measure_check(bench: Bench, turns: Turns) -> None:
@@ -254,34 +291,59 @@ def show_batches(
         (
             "batch",
             "epochs",
-            "forget, s",
-            "repro, s",
-            "together, s",
             "share of a full training",
-            "plain model, s",
-            "plain / together",
-            f"plain model, {workers} threads, s",
+            "forget + repro, s",
+            "bare loop, s",
+            "bare loop / together",
+            "this library, s",
+            "this library / together",
+            f"this library, {workers} threads, s",
             "retraining check, s",
             "first run, s",
+            "plan / repro",
         ),
         [
             [
                 job.batch,
                 job.epochs,
-                spread(found.forget),
-                spread(found.repro),
-                spread(found.sharded),
                 spread(found.shares, 2),
-                spread(found.plain),
-                spread(found.ratios, 2),
-                f"{found.plain_threads:.1f}",
+                spread(found.sharded.wall),
+                spread(found.bare.wall),
+                spread(found.bare.ratios(found.sharded).wall, 2),
+                spread(found.plain.wall),
+                spread(found.plain.ratios(found.sharded).wall, 2),
+                spread(found.threads.wall),
                 f"{found.check:.1f}",
                 f"{found.first:.1f}",
+                spread(found.expected, 2),
             ]
             for job, found in done
         ],
         f"{job.rows:,} rows, {job.shards} shards, {job.slices} slices, {REQUESTS} requests a "
         f"batch (expected share {share:.2f}), {turns} turns, median (least to largest).",
+    )
+    show(
+        "purchase-processor",
+        (
+            "batch",
+            "forget + repro, s",
+            "bare loop, s",
+            "bare loop / together",
+            "this library, s",
+            "this library / together",
+        ),
+        [
+            [
+                job.batch,
+                spread(found.sharded.processor),
+                spread(found.bare.processor),
+                spread(found.bare.ratios(found.sharded).processor, 2),
+                spread(found.plain.processor),
+                spread(found.plain.ratios(found.sharded).processor, 2),
+            ]
+            for job, found in done
+        ],
+        "The same in processor time of all processes, as if there were one processor.",
     )
     show(
         "purchase-accuracy",
@@ -302,7 +364,7 @@ def show_batches(
                 f"{found.ensemble:.4f}",
                 f"{found.plain_accuracy:.4f}",
                 f"{found.plain_own_accuracy:.4f}",
-                f"{found.plain_own:.1f}",
+                spread(found.own.wall),
             ]
             for job, found in done
         ],
@@ -312,33 +374,47 @@ def show_batches(
 
 def show_sweep(done: Sequence[tuple[Job, Turns]], turns: int) -> None:
     """Print seconds by number of rows, and where the two ways cost the same."""
-    plain = np.array([np.median(found.plain) for _, found in done])
-    sharded = np.array([np.median(found.sharded) for _, found in done])
-    slope, base = np.polyfit(plain, sharded, 1)
     job = done[0][0]
-    if slope < 1:
-        verdict = (
-            f"A straight line through these: together = {base:.1f} s + {slope:.2f} x plain model. "
-            f"Sharding saves time where one plain training takes more than "
-            f"{base / (1 - slope):.1f} s."
-        )
-    else:
-        verdict = "Sharding saves no time at any of these sizes."
     show(
         "purchase-sweep",
-        ("rows", "together, s", "plain model, s", "plain / together"),
+        (
+            "rows",
+            "forget + repro, s",
+            "plain model, s",
+            "plain / together",
+            "forget + repro, processor s",
+            "plain model, processor s",
+            "plain / together",
+        ),
         [
             [
                 f"{job.rows:,}",
-                spread(found.sharded),
-                spread(found.plain),
-                spread(found.ratios, 2),
+                spread(found.sharded.wall),
+                spread(found.plain.wall),
+                spread(found.plain.ratios(found.sharded).wall, 2),
+                spread(found.sharded.processor),
+                spread(found.plain.processor),
+                spread(found.plain.ratios(found.sharded).processor, 2),
             ]
             for job, found in done
         ],
         f"{REQUESTS} requests, {job.shards} shards, {job.slices} slices, batch {job.batch}, "
         f"{job.epochs} epochs; {turns} turns, median (least to largest).",
-        verdict,
+        f"In wall-clock time: {_break_even(done, 'wall')}",
+        f"In processor time: {_break_even(done, 'processor')}",
+    )
+
+
+def _break_even(done: Sequence[tuple[Job, Turns]], clock: Literal["wall", "processor"]) -> str:
+    """Say from which training time of one plain model sharding saves time."""
+    plain = np.array([np.median(getattr(found.plain, clock)) for _, found in done])
+    sharded = np.array([np.median(getattr(found.sharded, clock)) for _, found in done])
+    slope, base = np.polyfit(plain, sharded, 1)
+    if slope >= 1:
+        return "sharding saves no time at any of these sizes."
+    return (
+        f"a straight line through these is together = {base:.1f} s + {slope:.2f} x plain model. "
+        f"Sharding saves time where one plain model takes more than {base / (1 - slope):.1f} s."
     )
 
 

@@ -16,13 +16,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 import torch
-from torch import nn
 from unlearn.stages.config.train import MlpOptions, OptimizerParams, TrainParams
 from unlearn.stages.estimators.base import SliceData
 from unlearn.stages.estimators.mlp import MlpEstimator, build_mlp
 from unlearn.stages.estimators.torch_models import be_deterministic, make_optimizer
 
-from benchmarks.bare_loops import Contender, ratios, take_turns
+from benchmarks.bare_loops import Contender, ratios, take_turns, train_bare
 from benchmarks.harness import machine, say, show, spread
 
 SEED = 7
@@ -130,37 +129,13 @@ def _ours(job: Job, data: SliceData) -> Contender:
 
 
 def _bare(job: Job, data: SliceData) -> Contender:
-    inputs, targets = torch.from_numpy(data.inputs), torch.from_numpy(data.targets)
-
     def prepare() -> Callable[[], object]:
         torch.manual_seed(SEED)
         module = build_mlp(job.inputs, job.classes, **job.options.model_dump())
         optimizer = make_optimizer(job.optimizer, list(module.parameters()))
-        return lambda: _train(module, optimizer, inputs, targets, job.batch, data)
+        return lambda: train_bare(module, optimizer, data, job.batch)
 
     return prepare
-
-
-def _train(
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    inputs: torch.Tensor,
-    targets: torch.Tensor,
-    batch: int,
-    data: SliceData,
-) -> None:
-    module.train()
-    for epoch in range(data.steps // -(-len(inputs) // batch)):
-        torch.manual_seed(data.seed(epoch))
-        order = torch.randperm(len(inputs))
-        pairs = zip(
-            torch.split(inputs[order], batch), torch.split(targets[order], batch), strict=True
-        )
-        for rows, classes in pairs:
-            loss = nn.functional.cross_entropy(module(rows), classes)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            optimizer.step()
 
 
 if __name__ == "__main__":
