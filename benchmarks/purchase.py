@@ -144,6 +144,11 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--jobs", "-j", type=int, default=2)
     parser.add_argument(
+        "--threads",
+        action="store_true",
+        help="train a plain model on as many threads as there are jobs, too; slow if others work",
+    )
+    parser.add_argument(
         "--sweep", action="store_true", help="numbers of rows instead, at the first batch size"
     )
     parser.add_argument("--quick", action="store_true", help="a small part, to see that it works")
@@ -231,11 +236,13 @@ def compare(job: Job, folder: Path, own_epochs: int, arguments: argparse.Namespa
         say(f"  {turns.plain.wall[-1]:.1f} s; the same by a bare loop")
         turns.bare.add(train_plain(bench, folder / "bare", job.epochs, loop="bare"))
         say(f"  {turns.bare.wall[-1]:.1f} s")
-    if not arguments.sweep:
-        say("  the same on more threads, and one of fewer epochs")
+    if arguments.threads:
+        say("  the same on more threads")
         turns.threads.add(
             train_plain(bench, folder / "threads", job.epochs, threads=arguments.jobs)
         )
+    if not arguments.sweep:
+        say("  one of fewer epochs")
         turns.own.add(train_plain(bench, folder / "plain-own", own_epochs))
     measure_check(bench, turns)
     measure_accuracy(bench, turns, folder)
@@ -312,7 +319,7 @@ def show_batches(
                 spread(found.bare.ratios(found.sharded).wall, 2),
                 spread(found.plain.wall),
                 spread(found.plain.ratios(found.sharded).wall, 2),
-                spread(found.threads.wall),
+                spread(found.threads.wall) if found.threads.wall else "-",
                 f"{found.check:.1f}",
                 f"{found.first:.1f}",
                 spread(found.expected, 2),

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
@@ -193,8 +194,9 @@ def run(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     arguments = [word for word in arguments if word != "--debug"]
     try:
+        # The time is for commands that record how long they took.
         result = typer.main.get_command(app).main(
-            arguments, prog_name="unlearn", standalone_mode=False
+            arguments, prog_name="unlearn", standalone_mode=False, obj=time.perf_counter()
         )
     except (BrokenPipeError, SystemExit):
         # The reader closed the pipe, as `| head` does; no message can reach it. Typer itself asks

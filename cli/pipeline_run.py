@@ -29,7 +29,7 @@ from unlearn.stages.engines.protocol import Engine
 from unlearn.stages.errors import ToolError, UnlearnError
 from unlearn.stages.estimators.registry import find_spec
 from unlearn.stages.project.paths import Project
-from unlearn.stages.project.timings import record_timings
+from unlearn.stages.project.timings import PROCESSES, Timing, record_timings, side_by_side
 from unlearn.stages.train.stage import Trained, remove_others
 from unlearn.stages.training.method_record import remove_other_models
 from unlearn.stages.training.refusals import check_refusals, refused_shards
@@ -59,16 +59,22 @@ class PipelineRun:
         Trains the shards.
     pool
         Runs stages with code of the user; its processes are started when they are needed.
+    jobs
+        How many shards the engine trains at a time, for the record of how long it took.
     trained
         What the training of each shard came to.
+    ran
+        The stages that ran.
     training_seconds
-        Wall-clock time of all trainings together.
+        Wall-clock time of all trainings together, the start of processes included.
     """
 
     project: Project
     engine: Engine
     pool: Pool
+    jobs: int
     trained: dict[str, Trained] = field(default_factory=dict)
+    ran: set[str] = field(default_factory=set)
     training_seconds: float = 0.0
     _current: dict[str, _Files] = field(default_factory=dict)
     _unrecorded: set[str] = field(default_factory=set)
@@ -158,6 +164,7 @@ class PipelineRun:
         before = {name: state_of(found.deps) for name, found in files.items()}
         for name in self._ended(context, group, list(files)):
             self._unrecorded.add(name)
+            self.ran.add(name)
             self._current[name] = (before[name], state_of(files[name].outs))
 
     def _ended(self, context: Context, group: str, names: list[str]) -> Iterator[str]:
@@ -183,10 +190,13 @@ class PipelineRun:
                 say(describe_training(done))
                 advance(1)
                 yield f"train@{done.shard}"
-        self.training_seconds += time.perf_counter() - started
-        record_timings(
-            self.project, {f"train@{name}": self.trained[name].timing for name in shards}
-        )
+        seconds = time.perf_counter() - started
+        timings = {f"train@{name}": self.trained[name].timing for name in shards}
+        if min(self.jobs, len(shards)) > 1:
+            work = side_by_side([timing.seconds for timing in timings.values()], self.jobs)
+            timings[PROCESSES] = Timing(round(max(0.0, seconds - work), 4))
+        self.training_seconds += seconds
+        record_timings(self.project, timings)
         if any(self.trained[name].reason for name in shards):
             check_refusals(context, refused_shards(context))
 

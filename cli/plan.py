@@ -22,11 +22,10 @@ from unlearn.stages.dvc.pipeline import stage_names
 from unlearn.stages.project.files import scratch_folder
 from unlearn.stages.project.paths import HOLDOUT, find_project
 from unlearn.stages.project.timings import read_timings
+from unlearn.stages.requests.costs import Option, Work, estimate
 from unlearn.stages.requests.id_file import understand
 from unlearn.stages.requests.plan import (
-    Option,
     ShardPlan,
-    estimate,
     fraction_of_full_training,
     plan_shards,
     rows_to_forget,
@@ -39,7 +38,7 @@ from unlearn.stages.shard.planted import planted_canaries
 from unlearn.stages.training.method_record import RETRAIN, WHOLE
 
 _OPTIONS = {
-    "this_request": "retraining these slices",
+    "this_request": "this request",
     "whole_pipeline": "training the whole pipeline",
     "one_plain_model": "training one plain model on all remaining rows",
 }
@@ -51,13 +50,15 @@ class PlanCosts(AnswerPart):
     Parameters
     ----------
     this_request
-        What the plan retrains.
+        `unlearn repro` as a whole: training, the retraining check and everything else.
     whole_pipeline
-        Training every slice of every shard.
+        The same if every slice of every shard were trained.
     one_plain_model
-        Training one model without shards on all remaining rows.
+        Training one model without shards on all remaining rows; nothing else.
+    training
+        The part of `this_request` that trains.
     check
-        The retraining check of `verify`, in addition.
+        The part of `this_request` that is the retraining check of `verify`.
     cheapest
         The cheapest of the first three.
     jobs
@@ -67,6 +68,7 @@ class PlanCosts(AnswerPart):
     this_request: float | None
     whole_pipeline: float | None
     one_plain_model: float | None
+    training: float | None
     check: float | None
     cheapest: Option | None
     jobs: int
@@ -88,7 +90,7 @@ class PlanAnswer(Answer):
     stages
         Stages to run, in order.
     seconds_expected
-        By the timings of this machine.
+        What `unlearn repro` will take, by the timings of this machine.
     slices
         The first slice to retrain, by shard.
     rows_remaining
@@ -186,12 +188,13 @@ def make_plan(
     stale = [plan for plan in plans if plan.first_slice <= params.sharding.slices]
     listed = after.lines != now.lines or not list_is_applied(context.project)
     stages = _stages(context, changed, stale, listed=listed)
-    costs = estimate(
-        plans,
-        read_timings(context.project),
-        slices=params.sharding.slices,
+    work = Work(
+        stages=stages,
+        rewritten=sum(plan.forgotten > 0 for plan in plans) + (held_out > 0),
         checked=_checked(context, after) if stages else 0,
-        jobs=jobs,
+    )
+    costs = estimate(
+        plans, read_timings(context.project), work, slices=params.sharding.slices, jobs=jobs
     )
     return PlanAnswer(
         shards=[plan.shard for plan in stale],
@@ -246,6 +249,7 @@ def _plan_methods(
             this_request=seconds,
             whole_pipeline=None,
             one_plain_model=None if training is None else training.seconds,
+            training=None,
             check=None,
             cheapest=None,
             jobs=jobs,
@@ -330,7 +334,10 @@ def _describe(answer: PlanAnswer) -> str:
         return "\n".join([*lines, "seconds: not known before the first training"])
     lines.append(f"seconds expected, with {plural(costs.jobs, 'job')}:")
     lines += [f"  {getattr(costs, name):8.1f}  {what}" for name, what in _OPTIONS.items()]
-    lines.append(f"  {costs.check:8.1f}  on top: the retraining check in verify")
+    lines.append(
+        f"of this request: {costs.training:.1f} s training, {costs.check:.1f} s the retraining "
+        "check, the rest DVC and the other stages"
+    )
     if costs.cheapest != "this_request" and answer.shards:
         lines.append(
             f"sharding saves no time for this request: {_OPTIONS[costs.cheapest]} is cheaper"

@@ -13,7 +13,8 @@ def run(context: Context) -> None:
     started = time.perf_counter()
     done = stage.run(context)
     seconds = time.perf_counter() - started
-    record_timings(context.project, {"forget": Timing(round(seconds, 4))})
+    timing = Timing(round(seconds, 4), files=len(done.rewritten))
+    record_timings(context.project, {"forget": timing})
     say(
         f"forget: {plural(done.forgotten, 'row')} on the list, "
         f"{plural(len(done.rewritten), 'file')} rewritten"

@@ -7,6 +7,7 @@ import what they need when they are called.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -177,6 +178,11 @@ class EstimatorSpec:
     def modality(self) -> Modality:
         """What rows it is trained on."""
         return "tabular" if isinstance(self.training, FeatureTraining) else "text"
+
+    def load(self) -> None:
+        """Import what a training needs; it takes seconds, once in each process."""
+        for name in self.preload:
+            import_module(name)
 
     def accepts(self, model: str) -> bool:
         """Tell whether a value of `train.model` names one of its models."""

@@ -1,11 +1,16 @@
 """How long things took on this machine: for `plan`, and no stage's dependency or out."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from unlearn.stages.project.files import write_json
 from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.paths import Project
+
+#: Timings that are not of a stage. Of the last run of the pipeline: what takes as long whatever is
+#: retrained, the start of processes that train, and the trainings of the retraining check.
+EVERYTHING_ELSE, PROCESSES, CHECK = "repro", "processes", "check"
 
 
 @dataclass(frozen=True)
@@ -20,11 +25,27 @@ class Timing:
         Rows read; in training, a row counts in each slice that reads it.
     first_slice
         Where training began; None for other stages.
+    files
+        Files that `forget` wrote; 0 for other stages.
     """
 
     seconds: float
     rows: int = 0
     first_slice: int | None = None
+    files: int = 0
+
+
+def side_by_side(seconds: Sequence[float], jobs: int) -> float:
+    """Return how long pieces of work take in so many processes.
+
+    Parameters
+    ----------
+    seconds
+        What each takes.
+    jobs
+        Processes, at least one.
+    """
+    return max(max(seconds, default=0.0), sum(seconds) / jobs)
 
 
 def read_timings(project: Project) -> dict[str, Timing]:

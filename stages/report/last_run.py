@@ -9,7 +9,8 @@ from unlearn.stages.config.params import Params
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import Project
 from unlearn.stages.project.timings import read_timings
-from unlearn.stages.requests.plan import Costs, ShardPlan, estimate
+from unlearn.stages.requests.costs import Costs, Work, estimate
+from unlearn.stages.requests.plan import ShardPlan
 from unlearn.stages.rows.forget_list import place_of_line
 from unlearn.stages.training.lineage import read_lineage
 
@@ -152,7 +153,7 @@ def last_run_of(
     costs = None
     if by_rows and retrained:
         slices = shards[0].slices
-        costs = estimate(plans, timings, slices=slices, checked=0, jobs=1)
+        costs = estimate(plans, timings, Work(stages=("verify",)), slices=slices, jobs=1)
     share = sum(plan.rows_to_train for plan in plans) / in_full if in_full else 0.0
     return LastRun(
         old=old.name,

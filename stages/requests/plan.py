@@ -1,20 +1,16 @@
-"""What a request will cost, before anything runs."""
+"""What a request will retrain, before anything runs."""
 
 import math
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.context import Context
-from unlearn.stages.project.timings import Timing
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask, nonce, read_shard
 from unlearn.stages.training.recipe import Recipe, is_outdated
 from unlearn.stages.training.slices import ShardWork, plan_shard
-
-Option = Literal["this_request", "whole_pipeline", "one_plain_model"]
 
 
 @dataclass(frozen=True)
@@ -42,39 +38,6 @@ class ShardPlan:
     rows_to_train: int
     rows_in_full: int
     first_slice: int
-
-
-@dataclass(frozen=True)
-class Costs:
-    """Seconds by recorded timings; None where nothing was recorded yet.
-
-    Parameters
-    ----------
-    this_request
-        Retraining what the plan says.
-    whole_pipeline
-        Training every slice of every shard.
-    one_plain_model
-        Training one model, without shards, on all remaining rows for as many epochs.
-    check
-        Retraining the shards that `verify` retrains to check, on top of any of them.
-    """
-
-    this_request: float | None
-    whole_pipeline: float | None
-    one_plain_model: float | None
-    check: float | None
-
-    @property
-    def cheapest(self) -> Option | None:
-        """The cheapest way to a model without the forgotten rows."""
-        by_cost: dict[Option, float | None] = {
-            "this_request": self.this_request,
-            "whole_pipeline": self.whole_pipeline,
-            "one_plain_model": self.one_plain_model,
-        }
-        known = [(cost, option) for option, cost in by_cost.items() if cost is not None]
-        return min(known)[1] if known else None
 
 
 def plan_shards(
@@ -180,52 +143,3 @@ def _binomial(k: int, n: int, p: float) -> float:
         return float(k == n * p)
     ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
     return math.exp(ways + k * math.log(p) + (n - k) * math.log1p(-p))
-
-
-def estimate(
-    plans: Iterable[ShardPlan],
-    timings: Mapping[str, Timing],
-    *,
-    slices: int,
-    checked: int,
-    jobs: int,
-) -> Costs:
-    """Return expected seconds by the pace of recorded trainings.
-
-    Slices spread e epochs over unions of rows: a row read costs 2e/(R+1) epochs' worth, while one
-    plain model reads each row e times.
-
-    Parameters
-    ----------
-    plans
-        What every shard takes.
-    timings
-        Recorded timings by stage name.
-    slices
-        Slices a shard.
-    checked
-        How many shards `verify` will retrain to check.
-    jobs
-        Parallel trainings; one plain model cannot use more than one.
-    """
-    plans = list(plans)
-    trained = [t for name, t in timings.items() if name.startswith("train@") and t.rows]
-    read = sum(timing.rows for timing in trained)
-    if read == 0:
-        return Costs(None, None, None, None)
-    pace = sum(timing.seconds for timing in trained) / read
-    overhead = timings["repro"].seconds if "repro" in timings else 0.0
-    stale = [plan for plan in plans if plan.rows_to_train]
-    remaining = sum(plan.remaining for plan in plans)
-    in_full = sum(plan.rows_in_full for plan in plans)
-    to_check = checked * in_full / len(plans)
-
-    def side_by_side(rows: float, pieces: int) -> float:
-        return overhead + pace * rows / max(1, min(jobs, pieces)) if rows else 0.0
-
-    return Costs(
-        this_request=side_by_side(sum(plan.rows_to_train for plan in plans), len(stale)),
-        whole_pipeline=side_by_side(in_full, len(plans)),
-        one_plain_model=pace * remaining * (slices + 1) / 2,
-        check=pace * to_check,
-    )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.registry import find_spec
 from unlearn.stages.project.files import remove_unplanned, write_folder
 from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.timings import Timing
@@ -84,6 +85,9 @@ def run_whole(context: Context) -> Trained:
 
 def _train(context: Context, shard: str, path: Path, folder: Path) -> Trained:
     project = context.project
+    find_spec(
+        context.params.train.model
+    ).load()  # before the clock: only the first one waits for it
     started = time.perf_counter()
     with exclusive(project.lock_file(f"train-{shard}"), f"another training of {shard}"):
         name = f"data/{path.parent.name}/{path.name}"

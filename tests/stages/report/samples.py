@@ -8,7 +8,7 @@ from typing import Any
 from unlearn.stages.report.contents import Contents
 from unlearn.stages.report.last_run import LastRun, ShardState
 from unlearn.stages.report.plot_files import RocPoint, ScoreBin
-from unlearn.stages.requests.plan import Costs
+from unlearn.stages.requests.costs import Costs
 from unlearn.stages.verify_report.reading import parse_report
 from unlearn.stages.verify_report.report import Report
 
@@ -237,7 +237,7 @@ def a_run() -> LastRun:
         notes=(),
         share=0.104,
         by_rows=True,
-        costs=Costs(4.2, 41.0, 17.5, 0.0),
+        costs=Costs(4.2, 41.0, 17.5, 4.2, 0.0),
     )
 
 

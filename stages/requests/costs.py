@@ -1,0 +1,135 @@
+"""How long a request will take, by the timings of earlier runs on this machine."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal
+
+from unlearn.stages.project.timings import (
+    EVERYTHING_ELSE,
+    PROCESSES,
+    Timing,
+    side_by_side,
+)
+from unlearn.stages.requests.plan import ShardPlan
+
+Option = Literal["this_request", "whole_pipeline", "one_plain_model"]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds by recorded timings; None where nothing was recorded yet.
+
+    Parameters
+    ----------
+    this_request
+        The run as a whole: `training`, `check` and everything else.
+    whole_pipeline
+        The same if every slice of every shard were trained.
+    one_plain_model
+        Training one model, without shards, on all remaining rows for as many epochs; nothing else.
+    training
+        Retraining what the plan says.
+    check
+        Retraining the shards that `verify` retrains to check.
+    """
+
+    this_request: float | None
+    whole_pipeline: float | None
+    one_plain_model: float | None
+    training: float | None
+    check: float | None
+
+    @property
+    def cheapest(self) -> Option | None:
+        """The cheapest way to a model without the forgotten rows."""
+        by_cost: dict[Option, float | None] = {
+            "this_request": self.this_request,
+            "whole_pipeline": self.whole_pipeline,
+            "one_plain_model": self.one_plain_model,
+        }
+        known = [(cost, option) for option, cost in by_cost.items() if cost is not None]
+        return min(known)[1] if known else None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run has to do besides training.
+
+    Parameters
+    ----------
+    stages
+        The stages that will run.
+    rewritten
+        Files that `forget` will write.
+    checked
+        Shards that `verify` will retrain to check.
+    """
+
+    stages: Sequence[str] = ()
+    rewritten: int = 0
+    checked: int = 0
+
+
+def estimate(
+    plans: Iterable[ShardPlan], timings: Mapping[str, Timing], work: Work, *, slices: int, jobs: int
+) -> Costs:
+    """Return expected seconds by the pace of recorded trainings and the rest of the last run.
+
+    Slices spread e epochs over unions of rows: a row read costs 2e/(R+1) epochs' worth, while one
+    plain model reads each row e times.
+
+    Parameters
+    ----------
+    plans
+        What every shard takes.
+    timings
+        Recorded timings by name.
+    work
+        What else the run will do.
+    slices
+        Slices a shard.
+    jobs
+        Parallel trainings; one plain model cannot use more than one.
+    """
+    plans = list(plans)
+    paces = [t.seconds / t.rows for name, t in timings.items() if _is_training(name) and t.rows]
+    if not paces:
+        return Costs(None, None, None, None, None)
+    # Not the mean: a training that shared the processor with others is no measure of the next.
+    pace = median(paces)
+    in_full = [pace * plan.rows_in_full for plan in plans]
+
+    def train(rows: Iterable[int]) -> float:
+        seconds = [pace * count for count in rows if count]
+        started = _seconds(timings, PROCESSES) if min(jobs, len(seconds)) > 1 else 0.0
+        return started + side_by_side(seconds, jobs)
+
+    training = train(plan.rows_to_train for plan in plans)
+    check = side_by_side([sum(in_full) / len(plans)] * work.checked, jobs)
+    rest = _seconds(timings, EVERYTHING_ELSE) + check if work.stages else 0.0
+    for_list = _forget_seconds(timings, work)
+    for_rows = _seconds(timings, "shard") if "shard" in work.stages else 0.0
+    return Costs(
+        this_request=rest + for_rows + for_list + training,
+        whole_pipeline=rest + for_rows + for_list + train(plan.rows_in_full for plan in plans),
+        one_plain_model=pace * sum(plan.remaining for plan in plans) * (slices + 1) / 2,
+        training=training,
+        check=check,
+    )
+
+
+def _is_training(name: str) -> bool:
+    return name.startswith("train@")
+
+
+def _seconds(timings: Mapping[str, Timing], name: str) -> float:
+    return timings[name].seconds if name in timings else 0.0
+
+
+def _forget_seconds(timings: Mapping[str, Timing], work: Work) -> float:
+    """Return what `forget` takes: in proportion to the files that it writes."""
+    if "forget" not in work.stages or "forget" not in timings:
+        return 0.0
+    last = timings["forget"]
+    return last.seconds * work.rewritten / last.files if last.files else last.seconds
