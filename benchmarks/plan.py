@@ -3,6 +3,8 @@
 Several projects: few shards and many, models that train in no time and models that take a while,
 of scikit-learn and the built-in mlp. In each: the first request after the first run, a later one,
 and one for a hundredth of the rows. The estimate is asked for just before each run.
+
+With `--processor` everything is in processor time and with one job, for a machine that is busy.
 """
 
 import argparse
@@ -18,7 +20,7 @@ import numpy as np
 import pandas as pd
 from sklearn.datasets import make_classification
 
-from benchmarks.harness import Bench, machine, new_project, run, say, show, workplace
+from benchmarks.harness import UNLEARN, Bench, Done, machine, new_project, run, say, show, workplace
 
 FEATURES, CLASSES = 20, 5
 #: The goal: an estimate that is off by this much at most.
@@ -92,18 +94,21 @@ def main() -> None:
     """Run all projects, and print one line for each request."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", "-j", type=int, default=2)
+    parser.add_argument("--processor", action="store_true", help="processor time, with one job")
     parser.add_argument("--quick", action="store_true", help="a small part, to see that it works")
     arguments = parser.parse_args()
+    if arguments.processor:
+        arguments.jobs = 1
     cases = CASES[:1] if arguments.quick else CASES
     print(machine())
     found: list[Request] = []
     with workplace(None) as folder:
         for number, case in enumerate(cases):
-            found += carry_out(case, folder / str(number), arguments.jobs)
+            found += carry_out(case, folder / str(number), arguments)
     _show(found)
 
 
-def carry_out(case: Case, folder: Path, jobs: int) -> list[Request]:
+def carry_out(case: Case, folder: Path, arguments: argparse.Namespace) -> list[Request]:
     """Make a project, run it, and carry out three requests."""
     folder.mkdir()
     count = case.shards * case.rows
@@ -112,7 +117,8 @@ def carry_out(case: Case, folder: Path, jobs: int) -> list[Request]:
     bench = new_project(folder / "project", folder / "rows.csv", *options)
     bench.set_params(train=case.train)
     say(f"{case.name}, {case.shards} shards: first run")
-    bench.unlearn("repro", "-j", str(jobs))
+    jobs = ("-j", str(arguments.jobs))
+    _repro(bench, *jobs, processor=arguments.processor)
     commit(bench)
     order = [int(number) for number in np.random.default_rng(1).permutation(count)]
     many = max(1, round(count * SHARE))
@@ -121,13 +127,21 @@ def carry_out(case: Case, folder: Path, jobs: int) -> list[Request]:
     for what, size in requests.items():
         drawn, order = _drawn(bench, order, size)
         bench.unlearn("forget", "--ids", "-", stdin="".join(f"r{row}\n" for row in drawn))
-        expected = bench.unlearn("plan", "-j", str(jobs), "--json").json["seconds_expected"]
-        repro = bench.unlearn("repro", "-j", str(jobs), "--json")
+        expected = bench.unlearn("plan", *jobs, "--json").json["seconds_expected"]
+        repro = _repro(bench, *jobs, processor=arguments.processor)
+        seconds = repro.processor if arguments.processor else repro.seconds
         commit(bench)
         trained = len(repro.json["trained"])
-        found.append(Request(case, what, trained, expected, repro.seconds))
-        say(f"  {what}: expected {expected:.1f} s, took {repro.seconds:.1f} s")
+        found.append(Request(case, what, trained, expected, seconds))
+        say(f"  {what}: expected {expected:.1f} s, took {seconds:.1f} s")
     return found
+
+
+def _repro(bench: Bench, *options: str, processor: bool) -> Done:
+    """Run `unlearn repro`, which records how long things took by the clock that is asked for."""
+    clock = Path(__file__).with_name("processor_clock.py")
+    command = [sys.executable, str(clock)] if processor else [UNLEARN]
+    return run([*command, "repro", *options, "--json"], bench.root)
 
 
 def _drawn(bench: Bench, order: list[int], size: int) -> tuple[list[int], list[int]]:

@@ -66,7 +66,7 @@ class PipelineRun:
     ran
         The stages that ran.
     training_seconds
-        Wall-clock time of all trainings together, the start of processes included.
+        Wall-clock time of all trainings together, with the start of the processes that they run in.
     """
 
     project: Project
@@ -190,12 +190,13 @@ class PipelineRun:
                 say(describe_training(done))
                 advance(1)
                 yield f"train@{done.shard}"
-        seconds = time.perf_counter() - started
         timings = {f"train@{name}": self.trained[name].timing for name in shards}
+        work = side_by_side([timing.seconds for timing in timings.values()], self.jobs)
+        self.training_seconds += work
         if min(self.jobs, len(shards)) > 1:
-            work = side_by_side([timing.seconds for timing in timings.values()], self.jobs)
-            timings[PROCESSES] = Timing(round(max(0.0, seconds - work), 4))
-        self.training_seconds += seconds
+            waited = max(0.0, time.perf_counter() - started - work)
+            self.training_seconds += waited
+            timings[PROCESSES] = Timing(round(waited, 4))
         record_timings(self.project, timings)
         if any(self.trained[name].reason for name in shards):
             check_refusals(context, refused_shards(context))

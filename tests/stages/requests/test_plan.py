@@ -1,4 +1,4 @@
-"""What a request will cost: the formula, its figures, and a plan on real shards."""
+"""What a request will retrain: the formula, its figures, and a plan on real shards."""
 
 from pathlib import Path
 
@@ -9,11 +9,8 @@ from hypothesis import strategies as st
 from unlearn.stages.context import Context
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import HOLDOUT
-from unlearn.stages.project.timings import Timing
 from unlearn.stages.requests.plan import (
-    Costs,
     ShardPlan,
-    estimate,
     expected_fraction,
     fraction_of_full_training,
     plan_shards,
@@ -103,51 +100,6 @@ def test_the_share_of_a_full_training() -> None:
     assert fraction_of_full_training(plans) == 0.1
     assert fraction_of_full_training([]) == 0.0
     assert fraction_of_full_training([shard_plan("s000", 0, in_full=0)]) == 0.0
-
-
-def test_nothing_is_known_before_a_first_training() -> None:
-    costs = estimate([shard_plan("s000", 30)], {}, slices=3, checked=1, jobs=2)
-
-    assert costs == Costs(None, None, None, None)
-    assert costs.cheapest is None
-
-
-def test_seconds_follow_from_recorded_rows() -> None:
-    plans = [shard_plan("s000", 60), shard_plan("s001", 0), shard_plan("s002", 40)]
-    timings = {
-        "train@s000": Timing(seconds=3.0, rows=100, first_slice=1),
-        "train@s001": Timing(seconds=1.0, rows=100, first_slice=2),
-        "verify": Timing(seconds=50.0, rows=7),
-        "repro": Timing(seconds=1.0),
-    }
-
-    costs = estimate(plans, timings, slices=3, checked=1, jobs=2)
-
-    # 4 s for 200 rows read; 100 and 300 rows on two processes; 150 rows, each twice as long.
-    assert costs.this_request == pytest.approx(1 + 100 * 0.02 / 2)
-    assert costs.whole_pipeline == pytest.approx(1 + 300 * 0.02 / 2)
-    assert costs.one_plain_model == pytest.approx(150 * 0.02 * 2)
-    assert costs.check == pytest.approx(100 * 0.02)
-    assert costs.cheapest == "this_request"
-
-
-def test_no_more_processes_help_than_there_are_shards_to_train() -> None:
-    timings = {"train@s000": Timing(seconds=1.0, rows=100)}
-    plans = [shard_plan("s000", 60), shard_plan("s001", 0)]
-
-    costs = estimate(plans, timings, slices=1, checked=2, jobs=8)
-
-    assert costs.this_request == pytest.approx(0.6)
-    assert costs.whole_pipeline == pytest.approx(1.0)
-    assert costs.check == pytest.approx(2.0)
-    assert estimate(plans, timings, slices=1, checked=0, jobs=8).check == 0
-
-
-def test_it_says_when_sharding_does_not_pay() -> None:
-    timings = {"train@s000": Timing(seconds=1.0, rows=100), "repro": Timing(seconds=20.0)}
-    plans = [shard_plan("s000", 100), shard_plan("s001", 100)]
-
-    assert estimate(plans, timings, slices=1, checked=1, jobs=2).cheapest == "one_plain_model"
 
 
 @pytest.fixture(scope="module")
