@@ -23,6 +23,7 @@ OWN_KEY = hashlib.sha256(b"the key of the README").hexdigest()
 #: What differs between runs and machines: seconds, processors, and the last digits of a model.
 MASKS = (
     (r"^ +\d+\.\d  ", "  SECONDS  "),
+    (r"\d+\.\d s ", "SECONDS "),
     (r"with \d+ jobs?", "with JOBS"),
     (r"accuracy \d\.\d+, log loss \d+\.\d+", "accuracy A, log loss L"),
 )
