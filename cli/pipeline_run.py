@@ -14,8 +14,9 @@ from unlearn.cli.stage.train import describe_training
 from unlearn.cli.workers import call_in_process
 from unlearn.stages.audit.status import list_is_applied
 from unlearn.stages.context import Context, open_project
-from unlearn.stages.dvc.command import dvc_status, run_dvc
-from unlearn.stages.dvc.recording import outdated_shards, record, record_finished
+from unlearn.stages.dvc.command import run_dvc
+from unlearn.stages.dvc.recording import outdated_shards
+from unlearn.stages.dvc.session import Session
 from unlearn.stages.dvc.stage_files import (
     FileState,
     StageFiles,
@@ -59,6 +60,8 @@ class PipelineRun:
         Trains the shards.
     pool
         Runs stages with code of the user; its processes are started when they are needed.
+    dvc
+        DVC.
     jobs
         How many shards the engine trains at a time, for the record of how long it took.
     trained
@@ -72,6 +75,7 @@ class PipelineRun:
     project: Project
     engine: Engine
     pool: Pool
+    dvc: Session
     jobs: int
     trained: dict[str, Trained] = field(default_factory=dict)
     ran: set[str] = field(default_factory=set)
@@ -103,7 +107,7 @@ class PipelineRun:
                     context = open_project(self.project)
                     continue
                 with suppress(UnlearnError):  # the stage's error is the one to report
-                    record_finished(self.project, context.params, self._unrecorded)
+                    self.dvc.record(context.params, self._finished())
                 raise
             if self._unrecorded:
                 before = self._inputs(context)
@@ -111,7 +115,7 @@ class PipelineRun:
                 if self._changed(context):
                     context = open_project(self.project)
                     continue
-                record(self.project, context.params, self._unrecorded)
+                self.dvc.record(context.params, self._unrecorded)
                 self._unrecorded.clear()
                 if self._inputs(context) != before:
                     context = open_project(self.project)
@@ -130,12 +134,12 @@ class PipelineRun:
         own = stage_files(self.project, context.params)
         # Looked at before DVC does: what changes after this is seen.
         states = {name: _state(files) for name, files in own.items()}
-        stale = set(dvc_status(self.project.root, "--with-deps", "verify"))
+        stale = self.dvc.stale()
         if earlier := sorted(stale - set(own)):
             # Stages of the user's own, and data that DVC tracks: what ours read.
             run_dvc(self.project.root, "repro", *earlier)
             states = {name: _state(files) for name, files in own.items()}
-            stale = set(dvc_status(self.project.root, "--with-deps", "verify"))
+            stale = self.dvc.stale()
         if not list_is_applied(self.project):
             # DVC took a line that came while the stage ran for applied.
             stale.add("forget")
@@ -206,6 +210,14 @@ class PipelineRun:
 
     def _changed(self, context: Context) -> bool:
         return bool(self._not_current(stage_files(self.project, context.params)))
+
+    def _finished(self) -> list[str]:
+        """Return the stages to record when a later one failed.
+
+        A training of a shard is known by its lineage, and is recorded by the run that succeeds: in
+        the order of the shards, as `dvc repro` does.
+        """
+        return [name for name in self._unrecorded if not name.startswith("train@")]
 
     def _inputs(self, context: Context) -> FileState:
         return state_of(inputs(stage_files(self.project, context.params)))

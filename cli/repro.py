@@ -17,6 +17,7 @@ from unlearn.stages.dvc.pipeline import (
     check_rows_are_dependencies,
 )
 from unlearn.stages.dvc.recording import mend_lock
+from unlearn.stages.dvc.session import Session
 from unlearn.stages.engines.local import LocalEngine
 from unlearn.stages.engines.pool import Pool
 from unlearn.stages.errors import InputError
@@ -104,15 +105,16 @@ def bring_up_to_date(context: Context, jobs: int, started: float | None = None) 
     check_rows_are_dependencies(project, context.params)
     check_code_is_a_dependency(project, context.params)
     check_figures_are_where_they_belong(project, context.params)
-    if damage := mend_lock(project):
-        say(f"{damage}; restoring the last committed one")
-    check_requests(context)
-    if by_hand := settle_list(context):
-        say(f"{plural(by_hand, 'line')} written by hand in data/forget_list.txt, now tokens")
-    before = _method_records(context)
-    with Pool() as pool:
+    with Session(project) as dvc, Pool() as pool:
+        # DVC is imported meanwhile.
+        if damage := mend_lock(project):
+            say(f"{damage}; restoring the last committed one")
+        check_requests(context)
+        if by_hand := settle_list(context):
+            say(f"{plural(by_hand, 'line')} written by hand in data/forget_list.txt, now tokens")
+        before = _method_records(context)
         with LocalEngine(pool, jobs, say) as engine:
-            run = PipelineRun(project, engine, pool, jobs)
+            run = PipelineRun(project, engine, pool, dvc, jobs)
             run.run(context)
         # An exit in the middle of their ending would be called a leak, on standard error.
         pool.finish()

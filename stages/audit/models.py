@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from unlearn.stages.context import load_params
-from unlearn.stages.dvc.lockfile import LockStages, listing_md5
+from unlearn.stages.dvc.listing import listing_md5
+from unlearn.stages.dvc.lockfile import LockStages
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import digest_file, write_json
 from unlearn.stages.project.paths import Project

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from unlearn.stages.project.paths import Project
 _BUSY_WORDS = ("Unable to acquire lock", "is busy, it is being blocked")
 #: A warning without cause: the forget list is empty before the first request.
 _EMPTY_LIST = "'data/forget_list.txt' is empty"
-_RETRY_SECONDS = 0.5
+#: How long to wait before a DVC that was busy is asked again.
+RETRY_SECONDS = 0.5
 
 
 def run_dvc(root: Path, *arguments: str, capture: bool = False) -> str:
@@ -47,20 +48,33 @@ def run_dvc(root: Path, *arguments: str, capture: bool = False) -> str:
         if not any(word in err for word in _BUSY_WORDS):
             break
         if time.monotonic() > deadline:
-            raise BusyError(f"dvc is still running after {PATIENCE:.0f} s; nothing was changed")
-        time.sleep(_RETRY_SECONDS)
+            raise busy()
+        time.sleep(RETRY_SECONDS)
     if capture:
         sys.stderr.write(err)
     raise ToolError(f"`dvc {' '.join(arguments)}` failed with exit code {code}")
 
 
-def _call(root: Path, arguments: Sequence[str], *, capture: bool) -> tuple[int, str, str]:
-    """Run dvc once; return exit code, standard output and standard error."""
+def busy() -> BusyError:
+    """Return the error that another DVC ran for longer than we were ready to wait."""
+    return BusyError(f"dvc is still running after {PATIENCE:.0f} s; nothing was changed")
+
+
+def dvc_environment() -> dict[str, str]:
+    """Return the environment that DVC is run in.
+
+    dvc.yaml calls `unlearn`, which is in this interpreter's folder even if no virtual environment
+    is active.
+    """
     environment = dict(os.environ)
-    # dvc.yaml calls `unlearn`, which is in this interpreter's folder even if no virtual environment
-    # is active.
     folders = [str(Path(sys.executable).parent), environment.get("PATH", "")]
     environment["PATH"] = os.pathsep.join(folder for folder in folders if folder)
+    return environment
+
+
+def _call(root: Path, arguments: Sequence[str], *, capture: bool) -> tuple[int, str, str]:
+    """Run dvc once; return exit code, standard output and standard error."""
+    environment = dvc_environment()
     command = [sys.executable, "-m", "dvc", *arguments]
     if capture:
         done = subprocess.run(
@@ -76,13 +90,19 @@ def _call(root: Path, arguments: Sequence[str], *, capture: bool) -> tuple[int, 
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     ) as process:
-        said = []
-        for line in process.stderr or ():
-            said.append(line)
-            if not any(word in line for word in (*_BUSY_WORDS, _EMPTY_LIST)):
-                sys.stderr.write(line)
+        err = pass_on(process.stderr or ())
         process.wait()
-    return process.returncode, "", "".join(said)
+    return process.returncode, "", err
+
+
+def pass_on(lines: Iterable[str]) -> str:
+    """Print what DVC writes to standard error, without what says nothing to a user; return all."""
+    said = []
+    for line in lines:
+        said.append(line)
+        if not any(word in line for word in (*_BUSY_WORDS, _EMPTY_LIST)):
+            sys.stderr.write(line)
+    return "".join(said)
 
 
 def dvc_status(root: Path, *targets: str) -> dict[str, Any]:

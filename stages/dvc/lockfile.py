@@ -1,7 +1,5 @@
 """dvc.lock: DVC's record of what ran on what, and whether it hangs together."""
 
-import hashlib
-import json
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -9,6 +7,7 @@ from typing import Any
 
 import yaml
 from unlearn.stages.config.params import parse_yaml
+from unlearn.stages.dvc.listing import listing_md5
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import digest_file
 from unlearn.stages.project.paths import Project
@@ -70,13 +69,6 @@ def folder_md5(folder: Path) -> str:
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
     )
     return listing_md5({name: digest_file(folder / name, "md5") for name in names})
-
-
-def listing_md5(digests: Mapping[str, str]) -> str:
-    """Return the md5 that DVC gives a folder whose files have these MD5s, by relative path."""
-    listed = [{"md5": digests[name], "relpath": name} for name in sorted(digests)]
-    content = json.dumps(listed, sort_keys=True).encode()
-    return f"{hashlib.md5(content, usedforsecurity=False).hexdigest()}.dir"
 
 
 def lock_gaps(lock: LockStages, items: Collection[str] | None) -> list[str]:

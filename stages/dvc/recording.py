@@ -28,8 +28,8 @@ def outdated_shards(context: Context) -> list[str]:
     return found
 
 
-def record(project: Project, params: Params, ran: Collection[str]) -> None:
-    """Have DVC record the stages that ran, with one command for all of them.
+def commit(project: Project, params: Params, ran: Collection[str]) -> None:
+    """Have DVC record the stages that ran, with its own commands.
 
     `dvc commit` accepts any file, also a model that someone edited. So the entries of all other
     stages must stay as they were.
@@ -37,34 +37,25 @@ def record(project: Project, params: Params, ran: Collection[str]) -> None:
     Parameters
     ----------
     project, params
-        The project; all of its stages are up to date.
+        The project.
     ran
-        Names of the stages that ran.
+        Names of the stages that ran, in the order in which their entries are written.
 
     Raises
     ------
     ToolError
         If DVC found anything else changed; nothing is recorded.
     """
-    # All of dvc.yaml, for which DVC reads and writes dvc.lock once. A stage of the user's own that
-    # reads what ours write has still to run: then it is one target after another, in the order
-    # in which `dvc repro` would write their entries.
-    groups = dict.fromkeys(name.partition("@")[0] for name in stage_names(params))
-    _commit(project, ran, list(groups) if later_stages(project, params) else ["dvc.yaml"])
-
-
-def record_finished(project: Project, params: Params, ran: Collection[str]) -> None:
-    """Have DVC record stages that ran before one failed, except trainings of shards.
-
-    Each is recorded by its own name, which takes DVC as long as a whole `dvc commit`. A training of
-    a shard is known by its lineage, and is recorded by the run that succeeds.
-    """
-    names = [name for name in ran if not name.startswith("train@")]
-    if names:
-        _commit(project, names, [name for name in stage_names(params) if name in names])
-
-
-def _commit(project: Project, ran: Collection[str], targets: list[str]) -> None:
+    own = stage_names(params)
+    if own[-1] not in ran:
+        # A stage has failed, and what follows it is out of date. Each target takes DVC as long as
+        # a whole `dvc commit`.
+        targets = list(ran)
+    elif later_stages(project, params):
+        # A stage of the user's own that reads what ours write has still to run.
+        targets = list(dict.fromkeys(name.partition("@")[0] for name in own))
+    else:
+        targets = ["dvc.yaml"]
     before = project.lock.read_bytes() if project.lock.is_file() else None
     entries = load_lock(project)
     run_dvc(project.root, "commit", "--force", *targets)
@@ -78,10 +69,15 @@ def _commit(project: Project, ran: Collection[str], targets: list[str]) -> None:
             project.lock.unlink()
         else:
             write_bytes(project.lock, before)
-        raise ToolError(
-            f"{', '.join(sorted(foreign))} changed while other stages ran; nothing was recorded",
-            "run `unlearn repro` again",
-        )
+        raise changed_meanwhile(foreign)
+
+
+def changed_meanwhile(stages: Collection[str]) -> ToolError:
+    """Return the error that files of stages which did not run are not as they were recorded."""
+    return ToolError(
+        f"{', '.join(sorted(stages))} changed while other stages ran; nothing was recorded",
+        "run `unlearn repro` again",
+    )
 
 
 def mend_lock(project: Project) -> str | None:
