@@ -42,7 +42,7 @@ class Session:
         return self
 
     def __exit__(self, *_exc_info: object) -> None:
-        self._end()
+        self.end()
 
     def start(self) -> None:
         """Start the process, which begins to import DVC."""
@@ -110,7 +110,7 @@ class Session:
             answer = _answer(self._process, request)
             if "failed" in answer:
                 self._failure = answer["failed"]
-                self._end()
+                self.end()
             elif "busy" not in answer:
                 return answer
             elif time.monotonic() > deadline:
@@ -126,8 +126,8 @@ class Session:
             sys.stderr.write(f"note: DVC is run by its commands, which takes longer: {reason}\n")
             self._failure = ""
 
-    def _end(self) -> None:
-        """Let the process end: nobody can ask it anything any more."""
+    def end(self) -> None:
+        """Let the process end; what is asked of DVC after that is done by its commands."""
         process, self._process = self._process, None
         if process is not None and process.stdin is not None:
             if not self._asked:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from unlearn.stages.context import load_params
-from unlearn.stages.dvc.recording import record
+from unlearn.stages.dvc.session import Session
 from unlearn.stages.errors import ToolError
 from unlearn.stages.project.paths import Project
 
@@ -97,13 +97,17 @@ def test_a_model_edited_while_others_train_is_never_recorded(people: Repo, works
     assert stages_run(people.dvc("repro").out) == []
 
 
-def test_what_did_not_run_is_never_recorded(mlp: Repo) -> None:
+@pytest.mark.parametrize("by_commands", [False, True])
+def test_what_did_not_run_is_never_recorded(mlp: Repo, by_commands: bool) -> None:
     """`dvc commit` would take the edited model for the one that the stage wrote."""
     change_a_weight(mlp.root / "models/shard_models/s002" / WEIGHTS)
     before = (mlp.root / "dvc.lock").read_bytes()
     project = Project(mlp.root)
 
-    with pytest.raises(ToolError, match="train@s002 changed while other stages ran"):
-        record(project, load_params(project.params), {"aggregate", "verify"})
+    with Session(project) as dvc:
+        if by_commands:
+            dvc.end()
+        with pytest.raises(ToolError, match=r"^train@s002 changed while other stages ran"):
+            dvc.record(load_params(project.params), {"aggregate", "verify"})
 
     assert (mlp.root / "dvc.lock").read_bytes() == before

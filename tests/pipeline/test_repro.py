@@ -10,12 +10,17 @@ import pytest
 from tests.conftest import Repo, fresh_models, take_log
 from tests.pipeline.conftest import FORGOTTEN, ids_at, stages_run, wait_for
 
-#: Notes every start of DVC, from inside the new process.
+#: Notes every start of DVC, from inside the new process; takes out a part of DVC where it is to be
+#: used as a library.
 _NOTES = """
-import os, sys
-if "dvc" in sys.orig_argv and os.environ.get("STARTS"):
+import importlib, os, sys
+library = "unlearn.stages.dvc.child" in sys.orig_argv
+if (library or "dvc" in sys.orig_argv) and os.environ.get("STARTS"):
     with open(os.environ["STARTS"], "a") as notes:
-        notes.write(" ".join(sys.orig_argv[3:]) + "\\n")
+        notes.write(" ".join(sys.orig_argv[2:]) + "\\n")
+if library and os.environ.get("WITHOUT"):
+    module, _, name = os.environ["WITHOUT"].partition(":")
+    delattr(importlib.import_module(module), name)
 """
 
 OWN_STAGES = """
@@ -52,31 +57,56 @@ def times(repo: Repo) -> dict[str, int]:
     return found
 
 
-def starts_of_dvc(repo: Repo, *arguments: str) -> list[str]:
-    """Run `unlearn`, and return the commands of every DVC that it started."""
+def starts_of_dvc(repo: Repo, *arguments: str, without: str = "") -> list[str]:
+    """Run `unlearn`, and return the commands of every DVC that it started.
+
+    Parameters
+    ----------
+    repo, *arguments
+        The project, and the command.
+    without
+        Module and name of what the DVC that is used as a library does not have.
+    """
     folder = repo.root.parent / "notes"
     folder.mkdir(exist_ok=True)
     (folder / "sitecustomize.py").write_text(_NOTES, encoding="utf-8")
     notes = folder / "starts"
     notes.write_text("", encoding="utf-8")
-    env = {"PYTHONPATH": str(folder), "STARTS": str(notes)}
+    env = {"PYTHONPATH": str(folder), "STARTS": str(notes), "WITHOUT": without}
     done = repo.unlearn(*arguments, env=env)
     assert done.code == 0, done.err
+    assert ("note: DVC is run by its commands" in done.err) == bool(without)
     return notes.read_text(encoding="utf-8").splitlines()
 
 
-def test_dvc_is_started_twice_and_a_run_with_nothing_to_do_changes_no_file(mlp: Repo) -> None:
+#: How `unlearn repro` starts DVC, and the commands that do the same in the place of that.
+_LIBRARY = "unlearn.stages.dvc.child"
+_STATUS, _COMMIT = "dvc status --json --with-deps verify", "dvc commit --force dvc.yaml"
+
+
+def test_dvc_is_started_once_and_a_run_with_nothing_to_do_changes_no_file(mlp: Repo) -> None:
     mlp.forget(FORGOTTEN)
 
-    assert starts_of_dvc(mlp, "repro") == [
-        "status --json --with-deps verify",
-        "commit --force dvc.yaml",
-    ]
+    assert starts_of_dvc(mlp, "repro") == [_LIBRARY]
     before = times(mlp)
-    assert starts_of_dvc(mlp, "repro") == ["status --json --with-deps verify"]
+    assert starts_of_dvc(mlp, "repro") == [_LIBRARY]
     assert times(mlp) == before
     assert stages_run(mlp.dvc("repro").out) == []
     assert times(mlp) == before
+
+
+@pytest.mark.parametrize(
+    ("without", "commands"),
+    [("dvc.rwlock:rwlock", [_STATUS, _COMMIT]), ("dvc.stage.serialize:to_lockfile", [_COMMIT])],
+)
+def test_a_dvc_that_is_another_inside_is_run_by_its_commands(
+    mlp: Repo, forgotten: Repo, without: str, commands: list[str]
+) -> None:
+    mlp.forget(FORGOTTEN)
+    take_log(mlp, forgotten)
+
+    assert starts_of_dvc(mlp, "repro", without=without) == [_LIBRARY, *commands]
+    assert mlp.snapshot() == forgotten.snapshot()
 
 
 def test_an_entry_of_a_training_is_short(mlp: Repo) -> None:
