@@ -177,7 +177,7 @@ def node_name() -> str:
     return platform.node() or "unknown"
 
 
-def run_job(job: Job, *, patience: float = PATIENCE) -> Result:
+def run_job(job: Job, *, node: str | None = None, patience: float = PATIENCE) -> Result:
     """Train a shard; called on a node.
 
     Numerical libraries should not be loaded yet: each of them reads the number of its threads when
@@ -187,6 +187,8 @@ def run_job(job: Job, *, patience: float = PATIENCE) -> Result:
     ----------
     job
         The job.
+    node
+        What messages call this machine; None for `node_name`.
     patience
         Seconds to wait until this node sees the files that the driver has.
 
@@ -198,14 +200,15 @@ def run_job(job: Job, *, patience: float = PATIENCE) -> Result:
         What the training raises.
     """
     use_one_thread()
+    node = node or node_name()
     root = Path(job.root)
     check_contained(root)
-    _check_files(job, patience)
+    _check_files(job, node, patience)
     context = open_project(Project(root))
-    _check_environment(job, environment(context.params.train))
+    _check_environment(job, node, environment(context.params.train))
     trained = stage.run(context, job.shard)
     files = _digests(context.project.shard_models / job.shard)
-    return Result(trained, files, node_name(), job.digest)
+    return Result(trained, files, node, job.digest)
 
 
 def up_to_date(context: Context, shard: str) -> Trained | None:
@@ -264,7 +267,7 @@ def _why_wrong(context: Context, shard: str, folder: Path) -> str | None:
     return None
 
 
-def _check_files(job: Job, patience: float) -> None:
+def _check_files(job: Job, node: str, patience: float) -> None:
     root = Path(job.root)
 
     def others() -> list[str]:
@@ -272,12 +275,12 @@ def _check_files(job: Job, patience: float) -> None:
 
     if not _within(patience, lambda: not others()):
         raise OtherFilesError(
-            f"node {node_name()} does not have the {', '.join(others())} of the driver",
+            f"node {node} does not have the {', '.join(others())} of the driver",
             "is the project's folder shared, and did nothing change while shards were trained?",
         )
 
 
-def _check_environment(job: Job, facts: dict[str, str]) -> None:
+def _check_environment(job: Job, node: str, facts: dict[str, str]) -> None:
     different = [
         f"{name} is {facts.get(name, 'unknown')} instead of {job.environment.get(name, 'unknown')}"
         for name in sorted(facts.keys() | job.environment.keys())
@@ -285,7 +288,7 @@ def _check_environment(job: Job, facts: dict[str, str]) -> None:
     ]
     if different:
         raise OtherEnvironmentError(
-            f"node {node_name()} has another environment than the driver: {', '.join(different)}",
+            f"node {node} has another environment than the driver: {', '.join(different)}",
             "models from there would have other bytes; nothing was trained on it",
         )
 

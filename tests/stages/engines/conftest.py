@@ -4,9 +4,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from unlearn.stages.context import Context, open_project
 from unlearn.stages.project.paths import Project
+from unlearn.stages.rows.tokens import Key
 
 from tests.conftest import make_frame, write_settings
 from tests.stages.conftest import KEY, make_context, make_params, run_stages
@@ -39,6 +41,9 @@ def build(inputs, classes):
 """
 
 
+OWN = {"model": "net.py:build", "epochs": 1, "batch": 8, "device": "cpu"}
+
+
 @dataclass(frozen=True)
 class Trainable:
     """A project before its shards are trained, and the models that it is to have."""
@@ -65,13 +70,15 @@ def read_models(root: Path) -> dict[str, bytes]:
     }
 
 
-def _make(root: Path, train: dict[str, object]) -> dict[str, bytes]:
+def make(
+    root: Path, train: dict[str, object], frame: pd.DataFrame | None = None, key: Key = KEY
+) -> dict[str, bytes]:
     """Make a project with every shard trained, and return the models; then take these away."""
-    params = make_params(shards=len(SHARDS), slices=2, train=train)
-    context = make_context(root, make_frame(90), params)
+    params = make_params(shards=len(SHARDS), slices=2, train=train, key=key)
+    context = make_context(root, make_frame(90) if frame is None else frame, params)
     write_settings(root, params.model_dump(mode="json", exclude_none=True))
     (root / "dvc.yaml").write_text("stages: {}\n", encoding="ascii")
-    (root / "unlearn.key").write_text(f"{KEY.text}\n", encoding="ascii")
+    (root / "unlearn.key").write_text(f"{key.text}\n", encoding="ascii")
     if context.code is not None:
         context.code.write_text(NET, encoding="ascii")
     context = open_project(Project(root))
@@ -85,13 +92,13 @@ def _make(root: Path, train: dict[str, object]) -> dict[str, bytes]:
 @pytest.fixture(scope="session")
 def _plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
     root = tmp_path_factory.mktemp("plain") / "project"
-    return root, _make(root, {"model": "sklearn.naive_bayes.GaussianNB"})
+    return root, make(root, {"model": "sklearn.naive_bayes.GaussianNB"})
 
 
 @pytest.fixture(scope="session")
 def _own(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
     root = tmp_path_factory.mktemp("own") / "project"
-    return root, _make(root, {"model": "net.py:build", "epochs": 1, "batch": 8, "device": "cpu"})
+    return root, make(root, OWN)
 
 
 def _copy(made: tuple[Path, dict[str, bytes]], target: Path) -> Trainable:
