@@ -100,6 +100,11 @@ COMMANDS: Mapping[str, Entry] = {
         "Write the evidence as an HTML page.",
         _EVIDENCE,
     ),
+    "scan": Entry(
+        "unlearn.cli.scan",
+        "Search everywhere for rows and tokens of forgotten records.",
+        _EVIDENCE,
+    ),
     "predict": Entry(
         "unlearn.cli.predict",
         "Predict the rows of a file with the final model.",

@@ -96,7 +96,7 @@ class Search:
         with scratch_folder(self.context.project.scratch("copies")) as scratch:
             for path in files:
                 if path.relative_to(folder).parts[0] != _RUNS:
-                    found = self._object_holds(path, scratch)
+                    found = self.object_holds(path, scratch)
                     unreadable += found is None
                     if found:
                         holding.add(_md5(path))
@@ -169,8 +169,16 @@ class Search:
             return False
         return False
 
-    def _object_holds(self, path: Path, scratch: Path) -> bool | None:
-        """Return whether an object of unknown type holds a listed row; None if unknown."""
+    def object_holds(self, path: Path, scratch: Path) -> bool | None:
+        """Return whether an object of unknown type holds a listed row; None if unknown.
+
+        Parameters
+        ----------
+        path
+            The object.
+        scratch
+            A folder for a link to it.
+        """
         id_column = self.context.params.dataset.id
         ending = ending_of_object(path, id_column, self.context.params.dataset.csv)
         if ending is None:

@@ -1,0 +1,242 @@
+"""The residue scan: every place that can hold what was erased, searched file by file."""
+
+import os
+import shutil
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import IO
+
+from unlearn.stages.audit.copies import Search
+from unlearn.stages.audit.stores import find_stores
+from unlearn.stages.context import Context
+from unlearn.stages.dvc.command import run_dvc
+from unlearn.stages.errors import UnlearnError
+from unlearn.stages.project.files import scratch_folder
+from unlearn.stages.project.git import git
+from unlearn.stages.rows.tokens import PREFIX
+from unlearn.stages.scan.files import FileResult, FileSearch
+from unlearn.stages.scan.git_objects import git_objects
+from unlearn.stages.scan.patterns import Patterns, Wanted
+
+#: What findings call a token, and a row that is found by its id.
+TOKEN = "a token of the forget list"  # noqa: S105 - words
+ROWS = "rows of forgotten records"
+
+_PROJECT = "the project"
+_GIT = "git's objects"
+_STATE = "DVC's state"
+#: How `dvc doctor` names the folder of DVC's state.
+_STATE_LINE = "Repo.site_cache_dir:"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that should not be there.
+
+    Parameters
+    ----------
+    place
+        Where, such as DVC's cache.
+    file
+        The file or git object, and the member of an archive in it.
+    what
+        What was found: `ROWS`, `TOKEN`, or the name of a value.
+    form
+        How it is written; None for rows.
+    count
+        How often; 1 for rows.
+    """
+
+    place: str
+    file: str
+    what: str
+    form: str | None = None
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A file, or a whole place, that could not be searched completely.
+
+    Parameters
+    ----------
+    place, file
+        As in `Finding`; None for a whole place.
+    why
+        The reason.
+    """
+
+    place: str
+    file: str | None
+    why: str
+
+
+@dataclass
+class Residue:
+    """What a scan came to.
+
+    Parameters
+    ----------
+    searched
+        How many files or objects were searched, by place.
+    findings, unread
+        See there.
+    """
+
+    searched: dict[str, int] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
+
+    def add(self, place: str, name: str, result: FileResult, *, holds_rows: bool) -> None:
+        """Add what the search of one file came to."""
+        self.searched[place] = self.searched.get(place, 0) + 1
+        if holds_rows:
+            self.findings.append(Finding(place, name, ROWS))
+        self.findings += [
+            Finding(place, file, what, form, count)
+            for file, found in result.found.items()
+            for (what, form), count in sorted(found.items())
+        ]
+        self.unread += [Unread(place, file, why) for file, why in result.unread.items()]
+
+
+@dataclass
+class ResidueScan:
+    """A search of the project, git, DVC's cache, state and remotes for what was forgotten.
+
+    Parameters
+    ----------
+    context
+        The project. The rows and tokens of its forget list are searched for.
+    values
+        Values to search for as well.
+    folders
+        More files and folders to search, such as backups.
+    skipped
+        Files not to search: the one that names the values.
+    """
+
+    context: Context
+    values: Sequence[Wanted] = ()
+    folders: Sequence[Path] = ()
+    skipped: Collection[Path] = ()
+
+    def run(self, advance: Callable[[int], None] = lambda _count: None) -> Residue:
+        """Search everything.
+
+        Parameters
+        ----------
+        advance
+            Told of each file or object that was searched.
+        """
+        residue = Residue()
+        with scratch_folder(self.context.project.scratch("scan")) as scratch:
+            files = FileSearch(Patterns((*self.values, *self._tokens())), scratch)
+            for place, path, name in self._files(residue, scratch):
+                self._search_file(files, residue, (place, name), path)
+                advance(1)
+            try:
+                for name, source in git_objects(self.context.project.root, scratch):
+                    result = files.search(source, name)
+                    holds = self._object_of_git_holds(name, source, scratch)
+                    residue.add(_GIT, name, result, holds_rows=holds)
+                    advance(1)
+            except UnlearnError as error:
+                residue.unread.append(Unread(_GIT, None, error.message))
+        return residue
+
+    def _tokens(self) -> list[Wanted]:
+        known = self.context.read_list().known
+        parts = sorted({part for line in known for part in line.split(".")})
+        return [
+            Wanted(TOKEN, bytes.fromhex(part.removeprefix(PREFIX)), is_token=True) for part in parts
+        ]
+
+    @cached_property
+    def _rows(self) -> Search:
+        return Search(self.context, self.context.read_list())
+
+    def _search_file(
+        self, files: FileSearch, residue: Residue, where: tuple[str, str], path: Path
+    ) -> None:
+        place, name = where
+        try:
+            with path.open("rb") as source:
+                result = files.search(source, name)
+            holds = self._holds(path, files.scratch)
+        except OSError as error:
+            residue.unread.append(Unread(place, name, error.strerror or "it cannot be read"))
+            return
+        if holds is None:
+            result.unread[name] = "it may be an older dataset, and cannot be read"
+        residue.add(place, name, result, holds_rows=bool(holds))
+
+    def _holds(self, path: Path, scratch: Path) -> bool | None:
+        """Return whether a file has rows of the forget list; None if it may have some."""
+        return bool(self._rows.forget_list.known) and self._rows.object_holds(path, scratch)
+
+    def _object_of_git_holds(self, name: str, source: IO[bytes], scratch: Path) -> bool:
+        if not name.startswith("blob "):
+            return False
+        copy = scratch / "object-of-git"
+        source.seek(0)
+        with copy.open("wb") as out:
+            shutil.copyfileobj(source, out)
+        return bool(self._holds(copy, scratch))
+
+    def _files(self, residue: Residue, scratch: Path) -> Iterator[tuple[str, Path, str]]:
+        """Yield the place, path and name of each file to search; each file once."""
+        project = self.context.project
+        stores = find_stores(project)
+        residue.unread += [Unread(place.name, None, place.why_not or "") for place in stores.others]
+        places = {_PROJECT: project.root, **stores.folders}
+        places |= {str(path): path for path in self.folders}
+        if (state := _state_folder(self.context)) is not None:
+            places[_STATE] = state
+        if (git_folder := _git_folder(self.context)) is not None:
+            places["git's own files"] = git_folder
+        seen = {path.resolve() for path in self.skipped}
+        # The inner ones first: the cache is usually in the project.
+        for place, folder in sorted(places.items(), key=lambda item: -len(item[1].resolve().parts)):
+            residue.searched.setdefault(place, 0)
+            for path in _walk(folder):
+                real = path.resolve()
+                # Git's own command reads its objects: they are compressed in its way.
+                is_object = git_folder is not None and real.is_relative_to(git_folder / "objects")
+                if real in seen or is_object or real.is_relative_to(scratch.resolve()):
+                    continue
+                seen.add(real)
+                yield place, path, path.name if path == folder else str(path.relative_to(folder))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield all files below a folder, in order; links to folders are not followed."""
+    if folder.is_file():
+        yield folder
+        return
+    for top, below, names in os.walk(folder):
+        below.sort()
+        for name in sorted(names):
+            path = Path(top) / name
+            if path.is_file():  # no pipe, no socket, no broken link
+                yield path
+
+
+def _git_folder(context: Context) -> Path | None:
+    found = git(context.project.root, "rev-parse", "--absolute-git-dir")
+    return None if found is None else Path(os.fsdecode(found.strip())).resolve()
+
+
+def _state_folder(context: Context) -> Path | None:
+    """Return the folder where DVC keeps digests and names of files; None if it has none yet."""
+    try:
+        lines = run_dvc(context.project.root, "doctor", capture=True).splitlines()
+    except UnlearnError:
+        return None
+    for line in lines:
+        if line.strip().startswith(_STATE_LINE):
+            folder = Path(line.partition(":")[2].strip())
+            return folder if folder.is_dir() else None
+    return None
