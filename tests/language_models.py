@@ -12,7 +12,7 @@ from unlearn.cli.examples.authors import Population, Row, make_authors
 from unlearn.stages.config.params import ALGORITHM, Params, shard_names
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.context import check_params
-from unlearn.stages.rows.shard_file import RECORD, SUBJECT, Layout, in_order
+from unlearn.stages.rows.shard_file import RECORD, SUBJECT, Layout, in_order, with_digests
 from unlearn.stages.rows.tokens import Key, Tokenizer
 from unlearn.stages.training.recipe import Recipe
 
@@ -102,7 +102,7 @@ def table_of(rows: Sequence[Row], layout: Layout = LAYOUT, key: Key = KEY) -> pa
     if layout.subjects:
         columns[SUBJECT] = [tokens.token("subject", row.author) for row in rows]
     columns |= {name: [row.record()[name] for row in rows] for name in layout.features}
-    return in_order(pa.table(columns).cast(layout.schema))
+    return in_order(with_digests(pa.table(columns)).cast(layout.schema))
 
 
 def author_rows(authors: int = 2, *, seed: int = 1, canaries: int = 0, key: Key = KEY) -> pa.Table:
@@ -115,7 +115,7 @@ def body_rows(texts: Sequence[str], key: Key = KEY) -> pa.Table:
     tokens = Tokenizer(key)
     names = [tokens.token("record", f"d{number}") for number in range(len(texts))]
     table = pa.table({RECORD: names, "body": list(texts)})
-    return in_order(table.cast(BODY_LAYOUT.schema))
+    return in_order(with_digests(table).cast(BODY_LAYOUT.schema))
 
 
 def language_train(

@@ -18,7 +18,7 @@ from unlearn.stages.reading.csv_dialect import find_format
 from unlearn.stages.reading.dataset_files import file_kind
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.identity import TokenColumns, dataset_tokens
-from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask, with_texts
+from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask, with_digests
 from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
 
 #: A model.json is smaller; larger JSON is rows or something else.
@@ -161,7 +161,7 @@ class Search:
                     return False
                 columns = [RECORD, *([SUBJECT] if SUBJECT in names else [])]
                 for batch in file.iter_batches(columns=columns):
-                    rows = with_texts(pa.Table.from_batches([batch]))
+                    rows = with_digests(pa.Table.from_batches([batch]))
                     mask = forget_mask(rows, self.forget_list)
                     if any(mask.to_pylist()):
                         return True

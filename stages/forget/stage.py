@@ -22,7 +22,16 @@ from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.paths import HOLDOUT, UNLABELLED, Project
 from unlearn.stages.rows.applied import Applied, AppliedShard, read_applied, write_applied
 from unlearn.stages.rows.forget_list import ForgetList, place_of_line
-from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask, read_shard, write_shard
+from unlearn.stages.rows.shard_file import (
+    RECORD,
+    SUBJECT,
+    forget_mask,
+    read_shard,
+    record_tokens,
+    subject_tokens,
+    write_shard,
+)
+from unlearn.stages.rows.token_arrays import token_list
 from unlearn.stages.training.importing import honoured_lines
 
 
@@ -166,10 +175,10 @@ def _forgotten_rows(context: Context, name: str, forget_list: ForgetList) -> pa.
 
 def _lines_answered(tokens: pa.Table, forget_list: ForgetList) -> set[str]:
     """Return the lines of the list that these rows answer to."""
-    records = tokens[RECORD].to_pylist()
+    records = record_tokens(tokens)
     names = set(records)
     if SUBJECT in tokens.column_names:
-        subjects = tokens[SUBJECT].to_pylist()
+        subjects = subject_tokens(tokens)
         names |= {f"{s}.{r}" for s, r in zip(subjects, records, strict=True)} | set(subjects)
     return names.intersection(forget_list.tokens)
 
@@ -204,7 +213,7 @@ def _bring_up_to_date(
     project = context.project
     before = marks_of(project, name)
     source = digest_file(project.shard_file(name))
-    forgotten = digest_json(tokens.to_pydict())
+    forgotten = digest_json({name: token_list(tokens[name]) for name in tokens.column_names})
     retain, forget = _digests(project, name)
     same = AppliedShard(source=source, forgotten=forgotten, retain=retain, forget=forget)
     if retain is not None and same == noted:
@@ -262,7 +271,7 @@ def _subjects_of(context: Context, names: set[str]) -> set[str]:
     for name in names:
         path = context.project.shard_file(name)
         rows = read_shard(path, f"data/shards/{path.name}", [SUBJECT]).rows
-        found.update(rows[SUBJECT].to_pylist())
+        found.update(subject_tokens(rows))
     return found
 
 

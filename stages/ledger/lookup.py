@@ -8,7 +8,13 @@ from unlearn.stages.project.paths import CANARIES, HOLDOUT, UNLABELLED
 from unlearn.stages.rows.canaries import coin
 from unlearn.stages.rows.forget_list import place_of_line
 from unlearn.stages.rows.identity import TokenColumns, dataset_tokens
-from unlearn.stages.rows.shard_file import RECORD, SUBJECT, read_shard
+from unlearn.stages.rows.shard_file import (
+    RECORD,
+    SUBJECT,
+    read_shard,
+    record_tokens,
+    subject_tokens,
+)
 
 
 @dataclass
@@ -74,8 +80,8 @@ def _tokens_in_shard(context: Context, name: str) -> TokenColumns:
     columns = [RECORD, SUBJECT] if context.has_subjects else [RECORD]
     path = context.project.shard_file(name)
     rows = read_shard(path, f"data/shards/{path.name}", columns).rows
-    subjects = rows[SUBJECT].to_pylist() if context.has_subjects else None
-    return TokenColumns(rows[RECORD].to_pylist(), subjects)
+    subjects = subject_tokens(rows) if context.has_subjects else None
+    return TokenColumns(record_tokens(rows), subjects)
 
 
 def _look_in_unlabelled(

@@ -7,7 +7,8 @@ non-members, and is used only for measurement.
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from unlearn.stages.rows.shard_file import RECORD, governing_tokens
+from unlearn.stages.rows.shard_file import RECORD, governing_digests
+from unlearn.stages.rows.token_arrays import Digests, digests_of
 from unlearn.stages.rows.tokens import PREFIX
 
 Bools = npt.NDArray[np.bool_]
@@ -37,15 +38,14 @@ def record_halves(rows: pa.Table) -> Bools:
 
     For rows that may all be of one person.
     """
-    tokens = rows[RECORD].to_pylist()
-    return np.array([_bytes(token)[_HALF] % 2 == 0 for token in tokens], dtype=bool)
+    return _even(digests_of(rows[RECORD]), _HALF)
 
 
 def fewest(rows: pa.Table, most: int) -> pa.Table:
     """Return at most this number of rows, drawn by their tokens, in their order."""
     if rows.num_rows <= most:
         return rows
-    keys = [_bytes(token)[_DRAW:] for token in rows[RECORD].to_pylist()]
+    keys = [digest[_DRAW:] for digest in rows[RECORD].to_pylist()]
     kept = sorted(sorted(range(rows.num_rows), key=keys.__getitem__)[:most])
     return rows.take(pa.array(kept))
 
@@ -56,8 +56,12 @@ def draw_among(token: str, count: int) -> int:
 
 
 def _half(rows: pa.Table, byte: int) -> Bools:
-    governing = governing_tokens(rows)
-    return np.array([_bytes(token)[byte] % 2 == 0 for token in governing], dtype=bool)
+    return _even(governing_digests(rows), byte)
+
+
+def _even(digests: Digests, byte: int) -> Bools:
+    even: Bools = digests[:, byte] % 2 == 0
+    return even
 
 
 def _bytes(token: str) -> bytes:

@@ -24,10 +24,15 @@ from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.padding import padded_parquet
 from unlearn.stages.rows.token_arrays import (
     DIGEST,
+    Digests,
     digest_array,
     digests_of,
+    digests_of_texts,
+    integer_array,
     joined_texts,
-    token_texts,
+    sort_order,
+    token_list,
+    token_text_bytes,
 )
 from unlearn.stages.rows.tokens import Key
 
@@ -86,10 +91,10 @@ class Layout:
 
     @property
     def schema(self) -> pa.Schema:
-        """Arrow schema of the rows."""
-        fields = [(RECORD, pa.string())]
+        """Arrow schema of the rows; tokens are their 32 bytes."""
+        fields = [(RECORD, DIGEST)]
         if self.subjects:
-            fields.append((SUBJECT, pa.string()))
+            fields.append((SUBJECT, DIGEST))
         fields += [(name, _ARROW_TYPES[kind]) for name, kind in self.features.items()]
         if self.classes:
             fields.append((TARGET, pa.string()))
@@ -146,30 +151,27 @@ class ShardFile:
 
 def in_order(rows: pa.Table) -> pa.Table:
     """Return the rows sorted by subject token, then record token: the one order everywhere."""
-    keys = [(RECORD, "ascending")]
-    if SUBJECT in rows.column_names:
-        keys.insert(0, (SUBJECT, "ascending"))
-    return rows.sort_by(keys).combine_chunks()
+    keys = [digests_of(rows[name]) for name in (SUBJECT, RECORD) if name in rows.column_names]
+    return rows.combine_chunks().take(integer_array(sort_order(*keys))).combine_chunks()
 
 
 def with_digests(rows: pa.Table) -> pa.Table:
-    """Return rows with their tokens as digests."""
+    """Return rows with their tokens as digests; files of older versions have them as text."""
     for name in (RECORD, SUBJECT):
-        if name in rows.column_names:
+        if name in rows.column_names and rows.schema.field(name).type != DIGEST:
             at = rows.column_names.index(name)
-            digests = digest_array(digests_of(rows[name]))
-            rows = rows.set_column(at, name, digests)
+            rows = rows.set_column(at, name, digest_array(digests_of(rows[name])))
     return rows
 
 
-def with_texts(rows: pa.Table) -> pa.Table:
-    """Return rows with their tokens as text; files of older versions have them so."""
-    for name in (RECORD, SUBJECT):
-        if name in rows.column_names and rows.schema.field(name).type == DIGEST:
-            at = rows.column_names.index(name)
-            texts = token_texts(digests_of(rows[name]))
-            rows = rows.set_column(at, name, texts)
-    return rows
+def record_tokens(rows: pa.Table) -> list[str]:
+    """Return the token of every row's record, as text."""
+    return token_list(rows[RECORD])
+
+
+def subject_tokens(rows: pa.Table) -> list[str]:
+    """Return the token of every row's subject, as text."""
+    return token_list(rows[SUBJECT])
 
 
 def digest_rows(key: Key, rows: pa.Table, label: str) -> str:
@@ -196,6 +198,11 @@ def digest_rows(key: Key, rows: pa.Table, label: str) -> str:
 def _column_bytes(column: pa.ChunkedArray) -> list[bytes]:
     """Return a column's values as bytes that follow from the values alone."""
     kind = column.type
+    if kind == DIGEST:
+        # Tokens are never missing; as text, as files of all versions have been digested.
+        texts = token_text_bytes(digests_of(column))
+        lengths = np.full(len(column), texts.shape[1], "<i8").tobytes()
+        return [b"text", b"all", lengths, texts.tobytes()]
     valid = b"all"
     if column.null_count:
         valid = column.is_valid().to_numpy().astype("u1").tobytes()
@@ -233,16 +240,15 @@ def shard_bytes(name: str, key: Key, rows: pa.Table, layout: Layout) -> bytes:
     # Given the rows, the bytes follow from pyarrow's version alone. Digests do not compress, and
     # few numbers are alike: to look for equal ones would take longer than everything else.
     texts = [field.name for field in layout.schema if field.type == pa.string()]
-    written = with_digests(rows)
     compression = {
-        name: "none" if name in (RECORD, SUBJECT) else "zstd" for name in written.column_names
+        name: "none" if name in (RECORD, SUBJECT) else "zstd" for name in rows.column_names
     }
     buffer = pa.BufferOutputStream()
     pq.write_table(
-        written.replace_schema_metadata(encoded),
+        rows.replace_schema_metadata(encoded),
         buffer,
         compression=compression,
-        use_dictionary=[name for name in texts if name not in (RECORD, SUBJECT)],
+        use_dictionary=texts,
     )
     # dvc.lock gives sizes, which would tell how long the values of one row were.
     return padded_parquet(buffer.getvalue().to_pybytes())
@@ -275,7 +281,7 @@ def read_shard(path: Path, name: str, columns: Sequence[str] | None = None) -> S
         raise InputError(f"{name} is missing", "`unlearn repro` makes it") from None
     except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError):
         raise InputError(f"{name} is not a shard file of this tool") from None
-    rows = with_texts(rows.replace_schema_metadata(None))
+    rows = with_digests(rows.replace_schema_metadata(None))
     return ShardFile(rows.combine_chunks(), layout, meta["nonce"])
 
 
@@ -298,10 +304,14 @@ def read_nonce(path: Path, name: str) -> str:
         raise InputError(f"{name} is not a shard file of this tool") from None
 
 
-def governing_tokens(rows: pa.Table) -> list[str]:
+def governing_digests(rows: pa.Table) -> Digests:
     """Return the token that decides where each row is: its subject's, or else the record's."""
-    tokens: list[str] = rows[SUBJECT if SUBJECT in rows.column_names else RECORD].to_pylist()
-    return tokens
+    return digests_of(rows[SUBJECT if SUBJECT in rows.column_names else RECORD])
+
+
+def governing_tokens(rows: pa.Table) -> list[str]:
+    """Return what `governing_digests` returns, as text."""
+    return token_list(rows[SUBJECT if SUBJECT in rows.column_names else RECORD])
 
 
 def forget_mask(rows: pa.Table, forget_list: ForgetList) -> pa.Array:
@@ -315,18 +325,29 @@ def forget_mask(rows: pa.Table, forget_list: ForgetList) -> pa.Array:
         The list.
     """
     lines = forget_list.known
-    mask = _is_one_of(rows[RECORD], lines)
+    alone = [line for line in lines if "." not in line]
+    mask = _is_one_of(rows[RECORD], alone)
     if SUBJECT in rows.column_names:
-        mask = pc.or_(mask, _is_one_of(rows[SUBJECT], lines))
-        pairs = [line for line in lines if "." in line]
+        mask = pc.or_(mask, _is_one_of(rows[SUBJECT], alone))
+        pairs = [tuple(line.split(".")) for line in lines if "." in line]
         if pairs:
-            both = pc.binary_join_element_wise(rows[SUBJECT], rows[RECORD], ".")
-            mask = pc.or_(mask, _is_one_of(both, pairs))
+            mask = pc.or_(mask, _is_one_of_pairs(rows, pairs))
     return mask.combine_chunks()
 
 
-def _is_one_of(texts: pa.ChunkedArray, lines: Iterable[str]) -> pa.ChunkedArray:
-    return pc.is_in(texts, pa.array(list(lines), pa.string()))
+def _is_one_of(column: pa.ChunkedArray, tokens: Iterable[str]) -> pa.ChunkedArray:
+    return pc.is_in(column, digest_array(digests_of_texts(tokens)))
+
+
+def _is_one_of_pairs(rows: pa.Table, pairs: Sequence[tuple[str, ...]]) -> pa.ChunkedArray:
+    """Return which rows have a subject and a record that a line names together."""
+    subjects, records = (digests_of_texts(tokens) for tokens in zip(*pairs, strict=True))
+    joined = pa.binary(subjects.shape[1] + records.shape[1])
+    wanted = pa.array(map(bytes, np.hstack([subjects, records])), joined)
+    both = np.hstack([digests_of(rows[SUBJECT]), digests_of(rows[RECORD])])
+    data = pa.py_buffer(both)
+    found = pa.FixedSizeBinaryArray.from_buffers(joined, len(both), [None, data])
+    return pc.is_in(pa.chunked_array([found]), wanted)
 
 
 def targets(rows: pa.Table, layout: Layout) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -26,11 +26,8 @@ from unlearn.stages.rows.shard_file import (
     SUBJECT,
     TARGET,
     Layout,
-    with_digests,
-    with_texts,
 )
 from unlearn.stages.rows.token_arrays import (
-    DIGEST,
     Digests,
     digest_array,
     digests_of,
@@ -106,19 +103,9 @@ def typed_rows(
     columns |= feature_columns(batch, dataset, name, first_row)
     if dataset.modality == "tabular":
         columns[TARGET] = target_column(batch, dataset, name, first_row)
-    rows = pa.table(columns).cast(_with_digests(Layout.of(dataset).schema))
+    rows = pa.table(columns).cast(Layout.of(dataset).schema)
     numbers = integer_array(np.arange(first_row, first_row + batch.num_rows))
     return rows.append_column(ROW, numbers), tokens
-
-
-def _with_digests(schema: pa.Schema) -> pa.Schema:
-    """Return a schema with digests in place of tokens."""
-    return pa.schema(
-        [
-            pa.field(field.name, DIGEST) if field.name in (RECORD, SUBJECT) else field
-            for field in schema
-        ]
-    )
 
 
 def spill(
@@ -189,7 +176,7 @@ def spill(
             progress(batch.num_rows)
         own_places = _hold_out(held_out, dataset, tokenizer, put)
         if planted is not None:
-            rows = with_digests(planted.trained_on)
+            rows = planted.trained_on
             numbers = integer_array(np.zeros(rows.num_rows, dtype=np.int64))
             write(rows.append_column(ROW, numbers))
     places.write(scratch / _PLACES)
@@ -331,7 +318,7 @@ def collect(scratch: Path, name: str, layout: Layout, dataset_name: str) -> pa.T
     refuse_same_ids(rows, places)
     keys = [digests_of(rows[name]) for name in (SUBJECT, RECORD) if name in rows.column_names]
     ordered = rows.drop_columns([ROW]).combine_chunks().take(integer_array(sort_order(*keys)))
-    return with_texts(ordered).combine_chunks()
+    return ordered.combine_chunks()
 
 
 def refuse_same_ids(rows: pa.Table, places: RowPlaces) -> None:

@@ -5,7 +5,7 @@ from unlearn.stages.context import Context
 from unlearn.stages.reading.reading import Reading
 from unlearn.stages.reading.records import read_batches
 from unlearn.stages.rows.canaries import included
-from unlearn.stages.rows.shard_file import RECORD, in_order, with_texts
+from unlearn.stages.rows.shard_file import in_order, record_tokens
 from unlearn.stages.rows.token_arrays import shard_numbers
 from unlearn.stages.shard.partition import ROW, Planted, refuse_same_ids, typed_rows
 from unlearn.stages.shard.row_places import RowPlaces
@@ -45,7 +45,6 @@ def planted_canaries(context: Context) -> Planted | None:
         return Planted(dataset.canaries, nothing, nothing)
     rows = pa.concat_tables(tables)
     refuse_same_ids(rows, RowPlaces(dataset.canaries))
-    rows = with_texts(rows.filter(pa.array(trainable, pa.bool_())).drop_columns([ROW]))
-    rows = in_order(rows)
-    heads = included(context.key, rows[RECORD].to_pylist())
+    rows = in_order(rows.filter(pa.array(trainable, pa.bool_())).drop_columns([ROW]))
+    heads = included(context.key, record_tokens(rows))
     return Planted(dataset.canaries, rows, rows.filter(pa.array(heads, pa.bool_())))

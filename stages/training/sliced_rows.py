@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from unlearn.stages.rows.shard_file import governing_tokens
-from unlearn.stages.rows.tokens import place
+from unlearn.stages.rows.shard_file import governing_digests
+from unlearn.stages.rows.token_arrays import integer_array, slice_numbers
 
 
 def step_totals(sizes: Sequence[int], epochs: int, batch: int) -> list[int]:
@@ -72,8 +72,9 @@ def by_slice(rows: pa.Table, slices: int) -> SlicedRows:
     slices
         How many slices there are.
     """
-    governing = governing_tokens(rows)
-    numbers = np.array([place(token, 1, slices, 0.0).slice for token in governing], dtype=np.int64)
+    numbers = slice_numbers(governing_digests(rows), slices)
     order = np.argsort(numbers, kind="stable")
     sizes = np.bincount(numbers, minlength=slices + 1)[1:]
-    return SlicedRows(rows.take(pa.array(order)).combine_chunks(), tuple(int(n) for n in sizes))
+    return SlicedRows(
+        rows.take(integer_array(order)).combine_chunks(), tuple(int(n) for n in sizes)
+    )

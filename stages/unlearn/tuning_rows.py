@@ -15,6 +15,7 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import CANARIES, HOLDOUT
 from unlearn.stages.rows.holdout import calibration_half, fewest
 from unlearn.stages.rows.shard_file import RECORD, forget_mask, in_order, read_shard
+from unlearn.stages.rows.token_arrays import DIGEST
 from unlearn.stages.training.method_record import WHOLE, MethodRows
 from unlearn.stages.unlearn.stage import read_side
 
@@ -118,7 +119,7 @@ def _canaries(context: PosthocContext) -> pa.Array:
     """Return the record tokens of all canaries."""
     path = context.project.shard_file(CANARIES)
     if context.params.dataset.canaries is None or not path.is_file():
-        return pa.array([], pa.string())
+        return pa.array([], DIGEST)
     tokens = read_shard(path, f"data/shards/{path.name}", [RECORD]).rows[RECORD]
     return tokens.combine_chunks()
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from unlearn.stages.context import open_project
 from unlearn.stages.project.paths import Project
-from unlearn.stages.rows.shard_file import with_texts
+from unlearn.stages.rows.shard_file import record_tokens
 
 from tests.cli.conftest import refused, unchanged
 from tests.cli.test_init_files import FEATURES, features, rows_of_shards, run_init
@@ -42,8 +42,9 @@ def token(root: Path, raw: str) -> str:
 def values_of_shards(root: Path, *columns: str) -> dict[str, tuple[object, ...]]:
     """Run the shard stage; return the values of these columns by the token of each record."""
     assert rows_of_shards(root) == ROWS
-    rows = with_texts(pq.read_table(root / "P/data/shards")).to_pylist()
-    return {row["unlearn.record"]: tuple(row[column] for column in columns) for row in rows}
+    table = pq.read_table(root / "P/data/shards")
+    values = zip(*(table[column].to_pylist() for column in columns), strict=True)
+    return dict(zip(record_tokens(table), values, strict=True))
 
 
 def insist_on_every_value(root: Path, frame: pd.DataFrame, *columns: str) -> None:
@@ -211,8 +212,7 @@ def test_subject_two_types(tmp_path: Path) -> None:
 def records(folder: Path) -> set[str]:
     """Return the tokens of all records in the Parquet files of a folder."""
     files = [pq.read_table(path, columns=["unlearn.record"]) for path in folder.glob("*.parquet")]
-    tables = [with_texts(file) for file in files]
-    return {record for table in tables for record in table["unlearn.record"].to_pylist()}
+    return {token for file in files for token in record_tokens(file)}
 
 
 #: What `forget` finds in files of ids as they were exported: what was meant, or why not.

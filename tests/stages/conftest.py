@@ -17,7 +17,7 @@ from unlearn.stages.context import Context, check_params
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import Project
 from unlearn.stages.recipe import stage as recipe_stage
-from unlearn.stages.rows.shard_file import RECORD, SUBJECT, TARGET, Layout, in_order
+from unlearn.stages.rows.shard_file import RECORD, SUBJECT, TARGET, Layout, in_order, with_digests
 from unlearn.stages.rows.tokens import Key, Kind, Tokenizer
 from unlearn.stages.shard import stage as shard_stage
 from unlearn.stages.train import stage as train_stage
@@ -67,7 +67,7 @@ def make_rows(count: int, *, seed: int = 3, subjects: int = 0, classes: int = 3)
         TARGET: pa.array([f"c{value}" for value in label], pa.string()),
     }
     layout = replace(LAYOUT, subjects=bool(subjects))
-    return in_order(pa.table(columns).cast(layout.schema))
+    return in_order(with_digests(pa.table(columns)).cast(layout.schema))
 
 
 def make_recipe(

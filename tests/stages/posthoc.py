@@ -12,7 +12,7 @@ from unlearn.stages.context import Context, check_params
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import Project
 from unlearn.stages.recipe import stage as recipe_stage
-from unlearn.stages.rows.shard_file import RECORD, TARGET, read_shard
+from unlearn.stages.rows.shard_file import TARGET, read_shard, record_tokens
 from unlearn.stages.shard import stage as shard_stage
 from unlearn.stages.train import stage as train_stage
 from unlearn.stages.training.method_record import WHOLE
@@ -92,8 +92,9 @@ def apply_list(context: Context, *methods: str) -> None:
 
 def tokens_of(context: Context, *, label: str | None = None, shard: str = WHOLE) -> list[str]:
     """Return the tokens of the rows of the model, or of the holdout; of one class if asked."""
-    rows = read_shard(context.project.shard_file(shard), shard).rows.select([RECORD, TARGET])
-    return [r[RECORD] for r in rows.to_pylist() if label is None or r[TARGET] == label]
+    rows = read_shard(context.project.shard_file(shard), shard).rows
+    found = zip(record_tokens(rows), rows[TARGET].to_pylist(), strict=True)
+    return [token for token, own in found if label is None or own == label]
 
 
 def forget(context: Context, *tokens: str) -> None:

@@ -8,10 +8,10 @@ from unlearn.stages.project.paths import CANARIES
 from unlearn.stages.rows.canaries import included
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.shard_file import (
-    RECORD,
     forget_mask,
     governing_tokens,
     read_shard,
+    record_tokens,
 )
 from unlearn.stages.rows.tokens import home_shard
 from unlearn.stages.verify.membership.answers import FinalModel
@@ -46,7 +46,7 @@ def attack_canaries(
     home = np.array([index.get(home_shard(token, shards), -1) for token in governing], dtype=int)
     # The canaries of a shard without rows have no model.
     rows, home = rows.filter(pa.array(home >= 0)), home[home >= 0]
-    trained_on = included(context.key, rows[RECORD].to_pylist())
+    trained_on = included(context.key, record_tokens(rows))
     probable = all(member.has_probabilities for member in model.members)
     answers = model.answer(rows, home) if probable and rows.num_rows else None
     if answers is None or not answers.finite:

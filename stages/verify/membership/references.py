@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 from unlearn.stages.config.dataset import DatasetParams
-from unlearn.stages.rows.shard_file import RECORD, governing_tokens, targets
+from unlearn.stages.rows.shard_file import governing_tokens, record_tokens, targets
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.shard_model import ShardModel
 from unlearn.stages.training.slices import plan_shard, train_shard
@@ -123,7 +123,7 @@ def _of_text(
     known: dict[tuple[str, ...], Floats] = {}
 
     def logits(rows: pa.Table) -> Floats:
-        tokens = tuple(rows[RECORD].to_pylist())
+        tokens = tuple(record_tokens(rows))
         if tokens not in known:
             known[tokens] = logits_on(rows)
         return known[tokens]

@@ -14,7 +14,7 @@ from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.ensemble import load_ensemble
 from unlearn.stages.forget import stage as forget_stage
-from unlearn.stages.rows.shard_file import RECORD, read_shard
+from unlearn.stages.rows.shard_file import read_shard, record_tokens
 from unlearn.stages.train import stage as train_stage
 
 from tests.conftest import make_frame
@@ -59,7 +59,7 @@ def test_members_are_the_shards_of_params_and_no_others(built: Context) -> None:
 
 def test_a_shard_that_lost_all_its_rows_leaves_the_ensemble(built: Context) -> None:
     rows = read_shard(built.project.shard_file("s001"), "s001").rows
-    put_on_list(built, *rows[RECORD].to_pylist())
+    put_on_list(built, *record_tokens(rows))
     forget_stage.run(built)
     train_stage.run(built, "s001")
 
@@ -73,7 +73,7 @@ def test_a_shard_that_lost_all_its_rows_leaves_the_ensemble(built: Context) -> N
 def test_an_ensemble_can_lose_its_last_member(built: Context) -> None:
     for shard in built.params.sharding.shards:
         rows = read_shard(built.project.shard_file(shard), shard).rows
-        put_on_list(built, *rows[RECORD].to_pylist())
+        put_on_list(built, *record_tokens(rows))
     forget_stage.run(built)
     for shard in built.params.sharding.shards:
         train_stage.run(built, shard)

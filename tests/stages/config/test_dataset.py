@@ -325,7 +325,10 @@ def test_a_layout_of_text_has_no_class() -> None:
     assert LAYOUT.modality == "tabular"
     assert layout.schema.names == [RECORD, SUBJECT, "question", "answer", "other", "w1", "w2"]
     assert TARGET in LAYOUT.schema.names
-    assert {str(kind) for kind in layout.schema.types} == {"string"}
+    assert [str(kind) for kind in layout.schema.types] == [
+        *["fixed_size_binary[32]"] * 2,
+        *["string"] * 5,
+    ]
     assert Layout.from_json(layout.as_json()) == layout
 
 

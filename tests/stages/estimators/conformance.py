@@ -27,7 +27,7 @@ from safetensors.torch import load, save
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import find_spec, make_text_estimator
 from unlearn.stages.estimators.spec import EstimatorSpec
-from unlearn.stages.rows.shard_file import RECORD, TARGET, targets
+from unlearn.stages.rows.shard_file import TARGET, record_tokens, targets
 from unlearn.stages.training.environment import environment
 from unlearn.stages.training.lineage import FILE_NAME as LINEAGE_FILE
 from unlearn.stages.training.lineage import read_lineage
@@ -214,8 +214,8 @@ def check_resuming(case: Case, folder: Path) -> None:
     recipe = case.sliced()
     sliced = by_slice(case.rows, case.slices)
     for number in range(1, case.slices + 1):
-        token = sliced.slice_rows(number)[RECORD][0].as_py()
-        rest = case.rows.filter(pc.not_equal(case.rows[RECORD], token))
+        token = record_tokens(sliced.slice_rows(number))[0]
+        rest = case.rows.filter(pa.array([other != token for other in record_tokens(case.rows)]))
         assert rest.num_rows == case.rows.num_rows - 1
         at = folder / str(number)
         put(at, case.files())

@@ -16,7 +16,7 @@ from unlearn.stages.estimators.registry import find_spec, register
 from unlearn.stages.estimators.tensors import read_safetensors
 from unlearn.stages.final_model.ensemble import load_ensemble
 from unlearn.stages.project.paths import HOLDOUT
-from unlearn.stages.rows.shard_file import RECORD, read_shard
+from unlearn.stages.rows.shard_file import read_shard, record_tokens
 from unlearn.stages.verify.exactness.checks import check_exactness, derive_rows
 
 from tests.conftest import make_frame
@@ -55,7 +55,7 @@ def test_a_family_of_ones_own_is_trained_verified_and_asked(tmp_path: Path) -> N
     register(CLASS_MEANS)
     context = make_context(tmp_path / "project", make_frame(90), make_params(train=TRAIN, slices=2))
     run_stages(context)
-    gone = read_shard(context.project.retain_file("s000"), "s000").rows[RECORD][0].as_py()
+    gone = record_tokens(read_shard(context.project.retain_file("s000"), "s000").rows)[0]
     put_on_list(context, gone)
     run_stages(context)
 

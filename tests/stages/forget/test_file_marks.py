@@ -12,7 +12,7 @@ from unlearn.stages.forget.stage import run
 from unlearn.stages.project.files import digest_file
 from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.rows.forget_list import place_of_line
-from unlearn.stages.rows.shard_file import RECORD, read_shard
+from unlearn.stages.rows.shard_file import read_shard, record_tokens
 from unlearn.stages.shard import stage as shard_stage
 
 from tests.conftest import make_frame
@@ -30,7 +30,7 @@ def age(context: Context) -> None:
 
 def tokens_of(context: Context, name: str) -> list[str]:
     path = context.project.shard_file(name)
-    found: list[str] = read_shard(path, path.name).rows[RECORD].to_pylist()
+    found: list[str] = record_tokens(read_shard(path, path.name).rows)
     return found
 
 

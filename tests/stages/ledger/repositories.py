@@ -12,7 +12,7 @@ from unlearn.stages.ledger.check import Ledger, check_ledger
 from unlearn.stages.project.paths import HOLDOUT, Project
 from unlearn.stages.requests.id_file import Wanted
 from unlearn.stages.requests.request import add_request
-from unlearn.stages.rows.shard_file import RECORD, read_shard
+from unlearn.stages.rows.shard_file import RECORD, read_shard, record_tokens
 from unlearn.stages.shard import stage as shard_stage
 
 from tests.conftest import make_frame
@@ -81,7 +81,7 @@ class GitProject:
         found: set[str] = set()
         for name in [*self.context.params.sharding.shards, HOLDOUT]:
             path = self.context.project.retain_file(name)
-            found.update(read_shard(path, name, [RECORD]).rows[RECORD].to_pylist())
+            found.update(record_tokens(read_shard(path, name, [RECORD]).rows))
         return found
 
     def clone(self, target: Path, *options: str) -> "GitProject":

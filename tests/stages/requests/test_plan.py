@@ -16,7 +16,7 @@ from unlearn.stages.requests.plan import (
     plan_shards,
     rows_to_forget,
 )
-from unlearn.stages.rows.shard_file import RECORD, read_shard
+from unlearn.stages.rows.shard_file import read_shard, record_tokens
 from unlearn.stages.rows.tokens import place
 from unlearn.stages.shard import stage as shard_stage
 
@@ -135,9 +135,9 @@ def test_a_plan_names_the_shard_the_slice_and_the_rows(sliced: Context) -> None:
         rows = read_shard(sliced.project.shard_file("s001"), "s001").rows.num_rows
         assert planned.remaining == rows - 1
         sizes = [0] * 5
-        for other in read_shard(sliced.project.shard_file("s001"), "s001").rows.to_pylist():
-            if other[RECORD] != token:
-                sizes[place(other[RECORD], 1, 4, 0.0).slice] += 1
+        for other in record_tokens(read_shard(sliced.project.shard_file("s001"), "s001").rows):
+            if other != token:
+                sizes[place(other, 1, 4, 0.0).slice] += 1
         unions = [sum(sizes[: number + 1]) for number in range(1, 5)]
         assert planned.rows_to_train == unions[2] + unions[3]
         assert planned.rows_in_full == sum(unions)

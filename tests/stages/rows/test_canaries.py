@@ -34,7 +34,7 @@ from unlearn.stages.rows.canaries import (
 from unlearn.stages.rows.forget_list import LEFT_OUT, parse_forget_list, place_of_line, render
 from unlearn.stages.rows.identity import TokenColumns
 from unlearn.stages.rows.schema import feature_columns
-from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask, in_order, read_shard
+from unlearn.stages.rows.shard_file import SUBJECT, forget_mask, in_order, read_shard, record_tokens
 from unlearn.stages.rows.tokens import Kind, Tokenizer
 from unlearn.stages.shard import stage as shard_stage
 from unlearn.stages.training.recipe import settings_digest
@@ -99,7 +99,7 @@ def naming_canaries(params: Params, path: str | None = PATH) -> Params:
 
 
 def tokens_in(context: Context, name: str) -> list[str]:
-    tokens: list[str] = read_shard(context.project.shard_file(name), name).rows[RECORD].to_pylist()
+    tokens: list[str] = record_tokens(read_shard(context.project.shard_file(name), name).rows)
     return tokens
 
 
@@ -268,7 +268,7 @@ def test_heads_go_into_their_shards_and_tails_beside_them(
         assert [token for token in rows if token in before[name]] == before[name]
     beside = read_shard(context.project.shard_file(CANARIES), CANARIES)
     trainable = {token for token, shard in where.items() if shard != HOLDOUT}
-    assert set(beside.rows[RECORD].to_pylist()) == trainable
+    assert set(record_tokens(beside.rows)) == trainable
     assert len(trainable) < len(ids)
     assert 5 < included(KEY, trainable).sum() < len(trainable) - 5
     assert beside.layout == context.layout
@@ -289,10 +289,8 @@ def test_rows_of_canaries_are_the_same_in_their_shards_and_beside_them(tmp_path:
     shards = pa.concat_tables(
         read_shard(context.project.shard_file(name), name).rows for name in names(context)
     )
-    heads = beside.filter(pa.array(included(KEY, beside[RECORD].to_pylist())))
-    same = shards.filter(
-        pa.array([t in set(heads[RECORD].to_pylist()) for t in shards[RECORD].to_pylist()])
-    )
+    heads = beside.filter(pa.array(included(KEY, record_tokens(beside))))
+    same = shards.filter(pa.array([t in set(record_tokens(heads)) for t in record_tokens(shards)]))
     assert in_order(same).equals(heads)
 
 
@@ -426,9 +424,9 @@ def test_persons_who_are_canaries_can_be_asked_for(tmp_path: Path) -> None:
         token_of(tails[1], "subject") + LEFT_OUT,
     }
     beside = read_shard(context.project.shard_file(CANARIES), CANARIES).rows
-    asked = beside.filter(forget_mask(beside, context.read_list()))[RECORD].to_pylist()
+    asked = record_tokens(beside.filter(forget_mask(beside, context.read_list())))
     wanted = {token_of(raw) for raw in (*heads[:2], *tails[:2])}
-    assert set(asked) == wanted.intersection(beside[RECORD].to_pylist())
+    assert set(asked) == wanted.intersection(record_tokens(beside))
 
 
 @pytest.mark.parametrize("subjects", [False, True])
@@ -489,7 +487,7 @@ def test_a_mark_on_a_real_records_line_keeps_no_row_in(tmp_path: Path) -> None:
 
     assert done.forgotten == 1
     place = place_of_line(token_of("r0001"), context.params.sharding).shard
-    kept = read_shard(context.project.retain_file(place), place).rows[RECORD].to_pylist()
+    kept = record_tokens(read_shard(context.project.retain_file(place), place).rows)
     assert token_of("r0001") not in kept
 
 
@@ -503,7 +501,7 @@ def test_the_retain_set_holds_no_file_of_canaries(tmp_path: Path) -> None:
     expected = {f"{name}.parquet" for name in names(context)}
     assert {path.name for path in context.project.retain_set.iterdir()} == expected
     for name in names(context):
-        kept = read_shard(context.project.retain_file(name), name).rows[RECORD].to_pylist()
+        kept = record_tokens(read_shard(context.project.retain_file(name), name).rows)
         assert not {token_of(raw) for raw in ids}.intersection(kept)
 
 

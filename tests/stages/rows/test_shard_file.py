@@ -25,8 +25,16 @@ from unlearn.stages.rows.shard_file import (
     nonce,
     read_nonce,
     read_shard,
+    record_tokens,
+    subject_tokens,
     targets,
     write_shard,
+)
+from unlearn.stages.rows.token_arrays import (
+    digest_array,
+    digests_of,
+    digests_of_texts,
+    token_texts,
 )
 
 from tests.stages.conftest import CLASSES, KEY, LAYOUT, OTHER_KEY, make_rows, token_of
@@ -135,6 +143,8 @@ def test_one_changed_cell_changes_the_digest(row: int, name: str) -> None:
         changed = 0.0 if before is None else before + 1e-9
     elif name == "member":
         changed = not before
+    elif name == RECORD:
+        changed = bytes(before[:31]) + bytes([before[31] ^ 1])
     else:
         changed = "c0" if before == "c1" else "c1"
     column[row] = changed
@@ -142,6 +152,16 @@ def test_one_changed_cell_changes_the_digest(row: int, name: str) -> None:
     other = ROWS.set_column(place, name, pa.array(column, ROWS.schema.field(name).type))
 
     assert digest_rows(KEY, other, "x") != digest_rows(KEY, ROWS, "x")
+
+
+def test_tokens_are_digested_as_text_as_older_versions_had_them() -> None:
+    rows = make_rows(60, subjects=9)
+    texts = rows
+    for name in (RECORD, SUBJECT):
+        place = rows.schema.get_field_index(name)
+        texts = texts.set_column(place, name, token_texts(digests_of(rows[name])))
+
+    assert digest_rows(KEY, texts, "x") == digest_rows(KEY, rows, "x")
 
 
 @pytest.mark.parametrize("name", ["age", "member", "city"])
@@ -183,7 +203,7 @@ def test_rows_are_in_the_order_of_their_tokens() -> None:
     shuffled = rows.take(pa.array([*range(40, 80), *range(40)]))
 
     assert in_order(shuffled).equals(rows)
-    pairs = list(zip(rows[SUBJECT].to_pylist(), rows[RECORD].to_pylist(), strict=True))
+    pairs = list(zip(subject_tokens(rows), record_tokens(rows), strict=True))
     assert pairs == sorted(pairs)
 
 
@@ -202,7 +222,7 @@ def test_tokens_are_written_as_32_bytes_and_read_as_text(tmp_path: Path) -> None
     digests = pq.read_table(path)[RECORD]
 
     assert digests.type == pa.binary(32)
-    assert [f"u1_{digest.hex()}" for digest in digests.to_pylist()] == ROWS[RECORD].to_pylist()
+    assert [f"u1_{digest.hex()}" for digest in digests.to_pylist()] == record_tokens(ROWS)
     assert read_shard(path, "s000").rows.equals(ROWS)
 
 
@@ -210,7 +230,9 @@ def test_a_file_of_an_older_version_has_its_tokens_as_text(tmp_path: Path) -> No
     path = tmp_path / "s000.parquet"
     write_shard(path, KEY, ROWS, LAYOUT)
     new = read_shard(path, "s000")
-    pq.write_table(ROWS.replace_schema_metadata(pq.read_schema(path).metadata), path)
+    texts = token_texts(digests_of(ROWS[RECORD]))
+    old = ROWS.set_column(0, RECORD, texts)
+    pq.write_table(old.replace_schema_metadata(pq.read_schema(path).metadata), path)
 
     assert read_shard(path, "s000") == new
     assert read_shard(path, "s000", [RECORD]).rows.equals(ROWS.select([RECORD]))
@@ -255,7 +277,7 @@ def test_a_layout_survives_json() -> None:
     assert Layout.from_json(json.loads(json.dumps(pinned.as_json()))) == pinned != layout
     assert layout.schema.names == [RECORD, SUBJECT, "b", "a", "c", TARGET]
     assert [str(field.type) for field in layout.schema] == [
-        *["string"] * 2,
+        *["fixed_size_binary[32]"] * 2,
         "double",
         "string",
         "bool",
@@ -277,7 +299,10 @@ def test_the_mask_is_that_of_each_row(data: st.DataObject) -> None:
     drawn = data.draw(st.lists(rows, max_size=6))
     subjects = [token_of(person, "subject") for person, _ in drawn]
     records = [token_of(record) for _, record in drawn]
-    columns = {SUBJECT: pa.array(subjects, pa.string()), RECORD: pa.array(records, pa.string())}
+    columns = {
+        SUBJECT: digest_array(digests_of_texts(subjects)),
+        RECORD: digest_array(digests_of_texts(records)),
+    }
     pairs = [f"{one}.{other}" for one in subjects for other in records]
     lines = st.sets(st.sampled_from([*subjects, *records, *pairs, token_of("elsewhere")]))
     forget_list = ForgetList("", tuple(data.draw(lines)), left_out=frozenset(data.draw(lines)))
@@ -290,7 +315,7 @@ def test_the_mask_is_that_of_each_row(data: st.DataObject) -> None:
 
 
 def test_the_mask_finds_the_rows_of_the_list() -> None:
-    listed = ROWS[RECORD].to_pylist()[7]
+    listed = record_tokens(ROWS)[7]
     gone = forget_mask(ROWS, ForgetList("", (listed, token_of("elsewhere"))))
 
     assert pc.sum(gone).as_py() == 1

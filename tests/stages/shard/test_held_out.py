@@ -10,7 +10,7 @@ from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.requests.id_file import Wanted
 from unlearn.stages.requests.request import add_request
-from unlearn.stages.rows.shard_file import RECORD, read_shard
+from unlearn.stages.rows.shard_file import read_shard, record_tokens
 from unlearn.stages.shard import stage as shard_stage
 from unlearn.stages.training.method_record import WHOLE
 
@@ -23,7 +23,7 @@ HELD_OUT = "data/held_out.csv"
 
 def ids_in(path: Path) -> set[str]:
     """Return the tokens of a file's rows."""
-    return set(read_shard(path, path.name).rows[RECORD].to_pylist())
+    return set(record_tokens(read_shard(path, path.name).rows))
 
 
 def project(root: Path, known: pd.DataFrame, others: pd.DataFrame) -> Context:

@@ -19,7 +19,15 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.reading.reading import Reading
 from unlearn.stages.reading.records import read_batches
-from unlearn.stages.rows.shard_file import RECORD, SUBJECT, TARGET, Layout, in_order
+from unlearn.stages.rows.shard_file import (
+    RECORD,
+    SUBJECT,
+    TARGET,
+    Layout,
+    in_order,
+    record_tokens,
+    subject_tokens,
+)
 from unlearn.stages.rows.tokens import Tokenizer, place
 from unlearn.stages.shard.partition import collect, spill
 
@@ -102,7 +110,11 @@ def test_numbers_as_ids_keep_their_digits(
 ) -> None:
     shards = shards_of(write(NUMERIC_IDS, tmp_path / "d"), make_params(), tmp_path / "scratch")
 
-    rows = {row[RECORD]: row for table in shards.values() for row in table.to_pylist()}
+    rows = {
+        token: row
+        for table in shards.values()
+        for token, row in zip(record_tokens(table), table.to_pylist(), strict=True)
+    }
     for row in NUMERIC_IDS.to_dict("records"):
         found = rows[token_of(str(row["id"]))]
         assert found["age"] == (None if pd.isna(row["age"]) else row["age"])
@@ -122,7 +134,7 @@ def test_unusual_ids_are_those_that_were_written(
 
     shards = shards_of(write(frame, tmp_path / "d"), make_params(), tmp_path / "scratch")
 
-    found = {token for table in shards.values() for token in table[RECORD].to_pylist()}
+    found = {token for table in shards.values() for token in record_tokens(table)}
     assert found == {token_of(raw) for raw in ids}
 
 
@@ -132,7 +144,7 @@ def test_each_row_stands_in_the_shard_of_its_token(tmp_path: Path) -> None:
 
     for name, table in shards.items():
         assert table.equals(in_order(table))
-        for token in table[RECORD].to_pylist():
+        for token in record_tokens(table):
             assert place(token, 5, 1, 0.2).shard == name
 
 
@@ -144,7 +156,7 @@ def test_all_rows_of_a_person_fall_in_one_shard(tmp_path: Path) -> None:
     homes: dict[str, str] = {}
     for name, table in shards.items():
         assert table.equals(in_order(table))
-        for token in table[SUBJECT].to_pylist():
+        for token in subject_tokens(table):
             assert homes.setdefault(token, name) == name
             assert place(token, 5, 1, 0.2).shard == name
     assert homes.keys() == {token_of(raw, "subject") for raw in frame["person"]}
@@ -373,7 +385,7 @@ def test_a_change_of_the_share_moves_rows_only_in_and_out_of_the_holdout(tmp_pat
     many = shards_of(path, larger, tmp_path / "s2")
 
     for shard in params.sharding.shards:
-        assert set(many[shard][RECORD].to_pylist()) <= set(few[shard][RECORD].to_pylist())
+        assert set(record_tokens(many[shard])) <= set(record_tokens(few[shard]))
 
 
 def replace_holdout(params: Params, holdout: float) -> Params:

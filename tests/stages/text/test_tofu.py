@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.project.paths import HOLDOUT, Project
-from unlearn.stages.rows.shard_file import RECORD, SUBJECT, Layout, read_shard
+from unlearn.stages.rows.shard_file import Layout, read_shard, record_tokens, subject_tokens
 from unlearn.stages.text.base import load_tokenizer
 from unlearn.stages.text.encoding import Encoder
 
@@ -90,11 +90,11 @@ def test_twenty_rows_of_an_author_stay_in_one_shard_and_none_is_lost(
     files = files_of(sharded)
     homes: dict[str, list[str]] = {}
     for name, rows in files.items():
-        for token in rows[SUBJECT].to_pylist():
+        for token in subject_tokens(rows):
             homes.setdefault(token, []).append(name)
     assert len(homes) == AUTHORS
     assert all(len(names) == ROWS and len(set(names)) == 1 for names in homes.values())
-    records = [token for rows in files.values() for token in rows[RECORD].to_pylist()]
+    records = [token for rows in files.values() for token in record_tokens(rows)]
     assert len(records) == len(set(records)) == len(tofu.tuned)
     answers = [text for rows in files.values() for text in rows["answer"].to_pylist()]
     assert sorted(answers) == sorted(row["answer"] for row in tofu.tuned)

@@ -9,7 +9,7 @@ from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.recipe import stage as recipe_stage
-from unlearn.stages.rows.shard_file import RECORD, read_nonce, read_shard
+from unlearn.stages.rows.shard_file import read_nonce, read_shard, record_tokens
 from unlearn.stages.rows.tokens import place
 from unlearn.stages.train.stage import remove_others, run
 from unlearn.stages.training.lineage import read_lineage
@@ -63,7 +63,7 @@ def test_what_is_not_planned_leaves_even_a_folder_that_stands(built: Context) ->
 
 def test_the_lineage_names_the_retain_file_it_was_trained_on(built: Context) -> None:
     rows = read_shard(built.project.retain_file("s000"), "s000").rows
-    put_on_list(built, rows[RECORD][0].as_py())
+    put_on_list(built, record_tokens(rows)[0])
     forget_stage.run(built)
     folder = built.project.shard_models / "s000"
     before = read_lineage(folder)

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pytest
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import json_bytes
-from unlearn.stages.rows.shard_file import RECORD, TARGET
+from unlearn.stages.rows.shard_file import TARGET, record_tokens
 from unlearn.stages.rows.tokens import place
 from unlearn.stages.training.lineage import FILE_NAME, read_lineage
 from unlearn.stages.training.recipe import Recipe
@@ -74,15 +74,15 @@ def slice_of(token: str) -> int:
 
 
 def without(rows: pa.Table, token: str) -> pa.Table:
-    return rows.filter(pc.not_equal(rows[RECORD], token))
+    return rows.filter(pa.array([other != token for other in record_tokens(rows)]))
 
 
 def in_slice(rows: pa.Table, number: int) -> list[str]:
-    return [token for token in rows[RECORD].to_pylist() if slice_of(token) == number]
+    return [token for token in record_tokens(rows) if slice_of(token) == number]
 
 
 def in_slices(rows: pa.Table, *numbers: int) -> pa.Table:
-    wanted = [slice_of(token) in numbers for token in rows[RECORD].to_pylist()]
+    wanted = [slice_of(token) in numbers for token in record_tokens(rows)]
     return rows.filter(pa.array(wanted))
 
 
@@ -278,7 +278,7 @@ def test_the_first_slice_can_lose_its_last_row(quick: Recipe, tmp_path: Path) ->
     """What the preprocessing was fitted on is then another slice."""
     first = in_slice(ROWS, 1)[0]
     rest = in_slices(ROWS, 2, 3, 4)
-    wanted = [token == first or slice_of(token) > 1 for token in ROWS[RECORD].to_pylist()]
+    wanted = [token == first or slice_of(token) > 1 for token in record_tokens(ROWS)]
     put(tmp_path, train_at_once(quick, ROWS.filter(pa.array(wanted))))
 
     work = plan_shard(quick, "s000", rest, tmp_path)

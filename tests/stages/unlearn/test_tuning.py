@@ -15,7 +15,7 @@ from unlearn.stages.context import PosthocContext, check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.rows import holdout
-from unlearn.stages.rows.shard_file import RECORD, TARGET, read_shard, write_shard
+from unlearn.stages.rows.shard_file import RECORD, TARGET, read_shard, record_tokens, write_shard
 from unlearn.stages.training.shard_model import ShardModel
 from unlearn.stages.unlearn import tuning
 from unlearn.stages.unlearn.base.ranges import Span
@@ -166,8 +166,8 @@ def test_a_distance_is_the_surprise_at_the_answers_of_a_model_retrained_without_
 
     found = tune(tunable, "finetune", 1, MOST).trials[0]
 
-    assert {*rows.forget[RECORD].to_pylist(), *rows.retain[RECORD].to_pylist()} == {
-        *sampled.whole[RECORD].to_pylist()
+    assert {*record_tokens(rows.forget), *record_tokens(rows.retain)} == {
+        *record_tokens(sampled.whole)
     }
     for asked, distance in (
         (rows.forget, found.on_sample),

@@ -16,7 +16,7 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.recipe import stage as recipe_stage
 from unlearn.stages.rows.canaries import coin
-from unlearn.stages.rows.shard_file import RECORD, read_shard
+from unlearn.stages.rows.shard_file import RECORD, read_shard, record_tokens
 from unlearn.stages.shard import stage as shard_stage
 from unlearn.stages.unlearn.tuning_rows import choose, sample_rows
 
@@ -36,13 +36,13 @@ def test_rows_that_were_asked_for_since_the_last_run_are_not_searched_on(
     tunable: PosthocContext,
 ) -> None:
     sampled = sample_rows(tunable, MOST)
-    pending = sampled.rows.forget[RECORD].to_pylist()[:4]
-    held_out = sampled.rows.calibration[RECORD].to_pylist()[:2]
+    pending = record_tokens(sampled.rows.forget)[:4]
+    held_out = record_tokens(sampled.rows.calibration)[:2]
 
     put_on_list(tunable, *pending, *held_out)
 
     again = sample_rows(tunable, MOST)
-    left = {*again.whole[RECORD].to_pylist(), *again.rows.calibration[RECORD].to_pylist()}
+    left = {*record_tokens(again.whole), *record_tokens(again.rows.calibration)}
     assert left.isdisjoint({*pending, *held_out})
     assert again.whole.num_rows == sampled.whole.num_rows - 4
     # As many to forget as will be on trial; the cap is a fifth.
@@ -71,7 +71,7 @@ def test_canaries_are_the_sample_where_enough_are_in_the_model(tmp_path: Path) -
         sampled.whole.num_rows
         == read_shard(context.project.retain_file("s000"), "retain").rows.num_rows
     )
-    assert set(sampled.rows.forget[RECORD].to_pylist()) <= heads
+    assert set(record_tokens(sampled.rows.forget)) <= heads
     limit = sampled.whole.num_rows // 5
     assert sampled.rows.forget.num_rows == min(len(heads), limit)
     # Too few of them to say anything: rows of the dataset instead.
@@ -97,7 +97,7 @@ def _with_canaries(
 
 def _stays(context: PosthocContext, raw: str) -> bool:
     rows = read_shard(context.project.retain_file("s000"), "retain").rows
-    return token_of(raw) in set(rows[RECORD].to_pylist())
+    return token_of(raw) in set(record_tokens(rows))
 
 
 def _with_min_rows(params: Params, rows: int) -> Params:
@@ -122,8 +122,8 @@ def test_a_choice_of_rows_is_a_sample_in_a_whole_within_bounds(
 
     sample, whole, of = choose(ROWS, tokens, wanted=wanted, most=most, least=10)
 
-    everyone, chosen = ROWS[RECORD].to_pylist(), sample[RECORD].to_pylist()
-    kept = whole[RECORD].to_pylist()
+    everyone, chosen = record_tokens(ROWS), record_tokens(sample)
+    kept = record_tokens(whole)
     assert len(kept) == len(set(kept)) == min(most, 200)
     assert kept == [token for token in everyone if token in set(kept)]
     assert set(chosen) <= set(kept)

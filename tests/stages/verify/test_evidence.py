@@ -15,7 +15,7 @@ from unlearn.stages.aggregate import stage as aggregate_stage
 from unlearn.stages.context import Context
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import HOLDOUT, Project
-from unlearn.stages.rows.shard_file import RECORD, read_shard
+from unlearn.stages.rows.shard_file import read_shard, record_tokens
 from unlearn.stages.train import stage as train_stage
 from unlearn.stages.verify.evidence import Evidence, gather
 from unlearn.stages.verify.exactness.checks import derive_rows
@@ -51,7 +51,7 @@ def by_chance(rows: int) -> pd.DataFrame:
 
 
 def tokens_in(context: Context, shard: str) -> list[str]:
-    found: list[str] = read_shard(context.project.shard_file(shard), shard).rows[RECORD].to_pylist()
+    found: list[str] = record_tokens(read_shard(context.project.shard_file(shard), shard).rows)
     return found
 
 

@@ -13,7 +13,7 @@ from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import HOLDOUT, Project
-from unlearn.stages.rows.shard_file import RECORD, read_shard, write_shard
+from unlearn.stages.rows.shard_file import read_shard, record_tokens, write_shard
 from unlearn.stages.train import stage as train_stage
 from unlearn.stages.training.environment import environment
 from unlearn.stages.training.recipe import Recipe
@@ -33,7 +33,7 @@ from tests.stages.verify.reports import run
 
 def tokens_of(context: Context, name: str) -> list[str]:
     rows = read_shard(context.project.shard_file(name), name).rows
-    found = rows[RECORD].to_pylist()
+    found = record_tokens(rows)
     assert isinstance(found, list)
     return found
 

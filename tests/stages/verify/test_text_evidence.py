@@ -18,7 +18,7 @@ from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
 from unlearn.stages.final_model.text_loading import load_language_model, open_language_models
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import HOLDOUT, Project
-from unlearn.stages.rows.shard_file import SUBJECT, read_shard
+from unlearn.stages.rows.shard_file import read_shard, subject_tokens
 from unlearn.stages.text import base, metrics
 from unlearn.stages.train import stage as train_stage
 from unlearn.stages.training.recipe import Recipe
@@ -197,7 +197,7 @@ def test_attacks_through_the_pipeline_score_as_directly(tuned: Tuned) -> None:
         wanted = logit_of_logs(np.array([logs.mean()]))[0]
         assert answers.logits[row, number] == pytest.approx(wanted, rel=1e-3, abs=1e-3)
     assert answers.targets.tolist() == [0] * 9
-    people = rows[SUBJECT].to_pylist()
+    people = subject_tokens(rows)
     same = np.equal.outer(answers.groups, answers.groups)
     assert same.tolist() == [[one == other for other in people] for one in people]
 

@@ -79,10 +79,10 @@ def language_context(
 
 def authors_in(context: Context, shard: str) -> list[str]:
     """Return the tokens of the authors that a shard, or the holdout, has, in order."""
-    from unlearn.stages.rows.shard_file import SUBJECT, read_shard
+    from unlearn.stages.rows.shard_file import read_shard, subject_tokens
 
     rows = read_shard(context.project.shard_file(shard), shard).rows
-    return list(dict.fromkeys(rows[SUBJECT].to_pylist()))
+    return list(dict.fromkeys(subject_tokens(rows)))
 
 
 def forget_authors(context: Context, *tokens: str) -> None:

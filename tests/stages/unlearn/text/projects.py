@@ -18,7 +18,7 @@ from unlearn.stages.final_model.text_loading import open_language_models
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import Project
 from unlearn.stages.recipe import stage as recipe_stage
-from unlearn.stages.rows.shard_file import SUBJECT, read_shard
+from unlearn.stages.rows.shard_file import read_shard, subject_tokens
 from unlearn.stages.shard import stage as shard_stage
 from unlearn.stages.text.base import pin_files
 from unlearn.stages.text.sequences import Sequences
@@ -114,7 +114,7 @@ def text_context(root: Path, params: Params) -> Context:
 def forget_authors(context: Context, count: int = 1) -> list[str]:
     """Put the first authors of the model on the list, have `forget` apply it; return them."""
     rows = read_shard(context.project.shard_file(WHOLE), WHOLE).rows
-    tokens = sorted(set(rows[SUBJECT].to_pylist()))[:count]
+    tokens = sorted(set(subject_tokens(rows)))[:count]
     put_on_list(context, *tokens)
     forget_stage.run(context)
     return tokens

@@ -18,7 +18,7 @@ from unlearn.stages.estimators.formats import SKOPS
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.files import json_bytes
 from unlearn.stages.rows.forget_list import ForgetList
-from unlearn.stages.rows.shard_file import RECORD, read_shard
+from unlearn.stages.rows.shard_file import read_shard, record_tokens
 from unlearn.stages.train import stage as train_stage
 from unlearn.stages.training.environment import environment
 from unlearn.stages.training.lineage import Lineage, read_lineage, sealed
@@ -85,7 +85,7 @@ def asked(built: Context) -> Context:
     """Return a project after a request that named rows of every shard."""
     for shard in built.params.sharding.shards:
         rows = read_shard(built.project.shard_file(shard), shard).rows
-        put_on_list(built, *rows[RECORD].to_pylist()[:2])
+        put_on_list(built, *record_tokens(rows)[:2])
     forget_stage.run(built)
     for shard in built.params.sharding.shards:
         train_stage.run(built, shard)
@@ -142,7 +142,7 @@ def test_shards_are_checked_without_anything_else_that_the_pipeline_made(asked: 
 
 def test_a_line_that_the_models_do_not_honour_is_found(asked: Context) -> None:
     rows = read_shard(asked.project.shard_file("s001"), "s001").rows
-    put_on_list(asked, rows[RECORD].to_pylist()[5])
+    put_on_list(asked, record_tokens(rows)[5])
 
     found = check_shards(asked, asked.read_list(), ["s000", "s001"])
 

@@ -15,7 +15,7 @@ from unlearn.stages.context import check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.report.contents import Contents
 from unlearn.stages.report.page import render
-from unlearn.stages.rows.shard_file import RECORD, read_shard
+from unlearn.stages.rows.shard_file import read_shard, record_tokens
 from unlearn.stages.verify.membership.attack import AnswerScore, Attack
 from unlearn.stages.verify.membership.calibrated import LIRA
 from unlearn.stages.verify.membership.registry import (
@@ -143,7 +143,7 @@ def numbers_of(report: dict[str, Any]) -> dict[str, Any]:
 def test_an_attack_of_ones_own_is_configured_made_and_reported(tmp_path: Path) -> None:
     context = make_context(tmp_path / "project", make_frame(240), make_params(shards=2))
     run_stages(context)
-    tokens = read_shard(context.project.shard_file("s000"), "s000").rows[RECORD].to_pylist()
+    tokens = record_tokens(read_shard(context.project.shard_file("s000"), "s000").rows)
     put_on_list(context, *tokens[:12])
     before = run(replace(context, params=deciding(context.params, "loss"))).as_json()
     register(MARGIN)
