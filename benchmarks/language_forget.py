@@ -13,7 +13,7 @@ from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.files import digest_file
 from unlearn.stages.requests.plan import expected_fraction
 from unlearn.stages.rows.forget_list import render
-from unlearn.stages.rows.shard_file import SUBJECT, read_shard
+from unlearn.stages.rows.shard_file import read_shard, subject_tokens
 from unlearn.stages.train import stage as train_stage
 
 from benchmarks.harness import Bench, say, show
@@ -94,7 +94,7 @@ def authors_by_shard(context: Context) -> dict[str, list[str]]:
     """Return the tokens of the authors in each shard, sorted."""
     return {
         name: sorted(
-            set(read_shard(context.project.shard_file(name), name).rows[SUBJECT].to_pylist())
+            set(subject_tokens(read_shard(context.project.shard_file(name), name).rows))
         )
         for name in context.params.sharding.shards
     }

@@ -15,7 +15,7 @@ from unlearn.stages.aggregate import stage as aggregate_stage
 from unlearn.stages.context import Context
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.rows.forget_list import render
-from unlearn.stages.rows.shard_file import SUBJECT, read_shard
+from unlearn.stages.rows.shard_file import read_shard, subject_tokens
 from unlearn.stages.training.method_record import RETRAIN, WHOLE
 from unlearn.stages.unlearn import stage as unlearn_stage
 from unlearn.stages.verify import stage as verify_stage
@@ -83,7 +83,7 @@ Results = dict[str, list[Found]]
 def training_persons(context: Context) -> list[str]:
     """Return the tokens of all persons whom the original is tuned on, sorted."""
     shard = read_shard(context.project.shard_file(WHOLE), WHOLE).rows
-    return sorted(set(shard[SUBJECT].to_pylist()))
+    return sorted(set(subject_tokens(shard)))
 
 
 def drawn_persons(context: Context, share: float, seed: int) -> list[str]:

@@ -29,7 +29,7 @@ from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.threads import use_one_thread
 from unlearn.stages.recipe import stage as recipe_stage
 from unlearn.stages.rows.forget_list import render
-from unlearn.stages.rows.shard_file import RECORD, read_shard
+from unlearn.stages.rows.shard_file import read_shard, record_tokens
 from unlearn.stages.shard import stage as shard_stage
 from unlearn.stages.train import stage as train_stage
 from unlearn.stages.training.method_record import RETRAIN, WHOLE
@@ -228,7 +228,7 @@ def _forget_sets(task: Task, context: Context, seed: int) -> Iterator[tuple[str,
     """Yield the tokens of each forget set among records as they are, and its name."""
     draw = np.random.default_rng(seed)
     shard = read_shard(context.project.shard_file(WHOLE), WHOLE).rows
-    tokens = sorted(shard[RECORD].to_pylist())
+    tokens = sorted(record_tokens(shard))
     for share in (0.01, 0.1):
         drawn = draw.choice(len(tokens), round(share * len(tokens)), replace=False)
         yield f"{share:.0%} random", [tokens[index] for index in drawn]

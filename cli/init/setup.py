@@ -82,9 +82,7 @@ def check_rows(
             held_out=batches[1] if len(batches) > 1 else (),
         )
         tables = [
-            collect(Path(scratch), name, Layout.of(dataset), dataset.path).select(
-                [RECORD, *columns]
-            )
+            collect(Path(scratch), name, Layout.of(dataset), dataset.path, [RECORD, *columns])
             for name in [*params.sharding.shards, HOLDOUT]
         ]
         if dataset.held_out is not None:

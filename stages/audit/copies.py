@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from unlearn.stages.audit.object_format import ending_of_object, has_column
 from unlearn.stages.audit.places import Place, counted, held
@@ -19,6 +20,7 @@ from unlearn.stages.reading.dataset_files import file_kind
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.identity import TokenColumns, dataset_tokens
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask, with_digests
+from unlearn.stages.rows.token_arrays import DIGEST
 from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
 
 #: A model.json is smaller; larger JSON is rows or something else.
@@ -26,6 +28,7 @@ _MOST_JSON = 16 << 20
 #: Where DVC keeps its record of runs, below a cache and below a remote.
 _RUNS = "runs"
 _MEGABYTE = 1 << 20
+_PATTERN = "^u1_[0-9a-f]{64}$"
 
 
 def store_megabytes(folders: Iterable[Path]) -> int:
@@ -161,11 +164,10 @@ class Search:
                     return False
                 columns = [RECORD, *([SUBJECT] if SUBJECT in names else [])]
                 for batch in file.iter_batches(columns=columns):
-                    rows = with_digests(pa.Table.from_batches([batch]))
-                    mask = forget_mask(rows, self.forget_list)
-                    if any(mask.to_pylist()):
+                    rows = _with_tokens(pa.Table.from_batches([batch]))
+                    if pc.any(forget_mask(rows, self.forget_list)).as_py():
                         return True
-        except (pa.ArrowInvalid, OSError):
+        except (pa.ArrowException, OSError):
             return False
         return False
 
@@ -211,6 +213,15 @@ class Search:
     def _present_models(self) -> frozenset[str]:
         folder = self.context.project.final_model.parent
         return frozenset(digest_file(path, "md5") for path in folder.rglob(MODEL_FILE))
+
+
+def _with_tokens(rows: pa.Table) -> pa.Table:
+    """Return the rows that have tokens, as files of this version or of older ones have them."""
+    for name in rows.column_names:
+        if rows.schema.field(name).type != DIGEST:
+            texts = rows[name].cast(pa.string())
+            rows = rows.filter(pc.fill_null(pc.match_substring_regex(texts, _PATTERN), False))
+    return with_digests(rows)
 
 
 def _files(folder: Path) -> list[Path]:

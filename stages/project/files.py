@@ -1,5 +1,6 @@
 """Files as the pipeline writes them: whole or not at all."""
 
+import errno
 import hashlib
 import json
 import os
@@ -15,8 +16,17 @@ from filelock import FileLock, Timeout
 #: Names of half-written files begin so; every stage removes them from its own outs.
 TEMPORARY_PREFIX = ".unlearn-tmp-"
 
+#: Files are compared so many bytes at a time.
+_PIECE_BYTES = 1 << 20
 
-def write_through(path: Path, write: Callable[[Path], None], mode: int | None = None) -> None:
+
+def write_through(
+    path: Path,
+    write: Callable[[Path], None],
+    mode: int | None = None,
+    *,
+    leave: bool = False,
+) -> bool:
     """Let `write` fill a temporary file in the folder of `path`, sync it, and rename it to `path`.
 
     A reader, or a run after a kill, sees the old file or the new one, never a part of either.
@@ -29,19 +39,74 @@ def write_through(path: Path, write: Callable[[Path], None], mode: int | None = 
         Called with the temporary path.
     mode
         Permission bits of the new file; the process's default if None.
+    leave
+        Whether a file that holds the same bytes is left alone.
+
+    Returns
+    -------
+    bool
+        False if the file was left alone.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
     try:
         write(temporary)
+        if leave and _holds_the_same(path, temporary):
+            return False
         if mode is not None:
             temporary.chmod(mode)
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
+        _sync(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     _sync(path.parent)
+    return True
+
+
+def move_through(source: Path, path: Path) -> bool:
+    """Make `path` the file at `source`, whole or not at all; leave an equal file alone.
+
+    Parameters
+    ----------
+    source
+        A temporary file. It is gone afterwards if it could be renamed, as within a file system.
+    path
+        The path of the file. Missing parents are made.
+
+    Returns
+    -------
+    bool
+        False if the file was left alone.
+    """
+    if _holds_the_same(path, source):
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sync(source)
+    try:
+        source.replace(path)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        return write_through(path, lambda temporary: _copy_content(source, temporary))
+    _sync(path.parent)
+    return True
+
+
+def _copy_content(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+
+
+def _holds_the_same(path: Path, other: Path) -> bool:
+    """Return whether `path` is a file of its own with the bytes of another one."""
+    if not path.is_file() or path.is_symlink():
+        return False
+    if path.stat().st_size != other.stat().st_size:
+        return False
+    with path.open("rb") as one, other.open("rb") as two:
+        while content := one.read(_PIECE_BYTES):
+            if content != two.read(_PIECE_BYTES):
+                return False
+    return True
 
 
 def write_folder_through(path: Path, write: Callable[[Path], None]) -> None:

@@ -142,7 +142,9 @@ class IdRules:
             return (fold(raw) for raw in raws)
         if self.type_of(kind) == "integer":
             return (raw if _is_plain_number(raw) else self.canonical(kind, raw) for raw in raws)
-        return (raw if raw.isascii() else unicodedata.normalize("NFC", raw) for raw in raws)
+        if "".join(raws).isascii():
+            return raws
+        return (unicodedata.normalize("NFC", raw) for raw in raws)
 
     def accepts(self, kind: IdKind, raw: str) -> bool:
         """Return whether `raw` is of the column's type."""

@@ -4,7 +4,8 @@ dvc.lock is in git, and gives the size and the MD5 of every file. A size tells h
 a hash lets somebody test a guess of the one value that he does not know.
 """
 
-from typing import Literal
+import os
+from typing import BinaryIO, Literal
 
 from unlearn.stages.rows.tokens import Key
 
@@ -45,18 +46,22 @@ def padded_text(content: bytes, key: Key, kind: Literal["json", "csv"]) -> bytes
     return text + filler * (blocks(len(text) + 1) - len(text) - 1) + b"\n"
 
 
-def padded_parquet(content: bytes) -> bytes:
-    """Return a Parquet file whose size is a multiple of `BLOCK`.
+def pad_parquet(file: BinaryIO) -> None:
+    """Make the size of a Parquet file a multiple of `BLOCK`.
 
     The zeros are between the last page and the footer. Readers find the footer from the file's
     end, and everything else by the offsets in it, which stay as they are.
 
     Parameters
     ----------
-    content
-        A whole Parquet file, not encrypted.
+    file
+        A whole Parquet file, not encrypted; open for reading and writing.
     """
     tail = len(_PARQUET_END) + 4
-    footer = int.from_bytes(content[-tail : -len(_PARQUET_END)], "little") + tail
-    end = len(content) - footer
-    return content[:end] + bytes(blocks(len(content)) - len(content)) + content[end:]
+    size = file.seek(-tail, os.SEEK_END) + tail
+    footer = int.from_bytes(file.read(4), "little") + tail
+    end = file.seek(-footer, os.SEEK_END)
+    content = file.read()
+    file.seek(end)
+    file.write(bytes(blocks(size) - size))
+    file.write(content)

@@ -27,6 +27,9 @@ _FALSE = frozenset({"false", "f", "no", "n", "0"})
 
 _NO_BOOLEAN = " is boolean: a value is neither true nor false"
 
+#: Categories are looked at one by one where each has so many rows.
+_REPEATED = 8
+
 #: Texts of a boolean feature, in lower case, and what they mean.
 BOOLEAN_TEXTS = {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}
 
@@ -159,6 +162,8 @@ def _parsed(
     text = as_text(column, name)
     if kind == "numeric" and (numbers := _plain_numbers(text)) is not None:
         return numbers
+    if kind == "categorical" and _are_plain_categories(text, missing):
+        return text
     text = pc.if_else(
         pc.is_in(pc.utf8_trim_whitespace(text), pa.array(missing, pa.string())),
         pa.scalar(None, pa.string()),
@@ -227,6 +232,21 @@ def _plain_numbers(text: pa.ChunkedArray) -> pa.ChunkedArray | None:
     except pa.ArrowInvalid:
         return None
     return numbers if pc.all(pc.is_finite(numbers)).as_py() else None
+
+
+def _are_plain_categories(text: pa.ChunkedArray, missing: list[str]) -> bool:
+    """Return whether `_parsed` would return categories as they are: told by the different ones."""
+    try:
+        different = pc.unique(text)
+    except pa.ArrowInvalid:
+        return False
+    if len(different) * _REPEATED > len(text):
+        return False  # to look at all of them is faster
+    trimmed = pc.utf8_trim_whitespace(different)
+    if pc.any(pc.is_in(trimmed, pa.array(missing, pa.string()))).as_py():
+        return False
+    texts = [each for each in different.to_pylist() if each is not None]
+    return not any(len(each) > LONGEST_CATEGORY or "\n" in each or "\r" in each for each in texts)
 
 
 def _numbers(text: pa.ChunkedArray, name: str, first_row: int) -> pa.ChunkedArray:

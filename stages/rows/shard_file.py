@@ -19,9 +19,9 @@ from unlearn.stages.config.dataset import DatasetParams, FeatureKind
 from unlearn.stages.config.section import Modality
 from unlearn.stages.config.text import TextRole
 from unlearn.stages.errors import InputError
-from unlearn.stages.project.files import write_bytes
+from unlearn.stages.project.files import write_through
 from unlearn.stages.rows.forget_list import ForgetList
-from unlearn.stages.rows.padding import padded_parquet
+from unlearn.stages.rows.padding import pad_parquet
 from unlearn.stages.rows.token_arrays import (
     DIGEST,
     Digests,
@@ -229,11 +229,24 @@ def write_shard(path: Path, key: Key, rows: pa.Table, layout: Layout) -> bool:
     bool
         False if the file already held these rows and was left alone.
     """
-    return write_bytes(path, shard_bytes(path.stem, key, rows, layout))
+    name = path.stem
+    return write_through(
+        path, lambda temporary: fill_shard_file(temporary, name, key, rows, layout), leave=True
+    )
 
 
-def shard_bytes(name: str, key: Key, rows: pa.Table, layout: Layout) -> bytes:
-    """Return the bytes of a shard file called `name`, without its ending."""
+def fill_shard_file(path: Path, name: str, key: Key, rows: pa.Table, layout: Layout) -> None:
+    """Write rows, already `in_order`, to a temporary file.
+
+    Parameters
+    ----------
+    path
+        Where to write.
+    name
+        What the shard file will be called, without its ending.
+    key, rows, layout
+        The project key, the rows, and their columns.
+    """
     meta = {"nonce": nonce(key, name, rows, layout), "layout": layout.as_json()}
     encoded = {_META: json.dumps(meta, sort_keys=True).encode()}
 
@@ -243,15 +256,15 @@ def shard_bytes(name: str, key: Key, rows: pa.Table, layout: Layout) -> bytes:
     compression = {
         name: "none" if name in (RECORD, SUBJECT) else "zstd" for name in rows.column_names
     }
-    buffer = pa.BufferOutputStream()
-    pq.write_table(
-        rows.replace_schema_metadata(encoded),
-        buffer,
-        compression=compression,
-        use_dictionary=texts,
-    )
-    # dvc.lock gives sizes, which would tell how long the values of one row were.
-    return padded_parquet(buffer.getvalue().to_pybytes())
+    with path.open("w+b") as file:
+        pq.write_table(
+            rows.replace_schema_metadata(encoded),
+            file,
+            compression=compression,
+            use_dictionary=texts,
+        )
+        # dvc.lock gives sizes, which would tell how long the values of one row were.
+        pad_parquet(file)
 
 
 def read_shard(path: Path, name: str, columns: Sequence[str] | None = None) -> ShardFile:

@@ -1,7 +1,7 @@
 """Rows to their places: one batch, then one shard in memory at a time."""
 
 import resource
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import ipc
 from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.config.params import ShardingParams
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import HOLDOUT, UNLABELLED
+from unlearn.stages.project.side_by_side import results_in_order
 from unlearn.stages.reading.reading import Reading
 from unlearn.stages.reading.records import read_batches
 from unlearn.stages.rows.identity import DigestColumns, digest_columns
@@ -33,11 +33,11 @@ from unlearn.stages.rows.token_arrays import (
     digests_of,
     first_repeat,
     integer_array,
-    shard_numbers,
     sort_order,
 )
 from unlearn.stages.rows.tokens import Tokenizer
 from unlearn.stages.shard.row_places import RowPlaces
+from unlearn.stages.shard.spilled_rows import SpillFiles, read_spilled, spilled_columns
 
 #: Column of a row's number in the dataset, from 1; 0 for a canary.
 ROW = "unlearn.row"
@@ -147,38 +147,25 @@ def spill(
     places = RowPlaces(dataset.path)
     reserved = None if planted is None else planted.tokens
     with ExitStack() as stack:
-        writers: dict[str, ipc.RecordBatchStreamWriter] = {}
         buckets: list[BinaryIO] = [
             stack.enter_context((scratch / f"ids-{bucket}").open("wb"))
             for bucket in range(_BUCKETS)
         ]
-
-        def put(name: str, rows: pa.Table) -> None:
-            if name not in writers:
-                sink = stack.enter_context(pa.OSFile(str(scratch / name), "wb"))
-                writers[name] = stack.enter_context(ipc.new_stream(sink, rows.schema))
-            writers[name].write_table(rows)
-
-        def write(rows: pa.Table) -> None:
-            for name, some in _by_place(rows, sharding):
-                put(name, some)
-
-        for batch in batches:
-            rows, tokens = typed_rows(batch, dataset, tokenizer, first_row)
-            places.see(batch, first_row)
+        files = stack.enter_context(SpillFiles(scratch, sharding))
+        for rows, tokens in _all_typed(_numbered(batches, places), dataset, tokenizer):
             if planted is not None and reserved is not None:
                 _refuse_canaries(tokens, reserved, (dataset.path, first_row), planted.name)
-            write(_labelled(rows, dataset, put))
+            files.add(_labelled(rows, dataset, files.put))
             if tokens.subjects is not None or dataset.drop_unlabelled:
                 # Two rows with one id may belong to two subjects, and so to two shards.
                 _spread_tokens(tokens.records, first_row, buckets)
-            first_row += batch.num_rows
-            progress(batch.num_rows)
-        own_places = _hold_out(held_out, dataset, tokenizer, put)
+            first_row += rows.num_rows
+            progress(rows.num_rows)
+        own_places = _hold_out(held_out, dataset, tokenizer, files.put)
         if planted is not None:
             rows = planted.trained_on
             numbers = integer_array(np.zeros(rows.num_rows, dtype=np.int64))
-            write(rows.append_column(ROW, numbers))
+            files.add(rows.append_column(ROW, numbers))
     places.write(scratch / _PLACES)
     own_places.write(scratch / _HELD_OUT_PLACES)
     for bucket in range(_BUCKETS):
@@ -219,13 +206,29 @@ def _hold_out(
     """Hand over the rows of a file of their own that no model was trained on."""
     named = dataset.model_copy(update={"path": dataset.held_out or dataset.path})
     places = RowPlaces(named.path)
+    for rows, _ in _all_typed(_numbered(batches, places), named, tokenizer):
+        put(HOLDOUT, _labelled(rows, dataset, put))
+    return places
+
+
+def _numbered(batches: Iterable[pa.Table], places: RowPlaces) -> Iterator[tuple[pa.Table, int]]:
+    """Yield batches, each with the number of its first row; note which file that is from."""
     first_row = 1
     for batch in batches:
-        rows = typed_rows(batch, named, tokenizer, first_row)[0]
         places.see(batch, first_row)
-        put(HOLDOUT, _labelled(rows, dataset, put))
+        yield batch, first_row
         first_row += batch.num_rows
-    return places
+
+
+def _all_typed(
+    numbered: Iterable[tuple[pa.Table, int]], dataset: DatasetParams, tokenizer: Tokenizer
+) -> Iterator[tuple[pa.Table, DigestColumns]]:
+    """Yield what `typed_rows` returns for each batch."""
+
+    def typed(item: tuple[pa.Table, int]) -> tuple[pa.Table, DigestColumns]:
+        return typed_rows(item[0], dataset, tokenizer, item[1])
+
+    return results_in_order(typed, numbered)
 
 
 def _labelled(
@@ -246,20 +249,6 @@ def refuse_shared_ids(one: pa.Table, other: pa.Table, names: tuple[str, str]) ->
     if shared:
         rows = "1 id is" if shared == 1 else f"{shared:,} ids are"
         raise InputError(f"{rows} in {names[0]} and in {names[1]}")
-
-
-def _by_place(rows: pa.Table, sharding: ShardingParams) -> Iterator[tuple[str, pa.Table]]:
-    """Yield the rows of each shard, and of the holdout, that has any."""
-    governing = digests_of(rows[SUBJECT if SUBJECT in rows.column_names else RECORD])
-    names = [*sharding.shards, HOLDOUT]
-    numbers = shard_numbers(governing, len(sharding.shards), sharding.holdout)
-    sizes = np.bincount(numbers, minlength=len(names))
-    # Sorted once, a shard's rows follow each other, and are no copy. 16 bits are sorted by radix.
-    order = np.argsort(numbers.astype(np.uint16), kind="stable")
-    in_shards = rows.take(integer_array(order))
-    for name, size, end in zip(names, sizes, np.cumsum(sizes), strict=True):
-        if size:
-            yield name, in_shards.slice(end - size, size)
 
 
 def _refuse_canaries(
@@ -298,8 +287,25 @@ def _refuse_repeats(path: Path, places: RowPlaces) -> None:
         places.refuse_repeat(*(int(row) for row in table["row"][list(repeat)]))
 
 
-def collect(scratch: Path, name: str, layout: Layout, dataset_name: str) -> pa.Table:
+def collect(
+    scratch: Path,
+    name: str,
+    layout: Layout,
+    dataset_name: str,
+    columns: Sequence[str] | None = None,
+) -> pa.Table:
     """Return the rows that `spill` wrote for a shard, in order, without their numbers.
+
+    One column at a time, so that no other is in memory twice.
+
+    Parameters
+    ----------
+    scratch, name
+        The folder, and the shard.
+    layout, dataset_name
+        The columns of shard files, and what errors call the dataset.
+    columns
+        Only these; by default all.
 
     Raises
     ------
@@ -308,17 +314,22 @@ def collect(scratch: Path, name: str, layout: Layout, dataset_name: str) -> pa.T
     """
     path = scratch / name
     if not path.exists():
-        return layout.schema.empty_table()
-    with pa.memory_map(str(path)) as source:
-        rows = ipc.open_stream(source).read_all()
+        nothing = layout.schema.empty_table()
+        return nothing if columns is None else nothing.select(columns)
     places = RowPlaces.read(scratch / _PLACES, dataset_name)
     if name == HOLDOUT:
         # Rows of a file of their own, if there is one: the sharding holds out no others then.
         places = RowPlaces.read(scratch / _HELD_OUT_PLACES, dataset_name) or places
-    refuse_same_ids(rows, places)
-    keys = [digests_of(rows[name]) for name in (SUBJECT, RECORD) if name in rows.column_names]
-    ordered = rows.drop_columns([ROW]).combine_chunks().take(integer_array(sort_order(*keys)))
-    return ordered.combine_chunks()
+    refuse_same_ids(read_spilled(path, [RECORD, ROW]), places)
+    known = spilled_columns(path)
+    keys = [key for key in (SUBJECT, RECORD) if key in known]
+    order = integer_array(sort_order(*(digests_of(read_spilled(path, [key])[key]) for key in keys)))
+    ordered = {
+        column: read_spilled(path, [column]).combine_chunks().take(order)[column]
+        for column in columns or known
+        if column != ROW
+    }
+    return pa.table(ordered).combine_chunks()
 
 
 def refuse_same_ids(rows: pa.Table, places: RowPlaces) -> None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+import pyarrow as pa
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
-from unlearn.stages.project.files import remove_unplanned, scratch_folder, write_bytes
+from unlearn.stages.project.files import move_through, remove_unplanned, scratch_folder
 from unlearn.stages.project.paths import CANARIES, HOLDOUT, UNLABELLED
-from unlearn.stages.rows.shard_file import RECORD, shard_bytes, write_shard
+from unlearn.stages.project.side_by_side import results_in_order
+from unlearn.stages.rows.shard_file import RECORD, fill_shard_file, write_shard
 from unlearn.stages.shard.partition import collect, refuse_shared_ids, spill_dataset
 from unlearn.stages.shard.planted import planted_canaries
 from unlearn.stages.shard.rules import refuse_lost_lines
@@ -49,22 +51,28 @@ def run(context: Context, progress: Callable[[int], None] = lambda _rows: None) 
         if dataset.drop_unlabelled and (scratch / UNLABELLED).exists():
             # Requests for their people are answered, although no model is trained on them.
             names.append(UNLABELLED)
-        counts = {}
-        records = {}
-        for name in names:
+        records: dict[str, pa.Table] = {}
+        counts = dict.fromkeys(names, 0)
+        files = {name: scratch / f"{name}.parquet" for name in names}
+
+        def written(name: str) -> pa.Table:
             table = collect(scratch, name, context.layout, dataset.path)
-            content = shard_bytes(name, context.key, table, context.layout)
-            (scratch / f"{name}.parquet").write_bytes(content)
+            fill_shard_file(files[name], name, context.key, table, context.layout)
             (scratch / name).unlink(missing_ok=True)
-            counts[name] = table.num_rows
+            return table.select([RECORD])
+
+        # The holdout is mostly the largest: begun first, no thread waits for it at the end.
+        latest_first = names[::-1]
+        for name, tokens in zip(latest_first, results_in_order(written, latest_first), strict=True):
+            counts[name] = tokens.num_rows
             if dataset.held_out is not None:
-                records[name] = table.select([RECORD])
+                records[name] = tokens
         if dataset.held_out is not None:
             whole, held_out = (records[name] for name in names[:2])
             refuse_shared_ids(whole, held_out, (dataset.path, dataset.held_out))
         # Only when all are checked, the first is replaced.
         for name in names:
-            write_bytes(project.shard_file(name), (scratch / f"{name}.parquet").read_bytes())
+            move_through(files[name], project.shard_file(name))
     if planted is not None:
         names.append(CANARIES)
         write_shard(project.shard_file(CANARIES), context.key, planted.rows, context.layout)

@@ -1,5 +1,6 @@
 """Files that are whole or not there, locks, and where a project is."""
 
+import errno
 import json
 import os
 import stat
@@ -19,6 +20,7 @@ from unlearn.stages.project.files import (
     digest_file,
     digest_json,
     json_bytes,
+    move_through,
     remove_unplanned,
     scratch_folder,
     write_bytes,
@@ -48,6 +50,57 @@ def below(folder: Path) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+def test_a_moved_file_is_the_new_one(tmp_path: Path) -> None:
+    source, path = tmp_path / "new", tmp_path / "folder" / "a.txt"
+    source.write_bytes(b"new")
+
+    assert move_through(source, path)
+    assert below(tmp_path) == {"folder/a.txt": b"new"}
+
+
+def test_a_file_on_another_file_system_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, path = tmp_path / "new", tmp_path / "a.txt"
+    source.write_bytes(b"new")
+    path.write_bytes(b"old")
+    replace = Path.replace
+
+    def across(self: Path, target: Path) -> Path:
+        if self == source:
+            raise OSError(errno.EXDEV, "other file system")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", across)
+
+    assert move_through(source, path)
+    assert path.read_bytes() == b"new"
+    assert set(below(tmp_path)) <= {"a.txt", "new"}
+
+
+@pytest.mark.parametrize("size", [0, 5, (1 << 20) + 1])
+def test_an_equal_file_is_left_alone_and_another_is_not(tmp_path: Path, size: int) -> None:
+    path, source = tmp_path / "a", tmp_path / "new"
+    path.write_bytes(bytes(size))
+    before = path.stat().st_ino
+    source.write_bytes(bytes(size))
+
+    assert not move_through(source, path)
+    assert not write_through(path, lambda temporary: _put(temporary, bytes(size)), leave=True)
+    assert path.stat().st_ino == before
+    other = bytes(size)[:-1] + b"x"
+    assert write_through(path, lambda temporary: _put(temporary, other), leave=True)
+    assert path.read_bytes() == other
+    # A link with the same bytes is not left: they may change without this folder.
+    (tmp_path / "link").symlink_to(path)
+    assert write_through(tmp_path / "link", lambda temporary: _put(temporary, other), leave=True)
+    assert not (tmp_path / "link").is_symlink()
+
+
+def _put(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

@@ -11,11 +11,17 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unlearn.stages.rows.padding import BLOCK, padded_parquet, padded_text
+from unlearn.stages.rows.padding import BLOCK, pad_parquet, padded_text
 
 from tests.stages.conftest import KEY, OTHER_KEY
 
 TABLE = [["name", "share"], ["a, b", "0.5"], ['"', "0.25"]]
+
+
+def padded_parquet(content: bytes) -> bytes:
+    file = io.BytesIO(content)
+    pad_parquet(file)
+    return file.getvalue()
 
 
 def as_csv(rows: list[list[str]]) -> bytes:

@@ -1,11 +1,14 @@
 """The shard stage as a whole: all files, or those from before."""
 
+import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
+from unlearn.stages.reading import csv_reading
+from unlearn.stages.shard import spilled_rows
 from unlearn.stages.shard import stage as shard_stage
 
 from tests.conftest import make_frame
@@ -52,3 +55,20 @@ def test_a_shard_whose_rows_did_not_change_is_not_written_again(tmp_path: Path) 
 
     after = state(context)
     assert len([name for name in after if after[name] != before[name]]) == 1
+
+
+@pytest.mark.parametrize("processors", [2, 64])
+def test_the_bytes_do_not_depend_on_the_number_of_processors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processors: int
+) -> None:
+    # Several batches, and rows that are moved to their shards several times.
+    monkeypatch.setattr(csv_reading, "_PIECE_BYTES", 500)
+    monkeypatch.setattr(spilled_rows, "_TOGETHER", 2_000)
+    found = {}
+    for name, count in (("one", 1), ("many", processors)):
+        monkeypatch.setattr(os, "cpu_count", lambda count=count: count)
+        context = make_context(tmp_path / name, make_frame(400), make_params(shards=4))
+        assert sum(shard_stage.run(context).values()) == 400
+        found[name] = {file: content for file, (_, content) in state(context).items()}
+
+    assert found["many"] == found["one"]
