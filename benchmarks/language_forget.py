@@ -93,9 +93,7 @@ def first_author(bench: Bench) -> str:
 def authors_by_shard(context: Context) -> dict[str, list[str]]:
     """Return the tokens of the authors in each shard, sorted."""
     return {
-        name: sorted(
-            set(subject_tokens(read_shard(context.project.shard_file(name), name).rows))
-        )
+        name: sorted(set(subject_tokens(read_shard(context.project.shard_file(name), name).rows)))
         for name in context.params.sharding.shards
     }
 
