@@ -14,10 +14,17 @@ from unlearn.stages.forget.file_marks import (
     read_marks,
     write_marks,
 )
+from unlearn.stages.forget.shard_parts import is_as_written, split_shard
 from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.ledger.hand_written import check_hand_written
 from unlearn.stages.ledger.transaction import complete_change
-from unlearn.stages.project.files import digest_file, digest_json, remove_unplanned
+from unlearn.stages.project.files import (
+    copy_content,
+    digest_file,
+    digest_json,
+    remove_unplanned,
+    write_through,
+)
 from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.paths import HOLDOUT, UNLABELLED, Project
 from unlearn.stages.rows.applied import Applied, AppliedShard, read_applied, write_applied
@@ -162,7 +169,7 @@ def _apply(context: Context, forget_list: ForgetList) -> ForgetRun:
 
 def _forgotten_rows(context: Context, name: str, forget_list: ForgetList) -> pa.Table:
     """Return the token columns of the rows to go; reads no other column."""
-    columns = [RECORD, SUBJECT] if context.has_subjects else [RECORD]
+    columns = _token_columns(context)
     path = context.project.shard_file(name)
     shard = read_shard(path, f"data/shards/{path.name}", columns)
     if shard.layout != context.layout:
@@ -277,7 +284,7 @@ def _subjects_of(context: Context, names: set[str]) -> set[str]:
 
 def _rows_in_forget_set(context: Context, name: str, noted: AppliedShard) -> pa.Table:
     """Return the token columns of the rows that were forgotten of a shard that stands."""
-    columns = [RECORD, SUBJECT] if context.has_subjects else [RECORD]
+    columns = _token_columns(context)
     if noted.forget is None:
         return context.layout.schema.empty_table().select(columns)
     path = context.project.forget_file(name)
@@ -290,11 +297,25 @@ def _digest_or_none(path: Path) -> str | None:
 
 def _write(context: Context, name: str, forget_list: ForgetList) -> None:
     project, key, layout = context.project, context.key, context.layout
-    rows = read_shard(project.shard_file(name), f"data/shards/{name}.parquet").rows
-    mask = forget_mask(rows, forget_list)
-    write_shard(project.retain_file(name), key, rows.filter(pc.invert(mask)), layout)
-    gone = rows.filter(mask)
-    if gone.num_rows:
-        write_shard(project.forget_file(name), key, gone, layout)
+    source, retained, forgotten = (
+        file(name) for file in (project.shard_file, project.retain_file, project.forget_file)
+    )
+    label = f"data/shards/{source.name}"
+    tokens = read_shard(source, label, _token_columns(context)).rows
+    mask = forget_mask(tokens, forget_list)
+    if pc.any(mask).as_py():
+        kept, gone = split_shard(source, label, mask)
+        write_shard(retained, key, kept, layout)
+        del kept
+        write_shard(forgotten, key, gone, layout)
+        return
+    shard = read_shard(source, label)
+    if is_as_written(source, name, key, shard):
+        write_through(retained, lambda temporary: copy_content(source, temporary), leave=True)
     else:
-        project.forget_file(name).unlink(missing_ok=True)
+        write_shard(retained, key, shard.rows, layout)
+    forgotten.unlink(missing_ok=True)
+
+
+def _token_columns(context: Context) -> list[str]:
+    return [RECORD, SUBJECT] if context.has_subjects else [RECORD]

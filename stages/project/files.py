@@ -87,12 +87,13 @@ def move_through(source: Path, path: Path) -> bool:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        return write_through(path, lambda temporary: _copy_content(source, temporary))
+        return write_through(path, lambda temporary: copy_content(source, temporary))
     _sync(path.parent)
     return True
 
 
-def _copy_content(source: Path, target: Path) -> None:
+def copy_content(source: Path, target: Path) -> None:
+    """Write the bytes of a file to another one, with the permissions of a new file."""
     shutil.copyfile(source, target)
 
 

@@ -287,7 +287,7 @@ def read_shard(path: Path, name: str, columns: Sequence[str] | None = None) -> S
     try:
         # pq.read_table loads pandas first, which takes longer than to read a shard.
         with pq.ParquetFile(path) as file:
-            rows = file.read() if columns is None else file.read(list(columns)).select(columns)
+            rows = _read_columns(file, columns)
         meta = json.loads(rows.schema.metadata[_META])
         layout = Layout.from_json(meta["layout"])
     except FileNotFoundError:
@@ -296,6 +296,17 @@ def read_shard(path: Path, name: str, columns: Sequence[str] | None = None) -> S
         raise InputError(f"{name} is not a shard file of this tool") from None
     rows = with_digests(rows.replace_schema_metadata(None))
     return ShardFile(rows.combine_chunks(), layout, meta["nonce"])
+
+
+def _read_columns(file: pq.ParquetFile, columns: Sequence[str] | None) -> pa.Table:
+    names = list(file.schema_arrow.names if columns is None else columns)
+    if file.num_row_groups == 1:
+        return file.read(names).select(names)
+    # One after another: the parts of no more than one column are in memory twice.
+    found = {name: file.read([name]).combine_chunks()[name] for name in names}
+    return pa.table(
+        found, pa.schema(map(file.schema_arrow.field, names), file.schema_arrow.metadata)
+    )
 
 
 def count_rows(path: Path) -> int | None:

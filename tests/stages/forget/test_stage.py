@@ -14,7 +14,7 @@ from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.forget.stage import run
 from unlearn.stages.project.paths import HOLDOUT
-from unlearn.stages.rows.shard_file import read_shard, record_tokens, subject_tokens
+from unlearn.stages.rows.shard_file import read_shard, record_tokens, subject_tokens, write_shard
 from unlearn.stages.shard import stage as shard_stage
 
 from tests.conftest import make_frame
@@ -64,6 +64,18 @@ def test_every_row_is_kept_or_forgotten_and_never_both(built: Context) -> None:
             assert not project.forget_file(name).exists()
         else:
             assert rows_of(project.forget_file(name)).equals(whole.filter(gone))
+
+
+def test_a_shard_without_requests_is_kept_byte_by_byte(built: Context) -> None:
+    project = built.project
+    for name in NAMES:
+        kept = project.retain_file(name).read_bytes()
+        assert kept == project.shard_file(name).read_bytes()
+        # As it would be written.
+        project.retain_file(name).unlink()
+        rows = rows_of(project.shard_file(name))
+        write_shard(project.retain_file(name), built.key, rows, built.layout)
+        assert project.retain_file(name).read_bytes() == kept
 
 
 def test_only_the_shards_that_a_request_names_are_written(built: Context) -> None:
