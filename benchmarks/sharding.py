@@ -2,14 +2,17 @@
 
 Both read the same CSV and write Parquet with the same compression. They take turns as whole
 processes, so processor time and memory include the start of each. DuckDB neither checks nor types
-rows, sorts none, and computes no keyed digest.
+rows, sorts none, and computes no keyed digest. `--part memory` measures the memory that `init`,
+`shard` and `forget` take for ten million rows, all their processes together.
 """
 
 import argparse
 import os
+import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -20,10 +23,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from benchmarks.harness import UNLEARN, machine, new_project, say, show, spread, workplace
+from benchmarks.cost import Watch
+from benchmarks.harness import UNLEARN, Bench, machine, new_project, say, show, spread, workplace
 
 #: The goals: times the processor time of DuckDB, and bytes of memory.
 GOAL, BYTES = 2, 1_500_000_000
+
+#: Rows by default: whose processor time is measured, and whose memory.
+TIMED_ROWS, LARGE_ROWS = 2_000_000, 10_000_000
+
+#: Rows to forget.
+FORGOTTEN = [f"R{number:08}" for number in range(0, 20_000, 1_000)]
 
 #: Rows of a table that are made at a time.
 BLOCK = 100_000
@@ -51,7 +61,8 @@ class Used:
 def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--part", choices=["time", "memory"], default="time")
+    parser.add_argument("--rows", type=int, help=f"by default {TIMED_ROWS:,}, or {LARGE_ROWS:,}")
     parser.add_argument("--columns", type=int, default=18, help="besides id and label")
     parser.add_argument("--shards", type=int, default=20)
     parser.add_argument("--turns", type=int, default=3)
@@ -60,9 +71,11 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.rows, arguments.turns = 20_000, 2
+    part = measure if arguments.part == "time" else measure_memory
+    arguments.rows = arguments.rows or (TIMED_ROWS if part is measure else LARGE_ROWS)
     print(machine())
     with workplace(arguments.keep) as folder:
-        measure(folder, arguments)
+        part(folder, arguments)
 
 
 def write_csv(path: Path, rows: int, columns: int) -> None:
@@ -126,8 +139,41 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
         ("process", "processor s", "us a row", "largest memory, MB", "stage / DuckDB"),
         lines,
         f"{arguments.rows:,} rows, {arguments.columns + 2} columns of CSV, {arguments.shards} "
-        f"shards, {arguments.turns} turns. Goal: at most {GOAL} times DuckDB's processor time, and "
-        f"{BYTES // 10**6:,} MB for ten million rows.",
+        f"shards, {arguments.turns} turns. Goal: at most {GOAL} times DuckDB's processor time.",
+    )
+
+
+def measure_memory(folder: Path, arguments: argparse.Namespace) -> None:
+    """Print the most memory that all processes of a command have at one time together."""
+    source = folder / "table.csv"
+    say("writing the table")
+    write_csv(source, arguments.rows, arguments.columns)
+    lines: list[list[str]] = []
+
+    def note(name: str, run: Callable[[], object]) -> None:
+        say(name)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        with Watch() as watch:
+            run()
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        lines.append([name, f"{seconds:.1f}", str(watch.everything // 10**6)])
+
+    projects: list[Bench] = []
+    options = (folder / "project", source, "--shards", str(arguments.shards))
+    note("`init`", lambda: projects.append(new_project(*options)))
+    (bench,) = projects
+    wanted = "".join(f"{raw}\n" for raw in FORGOTTEN if int(raw[1:]) < arguments.rows)
+    note("`shard`", lambda: bench.unlearn("stage", "shard"))
+    note("stage `forget`, no request", lambda: bench.unlearn("stage", "forget"))
+    note("`unlearn forget`", lambda: bench.unlearn("forget", "--ids", "-", stdin=wanted))
+    note("stage `forget`", lambda: bench.unlearn("stage", "forget"))
+    show(
+        "sharding-memory",
+        ("command", "processor s", "largest memory, MB"),
+        lines,
+        f"{arguments.rows:,} rows, {arguments.columns + 2} columns of CSV, {arguments.shards} "
+        f"shards, {len(wanted.split())} rows to forget. Goal: at most {BYTES // 10**6:,} MB.",
     )
 
 
