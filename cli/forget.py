@@ -9,10 +9,10 @@ import typer
 from pydantic import Field
 from unlearn.cli import panels
 from unlearn.cli.answers import Answer, AnswerPart
-from unlearn.cli.ids import IdOption, IdsOption, read_wanted
+from unlearn.cli.ids import IdOption, IdsOption, content_of, read_wanted
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, say
-from unlearn.stages.context import open_project
+from unlearn.stages.context import Context, open_project
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.ledger.log import NO_FILING, Filing
@@ -20,6 +20,7 @@ from unlearn.stages.project.paths import find_project
 from unlearn.stages.requests.extension import extend as extend_period
 from unlearn.stages.requests.filed import due_of
 from unlearn.stages.requests.id_file import understand
+from unlearn.stages.requests.incoming import Incoming, read_column, read_opendsr
 from unlearn.stages.requests.missed import find_missed
 from unlearn.stages.requests.request import Unknown, add_request, put_back_lost
 
@@ -102,6 +103,25 @@ def forget(
             rich_help_panel=panels.DATA,
         ),
     ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="A request as another system exports it: JSON of OpenDSR, or a table with "
+            "--column.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The column of ids in the file of --from: that of the dataset, or one that "
+            "requests.identities in params.yaml names.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
     ignore_unknown: Annotated[
         bool,
         typer.Option(
@@ -178,17 +198,11 @@ def forget(
     """
     named = ids is not None or bool(one) or subjects is not None
     filing = Filing(
-        None if received is None else received.date(),
-        None if regime is None else regime.value,
+        None if received is None else received.date(), None if regime is None else regime.value
     )
-    if extend and (named or lost or filing != NO_FILING or ticket is None):
-        raise InputError("--extend takes --ticket alone, which names the request")
-    if not named and not lost and not extend:
-        raise InputError("no records to forget: pass --ids FILE, --id ID or --subjects FILE")
-    if lost and (named or dry_run or filing != NO_FILING):
-        raise InputError(
-            "--lost takes no ids and no dates, and has no --dry-run: `unlearn status` counts them"
-        )
+    ways = {"ids": named, "--from": source is not None, "--lost": lost, "--extend": extend}
+    _check_options([way for way, chosen in ways.items() if chosen], column)
+    _check_dates(ways, filing, ticket, dry_run=dry_run)
     if suppress and ignore_unknown:
         raise InputError("give either --ignore-unknown or --suppress")
     context = open_project(find_project())
@@ -200,7 +214,13 @@ def forget(
         answer = _without_ids(added=put_back_lost(context))
         emit(answer, as_json=as_json, text=lambda: _describe(answer, whole=True))
         return
-    wanted, notes = understand(context, read_wanted(ids, one, subjects))
+    if source is not None:
+        incoming = _incoming(context, source, column, ignore_unknown=ignore_unknown)
+        ticket, filing = ticket or incoming.ticket, filing.or_else(incoming.filing)
+    else:
+        wanted, found = understand(context, read_wanted(ids, one, subjects))
+        incoming = Incoming(wanted, notes=tuple(found))
+    wanted, notes = incoming.wanted, list(incoming.notes)
     unknown: Unknown = "skip" if ignore_unknown else "suppress" if suppress else "refuse"
     missed = find_missed(context, wanted)
     if strict:
@@ -216,7 +236,7 @@ def forget(
     answer = ForgetAnswer(
         added=len(resolved.added),
         already=resolved.already,
-        unknown=len(resolved.unknown),
+        unknown=len(resolved.unknown) + len(incoming.unmatched),
         suppressed=len(resolved.unknown) if suppress else 0,
         shards=list(resolved.shards),
         unlabelled=resolved.unlabelled,
@@ -237,6 +257,48 @@ COMMAND = Command(
     example="unlearn forget --id r0042 --id r1001 --ticket T-17",
     answer=ForgetAnswer,
 )
+
+
+def _check_options(ways: list[str], column: str | None) -> None:
+    """Raise an InputError unless the request is named in one way."""
+    if not ways:
+        raise InputError(
+            "no records to forget: pass --ids FILE, --id ID, --subjects FILE or --from FILE"
+        )
+    if len(ways) > 1:
+        raise InputError(f"{ways[-1]} takes no {' and no '.join(ways[:-1])}")
+    if column is not None and ways != ["--from"]:
+        raise InputError("--column names a column of the file of --from")
+
+
+def _check_dates(
+    ways: dict[str, bool], filing: Filing, ticket: str | None, *, dry_run: bool
+) -> None:
+    """Raise an InputError if there is a date or a ticket that cannot be, or is missing."""
+    if ways["--extend"] and (filing != NO_FILING or ticket is None):
+        raise InputError("--extend takes --ticket alone, which names the request")
+    if ways["--lost"] and (dry_run or filing != NO_FILING):
+        raise InputError(
+            "--lost takes no dates, and has no --dry-run: `unlearn status` counts them"
+        )
+
+
+def _incoming(
+    context: Context, source: Path, column: str | None, *, ignore_unknown: bool
+) -> Incoming:
+    """Return the request of another system; see `read_opendsr` for errors."""
+    content = content_of(source)
+    if column is not None:
+        return read_column(context, source, column)
+    found = read_opendsr(context, content, source.name)
+    if found.unmatched and not ignore_unknown:
+        raise InputError(
+            f"{source.name}: no row has the id of {', '.join(found.unmatched)}, which is a hash; "
+            "nothing was changed",
+            "--ignore-unknown skips it; a hash cannot be suppressed, because rows that appear "
+            "later are found by their ids",
+        )
+    return found
 
 
 def _without_ids(*, added: int = 0, due: date | None = None, dry_run: bool = False) -> ForgetAnswer:

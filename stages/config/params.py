@@ -95,9 +95,14 @@ Regime = Literal["gdpr", "ccpa", "drop"]
 
 
 class RequestParams(Section):
-    """How requests are handled. `regime` is the law of a request that names none."""
+    """How requests are handled.
+
+    `regime` is the law of a request that names none. `identities` says what ids of other systems
+    name, by their column or kind of identity: records by `id`, or persons by `subject`.
+    """
 
     regime: Regime | None = None
+    identities: dict[str, Literal["id", "subject"]] = Field(default_factory=dict)
 
 
 class LedgerParams(Section):

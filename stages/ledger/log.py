@@ -40,6 +40,10 @@ class Filing(NamedTuple):
     received: date | None = None
     regime: Regime | None = None
 
+    def or_else(self, other: "Filing") -> "Filing":
+        """Return what is stated here and, for what is not, what is stated there."""
+        return Filing(self.received or other.received, self.regime or other.regime)
+
 
 NO_FILING = Filing()
 

@@ -142,11 +142,11 @@ def test_a_period_is_extended(fresh: Repo) -> None:
     ("options", "message"),
     [
         (("--extend",), "--extend takes --ticket alone"),
-        (("--extend", "--ticket", "T-1", "--id", "r0001"), "--extend takes --ticket alone"),
+        (("--extend", "--ticket", "T-1", "--id", "r0001"), "--extend takes no ids"),
         (("--extend", "--ticket", "T-8"), "no request has the ticket T-8"),
         (("--extend", "--ticket", "T-1"), "the request T-1 was due on 2020-01-31"),
         (("--id", "r0002", "--received", "2999-01-01"), "--received 2999-01-01 is in the future"),
-        (("--lost", "--regime", "gdpr"), "--lost takes no ids and no dates"),
+        (("--lost", "--regime", "gdpr"), "--lost takes no dates"),
     ],
 )
 def test_what_is_refused(fresh: Repo, options: tuple[str, ...], message: str) -> None:
