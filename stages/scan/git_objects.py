@@ -1,6 +1,7 @@
 """All objects of a git repository, also those that no commit has any more."""
 
 import io
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from unlearn.stages.errors import ToolError
+from unlearn.stages.project.git import leave_hook
 
 #: Larger objects are kept on the disk while they are searched.
 _MOST_IN_MEMORY = 16 << 20
@@ -37,8 +39,10 @@ def git_objects(root: Path, folder: Path) -> Iterator[tuple[str, IO[bytes]]]:
         If git ends before it has printed all of them: an object is damaged.
     """
     command = ["git", "cat-file", "--batch-all-objects", "--batch", "--unordered", "--buffer"]
+    environment = dict(os.environ)
+    leave_hook(environment)
     with subprocess.Popen(
-        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
         source = cast("IO[bytes]", process.stdout)
         try:
