@@ -93,12 +93,15 @@ def inputs(files: Mapping[str, StageFiles]) -> list[Path]:
     files
         Of all stages, by name.
     """
-    written = [path for found in files.values() for path in found.outs]
+    written = {path for found in files.values() for path in found.outs}
+    above = {folder for path in written for folder in path.parents}
     read = dict.fromkeys(path for found in files.values() for path in found.deps)
     return [
         path
         for path in read
-        if not any(path.is_relative_to(out) or out.is_relative_to(path) for out in written)
+        # Neither an out nor in one, and no folder with one in it.
+        if path not in above
+        and not any(folder in written for folder in (path, *path.parents))
         and not path.with_name(f"{path.name}.dvc").is_file()
     ]
 

@@ -25,6 +25,9 @@ _STAMP = (1980, 1, 1, 0, 0, 0)
 #: its functions, and nothing of numpy or scipy, which hold some that run code or write files.
 _TRUSTED_PACKAGE = "sklearn."
 
+#: Classes of this package that a file has named: most models of a project are of the same ones.
+_trusted: set[str] = set()
+
 
 def dump(estimator: Any) -> bytes:
     """Return a fitted scikit-learn estimator as a skops file with canonical names."""
@@ -129,12 +132,17 @@ def load(content: bytes) -> Any:
         are not made of, or unpacks to far more than its own size.
     """
     import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
 
     try:
         content = unpacked(content)
-        found = skops.io.get_untrusted_types(data=content)
+        try:
+            return skops.io.loads(content, trusted=sorted(_trusted))
+        except UntrustedTypesFoundException:
+            found = skops.io.get_untrusted_types(data=content)
         foreign = [name for name in found if not _is_sklearn_class(name)]
         if not foreign:
+            _trusted.update(found)
             return skops.io.loads(content, trusted=found)
     except InputError:
         raise
