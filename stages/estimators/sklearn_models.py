@@ -135,7 +135,9 @@ class SklearnPredictor:
     def probabilities(self, inputs: FloatArray) -> npt.NDArray[np.float64]:
         """Return probabilities of all pinned classes, or whole votes without `predict_proba`."""
         answer = np.zeros((len(inputs), self._classes))
-        with _one_thread():
+        # An answer that is no number is dealt with by whoever reads it; numpy's warnings of how it
+        # came about would be printed for each model.
+        with _one_thread(), np.errstate(all="ignore"):
             if hasattr(self._model, "predict_proba"):
                 answer[:, self._model.classes_] = self._model.predict_proba(inputs)
             else:

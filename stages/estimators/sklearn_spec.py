@@ -45,6 +45,9 @@ SKLEARN = EstimatorSpec(
     file_name="model.skops",
     libraries=("scikit-learn",),
     facts=_facts,
-    preload=("unlearn.stages.estimators.sklearn_models", "skops.io"),
+    preload=(
+        "unlearn.stages.estimators.sklearn_models",
+        "unlearn.stages.estimators.skops_library",
+    ),
     importers=SKOPS_FILES,
 )

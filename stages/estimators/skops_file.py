@@ -31,9 +31,10 @@ _trusted: set[str] = set()
 
 def dump(estimator: Any) -> bytes:
     """Return a fitted scikit-learn estimator as a skops file with canonical names."""
-    import skops.io  # loads scikit-learn, which who reads only numbers does not need
+    # It loads scikit-learn, which who reads only numbers does not need.
+    from unlearn.stages.estimators.skops_library import skops_io
 
-    with zipfile.ZipFile(io.BytesIO(skops.io.dumps(estimator))) as archive:
+    with zipfile.ZipFile(io.BytesIO(skops_io.dumps(estimator))) as archive:
         schema = json.loads(archive.read(_SCHEMA))
         renamed = _Renamer().tree(schema)
         members = {
@@ -131,19 +132,18 @@ def load(content: bytes) -> Any:
         If `content` is something else, such as a pickle, names types that scikit-learn's estimators
         are not made of, or unpacks to far more than its own size.
     """
-    import skops.io
-    from skops.io.exceptions import UntrustedTypesFoundException
+    from unlearn.stages.estimators.skops_library import skops_io
 
     try:
         content = unpacked(content)
         try:
-            return skops.io.loads(content, trusted=sorted(_trusted))
-        except UntrustedTypesFoundException:
-            found = skops.io.get_untrusted_types(data=content)
+            return skops_io.loads(content, trusted=sorted(_trusted))
+        except skops_io.exceptions.UntrustedTypesFoundException:
+            found = skops_io.get_untrusted_types(data=content)
         foreign = [name for name in found if not _is_sklearn_class(name)]
         if not foreign:
             _trusted.update(found)
-            return skops.io.loads(content, trusted=found)
+            return skops_io.loads(content, trusted=found)
     except InputError:
         raise
     except Exception:  # noqa: BLE001 - a damaged file makes skops and zipfile raise anything
