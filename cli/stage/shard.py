@@ -4,7 +4,7 @@ import time
 
 from unlearn.cli.output import plural, progress, say
 from unlearn.stages.context import Context
-from unlearn.stages.dvc.pipeline import check_rows_are_dependencies
+from unlearn.stages.dvc.pipeline import check_lists_are_read, check_rows_are_dependencies
 from unlearn.stages.project.paths import HOLDOUT, UNLABELLED
 from unlearn.stages.project.timings import Timing, record_timings
 from unlearn.stages.shard import stage
@@ -14,6 +14,7 @@ from unlearn.stages.verify.membership.registry import deciding_attack
 def run(context: Context) -> None:
     """Put the rows of the dataset into shards, and say how many there are."""
     deciding_attack(context.params)  # a wrong name is an error before any training
+    check_lists_are_read(context.project, context.params)
     check_rows_are_dependencies(context.project, context.params)
     started = time.perf_counter()
     with progress("rows", None) as advance:

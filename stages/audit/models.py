@@ -12,7 +12,8 @@ from pathlib import Path
 
 from unlearn.stages.context import load_params
 from unlearn.stages.dvc.listing import listing_md5
-from unlearn.stages.dvc.lockfile import LockStages
+from unlearn.stages.dvc.lockfile import LockStages, current_entries
+from unlearn.stages.dvc.pipeline import model_folders
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import digest_file, write_json
 from unlearn.stages.project.paths import Project
@@ -40,7 +41,7 @@ class ModelsFound:
 
 
 def check_models(project: Project, lock: LockStages, *, full: bool = False) -> ModelsFound:
-    """Compare all models that dvc.lock names with those on disk.
+    """Compare the models that the settings and dvc.lock name with those on disk.
 
     Parameters
     ----------
@@ -51,7 +52,8 @@ def check_models(project: Project, lock: LockStages, *, full: bool = False) -> M
     """
     known = FileDigests.read(project)
     found: dict[str, list[str]] = {"same": [], "different": [], "absent": []}
-    for name, md5 in sorted(_models_in(lock).items()):
+    current = current_entries(lock, _items(project))
+    for name, md5 in sorted(_models_in(current).items()):
         path = project.root / name
         if not _is_there(path):
             found["absent"].append(name)
@@ -61,6 +63,14 @@ def check_models(project: Project, lock: LockStages, *, full: bool = False) -> M
             found["different"].append(name)
     known.write()
     return ModelsFound(**{name: tuple(paths) for name, paths in found.items()})
+
+
+def _items(project: Project) -> list[str] | None:
+    """Return the shards, or methods, that the settings name; None if they cannot be read."""
+    try:
+        return list(model_folders(load_params(project.params)))
+    except InputError:
+        return None
 
 
 def _models_in(lock: LockStages) -> dict[str, str]:

@@ -71,6 +71,28 @@ def folder_md5(folder: Path) -> str:
     return listing_md5({name: digest_file(folder / name, "md5") for name in names})
 
 
+def current_entries(lock: LockStages, items: Collection[str] | None) -> LockStages:
+    """Return the entries of stages that the settings name.
+
+    DVC keeps the entries of shards and methods that are no more; they are of an older run.
+
+    Parameters
+    ----------
+    lock
+        The entries by stage.
+    items
+        The shards, or post-hoc methods, that the settings name. None where the settings are not
+        known: then all entries are returned.
+    """
+    if items is None:
+        return lock
+    return {
+        name: stage
+        for name, stage in lock.items()
+        if not name.startswith(("train@", "unlearn@")) or name.partition("@")[2] in items
+    }
+
+
 def lock_gaps(lock: LockStages, items: Collection[str] | None) -> list[str]:
     """Return a sentence for each place where a stage did not run on what another one made.
 
@@ -81,15 +103,9 @@ def lock_gaps(lock: LockStages, items: Collection[str] | None) -> list[str]:
     lock
         The entries by stage.
     items
-        The shards, or post-hoc methods, that the settings name: DVC keeps the entries of those that
-        are no more, and they are of an older run. None where the settings are not known.
+        See `current_entries`.
     """
-    if items is not None:
-        lock = {
-            name: stage
-            for name, stage in lock.items()
-            if not name.startswith(("train@", "unlearn@")) or name.partition("@")[2] in items
-        }
+    lock = current_entries(lock, items)
     made = {entry["path"]: entry["md5"] for stage in lock.values() for entry in stage["outs"]}
     gaps = [
         f"{name} did not run on the current {entry['path']}"

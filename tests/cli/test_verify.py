@@ -80,6 +80,20 @@ def test_where_everything_is_at_hand_everything_is_checked(done: Repo) -> None:
     assert "seal: that of the project key\nmodels: 4 of 4 are those in dvc.lock\n" in text
 
 
+def test_shards_that_are_no_more_are_not_called_absent(done: Repo) -> None:
+    """Their entries stay in dvc.lock, as DVC leaves them there."""
+    shards = done.params()["sharding"]["shards"]
+    done.set_params(sharding={"shards": shards[:-1]})
+    shutil.rmtree(done.root / "models/shard_models" / shards[-1])
+
+    found = done.inline("verify", "--json").json["models_found"]
+
+    gone = f"models/shard_models/{shards[-1]}"
+    assert gone in MODELS
+    assert gone not in [name for names in found.values() for name in names]
+    assert found["absent"] == []
+
+
 def test_a_clone_has_the_verdict_and_no_figure(done: Repo, tmp_path: Path) -> None:
     forget_and_run(done, count=12)
     accuracy = done.report()["utility"]["accuracy"]

@@ -10,7 +10,16 @@ from tests.conftest import Repo
 from tests.pipeline.conftest import BAYES, MLP, Shape, without_dvc
 
 #: Libraries that take long to import. pandas is not among them: pyarrow imports it by itself.
-HEAVY = {"torch", "torch._dynamo", "sklearn", "skops", "scipy", "scipy.stats", "transformers", "dvc"}
+HEAVY = {
+    "torch",
+    "torch._dynamo",
+    "sklearn",
+    "skops",
+    "scipy",
+    "scipy.stats",
+    "transformers",
+    "dvc",
+}
 #: scikit-learn imports all of scipy.stats.
 OF_SKLEARN = {"sklearn", "skops", "scipy", "scipy.stats"}
 
