@@ -1,11 +1,11 @@
 """`unlearn repro`: what `dvc repro` does, with the stale shards trained in parallel."""
 
-import os
 import time
 from typing import Annotated
 
 import typer
 from unlearn.cli.answers import Answer
+from unlearn.cli.engine_choice import COMMAND_VARIABLE, EngineChoice, EngineName
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, say
 from unlearn.cli.pipeline_run import PipelineRun
@@ -18,7 +18,6 @@ from unlearn.stages.dvc.pipeline import (
 )
 from unlearn.stages.dvc.recording import mend_lock
 from unlearn.stages.dvc.session import Session
-from unlearn.stages.engines.local import LocalEngine
 from unlearn.stages.engines.pool import Pool
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.check import check_ledger
@@ -71,41 +70,62 @@ def repro(
             "processors.",
         ),
     ] = None,
+    engine: Annotated[
+        EngineName,
+        typer.Option(
+            help="Where shards are trained: in processes of this machine, or by a command for each "
+            "shard. The models have the same bytes.",
+        ),
+    ] = EngineName.LOCAL,
+    command: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="The command that trains one shard, with {shard} for its name and {root} for the "
+            "project's folder. It needs --engine command. The default is that of the environment "
+            f"variable {COMMAND_VARIABLE}.",
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Bring the models up to date with the dataset, the settings and the forget list.
 
     It does what `dvc repro` does, and trains shards in parallel.
     """
+    choice = EngineChoice(engine, jobs, command)
+    choice.check()
     context = open_project(find_project())
     with exclusive(context.project.lock_file("repro"), "another `unlearn repro`"):
-        result = bring_up_to_date(context, jobs or os.cpu_count() or 1, called.obj)
+        result = bring_up_to_date(context, choice, called.obj)
     emit(result, as_json=as_json, text=lambda: _describe(result))
 
 
 COMMAND = Command(repro, example="unlearn repro --jobs 4", answer=ReproAnswer)
 
 
-def bring_up_to_date(context: Context, jobs: int, started: float | None = None) -> ReproAnswer:
+def bring_up_to_date(
+    context: Context, choice: EngineChoice, started: float | None = None
+) -> ReproAnswer:
     """Run the pipeline; return what was trained and the verdict.
 
     Parameters
     ----------
     context
         The project.
-    jobs
-        Number of parallel trainings.
+    choice
+        Where shards are trained.
     started
         When the command began, by `time.perf_counter`; now by default.
     """
-    project = context.project
+    project, pool = context.project, Pool()
+    engine = choice.make(context, pool)
     started = time.perf_counter() if started is None else started
     deciding_attack(context.params)  # a wrong name is an error before any training
     check_lists_are_read(project, context.params)
     check_rows_are_dependencies(project, context.params)
     check_code_is_a_dependency(project, context.params)
     check_figures_are_where_they_belong(project, context.params)
-    with Session(project) as dvc, Pool() as pool:
+    with Session(project) as dvc, pool:
         # DVC is imported meanwhile.
         if damage := mend_lock(project):
             say(f"{damage}; restoring the last committed one")
@@ -113,8 +133,8 @@ def bring_up_to_date(context: Context, jobs: int, started: float | None = None) 
         if by_hand := settle_list(context):
             say(f"{plural(by_hand, 'line')} written by hand in data/forget_list.txt, now tokens")
         before = _method_records(context)
-        with LocalEngine(pool, jobs, say) as engine:
-            run = PipelineRun(project, engine, pool, dvc, jobs)
+        with engine:
+            run = PipelineRun(project, engine, pool, dvc, choice.parallel)
             run.run(context)
         # An exit in the middle of their ending would be called a leak, on standard error.
         pool.finish()

@@ -36,7 +36,11 @@ def stage(
 
     `unlearn repro` and `dvc repro` run all stages that are out of date.
     """
-    run_stage(open_project(find_project()), name)
+    project = find_project()
+    # Few stages are jobs of the engine `command`, and those are trainings.
+    if name.startswith("train@") and import_module("unlearn.cli.stage.job").run(project, name):
+        return
+    run_stage(open_project(project), name)
 
 
 def run_stage(context: Context, name: str) -> None:

@@ -108,15 +108,23 @@ class Job:
     reads: dict[str, str]
 
     @classmethod
-    def of(cls, context: Context, shard: str) -> "Job":
-        """Return the job of a shard, given the files as they are now."""
+    def of(cls, context: Context, shard: str, facts: dict[str, str] | None = None) -> "Job":
+        """Return the job of a shard, given the files as they are now.
+
+        Parameters
+        ----------
+        context, shard
+            The project, and the shard's name.
+        facts
+            This machine's environment; found out if None, which takes some milliseconds.
+        """
         root = context.project.root
         paths = [root / name for name in ("params.yaml", *FILES, RECIPE)]
         paths += [context.project.retain_file(shard), *filter(None, [context.code])]
         return cls(
             root=str(root),
             shard=shard,
-            environment=environment(context.params.train),
+            environment=environment(context.params.train) if facts is None else facts,
             reads={
                 path.relative_to(root).as_posix(): digest_file(path)
                 for path in paths
@@ -211,14 +219,18 @@ def run_job(job: Job, *, node: str | None = None, patience: float = PATIENCE) ->
     return Result(trained, files, node, job.digest)
 
 
-def up_to_date(context: Context, shard: str) -> Trained | None:
+def up_to_date(context: Context, shard: str, facts: dict[str, str] | None = None) -> Trained | None:
     """Return what a shard came to that needs no training; None if it has to be trained.
 
     The driver asks before it makes a job: to start one takes seconds.
+
+    Parameters
+    ----------
+    context, shard, facts
+        As in `Job.of`.
     """
-    project = context.project
-    folder = project.shard_models / shard
-    if _why_wrong(context, shard, folder) is not None:
+    facts = environment(context.params.train) if facts is None else facts
+    if _why_wrong(context, shard, facts) is not None:
         return None
     return stage.run(context, shard)
 
@@ -250,19 +262,19 @@ def accept(context: Context, job: Job, result: Result, *, patience: float = PATI
             f"{where} has changed since it was trained; nothing was recorded",
             "`unlearn repro` trains it again; do all nodes see the same folder?",
         )
-    if why := _why_wrong(context, shard, folder):
+    if why := _why_wrong(context, shard, job.environment):
         raise ToolError(f"{where} is not the one that was ordered: {why}; nothing was recorded")
     return result.trained
 
 
-def _why_wrong(context: Context, shard: str, folder: Path) -> str | None:
+def _why_wrong(context: Context, shard: str, facts: dict[str, str]) -> str | None:
     """Return why a model is not the one that files, settings and environment give."""
-    project = context.project
+    project, folder = context.project, context.project.shard_models / shard
     retained = read_nonce(project.retain_file(shard), f"data/retain_set/{shard}.parquet")
     if is_outdated(Recipe.of_project(context), shard, folder, retained):
         return "it is of other rows or settings, or has no seal"
     lineage = read_lineage(folder)
-    if lineage is None or lineage.environment != environment(context.params.train):
+    if lineage is None or lineage.environment != facts:
         return "it is of another environment"
     return None
 

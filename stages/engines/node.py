@@ -1,0 +1,92 @@
+"""What `unlearn stage train@...` does where the engine `command` started it."""
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+from unlearn.stages.engines.job_files import Order, Outcome
+from unlearn.stages.engines.remote import Result, node_name, run_job
+from unlearn.stages.errors import BusyError, ToolError, UnlearnError
+from unlearn.stages.project.paths import Project
+
+#: How often a node looks whether its driver still waits, in seconds.
+LOOK = 2.0
+
+#: A driver that has given no sign of life for so long is taken for dead, in seconds.
+SILENCE = 300.0
+
+#: DVC sets it for the commands of its stages; a stage of DVC's is nobody's job.
+_DVC_VARIABLE = "DVC_STAGE"
+
+
+def find_order(project: Project, stage: str) -> Order | None:
+    """Return the order that a command is to carry out; None if it runs a stage by itself.
+
+    Parameters
+    ----------
+    project
+        The project.
+    stage
+        The stage's name, such as `train@s000`.
+    """
+    group, _, shard = stage.partition("@")
+    if group != "train" or not shard or _DVC_VARIABLE in os.environ:
+        return None
+    return Order.read(project, shard)
+
+
+def carry_out(project: Project, order: Order) -> Result:
+    """Run a job, and tell the driver what came of it.
+
+    Raises
+    ------
+    UnlearnError
+        What the job raised; the driver has it too.
+    """
+    shard = order.job.shard
+    os.chdir(project.root)  # where DVC runs a stage
+    begun = Outcome(order.job.digest, node_name())
+    begun.write(project, shard)
+    threading.Thread(target=_end_with_driver, args=(order.alive,), daemon=True).start()
+    try:
+        result = run_job(order.job)
+    except BusyError as error:
+        # A worker that the driver has given up still trains the shard.
+        Outcome(begun.job, begun.node, lost=error.message).write(project, shard)
+        raise
+    except UnlearnError as error:
+        Outcome.of_error(begun, error).write(project, shard)
+        raise
+    except Exception as error:
+        # Only its kind: a library's message may quote a value that it did not like.
+        kind = type(error).__name__
+        told = ToolError(f"the training of {shard} failed on node {begun.node}: {kind}")
+        Outcome.of_error(begun, told).write(project, shard)
+        raise
+    Outcome(begun.job, begun.node, result=result).write(project, shard)
+    return result
+
+
+def _end_with_driver(alive: Path) -> None:
+    """End this process when its driver has ended, or has given the job to another worker."""
+    seen, since = None, time.monotonic()
+    while True:
+        time.sleep(LOOK)
+        try:
+            now = alive.stat().st_mtime_ns
+        except FileNotFoundError:
+            _end("nobody waits for this training any more")
+        except OSError:
+            continue  # the folder may come back
+        if now != seen:
+            seen, since = now, time.monotonic()
+        elif time.monotonic() - since > SILENCE:
+            _end(f"`unlearn repro` has given no sign of life for {SILENCE:.0f} s")
+
+
+def _end(why: str) -> None:
+    sys.stderr.write(f"{why}: this process ends\n")
+    sys.stderr.flush()
+    os._exit(3)
