@@ -83,7 +83,8 @@ def _serve(folder: Path, root: Path) -> None:
     from unlearn.stages.estimators.registry import find_spec
 
     # What jobs import.
-    for name in (*find_spec("sklearn.naive_bayes.GaussianNB").preload, "sklearn.naive_bayes"):
+    model = "sklearn.naive_bayes"
+    for name in (*find_spec(f"{model}.GaussianNB").preload, model, "unlearn.cli.stage.job"):
         import_module(name)
     os.chdir(root)
     with socket.socket(socket.AF_UNIX) as server:
