@@ -25,6 +25,7 @@ from unlearn.stages.dvc.stage_files import (
     stage_files,
     state_of,
 )
+from unlearn.stages.engines.local import LocalEngine
 from unlearn.stages.engines.pool import Pool
 from unlearn.stages.engines.protocol import Engine
 from unlearn.stages.errors import ToolError, UnlearnError
@@ -195,12 +196,17 @@ class PipelineRun:
                 advance(1)
                 yield f"train@{done.shard}"
         timings = {f"train@{name}": self.trained[name].timing for name in shards}
+        elapsed = time.perf_counter() - started
         work = side_by_side([timing.seconds for timing in timings.values()], self.jobs)
-        self.training_seconds += work
-        if min(self.jobs, len(shards)) > 1:
-            waited = max(0.0, time.perf_counter() - started - work)
-            self.training_seconds += waited
+        waited = max(0.0, elapsed - work)
+        if not isinstance(self.engine, LocalEngine):
+            # `plan` is about this machine: how long nodes and queues take tells it nothing.
+            self.training_seconds += elapsed
+        elif min(self.jobs, len(shards)) > 1:
+            self.training_seconds += work + waited
             timings[PROCESSES] = Timing(round(waited, 4))
+        else:
+            self.training_seconds += work
         record_timings(self.project, timings)
         if any(self.trained[name].reason for name in shards):
             check_refusals(context, refused_shards(context))
