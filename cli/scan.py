@@ -14,7 +14,7 @@ from unlearn.stages.project.paths import find_project
 from unlearn.stages.scan.patterns import wanted_values
 from unlearn.stages.scan.residue import ResidueScan
 
-#: How many findings of a place, and how many files that could not be read, are printed.
+#: How many files with findings, and how many that could not be read, are printed.
 _SHOWN = 20
 
 
@@ -146,18 +146,23 @@ def _describe(answer: ScanAnswer) -> str:
     lines = [
         f"searched {place}: {plural(count, 'file')}" for place, count in answer.searched.items()
     ]
-    for item in answer.findings[:_SHOWN]:
-        how = "" if item.form is None else f", {plural(item.count, 'time')}, {item.form}"
-        lines.append(f"found in {item.place}, {item.file}: {item.what}{how}")
-    if len(answer.findings) > _SHOWN:
-        lines.append(f"and {len(answer.findings) - _SHOWN:,} more findings: --json lists all")
+    files: dict[tuple[str, str], list[str]] = {}
+    for item in answer.findings:
+        form = "" if item.form in (None, "as it is") else f" ({item.form})"
+        files.setdefault((item.place, item.file), []).append(f"{item.what}{form}")
+    for (place, file), found in list(files.items())[:_SHOWN]:
+        lines.append(f"found in {place}, {file}: {', '.join(found)}")
+    if len(files) > _SHOWN:
+        more = plural(len(files) - _SHOWN, "more file", "more files")
+        lines.append(f"found in {more}: --json lists all")
     for unread in answer.unread[:_SHOWN]:
         where = unread.place if unread.file is None else f"{unread.place}, {unread.file}"
         lines.append(f"not searched: {where}: {unread.why}")
     if len(answer.unread) > _SHOWN:
-        lines.append(f"and {len(answer.unread) - _SHOWN:,} more not searched: --json lists all")
+        more = plural(len(answer.unread) - _SHOWN, "more file", "more files")
+        lines.append(f"not searched: {more}: --json lists all")
     if not answer.clean:
-        lines.append(f"result: {plural(len(answer.findings), 'finding')}")
+        lines.append(f"result: something was found in {plural(len(files), 'file')}")
     elif answer.unread:
         lines.append("result: nothing was found in what could be searched")
     else:

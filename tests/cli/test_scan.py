@@ -62,6 +62,12 @@ def test_rows_of_forgotten_records_are_found_by_their_ids_and_tokens(done: Repo)
     shown = done.inline("scan")
     assert shown.code == 1
     assert f"found in the project, {dataset}: rows of forgotten records\n" in shown.out
+    both = "rows of forgotten records, a token of the forget list"
+    assert all(
+        f"found in the project, data/{name}: {both}\n" in shown.out for name in _with_the_row(done)
+    )
+    files = {(finding["place"], finding["file"]) for finding in answer["findings"]}
+    assert shown.out.endswith(f"result: something was found in {len(files)} files\n")
 
     tokens = places(answer, "a token of the forget list")
     assert tokens["the project"] == {f"data/{name}" for name in _with_the_row(done)}
