@@ -19,6 +19,7 @@ class EngineName(StrEnum):
     """Where shards are trained."""
 
     LOCAL = "local"
+    RAY = "ray"
     COMMAND = "command"
 
 
@@ -34,11 +35,14 @@ class EngineChoice:
         How many shards may be trained at a time; None for the number of processors.
     command
         The template of the engine `command`.
+    address
+        That of the engine `ray`.
     """
 
     name: EngineName = EngineName.LOCAL
     jobs: int | None = None
     command: str | None = None
+    address: str | None = None
 
     @property
     def parallel(self) -> int:
@@ -57,6 +61,8 @@ class EngineChoice:
             raise InputError(
                 "--command belongs to --engine command", f"--engine is {self.name.value}"
             )
+        if self.address is not None and self.name is not EngineName.RAY:
+            raise InputError("--address belongs to --engine ray", f"--engine is {self.name.value}")
 
     def make(self, context: Context, pool: Pool) -> Engine:
         """Return the engine; it starts nothing before it trains.
@@ -81,6 +87,10 @@ class EngineChoice:
                 f"--engine {self.name.value} trains shards, and this project has one model",
                 "run `unlearn repro` without --engine",
             )
+        if self.name is EngineName.RAY:
+            from unlearn.stages.engines.ray_engine import RayEngine  # noqa: PLC0415 - of one engine
+
+            return RayEngine(self.address, self.jobs, say)
         return self._command(context)
 
     def _command(self, context: Context) -> Engine:

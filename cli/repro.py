@@ -73,8 +73,8 @@ def repro(
     engine: Annotated[
         EngineName,
         typer.Option(
-            help="Where shards are trained: in processes of this machine, or by a command for each "
-            "shard. The models have the same bytes.",
+            help="Where shards are trained: in processes of this machine, on a Ray cluster, or by "
+            "a command for each shard. The models have the same bytes.",
         ),
     ] = EngineName.LOCAL,
     command: Annotated[
@@ -86,13 +86,22 @@ def repro(
             f"variable {COMMAND_VARIABLE}.",
         ),
     ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="The address of a Ray cluster; auto is the one that this machine is a node of. It "
+            "needs --engine ray. The default is that of the environment variable RAY_ADDRESS; "
+            "without it, a cluster of this machine is started for the run.",
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Bring the models up to date with the dataset, the settings and the forget list.
 
     It does what `dvc repro` does, and trains shards in parallel.
     """
-    choice = EngineChoice(engine, jobs, command)
+    choice = EngineChoice(engine, jobs, command, address)
     choice.check()
     context = open_project(find_project())
     with exclusive(context.project.lock_file("repro"), "another `unlearn repro`"):

@@ -27,6 +27,7 @@ from unlearn.stages.engines.ray_driver import sweep
 from unlearn.stages.engines.remote import Job, Losses, Result, accept, up_to_date
 from unlearn.stages.errors import InputError, ToolError, UnlearnError
 from unlearn.stages.train.stage import Trained
+from unlearn.stages.training.environment import environment
 
 #: The address of a cluster, where the command line names none.
 ADDRESS_VARIABLE = "RAY_ADDRESS"
@@ -74,7 +75,7 @@ class RayEngine:
         if importlib.util.find_spec("ray") is None:
             raise InputError(
                 "--engine ray needs Ray, which is not installed",
-                "install it: pip install 'dvc-unlearn[ray]'",
+                "pip install 'dvc-unlearn[ray]'",
             )
         self._address = address or os.environ.get(ADDRESS_VARIABLE) or None
         if self._address is not None:
@@ -94,15 +95,16 @@ class RayEngine:
 
     def train(self, context: Context, shards: Sequence[str]) -> Iterator[Trained]:
         """Train shards; see `Engine.train`."""
+        facts = environment(context.params.train)
         waiting: deque[Job] = deque()
         for shard in shards:
-            if (found := up_to_date(context, shard)) is None:
-                waiting.append(Job.of(context, shard))
+            if (found := up_to_date(context, shard, facts)) is None:
+                waiting.append(Job.of(context, shard, facts))
             else:
                 yield found
         if not waiting:
             return
-        driver = self._started(waiting[0])
+        driver = self._started(facts)
         losses = Losses(self._note)
         running: dict[str, Job] = {}
         try:
@@ -157,9 +159,9 @@ class RayEngine:
             self._refused[node["id"]] = error
             self._note(f"{error.message}; it gets no shard")
 
-    def _started(self, job: Job) -> "_DriverProcess":
+    def _started(self, facts: dict[str, str]) -> "_DriverProcess":
         if self._driver is None:
-            gpus = 0 if job.environment.get("gpu", "none") == "none" else 1
+            gpus = 0 if facts.get("gpu", "none") == "none" else 1
             self._driver = _DriverProcess(self._address is None)
             self._driver.start(self._address, self._jobs, gpus)
         return self._driver
@@ -319,4 +321,4 @@ def _not_started(address: str | None, event: Event) -> ToolError:
             f"the Ray cluster at {address} has another version of Ray or Python: {why}",
             "install the cluster's versions here",
         )
-    return ToolError(f"Ray did not connect to {address}: {why}")
+    return ToolError(f"Ray did not connect to {address}: {why}", _RUN_ON_A_NODE)

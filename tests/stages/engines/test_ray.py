@@ -128,4 +128,4 @@ def test_without_ray_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(InputError, match="--engine ray needs Ray") as error:
         RayEngine(None, None, print)
-    assert error.value.hints == ("install it: pip install 'dvc-unlearn[ray]'",)
+    assert error.value.hints == ("pip install 'dvc-unlearn[ray]'",)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.context import Context
-from unlearn.stages.engines import remote
+from unlearn.stages.engines import ray_engine
 from unlearn.stages.engines.local import LocalEngine
 from unlearn.stages.engines.pool import Pool
 from unlearn.stages.engines.remote import Job
@@ -65,6 +65,13 @@ def test_a_node_that_goes_away_changes_no_byte(own: Trainable, nodes: Nodes) -> 
     assert own.found() == own.models
     assert len(trained) == len(SHARDS)
     assert len(notes) == 1
+
+
+def test_a_training_that_is_always_lost_is_an_error(own: Trainable, nodes: Nodes) -> None:
+    (own.root / "die").touch()
+    with pytest.raises(ToolError, match=r"the training of s\d+ was lost 3 times.*process died"):
+        train(own, nodes.address, jobs=1)
+    assert len((own.root / "pids").read_text("ascii").split()) == 3
 
 
 def test_an_error_of_a_training_is_the_same_as_on_this_machine(
@@ -165,7 +172,7 @@ def test_no_node_of_the_same_environment_is_an_error(
     def other(train: TrainParams) -> dict[str, str]:
         return environment(train) | {"numpy": "0.0.1"}
 
-    monkeypatch.setattr(remote, "environment", other)
+    monkeypatch.setattr(ray_engine, "environment", other)
     with pytest.raises(ToolError, match="numpy is .* instead of 0.0.1") as error:
         train(plain, nodes.address)
     assert error.value.exit_code == 3
@@ -177,8 +184,8 @@ def test_a_node_that_does_not_see_the_project_is_named(
 ) -> None:
     of = Job.of
 
-    def elsewhere(context: Context, shard: str) -> Job:
-        return replace(of(context, shard), root="/mnt/not/there")
+    def elsewhere(context: Context, shard: str, facts: dict[str, str]) -> Job:
+        return replace(of(context, shard, facts), root="/mnt/not/there")
 
     monkeypatch.setattr(Job, "of", elsewhere)
     with pytest.raises(
