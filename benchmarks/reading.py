@@ -1,15 +1,17 @@
-"""Reading: CSV compared with other readers, and `unlearn init` on a large table.
+"""Reading: CSV and JSON compared with other readers, and `unlearn init` on a large table.
 
-The readers take turns on the same file, and read every column as text. What `init` does with the
+The readers take turns on the same file, and read every column as text; pyarrow reads the numbers in
+JSON as numbers, because it cannot read them as text. What `init` does with the
 rows is measured as a whole process: seconds, processor seconds and the largest memory.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -20,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
+import pyarrow.json as pajson
 import pyarrow.parquet as pq
 from unlearn.stages.reading.records import read_batches
 
@@ -38,7 +41,7 @@ QUOTES = {"every value": "all_valid", "texts": "needed", "none": "none"}
 def main() -> None:
     """Measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--part", choices=["csv", "init"], help="by default both")
+    parser.add_argument("--part", choices=["csv", "json", "init"], help="by default all")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--columns", type=int, default=50, help="besides id and target")
     parser.add_argument("--turns", type=int, default=5)
@@ -49,10 +52,9 @@ def main() -> None:
         arguments.rows, arguments.columns, arguments.turns = 5_000, 6, 2
     print(machine())
     with workplace(arguments.keep) as folder:
-        if arguments.part != "init":
-            measure_csv(folder, arguments)
-        if arguments.part != "csv":
-            measure_init(folder, arguments)
+        parts = {"csv": measure_csv, "json": measure_json, "init": measure_init}
+        for name in parts if arguments.part is None else [arguments.part]:
+            parts[name](folder, arguments)
 
 
 def blocks(rows: int, columns: int) -> Iterator[pa.Table]:
@@ -86,6 +88,14 @@ def write_csv(path: Path, rows: int, columns: int, quoting: str) -> None:
         writer.write_table(table)
     if writer is not None:
         writer.close()
+
+
+def write_json(path: Path, rows: int, columns: int, separators: tuple[str, str]) -> None:
+    """Write the table as one object a line."""
+    encoder = json.JSONEncoder(separators=separators)
+    with path.open("w", encoding="ascii") as file:
+        for block in blocks(rows, columns):
+            file.writelines(f"{encoder.encode(row)}\n" for row in block.to_pylist())
 
 
 def write_parquet(path: Path, rows: int, columns: int) -> None:
@@ -138,11 +148,23 @@ def duckdb_batches(path: Path) -> int:
         return sum(batch.num_rows for batch in rows.to_arrow_reader(100_000))
 
 
+def arrow_json_batches(path: Path) -> int:
+    """Read a file with one object a line batch by batch, in one thread."""
+    options = pajson.ReadOptions(use_threads=False)
+    return sum(batch.num_rows for batch in pajson.open_json(path, read_options=options))
+
+
 READERS: dict[str, Callable[[Path], int]] = {
     "this tool": this_tool,
     "pyarrow, one table": arrow_whole,
     "pyarrow, batches": arrow_batches,
     "DuckDB, batches": duckdb_batches,
+}
+
+
+JSON_READERS: dict[str, Callable[[Path], int]] = {
+    "this tool": this_tool,
+    "pyarrow, batches": arrow_json_batches,
 }
 
 
@@ -153,16 +175,7 @@ def measure_csv(folder: Path, arguments: argparse.Namespace) -> None:
         path = folder / f"{quoting}.csv"
         say(f"writing CSV with quotes around {name}")
         write_csv(path, arguments.rows // 2, arguments.columns, quoting)
-        found = {reader: Clocked() for reader in READERS}
-        for _ in range(arguments.turns):
-            for reader, read in READERS.items():
-                wall, processor = time.perf_counter(), time.process_time()
-                if read(path) != arguments.rows // 2:
-                    sys.exit(f"{reader} has read another number of rows")
-                found[reader].wall.append(time.perf_counter() - wall)
-                found[reader].processor.append(time.process_time() - processor)
-        lines += [_line(name, path, reader, found) for reader in READERS]
-        path.unlink()
+        lines += _turns(name, path, READERS, arguments.rows // 2, arguments.turns)
     show(
         "reading",
         ("quotes around", "MB", "reader", "s", "processor s", "tool / reader, s", "processor s"),
@@ -170,6 +183,41 @@ def measure_csv(folder: Path, arguments: argparse.Namespace) -> None:
         f"{arguments.rows // 2:,} rows, {arguments.columns + 2} columns, all as text, "
         f"{arguments.turns} turns. Goal: at most {GOAL} of pyarrow or of DuckDB.",
     )
+
+
+def measure_json(folder: Path, arguments: argparse.Namespace) -> None:
+    """Print how long this tool and pyarrow take for one object a line."""
+    lines = []
+    styles = {"none, as pandas and Spark write": (",", ":"), "yes, as Python writes": (", ", ": ")}
+    rows = arguments.rows // 5
+    for name, separators in styles.items():
+        path = folder / "table.jsonl"
+        say(f"writing JSON with spaces: {name}")
+        write_json(path, rows, arguments.columns, separators)
+        lines += _turns(name, path, JSON_READERS, rows, arguments.turns)
+    show(
+        "reading-json",
+        ("spaces", "MB", "reader", "s", "processor s", "tool / reader, s", "processor s"),
+        lines,
+        f"{rows:,} rows, {arguments.columns + 2} columns, {arguments.turns} turns.",
+    )
+
+
+def _turns(
+    name: str, path: Path, readers: Mapping[str, Callable[[Path], int]], rows: int, turns: int
+) -> list[list[object]]:
+    """Let readers take turns on a file, which is removed; return the lines of a table."""
+    found = {reader: Clocked() for reader in readers}
+    for _ in range(turns):
+        for reader, read in readers.items():
+            wall, processor = time.perf_counter(), time.process_time()
+            if read(path) != rows:
+                sys.exit(f"{reader} has read another number of rows")
+            found[reader].wall.append(time.perf_counter() - wall)
+            found[reader].processor.append(time.process_time() - processor)
+    lines = [_line(name, path, reader, found) for reader in readers]
+    path.unlink()
+    return lines
 
 
 def _line(name: str, path: Path, reader: str, found: dict[str, Clocked]) -> list[object]:

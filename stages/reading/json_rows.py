@@ -5,17 +5,21 @@ import itertools
 import json
 import zlib
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import pyarrow as pa
 from unlearn.stages.errors import Facts, InputError
+from unlearn.stages.project.side_by_side import results_in_order
 from unlearn.stages.reading.dataset_files import open_file
+from unlearn.stages.reading.plain_json import PlainLines
 
 #: Rows of a batch.
 _BATCH_ROWS = 16_384
 
-#: Bytes of an array that are read at a time.
+#: Bytes that are read at a time.
 _CHUNK_BYTES = 1 << 20
 
 #: A longer row is not read: a small compressed file can have one that fills the memory.
@@ -27,6 +31,9 @@ _NESTED: Final = ("nested",)
 _Value = str | tuple[str] | None
 _Row = dict[str, _Value]
 
+#: Returns the columns to read, of all those that there are.
+Choose = Callable[[Collection[str]], list[str]]
+
 
 class _Item(Facts):
     """An item of an array, which messages call so."""
@@ -36,9 +43,7 @@ class _Item(Facts):
         return f"item {self.row}"
 
 
-def read_json(
-    path: Path, name: str, choose: Callable[[Collection[str]], list[str]]
-) -> Iterator[pa.Table]:
+def read_json(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
     """Yield the rows of a JSON file: one object a line, or an array of objects.
 
     Parameters
@@ -59,43 +64,135 @@ def read_json(
     InputError
         If the file is not readable; the error names the line or the item.
     """
-    # A first pass for the columns: writers leave fields out where they have no value.
-    columns: dict[str, None] = {}
-    count, nested = 0, 0
-    for row in _rows(path, name):
-        columns.update(dict.fromkeys(row))
-        count += 1
-        nested += bool(row) and all(value is _NESTED for value in row.values())
-    if count == 0:
-        return
-    if count == nested == 1:
-        raise InputError(
-            f"{name} has one object, whose fields are lists or objects",
-            "write an array of objects, one a row: to_json(orient='records') of pandas does",
-            facts=Facts(file=name),
-        )
-    chosen = choose(columns)
-    rows = _rows(path, name)
-    while batch := list(itertools.islice(rows, _BATCH_ROWS)):
-        yield _table(batch, chosen, name)
+    with _readable(name):
+        with open_file(path) as handle:
+            is_array = _is_array(path, handle)
+        yield from (_items_of if is_array else _lines_of)(path, name, choose)
 
 
-def _rows(path: Path, name: str) -> Iterator[_Row]:
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
     try:
-        with open_file(path) as handle:
-            if _is_array(path, handle):
-                for number, item in enumerate(_items(handle, name), start=1):
-                    yield _row(item, _Item(file=name, row=number))
-                return
-        with open_file(path) as handle:
-            for number, line in enumerate(_lines(handle, name), start=1):
-                if line.strip(" \t\r\n"):
-                    where = Facts(file=name, line=number)
-                    yield _row(_parse(line, where), where)
+        yield
     except UnicodeDecodeError:
         raise InputError(f"{name} is not UTF-8 text", facts=Facts(file=name)) from None
     except (OSError, EOFError, zlib.error):
         raise InputError(f"{name} is not readable", facts=Facts(file=name)) from None
+
+
+class _Columns:
+    """The columns of all rows: writers leave fields out where they have no value."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, None] = {}
+        self.rows = self._nested = 0
+
+    def see(self, row: _Row) -> None:
+        self._names.update(dict.fromkeys(row))
+        self.rows += 1
+        self._nested += bool(row) and all(value is _NESTED for value in row.values())
+
+    def see_plain(self, names: list[str], rows: int) -> None:
+        self._names.update(dict.fromkeys(names))
+        self.rows += rows
+
+    def chosen(self, name: str, choose: Choose) -> list[str]:
+        if self.rows == self._nested == 1:
+            raise InputError(
+                f"{name} has one object, whose fields are lists or objects",
+                "write an array of objects, one a row: to_json(orient='records') of pandas does",
+                facts=Facts(file=name),
+            )
+        return choose(self._names)
+
+
+def _items_of(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
+    """Yield the rows of an array."""
+
+    def rows() -> Iterator[_Row]:
+        with open_file(path) as handle:
+            for number, item in enumerate(_items(handle, name), start=1):
+                yield _row(item, _Item(file=name, row=number))
+
+    # A first pass for the columns.
+    columns = _Columns()
+    for row in rows():
+        columns.see(row)
+    if columns.rows:
+        yield from _tables(rows(), columns.chosen(name, choose), name)
+
+
+def _lines_of(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
+    """Yield the rows of a file with one object a line."""
+    columns = _Columns()
+    plain: list[list[str] | None] = []
+    for piece in _pieces(path, name):
+        plain.append(fields := piece.plain().fields)
+        if fields is not None:
+            columns.see_plain(fields, piece.plain().rows)
+        else:
+            for row in piece.rows():
+                columns.see(row)
+    if columns.rows == 0:
+        return
+    chosen = columns.chosen(name, choose)
+
+    def tables(item: tuple[_Piece, list[str] | None]) -> list[pa.Table]:
+        piece, fields = item
+        found = None if fields is None else piece.plain(fields).table(chosen)
+        return list(_tables(piece.rows(), chosen, name)) if found is None else [found]
+
+    # A file that changes meanwhile is refused when it was read.
+    for some in results_in_order(tables, zip(_pieces(path, name), plain, strict=False)):
+        yield from some
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Some lines of a file.
+
+    Parameters
+    ----------
+    text
+        Whole lines; the file's last one may have no line feed.
+    name, first
+        The file, and the number of the first line in it.
+    """
+
+    text: bytes
+    name: str
+    first: int
+
+    def plain(self, known_fields: list[str] | None = None) -> PlainLines:
+        """Return the lines, if they are plain; none of them, if a row may be too long."""
+        text = self.text if self.text.endswith(b"\n") else self.text + b"\n"
+        return PlainLines(b"" if len(text) > _MOST_ROW_BYTES else text, known_fields)
+
+    def rows(self) -> Iterator[_Row]:
+        """Yield the rows as Python parses them."""
+        # Not splitlines: an unusual line separator inside a JSON string is no line end.
+        for number, line in enumerate(self.text.split(b"\n"), start=self.first):
+            where = Facts(file=self.name, line=number)
+            if len(line) >= _MOST_ROW_BYTES:
+                raise _too_long(where)
+            text = line.decode()
+            if text.strip(" \t\r\n"):
+                yield _row(_parse(text, where), where)
+
+
+def _pieces(path: Path, name: str) -> Iterator[_Piece]:
+    first = 1
+    with open_file(path) as handle:
+        while text := handle.read(_CHUNK_BYTES):
+            if not text.endswith(b"\n"):
+                text += handle.readline(_MOST_ROW_BYTES + 1)
+            yield _Piece(text.removeprefix(codecs.BOM_UTF8) if first == 1 else text, name, first)
+            first += text.count(b"\n")
+
+
+def _tables(rows: Iterator[_Row], columns: list[str], name: str) -> Iterator[pa.Table]:
+    while batch := list(itertools.islice(rows, _BATCH_ROWS)):
+        yield _table(batch, columns, name)
 
 
 def _is_array(path: Path, handle: BinaryIO) -> bool:
@@ -107,34 +204,34 @@ def _is_array(path: Path, handle: BinaryIO) -> bool:
     return start.startswith(b"[")
 
 
-def _lines(handle: BinaryIO, name: str) -> Iterator[str]:
-    # Not text mode: an unusual line separator inside a JSON string is no line end.
-    index = 0
-    while line := handle.readline(_MOST_ROW_BYTES + 1):
-        if len(line) > _MOST_ROW_BYTES:
-            raise _too_long(Facts(file=name, line=index + 1))
-        yield line.decode("utf-8" if index else "utf-8-sig")
-        index += 1
-
-
 def _too_long(where: Facts) -> InputError:
     return InputError(f"{where}: a row has more than {_MOST_ROW_BYTES >> 20} MB", facts=where)
 
 
-def _decoder(where: Facts) -> json.JSONDecoder:
-    def no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        row = dict(pairs)
-        if len(row) != len(pairs):
-            raise InputError(f"{where}: a field stands twice", facts=where)
-        return row
+class _RepeatedFieldError(Exception):
+    """A field stands twice in an object."""
 
-    # Numbers stay the text that was written.
-    return json.JSONDecoder(parse_int=str, parse_float=str, object_pairs_hook=no_repeats)
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        raise _RepeatedFieldError
+    return row
+
+
+#: Numbers stay the text that was written.
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, object_pairs_hook=_no_repeats)
+
+
+def _repeated(where: Facts) -> InputError:
+    return InputError(f"{where}: a field stands twice", facts=where)
 
 
 def _parse(line: str, where: Facts) -> Any:
     try:
-        return _decoder(where).decode(line)
+        return _DECODER.decode(line)
+    except _RepeatedFieldError:
+        raise _repeated(where) from None
     except (json.JSONDecodeError, RecursionError):
         raise _unreadable(where) from None
 
@@ -205,7 +302,9 @@ class _Text:
             raise InputError(f"{where}: not a JSON object", facts=where)
         while True:
             try:
-                found, self._at = _decoder(where).raw_decode(self._text, self._at)
+                found, self._at = _DECODER.raw_decode(self._text, self._at)
+            except _RepeatedFieldError:
+                raise _repeated(where) from None
             except RecursionError:
                 raise _unreadable(where) from None
             except json.JSONDecodeError:
