@@ -33,6 +33,7 @@ from unlearn.stages.rows.shard_file import (
     RECORD,
     SUBJECT,
     forget_mask,
+    is_one_of,
     read_shard,
     record_tokens,
     subject_tokens,
@@ -267,18 +268,18 @@ def _named(context: Context, lines: set[str]) -> set[str] | None:
     if context.has_subjects:
         # A line of one token may be a record's, which does not say where its subject is.
         alone = {line for line in lines if "." not in line}
-        if not alone <= _subjects_of(context, found):
+        if not alone <= _subjects_among(alone, context, found):
             return None
     return found
 
 
-def _subjects_of(context: Context, names: set[str]) -> set[str]:
-    """Return the tokens of all subjects in some shards."""
+def _subjects_among(tokens: set[str], context: Context, names: set[str]) -> set[str]:
+    """Return which of these tokens are of subjects in some shards."""
     found: set[str] = set()
     for name in names:
         path = context.project.shard_file(name)
         rows = read_shard(path, f"data/shards/{path.name}", [SUBJECT]).rows
-        found.update(subject_tokens(rows))
+        found.update(subject_tokens(rows.filter(is_one_of(rows[SUBJECT], tokens))))
     return found
 
 

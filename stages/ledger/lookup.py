@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import pyarrow.compute as pc
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import CANARIES, HOLDOUT, UNLABELLED
@@ -11,6 +12,7 @@ from unlearn.stages.rows.identity import TokenColumns, dataset_tokens
 from unlearn.stages.rows.shard_file import (
     RECORD,
     SUBJECT,
+    is_one_of,
     read_shard,
     record_tokens,
     subject_tokens,
@@ -55,7 +57,7 @@ def find_tokens(context: Context, records: set[str], subjects: set[str]) -> Know
         names = sorted({place_of_line(token, context.params.sharding).shard for token in records})
     present = [name for name in names if project.shard_file(name).is_file()]
     for name in present:
-        _note(_tokens_in_shard(context, name), records, subjects, known)
+        _note(_tokens_in_shard(context, name, records, subjects), records, subjects, known)
     _look_in_unlabelled(context, records, subjects, known)
     look_in_canaries(context, records, subjects, known)
     if records <= known.subject_of.keys() and subjects <= known.subjects:
@@ -76,12 +78,18 @@ def find_tokens(context: Context, records: set[str], subjects: set[str]) -> Know
     return known
 
 
-def _tokens_in_shard(context: Context, name: str) -> TokenColumns:
+def _tokens_in_shard(
+    context: Context, name: str, records: set[str], subjects: set[str]
+) -> TokenColumns:
+    """Return the tokens of the rows that have one of these; only those are made text."""
     columns = [RECORD, SUBJECT] if context.has_subjects else [RECORD]
     path = context.project.shard_file(name)
     rows = read_shard(path, f"data/shards/{path.name}", columns).rows
-    subjects = subject_tokens(rows) if context.has_subjects else None
-    return TokenColumns(record_tokens(rows), subjects)
+    asked = is_one_of(rows[RECORD], records)
+    if not context.has_subjects:
+        return TokenColumns(record_tokens(rows.filter(asked)), None)
+    found = rows.filter(pc.or_(asked, is_one_of(rows[SUBJECT], subjects)))
+    return TokenColumns(record_tokens(found), subject_tokens(found))
 
 
 def _look_in_unlabelled(
@@ -91,7 +99,8 @@ def _look_in_unlabelled(
     if not context.project.shard_file(UNLABELLED).is_file():
         return
     found = KnownTokens()
-    _note(_tokens_in_shard(context, UNLABELLED), records, subjects, found)
+    tokens = _tokens_in_shard(context, UNLABELLED, records, subjects)
+    _note(tokens, records, subjects, found)
     known.unlabelled |= found.subject_of.keys() - known.subject_of.keys()
     known.unlabelled |= found.subjects - known.subjects
     known.subject_of |= found.subject_of
@@ -107,7 +116,7 @@ def look_in_canaries(
         return
     found = []
     if context.project.shard_file(CANARIES).is_file():
-        found.append(_tokens_in_shard(context, CANARIES))
+        found.append(_tokens_in_shard(context, CANARIES, records, subjects))
     if (path := context.project.root / dataset.canaries).exists():
         named = dataset.of_any_type(dataset.canaries)
         found += dataset_tokens(path, named, context.tokenizer)

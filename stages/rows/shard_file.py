@@ -350,16 +350,17 @@ def forget_mask(rows: pa.Table, forget_list: ForgetList) -> pa.Array:
     """
     lines = forget_list.known
     alone = [line for line in lines if "." not in line]
-    mask = _is_one_of(rows[RECORD], alone)
+    mask = is_one_of(rows[RECORD], alone)
     if SUBJECT in rows.column_names:
-        mask = pc.or_(mask, _is_one_of(rows[SUBJECT], alone))
+        mask = pc.or_(mask, is_one_of(rows[SUBJECT], alone))
         pairs = [tuple(line.split(".")) for line in lines if "." in line]
         if pairs:
             mask = pc.or_(mask, _is_one_of_pairs(rows, pairs))
     return mask.combine_chunks()
 
 
-def _is_one_of(column: pa.ChunkedArray, tokens: Iterable[str]) -> pa.ChunkedArray:
+def is_one_of(column: pa.ChunkedArray, tokens: Iterable[str]) -> pa.ChunkedArray:
+    """Return which tokens of a column are some of these, shape (rows,)."""
     return pc.is_in(column, digest_array(digests_of_texts(tokens)))
 
 
