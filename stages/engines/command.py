@@ -23,6 +23,7 @@ from unlearn.stages.engines.job_files import (
     log_file,
     result_file,
 )
+from unlearn.stages.engines.node import DVC_VARIABLE, JOB_VARIABLE
 from unlearn.stages.engines.protocol import Note
 from unlearn.stages.engines.remote import PATIENCE, Job, Losses, accept, up_to_date
 from unlearn.stages.engines.template import Template, search_path
@@ -136,7 +137,7 @@ class CommandEngine:
             process = subprocess.Popen(
                 [sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), *words],
                 cwd=project.root,
-                env=_environment(),
+                env=_environment(alive),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -201,10 +202,10 @@ def _count(losses: Losses, project: Project, attempt: _Attempt, outcome: Outcome
     losses.add(attempt.job.shard, node, why, *hints)
 
 
-def _environment() -> dict[str, str]:
-    """Return the environment of commands: this process's, but they are no stages of DVC's."""
-    found = {name: value for name, value in os.environ.items() if not name.startswith("DVC_STAGE")}
-    return found | {"PATH": search_path()}
+def _environment(alive: Path) -> dict[str, str]:
+    """Return the environment of a command: this process's, but it is no stage of DVC's."""
+    found = {name: value for name, value in os.environ.items() if name != DVC_VARIABLE}
+    return found | {"PATH": search_path(), JOB_VARIABLE: alive.name}
 
 
 def _send(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

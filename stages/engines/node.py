@@ -18,7 +18,11 @@ LOOK = 2.0
 SILENCE = 300.0
 
 #: DVC sets it for the commands of its stages; a stage of DVC's is nobody's job.
-_DVC_VARIABLE = "DVC_STAGE"
+DVC_VARIABLE = "DVC_STAGE"
+
+#: The driver sets it to the name of the file by which it gives signs of life. A job that waits in
+#: a queue inherits it, and may begin when nobody waits for it any more.
+JOB_VARIABLE = "UNLEARN_JOB"
 
 
 def find_order(project: Project, stage: str) -> Order | None:
@@ -30,11 +34,20 @@ def find_order(project: Project, stage: str) -> Order | None:
         The project.
     stage
         The stage's name, such as `train@s000`.
+
+    Raises
+    ------
+    ToolError
+        If the driver that started this process has given the shard to another one, or has ended.
     """
     group, _, shard = stage.partition("@")
-    if group != "train" or not shard or _DVC_VARIABLE in os.environ:
+    if group != "train" or not shard or DVC_VARIABLE in os.environ:
         return None
-    return Order.read(project, shard)
+    order = Order.read(project, shard)
+    started = os.environ.get(JOB_VARIABLE)
+    if started is not None and (order is None or order.alive.name != started):
+        raise ToolError(f"nobody waits for this training of {shard} any more")
+    return order
 
 
 def carry_out(project: Project, order: Order) -> Result:

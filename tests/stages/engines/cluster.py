@@ -39,6 +39,11 @@ class Cluster:
     folder: Path
 
     @property
+    def hold(self) -> Path:
+        """The file that no job begins its work beside."""
+        return self.folder / "hold"
+
+    @property
     def template(self) -> str:
         """The command line of a job."""
         return (
@@ -128,6 +133,8 @@ def _run_job(folder: Path, shard: str) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with (folder / "began").open("a") as notes:
         notes.write(f"{shard} {os.getpid()}\n")
+    while (folder / "hold").exists():
+        time.sleep(0.01)
     log = os.open(folder / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(log, 1)
     os.dup2(log, 2)

@@ -23,6 +23,7 @@ from unlearn.stages.engines.template import Template
 from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.train.stage import Trained
 
+from tests.conftest import Repo
 from tests.stages.conftest import KEY
 from tests.stages.engines.cluster import Cluster, start_cluster
 from tests.stages.engines.conftest import SHARDS, Trainable
@@ -192,30 +193,35 @@ def test_a_result_that_is_seen_late_is_waited_for(plain: Trainable, tmp_path: Pa
 def test_a_lost_worker_is_replaced_and_said_so(
     plain: Trainable, cluster: Cluster, victim: str
 ) -> None:
-    made = engine(cluster.template, jobs=1)
+    cluster.hold.touch()
     kill = threading.Thread(target=_kill_first, args=(cluster, victim))
     kill.start()
-    with made:
+    with engine(cluster.template, jobs=1) as made:
         trained = list(made.train(plain.context, SHARDS))
     kill.join()
 
     assert len(trained) == len(SHARDS)
     assert plain.found() == plain.models
     assert len(SAID) == 1
+    assert SAID[0].startswith("the training of s000 was lost")
     assert "trying again" in SAID[0]
 
 
+def clients() -> list[int]:
+    """Return the processes of the clients that this one started."""
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            if any(word.endswith("client.py") for word in child.cmdline()):
+                found.append(child.pid)
+    return found
+
+
 def _kill_first(cluster: Cluster, victim: str) -> None:
-    client = ["client.py"]
     wait_for(lambda: bool(cluster.jobs()))
-    if victim == "node":
-        os.kill(cluster.jobs()[0][1], signal.SIGKILL)
-    else:
-        for child in psutil.Process().children():
-            with suppress(psutil.NoSuchProcess):
-                if any(word.endswith(client[0]) for word in child.cmdline()):
-                    child.kill()
-                    return
+    os.kill(cluster.jobs()[0][1] if victim == "node" else clients()[0], signal.SIGKILL)
+    wait_for(lambda: bool(SAID))
+    cluster.hold.unlink()
 
 
 _OTHER_VERSION = """\
@@ -400,6 +406,23 @@ def test_a_stage_that_dvc_runs_is_nobodys_job(
     assert find_order(project, "train@s001") is None
 
 
+@pytest.mark.parametrize("given_on", [True, False])
+def test_a_job_that_begins_when_nobody_waits_for_it_ends_at_once(
+    plain: Trainable, monkeypatch: pytest.MonkeyPatch, given_on: bool
+) -> None:
+    project = plain.context.project
+    if given_on:
+        (plain.root / ".unlearn/jobs").mkdir(parents=True)
+        job = Job.of(plain.context, "s001")
+        Order(job, plain.root / ".unlearn/jobs/s001-1.alive").write(project)
+    monkeypatch.setenv("UNLEARN_JOB", "s001-0.alive")
+
+    done = Repo(plain.root).inline("stage", "train@s001")
+
+    assert (done.code, "nobody waits for this training of s001" in done.err) == (3, True)
+    assert plain.found() == {}
+
+
 @contextmanager
 def killer(cluster: Cluster, seed: str, kills: list[int]) -> Iterator[None]:
     """Kill a job, or the client that waits for one, every now and then."""
@@ -407,14 +430,8 @@ def killer(cluster: Cluster, seed: str, kills: list[int]) -> Iterator[None]:
     draw = random.Random(seed)  # noqa: S311 - moments, not secrets
 
     def run() -> None:
-        while not ended.wait(draw.uniform(0, 0.8)):
-            children = psutil.Process().children()
-            clients = []
-            for child in children:
-                with suppress(psutil.Error):
-                    if any(word.endswith("client.py") for word in child.cmdline()):
-                        clients.append(child.pid)
-            victims = cluster.running() + clients
+        while kills[0] < KILLS and not ended.wait(draw.uniform(0, 0.8)):
+            victims = cluster.running() + clients()
             if victims:
                 with suppress(ProcessLookupError):
                     os.kill(draw.choice(victims), signal.SIGKILL)

@@ -114,7 +114,7 @@ def killer(seed: str, pause: float, kills: list[int]) -> Iterator[None]:
     draw = random.Random(seed)  # noqa: S311 - moments, not secrets
 
     def run() -> None:
-        while not ended.wait(draw.uniform(0, pause)):
+        while kills[0] < KILLS and not ended.wait(draw.uniform(0, pause)):
             with suppress(psutil.NoSuchProcess):
                 children = psutil.Process().children()
                 workers = [one for one in children if "spawn_main" in " ".join(one.cmdline())]
