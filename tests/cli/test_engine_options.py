@@ -13,7 +13,9 @@ FITTING = "unlearn stage train@{shard}"
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--engine", "slurm"), "'slurm' is not one of 'local', 'command'"),
+        (("--engine", "slurm"), "'slurm' is not one of 'local'"),
+        (("--address", "10.0.0.7:6379"), "--address belongs to --engine ray"),
+        ((*COMMAND, "--address", "10.0.0.7:6379"), "--address belongs to --engine ray"),
         (("--command", FITTING), "--command belongs to --engine command"),
         (("--engine", "local", "--command", FITTING), "--command belongs to --engine command"),
         (COMMAND, f"--engine command needs --command or {COMMAND_VARIABLE}"),
