@@ -18,14 +18,11 @@ import time
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, TextIO
 
 import psutil
-
-#: Seconds to wait for a node that can train, where a cluster has none yet: some clusters start
-#: their nodes when there is something to do.
-WAIT_FOR_NODES = 600.0
 
 #: Memory of the object store of a cluster that is started here, in bytes: about the least that Ray
 #: allows. Only names and digests go through it.
@@ -85,6 +82,7 @@ class Driver:
         self._inbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._running: dict[str, tuple[Any, frozenset[str]]] = {}
         self._gpus = 0
+        self._patience = 0.0
         self._folder: Path | None = None
         self._task: Any = None
         self._no_node_since: float | None = None
@@ -135,8 +133,11 @@ class Driver:
             case unknown:
                 raise AssertionError(unknown)
 
-    def _start(self, address: str | None, folder: str | None, cpus: int | None, gpus: int) -> None:
+    def _start(
+        self, address: str | None, folder: str | None, cpus: int, gpus: int, patience: float
+    ) -> None:
         self._gpus = gpus
+        self._patience = patience
         self._folder = None if folder is None else Path(folder)
         try:
             import ray
@@ -213,7 +214,7 @@ class Driver:
             self._send({"event": "no node yet"})
         waited = 0.0 if self._no_node_since is None else time.monotonic() - self._no_node_since
         for shard, (task, without) in list(self._running.items()):
-            if able <= without and (able or waited > WAIT_FOR_NODES):
+            if able <= without and (able or waited > self._patience):
                 del self._running[shard]
                 ray.cancel(task, force=True)
                 self._send({"event": "no node", "shard": shard})
@@ -282,15 +283,15 @@ _LOOPBACK = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
 
 
 def _own_address(address: str) -> dict[str, str]:
-    """Return by which address this machine is a node, where it is the head of the cluster."""
+    """Return by which address this machine is a node, where the cluster's is one of its own."""
     host = address.rpartition(":")[0].strip("[]")
     try:
-        family, _, _, _, found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
+        family = socket.AF_INET6 if isinstance(ip_address(host), IPv6Address) else socket.AF_INET
         with socket.socket(family) as one:
-            one.bind((found[0], 0))
-    except OSError:
-        return {}
-    return {"_node_ip_address": str(found[0])}
+            one.bind((host, 0))
+    except (ValueError, OSError):
+        return {}  # a name, or another machine: Ray finds out
+    return {} if host == "127.0.0.1" else {"_node_ip_address": host}
 
 
 def main() -> None:

@@ -36,6 +36,10 @@ ADDRESS_VARIABLE = "RAY_ADDRESS"
 CONNECT_SECONDS = 30.0
 START_SECONDS = 120.0
 
+#: Seconds to wait for a node that can train, where a cluster has none yet: some clusters start
+#: their nodes when there is something to do.
+WAIT_FOR_NODES = 600.0
+
 #: Seconds to wait until what was started has ended.
 _END_SECONDS = 30.0
 
@@ -115,7 +119,7 @@ class RayEngine:
                     running[job.shard] = job
                 event = driver.event()
                 if event["event"] == "no node yet":
-                    self._note("no node of the cluster has a processor for a training; waiting")
+                    self._note(f"{_no_node(facts)}; waiting for one")
                     continue
                 job = running.pop(event["shard"])
                 if event["event"] == "result":
@@ -147,7 +151,7 @@ class RayEngine:
             case "no node" if self._refused:
                 raise next(iter(self._refused.values()))
             case "no node":
-                raise ToolError("no node of the cluster has a processor for a training")
+                raise ToolError(_no_node(job.environment), "`ray status` shows what the nodes have")
             case "broken":
                 raise ToolError(
                     f"the training of {job.shard} failed on {name or 'a node'} ({event['kind']})",
@@ -161,10 +165,17 @@ class RayEngine:
 
     def _started(self, facts: dict[str, str]) -> "_DriverProcess":
         if self._driver is None:
-            gpus = 0 if facts.get("gpu", "none") == "none" else 1
             self._driver = _DriverProcess(self._address is None)
-            self._driver.start(self._address, self._jobs, gpus)
+            self._driver.start(self._address, self._jobs, int(_needs_gpu(facts)))
         return self._driver
+
+
+def _needs_gpu(facts: dict[str, str]) -> bool:
+    return facts.get("gpu", "none") != "none"
+
+
+def _no_node(facts: dict[str, str]) -> str:
+    return f"no node of the cluster has a {'GPU' if _needs_gpu(facts) else 'processor'} for a shard"
 
 
 class _DriverProcess:
@@ -204,7 +215,8 @@ class _DriverProcess:
         """
         folder = None if self._folder is None else str(self._folder)
         cpus = jobs or os.cpu_count() or 1
-        self.order("start", address=address, folder=folder, cpus=cpus, gpus=gpus)
+        where = {"address": address, "folder": folder}
+        self.order("start", **where, cpus=cpus, gpus=gpus, patience=WAIT_FOR_NODES)
         seconds = START_SECONDS if address is None else CONNECT_SECONDS
         try:
             event = self.event(seconds)
@@ -222,7 +234,8 @@ class _DriverProcess:
     def order(self, order: str, **values: Any) -> None:
         """Send an order; if the process has ended, `event` says so."""
         if self._process.stdin is not None:
-            with suppress(BrokenPipeError):
+            # It may have ended, or have been closed before a generator that was left.
+            with suppress(BrokenPipeError, ValueError):
                 self._process.stdin.write(json.dumps({"order": order, **values}) + "\n")
                 self._process.stdin.flush()
 

@@ -163,17 +163,19 @@ def train(
         return list(engine.train(project.context, SHARDS)), notes
 
 
+def trained_by(project: Trainable) -> list[int]:
+    """Return the processes that began to train a shard, in order."""
+    path = project.root / "pids"
+    return [int(pid) for pid in path.read_text("ascii").split()] if path.is_file() else []
+
+
 def while_held(project: Trainable, trainings: int, act: Callable[[list[int]], None]) -> None:
     """Do something once so many shards are being trained, and then let them go on."""
 
-    def pids() -> list[int]:
-        path = project.root / "pids"
-        return [int(pid) for pid in path.read_text("ascii").split()] if path.is_file() else []
-
     def run() -> None:
         try:
-            wait_for(lambda: len(pids()) >= trainings, 120)
-            act(pids())
+            wait_for(lambda: len(trained_by(project)) >= trainings, 120)
+            act(trained_by(project))
         finally:
             (project.root / "hold").unlink()
 

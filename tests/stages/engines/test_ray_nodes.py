@@ -1,9 +1,11 @@
 """The Ray engine on a cluster of two nodes: the same bytes, and nothing of the rows in Ray."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import version
@@ -12,14 +14,16 @@ from pathlib import Path
 import pytest
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.context import Context
-from unlearn.stages.engines import ray_engine
+from unlearn.stages.engines import ray_engine, remote
 from unlearn.stages.engines.local import LocalEngine
 from unlearn.stages.engines.pool import Pool
+from unlearn.stages.engines.ray_engine import RayEngine
 from unlearn.stages.engines.remote import Job
 from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.recipe import stage as recipe_stage
 from unlearn.stages.training.environment import environment
 
+from tests.pipeline.conftest import wait_for
 from tests.stages.engines.conftest import NET, SHARDS, Trainable
 from tests.stages.engines.ray_cluster import HEAD, SECOND
 from tests.stages.engines.ray_nodes import (
@@ -28,6 +32,7 @@ from tests.stages.engines.ray_nodes import (
     Nodes,
     make_planted,
     train,
+    trained_by,
     two_nodes,
     while_held,
 )
@@ -65,6 +70,28 @@ def test_a_node_that_goes_away_changes_no_byte(own: Trainable, nodes: Nodes) -> 
     assert own.found() == own.models
     assert len(trained) == len(SHARDS)
     assert len(notes) == 1
+
+
+def test_workers_that_are_killed_at_random_change_no_byte(
+    own: Trainable, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "MOST_TRIES", 100)
+    draw = random.Random(20)  # noqa: S311  # which worker dies is no secret
+
+    def kill(_running: list[int]) -> None:
+        killed: set[int] = set()
+        for _ in range(10):
+            wait_for(lambda: bool(set(trained_by(own)) - killed), 60)
+            time.sleep(draw.random())
+            pid = draw.choice(sorted(set(trained_by(own)) - killed))
+            killed.add(pid)
+            os.kill(pid, signal.SIGKILL)
+
+    while_held(own, 2, kill)
+    trained, notes = train(own, nodes.address)
+    assert own.found() == own.models
+    assert len(trained) == len(SHARDS)
+    assert len(notes) == 10
 
 
 def test_a_training_that_is_always_lost_is_an_error(own: Trainable, nodes: Nodes) -> None:
@@ -142,6 +169,24 @@ sys.stdin.read()
     assert set(found) == {word.decode() for word in words}
 
 
+def test_the_end_of_a_cluster_is_one_error_and_the_next_run_goes_on(
+    own: Trainable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # How long Ray waits for a head node to come back, a minute by default.
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "3")
+    with two_nodes() as nodes:
+
+        def end(_: list[int]) -> None:
+            for pid in nodes.processes:
+                os.kill(pid, signal.SIGKILL)
+
+        while_held(own, 2, end)
+        with pytest.raises(ToolError, match="the connection to the Ray cluster ended"):
+            train(own, nodes.address)
+    train(own)
+    assert own.found() == own.models
+
+
 @pytest.fixture
 def mixed(tmp_path: Path) -> Iterator[Nodes]:
     """Yield a cluster whose second node has other versions of two packages than this one."""
@@ -177,6 +222,23 @@ def test_no_node_of_the_same_environment_is_an_error(
         train(plain, nodes.address)
     assert error.value.exit_code == 3
     assert plain.found() == {}
+
+
+def test_a_cluster_without_a_gpu_is_named_where_one_is_needed(
+    plain: Trainable, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_gpu(train: TrainParams) -> dict[str, str]:
+        return environment(train) | {"gpu": "one that no node has"}
+
+    monkeypatch.setattr(ray_engine, "environment", with_gpu)
+    monkeypatch.setattr(ray_engine, "WAIT_FOR_NODES", 3.0)
+    notes: list[str] = []
+    with (
+        RayEngine(nodes.address, None, notes.append) as engine,
+        pytest.raises(ToolError, match="no node of the cluster has a GPU for a shard"),
+    ):
+        list(engine.train(plain.context, SHARDS))
+    assert notes == ["no node of the cluster has a GPU for a shard; waiting for one"]
 
 
 def test_a_node_that_does_not_see_the_project_is_named(
