@@ -210,17 +210,30 @@ def _make_people(root: Path) -> Repo:
     frame["id"] = frame["id"].str.replace("r", "zqrec-")
     frame["person"] = frame["person"].str.replace("p", "zqman-")
     repo = make_project(root, frame, "--shards", "3", "--slices", "3", key=KEY)
-    (root / "net.py").write_text(NET, encoding="utf-8")
-    pipeline = root / "dvc.yaml"
+    _use_net(repo)
+    # Its first run is not what is tested: its stages, and what DVC records of them.
+    repo.stages()
+    repo.dvc("commit", "--force", "--quiet")
+    repo.commit("run")
+    return repo
+
+
+def _use_net(repo: Repo) -> None:
+    """Give a project the model of `NET`."""
+    (repo.root / "net.py").write_text(NET, encoding="utf-8")
+    pipeline = repo.root / "dvc.yaml"
     schema = "      - schema.yaml\n"
     text = pipeline.read_text(encoding="utf-8").replace(schema, f"{schema}      - net.py\n", 1)
     pipeline.write_text(text, encoding="utf-8")
     repo.set_params(train={"model": "net.py:build", "options": {"hidden": 6}})
     repo.commit("net")
-    # Its first run is not what is tested: its stages, and what DVC records of them.
-    repo.stages()
-    repo.dvc("commit", "--force", "--quiet")
-    repo.commit("run")
+
+
+def _make_posthoc_people(root: Path) -> Repo:
+    options = ("--template", "posthoc", "--holdout", "0.3")
+    repo = make_project(root, make_frame(120, subjects=40), *options, key=KEY)
+    repo.set_params(unlearn={"methods": ["retrain", "finetune"], "deploy": "retrain"})
+    _use_net(repo)
     return repo
 
 
@@ -274,3 +287,19 @@ def people(bases: Bases, workspace: Path) -> Repo:
     made to fail.
     """
     return bases.get("people", _make_people).copy(workspace / "people")
+
+
+@pytest.fixture
+def new_posthoc_people(bases: Bases, workspace: Path) -> Repo:
+    """Return a project without shards, with the model of `people`, that has never run."""
+    return bases.get("new-posthoc-people", _make_posthoc_people).copy(workspace / "new-posthoc")
+
+
+@pytest.fixture
+def posthoc_people(bases: Bases, workspace: Path) -> Repo:
+    """Return the project without shards after its first run."""
+
+    def make(root: Path) -> Repo:
+        return _ran(bases.get("new-posthoc-people", _make_posthoc_people).copy(root))
+
+    return bases.get("posthoc-people", make).copy(workspace / "posthoc-people")

@@ -175,50 +175,77 @@ def _request(repo: Repo) -> None:
     repo.forget(ids_at(repo, "s000")[:1])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("change", [_request, _settings, _fewer])
-def test_dvc_lock_is_that_of_plain_dvc(
-    people: Repo, workspace: Path, change: Callable[[Repo], None]
-) -> None:
-    other = people.copy(workspace / "other")
-    for repo in (people, other):
-        change(repo)
-    if change is _request:  # the time of a request is the one thing that differs
-        take_log(other, people)
+def _nothing(_: Repo) -> None:
+    """Leave it as it is: a project that never ran."""
 
-    people.ok("repro", "-j", "2")
+
+#: A project of either template, and what changes in it.
+CHANGES: list[tuple[str, Callable[[Repo], None]]] = [
+    ("people", _request),
+    ("people", _settings),
+    ("people", _fewer),
+    ("posthoc_people", _request),
+    ("posthoc_people", _settings),
+    ("new_posthoc_people", _nothing),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("project", "change"), CHANGES, ids=[f"{name}{change.__name__}" for name, change in CHANGES]
+)
+def test_dvc_lock_is_that_of_plain_dvc(
+    request: pytest.FixtureRequest, workspace: Path, project: str, change: Callable[[Repo], None]
+) -> None:
+    repo: Repo = request.getfixturevalue(project)
+    other = repo.copy(workspace / "other")
+    for each in (repo, other):
+        change(each)
+    if change is _request:  # the time of a request is the one thing that differs
+        take_log(other, repo)
+
+    repo.ok("repro", "-j", "2")
     other.dvc("repro")
 
-    assert (people.root / "dvc.lock").read_bytes() == (other.root / "dvc.lock").read_bytes()
-    assert people.snapshot() == other.snapshot()
+    assert (repo.root / "dvc.lock").read_bytes() == (other.root / "dvc.lock").read_bytes()
+    assert _snapshot(repo) == _snapshot(other)
+
+
+def _snapshot(repo: Repo) -> dict[str, bytes]:
+    """Return all that a run could change, but how long post-hoc methods took."""
+    found = repo.snapshot()
+    found.pop("reports/timings.json", None)
+    return found
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("project", ["people", "posthoc_people"])
 def test_after_a_failed_training_and_a_kill_dvc_lock_is_that_of_plain_dvc(
-    people: Repo, workspace: Path
+    request: pytest.FixtureRequest, workspace: Path, project: str
 ) -> None:
-    _settings(people)
-    other = people.copy(workspace / "other")
-    fail, hold = people.root / ".unlearn/fail", people.root / ".unlearn/hold"
+    repo: Repo = request.getfixturevalue(project)
+    _settings(repo)
+    other = repo.copy(workspace / "other")
+    fail, hold = repo.root / ".unlearn/fail", repo.root / ".unlearn/hold"
     fail.touch()
-    failed = people.unlearn("repro", "-j", "2")
+    failed = repo.unlearn("repro", "-j", "2")
     assert failed.code not in (0, None)
-    assert "recipe" in people.lock()
-    recorded = people.lock()["recipe"]
+    assert "recipe" in repo.lock()
+    recorded = repo.lock()["recipe"]
     fail.unlink()
     hold.touch()
-    run = people.start("repro", "-j", "2")
-    wait_for((people.root / ".unlearn/held").exists)
+    run = repo.start("repro", "-j", "2")
+    wait_for((repo.root / ".unlearn/held").exists)
     run.send_signal(signal.SIGKILL)
     run.communicate()
     hold.unlink()
 
-    people.ok("repro", "-j", "2")
+    repo.ok("repro", "-j", "2")
     other.dvc("repro")
 
-    assert people.lock()["recipe"] == recorded
-    assert (people.root / "dvc.lock").read_bytes() == (other.root / "dvc.lock").read_bytes()
-    assert people.files("models") == other.files("models")
+    assert repo.lock()["recipe"] == recorded
+    assert (repo.root / "dvc.lock").read_bytes() == (other.root / "dvc.lock").read_bytes()
+    assert repo.files("models") == other.files("models")
     shutil.rmtree(other.root)
 
 

@@ -59,21 +59,43 @@ def auc(members: Floats, others: Floats, weights: Floats, other_weights: Floats)
     weights, other_weights
         Of the same shapes; each sums to more than 0.
     """
-    return _auc_of_ranks(*_ranks(members, others), weights, other_weights)
+    return _Order.of(members, others).auc(weights, other_weights)
 
 
-def _ranks(members: Floats, others: Floats) -> tuple[Ints, Ints]:
-    """Return the place of every score among all of them, from 0; equal scores share one."""
-    _, inverse = np.unique(np.concatenate([members, others]), return_inverse=True)
-    return inverse[: len(members)], inverse[len(members) :]
+@dataclass(frozen=True)
+class _Order:
+    """The order of two samples' scores: all that an AUC takes besides weights.
 
+    Parameters
+    ----------
+    others
+        The order of the others by their scores, shape (others,).
+    below, up_to
+        How many of the others score below each member, and how many not above it, shape
+        (members,).
+    """
 
-def _auc_of_ranks(ranks: Ints, other_ranks: Ints, weights: Floats, other_weights: Floats) -> float:
-    size = int(max(ranks.max(), other_ranks.max())) + 1
-    here = np.bincount(ranks, weights, size)
-    there = np.bincount(other_ranks, other_weights, size)
-    below = np.cumsum(there) - there
-    return float((here * (below + there / 2)).sum() / (here.sum() * there.sum()))
+    others: Ints
+    below: Ints
+    up_to: Ints
+
+    @classmethod
+    def of(cls, members: Floats, others: Floats) -> "_Order":
+        """Return the order of scores, at least one each."""
+        order = np.argsort(others)
+        ordered = others[order]
+        below = np.searchsorted(ordered, members)
+        if (ordered[np.minimum(below, len(ordered) - 1)] == members).any():
+            return cls(order, below, np.searchsorted(ordered, members, "right"))
+        return cls(order, below, below)  # no score of one is one of the others
+
+    def auc(self, weights: Floats, other_weights: Floats) -> float:
+        """Return the AUC under weights; see `auc`."""
+        sums = np.empty(len(other_weights) + 1)
+        sums[0] = 0.0
+        np.cumsum(other_weights[self.others], out=sums[1:])
+        found = np.dot(weights, sums[self.below] + sums[self.up_to])
+        return float(found / (2 * weights.sum() * sums[-1]))
 
 
 @dataclass(frozen=True)
@@ -189,18 +211,18 @@ def auc_intervals(
     draws
         How many.
     """
-    ranks = [_ranks(one.scores, other.scores) for one, other in pairs]
+    orders = [_Order.of(one.scores, other.scores) for one, other in pairs]
     values = [
-        _auc_of_ranks(*rank, one.weights, other.weights)
-        for rank, (one, other) in zip(ranks, pairs, strict=True)
+        order.auc(one.weights, other.weights)
+        for order, (one, other) in zip(orders, pairs, strict=True)
     ]
+    resamplers = [(_Resampler(one), _Resampler(other)) for one, other in pairs]
     drawn = np.empty((draws, len(pairs)))
     for number in range(draws):
         if rescore is not None and number % _ROWS_A_SCORING == 0:
-            ranks = [_ranks(*scores) for scores in rescore(rng)]
-        for index, (rank, (one, other)) in enumerate(zip(ranks, pairs, strict=True)):
-            weights = _drawn_weights(one, rng), _drawn_weights(other, rng)
-            drawn[number, index] = _auc_of_ranks(*rank, *weights)
+            orders = [_Order.of(*scores) for scores in rescore(rng)]
+        for index, (order, (one, other)) in enumerate(zip(orders, resamplers, strict=True)):
+            drawn[number, index] = order.auc(one.draw(rng), other.draw(rng))
     return [
         _as_interval(drawn[:, index], value, min(one.effective, other.effective))
         for index, (value, (one, other)) in enumerate(zip(values, pairs, strict=True))
@@ -231,29 +253,42 @@ def difference_interval(
         How many.
     """
     pairs = (one, other)
-    ranks = [_ranks(sample.scores, rest.scores) for sample, rest in pairs]
+    orders = [_Order.of(sample.scores, rest.scores) for sample, rest in pairs]
 
     def difference(weights: Floats, other_weights: Floats) -> float:
-        first, second = (_auc_of_ranks(*rank, weights, other_weights) for rank in ranks)
+        first, second = (order.auc(weights, other_weights) for order in orders)
         return first - second
 
     value = difference(one[0].weights, one[1].weights)
+    rows, rest = (_Resampler(sample) for sample in one)
     drawn = np.empty(draws)
     for number in range(draws):
         if rescore is not None and number % _ROWS_A_SCORING == 0:
-            ranks = [_ranks(*scores) for scores in rescore(rng)]
-        drawn[number] = difference(_drawn_weights(one[0], rng), _drawn_weights(one[1], rng))
+            orders = [_Order.of(*scores) for scores in rescore(rng)]
+        drawn[number] = difference(rows.draw(rng), rest.draw(rng))
     wide, narrow = (_percentiles(drawn, value, (1 - level) / 2) for level in (0.95, 0.90))
     return Interval(value, wide, narrow)
 
 
-def _drawn_weights(sample: Scored, rng: np.random.Generator) -> Floats:
-    """Return the rows' weights, each times how often its person was drawn."""
-    persons = int(sample.groups.max()) + 1
-    counts = np.bincount(rng.integers(0, persons, persons), minlength=persons)
-    weights: Floats = sample.weights * counts[sample.groups]
-    # Rows of no weight alone, drawn from a handful, say nothing: that draw is the sample itself.
-    return weights if weights.sum() > 0 else sample.weights
+class _Resampler:
+    """Draws persons of a sample with replacement."""
+
+    def __init__(self, sample: Scored) -> None:
+        self._sample = sample
+        self._persons = int(sample.groups.max()) + 1
+        # Most often every row is a person's only one.
+        self._alone = np.array_equal(sample.groups, np.arange(len(sample.groups)))
+
+    def draw(self, rng: np.random.Generator) -> Floats:
+        """Return the rows' weights, each times how often its person was drawn."""
+        drawn = rng.integers(0, self._persons, self._persons)
+        counts = np.bincount(drawn, minlength=self._persons)
+        weights: Floats = self._sample.weights * (
+            counts if self._alone else counts[self._sample.groups]
+        )
+        # Rows of no weight alone, drawn from a handful, say nothing: that draw is the sample
+        # itself.
+        return weights if weights.any() else self._sample.weights
 
 
 def _as_interval(drawn: Floats, value: float, rows: float) -> Interval:
