@@ -48,3 +48,31 @@ def combine(
     if rule == "size_weighted":
         return size_weighted(answers, rows)
     return mean_probability(answers)
+
+
+class Combination:
+    """What `combine` returns, added up one member at a time: no two answers are held.
+
+    Parameters
+    ----------
+    rule
+        How answers are combined.
+    """
+
+    def __init__(self, rule: AggregationRule) -> None:
+        self._rule = rule
+        self._total: Probabilities | None = None
+        self._weight = 0
+
+    def add(self, answer: Probabilities, rows: int) -> None:
+        """Add the answer of one more member, shape (rows, classes), whose shard has `rows` rows."""
+        weight = rows if self._rule == "size_weighted" else 1
+        part = majority_vote([answer]) if self._rule == "majority_vote" else answer * weight
+        self._total = part if self._total is None else self._total + part
+        self._weight += weight
+
+    def result(self) -> Probabilities:
+        """Return the ensemble's answer, of at least one member."""
+        if self._total is None:
+            raise AssertionError("there is no answer")
+        return self._total / self._weight

@@ -5,10 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from unlearn.stages.config.dataset import (
     ID_SETTINGS,
     READING_SETTINGS,
@@ -18,13 +17,19 @@ from unlearn.stages.config.dataset import (
 from unlearn.stages.config.params import AggregationRule, Params
 from unlearn.stages.config.section import Modality
 from unlearn.stages.errors import InputError
-from unlearn.stages.final_model.combination import Probabilities, combine
+from unlearn.stages.final_model.combination import Combination, Probabilities
+from unlearn.stages.final_model.description import (
+    FILE_NAME,
+    CodeEntry,
+    Description,
+    read_description,
+)
+from unlearn.stages.final_model.members import Member, StoredMember
 from unlearn.stages.final_model.new_rows import NewRows, as_table, with_csv
 from unlearn.stages.project.files import digest_file, json_bytes
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
 from unlearn.stages.training.shard_model import (
-    RowPredictor,
     ShardModel,
     digest_code,
     read_shard_model,
@@ -33,20 +38,8 @@ from unlearn.stages.training.shard_model import (
 if TYPE_CHECKING:
     import pandas as pd
 
-FILE_NAME = "ensemble.json"
-
 #: What errors call rows that are in no file.
 _INPUT = "the input"
-
-
-@dataclass(frozen=True)
-class Member:
-    """One shard model in an ensemble."""
-
-    shard: str
-    rows: int
-    predictor: RowPredictor
-    has_probabilities: bool
 
 
 @dataclass(frozen=True)
@@ -67,7 +60,7 @@ class Ensemble:
 
     dataset: DatasetParams
     rule: AggregationRule
-    members: tuple[Member, ...]
+    members: tuple[Member | StoredMember, ...]
     has_probabilities: bool
 
     @property
@@ -85,8 +78,10 @@ class Ensemble:
         """
         if not self.members:
             raise InputError("the final model has no members: every shard lost all its rows")
-        answers = [member.predictor.probabilities(rows) for member in self.members]
-        return combine(self.rule, answers, [member.rows for member in self.members])
+        together = Combination(self.rule)
+        for member in self.members:
+            together.add(member.predictor.probabilities(rows), member.rows)
+        return together.result()
 
     def new_rows(
         self, *, as_written: bool = False, csv: Mapping[str, Any] | None = None
@@ -240,7 +235,11 @@ def final_model_files(
 
 
 def load_ensemble(
-    folder: str | Path, *, trust_code: bool = False, own_code: Path | None = None
+    folder: str | Path,
+    *,
+    trust_code: bool = False,
+    own_code: Path | None = None,
+    keep: bool = True,
 ) -> Ensemble:
     """Load a final model from its folder, which is all that it needs.
 
@@ -253,6 +252,8 @@ def load_ensemble(
         the source, so it has to be allowed.
     own_code
         A module file that is trusted anyway: the same bytes in the folder need no permission.
+    keep
+        Whether the members are held in memory. Else each is opened whenever it is asked.
 
     Raises
     ------
@@ -268,15 +269,13 @@ def load_ensemble(
     ['no', 'yes', 'yes']
     """
     folder = Path(folder)
-    description, models = read_final_model(folder)
+    description = read_description(folder)
     if description.dataset.modality == "text":
         raise InputError("this final model reads text: load_language_model loads it")
     code = _trusted_code(folder, description.code, trust_code=trust_code, own_code=own_code)
     members = [
-        Member(
-            shard, int(model.description["rows"]), model.predictor(code), model.has_probabilities
-        )
-        for shard, model in models
+        _member(folder, shard, model, code, keep=keep)
+        for shard, model in _checked_members(folder, description)
     ]
     return Ensemble(
         dataset=description.dataset,
@@ -288,10 +287,10 @@ def load_ensemble(
 
 def modality_of(folder: Path) -> Modality:
     """Return what the final model in a folder reads; see `load_ensemble` for errors."""
-    return _read_description(folder).dataset.modality
+    return read_description(folder).dataset.modality
 
 
-def read_final_model(folder: Path) -> tuple["Description", list[tuple[str, ShardModel]]]:
+def read_final_model(folder: Path) -> tuple[Description, list[tuple[str, ShardModel]]]:
     """Read a final model's folder, and check every member against what the folder says of it.
 
     Parameters
@@ -309,9 +308,22 @@ def read_final_model(folder: Path) -> tuple["Description", list[tuple[str, Shard
     InputError
         If the folder is not a whole final model, or was changed after it was made.
     """
-    description = _read_description(folder)
+    description = read_description(folder)
+    return description, list(_checked_members(folder, description))
+
+
+def _member(
+    folder: Path, shard: str, model: ShardModel, code: Path | None, *, keep: bool
+) -> Member | StoredMember:
+    rows, probable = int(model.description["rows"]), model.has_probabilities
+    if keep:
+        return Member(shard, rows, model.predictor(code), probable)
+    return StoredMember(shard, rows, probable, folder / "members" / shard, model.digest, code)
+
+
+def _checked_members(folder: Path, description: Description) -> Iterator[tuple[str, ShardModel]]:
+    """Yield shard and model of each member, one at a time; see `read_final_model`."""
     layout = Layout.of(description.dataset)
-    models = []
     for entry in description.members:
         name = f"member {entry.shard} of the final model"
         model = read_shard_model(folder / "members" / entry.shard, name)
@@ -321,8 +333,7 @@ def read_final_model(folder: Path) -> tuple["Description", list[tuple[str, Shard
             raise InputError(f"{name}: {error.message}") from None
         if not unchanged or not _same_answers(model.layout, layout):
             raise InputError(f"{name} was changed after it was made")
-        models.append((entry.shard, model))
-    return description, models
+        yield entry.shard, model
 
 
 def _for_peft(model: ShardModel) -> dict[str, Any]:
@@ -337,48 +348,8 @@ def _same_answers(one: Layout, other: Layout) -> bool:
     return one.features == other.features and one.classes == other.classes
 
 
-class _Entry(BaseModel):
-    """A part of ensemble.json."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class _MemberEntry(_Entry):
-    shard: str = Field(pattern=r"^s\d{3,}$")
-    rows: int = Field(ge=1)
-    digest: str
-
-
-class _CodeEntry(_Entry):
-    name: str = Field(pattern=r"^[^/\\]+\.py$")
-    sha256: str
-
-
-class Description(_Entry):
-    """ensemble.json."""
-
-    schema_version: Literal[1]
-    rule: AggregationRule
-    dataset: DatasetParams
-    has_probabilities: bool
-    members: list[_MemberEntry]
-    empty: list[str]
-    code: _CodeEntry | None
-
-
-def _read_description(folder: Path) -> Description:
-    try:
-        return Description.model_validate_json((folder / FILE_NAME).read_bytes())
-    except FileNotFoundError:
-        raise InputError(
-            f"there is no final model in {folder.name}", "`unlearn repro` makes it"
-        ) from None
-    except ValidationError:
-        raise InputError(f"{folder.name}/{FILE_NAME} is not readable as a final model") from None
-
-
 def _trusted_code(
-    folder: Path, code: _CodeEntry | None, *, trust_code: bool, own_code: Path | None
+    folder: Path, code: CodeEntry | None, *, trust_code: bool, own_code: Path | None
 ) -> Path | None:
     """Return the user's module in the folder, if there is one and it may be run."""
     if code is None:

@@ -146,7 +146,8 @@ def check_exactness(
         folder = context.project.shard_models / shard
         lineage = check_lineage(folder, recipe, shard, expected, found, shard)
         if lineage is not None:
-            lineages[shard] = lineage
+            if shard in named:
+                lineages[shard] = lineage
             if lineage.constant is not None:
                 found.constant[shard] = lineage.constant
             check_files(folder, lineage, found, shard, states=False)

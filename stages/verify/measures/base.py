@@ -1,6 +1,6 @@
 """What `verify` measures of models, and what it does differently for each modality."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -10,8 +10,12 @@ from unlearn.stages.config.params import AggregationRule, Params
 from unlearn.stages.context import Context, PosthocContext
 from unlearn.stages.errors import InputError
 from unlearn.stages.training.method_record import MethodRows
-from unlearn.stages.verify.membership.answers import Answers, FinalModel, MemberModel
-from unlearn.stages.verify.membership.arrays import Ints
+from unlearn.stages.verify.membership.answers import (
+    Answers,
+    FinalModel,
+    MemberModel,
+    Question,
+)
 from unlearn.stages.verify_report.quality import KnowledgeOfRows, Utility
 
 
@@ -53,9 +57,9 @@ class NoModel:
     members: tuple[MemberModel, ...] = ()
     has_probabilities: bool = True
 
-    def answer(self, rows: pa.Table, home: Ints) -> Answers:
+    def answers(self, questions: Sequence[Question]) -> list[Answers]:
         """Raise InputError: there is no member to ask."""
-        del rows, home
+        del questions
         raise InputError("the final model has no members: every shard lost all its rows")
 
     def utility(self, rows: pa.Table, min_rows: int) -> Utility:

@@ -10,7 +10,8 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.preprocessing import Preprocessor
 from unlearn.stages.estimators.registry import make_estimator
 from unlearn.stages.final_model.distance import disagreement, divergence
-from unlearn.stages.final_model.ensemble import Ensemble, Member
+from unlearn.stages.final_model.ensemble import Ensemble
+from unlearn.stages.final_model.members import Member
 from unlearn.stages.rows.holdout import fewest
 from unlearn.stages.rows.shard_file import targets
 from unlearn.stages.training.method_record import RETRAIN, WHOLE

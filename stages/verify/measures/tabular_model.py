@@ -1,15 +1,16 @@
 """A final model of classifiers, as `verify` asks it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 from unlearn.stages.config.params import AggregationRule
 from unlearn.stages.context import Context
-from unlearn.stages.final_model.ensemble import Ensemble, Member, load_ensemble
+from unlearn.stages.final_model.ensemble import Ensemble, load_ensemble
+from unlearn.stages.final_model.members import Member, StoredMember
 from unlearn.stages.rows.shard_file import Layout, targets
 from unlearn.stages.verify.measures.utility import measure
-from unlearn.stages.verify.membership.answers import Answers
-from unlearn.stages.verify.membership.arrays import Ints
+from unlearn.stages.verify.membership.answers import Answers, Question
 from unlearn.stages.verify.membership.class_answers import ask_classes
 from unlearn.stages.verify_report.quality import KnowledgeOfRows, Utility
 
@@ -35,7 +36,7 @@ class TabularModel:
         return self.ensemble.rule
 
     @property
-    def members(self) -> tuple[Member, ...]:
+    def members(self) -> tuple[Member | StoredMember, ...]:
         """The models that have rows."""
         return self.ensemble.members
 
@@ -44,9 +45,9 @@ class TabularModel:
         """Whether its probabilities are more than votes."""
         return self.ensemble.has_probabilities
 
-    def answer(self, rows: pa.Table, home: Ints) -> Answers:
+    def answers(self, questions: Sequence[Question]) -> list[Answers]:
         """Return class probabilities as attacks take them; see `FinalModel`."""
-        return ask_classes(self.ensemble, rows, home, self.layout)
+        return ask_classes(self.ensemble, questions, self.layout)
 
     def utility(self, rows: pa.Table, min_rows: int) -> Utility:
         """Return accuracy and calibration; see `MeasuredModel`."""
@@ -69,6 +70,9 @@ class TabularModel:
 
 
 def open_final_model(context: Context) -> TabularModel:
-    """Open `models/final_model` of a project; see `Modality`."""
-    ensemble = load_ensemble(context.project.final_model, own_code=context.code)
+    """Open `models/final_model` of a project; see `Modality`.
+
+    Its members are read one at a time: all of them may be more than memory holds.
+    """
+    ensemble = load_ensemble(context.project.final_model, own_code=context.code, keep=False)
     return TabularModel(ensemble, context.layout)

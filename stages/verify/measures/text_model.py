@@ -1,5 +1,6 @@
 """A final model of language models, as `verify` asks it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -10,8 +11,7 @@ from unlearn.stages.final_model.text_ensemble import LanguageEnsemble, LanguageM
 from unlearn.stages.final_model.text_loading import load_language_model
 from unlearn.stages.verify.measures.base import MeasuredModel, NoModel
 from unlearn.stages.verify.measures.memorisation import forgotten_beside_unseen, language_utility
-from unlearn.stages.verify.membership.answers import Answers
-from unlearn.stages.verify.membership.arrays import Ints
+from unlearn.stages.verify.membership.answers import Answers, Question
 from unlearn.stages.verify.membership.text_answers import ask_language
 from unlearn.stages.verify_report.quality import KnowledgeOfRows, Utility
 
@@ -43,9 +43,9 @@ class TextModel:
         """Whether its probabilities are more than votes."""
         return self.ensemble.has_probabilities
 
-    def answer(self, rows: pa.Table, home: Ints) -> Answers:
+    def answers(self, questions: Sequence[Question]) -> list[Answers]:
         """Return token probabilities as attacks take them; see `FinalModel`."""
-        return ask_language(self.ensemble, rows, home)
+        return [ask_language(self.ensemble, rows, home) for rows, home in questions]
 
     def utility(self, rows: pa.Table, min_rows: int) -> Utility:
         """Return token accuracy and what the model knows; see `MeasuredModel`."""

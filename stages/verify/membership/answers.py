@@ -11,6 +11,9 @@ from unlearn.stages.rows.shard_file import governing_tokens
 from unlearn.stages.verify.membership.arrays import Bools, Floats, Ints
 from unlearn.stages.verify.membership.row_scores import RowScores
 
+#: Rows of the project's columns, and what `Answers` calls their home.
+Question = tuple[pa.Table, Ints]
+
 
 class MemberModel(Protocol):
     """One model in a final model."""
@@ -43,15 +46,15 @@ class FinalModel(Protocol):
     def has_probabilities(self) -> bool:
         """Whether its probabilities are more than votes."""
 
-    def answer(self, rows: pa.Table, home: Ints) -> "Answers":
+    def answers(self, questions: Sequence[Question]) -> "list[Answers]":
         """Return the answers of the model and of each of its members.
+
+        All questions are put together: each member is opened once for all of them.
 
         Parameters
         ----------
-        rows
-            A table of the project's columns. The model has at least one member.
-        home
-            See `Answers`.
+        questions
+            Rows to be asked about. The model has at least one member.
         """
 
 

@@ -48,7 +48,7 @@ def attack_canaries(
     rows, home = rows.filter(pa.array(home >= 0)), home[home >= 0]
     trained_on = included(context.key, record_tokens(rows))
     probable = all(member.has_probabilities for member in model.members)
-    answers = model.answer(rows, home) if probable and rows.num_rows else None
+    answers = model.answers([(rows, home)])[0] if probable and rows.num_rows else None
     if answers is None or not answers.finite:
         members = int(trained_on.sum())
         return CanaryResult(count=rows.num_rows, members=members, guesses=0, correct=0)

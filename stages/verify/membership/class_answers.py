@@ -1,46 +1,71 @@
 """The answers of models that give class probabilities."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
-from unlearn.stages.final_model.combination import combine
+from unlearn.stages.final_model.combination import Combination
 from unlearn.stages.final_model.ensemble import Ensemble
 from unlearn.stages.rows.shard_file import Layout, targets
-from unlearn.stages.verify.membership.answers import Answers, persons
+from unlearn.stages.training.shard_model import RowPredictor
+from unlearn.stages.verify.membership.answers import Answers, Question, persons
 from unlearn.stages.verify.membership.arrays import Ints
 from unlearn.stages.verify.membership.row_scores import of_classes
 from unlearn.stages.verify.membership.scores import logit
 
-#: Rows in one batch: every member's answers on a batch are in memory together.
+#: Rows in one batch.
 _ROWS_AT_ONCE = 2_000
 
 
-def ask_classes(model: Ensemble, rows: pa.Table, home: Ints, layout: Layout) -> Answers:
-    """Ask every member of an ensemble for class probabilities.
+def ask_classes(model: Ensemble, questions: Sequence[Question], layout: Layout) -> list[Answers]:
+    """Ask every member of an ensemble for class probabilities, one member after another.
 
     Parameters
     ----------
     model
         The ensemble, of at least one member.
-    rows
-        A table of `layout`.
-    home
-        See `Answers`.
+    questions
+        See `FinalModel.answers`.
     layout
         The project's columns and classes.
     """
-    truth = targets(rows, layout)
-    logits = np.zeros((rows.num_rows, len(model.members)))
-    of_home = np.zeros((rows.num_rows, len(layout.classes)))
-    of_final = np.zeros_like(of_home)
-    for start in range(0, rows.num_rows, _ROWS_AT_ONCE):
-        part = slice(start, start + _ROWS_AT_ONCE)
-        table = rows.slice(start, _ROWS_AT_ONCE)
-        answers = [member.predictor.probabilities(table) for member in model.members]
-        of_final[part] = combine(model.rule, answers, [member.rows for member in model.members])
-        for index, answer in enumerate(answers):
-            logits[part, index] = logit(answer, truth[part])
-            here = home[part] == index
-            of_home[part][here] = answer[here]
-    return Answers(
-        home, truth, persons(rows), logits, of_classes(of_home, truth), of_classes(of_final, truth)
-    )
+    asked = [_Asked(model, rows, home, layout) for rows, home in questions]
+    for index, member in enumerate(model.members):
+        predictor = member.predictor
+        for each in asked:
+            each.ask(index, member.rows, predictor)
+        del predictor  # before the next one is opened
+    return [each.answers() for each in asked]
+
+
+class _Asked:
+    """The answers of the members that were asked so far."""
+
+    def __init__(self, model: Ensemble, rows: pa.Table, home: Ints, layout: Layout) -> None:
+        self._rows, self._home = rows, home
+        self._truth = targets(rows, layout)
+        self._logits = np.zeros((rows.num_rows, len(model.members)))
+        self._of_home = np.zeros((rows.num_rows, len(layout.classes)))
+        self._of_final = Combination(model.rule)
+
+    def ask(self, index: int, weight: int, predictor: RowPredictor) -> None:
+        """Ask one more member, whose shard has `weight` rows."""
+        answer = np.zeros_like(self._of_home)
+        for start in range(0, self._rows.num_rows, _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            answer[part] = predictor.probabilities(self._rows.slice(start, _ROWS_AT_ONCE))
+        here = self._home == index
+        self._logits[:, index] = logit(answer, self._truth)
+        self._of_home[here] = answer[here]
+        self._of_final.add(answer, weight)
+
+    def answers(self) -> Answers:
+        """Return all answers."""
+        return Answers(
+            self._home,
+            self._truth,
+            persons(self._rows),
+            self._logits,
+            of_classes(self._of_home, self._truth),
+            of_classes(self._of_final.result(), self._truth),
+        )

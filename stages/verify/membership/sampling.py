@@ -32,6 +32,10 @@ def _most(layout: Layout) -> _Most:
     return _OF_TEXT if layout.modality == "text" else _OF_CLASSES
 
 
+#: The place among the questions of rows that reference models may have been trained on.
+_MEMBERS = 1
+
+
 @dataclass(frozen=True)
 class Drawn:
     """The rows of all attacks, with the models' answers on them.
@@ -105,17 +109,21 @@ def draw(
             member: references(model.members[member].shard, rows) for rows, member in members
         }
 
-    def answers_on(rows: pa.Table, home: Ints, *, in_shard: bool = False) -> Answers:
-        answers = model.answer(rows, home)
-        return _with_references(answers, rows, trained, in_shard=in_shard) if trained else answers
-
-    samples = Samples(
-        answers_on(*_together(forgotten_of, most.forgotten)),
-        answers_on(*_together(members, most.members), in_shard=True),
-        answers_on(others, homes(others)),
-        quarters(others),
-    )
-    return Drawn(samples, answers_on(population, homes(population)))
+    questions = [
+        _together(forgotten_of, most.forgotten),
+        _together(members, most.members),
+        (others, homes(others)),
+        (population, homes(population)),
+    ]
+    answers = model.answers(questions)
+    if trained:
+        answers = [
+            _with_references(found, rows, trained, in_shard=number == _MEMBERS)
+            for number, (found, (rows, _)) in enumerate(zip(answers, questions, strict=True))
+        ]
+    of_forgotten, of_members, of_others, of_population = answers
+    samples = Samples(of_forgotten, of_members, of_others, quarters(others))
+    return Drawn(samples, of_population)
 
 
 def non_members(holdout: pa.Table, layout: Layout) -> pa.Table:

@@ -21,6 +21,7 @@ from unlearn.stages.config.params import AggregationRule
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.combination import (
+    Combination,
     combine,
     majority_vote,
     mean_probability,
@@ -86,6 +87,18 @@ def test_every_rule_answers_with_a_distribution(
         assert np.allclose(found, answers[0], rtol=1e-15)
 
 
+@given(st.lists(probabilities, min_size=1, max_size=12), rules, st.data())
+def test_adding_one_answer_at_a_time_gives_the_same_bytes(
+    answers: list[Floats], rule: AggregationRule, data: st.DataObject
+) -> None:
+    rows = data.draw(st.lists(st.integers(1, 100), min_size=len(answers), max_size=len(answers)))
+    together = Combination(rule)
+    for answer, count in zip(answers, rows, strict=True):
+        together.add(answer, count)
+
+    assert together.result().tobytes() == combine(rule, answers, rows).tobytes()
+
+
 @given(st.lists(probabilities, min_size=1, max_size=5))
 def test_shards_of_one_size_weigh_the_same(answers: list[Floats]) -> None:
     weighted = combine("size_weighted", answers, [7] * len(answers))
@@ -110,6 +123,20 @@ def test_a_loaded_model_combines_its_members_by_its_rule(built: Context, rule: s
     assert np.array_equal(model.predict_proba(frame), expected)
     assert np.array_equal(model.predict_proba(rows), expected)
     assert model.predict(frame) == [CLASSES[index] for index in expected.argmax(axis=1)]
+
+
+def test_members_that_are_not_kept_answer_the_same_while_their_files_stay(shipped: Path) -> None:
+    frame = make_frame(20, seed=1)
+    model = load_ensemble(shipped, keep=False)
+
+    expected = load_ensemble(shipped).predict_proba(frame)
+    assert model.predict_proba(frame).tobytes() == expected.tobytes()
+
+    member = shipped / "members" / model.members[0].shard / "model.json"
+    described = json.loads(member.read_text(encoding="utf-8"))
+    member.write_text(json.dumps(described | {"rows": 1}), encoding="utf-8")
+    with pytest.raises(InputError, match="changed while it was read"):
+        model.predict_proba(frame)
 
 
 @pytest.fixture(scope="session")

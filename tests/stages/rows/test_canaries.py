@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from unlearn.stages.config.params import Params
 from unlearn.stages.context import Context, check_params
 from unlearn.stages.errors import InputError
-from unlearn.stages.final_model.ensemble import FILE_NAME
+from unlearn.stages.final_model.description import FILE_NAME
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import CANARIES, HOLDOUT
 from unlearn.stages.requests.id_file import Wanted

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import HOLDOUT, Project
 from unlearn.stages.rows.shard_file import read_shard, record_tokens
 from unlearn.stages.train import stage as train_stage
+from unlearn.stages.training.shard_model import RowPredictor, ShardModel
 from unlearn.stages.verify.evidence import Evidence, gather
 from unlearn.stages.verify.exactness.checks import derive_rows
 from unlearn.stages.verify.measures.tabular_model import open_final_model
@@ -107,6 +109,28 @@ def overfit(tmp_path_factory: pytest.TempPathFactory) -> Overfit:
 def attacked(overfit: Overfit) -> tuple[Evidence, Evidence]:
     """Return the evidence on the models before and after the request was honoured."""
     return evidence(overfit.before), evidence(overfit.after)
+
+
+def test_verify_has_one_shard_model_open_at_a_time(
+    overfit: Overfit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory does not grow with the number of shards."""
+    opened: list[weakref.ref[RowPredictor]] = []
+    alive: list[int] = []
+    open_model = ShardModel.predictor
+
+    def counted(model: ShardModel, code: Path | None = None) -> RowPredictor:
+        predictor = open_model(model, code)
+        opened.append(weakref.ref(predictor))
+        alive.append(sum(each() is not None for each in opened))
+        return predictor
+
+    monkeypatch.setattr(ShardModel, "predictor", counted)
+    report = run(overfit.after)
+
+    assert report["membership"]["auc"] is not None
+    assert len(alive) == 2 * 5  # for the quality of all, and for the attacks
+    assert max(alive) == 1
 
 
 def interval(found: Evidence, model: str, attack: str) -> tuple[float, float]:

@@ -176,7 +176,7 @@ def test_the_verdict_of_a_model_that_was_not_retrained_is_fail(
 def test_attacks_through_the_pipeline_score_as_directly(tuned: Tuned) -> None:
     model, rows = open_model(tuned.after), holdout_of(tuned.after).slice(0, 9)
     home = np.arange(9) % 4
-    answers = TextModel(model).answer(rows, home)
+    (answers,) = TextModel(model).answers([(rows, home)])
     _, members = model.answer_each(rows)
     texts = rows["completion"].to_pylist()
 
@@ -268,7 +268,7 @@ def test_by_route_the_others_that_never_saw_a_row_are_the_references(tuned: Tune
     routed = opened(tuned.after, "s000", "s001", "s002", "s003", rule="route")
     rows = holdout_of(tuned.after).slice(0, 12)
     home = np.arange(12) % 4
-    answers = TextModel(routed).answer(rows, home)
+    (answers,) = TextModel(routed).answers([(rows, home)])
     chosen = routed.routes(rows)
     view = of_final_model(TextModel(routed), answers, answers, answers, answers, probable=True)
 
