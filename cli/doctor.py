@@ -12,6 +12,7 @@ import typer
 from unlearn.cli.answers import Answer, AnswerPart
 from unlearn.cli.examples.authors import AUTHORS_PATH
 from unlearn.cli.examples.digits import DIGITS_PATH
+from unlearn.cli.examples.visits import VISITS_PATH
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, progress
 from unlearn.stages.audit.copies import Search, store_megabytes
@@ -273,7 +274,7 @@ def _public_files(project: Project) -> list[str]:
         return []
     found = [] if params.generic is None else [params.generic]
     is_demo = params.key_check == Key(DEMO_KEY).check
-    if is_demo or params.dataset.path in (DIGITS_PATH, AUTHORS_PATH):
+    if is_demo or params.dataset.path in (DIGITS_PATH, VISITS_PATH, AUTHORS_PATH):
         found.append(params.dataset.path)
     return found
 

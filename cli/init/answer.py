@@ -20,6 +20,9 @@ class TableProject(Answer):
         Rows of the dataset.
     shards, slices
         Shards, and slices of each.
+    plain_training
+        About how many seconds one plain model trains on all rows: the number of shards follows
+        from it. None if that is not known, or did not decide.
     classes, features
         How many of each the dataset has.
     left_out
@@ -45,6 +48,7 @@ class TableProject(Answer):
     rows: int
     shards: int
     slices: int
+    plain_training: float | None
     classes: int
     features: int
     left_out: dict[str, str]

@@ -46,8 +46,8 @@ def init(
         Example | None,
         typer.Option(
             help=(
-                "Set up an example: scikit-learn's digits, or synthetic authors with a small "
-                "language model. Its key is public."
+                "Set up an example: scikit-learn's digits, made-up visits to a hospital, or "
+                "synthetic authors with a small language model. Its key is public."
             ),
             rich_help_panel=panels.DATA,
         ),
@@ -362,8 +362,12 @@ def _set_up(request: InitRequest) -> TableProject | TextProject:
         init_text = text.init_text if request.example is None else text.init_authors
         summary = init_text(request)
     else:
-        init_table = tabular.init_table if request.example is None else tabular.init_digits
-        summary = init_table(request)
+        example = request.example
+        summary = (
+            tabular.init_table(request)
+            if example is None
+            else tabular.init_example(request, example)
+        )
     if request.ci is not None:
         is_text = isinstance(summary, TextProject)
         workflow = write_workflow(request.root, request.ci, is_text=is_text)

@@ -5,6 +5,7 @@ from pathlib import Path
 from unlearn.cli.init.answer import KeyName, TableProject, TextProject
 from unlearn.cli.init.csv_format import describe_csv, has_gzip
 from unlearn.cli.init.request import REQUIREMENTS, Template
+from unlearn.cli.init.scaffold import BREAK_EVEN
 from unlearn.cli.output import plural
 
 _KEYS: dict[KeyName, str] = {
@@ -12,6 +13,9 @@ _KEYS: dict[KeyName, str] = {
     "UNLEARN_KEY": "key: the one in UNLEARN_KEY; no file was written",
     "demo": "key: the published demo key of the example",
 }
+
+#: The shortest training whose seconds are shown.
+_SHORTEST = 0.1
 
 
 def describe(summary: TableProject | TextProject, directory: Path, dataset: Path | None) -> str:
@@ -37,6 +41,7 @@ def describe(summary: TableProject | TextProject, directory: Path, dataset: Path
     compressed = dataset is not None and has_gzip(dataset)
     lines = [
         f"{', '.join(found)}: {plan}, model {summary.model}",
+        *([] if isinstance(summary, TextProject) else _reason(summary)),
         *([] if summary.csv is None else [describe_csv(summary.csv, compressed=compressed)]),
         _KEYS[summary.key],
         f"next: {go}unlearn repro",
@@ -48,3 +53,21 @@ def describe(summary: TableProject | TextProject, directory: Path, dataset: Path
             "secret UNLEARN_KEY",
         )
     return "\n".join(lines)
+
+
+def _reason(summary: TableProject) -> list[str]:
+    """Return why there are so many shards, where the time of a training decided."""
+    seconds = summary.plain_training
+    if seconds is None:
+        return []
+    time = "under 0.1 s" if seconds < _SHORTEST else f"about {seconds:,.1f} s"
+    one = f"training one plain model on all rows takes {time}"
+    least = f"{BREAK_EVEN:.0f} s"
+    if seconds < BREAK_EVEN and summary.shards > 1:  # an example
+        return [f"shards show how requests work: {one}, and shards save time from {least} on"]
+    if seconds < BREAK_EVEN:
+        why = f"more shards save time from {least} on (--shards sets another number)"
+        return [f"one shard: {one}, and {why}"]
+    if summary.shards == 1:
+        return [f"one shard: {one}, but these rows are too few for two"]
+    return [f"{summary.shards} shards: {one}, and shards save time from {least} on"]

@@ -52,6 +52,8 @@ class TableParams:
         How dates and times are written, by feature, where not as ISO 8601 says.
     drop_unlabelled
         Whether rows without a class are left out.
+    options
+        Options of the model that differ from the defaults.
     """
 
     path: str
@@ -73,6 +75,7 @@ class TableParams:
     date_formats: dict[str, Any] = field(default_factory=dict)
     drop_unlabelled: bool = False
     model: str = "mlp"
+    options: dict[str, Any] = field(default_factory=dict)
     template: Template = Template.SISA
 
 
@@ -144,12 +147,12 @@ def render_table_params(key_check: str, params: TableParams) -> dict[str, bytes]
         What they are to say.
     """
     spec = find_spec(params.model)
+    defaults = {} if spec.options is None else spec.options().model_dump(mode="json")
     text = _render(
         f"{params.template}/params.yaml.jinja",
-        **vars(params) | {"missing": list(params.missing)},
+        **vars(params) | {"missing": list(params.missing), "options": defaults | params.options},
         algorithm=ALGORITHM,
         key_check=key_check,
-        options={} if spec.options is None else spec.options().model_dump(mode="json"),
         scale=spec.preprocessing.scale,
         impute=spec.preprocessing.impute,
         batch=DEFAULT_BATCH,

@@ -8,6 +8,7 @@ from typing import Literal
 from unlearn.cli.csv_options import DecimalMark, DelimiterName, EncodingName, QuoteName
 from unlearn.cli.examples.authors import AUTHORS_PATH, BASE_PATH, GENERIC_PATH
 from unlearn.cli.examples.digits import DIGITS_PATH
+from unlearn.cli.examples.visits import VISITS_PATH
 from unlearn.cli.init.scaffold import DEFAULT_HOLDOUT
 from unlearn.stages.columns.column_choice import ColumnChoice
 from unlearn.stages.config.dataset import DEFAULT_MISSING
@@ -20,6 +21,7 @@ class Example(StrEnum):
     """Datasets that come with a library, or are made up."""
 
     DIGITS = "digits"
+    VISITS = "visits"
     AUTHORS = "authors"
 
 
@@ -195,7 +197,7 @@ class InitRequest:
         """
         _check_folder(self)
         if (self.example is None) == (self.dataset is None):
-            raise InputError("give either --example digits, --example authors or --dataset FILE")
+            raise InputError("give either --example digits, visits or authors, or --dataset FILE")
         _refuse_ignored(self)
 
     def choice(self) -> ColumnChoice:
@@ -303,6 +305,8 @@ def _check_folder(request: InitRequest) -> None:
     taken.append("data/requests")
     if request.example is Example.DIGITS:
         taken.append(DIGITS_PATH)
+    elif request.example is Example.VISITS:
+        taken.append(VISITS_PATH)
     elif request.example is Example.AUTHORS:
         taken += [AUTHORS_PATH, BASE_PATH, f"{BASE_PATH}.dvc"]
         if request.is_posthoc:

@@ -1,10 +1,14 @@
 """What a new project starts with: the numbers that `init` pins."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 #: Optimizer steps that a shard model gets at least. Measured on tabular data with Adam at .001:
 #: below about two thousand steps, small shards are undertrained (docs/benchmarks.md).
 CONVERGED_STEPS = 3_000
+#: From how long a training of one plain model takes, in seconds, shards save time: measured with 20
+#: shards and a batch of 8 requests (docs/benchmarks.md).
+BREAK_EVEN = 8.0
 DEFAULT_BATCH = 32
 DEFAULT_HOLDOUT = 0.2
 
@@ -58,6 +62,40 @@ def suggest(
     steps_an_epoch = -(-per_shard // batch)
     epochs = -(-CONVERGED_STEPS // steps_an_epoch)
     return Plan(shards, slices, min(_MAX_EPOCHS, max(_MIN_EPOCHS, epochs)))
+
+
+def suggest_by_time(
+    plan: Callable[[int | None], Plan],
+    seconds: Callable[[Plan], float | None],
+    *,
+    shards: int | None,
+    slices: int | None,
+) -> tuple[Plan, float | None]:
+    """Return a plan with shards only where they save time, and the seconds that this follows from.
+
+    Parameters
+    ----------
+    plan
+        Returns a plan for so many shards; None to choose by the number of rows.
+    seconds
+        Returns about how long one plain model trains on all rows by a plan; None where that is not
+        known: then the number of rows alone decides.
+    shards, slices
+        What the user specified; None to choose.
+
+    Returns
+    -------
+    tuple
+        The seconds are None where they are not known, or the user specified the shards.
+    """
+    if shards is not None:
+        return plan(shards), None
+    one = plan(1)
+    expected = seconds(one)
+    if expected is None or expected >= BREAK_EVEN:
+        return plan(None), expected
+    # Slices of a training that takes no time save none.
+    return (one if slices is not None else replace(one, slices=1)), expected
 
 
 #: A tuned adapter needs fewer rows than a model from nothing; more shards are cheaper requests and

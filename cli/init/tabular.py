@@ -1,7 +1,9 @@
-"""`unlearn init` for a table: a user's own dataset, or the digits."""
+"""`unlearn init` for a table: a user's own dataset, or an example."""
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
+from unlearn.cli.examples import visits
 from unlearn.cli.examples.digits import CLASSES, DIGITS_PATH, PIXELS, ROWS, digits_csv
 from unlearn.cli.init.answer import KeyName, TableProject
 from unlearn.cli.init.csv_format import find_csv
@@ -13,9 +15,9 @@ from unlearn.cli.init.files import (
     render_pipeline,
     render_table_params,
 )
-from unlearn.cli.init.request import Identity, InitRequest
-from unlearn.cli.init.roles import find_roles
-from unlearn.cli.init.scaffold import Plan, suggest
+from unlearn.cli.init.request import Example, Identity, InitRequest
+from unlearn.cli.init.roles import Roles, find_roles
+from unlearn.cli.init.scaffold import DEFAULT_BATCH, Plan, suggest, suggest_by_time
 from unlearn.cli.init.setup import (
     check_rows,
     choose_key,
@@ -31,31 +33,101 @@ from unlearn.stages.config.params import Params
 from unlearn.stages.context import check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import find_spec
+from unlearn.stages.estimators.spec import TrainingSize
 
-#: Shards, slices and epochs of the digits example; of one model in the pipeline without shards.
-_DIGITS_PLAN = Plan(shards=8, slices=3, epochs=60)
-_ONE_MODEL = Plan(shards=1, slices=1, epochs=60)
+#: Stands for the categories of a feature that are not pinned.
+_SOME_CATEGORIES = "0123456789"
+
+#: Stands for the plan while it is not known yet.
+_ONE_MODEL = Plan(shards=1, slices=1, epochs=1)
 
 
-def init_digits(request: InitRequest) -> TableProject:
-    """Set up the digits example; return the summary."""
-    values = TableParams(
-        path=DIGITS_PATH,
-        id="id",
-        target="digit",
-        plan=_ONE_MODEL if request.is_posthoc else _DIGITS_PLAN,
-        features=dict.fromkeys(PIXELS, "numeric"),
-        classes=list(CLASSES),
-        template=request.template,
-    )
+@dataclass(frozen=True)
+class TableExample:
+    """An example that is a table.
+
+    Parameters
+    ----------
+    params
+        Its settings.
+    rows
+        How many rows it has.
+    content
+        Returns its file.
+    """
+
+    params: TableParams
+    rows: int
+    content: Callable[[], bytes]
+
+
+_EXAMPLES = {
+    Example.DIGITS: TableExample(
+        TableParams(
+            path=DIGITS_PATH,
+            id="id",
+            target="digit",
+            plan=Plan(shards=8, slices=3, epochs=60),
+            features=dict.fromkeys(PIXELS, "numeric"),
+            classes=list(CLASSES),
+        ),
+        ROWS,
+        digits_csv,
+    ),
+    Example.VISITS: TableExample(
+        TableParams(
+            path=visits.VISITS_PATH,
+            id="visit",
+            target="readmitted",
+            plan=Plan(shards=20, slices=4, epochs=visits.EPOCHS),
+            features=dict(visits.FEATURES),
+            classes=list(visits.CLASSES),
+            roles=Roles(subject_type="text"),
+            subject="patient",
+            categories={"ward": list(visits.WARDS)},
+            options=visits.OPTIONS,
+        ),
+        visits.ROWS,
+        visits.visits_csv,
+    ),
+}
+
+
+def init_example(request: InitRequest, name: Example) -> TableProject:
+    """Set up an example that is a table; return the summary."""
+    example = _EXAMPLES[name]
+    values = replace(example.params, template=request.template)
+    if request.is_posthoc:
+        values = replace(values, plan=replace(values.plan, shards=1, slices=1))
     key, key_name = choose_key("demo")
     settings = render_table_params(key.check, values)
     root = request.root
-    write_ignore_files(root, [f"!/{DIGITS_PATH}"], [DIGITS_PATH])
+    write_ignore_files(root, [f"!/{values.path}"], [values.path])
     start_repositories(root)
-    write(root / DIGITS_PATH, digits_csv())
+    write(root / values.path, example.content())
     write_project(root, settings, render_pipeline(request.template))
-    return _summary(request, check_params(parse(settings)), ROWS, key=key_name)
+    return _summary(
+        request,
+        check_params(parse(settings)),
+        example.rows,
+        key=key_name,
+        plain_training=None if request.is_posthoc else _plain_training(values, example.rows),
+    )
+
+
+def _plain_training(values: TableParams, rows: int) -> float | None:
+    """Return about how long one plain model trains on all rows; None if that is not known."""
+    return find_spec(values.model).seconds(
+        TrainingSize(
+            model=values.model,
+            rows=max(1, round(rows * (1 - values.holdout))),
+            inputs=_inputs(values.features, values.categories),
+            classes=len(values.classes),
+            epochs=values.plan.epochs,
+            batch=DEFAULT_BATCH,
+            options=values.options,
+        )
+    )
 
 
 def init_table(request: InitRequest) -> TableProject:
@@ -98,7 +170,7 @@ def init_table(request: InitRequest) -> TableProject:
         path=path,
         id=request.id,
         target=request.target,
-        plan=_plan(request, rows - schema.target.unlabelled),
+        plan=_ONE_MODEL,
         features=features,
         classes=classes,
         roles=roles,
@@ -116,7 +188,8 @@ def init_table(request: InitRequest) -> TableProject:
         model=request.model or "mlp",
         template=request.template,
     )
-    settings = render_table_params(key.check, values)
+    plan, expected = _plan(request, values, rows - schema.target.unlabelled)
+    settings = render_table_params(key.check, replace(values, plan=plan))
     params = check_params(parse(settings))
     code = params.train.code_path
     if code is not None and not (root / code).is_file():
@@ -133,7 +206,9 @@ def init_table(request: InitRequest) -> TableProject:
         pipeline_text=pipeline_text,
         hashed=[] if code is None else [code],
     )
-    return _summary(request, params, rows, key=key_name, left_out=schema.left_out)
+    return _summary(
+        request, params, rows, key=key_name, left_out=schema.left_out, plain_training=expected
+    )
 
 
 def _say_about_columns(schema: SchemaFinder) -> None:
@@ -153,16 +228,36 @@ def _say_about_columns(schema: SchemaFinder) -> None:
         )
 
 
-def _plan(request: InitRequest, rows: int) -> Plan:
-    model = request.model or "mlp"
-    plan = suggest(
-        rows,
-        holdout=request.holdout_share,
-        can_slice=find_spec(model).can_slice(model),
-        shards=1 if request.is_posthoc else request.shards,
-        slices=1 if request.is_posthoc else request.slices,
+def _plan(request: InitRequest, values: TableParams, rows: int) -> tuple[Plan, float | None]:
+    """Return the plan, and the seconds of one plain training that it follows from."""
+    model = values.model
+    spec = find_spec(model)
+
+    def plan(shards: int | None) -> Plan:
+        found = suggest(
+            rows,
+            holdout=request.holdout_share,
+            can_slice=spec.can_slice(model),
+            shards=shards,
+            slices=1 if request.is_posthoc else request.slices,
+        )
+        return found if request.epochs is None else replace(found, epochs=request.epochs)
+
+    shards = 1 if request.is_posthoc else request.shards
+    return suggest_by_time(
+        plan,
+        lambda one: _plain_training(replace(values, plan=one), rows),
+        shards=shards,
+        slices=request.slices,
     )
-    return plan if request.epochs is None else replace(plan, epochs=request.epochs)
+
+
+def _inputs(features: Mapping[str, str], pinned: Mapping[str, list[str]]) -> int:
+    """Return about how many columns a model reads: one for each category of a feature."""
+    return sum(
+        1 if kind != "categorical" else max(1, len(pinned.get(name, _SOME_CATEGORIES)))
+        for name, kind in features.items()
+    )
 
 
 def _summary(
@@ -172,12 +267,14 @@ def _summary(
     *,
     key: KeyName,
     left_out: dict[str, str] | None = None,
+    plain_training: float | None = None,
 ) -> TableProject:
     return TableProject(
         root=str(request.root),
         rows=rows,
         shards=len(params.sharding.shards),
         slices=params.sharding.slices,
+        plain_training=plain_training,
         classes=len(params.dataset.classes),
         features=len(params.dataset.features),
         left_out=left_out or {},

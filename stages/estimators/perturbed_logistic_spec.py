@@ -10,7 +10,7 @@ from unlearn.stages.config.train import PerturbedLogisticOptions, PreprocessingP
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.formats import SAFETENSORS
 from unlearn.stages.estimators.imported_weights import TENSOR_FILES
-from unlearn.stages.estimators.spec import EstimatorSpec, FeatureTraining
+from unlearn.stages.estimators.spec import EstimatorSpec, FeatureTraining, TrainingSize
 from unlearn.stages.estimators.torch_spec import TORCH_FILE, TORCH_LIBRARIES, torch_facts
 from unlearn.stages.rows.shard_file import Layout
 
@@ -64,6 +64,11 @@ def _check(params: Params) -> None:
         )
 
 
+def _seconds(size: TrainingSize) -> float:
+    """Return about how long a model for each class is fitted."""
+    return 50e-9 * size.rows * size.inputs * size.problems
+
+
 PERTURBED_LOGISTIC = EstimatorSpec(
     name="perturbed_logistic",
     models=("perturbed_logistic",),
@@ -71,6 +76,7 @@ PERTURBED_LOGISTIC = EstimatorSpec(
     training=FeatureTraining(_build, preprocessor=_preprocessor, counts_epochs=False),
     options=PerturbedLogisticOptions,
     can_slice=lambda _model: False,
+    seconds=_seconds,
     preprocessing=_LEARNS_NOTHING,
     check=_check,
     format=SAFETENSORS,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from unlearn.stages.config.train import INCREMENTAL_ON_NEW_ROWS, INCREMENTAL_ON_UNION, TrainParams
 from unlearn.stages.estimators.formats import SKOPS
 from unlearn.stages.estimators.imported_weights import SKOPS_FILES
+from unlearn.stages.estimators.sklearn_times import training_seconds
 from unlearn.stages.estimators.spec import EstimatorSpec, FeatureTraining
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ SKLEARN = EstimatorSpec(
     format=SKOPS,
     file_name="model.skops",
     libraries=("scikit-learn",),
+    seconds=training_seconds,
     facts=_facts,
     preload=(
         "unlearn.stages.estimators.sklearn_models",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 from unlearn.stages.config.params import Params
@@ -95,6 +95,38 @@ class TextTraining:
     combines: bool = True
 
 
+@dataclass(frozen=True)
+class TrainingSize:
+    """What one training is about.
+
+    Parameters
+    ----------
+    model, options
+        Values of `train.model` and `train.options`.
+    rows, inputs, classes
+        Rows, input columns and classes.
+    epochs, batch
+        How often each row is read, and rows a step, where training counts them.
+    """
+
+    model: str
+    rows: int
+    inputs: int
+    classes: int
+    epochs: int
+    batch: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def problems(self) -> int:
+        """How many models a family fits that has one for each class against the rest."""
+        return 1 if self.classes <= 2 else self.classes  # noqa: PLR2004 - one tells two classes apart
+
+
+def _unknown(_size: TrainingSize) -> float | None:
+    return None
+
+
 def _no_model(_model: str) -> bool:
     return False
 
@@ -142,6 +174,9 @@ class EstimatorSpec:
         Tells for a value of `train.model` whether its training can go on from a state.
     has_probabilities
         Whether answers of a model with these settings are more than votes.
+    seconds
+        About how long a training takes on one core of a usual machine; None where nobody knows. A
+        new project has shards by it, so it depends on nothing but the size.
     preprocessing
         Value of `train.preprocessing` in a new project.
     check
@@ -167,6 +202,7 @@ class EstimatorSpec:
     options: type[Section] | None = None
     can_slice: Callable[[str], bool] = _every_model
     has_probabilities: Callable[[TrainParams], bool] = _yes
+    seconds: Callable[[TrainingSize], float | None] = _unknown
     preprocessing: PreprocessingParams = field(default_factory=PreprocessingParams)
     check: Callable[[Params], None] = _accept
     libraries: tuple[str, ...] = ()

@@ -1,5 +1,6 @@
 """The families of torch modules: the built-in multilayer perceptron, and a module of one's own."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,7 +8,7 @@ from unlearn.stages.config.methods import own_code
 from unlearn.stages.config.train import MlpOptions, TrainParams
 from unlearn.stages.estimators.formats import SAFETENSORS
 from unlearn.stages.estimators.imported_weights import TENSOR_FILES
-from unlearn.stages.estimators.spec import EstimatorSpec, FeatureTraining
+from unlearn.stages.estimators.spec import EstimatorSpec, FeatureTraining, TrainingSize
 
 if TYPE_CHECKING:
     from unlearn.stages.estimators.base import Estimator
@@ -23,6 +24,11 @@ def torch_facts(train: TrainParams) -> dict[str, str]:
     from unlearn.stages.estimators.torch_models import machine_facts
 
     return machine_facts(train)
+
+
+#: Seconds for each hidden unit and row of a step, by activation, and of dropout.
+_UNIT = {"relu": 0.0, "tanh": 2e-9, "sigmoid": 1e-9, "gelu": 8e-9}
+_UNIT_DROPPED = 9e-9
 
 
 def _build_mlp(
@@ -45,6 +51,22 @@ def _build_own(
     return user_estimator(train, inputs, classes, code)
 
 
+def _mlp_seconds(size: TrainingSize) -> float:
+    """Return about how long the built-in mlp trains.
+
+    A step has a part for each layer, one for each weight (the optimizer), one for each weight and
+    row (the matrix products), and one for each hidden unit and row (activation and dropout), as
+    measured by benchmarks/training.py.
+    """
+    options = MlpOptions.model_validate(size.options)
+    widths = [size.inputs, *options.hidden, size.classes]
+    weights = sum(above * below for above, below in pairwise(widths))
+    unit = _UNIT[options.activation] + (_UNIT_DROPPED if options.dropout else 0.0)
+    step = 20e-6 + 10e-6 * len(options.hidden) + 0.4e-9 * weights
+    step += size.batch * (46e-12 * weights + unit * sum(options.hidden))
+    return size.epochs * -(-size.rows // size.batch) * step
+
+
 MLP = EstimatorSpec(
     name="mlp",
     models=("mlp",),
@@ -54,6 +76,7 @@ MLP = EstimatorSpec(
     format=SAFETENSORS,
     file_name=TORCH_FILE,
     libraries=TORCH_LIBRARIES,
+    seconds=_mlp_seconds,
     facts=torch_facts,
     preload=("unlearn.stages.estimators.mlp",),
     importers=TENSOR_FILES,

@@ -14,7 +14,6 @@ from unlearn.cli.init.files import (
     render_gitattributes,
     render_pipeline,
 )
-from unlearn.cli.init.scaffold import suggest
 from unlearn.stages.config.methods import METHODS, MethodSettings
 from unlearn.stages.context import check_params
 from unlearn.stages.dvc.pipeline import stage_names
@@ -348,30 +347,6 @@ def test_the_example_has_the_published_key_and_no_file_of_it(tmp_path: Path) -> 
     assert done.json["rows"] == 1797
     assert params_of(root)["key_check"] == Key(DEMO_KEY).check
     assert not (root / "unlearn.key").exists()
-
-
-@pytest.mark.parametrize("rows", [1, 50, 600, 5_000, 50_000, 5_000_000])
-@pytest.mark.parametrize("can_slice", [True, False])
-def test_the_default_plan_leaves_no_shard_without_rows_or_steps(
-    rows: int, *, can_slice: bool
-) -> None:
-    plan = suggest(rows, holdout=0.2, can_slice=can_slice)
-
-    assert 1 <= plan.shards <= 20
-    assert 1 <= plan.slices <= (5 if can_slice else 1)
-    assert plan.epochs >= 10
-    if plan.shards > 1:
-        assert rows * 0.8 / plan.shards >= 400
-    if plan.slices > 1:
-        assert rows * 0.8 / plan.shards / plan.slices >= 80
-
-
-def test_the_default_plan_gives_small_shards_more_epochs() -> None:
-    epochs = [suggest(rows, holdout=0.2, can_slice=True).epochs for rows in (500, 5_000, 500_000)]
-
-    assert epochs == sorted(epochs, reverse=True)
-    asked = suggest(1000, holdout=0.2, can_slice=True, shards=7, slices=3)
-    assert (asked.shards, asked.slices) == (7, 3)
 
 
 def attributes(repo: Repo, *names: str) -> dict[str, tuple[str, str]]:

@@ -1,0 +1,130 @@
+"""How many shards, slices and epochs `unlearn init` chooses."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unlearn.cli.init.scaffold import BREAK_EVEN, Plan, suggest, suggest_by_time
+from unlearn.stages.estimators.registry import find_spec
+from unlearn.stages.estimators.spec import TrainingSize
+
+from tests.cli.conftest import init
+from tests.conftest import Repo
+
+
+@pytest.mark.parametrize("rows", [1, 50, 600, 5_000, 50_000, 5_000_000])
+@pytest.mark.parametrize("can_slice", [True, False])
+def test_the_default_plan_leaves_no_shard_without_rows_or_steps(
+    rows: int, *, can_slice: bool
+) -> None:
+    plan = suggest(rows, holdout=0.2, can_slice=can_slice)
+
+    assert 1 <= plan.shards <= 20
+    assert 1 <= plan.slices <= (5 if can_slice else 1)
+    assert plan.epochs >= 10
+    if plan.shards > 1:
+        assert rows * 0.8 / plan.shards >= 400
+    if plan.slices > 1:
+        assert rows * 0.8 / plan.shards / plan.slices >= 80
+
+
+def test_the_default_plan_gives_small_shards_more_epochs() -> None:
+    epochs = [suggest(rows, holdout=0.2, can_slice=True).epochs for rows in (500, 5_000, 500_000)]
+
+    assert epochs == sorted(epochs, reverse=True)
+    asked = suggest(1000, holdout=0.2, can_slice=True, shards=7, slices=3)
+    assert (asked.shards, asked.slices) == (7, 3)
+
+
+def test_shards_are_chosen_where_they_save_time() -> None:
+    def chosen(seconds: float | None, **given: int) -> tuple[int, int, float | None]:
+        shards, slices = given.get("shards"), given.get("slices")
+        plan, known = suggest_by_time(
+            lambda number: suggest(
+                20_000, holdout=0.2, can_slice=True, shards=number, slices=slices
+            ),
+            lambda _plan: seconds,
+            shards=shards,
+            slices=slices,
+        )
+        return plan.shards, plan.slices, known
+
+    assert chosen(BREAK_EVEN - 0.1) == (1, 1, BREAK_EVEN - 0.1)
+    assert chosen(BREAK_EVEN) == (20, 5, BREAK_EVEN)
+    assert chosen(None) == (20, 5, None)
+    assert chosen(1.0, shards=7) == (7, 5, None)
+    assert chosen(1.0, slices=4) == (1, 4, 1.0)
+
+
+def test_one_model_of_all_rows_is_what_the_seconds_are_of() -> None:
+    asked: list[Plan] = []
+
+    def plan(shards: int | None) -> Plan:
+        return suggest(20_000, holdout=0.2, can_slice=True, shards=shards)
+
+    suggest_by_time(plan, asked.append, shards=None, slices=None)
+
+    assert [one.epochs for one in asked] == [plan(1).epochs]
+    assert plan(1).epochs != plan(20).epochs
+
+
+@given(
+    st.sampled_from(
+        [
+            "mlp",
+            "perturbed_logistic",
+            "sklearn.ensemble.GradientBoostingClassifier",
+            "sklearn.naive_bayes.GaussianNB",
+            "sklearn.svm.SVC",
+        ]
+    ),
+    st.integers(1, 10**7),
+    st.integers(1, 5_000),
+    st.integers(1, 200),
+)
+def test_larger_trainings_take_longer(model: str, rows: int, inputs: int, classes: int) -> None:
+    def seconds(rows: int, inputs: int, classes: int) -> float:
+        found = find_spec(model).seconds(
+            TrainingSize(model, rows, inputs, classes, epochs=10, batch=32)
+        )
+        assert found is not None
+        return found
+
+    least = seconds(rows, inputs, classes)
+    assert least > 0
+    assert seconds(2 * rows, inputs, classes) > least or (model == "mlp" and rows <= 16)
+    assert seconds(rows, 2 * inputs, classes) > least
+    assert seconds(rows, inputs, classes + 1) >= least
+
+
+@pytest.mark.parametrize("model", ["sklearn.linear_model.NoSuchClassifier", "net.py:build"])
+def test_nobody_knows_how_long_an_unknown_model_trains(model: str) -> None:
+    size = TrainingSize(model, 1_000, 20, 2, epochs=10, batch=32)
+
+    assert find_spec(model).seconds(size) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "shards", "said"),
+    [
+        ("mlp", 1, "one shard: training one plain model on all rows takes about 0.2 s, and more"),
+        ("sklearn.ensemble.GradientBoostingClassifier", 3, "3 shards: training one plain model on"),
+    ],
+)
+def test_init_picks_shards_by_the_time_of_a_training(
+    repositories: Repo, model: str, shards: int, said: str
+) -> None:
+    rows = 2_000
+    values = np.random.default_rng(0).normal(size=(rows, 300)).round(2)
+    frame = pd.DataFrame(values, columns=[f"x{number}" for number in range(300)])
+    frame.insert(0, "id", [f"r{number}" for number in range(rows)])
+    frame["label"] = ["a", "b"] * (rows // 2)
+    frame.to_csv(repositories.root / "wide.csv", index=False)
+
+    options = ("--dataset", "wide.csv", "--id", "id", "--target", "label", "--model", model)
+    done = init(repositories, ".", *options)
+
+    assert len(repositories.params()["sharding"]["shards"]) == shards
+    assert done.out.splitlines()[1].startswith(said)
+    assert "8 s" in done.out.splitlines()[1]
