@@ -37,8 +37,9 @@ example=data/example_visits.csv
 patient=P00709
 
 say 'A project: made-up visits to a hospital'
-show unlearn init "$work/clinic" --example visits
-cd "$work/clinic"
+cd "$work"
+show unlearn init clinic --example visits
+cd clinic
 commit 'Start'
 
 say 'Train a model on each shard'

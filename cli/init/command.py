@@ -182,7 +182,8 @@ def init(
         typer.Option(
             min=1,
             max=MAX_SHARDS,
-            help="The number of shards. The default depends on the number of rows.",
+            help="The number of shards. The default is one, if a training is so short that more "
+            "shards save no time.",
             rich_help_panel=panels.MODEL,
         ),
     ] = None,
