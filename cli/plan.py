@@ -163,7 +163,8 @@ def plan(
     """
     context = open_project(find_project())
     answer = make_plan(context, ids=ids, subjects=subjects, jobs=jobs or os.cpu_count() or 1)
-    emit(answer, as_json=as_json, text=lambda: _describe(answer))
+    sharded = len(context.params.sharding.shards) > 1
+    emit(answer, as_json=as_json, text=lambda: _describe(answer, sharded=sharded))
     if exit_code and answer.stages:
         raise typer.Exit(1)
 
@@ -317,7 +318,7 @@ def _stages(
     return [name for name in stage_names(context.params) if name in to_run]
 
 
-def _describe(answer: PlanAnswer) -> str:
+def _describe(answer: PlanAnswer, *, sharded: bool) -> str:
     if not answer.stages:
         return "nothing to do"
     if isinstance(answer, MethodsPlanAnswer):
@@ -338,7 +339,7 @@ def _describe(answer: PlanAnswer) -> str:
         f"of this request: {costs.training:.1f} s training, {costs.check:.1f} s the retraining "
         "check, the rest DVC and the other stages"
     )
-    if costs.cheapest != "this_request" and answer.shards:
+    if costs.cheapest != "this_request" and answer.shards and sharded:
         lines.append(
             f"sharding saves no time for this request: {_OPTIONS[costs.cheapest]} is cheaper"
         )

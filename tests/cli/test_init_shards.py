@@ -1,10 +1,14 @@
 """How many shards, slices and epochs `unlearn init` chooses."""
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unlearn.cli.examples.visits import FEATURES, ROWS, VISITS_PATH, WARDS, visits_csv
 from unlearn.cli.init.scaffold import BREAK_EVEN, Plan, suggest, suggest_by_time
 from unlearn.stages.estimators.registry import find_spec
 from unlearn.stages.estimators.spec import TrainingSize
@@ -128,3 +132,40 @@ def test_init_picks_shards_by_the_time_of_a_training(
     assert len(repositories.params()["sharding"]["shards"]) == shards
     assert done.out.splitlines()[1].startswith(said)
     assert "8 s" in done.out.splitlines()[1]
+
+
+def test_the_visits_are_large_enough_for_shards(tmp_path: Path) -> None:
+    options = ("--example", "visits")
+    written = [Repo(tmp_path / name) for name in ("one", "two")]
+    for repo in written:
+        repo.root.mkdir()
+        repo.git("init", "--quiet", "--initial-branch", "main")
+        done = init(repo, ".", *options, "--json")
+
+        assert (done.json["rows"], done.json["shards"], done.json["slices"]) == (ROWS, 20, 4)
+        assert done.json["plain_training"] >= BREAK_EVEN
+    # Nothing of this machine is in them, such as how fast it is.
+    for name in (VISITS_PATH, "params.yaml", "schema.yaml", "shards.yaml", "dvc.yaml"):
+        assert (written[0].root / name).read_bytes() == (written[1].root / name).read_bytes()
+    frame = pd.read_csv(written[0].root / VISITS_PATH)
+    assert list(frame.columns[2:-1]) == list(FEATURES)
+    assert frame["visit"].is_unique
+    assert frame["patient"].nunique() < ROWS / 3
+    assert set(frame["ward"]) == set(WARDS)
+    # One time out of three: a model has something to learn, and cannot know it all.
+    assert 0.3 < (frame["readmitted"] == "yes").mean() < 0.5
+
+
+def test_the_visits_are_the_same_everywhere() -> None:
+    digest = hashlib.sha256(visits_csv()).hexdigest()
+
+    assert digest == "33272a83e20a06023af4cad232989aab2e36f4f3e6948a8cfe04fc2e87f02337"
+
+
+def test_the_digits_say_that_their_shards_save_no_time(tmp_path: Path) -> None:
+    done = init(Repo(tmp_path), "digits", "--example", "digits")
+
+    assert done.out.splitlines()[1] == (
+        "shards show how requests work: training one plain model on all rows takes about 0.1 s, "
+        "and shards save time from 8 s on"
+    )
