@@ -96,8 +96,11 @@ class PipelineRun:
         ToolError
             If files that stages read go on changing, or DVC failed.
         """
-        self._preload(context)
+        loading = self._preload(context)
         self._current = self._up_to_date(context)
+        if loading is not None:
+            # Else the stages would wait for it, and what they record of their time would be wrong.
+            loading.join()
         for _ in range(_MOST_PASSES):
             try:
                 self._run_changed(context)
@@ -228,12 +231,14 @@ class PipelineRun:
     def _inputs(self, context: Context) -> FileState:
         return state_of(inputs(stage_files(self.project, context.params)))
 
-    def _preload(self, context: Context) -> None:
+    def _preload(self, context: Context) -> Thread | None:
         """Import what the stages need, while DVC looks at the files."""
         if self.project.lock.is_file() and list_is_applied(self.project):
-            return  # most likely, there is nothing to do
+            return None  # most likely, there is nothing to do
         # Not a daemon: Python may crash if it ends in the middle of an import of torch.
-        Thread(target=_import, args=(find_spec(context.params.train.model).preload,)).start()
+        thread = Thread(target=_import, args=(find_spec(context.params.train.model).preload,))
+        thread.start()
+        return thread
 
 
 def _run_there(project: Project, name: str) -> None:

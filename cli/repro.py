@@ -27,6 +27,7 @@ from unlearn.stages.project.timings import (
     CHECK,
     EVERYTHING_ELSE,
     Timing,
+    forget_seconds,
     read_timings,
     record_timings,
 )
@@ -164,12 +165,14 @@ def bring_up_to_date(
 def _record_everything_else(run: PipelineRun, seconds: float) -> None:
     """Record what a run took besides the work that depends on what it was asked for."""
     timings = read_timings(run.project)
-    parts = {"shard": "shard", "forget": "forget", "verify": CHECK}
+    parts = {"shard": "shard", "verify": CHECK}
     known = sum(
         timings[part].seconds
         for stage, part in parts.items()
         if stage in run.ran and part in timings
     )
+    if "forget" in run.ran:
+        known += forget_seconds(timings, timings["forget"].files)
     rest = max(0.0, seconds - run.training_seconds - known)
     record_timings(run.project, {EVERYTHING_ELSE: Timing(round(rest, 4))})
 

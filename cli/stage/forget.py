@@ -5,7 +5,7 @@ import time
 from unlearn.cli.output import plural, say
 from unlearn.stages.context import Context
 from unlearn.stages.forget import stage
-from unlearn.stages.project.timings import Timing, record_timings
+from unlearn.stages.project.timings import MOST_FILES, Timing, read_timings, record_timings
 
 
 def run(context: Context) -> None:
@@ -14,7 +14,11 @@ def run(context: Context) -> None:
     done = stage.run(context)
     seconds = time.perf_counter() - started
     timing = Timing(round(seconds, 4), files=len(done.rewritten))
-    record_timings(context.project, {"forget": timing})
+    recorded = {"forget": timing}
+    largest = read_timings(context.project).get(MOST_FILES)
+    if largest is None or timing.files >= largest.files:
+        recorded[MOST_FILES] = timing
+    record_timings(context.project, recorded)
     say(
         f"forget: {plural(done.forgotten, 'row')} on the list, "
         f"{plural(len(done.rewritten), 'file')} rewritten"

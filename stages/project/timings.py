@@ -1,7 +1,7 @@
 """How long things took on this machine: for `plan`, and no stage's dependency or out."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from unlearn.stages.project.files import write_json
@@ -9,8 +9,9 @@ from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.paths import Project
 
 #: Timings that are not of a stage. Of the last run of the pipeline: what takes as long whatever is
-#: retrained, the start of processes that train, and the trainings of the retraining check.
-EVERYTHING_ELSE, PROCESSES, CHECK = "repro", "processes", "check"
+#: retrained, the start of processes that train, and the trainings of the retraining check. Of the
+#: run of `forget` that wrote most files, because a short one says little of what a file takes.
+EVERYTHING_ELSE, PROCESSES, CHECK, MOST_FILES = "repro", "processes", "check", "forget_most_files"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,12 @@ class Timing:
     rows: int = 0
     first_slice: int | None = None
     files: int = 0
+
+
+def forget_seconds(timings: Mapping[str, Timing], files: int) -> float:
+    """Return what `forget` takes for so many files, in proportion to those of the largest run."""
+    largest = timings.get(MOST_FILES)
+    return largest.seconds * files / largest.files if largest and largest.files else 0.0
 
 
 def side_by_side(seconds: Sequence[float], jobs: int) -> float:

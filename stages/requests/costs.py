@@ -9,6 +9,7 @@ from unlearn.stages.project.timings import (
     EVERYTHING_ELSE,
     PROCESSES,
     Timing,
+    forget_seconds,
     side_by_side,
 )
 from unlearn.stages.requests.plan import ShardPlan
@@ -108,7 +109,7 @@ def estimate(
     training = train(plan.rows_to_train for plan in plans)
     check = side_by_side([sum(in_full) / len(plans)] * work.checked, jobs)
     rest = _seconds(timings, EVERYTHING_ELSE) + check if work.stages else 0.0
-    for_list = _forget_seconds(timings, work)
+    for_list = forget_seconds(timings, work.rewritten) if "forget" in work.stages else 0.0
     for_rows = _seconds(timings, "shard") if "shard" in work.stages else 0.0
     return Costs(
         this_request=rest + for_rows + for_list + training,
@@ -125,11 +126,3 @@ def _is_training(name: str) -> bool:
 
 def _seconds(timings: Mapping[str, Timing], name: str) -> float:
     return timings[name].seconds if name in timings else 0.0
-
-
-def _forget_seconds(timings: Mapping[str, Timing], work: Work) -> float:
-    """Return what `forget` takes: in proportion to the files that it writes."""
-    if "forget" not in work.stages or "forget" not in timings:
-        return 0.0
-    last = timings["forget"]
-    return last.seconds * work.rewritten / last.files if last.files else last.seconds

@@ -7,6 +7,7 @@ from unlearn.stages.project.paths import Project
 from unlearn.stages.project.timings import (
     CHECK,
     EVERYTHING_ELSE,
+    MOST_FILES,
     Timing,
     read_timings,
     record_timings,
@@ -31,7 +32,7 @@ def test_the_recorded_parts_of_a_run_are_the_whole_of_it(fresh: Repo) -> None:
 
 
 def test_a_plan_shows_the_parts_of_what_it_expects(done: Repo) -> None:
-    timings = {EVERYTHING_ELSE: Timing(10.0), "forget": Timing(2.0, files=4)}
+    timings = {EVERYTHING_ELSE: Timing(10.0), MOST_FILES: Timing(2.0, files=4)}
     training = {f"train@s00{number}": Timing(3.0, rows=1) for number in range(3)}
     record_timings(Project(done.root), timings | training)
     row = next(raw for raw, place in places(done).items() if not place.is_holdout)
