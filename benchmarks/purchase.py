@@ -233,9 +233,11 @@ def compare(job: Job, folder: Path, own_epochs: int, arguments: argparse.Namespa
         turns.sharded.add(forget, repro)
         say(f"  {turns.sharded.wall[-1]:.1f} s; one plain model on the rows that remain")
         turns.plain.add(train_plain(bench, folder / "plain", job.epochs))
-        say(f"  {turns.plain.wall[-1]:.1f} s; the same by a bare loop")
-        turns.bare.add(train_plain(bench, folder / "bare", job.epochs, loop="bare"))
-        say(f"  {turns.bare.wall[-1]:.1f} s")
+        say(f"  {turns.plain.wall[-1]:.1f} s")
+        if not arguments.sweep:
+            say("  the same by a bare loop")
+            turns.bare.add(train_plain(bench, folder / "bare", job.epochs, loop="bare"))
+            say(f"  {turns.bare.wall[-1]:.1f} s")
     if arguments.threads:
         say("  the same on more threads")
         turns.threads.add(
