@@ -32,7 +32,10 @@ _OBJECT_STORE = 80 * 2**20
 _LOOK_AGAIN = 1.0
 
 #: Seconds for Ray to let go of a cluster before this process ends all the same.
-_LET_GO = 10.0
+_LET_GO = 3.0
+
+#: Seconds to try and end what was started.
+_SWEEP = 10.0
 
 Event = dict[str, Any]
 
@@ -60,7 +63,8 @@ def train_on_node(job: dict[str, Any]) -> Event:
     if not Path(job["root"]).is_dir():
         return {"event": "no folder", "node": node}
     # Before any numerical library is loaded.
-    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ[f"{library}_NUM_THREADS"] = "1"
     try:
         from unlearn.stages.engines import ray_node
     except ImportError as error:
@@ -116,8 +120,6 @@ class Driver:
     def end(self) -> None:
         """End this process, and with it all that it started."""
         sweep(os.getpid(), self._folder)
-        with suppress(OSError, ValueError):
-            self._send({"event": "ended"})
         os._exit(0)
 
     def _carry_out(self, order: Event) -> None:
@@ -238,14 +240,17 @@ def sweep(session: int, folder: Path | None) -> None:
     folder
         What Ray kept there is deleted; None if it kept nothing.
     """
-    deadline = time.monotonic() + _LET_GO
-    while time.monotonic() < deadline and (found := _members(session)):
+    deadline = time.monotonic() + _SWEEP
+    while time.monotonic() < deadline:
+        found = _members(session)
         for process in found:
             with suppress(psutil.Error):
                 process.kill()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        if not found and (folder is None or not folder.exists()):
+            break
         time.sleep(0.02)
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _members(session: int) -> list[psutil.Process]:

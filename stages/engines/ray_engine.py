@@ -201,7 +201,6 @@ class _DriverProcess:
             env=_environment(self._folder),
         )
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self._ended = False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -263,18 +262,15 @@ class _DriverProcess:
             if self._process.stdin is not None:
                 self._process.stdin.close()
         self._reader.join(_END_SECONDS)
-        if not self._ended:
-            # It was killed, or does not end. It is waited for only after the sweep: until then no
-            # other process can have its number.
-            self._process.kill()
-            sweep(self._process.pid, self._folder)
+        # It ends what it started, unless it was killed or does not end. It is waited for last:
+        # until then no other process can have its number.
+        self._process.kill()
+        sweep(self._process.pid, self._folder)
         self._process.wait()
 
     def _read(self) -> None:
         for line in self._process.stdout or ():
-            event = json.loads(line)
-            self._ended = event["event"] == "ended"
-            self._events.put(event)
+            self._events.put(json.loads(line))
         self._events.put(None)
 
 

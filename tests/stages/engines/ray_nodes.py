@@ -136,23 +136,28 @@ def two_nodes(second_path: str = "") -> Iterator[Nodes]:
 SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
 
 
-def own_cluster(run: int | None = None) -> Cluster:
-    """Return the cluster that a run started.
+def own_cluster(run: int | None = None, *, least: int = 5) -> Cluster:
+    """Return the cluster that a run started, or is starting.
 
     Parameters
     ----------
     run
         The run's process; None for this one.
+    least
+        How many processes there have to be, at least. They are waited for.
     """
-    (driver,) = (
-        process
-        for process in psutil.Process(run).children()
-        if "unlearn.stages.engines.ray_driver" in process.cmdline()
-    )
-    found = Cluster(Path(driver.environ()["RAY_TMPDIR"]), driver.pid)
-    assert found.folder.is_dir()
-    assert len(found.processes) > 3
-    return found
+    found: list[Cluster] = []
+
+    def has_begun() -> bool:
+        for process in psutil.Process(run).children():
+            with suppress(psutil.Error):  # another one, which has just ended
+                if "unlearn.stages.engines.ray_driver" in process.cmdline():
+                    found[:] = [Cluster(Path(process.environ()["RAY_TMPDIR"]), process.pid)]
+        return bool(found) and len(found[0].processes) >= least
+
+    wait_for(has_begun, 60)
+    assert found[0].folder.is_dir()
+    return found[0]
 
 
 def train(

@@ -135,3 +135,39 @@ def test_without_ray_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPa
     with pytest.raises(InputError, match="--engine ray needs Ray") as error:
         RayEngine(None, None, print)
     assert error.value.hints == ("pip install 'dvc-unlearn[ray]'",)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+def test_a_cluster_that_is_starting_ends_too(plain: Trainable, ending: signal.Signals) -> None:
+    run = subprocess.Popen([sys.executable, "-c", RUN, str(plain.root)], stderr=subprocess.DEVNULL)
+    cluster = own_cluster(run.pid, least=2)  # the one that starts the others, and its first
+    run.send_signal(ending)
+    run.wait()
+    wait_for(lambda: cluster.is_gone, 15)
+
+
+@pytest.mark.slow
+def test_a_cluster_answers_only_those_who_have_its_token(plain: Trainable) -> None:
+    with RayEngine(None, 1, print) as engine:
+        list(engine.train(plain.context, SHARDS[:1]))
+        folder = own_cluster().folder
+        (port,) = (path.read_text() for path in folder.glob("session_2*/gcs_server_port*"))
+        token = folder / "token"
+        assert token.stat().st_mode & 0o077 == 0
+        assert connects(folder, port, {"RAY_AUTH_TOKEN_PATH": str(token)})
+        assert not connects(folder, port, {"RAY_AUTH_TOKEN": "0" * 64})
+
+
+def connects(folder: Path, port: str, token: dict[str, str]) -> bool:
+    """Return whether a process with a token may use a cluster."""
+    script = "import ray, sys; ray.init(sys.argv[1], _node_ip_address=sys.argv[2]); ray.nodes()"
+    done = subprocess.run(
+        [sys.executable, "-c", script, f"{HEAD}:{port}", HEAD],
+        env=os.environ | {"RAY_TMPDIR": str(folder), "RAY_AUTH_MODE": "token"} | token,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0 or b"ConnectionError" in done.stderr
+    return done.returncode == 0
