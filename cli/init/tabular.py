@@ -197,6 +197,11 @@ def init_table(request: InitRequest) -> TableProject:
     check_rows(copies, params, key)
     say_about_files(request, values.csv)
     _say_about_columns(schema)
+    if expected is None and request.shards is None and not request.is_posthoc:
+        say(
+            f"note: how long {values.model} trains is not known, so the number of shards follows "
+            "from the rows alone (--shards sets another number)"
+        )
     pipeline_text = render_pipeline(request.template, made_with=code, held_out=bool(others))
     put_in_place(
         root,

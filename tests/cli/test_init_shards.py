@@ -109,6 +109,15 @@ def test_nobody_knows_how_long_an_unknown_model_trains(model: str) -> None:
     assert find_spec(model).seconds(size) is None
 
 
+def write_table(path: Path, features: int) -> None:
+    rows = 2_000
+    values = np.random.default_rng(0).normal(size=(rows, features)).round(2)
+    frame = pd.DataFrame(values, columns=[f"x{number}" for number in range(features)])
+    frame.insert(0, "id", [f"r{number}" for number in range(rows)])
+    frame["label"] = ["a", "b"] * (rows // 2)
+    frame.to_csv(path, index=False)
+
+
 @pytest.mark.parametrize(
     ("model", "shards", "said"),
     [
@@ -119,19 +128,27 @@ def test_nobody_knows_how_long_an_unknown_model_trains(model: str) -> None:
 def test_init_picks_shards_by_the_time_of_a_training(
     repositories: Repo, model: str, shards: int, said: str
 ) -> None:
-    rows = 2_000
-    values = np.random.default_rng(0).normal(size=(rows, 300)).round(2)
-    frame = pd.DataFrame(values, columns=[f"x{number}" for number in range(300)])
-    frame.insert(0, "id", [f"r{number}" for number in range(rows)])
-    frame["label"] = ["a", "b"] * (rows // 2)
-    frame.to_csv(repositories.root / "wide.csv", index=False)
+    write_table(repositories.root / "wide.csv", features=300)
 
     options = ("--dataset", "wide.csv", "--id", "id", "--target", "label", "--model", model)
     done = init(repositories, ".", *options)
 
+    assert "is not known" not in done.err
     assert len(repositories.params()["sharding"]["shards"]) == shards
     assert done.out.splitlines()[1].startswith(said)
     assert "8 s" in done.out.splitlines()[1]
+
+
+def test_init_says_that_it_does_not_know_how_long_a_model_trains(repositories: Repo) -> None:
+    write_table(repositories.root / "table.csv", features=2)
+    model = ("--model", "sklearn.semi_supervised.LabelPropagation")
+    options = ("--dataset", "table.csv", "--id", "id", "--target", "label", *model)
+
+    done = init(repositories, ".", *options)
+
+    assert len(repositories.params()["sharding"]["shards"]) == 3
+    assert "LabelPropagation trains is not known, so the number of shards follows" in done.err
+    assert "plain model" not in done.out
 
 
 def test_the_visits_are_large_enough_for_shards(tmp_path: Path) -> None:
