@@ -193,6 +193,7 @@ def make_plan(
         stages=stages,
         rewritten=sum(plan.forgotten > 0 for plan in plans) + (held_out > 0),
         checked=_checked(context, after) if stages else 0,
+        attacked=sum(plan.listed for plan in plans) >= params.verify.min_rows,
     )
     costs = estimate(
         plans, read_timings(context.project), work, slices=params.sharding.slices, jobs=jobs

@@ -12,6 +12,7 @@ from unlearn.stages.project.timings import CHECK, Timing, record_timings
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.training.lineage import Lineage
 from unlearn.stages.verify import stage
+from unlearn.stages.verify_report.report import Report
 
 
 def run(context: Context) -> None:
@@ -32,8 +33,18 @@ def run(context: Context) -> None:
     seconds = time.perf_counter() - started
     record_timings(
         context.project,
-        {"verify": Timing(round(seconds, 4)), CHECK: Timing(round(checked, 4))},
+        {
+            "verify": Timing(round(seconds, 4), rows=_attacked_rows(context, report)),
+            CHECK: Timing(round(checked, 4)),
+        },
     )
     say(f"verify: {report.verdict}")
     for reason in report.reasons:
         say(f"verify: {reason}")
+
+
+def _attacked_rows(context: Context, report: Report) -> int:
+    """Return how many forgotten rows the attacks were about; 0 where there were none."""
+    found = report.membership
+    rows = 0 if found is None else found.forget_rows or 0
+    return rows if rows >= context.params.verify.min_rows else 0

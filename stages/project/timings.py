@@ -23,7 +23,8 @@ class Timing:
     seconds
         Wall-clock time of the work itself, without starting Python.
     rows
-        Rows read; in training, a row counts in each slice that reads it.
+        Rows read; in training, a row counts in each slice that reads it. Of `verify`, the forgotten
+        rows that it attacked models with.
     first_slice
         Where training began; None for other stages.
     files

@@ -30,6 +30,8 @@ class ShardPlan:
         counts in each slice that reads it.
     first_slice
         Where training begins; one more than there are slices if nothing is to do.
+    listed
+        Rows of the shard that the list names, those that were forgotten before included.
     """
 
     shard: str
@@ -38,6 +40,7 @@ class ShardPlan:
     rows_to_train: int
     rows_in_full: int
     first_slice: int
+    listed: int = 0
 
 
 def plan_shards(
@@ -70,7 +73,8 @@ def plan_shards(
         if f"train@{shard}" not in changed and not is_outdated(recipe, shard, folder, kept):
             # Nothing makes it train again, though another environment would from the start.
             work = replace(work, first=recipe.slices + 1)
-        plans.append(_shard_plan(work, rows_to_forget(context, shard, rows, after)))
+        forgotten = rows_to_forget(context, shard, rows, after)
+        plans.append(_shard_plan(work, forgotten, rows.num_rows - stays.num_rows))
     return plans
 
 
@@ -93,7 +97,7 @@ def rows_to_forget(context: Context, name: str, rows: pa.Table, after: ForgetLis
     return int(pc.sum(forget_mask(rows, after)).as_py() or 0)
 
 
-def _shard_plan(work: ShardWork, forgotten: int) -> ShardPlan:
+def _shard_plan(work: ShardWork, forgotten: int, listed: int) -> ShardPlan:
     return ShardPlan(
         shard=work.shard,
         forgotten=forgotten,
@@ -101,6 +105,7 @@ def _shard_plan(work: ShardWork, forgotten: int) -> ShardPlan:
         rows_to_train=work.rows_to_train,
         rows_in_full=work.rows_in_full,
         first_slice=work.first,
+        listed=listed,
     )
 
 

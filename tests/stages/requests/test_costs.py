@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unlearn.stages.project.timings import (
+    CHECK,
     EVERYTHING_ELSE,
     MOST_FILES,
     PROCESSES,
@@ -76,6 +77,22 @@ def test_the_dataset_is_read_where_the_shard_stage_will_run() -> None:
 
     assert expected("train@s000", "verify") == pytest.approx(1)
     assert expected("shard", "train@s000", "verify") == pytest.approx(6)
+
+
+def test_attacks_that_the_last_run_did_not_make_come_on_top() -> None:
+    def expected(rows: int, *, attacked: bool) -> float | None:
+        timings = {
+            "train@s000": Timing(1.0, rows=100),
+            EVERYTHING_ELSE: Timing(5.0),
+            "verify": Timing(4.0, rows=rows),
+            CHECK: Timing(1.0),
+        }
+        work = Work(("train@s000", "verify"), attacked=attacked)
+        return estimate([shard_plan("s000", 100)], timings, work, slices=1, jobs=1).this_request
+
+    assert expected(0, attacked=False) == pytest.approx(6)
+    assert expected(0, attacked=True) == pytest.approx(6 + 0.5 + 0.7 * 3)
+    assert expected(12, attacked=True) == pytest.approx(6)
 
 
 def test_nothing_to_do_takes_nothing() -> None:

@@ -131,7 +131,7 @@ def test_a_plan_names_the_shard_the_slice_and_the_rows(sliced: Context) -> None:
     try:
         plans = plans_of(sliced)
         planned = plans["s001"]
-        assert (planned.forgotten, planned.first_slice) == (1, 3)
+        assert (planned.forgotten, planned.first_slice, planned.listed) == (1, 3, 1)
         rows = read_shard(sliced.project.shard_file("s001"), "s001").rows.num_rows
         assert planned.remaining == rows - 1
         sizes = [0] * 5
