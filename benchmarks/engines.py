@@ -1,7 +1,7 @@
-"""What the Ray engine costs when training costs nothing: processor time of all its processes.
+"""What engines cost when training costs nothing: processor time of all their processes.
 
-A process of its own starts the engine, trains one shard, then all others, and ends; the local
-engine does the same in turns. The models are compared to the byte.
+A process of its own starts an engine, trains one shard, then all others, and ends; the engines take
+turns. `command` runs `unlearn stage` on this machine. The models are compared to the byte.
 """
 
 import argparse
@@ -20,16 +20,19 @@ from benchmarks.harness import Bench, machine, new_project, say, show, workplace
 from benchmarks.processor_clock import processor_seconds
 
 MODEL = {"model": "sklearn.naive_bayes.GaussianNB", "options": {}}
-ENGINES = ("local", "ray")
+ENGINES = ("local", "command", "ray")
+#: What `--engine command` runs.
+COMMAND = "unlearn stage train@{shard}"
 #: What is measured, each as seconds that passed and processor time.
 PARTS = ("first shard", "each further shard", "end")
 
 
 def main() -> None:
-    """Measure both engines in turns, and print the table."""
+    """Measure the engines in turns, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shards", type=int, default=41)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=ENGINES)
     parser.add_argument("--quick", action="store_true", help="a small part, to see that it works")
     parser.add_argument("--keep", type=Path, help="make the project here and leave it")
     parser.add_argument("--one", nargs=2, metavar=("ENGINE", "FOLDER"), help=argparse.SUPPRESS)
@@ -42,16 +45,16 @@ def main() -> None:
     print(machine())
     with workplace(arguments.keep) as folder:
         bench = _new_project(folder, arguments.shards)
-        found: dict[str, list[list[list[float]]]] = {name: [] for name in ENGINES}
+        found: dict[str, list[list[list[float]]]] = {name: [] for name in arguments.engines}
         for number in range(arguments.repeats):
             models = []
-            for name in ENGINES:
+            for name in arguments.engines:
                 command = [sys.executable, __file__, "--one", name, str(bench.root)]
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
                 found[name].append(json.loads(done.stdout))
                 models.append(_take_models(bench))
             say(f"{number + 1} of {arguments.repeats}")
-            if models[0] != models[1]:
+            if any(other != models[0] for other in models):
                 raise SystemExit("the engines made other bytes")
     _show(found, arguments.shards)
 
@@ -70,17 +73,14 @@ def _new_project(folder: Path, shards: int) -> Bench:
 
 def _measure(name: str, bench: Bench) -> list[list[float]]:
     """Return, for each of `PARTS`, seconds that passed and processor time; None where unknown."""
-    from unlearn.stages.engines.local import LocalEngine
+    from unlearn.cli.engine_choice import EngineChoice, EngineName
     from unlearn.stages.engines.pool import Pool
-    from unlearn.stages.engines.ray_engine import RayEngine
 
+    choice = EngineChoice(EngineName(name), 1, COMMAND if name == "command" else None)
     context = bench.context()
     first, *others = context.params.sharding.shards
     marks = [_mark()]
-    with (
-        Pool() as pool,
-        LocalEngine(pool, 1, say) if name == "local" else RayEngine(None, 1, say) as engine,
-    ):
+    with Pool() as pool, choice.make(context, pool) as engine:
         for shards in ([first], others):
             for _ in engine.train(context, shards):
                 pass
