@@ -15,6 +15,7 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_IMODE
 from typing import Any
 
 from unlearn.stages.dvc.listing import listing_md5
@@ -75,12 +76,12 @@ class _Pipeline:
             written = {}
             for stage in ran:
                 written[stage.name] = dumps_yaml({"stages": to_lockfile(stage)})
-            text = _LOCK.read_bytes().decode() if _LOCK.is_file() else ""
-            content = with_entries(text, written)
+            own_file = _LOCK.is_file() and not _LOCK.is_symlink()
+            content = with_entries(_LOCK.read_bytes().decode(), written) if own_file else None
             if content is None:
                 ran[0].dvcfile.dump_stages(ran, update_pipeline=False)
             else:
-                write_bytes(_LOCK, content.encode())
+                write_bytes(_LOCK, content.encode(), S_IMODE(_LOCK.stat().st_mode))
             self._read = _sources()
         return []
 
@@ -148,7 +149,7 @@ def _is_stale(stage: Any) -> bool:
 def _foreign(stages: Iterable[Any], ran: Collection[Any]) -> list[str]:
     """Return stages that did not run, but whose files are others than those that they recorded."""
     others = {
-        entry.fs_path: (stage.addressing, entry.hash_info.value)
+        entry.fs_path: (stage.addressing, entry.hash_info)
         for stage in stages
         if stage not in ran
         for entry in stage.outs
@@ -157,8 +158,11 @@ def _foreign(stages: Iterable[Any], ran: Collection[Any]) -> list[str]:
     for stage in ran:
         for entry in stage.deps:
             for path, md5 in _digests(entry).items():
-                name, recorded = others.get(path, ("", md5))
-                if recorded != md5:
+                name, recorded = others.get(path, ("", None))
+                if recorded is None or recorded.value == md5:
+                    continue
+                # DVC 2 hashed text in another way, which has a name of its own.
+                if recorded.name in (None, entry.hash_info.name):
                     found.add(name)
     return sorted(found)
 
@@ -224,8 +228,6 @@ def main() -> None:
                 answer = {"busy": True}
             answers.write(f"{json.dumps(answer)}\n")
             answers.flush()
-    except KeyboardInterrupt:
-        pass
     except Exception as error:  # noqa: BLE001 - whatever it is, DVC's own commands are run then
         answers.write(f"{json.dumps({'failed': f'{type(error).__name__}: {error}'})}\n")
         answers.flush()

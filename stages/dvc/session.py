@@ -1,12 +1,13 @@
 """DVC for one run of `unlearn repro`: what is out of date, and the record of what ran."""
 
 import json
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 from unlearn.stages.config.params import Params
@@ -34,6 +35,7 @@ class Session:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._process: subprocess.Popen[str] | None = None
+        self._printing = threading.Thread()
         self._asked = False
         self._failure = ""
 
@@ -46,17 +48,19 @@ class Session:
 
     def start(self) -> None:
         """Start the process, which begins to import DVC."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "unlearn.stages.dvc.child"],
-            cwd=self._project.root,
-            env=dvc_environment(),
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        if self._process.stderr is not None:
-            threading.Thread(target=pass_on, args=(self._process.stderr,), daemon=True).start()
+        with _without_interrupts():
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "unlearn.stages.dvc.child"],
+                cwd=self._project.root,
+                env=dvc_environment(),
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        printing = threading.Thread(target=pass_on, args=(self._process.stderr,), daemon=True)
+        printing.start()
+        self._printing = printing
 
     def stale(self) -> set[str]:
         """Return the stages that are out of date, of all that `verify` needs.
@@ -135,6 +139,20 @@ class Session:
             with suppress(BrokenPipeError):
                 process.stdin.close()
             process.wait()
+            self._printing.join()
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Let processes that are started here ignore Ctrl-C: who asks them decides when they end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _answer(process: subprocess.Popen[str], request: Mapping[str, Any]) -> dict[str, Any]:
