@@ -82,9 +82,7 @@ class ScanAnswer(Answer):
 def scan(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="[PATH]...", help="More files and folders to search, such as backups."
-        ),
+        typer.Argument(metavar="PATH", help="More files and folders to search, such as backups."),
     ] = None,
     values: Annotated[
         Path | None,

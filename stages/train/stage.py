@@ -85,9 +85,6 @@ def run_whole(context: Context) -> Trained:
 
 def _train(context: Context, shard: str, path: Path, folder: Path) -> Trained:
     project = context.project
-    find_spec(
-        context.params.train.model
-    ).load()  # before the clock: only the first one waits for it
     started = time.perf_counter()
     with exclusive(project.lock_file(f"train-{shard}"), f"another training of {shard}"):
         name = f"data/{path.parent.name}/{path.name}"
@@ -101,6 +98,10 @@ def _train(context: Context, shard: str, path: Path, folder: Path) -> Trained:
         check_recorded(context, recipe)
         work = plan_shard(recipe, shard, retained.rows, folder)
         if work.first <= recipe.slices:
+            before = time.perf_counter()
+            find_spec(context.params.train.model).load()
+            # Only the first training of a process waits for it.
+            started += time.perf_counter() - before
             trained = train_shard(recipe, work, folder)
             if trained.refusal is not None and len(context.params.sharding.shards) == 1:
                 raise trained.refusal  # there is no other shard to answer
