@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from unlearn.stages.engines.failures import error_as_json
 from unlearn.stages.engines.remote import Job, Result
-from unlearn.stages.errors import UnlearnError
 from unlearn.stages.project.files import write_json
 from unlearn.stages.project.paths import Project
 
@@ -95,11 +93,6 @@ class Outcome:
     def is_final(self) -> bool:
         """Whether the node has ended; before, it says only that it has begun."""
         return not (self.result is None and self.error is None and self.lost is None)
-
-    @classmethod
-    def of_error(cls, begun: "Outcome", error: UnlearnError) -> "Outcome":
-        """Return the outcome of a job that raised an error."""
-        return cls(begun.job, begun.node, error=error_as_json(error))
 
     def write(self, project: Project, shard: str) -> None:
         """Write it for the driver."""

@@ -6,6 +6,7 @@ import threading
 import time
 from pathlib import Path
 
+from unlearn.stages.engines.failures import error_as_json
 from unlearn.stages.engines.job_files import Order, Outcome
 from unlearn.stages.engines.remote import Result, node_name, run_job
 from unlearn.stages.errors import BusyError, ToolError, UnlearnError
@@ -58,28 +59,33 @@ def carry_out(project: Project, order: Order) -> Result:
     UnlearnError
         What the job raised; the driver has it too.
     """
-    shard = order.job.shard
     os.chdir(project.root)  # where DVC runs a stage
-    begun = Outcome(order.job.digest, node_name())
-    begun.write(project, shard)
+    job, node = order.job.digest, node_name()
+    _tell(project, order, Outcome(job, node))
     threading.Thread(target=_end_with_driver, args=(order.alive,), daemon=True).start()
     try:
-        result = run_job(order.job)
+        result = run_job(order.job, node=node)
     except BusyError as error:
         # A worker that the driver has given up still trains the shard.
-        Outcome(begun.job, begun.node, lost=error.message).write(project, shard)
+        _tell(project, order, Outcome(job, node, lost=error.message))
         raise
     except UnlearnError as error:
-        Outcome.of_error(begun, error).write(project, shard)
+        _tell(project, order, Outcome(job, node, error=error_as_json(error)))
         raise
     except Exception as error:
         # Only its kind: a library's message may quote a value that it did not like.
         kind = type(error).__name__
-        told = ToolError(f"the training of {shard} failed on node {begun.node}: {kind}")
-        Outcome.of_error(begun, told).write(project, shard)
+        told = ToolError(f"the training of {order.job.shard} failed on node {node}: {kind}")
+        _tell(project, order, Outcome(job, node, error=error_as_json(told)))
         raise
-    Outcome(begun.job, begun.node, result=result).write(project, shard)
+    _tell(project, order, Outcome(job, node, result=result))
     return result
+
+
+def _tell(project: Project, order: Order, outcome: Outcome) -> None:
+    """Write an outcome for the driver, if it still waits: nobody else would remove it."""
+    if order.alive.exists():
+        outcome.write(project, order.job.shard)
 
 
 def _end_with_driver(alive: Path) -> None:

@@ -128,13 +128,14 @@ def test_a_real_process_of_the_command_trains_and_writes_its_log(plain: Trainabl
 def test_what_a_training_raises_comes_through_and_is_not_tried_again(
     plain: Trainable, cluster: Cluster
 ) -> None:
-    plain.context.project.retain_file("s001").write_bytes(b"no rows")
+    plain.context.project.recipe.write_bytes(b"{}")  # which the node looks at
 
-    with pytest.raises(InputError, match="s001.parquet is not a shard file of this tool"):
+    with pytest.raises(InputError, match="recipe.json does not have the current") as caught:
         train(plain, cluster.template)
 
-    assert [shard for shard, _ in cluster.jobs()].count("s001") <= 1
-    assert len(cluster.jobs()) < len(SHARDS)
+    assert caught.value.hints == ("`unlearn repro` writes it before it trains",)
+    tried = [shard for shard, _ in cluster.jobs()]
+    assert sorted(tried) == sorted({*tried} & {"s000", "s001", "s002"})
     assert not any(name.endswith((".json", ".alive")) for name in job_files(plain))
 
 
@@ -222,6 +223,36 @@ def _kill_first(cluster: Cluster, victim: str) -> None:
     os.kill(cluster.jobs()[0][1] if victim == "node" else clients()[0], signal.SIGKILL)
     wait_for(lambda: bool(SAID))
     cluster.hold.unlink()
+
+
+def test_a_node_that_was_given_up_ends_and_leaves_the_shard_to_the_next(
+    own: Trainable, tmp_path: Path
+) -> None:
+    hold, notes = own.root / "hold", own.root / "pids"
+    hold.touch()
+
+    def training() -> list[int]:
+        pids = map(int, notes.read_text("ascii").split() if notes.exists() else ())
+        return [*dict.fromkeys(pids)]  # one for each slice that a process trains
+
+    def interfere() -> None:
+        wait_for(lambda: len(training()) == 1)
+        os.kill(clients()[0], signal.SIGKILL)
+        wait_for(lambda: len(training()) == 2)  # so the first one has freed its lock
+        hold.unlink()
+
+    thread = threading.Thread(target=interfere)
+    with start_cluster(tmp_path / "cluster", own.root) as cluster:
+        thread.start()
+        trained = train(own, cluster.template, ["s001"])
+        thread.join()
+        first, second = training()
+
+        assert [done.shard for done in trained] == ["s001"]
+        assert [pid for _, pid in cluster.jobs()] == [first, second]
+        assert len(SAID) == 1
+    expected = {name: data for name, data in own.models.items() if name.startswith("s001/")}
+    assert own.found() == expected
 
 
 _OTHER_VERSION = """\
@@ -351,8 +382,14 @@ def test_commands_end_with_a_driver_that_is_killed_and_the_next_run_clears_up(
     started = [int(line) for line in pids.read_text("ascii").split()]
     if sys.platform == "linux":
         wait_for(lambda: not any(map(psutil.pid_exists, started)), 20)
-    assert any(name.endswith(".alive") for name in job_files(plain))
-    train(plain, cluster.template)
+    left = [name for name in job_files(plain) if name.endswith(".alive")]
+    assert len(left) == 2
+    with engine(cluster.template, jobs=1) as made:
+        training = made.train(plain.context, SHARDS)
+        next(training)
+        # Nodes of the killed driver see that it does not wait any more.
+        assert not {*left} & {*job_files(plain)}
+        assert len(list(training)) == len(SHARDS) - 1
     assert plain.found() == plain.models
     assert job_files(plain) == [f"{shard}.log" for shard in SHARDS]
 
