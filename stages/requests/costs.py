@@ -16,8 +16,8 @@ from unlearn.stages.project.timings import (
 from unlearn.stages.requests.plan import ShardPlan
 
 #: What the attacks take beside the other checks of `verify`, where the last run had none: seconds,
-#: and a share of the other checks. Measured; from the second run on, the last run tells.
-_ATTACKS, _ATTACKS_SHARE = 0.5, 0.7
+#: seconds for each shard, and a share of the other checks. Measured; after that the last run tells.
+_ATTACKS, _ATTACKS_SHARD, _ATTACKS_SHARE = 0.5, 0.02, 0.5
 
 Option = Literal["this_request", "whole_pipeline", "one_plain_model"]
 
@@ -117,7 +117,7 @@ def estimate(
     training = train(plan.rows_to_train for plan in plans)
     check = side_by_side([sum(in_full) / len(plans)] * work.checked, jobs)
     rest = _seconds(timings, EVERYTHING_ELSE) + check if work.stages else 0.0
-    rest += _attacks(timings, work)
+    rest += _attacks(timings, work, len(plans))
     for_list = forget_seconds(timings, work.rewritten) if "forget" in work.stages else 0.0
     for_rows = _seconds(timings, "shard") if "shard" in work.stages else 0.0
     return Costs(
@@ -129,12 +129,13 @@ def estimate(
     )
 
 
-def _attacks(timings: Mapping[str, Timing], work: Work) -> float:
+def _attacks(timings: Mapping[str, Timing], work: Work, shards: int) -> float:
     """Return what attacks take that the last run did not make."""
     last = timings.get("verify")
     if last is None or last.rows or not work.attacked:
         return 0.0
-    return _ATTACKS + _ATTACKS_SHARE * max(0.0, last.seconds - _seconds(timings, CHECK))
+    others = max(0.0, last.seconds - _seconds(timings, CHECK))
+    return _ATTACKS + _ATTACKS_SHARD * shards + _ATTACKS_SHARE * others
 
 
 def _is_training(name: str) -> bool:

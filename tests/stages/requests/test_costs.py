@@ -91,7 +91,7 @@ def test_attacks_that_the_last_run_did_not_make_come_on_top() -> None:
         return estimate([shard_plan("s000", 100)], timings, work, slices=1, jobs=1).this_request
 
     assert expected(0, attacked=False) == pytest.approx(6)
-    assert expected(0, attacked=True) == pytest.approx(6 + 0.5 + 0.7 * 3)
+    assert expected(0, attacked=True) == pytest.approx(6 + 0.5 + 0.02 + 0.5 * 3)
     assert expected(12, attacked=True) == pytest.approx(6)
 
 
