@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 #: Optimizer steps that a shard model gets at least. Measured on tabular data with Adam at .001:
 #: below about two thousand steps, small shards are undertrained (docs/benchmarks.md).
 CONVERGED_STEPS = 3_000
-#: From how long a training of one plain model takes, in seconds, shards save time: measured with 20
-#: shards and a batch of 8 requests (docs/benchmarks.md).
+#: From how long a training of one plain model takes, in seconds, shards save time: between what was
+#: measured for a request of one row, and for a batch of eight (docs/benchmarks.md).
 BREAK_EVEN = 8.0
 DEFAULT_BATCH = 32
 DEFAULT_HOLDOUT = 0.2
