@@ -8,6 +8,7 @@ in the project's folder, with nothing of the driver's but the files.
     client.py SOCKET SHARD                                the client, as `sbatch --wait` would be
 """
 
+import faulthandler
 import os
 import signal
 import socket
@@ -138,6 +139,8 @@ def _run_job(folder: Path, shard: str) -> None:
     log = os.open(folder / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    # A fork of a process that has loaded Arrow may hang; a process that starts anew does not.
+    faulthandler.dump_traceback_later(60, exit=True, file=log)
     code = run(["stage", f"train@{shard}"])
     sys.stdout.flush()
     sys.stderr.flush()
