@@ -8,7 +8,6 @@ in the project's folder, with nothing of the driver's but the files.
     client.py SOCKET SHARD                                the client, as `sbatch --wait` would be
 """
 
-import faulthandler
 import os
 import signal
 import socket
@@ -114,6 +113,8 @@ def _serve(folder: Path, root: Path) -> None:
 def _wait_for_job(folder: Path, client: socket.socket) -> None:
     """Run a job in a process of its own, and tell the client how it ended."""
     shard = client.recv(64).decode()
+    if not shard:  # it was killed before it asked
+        os._exit(0)
     pid = os.fork()
     if pid == 0:
         client.close()
@@ -139,8 +140,6 @@ def _run_job(folder: Path, shard: str) -> None:
     log = os.open(folder / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    # A fork of a process that has loaded Arrow may hang; a process that starts anew does not.
-    faulthandler.dump_traceback_later(60, exit=True, file=log)
     code = run(["stage", f"train@{shard}"])
     sys.stdout.flush()
     sys.stderr.flush()
