@@ -62,6 +62,10 @@ def auc(members: Floats, others: Floats, weights: Floats, other_weights: Floats)
     return _Order.of(members, others).auc(weights, other_weights)
 
 
+#: More than the sums of an AUC can be off by.
+_ROUNDING = 1e-9
+
+
 @dataclass(frozen=True)
 class _Order:
     """The order of two samples' scores: all that an AUC takes besides weights.
@@ -95,7 +99,17 @@ class _Order:
         sums[0] = 0.0
         np.cumsum(other_weights[self.others], out=sums[1:])
         found = np.dot(weights, sums[self.below] + sums[self.up_to])
-        return float(found / (2 * weights.sum() * sums[-1]))
+        value = float(found / (2 * weights.sum() * sums[-1]))
+        if _ROUNDING < value < 1 - _ROUNDING:
+            return value
+        # Whether the samples are completely separated is decided without rounding.
+        counts = np.concatenate([[0], np.cumsum(other_weights[self.others] > 0)])
+        counted = weights > 0
+        if counts[self.below[counted]].min() == counts[-1]:
+            return 1.0
+        if counts[self.up_to[counted]].max() == 0:
+            return 0.0
+        return min(max(value, float(np.nextafter(0, 1))), float(np.nextafter(1, 0)))
 
 
 @dataclass(frozen=True)

@@ -353,6 +353,37 @@ groups = st.lists(st.integers(0, 3), min_size=1, max_size=60).map(
 )
 
 
+@settings(max_examples=200)
+@given(st.integers(1, 60), st.integers(1, 300), st.integers(0, 2**32 - 1))
+def test_separated_samples_have_an_auc_of_exactly_one(rows: int, others: int, seed: int) -> None:
+    """Whatever the weights are: the bound for complete separation depends on it."""
+    draw = np.random.default_rng(seed)
+    weights, other_weights = draw.lognormal(0, 3, rows), draw.lognormal(0, 3, others)
+    high, low = draw.random(rows) + 2, draw.random(others)
+    assert auc(high, low, weights, other_weights) == 1
+    assert auc(low, high, other_weights, weights) == 0
+
+    # Rows of no weight do not count; those of very little do.
+    mixed = np.append(high, -1.0)
+    assert auc(mixed, low, np.append(weights, 0.0), other_weights) == 1
+    assert auc(mixed, low, np.append(weights, 1e-30), other_weights) < 1
+    assert auc(low, mixed, other_weights, np.append(weights, 1e-30)) > 0
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(5, 60), st.integers(5, 300), st.integers(0, 2**32 - 1))
+def test_weighted_samples_wholly_apart_do_not_make_certainty(
+    rows: int, others: int, seed: int
+) -> None:
+    draw = np.random.default_rng(seed)
+    one = Scored(draw.random(rows) + 2, draw.random(rows) + 0.1, np.arange(rows))
+    other = Scored(draw.random(others), draw.random(others) + 0.1, np.arange(others))
+    (found,) = auc_intervals([(one, other)], draw, draws=100)
+    assert found.value == 1
+    assert found.wide[0] == pytest.approx(0.025 ** (1 / min(one.effective, other.effective)))
+    assert found.wide[1] == 1
+
+
 @given(groups, groups)
 def test_matching_gives_the_wanted_shares(
     wanted: npt.NDArray[np.int64], found: npt.NDArray[np.int64]
