@@ -40,8 +40,8 @@ _URGENT = 0.4
 def visits_csv() -> bytes:
     """Return the visits as a CSV: id, patient, features, and whether the patient came back.
 
-    Whoever comes back depends on how frail the patient is, on age, on the stay and the ward; what
-    is measured depends on how frail the patient is.
+    Whether a patient comes back depends on frailty, age, the stay and the ward. The measurements
+    depend on frailty and, in part, on age and urgency.
     """
     draw = Random(_SEED)  # noqa: S311 - a dataset, not a secret
     frailty = [draw.gauss(0, 1) for _ in range(PATIENTS)]

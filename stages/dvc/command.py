@@ -181,6 +181,31 @@ def _dvc_folder(root: Path) -> Path:
     return root / ".dvc"
 
 
+def state_folder(project: Project) -> Path | None:
+    """Return the folder where DVC keeps digests and names of files; None if it has none yet.
+
+    No command of DVC says it reliably: `dvc doctor` fails if the library of a remote is missing.
+
+    Raises
+    ------
+    ToolError
+        If DVC does not say where it is.
+    """
+    code = "from dvc.repo import Repo; print(Repo().site_cache_dir)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=project.root,
+        env=dvc_environment(),
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode != 0 or not done.stdout.strip():
+        raise ToolError("DVC does not say where its state is")
+    folder = Path(done.stdout.strip())
+    return folder if folder.is_dir() else None
+
+
 def cache_folder(project: Project) -> Path:
     """Return the folder of DVC's local cache."""
     out = run_dvc(project.root, "cache", "dir", capture=True).strip()

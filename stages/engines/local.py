@@ -20,7 +20,7 @@ class LocalEngine:
     Parameters
     ----------
     pool
-        Its processes are started when they are needed, and end with whoever made the pool.
+        Its processes are started when they are needed, and end with the pool.
     jobs
         How many shards may be trained at a time.
     note
@@ -36,7 +36,7 @@ class LocalEngine:
         return self
 
     def __exit__(self, *_exc_info: object) -> None:
-        """Leave the pool to whoever made it."""
+        """Leave the pool open: its owner closes it."""
 
     def train(self, context: Context, shards: Sequence[str]) -> Iterator[Trained]:
         """Train shards; see `Engine.train`."""

@@ -135,7 +135,7 @@ class SklearnPredictor:
     def probabilities(self, inputs: FloatArray) -> npt.NDArray[np.float64]:
         """Return probabilities of all pinned classes, or whole votes without `predict_proba`."""
         answer = np.zeros((len(inputs), self._classes))
-        # An answer that is no number is dealt with by whoever reads it; numpy's warnings of how it
+        # Callers check answers that are no numbers; numpy's warnings of how it
         # came about would be printed for each model.
         with _one_thread(), np.errstate(all="ignore"):
             if hasattr(self._model, "predict_proba"):

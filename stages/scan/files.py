@@ -37,7 +37,7 @@ class FileSearch:
     patterns
         What is searched for.
     scratch
-        A folder for copies of members of archives; whoever made it deletes it.
+        A folder for copies of members of archives; the caller deletes it.
     """
 
     patterns: Patterns
@@ -73,8 +73,8 @@ class FileSearch:
             self._search_inside(source, name, start, result, level)
         except UnreadableError as error:
             result.unread[name] = str(error)
-        except OSError:
-            result.unread[name] = "it cannot be read to its end"
+        except Exception as error:  # noqa: BLE001 - of a hostile file: it is named, others go on
+            result.unread[name] = f"it cannot be read to its end ({type(error).__name__})"
 
     def _search_inside(
         self, source: IO[bytes], name: str, start: bytes, result: "FileResult", level: int
@@ -146,7 +146,9 @@ def _leaves(array: pa.Array) -> Iterator[pa.Array]:
         yield from _leaves(array.storage)
     elif pa.types.is_dictionary(kind):
         yield from _leaves(array.dictionary)
-    elif pa.types.is_struct(kind):
+    elif pa.types.is_run_end_encoded(kind):
+        yield from _leaves(array.values)
+    elif pa.types.is_struct(kind) or pa.types.is_union(kind):
         for number in range(kind.num_fields):
             yield from _leaves(array.field(number))
     elif pa.types.is_map(kind):

@@ -11,10 +11,10 @@ from typing import IO
 from unlearn.stages.audit.copies import Search
 from unlearn.stages.audit.stores import find_stores
 from unlearn.stages.context import Context
-from unlearn.stages.dvc.command import run_dvc
+from unlearn.stages.dvc.command import state_folder
 from unlearn.stages.errors import UnlearnError
 from unlearn.stages.project.files import scratch_folder
-from unlearn.stages.project.git import git
+from unlearn.stages.project.git import git, is_shallow
 from unlearn.stages.rows.tokens import PREFIX
 from unlearn.stages.scan.files import FileResult, FileSearch
 from unlearn.stages.scan.git_objects import git_objects
@@ -27,8 +27,6 @@ ROWS = "rows of forgotten records"
 _PROJECT = "the project"
 _GIT = "git's objects"
 _STATE = "DVC's state"
-#: How `dvc doctor` names the folder of DVC's state.
-_STATE_LINE = "Repo.site_cache_dir:"
 
 
 @dataclass(frozen=True)
@@ -89,11 +87,13 @@ class Residue:
     findings: list[Finding] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
 
-    def add(self, place: str, name: str, result: FileResult, *, holds_rows: bool) -> None:
-        """Add what the search of one file came to."""
+    def add(self, place: str, name: str, result: FileResult, *, holds: bool | None) -> None:
+        """Add what the search of one file came to; see `ResidueScan` for `holds`."""
         self.searched[place] = self.searched.get(place, 0) + 1
-        if holds_rows:
+        if holds:
             self.findings.append(Finding(place, name, ROWS))
+        elif holds is None:
+            result.unread[name] = "it may be an older dataset, and cannot be read"
         self.findings += [
             Finding(place, file, what, form, count)
             for file, found in result.found.items()
@@ -138,20 +138,23 @@ class ResidueScan:
                 self._search_file(files, residue, (place, name), path)
                 advance(1)
             try:
+                if is_shallow(self.context.project.root):
+                    residue.unread.append(Unread(_GIT, None, "this is a shallow clone"))
                 for name, source in git_objects(self.context.project.root, scratch):
                     result = files.search(source, name)
                     holds = self._object_of_git_holds(name, source, scratch)
-                    residue.add(_GIT, name, result, holds_rows=holds)
+                    residue.add(_GIT, name, result, holds=holds)
                     advance(1)
             except UnlearnError as error:
                 residue.unread.append(Unread(_GIT, None, error.message))
         return residue
 
     def _tokens(self) -> list[Wanted]:
-        known = self.context.read_list().known
-        parts = sorted({part for line in known for part in line.split(".")})
+        # Of a line for one record of a person, the record: other rows of the person stay.
+        tokens = {line.rpartition(".")[2] for line in self.context.read_list().known}
         return [
-            Wanted(TOKEN, bytes.fromhex(part.removeprefix(PREFIX)), is_token=True) for part in parts
+            Wanted(TOKEN, bytes.fromhex(token.removeprefix(PREFIX)), is_token=True)
+            for token in sorted(tokens)
         ]
 
     @cached_property
@@ -169,22 +172,20 @@ class ResidueScan:
         except OSError as error:
             residue.unread.append(Unread(place, name, error.strerror or "it cannot be read"))
             return
-        if holds is None:
-            result.unread[name] = "it may be an older dataset, and cannot be read"
-        residue.add(place, name, result, holds_rows=bool(holds))
+        residue.add(place, name, result, holds=holds)
 
     def _holds(self, path: Path, scratch: Path) -> bool | None:
         """Return whether a file has rows of the forget list; None if it may have some."""
         return bool(self._rows.forget_list.known) and self._rows.object_holds(path, scratch)
 
-    def _object_of_git_holds(self, name: str, source: IO[bytes], scratch: Path) -> bool:
+    def _object_of_git_holds(self, name: str, source: IO[bytes], scratch: Path) -> bool | None:
         if not name.startswith("blob "):
             return False
         copy = scratch / "object-of-git"
         source.seek(0)
         with copy.open("wb") as out:
             shutil.copyfileobj(source, out)
-        return bool(self._holds(copy, scratch))
+        return self._holds(copy, scratch)
 
     def _files(self, residue: Residue, scratch: Path) -> Iterator[tuple[str, Path, str]]:
         """Yield the place, path and name of each file to search; each file once."""
@@ -193,15 +194,19 @@ class ResidueScan:
         residue.unread += [Unread(place.name, None, place.why_not or "") for place in stores.others]
         places = {_PROJECT: project.root, **stores.folders}
         places |= {str(path): path for path in self.folders}
-        if (state := _state_folder(self.context)) is not None:
-            places[_STATE] = state
+        try:
+            state = state_folder(self.context.project)
+        except UnlearnError:
+            residue.unread.append(Unread(_STATE, None, "DVC did not say where it is"))
+        else:
+            places |= {} if state is None else {_STATE: state}
         if (git_folder := _git_folder(self.context)) is not None:
             places["git's own files"] = git_folder
         seen = {path.resolve() for path in self.skipped}
         # The inner ones first: the cache is usually in the project.
         for place, folder in sorted(places.items(), key=lambda item: -len(item[1].resolve().parts)):
             residue.searched.setdefault(place, 0)
-            for path in _walk(folder):
+            for path in _walk(folder, place, residue):
                 real = path.resolve()
                 # Git's own command reads its objects: they are compressed in its way.
                 is_object = git_folder is not None and real.is_relative_to(git_folder / "objects")
@@ -211,13 +216,23 @@ class ResidueScan:
                 yield place, path, path.name if path == folder else str(path.relative_to(folder))
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield all files below a folder, in order; links to folders are not followed."""
+def _walk(folder: Path, place: str, residue: Residue) -> Iterator[Path]:
+    """Yield all files below a folder, in order; links to folders are not followed, but named."""
+
+    def note(error: OSError) -> None:
+        name = os.path.relpath(error.filename, folder)
+        residue.unread.append(Unread(place, name, error.strerror or "it cannot be read"))
+
     if folder.is_file():
         yield folder
         return
-    for top, below, names in os.walk(folder):
+    for top, below, names in os.walk(folder, onerror=note):
         below.sort()
+        for name in below:
+            link = Path(top) / name
+            if link.is_symlink() and not link.resolve().is_relative_to(folder.resolve()):
+                why = "a link to a folder, which is not followed: name the folder to search it"
+                residue.unread.append(Unread(place, str(link.relative_to(folder)), why))
         for name in sorted(names):
             path = Path(top) / name
             if path.is_file():  # no pipe, no socket, no broken link
@@ -227,16 +242,3 @@ def _walk(folder: Path) -> Iterator[Path]:
 def _git_folder(context: Context) -> Path | None:
     found = git(context.project.root, "rev-parse", "--absolute-git-dir")
     return None if found is None else Path(os.fsdecode(found.strip())).resolve()
-
-
-def _state_folder(context: Context) -> Path | None:
-    """Return the folder where DVC keeps digests and names of files; None if it has none yet."""
-    try:
-        lines = run_dvc(context.project.root, "doctor", capture=True).splitlines()
-    except UnlearnError:
-        return None
-    for line in lines:
-        if line.strip().startswith(_STATE_LINE):
-            folder = Path(line.partition(":")[2].strip())
-            return folder if folder.is_dir() else None
-    return None

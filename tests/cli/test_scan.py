@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import refused, run_all, unchanged
+from tests.cli.conftest import PEOPLE, refused, run_all, unchanged
 from tests.conftest import Repo
 
 #: Nothing in a project has this text.
@@ -77,6 +77,33 @@ def _with_the_row(repo: Repo) -> set[str]:
     """Return the shard files that hold the row of the forget list."""
     (forgotten,) = (repo.root / "data/forget_set").glob("*.parquet")
     return {f"forget_set/{forgotten.name}", f"shards/{forgotten.name}"}
+
+
+def test_other_rows_of_a_person_are_no_finding(people: Repo) -> None:
+    """A request for one record of a person leaves the person's other rows."""
+    counts = PEOPLE["person"].value_counts()
+    record = PEOPLE.loc[PEOPLE["person"] == counts.index[0], "id"].iloc[0]
+    assert counts.iloc[0] > 1
+    assert people.inline("forget", "--id", record).code == 0
+    run_all(people)
+
+    _, answer = scan(people)
+    tokens = places(answer, "a token of the forget list")["the project"]
+    assert {name.partition("/")[2].partition("/")[0] for name in tokens} == {"forget_set", "shards"}
+
+
+def test_what_cannot_be_read_is_not_counted_as_clean(done: Repo, tmp_path: Path) -> None:
+    """A link to a folder elsewhere, and a blob of git that may be an older dataset."""
+    assert done.inline("forget", "--id", "r0001").code == 0
+    (done.root / "backups").symlink_to(tmp_path)
+    (done.root / "old.csv").write_bytes(b"id,x0\nr0001,1\nr0002\n")
+    blob = done.git("hash-object", "-w", "old.csv").strip()
+    (done.root / "old.csv").unlink()
+
+    _, answer = scan(done)
+    unread = {(item["place"], item["file"]): item["why"] for item in answer["unread"]}
+    assert unread["the project", "backups"].startswith("a link to a folder")
+    assert unread["git's objects", f"blob {blob}"].startswith("it may be an older dataset")
 
 
 def test_a_planted_text_is_found_in_every_place(done: Repo, values: str, tmp_path: Path) -> None:

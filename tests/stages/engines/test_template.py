@@ -15,7 +15,7 @@ from tests.stages.conftest import KEY
         ("run {shard}", ["run", "s003"]),
         (
             "ssh node 'cd {root} && unlearn stage train@{shard}'",
-            ["ssh", "node", "cd /work/p && unlearn stage train@s003"],
+            ["ssh", "node", "cd /data/p && unlearn stage train@s003"],
         ),
         # For shells, JSON and awk at the other end.
         (
@@ -27,7 +27,7 @@ from tests.stages.conftest import KEY
     ],
 )
 def test_placeholders_are_filled_in_and_all_else_stays(text: str, words: list[str]) -> None:
-    assert Template.parse(text).fill("s003", Path("/work/p")) == words
+    assert Template.parse(text).fill("s003", Path("/data/p")) == words
 
 
 @pytest.mark.parametrize(
