@@ -1,7 +1,8 @@
 """The search of one file: its bytes, and whatever can be opened in it."""
 
+import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -38,10 +39,14 @@ class FileSearch:
         What is searched for.
     scratch
         A folder for copies of members of archives; the caller deletes it.
+    holds_rows
+        Tells whether a file is a table with rows that are searched for; None if it may be one, and
+        cannot be read.
     """
 
     patterns: Patterns
     scratch: Path
+    holds_rows: Callable[[Path], bool | None] = lambda _path: False
     _bytes: Search = field(init=False)
     _cells: Search = field(init=False)
 
@@ -49,7 +54,7 @@ class FileSearch:
         self._bytes = Search(self.patterns.in_bytes)
         self._cells = Search(self.patterns.in_cells)
 
-    def search(self, source: IO[bytes], name: str) -> "FileResult":
+    def search(self, source: IO[bytes], name: str, path: Path | None = None) -> "FileResult":
         """Search a file, and what is in it.
 
         Parameters
@@ -58,23 +63,50 @@ class FileSearch:
             The file. It must be possible to seek in it.
         name
             What the result calls it.
+        path
+            Where it is; None for the content of something else.
         """
         result = FileResult()
-        self._search(source, name, result, level=0)
+        self._search(source, name, result, level=0, path=path)
         return result
 
-    def _search(self, source: IO[bytes], name: str, result: "FileResult", level: int) -> None:
+    def _search(
+        self,
+        source: IO[bytes],
+        name: str,
+        result: "FileResult",
+        level: int,
+        path: Path | None = None,
+    ) -> None:
         start = head(source)
         if (kind := closed_format(start)) is not None:
             result.unread[name] = f"{kind} cannot be opened"
         try:
             result.add(name, self._bytes.stream(chunks(source)))
+            self._search_rows(source, name, result, path)
             source.seek(0)
             self._search_inside(source, name, start, result, level)
         except UnreadableError as error:
             result.unread[name] = str(error)
         except Exception as error:  # noqa: BLE001 - of a hostile file: it is named, others go on
             result.unread[name] = f"it cannot be read to its end ({type(error).__name__})"
+
+    def _search_rows(
+        self, source: IO[bytes], name: str, result: "FileResult", path: Path | None
+    ) -> None:
+        if path is None:
+            copy = self.scratch / "content"
+            source.seek(0)
+            with copy.open("wb") as out:
+                shutil.copyfileobj(source, out)
+            holds = self.holds_rows(copy)
+            copy.unlink()
+        else:
+            holds = self.holds_rows(path)
+        if holds:
+            result.rows.append(name)
+        elif holds is None:
+            result.unread[name] = "it may be an older dataset, and cannot be read"
 
     def _search_inside(
         self, source: IO[bytes], name: str, start: bytes, result: "FileResult", level: int
@@ -128,10 +160,13 @@ class FileResult:
         What was found, by the file or the member of it. A member's name begins with the file's.
     unread
         Why a file or a member could not be opened.
+    rows
+        Files or members that hold rows that are searched for.
     """
 
     found: dict[str, Found] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
+    rows: list[str] = field(default_factory=list)
 
     def add(self, name: str, found: Found) -> None:
         """Add what was found in a file or a member."""

@@ -1,12 +1,10 @@
 """The residue scan: every place that can hold what was erased, searched file by file."""
 
 import os
-import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import IO
 
 from unlearn.stages.audit.copies import Search
 from unlearn.stages.audit.stores import find_stores
@@ -87,13 +85,10 @@ class Residue:
     findings: list[Finding] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
 
-    def add(self, place: str, name: str, result: FileResult, *, holds: bool | None) -> None:
-        """Add what the search of one file came to; see `ResidueScan` for `holds`."""
+    def add(self, place: str, result: FileResult) -> None:
+        """Add what the search of one file came to."""
         self.searched[place] = self.searched.get(place, 0) + 1
-        if holds:
-            self.findings.append(Finding(place, name, ROWS))
-        elif holds is None:
-            result.unread[name] = "it may be an older dataset, and cannot be read"
+        self.findings += [Finding(place, file, ROWS) for file in result.rows]
         self.findings += [
             Finding(place, file, what, form, count)
             for file, found in result.found.items()
@@ -133,17 +128,21 @@ class ResidueScan:
         """
         residue = Residue()
         with scratch_folder(self.context.project.scratch("scan")) as scratch:
-            files = FileSearch(Patterns((*self.values, *self._tokens())), scratch)
+            patterns = Patterns((*self.values, *self._tokens()))
+            files = FileSearch(patterns, scratch, partial(self._holds, scratch=scratch))
             for place, path, name in self._files(residue, scratch):
-                self._search_file(files, residue, (place, name), path)
+                try:
+                    with path.open("rb") as source:
+                        residue.add(place, files.search(source, name, path))
+                except OSError as error:
+                    why = error.strerror or "it cannot be read"
+                    residue.unread.append(Unread(place, name, why))
                 advance(1)
             try:
                 if is_shallow(self.context.project.root):
                     residue.unread.append(Unread(_GIT, None, "this is a shallow clone"))
-                for name, source in git_objects(self.context.project.root, scratch):
-                    result = files.search(source, name)
-                    holds = self._object_of_git_holds(name, source, scratch)
-                    residue.add(_GIT, name, result, holds=holds)
+                for name, content in git_objects(self.context.project.root, scratch):
+                    residue.add(_GIT, files.search(content, name))
                     advance(1)
             except UnlearnError as error:
                 residue.unread.append(Unread(_GIT, None, error.message))
@@ -161,31 +160,9 @@ class ResidueScan:
     def _rows(self) -> Search:
         return Search(self.context, self.context.read_list())
 
-    def _search_file(
-        self, files: FileSearch, residue: Residue, where: tuple[str, str], path: Path
-    ) -> None:
-        place, name = where
-        try:
-            with path.open("rb") as source:
-                result = files.search(source, name)
-            holds = self._holds(path, files.scratch)
-        except OSError as error:
-            residue.unread.append(Unread(place, name, error.strerror or "it cannot be read"))
-            return
-        residue.add(place, name, result, holds=holds)
-
     def _holds(self, path: Path, scratch: Path) -> bool | None:
         """Return whether a file has rows of the forget list; None if it may have some."""
         return bool(self._rows.forget_list.known) and self._rows.object_holds(path, scratch)
-
-    def _object_of_git_holds(self, name: str, source: IO[bytes], scratch: Path) -> bool | None:
-        if not name.startswith("blob "):
-            return False
-        copy = scratch / "object-of-git"
-        source.seek(0)
-        with copy.open("wb") as out:
-            shutil.copyfileobj(source, out)
-        return self._holds(copy, scratch)
 
     def _files(self, residue: Residue, scratch: Path) -> Iterator[tuple[str, Path, str]]:
         """Yield the place, path and name of each file to search; each file once."""

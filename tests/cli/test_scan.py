@@ -106,6 +106,19 @@ def test_what_cannot_be_read_is_not_counted_as_clean(done: Repo, tmp_path: Path)
     assert unread["git's objects", f"blob {blob}"].startswith("it may be an older dataset")
 
 
+def test_rows_are_found_by_their_ids_in_archives_and_git(done: Repo, tmp_path: Path) -> None:
+    assert done.inline("forget", "--id", "r0001").code == 0
+    old = (done.root / done.params()["dataset"]["path"]).read_bytes()
+    with zipfile.ZipFile(tmp_path / "old.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/old.csv", old)
+    blob = done.git("hash-object", "-w", done.params()["dataset"]["path"]).strip()
+
+    _, answer = scan(done, str(tmp_path / "old.zip"))
+    rows = places(answer, "rows of forgotten records")
+    assert rows[str(tmp_path / "old.zip")] == {"old.zip/a/old.csv"}
+    assert rows["git's objects"] == {f"blob {blob}"}
+
+
 def test_a_planted_text_is_found_in_every_place(done: Repo, values: str, tmp_path: Path) -> None:
     backups, remote = tmp_path / "backups", tmp_path / "remote"
     done.dvc("remote", "add", "--default", "far", str(remote))
