@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from unlearn.stages.config.params import Regime
 from unlearn.stages.errors import Facts, InputError
+from unlearn.stages.ledger.erasure import Erasure
 from unlearn.stages.project.files import canonical_json, json_bytes
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.forget_list import LEFT_OUT, render
@@ -29,9 +30,15 @@ _NAME_LENGTH = 32
 
 #: `forget` adds lines for records that the dataset has, `suppress` also for others,
 #: `hand-written` replaces raw ids that a person wrote into the list, `restore` takes lines back.
-#: `extend` gives the request of a ticket more time. `upgrade` names the lines of a list from before
-#: this log.
-EntryKind = Literal["forget", "suppress", "hand-written", "restore", "extend", "upgrade"]
+#: `extend` gives the request of a ticket more time. `erase` records where copies of the rows of all
+#: requests before it were deleted. `upgrade` names the lines of a list from before this log.
+EntryKind = Literal["forget", "suppress", "hand-written", "restore", "extend", "erase", "upgrade"]
+
+#: Fields that entries of older versions do not have. Left out if None, so that names stay the same.
+_LATER_FIELDS = ("received", "regime", "erasure")
+
+#: Entries that are about requests, and are none themselves.
+_ABOUT_REQUESTS = ("restore", "extend", "erase")
 
 
 class Filing(NamedTuple):
@@ -71,6 +78,8 @@ class Entry(BaseModel):
         The day when the request was received; None if nobody stated it.
     regime
         The law that it was made under, which gives it a due date; None if there is none.
+    erasure
+        What became of the copies; None in entries of other kinds.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, populate_by_name=True)
@@ -87,6 +96,12 @@ class Entry(BaseModel):
     )
     received: date | None = Field(default=None, strict=False)
     regime: Regime | None = None
+    erasure: Erasure | None = None
+
+    @property
+    def is_request(self) -> bool:
+        """Whether it asks to forget records."""
+        return self.kind not in _ABOUT_REQUESTS
 
     @property
     def received_on(self) -> date:
@@ -110,8 +125,7 @@ class Entry(BaseModel):
 
     @property
     def _value(self) -> dict[str, Any]:
-        # Entries from before these fields keep their names.
-        later = {name for name in ("received", "regime") if getattr(self, name) is None}
+        later = {name for name in _LATER_FIELDS if getattr(self, name) is None}
         return self.model_dump(mode="json", by_alias=True, exclude=later)
 
 
@@ -155,6 +169,23 @@ class Log:
                 else:
                     found.setdefault(line, []).append(entry)
         return found
+
+    def erased_by(self, names: Collection[str]) -> Entry | None:
+        """Return the newest complete erasure after entries; None if there is none.
+
+        Parameters
+        ----------
+        names
+            Names of entries. An erasure covers those that it had seen, and not a line that was
+            asked for again later.
+        """
+        found = self.by_name
+        for name, entry in reversed(found.items()):
+            if entry.erasure is not None and entry.erasure.complete:
+                seen = _ancestors(name, found)
+                if seen.issuperset(names):
+                    return entry
+        return None
 
     def restored(self) -> frozenset[str]:
         """Return the lines that were taken back, and not asked for again since.
@@ -214,10 +245,11 @@ def new_entry(
     kind: EntryKind,
     lines: Iterable[str],
     list_after: bytes,
-    ticket: str | None,
+    ticket: str | None = None,
     filing: Filing = NO_FILING,
+    erasure: Erasure | None = None,
 ) -> Entry:
-    """Return an entry for lines that are added or taken back now.
+    """Return an entry for what is done now.
 
     Parameters
     ----------
@@ -231,6 +263,8 @@ def new_entry(
         The bytes of the list with it.
     filing
         When the request was received, and under which law.
+    erasure
+        What became of the copies.
     """
     ordered = tuple(sorted(lines))
     return Entry(
@@ -244,6 +278,7 @@ def new_entry(
         list_digest=hashlib.sha256(list_after).hexdigest(),
         received=filing.received,
         regime=filing.regime,
+        erasure=erasure,
     )
 
 

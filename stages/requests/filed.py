@@ -25,7 +25,7 @@ class FiledRequest:
     Parameters
     ----------
     entries
-        These entries, oldest first; none of them takes lines back or extends the period.
+        These entries, oldest first; each of them asks to forget records.
     current
         The lines that no later entry took back, without marks; None if an older version logged
         one of the entries, without its lines.
@@ -126,7 +126,7 @@ def filed_requests(log: Log) -> list[FiledRequest]:
     """Return the requests of a log, in the order of their first entries."""
     groups: dict[str, list[Entry]] = {}
     for number, entry in enumerate(log.entries):
-        if entry.kind not in ("restore", "extend"):
+        if entry.is_request:
             key = f"entry {number}" if entry.ticket is None else f"ticket {entry.ticket}"
             groups.setdefault(key, []).append(entry)
     claims = log.claims()

@@ -7,7 +7,10 @@ from itertools import permutations
 
 import pytest
 from unlearn.stages.errors import InputError
+from unlearn.stages.ledger.erasure import ErasedPlace, Erasure
 from unlearn.stages.ledger.log import FOLDER, OLD_LOG, Entry, Log, new_entry, parse_log, read_log
+from unlearn.stages.ledger.transaction import Change, apply_change
+from unlearn.stages.requests.filed import filed_requests
 from unlearn.stages.rows.forget_list import LEFT_OUT, render
 
 from tests.stages.conftest import token_of
@@ -293,3 +296,61 @@ def test_entries_from_elsewhere_count_for_what_was_taken_back() -> None:
     assert back.restored_with([damaged, again.entries[-1].content]) == frozenset()
     both = [again.entries[-1].content, back.entries[-1].content]
     assert asked.restored_with(both) == frozenset()
+
+
+def erase(repository: GitProject, *places: ErasedPlace) -> Entry:
+    """Log an erasure."""
+    project = repository.context.project
+    listed = project.forget_list.read_bytes()
+    entry = new_entry(read_log(project), "erase", (), listed, erasure=Erasure(places=places))
+    apply_change(project, Change(added=(), entry=entry))
+    return entry
+
+
+PURGED = ErasedPlace(name="DVC's cache", state="purged", method="deleted")
+PENDING = ErasedPlace(name="the remote backup", state="pending", why="it cannot be reached")
+
+
+def test_an_erasure_covers_the_requests_before_it_once_nothing_is_pending(
+    repository: GitProject,
+) -> None:
+    project = repository.context.project
+    repository.forget(IDS[0], ticket="T-1", commit=False)
+    (first,) = read_log(project).entries
+    erase(repository, PURGED, PENDING)
+    assert read_log(project).erased_by([first.name]) is None
+
+    complete = erase(repository, PURGED)
+    repository.forget(IDS[1], ticket="T-2", commit=False)
+    log = read_log(project)
+    last = log.entries[-1]
+
+    assert log.erased_by([first.name]) == complete
+    assert log.erased_by([first.name, last.name]) is None
+    erase(repository, PENDING)
+    assert read_log(project).erased_by([first.name]) == complete
+    newest = erase(repository, PURGED)
+    assert read_log(project).erased_by([first.name, last.name]) == newest
+
+
+def test_an_erasure_of_one_branch_does_not_cover_the_request_of_another(
+    repository: GitProject,
+) -> None:
+    project = repository.context.project
+    repository.forget(IDS[0], commit=False)
+    (first,) = read_log(project).entries
+    elsewhere = new_entry(Log(), "forget", [token_of(IDS[1])], b"")
+    done = erase(repository, PURGED)
+    project.request_file(elsewhere.name).write_bytes(elsewhere.content)
+
+    log = read_log(project)
+    assert log.erased_by([first.name]) == done
+    assert log.erased_by([elsewhere.name]) is None
+
+
+def test_an_erasure_is_no_request(repository: GitProject) -> None:
+    repository.forget(IDS[0], ticket="T-1", commit=False)
+    erase(repository, PURGED)
+
+    (request,) = filed_requests(read_log(repository.context.project))
+    assert request.ticket == "T-1"

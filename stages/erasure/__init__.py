@@ -1,0 +1,1 @@
+"""Erasure: every copy of forgotten rows, and of models that were trained on them, is deleted."""

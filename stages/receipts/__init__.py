@@ -1,0 +1,1 @@
+"""Receipts: signed statements about a request that anyone can check with a public key."""
