@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import typer
 from unlearn.cli import panels
 from unlearn.cli.answers import Answer, AnswerPart
+from unlearn.cli.batch_answer import BatchAnswer, batch_answer, describe_batch, holds
 from unlearn.cli.ids import read_wanted
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, say
@@ -22,6 +23,7 @@ from unlearn.stages.dvc.pipeline import stage_names
 from unlearn.stages.project.files import scratch_folder
 from unlearn.stages.project.paths import HOLDOUT, find_project
 from unlearn.stages.project.timings import read_timings
+from unlearn.stages.requests.batch import find_batch
 from unlearn.stages.requests.costs import Option, Work, estimate
 from unlearn.stages.requests.id_file import understand
 from unlearn.stages.requests.plan import (
@@ -97,6 +99,9 @@ class PlanAnswer(Answer):
         Rows that stay.
     costs
         Of this and of other ways to the same models.
+    batch
+        The requests that wait for each other, with that of `--ids` and `--subjects`; None if the
+        settings let no request wait.
     """
 
     shards: list[str]
@@ -108,6 +113,7 @@ class PlanAnswer(Answer):
     slices: dict[str, int]
     rows_remaining: int
     costs: PlanCosts
+    batch: BatchAnswer | None = None
 
 
 class MethodsPlanAnswer(PlanAnswer):
@@ -153,7 +159,12 @@ def plan(
         ),
     ] = None,
     exit_code: Annotated[
-        bool, typer.Option("--exit-code", help="Exit with 1 if there is work to do.")
+        bool,
+        typer.Option(
+            "--exit-code",
+            help="Exit with 1 if there is work to do. While requests wait for their batch, there "
+            "is none.",
+        ),
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -165,7 +176,7 @@ def plan(
     answer = make_plan(context, ids=ids, subjects=subjects, jobs=jobs or os.cpu_count() or 1)
     sharded = len(context.params.sharding.shards) > 1
     emit(answer, as_json=as_json, text=lambda: _describe(answer, sharded=sharded))
-    if exit_code and answer.stages:
+    if exit_code and answer.stages and not holds(answer.batch):
         raise typer.Exit(1)
 
 
@@ -180,9 +191,13 @@ def make_plan(
     now = context.read_list()
     after = _with_request(context, now, ids, subjects)
     changed = set(dvc_status(context.project.root))
+    batch = batch_answer(
+        find_batch(context.project, params, now, frozenset(after.tokens) - frozenset(now.tokens))
+    )
     if params.kind == "posthoc":
         listed = after.lines != now.lines or not list_is_applied(context.project)
-        return _plan_methods(context, after, changed, jobs, listed=listed)
+        answer = _plan_methods(context, after, changed, jobs, listed=listed)
+        return answer.model_copy(update={"batch": batch})
     with rows_of_shards(context, from_dataset="shard" in changed) as rows_of:
         plans = plan_shards(context, rows_of, after, changed)
         held_out = rows_to_forget(context, HOLDOUT, rows_of(HOLDOUT), after)
@@ -208,6 +223,7 @@ def make_plan(
         slices={plan.shard: plan.first_slice for plan in stale},
         rows_remaining=sum(plan.remaining for plan in plans),
         costs=PlanCosts(**asdict(costs), cheapest=costs.cheapest, jobs=jobs),
+        batch=batch,
     )
 
 
@@ -323,9 +339,10 @@ def _describe(answer: PlanAnswer, *, sharded: bool) -> str:
     if not answer.stages:
         return "nothing to do"
     if isinstance(answer, MethodsPlanAnswer):
-        return _describe_methods(answer)
+        return "\n".join([*describe_batch(answer.batch), _describe_methods(answer)])
     share = f"{answer.fraction_of_full_training:.1%} of a full training"
     lines = [
+        *describe_batch(answer.batch),
         f"records to forget: {answer.records:,}",
         f"shards to retrain: {names([f'{s} from slice {n}' for s, n in answer.slices.items()])}",
         f"rows to retrain: {answer.rows_to_retrain:,}, {share}",

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from unlearn.cli.answers import Answer
+from unlearn.cli.batch_answer import BatchAnswer, batch_answer, describe_hold
 from unlearn.cli.engine_choice import COMMAND_VARIABLE, EngineChoice, EngineName
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, say
@@ -31,6 +32,7 @@ from unlearn.stages.project.timings import (
     read_timings,
     record_timings,
 )
+from unlearn.stages.requests.batch import find_batch, run_now
 from unlearn.stages.requests.request import settle_list
 from unlearn.stages.training.method_record import read_record
 from unlearn.stages.verify.membership.registry import deciding_attack
@@ -49,13 +51,16 @@ class ReproAnswer(Answer):
     slices
         The first slice that was trained, by shard.
     verdict
-        That of the run's report.
+        That of the run's report; None if nothing was run.
+    batch
+        The requests that wait for each other, so that nothing was run; None if there was a run.
     """
 
     trained: list[str]
     rows_trained: int
     slices: dict[str, int]
-    verdict: str
+    verdict: str | None
+    batch: BatchAnswer | None = None
 
 
 def repro(
@@ -96,21 +101,59 @@ def repro(
             "without it, a cluster of this machine is started for the run.",
         ),
     ] = None,
+    now: Annotated[
+        bool,
+        typer.Option("--now", help="Do not wait for the batch of `requests.batch`, and log that."),
+    ] = False,
+    exit_code: Annotated[
+        bool,
+        typer.Option("--exit-code", help="Exit with 1 if requests wait, so that nothing was run."),
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Bring the models up to date with the dataset, the settings and the forget list.
 
-    It does what `dvc repro` does, and trains shards in parallel.
+    It does what `dvc repro` does, and trains shards in parallel. While requests wait for their
+    batch, it runs nothing.
     """
     choice = EngineChoice(engine, jobs, command, address)
     choice.check()
     context = open_project(find_project())
     with exclusive(context.project.lock_file("repro"), "another `unlearn repro`"):
-        result = bring_up_to_date(context, choice, called.obj)
+        waiting = waiting_batch(context, now=now)
+        result = waiting or bring_up_to_date(context, choice, called.obj)
     emit(result, as_json=as_json, text=lambda: _describe(result))
+    if exit_code and waiting is not None:
+        raise typer.Exit(1)
 
 
 COMMAND = Command(repro, example="unlearn repro --jobs 4", answer=ReproAnswer)
+
+
+def waiting_batch(context: Context, *, now: bool) -> ReproAnswer | None:
+    """Return the answer of a run that has to wait; None if nothing keeps it.
+
+    Parameters
+    ----------
+    context
+        The project.
+    now
+        Whether to end the wait, and to log it.
+    """
+    if context.params.requests.batch is None:
+        return None
+    check_requests(context, show=False)
+    _settle(context)
+    if now:
+        if run_now(context):
+            say("requests waited for their batch; the log says that they wait no longer")
+        return None
+    batch = find_batch(context.project, context.params, context.read_list())
+    if batch is None or not batch.holds:
+        return None
+    return ReproAnswer(
+        trained=[], rows_trained=0, slices={}, verdict=None, batch=batch_answer(batch)
+    )
 
 
 def bring_up_to_date(
@@ -140,8 +183,7 @@ def bring_up_to_date(
         if damage := mend_lock(project):
             say(f"{damage}; restoring the last committed one")
         check_requests(context)
-        if by_hand := settle_list(context):
-            say(f"{plural(by_hand, 'line')} written by hand in data/forget_list.txt, now tokens")
+        _settle(context)
         before = _method_records(context)
         with engine:
             run = PipelineRun(project, engine, pool, dvc, choice.parallel)
@@ -177,8 +219,15 @@ def _record_everything_else(run: PipelineRun, seconds: float) -> None:
     record_timings(run.project, {EVERYTHING_ELSE: Timing(round(rest, 4))})
 
 
-def check_requests(context: Context) -> None:
+def check_requests(context: Context, *, show: bool = True) -> None:
     """Stop if a request left the forget list; print what else the history says.
+
+    Parameters
+    ----------
+    context
+        The project.
+    show
+        Whether to print.
 
     Raises
     ------
@@ -189,8 +238,13 @@ def check_requests(context: Context) -> None:
     ledger = check_ledger(context.project, context.params.ledger.branch, context)
     if problem := ledger.problem():
         raise problem
-    for note in ledger.notes():
+    for note in ledger.notes() if show else ():
         say(f"note: {note}")
+
+
+def _settle(context: Context) -> None:
+    if by_hand := settle_list(context):
+        say(f"{plural(by_hand, 'line')} written by hand in data/forget_list.txt, now tokens")
 
 
 def _method_records(context: Context) -> dict[str, str | None]:
@@ -205,6 +259,8 @@ def _method_records(context: Context) -> dict[str, str | None]:
 
 
 def _describe(answer: ReproAnswer) -> str:
+    if answer.batch is not None:
+        return describe_hold(answer.batch)
     if not answer.trained:
         return f"no training was necessary; verdict: {answer.verdict}"
     return (

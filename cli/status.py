@@ -5,6 +5,7 @@ from datetime import date
 
 import typer
 from unlearn.cli.answers import Answer, AnswerPart
+from unlearn.cli.batch_answer import BatchAnswer, batch_answer, describe_batch, holds
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural, table
 from unlearn.stages.audit.status import Standing, list_is_applied, standing
@@ -16,6 +17,7 @@ from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.ledger.hand_written import check_hand_written
 from unlearn.stages.ledger.log import Entry, EntryKind, read_log
 from unlearn.stages.project.paths import UNLABELLED, Project, find_project
+from unlearn.stages.requests.batch import find_batch
 from unlearn.stages.requests.deadlines import today
 from unlearn.stages.requests.filed import FiledRequest, State, filed_requests
 from unlearn.stages.rows.forget_list import parse_without_key
@@ -38,8 +40,8 @@ class RequestEntry(AnswerPart):
     kind
         `forget`, `suppress` for ids that the dataset did not have, `hand-written` for raw ids that
         a person wrote into the list, `restore` for a request that was taken back, `extend` for
-        one whose period was extended, or `upgrade` for the lines of a list that an older version
-        logged.
+        one whose period was extended, `run-now` where a run did not wait for its batch, or
+        `upgrade` for the lines of a list that an older version logged.
     time
         In UTC, as ISO 8601.
     ticket
@@ -131,6 +133,8 @@ class StatusAnswer(Answer):
         How far each request is, oldest first.
     late
         How many of them are late.
+    batch
+        Those that wait for each other; None if the settings let no request wait.
     """
 
     pending: int
@@ -147,6 +151,7 @@ class StatusAnswer(Answer):
     changed: list[str]
     request_states: list[RequestState]
     late: int
+    batch: BatchAnswer | None = None
 
 
 def status(as_json: JsonFlag = False) -> None:
@@ -192,6 +197,7 @@ def status(as_json: JsonFlag = False) -> None:
         changed=changed,
         request_states=states,
         late=sum(state.late for state in states),
+        batch=batch_answer(find_batch(project, params, forget_list)),
     )
     emit(answer, as_json=as_json, text=lambda: _describe(answer))
     if answer.late:
@@ -261,11 +267,14 @@ def _describe(answer: StatusAnswer) -> str:
             f"{plural(answer.by_hand, 'line')} written by hand; `forget` replaces them by tokens"
         )
     lines += _table_of_requests(answer.request_states)
+    lines += describe_batch(answer.batch)
     lines += [f"note: {note}" for note in answer.notes]
     if answer.lost:
         lines.append("to do: put lost lines back; run `unlearn forget --lost`, or merge")
     elif answer.up_to_date:
         lines.append("models: up to date")
+    elif holds(answer.batch):
+        lines.append("to do: nothing, until the batch is due")
     elif answer.changed:
         lines.append(f"to do: {', '.join(answer.changed)}; run `unlearn repro`")
     else:

@@ -61,7 +61,8 @@ def take_snapshot(project: Project, revision: str | None) -> Snapshot:
     out = verdict_out(stages)
     report = read_tracked(project, revision, out)
     forget_list, by_hand = _forget_list(project, content)
-    carried_out, _ = _forget_list(project, _list_carried_out(project, revision, stages, content))
+    applied = list_carried_out(project, revision, stages, content)
+    carried_out, _ = _forget_list(project, content if applied is None else applied)
     restored, lost = _taken_back_and_lost(project, revision)
     return Snapshot(
         name=name,
@@ -80,19 +81,36 @@ def take_snapshot(project: Project, revision: str | None) -> Snapshot:
     )
 
 
-def _list_carried_out(
+def list_carried_out(
     project: Project, revision: str | None, lock: LockStages, content: bytes
-) -> bytes:
-    """Return the list that `lock` says was applied: `content`, or an older one in git."""
+) -> bytes | None:
+    """Return the list that a lock says was applied: the newest one, or an older one in git.
+
+    Parameters
+    ----------
+    project, revision
+        The project, and where its history ends; None for the working tree.
+    lock
+        The stages of dvc.lock.
+    content
+        The newest list.
+
+    Returns
+    -------
+    bytes or None
+        None if the lock names no list, or one that git does not have.
+    """
     wanted = md5_of(lock.get("forget", {}).get("deps", []), FORGET_LIST)
-    if wanted in (None, md5_bytes(content)):
+    if wanted is None:
+        return None
+    if wanted == md5_bytes(content):
         return content
     log = git(project.root, *LOG, "--format=%H", revision or "HEAD", "--", FORGET_LIST)
     for commit in (log or b"").decode().split():
         older = read_tracked(project, commit, FORGET_LIST) or b""
         if md5_bytes(older) == wanted:
             return older
-    return content
+    return None
 
 
 def _listed(forget_list: ForgetList) -> Listed:

@@ -14,6 +14,7 @@ from unlearn.stages.config.methods import (
     own_code,
     with_registered,
 )
+from unlearn.stages.config.requests import BatchParams
 from unlearn.stages.config.section import Modality, Section
 from unlearn.stages.config.settings_files import FILES, SHARDS_FILE, file_of, merged
 from unlearn.stages.config.train import TrainParams
@@ -98,11 +99,13 @@ class RequestParams(Section):
     """How requests are handled.
 
     `regime` is the law of a request that names none. `identities` says what ids of other systems
-    name, by their column or kind of identity: records by `id`, or persons by `subject`.
+    name, by their column or kind of identity: records by `id`, or persons by `subject`. `batch`
+    says how long requests wait for each other; None applies each of them at once.
     """
 
     regime: Regime | None = None
     identities: dict[str, Literal["id", "subject"]] = Field(default_factory=dict)
+    batch: BatchParams | None = None
 
 
 class LedgerParams(Section):

@@ -31,14 +31,17 @@ _NAME_LENGTH = 32
 #: `forget` adds lines for records that the dataset has, `suppress` also for others,
 #: `hand-written` replaces raw ids that a person wrote into the list, `restore` takes lines back.
 #: `extend` gives the request of a ticket more time. `erase` records where copies of the rows of all
-#: requests before it were deleted. `upgrade` names the lines of a list from before this log.
-EntryKind = Literal["forget", "suppress", "hand-written", "restore", "extend", "erase", "upgrade"]
+#: requests before it were deleted. `run-now` ends the wait of requests for their batch. `upgrade`
+#: names the lines of a list from before this log.
+EntryKind = Literal[
+    "forget", "suppress", "hand-written", "restore", "extend", "erase", "run-now", "upgrade"
+]
 
 #: Fields that entries of older versions do not have. Left out if None, so that names stay the same.
-_LATER_FIELDS = ("received", "regime", "erasure")
+_LATER_FIELDS = ("received", "regime", "erasure", "waiting")
 
 #: Entries that are about requests, and are none themselves.
-_ABOUT_REQUESTS = ("restore", "extend", "erase")
+_ABOUT_REQUESTS = ("restore", "extend", "erase", "run-now")
 
 
 class Filing(NamedTuple):
@@ -80,6 +83,8 @@ class Entry(BaseModel):
         The law that it was made under, which gives it a due date; None if there is none.
     erasure
         What became of the copies; None in entries of other kinds.
+    waiting
+        Names of the entries that waited for their batch; None in entries of other kinds.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, populate_by_name=True)
@@ -97,6 +102,7 @@ class Entry(BaseModel):
     received: date | None = Field(default=None, strict=False)
     regime: Regime | None = None
     erasure: Erasure | None = None
+    waiting: tuple[str, ...] | None = Field(default=None, strict=False)
 
     @property
     def is_request(self) -> bool:
