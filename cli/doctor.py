@@ -36,6 +36,7 @@ from unlearn.stages.dvc.pipeline import (
 from unlearn.stages.errors import InputError, UnlearnError
 from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.ledger.check import check_ledger
+from unlearn.stages.ledger.suppressed import SUPPRESSED
 from unlearn.stages.project.files import TEMPORARY_PREFIX
 from unlearn.stages.project.git import git
 from unlearn.stages.project.git import ignored as ignored_files
@@ -59,6 +60,7 @@ _FOR_GIT = (
     *_SETTINGS,
     "dvc.lock",
     "data/forget_list.txt",
+    SUPPRESSED,
     "data/requests/x.json",
     "reports/verdict.json",
 )

@@ -32,7 +32,8 @@ from unlearn.stages.requests.plan import (
     plan_shards,
     rows_to_forget,
 )
-from unlearn.stages.requests.request import add_request, touched_by
+from unlearn.stages.requests.request import add_request
+from unlearn.stages.requests.resolving import touched_by
 from unlearn.stages.rows.forget_list import ForgetList, parse_forget_list
 from unlearn.stages.rows.shard_file import forget_mask, read_shard
 from unlearn.stages.shard.partition import collect, spill_dataset

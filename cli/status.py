@@ -1,6 +1,7 @@
 """`unlearn status`: the state of each request."""
 
 import sys
+from collections.abc import Iterator
 from datetime import date
 
 import typer
@@ -16,6 +17,7 @@ from unlearn.stages.errors import BusyError, ToolError
 from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.ledger.hand_written import check_hand_written
 from unlearn.stages.ledger.log import Entry, EntryKind, read_log
+from unlearn.stages.ledger.suppressed import absent_lines, dropped_rows
 from unlearn.stages.project.paths import UNLABELLED, Project, find_project
 from unlearn.stages.requests.batch import find_batch
 from unlearn.stages.requests.deadlines import today
@@ -40,8 +42,9 @@ class RequestEntry(AnswerPart):
     kind
         `forget`, `suppress` for ids that the dataset did not have, `hand-written` for raw ids that
         a person wrote into the list, `restore` for a request that was taken back, `extend` for
-        one whose period was extended, `run-now` where a run did not wait for its batch, or
-        `upgrade` for the lines of a list that an older version logged.
+        one whose period was extended, `erase` for an erasure of all copies, `run-now` where a run
+        did not wait for its batch, or `upgrade` for the lines of a list that an older version
+        logged.
     time
         In UTC, as ISO 8601.
     ticket
@@ -80,12 +83,13 @@ class RequestState(AnswerPart):
         Lines that it names.
     state
         `pending` until no model holds its rows, then `applied`; `verified` once a report passes
-        that belongs to these models; `restored` if all of its lines were taken back.
+        that belongs to these models; `erased` once the copies of its rows are deleted everywhere;
+        `receipted` once there is a receipt as well; `restored` if all of its lines were taken back.
     days_left
         Days from today to the due date, negative after it; None if there is no due date, or the
-        request is verified or restored.
+        request is answered: erased, receipted, restored, or about no row of the dataset.
     late
-        Whether it is after the due date, and neither verified nor restored.
+        Whether it is after the due date, and not answered.
     """
 
     ticket: str | None
@@ -114,6 +118,11 @@ class StatusAnswer(Answer):
     without_rows
         Applied lines that no row of the dataset has: dropped since, or never there. None where
         this is not known.
+    suppressed
+        Lines that `--suppress` added and that no row had: rows of these people reach no shard.
+    dropped
+        Rows of erased or suppressed people that the dataset has, and that reached no shard. None
+        where data/shards is not here.
     by_hand
         Lines of the list that are raw ids.
     lost
@@ -133,6 +142,8 @@ class StatusAnswer(Answer):
         How far each request is, oldest first.
     late
         How many of them are late.
+    to_erase
+        How many of them are verified, and have copies of rows that are to be deleted.
     batch
         Those that wait for each other; None if the settings let no request wait.
     """
@@ -142,6 +153,8 @@ class StatusAnswer(Answer):
     verified: bool
     up_to_date: bool
     without_rows: int | None
+    suppressed: int
+    dropped: int | None
     by_hand: int
     lost: int
     not_merged: int
@@ -151,6 +164,7 @@ class StatusAnswer(Answer):
     changed: list[str]
     request_states: list[RequestState]
     late: int
+    to_erase: int
     batch: BatchAnswer | None = None
 
 
@@ -180,7 +194,9 @@ def status(as_json: JsonFlag = False) -> None:
     # DVC hashes the list after `forget` ran, so its word alone is not enough.
     up_to_date = not changed and found.pending == 0 and list_is_applied(project)
     up_to_date = up_to_date and problem is None
-    states = [_state(filed, found, today()) for filed in filed_requests(log)]
+    receipted: frozenset[str] = frozenset()
+    filed = filed_requests(log)
+    states = [_state(request, found, receipted, today()) for request in filed]
     answer = StatusAnswer(
         # Without the key a line written by hand is applied to nothing that could be checked.
         pending=found.pending + (by_hand if context is None else 0),
@@ -188,6 +204,8 @@ def status(as_json: JsonFlag = False) -> None:
         verified=found.verified,
         up_to_date=up_to_date,
         without_rows=found.without_rows,
+        suppressed=len(absent_lines(log)),
+        dropped=dropped_rows(project),
         by_hand=by_hand,
         lost=len(ledger.lost) + len(ledger.ahead),
         not_merged=len(ledger.behind) + len(frozenset().union(*ledger.elsewhere.values())),
@@ -197,6 +215,10 @@ def status(as_json: JsonFlag = False) -> None:
         changed=changed,
         request_states=states,
         late=sum(state.late for state in states),
+        to_erase=sum(
+            state.state == "verified" and not request.is_answered(state.state)
+            for request, state in zip(filed, states, strict=True)
+        ),
         batch=batch_answer(find_batch(project, params, forget_list)),
     )
     emit(answer, as_json=as_json, text=lambda: _describe(answer))
@@ -230,9 +252,11 @@ def _entry(entry: Entry) -> RequestEntry:
     )
 
 
-def _state(filed: FiledRequest, found: Standing, day: date) -> RequestState:
-    state = filed.state(found)
-    is_open = filed.due is not None and state in ("pending", "applied")
+def _state(
+    filed: FiledRequest, found: Standing, receipted: frozenset[str], day: date
+) -> RequestState:
+    state = filed.state(found, receipted)
+    is_open = filed.due is not None and not filed.is_answered(state)
     days_left = (filed.due - day).days if is_open and filed.due is not None else None
     return RequestState(
         ticket=filed.ticket,
@@ -258,6 +282,16 @@ def _describe(answer: StatusAnswer) -> str:
             f"  {plural(answer.without_rows, 'line')} of them without rows: dropped since, or "
             "never there"
         )
+    if answer.suppressed:
+        lines.append(
+            f"  {plural(answer.suppressed, 'line')} of them suppressed: rows of these people reach "
+            "no shard"
+        )
+    if answer.dropped:
+        lines.append(
+            f"{plural(answer.dropped, 'row')} of erased or suppressed people in the dataset, "
+            "dropped; `unlearn erase` takes them out of it"
+        )
     if answer.unlabelled:
         lines.append(
             f"{plural(answer.unlabelled, 'row')} without a class: no model is trained on them"
@@ -269,17 +303,25 @@ def _describe(answer: StatusAnswer) -> str:
     lines += _table_of_requests(answer.request_states)
     lines += describe_batch(answer.batch)
     lines += [f"note: {note}" for note in answer.notes]
+    return "\n".join([*lines, *_to_do(answer)])
+
+
+def _to_do(answer: StatusAnswer) -> Iterator[str]:
     if answer.lost:
-        lines.append("to do: put lost lines back; run `unlearn forget --lost`, or merge")
+        yield "to do: put lost lines back; run `unlearn forget --lost`, or merge"
     elif answer.up_to_date:
-        lines.append("models: up to date")
+        yield "models: up to date"
+        if answer.to_erase:
+            yield (
+                "to do: delete the copies of the rows of "
+                f"{plural(answer.to_erase, 'request')}; run `unlearn erase`"
+            )
     elif holds(answer.batch):
-        lines.append("to do: nothing, until the batch is due")
+        yield "to do: nothing, until the batch is due"
     elif answer.changed:
-        lines.append(f"to do: {', '.join(answer.changed)}; run `unlearn repro`")
+        yield f"to do: {', '.join(answer.changed)}; run `unlearn repro`"
     else:
-        lines.append("to do: apply the forget list; run `unlearn repro`")
-    return "\n".join(lines)
+        yield "to do: apply the forget list; run `unlearn repro`"
 
 
 def _table_of_requests(states: list[RequestState]) -> list[str]:

@@ -150,6 +150,9 @@ def plan_upgrade(project: Project) -> Upgrade:
         new = upgraded_pipeline(pipeline, params, made_with)
         files[project.pipeline] = new.encode()
         changed.append("dvc.yaml: the stages of this version")
+    if not project.suppressed.is_file():
+        files[project.suppressed] = b""
+        changed.append("data/suppressed.txt: a new file")
     for name, render in _ignore_files(project, params):
         path = project.root / name
         text = path.read_bytes().decode("utf-8", "surrogateescape") if path.is_file() else ""

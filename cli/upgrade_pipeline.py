@@ -15,6 +15,7 @@ from unlearn.cli.text_edits import (
 from unlearn.stages.config.params import Params
 from unlearn.stages.config.settings_files import SHARDS_FILE
 from unlearn.stages.errors import InputError
+from unlearn.stages.ledger.suppressed import SUPPRESSED
 
 #: What a stage of an older version may have; all else is the user's own.
 _KNOWN = frozenset({"cmd", "deps", "params", "outs", "metrics", "plots", "matrix"})
@@ -43,6 +44,8 @@ def upgraded_pipeline(text: str, params: Params, made_with: str | None) -> str:
     before = _stages(text)
     if "verify" not in before:
         raise InputError("dvc.yaml has no stage verify with outputs")
+    if "recipe" in before:
+        return with_dependency(text, "shard", SUPPRESSED)
     new_text = render_pipeline(
         Template.SISA if params.kind == "exact" else Template.POSTHOC,
         is_text=params.modality == "text",
@@ -69,7 +72,10 @@ def upgraded_pipeline(text: str, params: Params, made_with: str | None) -> str:
 
 def is_current(text: str) -> bool:
     """Return whether a dvc.yaml has the stages of this version."""
-    return "recipe" in _stages(text)
+    stages = _stages(text)
+    shard = stages.get("shard")
+    dependencies = shard.get("deps") if isinstance(shard, dict) else None
+    return "recipe" in stages and SUPPRESSED in (dependencies or [])
 
 
 def _stages(text: str) -> dict[str, Any]:

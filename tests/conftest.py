@@ -384,6 +384,7 @@ def _furnish(repo: Repo, room: Repo, ids: Sequence[str], subjects: Sequence[str]
     (room.root / "data").mkdir()
     kept.to_csv(room.root / path.relative_to(repo.root), index=False)
     (room.root / "data/forget_list.txt").write_bytes(b"")
+    (room.root / "data/suppressed.txt").write_bytes(b"")
 
 
 def take_log(repo: Repo, other: Repo) -> None:

@@ -25,6 +25,7 @@ from unlearn.stages.config.params import Params
 from unlearn.stages.dvc.command import run_dvc
 from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.ledger.history import current_branch, default_branch
+from unlearn.stages.ledger.suppressed import SUPPRESSED
 from unlearn.stages.project.files import write_bytes, write_folder_through, write_through
 from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.reading.dataset_files import dataset_files
@@ -34,6 +35,7 @@ from unlearn.stages.rows.ids import IdRules
 from unlearn.stages.rows.shard_file import RECORD, Layout
 from unlearn.stages.rows.tokens import DEMO_KEY, Key, Tokenizer, key_of_variable
 from unlearn.stages.shard.partition import collect, refuse_shared_ids, spill
+from unlearn.stages.shard.typed_rows import Rules
 
 _ORIGIN = "refs/remotes/origin/"
 
@@ -74,9 +76,7 @@ def check_rows(
     ):
         spill(
             batches[0],
-            dataset,
-            params.sharding,
-            Tokenizer(key, IdRules.of(dataset)),
+            Rules(dataset, params.sharding, Tokenizer(key, IdRules.of(dataset))),
             Path(scratch),
             advance,
             held_out=batches[1] if len(batches) > 1 else (),
@@ -259,7 +259,8 @@ def write_project(root: Path, settings: dict[str, bytes], pipeline_text: bytes) 
     for name, content in settings.items():
         write(root / name, content + (ledger if name == "params.yaml" else b""))
     write(root / "dvc.yaml", pipeline_text)
-    write(root / "data/forget_list.txt", b"")
+    for name in ("data/forget_list.txt", SUPPRESSED):
+        write(root / name, b"")
 
 
 def default_branch_name(root: Path) -> str | None:

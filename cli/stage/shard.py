@@ -20,11 +20,17 @@ def run(context: Context) -> None:
     with progress("rows", None) as advance:
         counts = stage.run(context, advance)
     unlabelled, holdout = counts.pop(UNLABELLED, 0), counts.pop(HOLDOUT)
+    suppressed = counts.pop("suppressed", 0)
     rows = sum(counts.values())
     seconds = time.perf_counter() - started
     record_timings(context.project, {"shard": Timing(round(seconds, 4), rows + holdout)})
     say(f"shard: {plural(rows, 'row')} in {plural(len(counts), 'shard')}, {holdout:,} held out")
     if unlabelled:
         say(f"shard: {plural(unlabelled, 'row')} without a class dropped")
+    if suppressed:
+        say(
+            f"shard: {plural(suppressed, 'row')} of erased or suppressed people dropped; `unlearn "
+            "erase` takes them out of the dataset"
+        )
     if empty := [shard for shard, count in counts.items() if count == 0]:
         say(f"shard: no rows fall into {', '.join(empty)}; use fewer shards")

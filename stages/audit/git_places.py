@@ -4,10 +4,11 @@ import subprocess
 from collections.abc import Collection
 
 from unlearn.stages.audit.places import Place, counted, unseen
+from unlearn.stages.ledger.suppressed import SUPPRESSED
 from unlearn.stages.project.paths import Project
 
 #: What git may have below data/ and models/.
-_TRACKED = ("data/forget_list.txt", "data/requests.jsonl")
+_TRACKED = ("data/forget_list.txt", SUPPRESSED, "data/requests.jsonl")
 _OWN = ("data", "models", "unlearn.key", ".unlearn")
 _NO_GIT = "this is not a git repository"
 

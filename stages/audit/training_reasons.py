@@ -2,6 +2,7 @@
 
 from unlearn.stages.config.settings_files import FILES
 from unlearn.stages.dvc.lockfile import LockStage, LockStages
+from unlearn.stages.ledger.suppressed import SUPPRESSED
 
 #: What requests and the dataset change: they are explained by these.
 _ROWS = ("data/retain_set", "data/forget_set", "data/shards")
@@ -11,6 +12,8 @@ _RECIPE = "data/recipe.json"
 
 #: Settings that the stage `shard` reads as files.
 _LISTS = frozenset(FILES)
+
+_SUPPRESSION = f"{SUPPRESSED} changed"
 
 
 def training_reasons(
@@ -39,7 +42,9 @@ def training_reasons(
     if other := _other_deps(before, after, (*_ROWS, _RECIPE)):
         reasons.append(f"{', '.join(other)} changed")
     if before.get("deps") != after.get("deps"):
-        reasons += _sharding_reasons(old.get("shard"), new.get("shard"))
+        found = _sharding_reasons(old.get("shard"), new.get("shard"))
+        # Listed rows are in no retain set anyway: to drop them from the shards retrains no shard.
+        reasons += [why for why in found if why != _SUPPRESSION or not stage.startswith("train@")]
     if environment_changed and same_sections(before, after, "deps", "params", "cmd"):
         reasons.append("the environment changed")
     return reasons
@@ -73,8 +78,10 @@ def _sharding_reasons(before: LockStage | None, after: LockStage | None) -> list
     canaries = {_canaries(stage) for stage in (before, after)} - {None}
     old, new = _md5_by_path(before), _md5_by_path(after)
     changed = {path for path in old.keys() | new.keys() if old.get(path) != new.get(path)}
-    if changed - canaries - _LISTS:
+    if changed - canaries - _LISTS - {SUPPRESSED}:
         reasons.append("the dataset changed")
+    if SUPPRESSED in changed and SUPPRESSED in old:
+        reasons.append(_SUPPRESSION)
     if changed & canaries:
         reasons.append("the planted canaries changed")
     if changed & _LISTS or _without_canaries(before) != _without_canaries(after):

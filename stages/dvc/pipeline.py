@@ -8,6 +8,7 @@ from unlearn.stages.config.params import Params, parse_yaml
 from unlearn.stages.config.settings_files import SCHEMA_FILE, SHARDS_FILE
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import text_options
+from unlearn.stages.ledger.suppressed import SUPPRESSED, read_suppressed
 from unlearn.stages.project.paths import Project
 from unlearn.stages.verify_report.reading import VERDICT
 
@@ -136,13 +137,21 @@ def own_base(project: Project, params: Params) -> str | None:
 
 
 def check_rows_are_dependencies(project: Project, params: Params) -> None:
-    """Make sure that a change of canaries, or of held-out rows, would be seen by `shard`.
+    """Make sure that a change of canaries, held-out rows or suppressed people is seen by `shard`.
 
     Raises
     ------
     InputError
-        If `dataset` names such a file and dvc.yaml does not list it under `shard`.
+        If `dataset` names such a file, or people are suppressed, and dvc.yaml does not list the
+        file under `shard`.
     """
+    if read_suppressed(project):
+        shard = read_pipeline(project).get("shard", {})
+        if SUPPRESSED not in (shard.get("deps", []) if isinstance(shard, dict) else []):
+            raise InputError(
+                f"dvc.yaml does not list {SUPPRESSED} as a dependency of shard",
+                "a project of an older version: `unlearn upgrade` brings it to this one",
+            )
     for setting in ("canaries", "held_out"):
         path = getattr(params.dataset, setting)
         if path is None:

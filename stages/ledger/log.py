@@ -10,129 +10,35 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from unlearn.stages.config.params import Regime
+from pydantic import ValidationError
 from unlearn.stages.errors import Facts, InputError
+from unlearn.stages.ledger.entry import NO_FILING, Entry, EntryKind, Filing
 from unlearn.stages.ledger.erasure import Erasure
-from unlearn.stages.project.files import canonical_json, json_bytes
 from unlearn.stages.project.paths import Project
-from unlearn.stages.rows.forget_list import LEFT_OUT, render
+from unlearn.stages.rows.forget_list import render
+
+__all__ = [
+    "FOLDER",
+    "NO_FILING",
+    "OLD_LOG",
+    "Entry",
+    "EntryKind",
+    "Filing",
+    "Log",
+    "is_entry",
+    "new_entry",
+    "parse_log",
+    "read_log",
+    "with_entries",
+]
 
 FOLDER = "data/requests"
 #: The log of older projects: one file with a line for each entry, without the lines of the list.
 OLD_LOG = "data/requests.jsonl"
-
-_NAME_LENGTH = 32
-
-#: `forget` adds lines for records that the dataset has, `suppress` also for others,
-#: `hand-written` replaces raw ids that a person wrote into the list, `restore` takes lines back.
-#: `extend` gives the request of a ticket more time. `erase` records where copies of the rows of all
-#: requests before it were deleted. `run-now` ends the wait of requests for their batch. `upgrade`
-#: names the lines of a list from before this log.
-EntryKind = Literal[
-    "forget", "suppress", "hand-written", "restore", "extend", "erase", "run-now", "upgrade"
-]
-
-#: Fields that entries of older versions do not have. Left out if None, so that names stay the same.
-_LATER_FIELDS = ("received", "regime", "erasure", "waiting")
-
-#: Entries that are about requests, and are none themselves.
-_ABOUT_REQUESTS = ("restore", "extend", "erase", "run-now")
-
-
-class Filing(NamedTuple):
-    """When a request was received, and the law that it was made under; None if nobody stated it."""
-
-    received: date | None = None
-    regime: Regime | None = None
-
-    def or_else(self, other: "Filing") -> "Filing":
-        """Return what is stated here and, for what is not, what is stated there."""
-        return Filing(self.received or other.received, self.regime or other.regime)
-
-
-NO_FILING = Filing()
-
-
-class Entry(BaseModel):
-    """One request.
-
-    Parameters
-    ----------
-    kind
-        What it did.
-    time
-        When it was made: UTC, ISO 8601.
-    ticket
-        The reference that it was given.
-    count, digest
-        How many lines of the forget list it names or took back, and the SHA-256 over them.
-    lines
-        These lines; None in the entries of older logs.
-    heads
-        Names of the entries that were the newest.
-    list_digest
-        SHA-256 of the forget list after it; `list` in the file.
-    received
-        The day when the request was received; None if nobody stated it.
-    regime
-        The law that it was made under, which gives it a due date; None if there is none.
-    erasure
-        What became of the copies; None in entries of other kinds.
-    waiting
-        Names of the entries that waited for their batch; None in entries of other kinds.
-    """
-
-    model_config = ConfigDict(frozen=True, strict=True, populate_by_name=True)
-
-    kind: EntryKind = "forget"
-    time: str
-    ticket: str | None
-    count: int
-    digest: str
-    lines: tuple[str, ...] | None = Field(default=None, strict=False)
-    heads: tuple[str, ...] = Field(default=(), strict=False)
-    list_digest: str | None = Field(
-        default=None, validation_alias="list", serialization_alias="list"
-    )
-    received: date | None = Field(default=None, strict=False)
-    regime: Regime | None = None
-    erasure: Erasure | None = None
-    waiting: tuple[str, ...] | None = Field(default=None, strict=False)
-
-    @property
-    def is_request(self) -> bool:
-        """Whether it asks to forget records."""
-        return self.kind not in _ABOUT_REQUESTS
-
-    @property
-    def received_on(self) -> date:
-        """The day when the request was received: the stated one, or that of the entry, in UTC."""
-        return self.received or datetime.fromisoformat(self.time).astimezone(UTC).date()
-
-    @property
-    def bare_lines(self) -> frozenset[str]:
-        """The lines, without the mark of canaries that are in no shard."""
-        return frozenset(line.removesuffix(LEFT_OUT) for line in self.lines or ())
-
-    @property
-    def content(self) -> bytes:
-        """The bytes of the entry's file."""
-        return json_bytes(self._value)
-
-    @property
-    def name(self) -> str:
-        """The entry's name: a part of the digest of its content."""
-        return hashlib.sha256(canonical_json(self._value)).hexdigest()[:_NAME_LENGTH]
-
-    @property
-    def _value(self) -> dict[str, Any]:
-        later = {name for name in _LATER_FIELDS if getattr(self, name) is None}
-        return self.model_dump(mode="json", by_alias=True, exclude=later)
 
 
 @dataclass(frozen=True)
@@ -185,13 +91,22 @@ class Log:
             Names of entries. An erasure covers those that it had seen, and not a line that was
             asked for again later.
         """
-        found = self.by_name
-        for name, entry in reversed(found.items()):
-            if entry.erasure is not None and entry.erasure.complete:
-                seen = _ancestors(name, found)
-                if seen.issuperset(names):
-                    return entry
+        for entry, seen in reversed(self.erasures()):
+            if entry.erasure is not None and entry.erasure.complete and seen.issuperset(names):
+                return entry
         return None
+
+    def erasures(self) -> list[tuple[Entry, frozenset[str]]]:
+        """Return the erasures, complete or not, with the names of the entries that each had seen.
+
+        The oldest is the first.
+        """
+        found = self.by_name
+        return [
+            (entry, frozenset(_ancestors(name, found)))
+            for name, entry in found.items()
+            if entry.erasure is not None
+        ]
 
     def restored(self) -> frozenset[str]:
         """Return the lines that were taken back, and not asked for again since.
@@ -254,6 +169,7 @@ def new_entry(
     ticket: str | None = None,
     filing: Filing = NO_FILING,
     erasure: Erasure | None = None,
+    absent: Iterable[str] = (),
 ) -> Entry:
     """Return an entry for what is done now.
 
@@ -271,6 +187,8 @@ def new_entry(
         When the request was received, and under which law.
     erasure
         What became of the copies.
+    absent
+        Of its lines, those of ids that are suppressed and that no row has, without marks.
     """
     ordered = tuple(sorted(lines))
     return Entry(
@@ -285,6 +203,7 @@ def new_entry(
         received=filing.received,
         regime=filing.regime,
         erasure=erasure,
+        absent=tuple(sorted(absent)) or None,
     )
 
 

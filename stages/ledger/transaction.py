@@ -1,7 +1,7 @@
 """A change of the forget list and its entry in the request log: both, or neither.
 
 A journal in .unlearn names the change before the two files are written. After a kill in between,
-the next command completes the change.
+the next command completes the change. data/suppressed.txt follows from both, and is written last.
 """
 
 import contextlib
@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from unlearn.stages.errors import InputError
-from unlearn.stages.ledger.log import Entry
+from unlearn.stages.ledger.log import Entry, read_log
+from unlearn.stages.ledger.suppressed import changes_suppression, settle_suppressed
 from unlearn.stages.project.files import json_bytes, write_bytes
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.forget_list import render, text_lines
@@ -107,3 +108,5 @@ def _read_list(project: Project) -> bytes:
 def _write_list(project: Project, change: Change) -> None:
     content = _read_list(project)
     write_bytes(project.forget_list, changed_list(content, change.added, change.removed))
+    if changes_suppression(change.entry):
+        settle_suppressed(project, read_log(project))

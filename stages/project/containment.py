@@ -37,6 +37,7 @@ FILES = (
     "dvc.yaml",
     "dvc.lock",
     "data/forget_list.txt",
+    "data/suppressed.txt",
     "data/requests.jsonl",
 )
 

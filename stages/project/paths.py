@@ -58,6 +58,11 @@ class Project:
         return self.root / "data/forget_list.txt"
 
     @property
+    def suppressed(self) -> Path:
+        """The lines of the forget list whose rows no shard gets."""
+        return self.root / "data/suppressed.txt"
+
+    @property
     def requests(self) -> Path:
         """The log of forget requests: a folder with one file for each entry."""
         return self.root / "data/requests"
@@ -86,6 +91,11 @@ class Project:
     def shards(self) -> Path:
         """All rows by shard, and the holdout."""
         return self.root / "data/shards"
+
+    @property
+    def dropped(self) -> Path:
+        """How many rows of suppressed lines `shard` dropped; only where there are any."""
+        return self.shards / "suppressed.json"
 
     @property
     def retain_set(self) -> Path:

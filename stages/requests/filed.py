@@ -14,8 +14,13 @@ from unlearn.stages.requests.deadlines import TERMS, confirm_by, due_date, today
 from unlearn.stages.rows.forget_list import LEFT_OUT
 
 #: `pending` until no model holds its rows, then `applied`; `verified` once a report passes that
-#: belongs to these models; `restored` if all of its lines were taken back.
-State = Literal["pending", "applied", "verified", "restored"]
+#: belongs to these models; `erased` once the copies of its rows are deleted everywhere; `receipted`
+#: once there is a receipt as well; `restored` if all of its lines were taken back.
+State = Literal["pending", "applied", "verified", "erased", "receipted", "restored"]
+
+#: The states that answer a request. All laws here ask to delete the data, not only to train models
+#: without them, so that `verified` is not enough.
+ANSWERED: frozenset[State] = frozenset({"erased", "receipted", "restored"})
 
 
 @dataclass(frozen=True)
@@ -31,11 +36,17 @@ class FiledRequest:
         one of the entries, without its lines.
     extended
         Whether the period was extended.
+    erased
+        Whether a complete erasure came after all of these entries.
+    names
+        The names of these entries; not of those that an older version logged.
     """
 
     entries: tuple[Entry, ...]
     current: frozenset[str] | None
     extended: bool = False
+    erased: bool = False
+    names: frozenset[str] = frozenset()
 
     @property
     def ticket(self) -> str | None:
@@ -78,13 +89,28 @@ class FiledRequest:
         """The last day for confirming the receipt; None if nothing asks for it."""
         return None if self.regime is None else confirm_by(self.regime, self.received)
 
-    def state(self, standing: Standing) -> State:
+    @property
+    def has_rows(self) -> bool:
+        """Whether it is about rows that the dataset had, and not only about suppressed people."""
+        absent = frozenset[str]().union(*(entry.absent or () for entry in self.entries))
+        return self.current is None or not self.current <= absent
+
+    def is_answered(self, state: State) -> bool:
+        """Return whether a request with this state needs no answer any more.
+
+        Where the dataset had no row of it, there is nothing to delete.
+        """
+        return state in ANSWERED or not self.has_rows
+
+    def state(self, standing: Standing, receipted: frozenset[str] = frozenset()) -> State:
         """Return how far the request is.
 
         Parameters
         ----------
         standing
             How far the lines of the forget list are.
+        receipted
+            Names of entries that there are receipts for.
         """
         if self.current is None:  # the log does not say which lines: the whole list decides
             done = not standing.pending
@@ -92,6 +118,9 @@ class FiledRequest:
             return "restored"
         else:
             done = self.current <= standing.applied_lines
+        # A clone without data knows of an erasure by the log alone.
+        if self.erased and (done or standing.without_rows is None):
+            return "receipted" if self.names and self.names <= receipted else "erased"
         if not done:
             return "pending"
         return "verified" if standing.verified else "applied"
@@ -131,13 +160,25 @@ def filed_requests(log: Log) -> list[FiledRequest]:
             groups.setdefault(key, []).append(entry)
     claims = log.claims()
     extended = {entry.ticket for entry in log.entries if entry.kind == "extend"}
+    erasures = [
+        seen
+        for entry, seen in log.erasures()
+        if entry.erasure is not None and entry.erasure.complete
+    ]
+    # Entries of an older log have no names: they are older than every erasure.
+    names = {
+        key: frozenset(entry.name for entry in entries if entry.lines is not None)
+        for key, entries in groups.items()
+    }
     return [
         FiledRequest(
             tuple(entries),
             _current(entries, claims),
             extended=entries[0].ticket is not None and entries[0].ticket in extended,
+            erased=any(names[key] <= seen for seen in erasures),
+            names=names[key],
         )
-        for entries in groups.values()
+        for key, entries in groups.items()
     ]
 
 

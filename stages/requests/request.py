@@ -4,7 +4,6 @@ import re
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import Literal
 
 from unlearn.stages.context import Context
@@ -15,13 +14,15 @@ from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.ledger.deleted import put_back_entries
 from unlearn.stages.ledger.hand_written import check_hand_written, resolved_lines
 from unlearn.stages.ledger.log import NO_FILING, EntryKind, Filing, Log, new_entry, read_log
-from unlearn.stages.ledger.lookup import KnownTokens, find_tokens, look_in_canaries
+from unlearn.stages.ledger.lookup import KnownTokens, look_in_canaries
+from unlearn.stages.ledger.suppressed import read_suppressed, settle_suppressed, settled
 from unlearn.stages.ledger.transaction import Change, apply_change, changed_list, complete_change
 from unlearn.stages.project.locks import PATIENCE, exclusive
-from unlearn.stages.project.paths import HOLDOUT, Project
+from unlearn.stages.project.paths import Project
 from unlearn.stages.requests.deadlines import check_received
 from unlearn.stages.requests.id_file import Wanted, hints
-from unlearn.stages.rows.forget_list import LEFT_OUT, ForgetList, place_of_line
+from unlearn.stages.requests.resolving import Resolved, resolve
+from unlearn.stages.rows.forget_list import LEFT_OUT, ForgetList
 from unlearn.stages.rows.tokens import Kind
 
 _TICKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/#-]{0,63}")
@@ -32,123 +33,6 @@ Unknown = Literal["refuse", "skip", "suppress"]
 
 #: How many unknown ids an error points to.
 _SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """The result of a request.
-
-    Parameters
-    ----------
-    added
-        New lines for the list.
-    already
-        How many ids were on the list, by themselves or through their subject.
-    unknown
-        Where each id stood that the dataset does not have.
-    shards
-        Shards that the new lines touch.
-    listed
-        Lines that were on the list, of the ids in `already`.
-    unknown_ids
-        The unknown ids with their kind and position; never printed.
-    unlabelled
-        How many ids in `added` have rows without a class only, which no model is trained on.
-    """
-
-    added: tuple[str, ...]
-    already: int
-    unknown: tuple[str, ...]
-    shards: tuple[str, ...]
-    listed: tuple[str, ...] = field(default=(), compare=False)
-    unknown_ids: tuple[tuple[Kind, str, str], ...] = field(default=(), compare=False, repr=False)
-    unlabelled: int = field(default=0, compare=False)
-
-
-def resolve(
-    context: Context, wanted: Wanted, forget_list: ForgetList, *, suppress: bool = False
-) -> Resolved:
-    """Turn raw ids into new lines for the list.
-
-    Parameters
-    ----------
-    context, wanted, forget_list
-        The project, the ids, and the list.
-    suppress
-        Whether ids that the dataset does not have become lines as well.
-
-    Raises
-    ------
-    InputError
-        If subjects are given and the dataset has none.
-    """
-    if wanted.subjects and not context.has_subjects:
-        raise InputError(
-            "params.yaml names no subject column, so a person cannot be looked up",
-            "set dataset.subject, or request the records by id",
-        )
-    records = _tokenized(context, "record", wanted.records)
-    subjects = _tokenized(context, "subject", wanted.subjects)
-    known = find_tokens(context, set(records), set(subjects))
-    on_list = frozenset(forget_list.tokens) | forget_list.left_out
-    # A record without rows in the dataset is still found by its line, but not by its subject.
-    listed_records: dict[str, set[str]] = {}
-    for line in on_list:
-        listed_records.setdefault(line.rpartition(".")[2], set()).add(line)
-    listed: set[str] = set()
-    added: set[str] = set()
-    left_out: set[str] = set()
-    already = 0
-    unknown: list[tuple[Kind, str, str]] = []
-    for token, (raw, where) in subjects.items():
-        if token in on_list:
-            already += 1
-            listed.add(token)
-        elif token in known.subjects:
-            (left_out if token in known.left_out else added).add(token)
-        else:
-            unknown.append(("subject", raw, where))
-            added |= {token} if suppress else set()
-    for token, (raw, where) in records.items():
-        subject = known.subject_of.get(token)
-        line = token if subject is None else f"{subject}.{token}"
-        # A record of a person on the list gets its line too: A then B is B then A, to the byte.
-        if token in listed_records:
-            already += 1
-            listed |= listed_records[token]
-        elif token in known.subject_of:
-            (left_out if token in known.left_out else added).add(line)
-        else:
-            unknown.append(("record", raw, where))
-            added |= {token} if suppress else set()
-    in_no_shard = {line for line in added if line.rpartition(".")[2] in known.unlabelled}
-    return Resolved(
-        added=tuple(sorted({*added, *(line + LEFT_OUT for line in left_out)})),
-        already=already,
-        unknown=tuple(where for _, _, where in unknown),
-        shards=tuple(touched_by(context, added - in_no_shard)),
-        listed=tuple(
-            sorted(line + (LEFT_OUT if line in forget_list.left_out else "") for line in listed)
-        ),
-        unknown_ids=tuple(unknown),
-        unlabelled=len(in_no_shard),
-    )
-
-
-def _tokenized(
-    context: Context, kind: Kind, ids: Iterable[tuple[str, str]]
-) -> dict[str, tuple[str, str]]:
-    """Return each id and its position by its token; a repeated id counts once."""
-    found: dict[str, tuple[str, str]] = {}
-    for raw, where in ids:
-        found.setdefault(context.tokenizer.token(kind, raw), (raw, where))
-    return found
-
-
-def touched_by(context: Context, lines: Iterable[str]) -> list[str]:
-    """Return the shards that these lines of the list name; the holdout is none."""
-    found = {place_of_line(line, context.params.sharding).shard for line in lines}
-    return sorted(found - {HOLDOUT})
 
 
 def add_request(
@@ -216,9 +100,18 @@ def add_request(
         if not dry_run:
             kind: EntryKind = "suppress" if unknown == "suppress" else "forget"
             also = _not_logged(read_log(project), ticket, filing, resolved.listed)
+            # Of lines on the list, those that no entry names as suppressed yet.
+            absent = resolved.absent - read_suppressed(project)
+            also |= {line for line in resolved.listed if line.removesuffix(LEFT_OUT) in absent}
             if resolved.added or also:
                 write_change(
-                    project, kind, added=resolved.added, also=also, ticket=ticket, filing=filing
+                    project,
+                    kind,
+                    added=resolved.added,
+                    also=also,
+                    absent=absent,
+                    ticket=ticket,
+                    filing=filing,
                 )
     return resolved
 
@@ -283,6 +176,7 @@ def write_change(
     added: Iterable[str] = (),
     removed: Iterable[str] = (),
     also: Iterable[str] = (),
+    absent: Iterable[str] = (),
     ticket: str | None = None,
     filing: Filing = NO_FILING,
 ) -> None:
@@ -296,13 +190,15 @@ def write_change(
         Lines of the list, as they are in the file.
     also
         Lines that stay on the list, and that the request names as well.
+    absent
+        Of all these, the lines that are suppressed, without marks.
     """
     check_anchor()
     added, removed = tuple(sorted(added)), tuple(sorted(removed))
     log = read_log(project)
     after = changed_list(project.forget_list.read_bytes(), added, removed)
     named = removed if kind == "restore" else {*added, *also}
-    entry = new_entry(log, kind, named, after, ticket, filing)
+    entry = new_entry(log, kind, named, after, ticket, filing, absent=absent)
     apply_change(project, Change(added=added, removed=removed, entry=entry))
     write_anchor(read_log(project))
 
@@ -345,6 +241,8 @@ def hold_list(project: Project, stack: ExitStack) -> None:
 def settle_list(context: Context) -> int:
     """Complete an interrupted request, and replace raw ids in the list by tokens.
 
+    data/suppressed.txt becomes what the log says.
+
     Returns
     -------
     int
@@ -356,13 +254,21 @@ def settle_list(context: Context) -> int:
         If one of these lines matches no row; none is replaced then.
     """
     project = context.project
-    if not project.journal.exists() and context.read_list().by_hand == 0:
+    if not project.journal.exists() and context.read_list().by_hand == 0 and _settled(project):
         return 0
     with ExitStack() as stack:
         hold_list(project, stack)
         forget_list = context.read_list()
         replace_hand_written(context, forget_list)
+        settle_suppressed(project, read_log(project))
     return forget_list.by_hand
+
+
+def _settled(project: Project) -> bool:
+    """Return whether data/suppressed.txt is there, and what the log says."""
+    if not project.suppressed.is_file():
+        return False
+    return read_suppressed(project) == settled(project, read_log(project))
 
 
 def replace_hand_written(context: Context, forget_list: ForgetList) -> None:

@@ -234,8 +234,13 @@ def parse_without_key(content: bytes) -> tuple[ForgetList, int]:
     return found, len(lines - tokens)
 
 
-def refuse_conflict(content: bytes) -> None:
+def refuse_conflict(content: bytes, name: str = "data/forget_list.txt") -> None:
     """Refuse a list with conflict markers of git in it: every command would hash them as ids.
+
+    Parameters
+    ----------
+    content, name
+        The file, and what the error calls it.
 
     Raises
     ------
@@ -244,7 +249,7 @@ def refuse_conflict(content: bytes) -> None:
     """
     if found := _CONFLICT.search(content):
         number = content.count(b"\n", 0, found.start()) + 1
-        where = Facts(file="data/forget_list.txt", line=number)
+        where = Facts(file=name, line=number)
         raise InputError(
             f"{where}: a conflict marker of git",
             "keep the lines of both sides and delete only the marker lines: no request may be lost",

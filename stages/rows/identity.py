@@ -10,7 +10,7 @@ from unlearn.stages.reading.reading import Reading
 from unlearn.stages.reading.records import read_batches
 from unlearn.stages.rows.ids import IdRules
 from unlearn.stages.rows.roles import RoleReader, role_columns
-from unlearn.stages.rows.token_arrays import Digests, as_digests, token_texts
+from unlearn.stages.rows.token_arrays import Digests, Integers, as_digests, token_texts
 from unlearn.stages.rows.tokens import Tokenizer
 
 
@@ -38,6 +38,11 @@ class DigestColumns:
     def governing(self) -> Digests:
         """Those that decide the rows' places."""
         return self.records if self.subjects is None else self.subjects
+
+    def take(self, rows: Integers) -> "DigestColumns":
+        """Return the digests of some rows, by their positions."""
+        subjects = None if self.subjects is None else self.subjects[rows]
+        return DigestColumns(self.records[rows], subjects)
 
 
 def digest_columns(

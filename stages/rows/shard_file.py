@@ -6,7 +6,7 @@ file prevents that the hashes in git's history (dvc.lock) confirm a guess of a r
 
 import hmac
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -348,7 +348,19 @@ def forget_mask(rows: pa.Table, forget_list: ForgetList) -> pa.Array:
     forget_list
         The list.
     """
-    lines = forget_list.known
+    return listed_mask(rows, forget_list.known)
+
+
+def listed_mask(rows: pa.Table, lines: Collection[str]) -> pa.Array:
+    """Return for each row whether one of some lines names it, shape (rows,).
+
+    Parameters
+    ----------
+    rows
+        Needs the token columns only.
+    lines
+        Lines of a forget list, without marks.
+    """
     alone = [line for line in lines if "." not in line]
     mask = is_one_of(rows[RECORD], alone)
     if SUBJECT in rows.column_names:

@@ -3,7 +3,7 @@
 import resource
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,15 +12,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.config.dataset import DatasetParams
-from unlearn.stages.config.params import ShardingParams
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
+from unlearn.stages.ledger.suppressed import read_suppressed
 from unlearn.stages.project.paths import HOLDOUT, UNLABELLED
-from unlearn.stages.project.side_by_side import results_in_order
 from unlearn.stages.reading.reading import Reading
 from unlearn.stages.reading.records import read_batches
-from unlearn.stages.rows.identity import DigestColumns, digest_columns
-from unlearn.stages.rows.schema import feature_columns, target_column
 from unlearn.stages.rows.shard_file import (
     RECORD,
     SUBJECT,
@@ -35,12 +32,9 @@ from unlearn.stages.rows.token_arrays import (
     integer_array,
     sort_order,
 )
-from unlearn.stages.rows.tokens import Tokenizer
 from unlearn.stages.shard.row_places import RowPlaces
 from unlearn.stages.shard.spilled_rows import SpillFiles, read_spilled, spilled_columns
-
-#: Column of a row's number in the dataset, from 1; 0 for a canary.
-ROW = "unlearn.row"
+from unlearn.stages.shard.typed_rows import ROW, Batch, Rules, all_typed, as_booleans
 
 #: Files that record tokens are spread over to find repeated ids.
 _BUCKETS = 64
@@ -48,6 +42,22 @@ _BUCKETS = 64
 #: Files that say which file rows are from, of the dataset and of a file of held-out rows.
 _PLACES, _HELD_OUT_PLACES = "places", "held-out-places"
 _TOKEN_AND_ROW = np.dtype([("token", "u1", 32), ("row", "<i8")])
+
+
+@dataclass(frozen=True)
+class Spilled:
+    """How many rows were read.
+
+    Parameters
+    ----------
+    rows
+        Rows of the dataset, canaries and a file of held-out rows not counted.
+    suppressed
+        Rows of suppressed people that were dropped, of the dataset and the file of held-out rows.
+    """
+
+    rows: int
+    suppressed: int
 
 
 @dataclass(frozen=True)
@@ -75,57 +85,22 @@ class Planted:
         return np.concatenate([digests_of(self.rows[name]) for name in columns])
 
 
-def typed_rows(
-    batch: pa.Table, dataset: DatasetParams, tokenizer: Tokenizer, first_row: int
-) -> tuple[pa.Table, DigestColumns]:
-    """Return a batch as a shard file holds it, tokens as digests, and the number of every row.
-
-    Parameters
-    ----------
-    batch
-        Rows as read from the dataset.
-    dataset, tokenizer
-        The pinned schema, and what turns ids into tokens.
-    first_row
-        Number of the batch's first row in the dataset, from 1.
-
-    Raises
-    ------
-    InputError
-        On a missing column, id, subject or class, a class that is not pinned, or a value that is
-        not of its feature's kind.
-    """
-    name = dataset.path
-    tokens = digest_columns(batch, dataset, tokenizer, name, first_row)
-    columns: dict[str, pa.Array | pa.ChunkedArray] = {RECORD: digest_array(tokens.records)}
-    if tokens.subjects is not None:
-        columns[SUBJECT] = digest_array(tokens.subjects)
-    columns |= feature_columns(batch, dataset, name, first_row)
-    if dataset.modality == "tabular":
-        columns[TARGET] = target_column(batch, dataset, name, first_row)
-    rows = pa.table(columns).cast(Layout.of(dataset).schema)
-    numbers = integer_array(np.arange(first_row, first_row + batch.num_rows))
-    return rows.append_column(ROW, numbers), tokens
-
-
 def spill(
     batches: Iterable[pa.Table],
-    dataset: DatasetParams,
-    sharding: ShardingParams,
-    tokenizer: Tokenizer,
+    rules: Rules,
     scratch: Path,
     progress: Callable[[int], None] = lambda _rows: None,
     planted: Planted | None = None,
     held_out: Iterable[pa.Table] = (),
-) -> int:
+) -> Spilled:
     """Write every row to a file of its shard below `scratch`.
 
     Parameters
     ----------
     batches
         The dataset as read.
-    dataset, sharding, tokenizer
-        The pinned schema, the plan of shards, and what turns ids into tokens.
+    rules
+        What decides about a row.
     scratch
         An empty folder.
     progress
@@ -137,13 +112,13 @@ def spill(
 
     Returns
     -------
-    int
-        Number of rows, canaries and `held_out` not counted. Of rows without a class, where these
-        are dropped, only the tokens and row numbers are written, to a file of their own.
+    Spilled
+        How many rows there were. Of rows without a class, where these are dropped, only the tokens
+        and row numbers are written, to a file of their own.
     """
-    names = [*sharding.shards, HOLDOUT]
+    dataset, names = rules.dataset, [*rules.sharding.shards, HOLDOUT]
     _allow_open_files(len(names) + _BUCKETS + 64)
-    first_row = 1
+    count, suppressed = 0, 0
     places = RowPlaces(dataset.path)
     reserved = None if planted is None else planted.tokens
     with ExitStack() as stack:
@@ -151,17 +126,18 @@ def spill(
             stack.enter_context((scratch / f"ids-{bucket}").open("wb"))
             for bucket in range(_BUCKETS)
         ]
-        files = stack.enter_context(SpillFiles(scratch, sharding))
-        for rows, tokens in _all_typed(_numbered(batches, places), dataset, tokenizer):
+        files = stack.enter_context(SpillFiles(scratch, rules.sharding))
+        for batch in all_typed(_numbered(batches, places), rules):
             if planted is not None and reserved is not None:
-                _refuse_canaries(tokens, reserved, (dataset.path, first_row), planted.name)
-            files.add(_labelled(rows, dataset, files.put))
-            if tokens.subjects is not None or dataset.drop_unlabelled:
+                _refuse_canaries(batch, reserved, dataset.path, planted.name)
+            files.add(_labelled(batch.rows, dataset, files.put))
+            if batch.tokens.subjects is not None or dataset.drop_unlabelled:
                 # Two rows with one id may belong to two subjects, and so to two shards.
-                _spread_tokens(tokens.records, first_row, buckets)
-            first_row += rows.num_rows
-            progress(rows.num_rows)
-        own_places = _hold_out(held_out, dataset, tokenizer, files.put)
+                _spread_tokens(batch, buckets)
+            count += batch.read
+            suppressed += batch.suppressed
+            progress(batch.read)
+        own_places, others = _hold_out(held_out, rules, files.put)
         if planted is not None:
             rows = planted.trained_on
             numbers = integer_array(np.zeros(rows.num_rows, dtype=np.int64))
@@ -170,7 +146,7 @@ def spill(
     own_places.write(scratch / _HELD_OUT_PLACES)
     for bucket in range(_BUCKETS):
         _refuse_repeats(scratch / f"ids-{bucket}", places)
-    return first_row - 1
+    return Spilled(count, suppressed + others)
 
 
 def spill_dataset(
@@ -178,7 +154,7 @@ def spill_dataset(
     scratch: Path,
     progress: Callable[[int], None] = lambda _rows: None,
     planted: Planted | None = None,
-) -> int:
+) -> Spilled:
     """Write all rows that params.yaml names below `scratch`; see `spill`."""
     dataset, root = context.params.dataset, context.project.root
     reading = Reading.of(dataset)
@@ -187,9 +163,12 @@ def spill_dataset(
         held_out = read_batches(root / dataset.held_out, dataset.held_out, reading=reading)
     return spill(
         read_batches(root / dataset.path, dataset.path, reading=reading),
-        dataset,
-        context.params.sharding,
-        context.tokenizer,
+        Rules(
+            dataset,
+            context.params.sharding,
+            context.tokenizer,
+            read_suppressed(context.project),
+        ),
         scratch,
         progress,
         planted,
@@ -198,17 +177,24 @@ def spill_dataset(
 
 
 def _hold_out(
-    batches: Iterable[pa.Table],
-    dataset: DatasetParams,
-    tokenizer: Tokenizer,
-    put: Callable[[str, pa.Table], None],
-) -> RowPlaces:
-    """Hand over the rows of a file of their own that no model was trained on."""
+    batches: Iterable[pa.Table], rules: Rules, put: Callable[[str, pa.Table], None]
+) -> tuple[RowPlaces, int]:
+    """Hand over the rows of a file of their own that no model was trained on.
+
+    Returns
+    -------
+    RowPlaces
+        Which file they are from.
+    int
+        How many rows of suppressed people were dropped.
+    """
+    dataset = rules.dataset
     named = dataset.model_copy(update={"path": dataset.held_out or dataset.path})
-    places = RowPlaces(named.path)
-    for rows, _ in _all_typed(_numbered(batches, places), named, tokenizer):
-        put(HOLDOUT, _labelled(rows, dataset, put))
-    return places
+    places, suppressed = RowPlaces(named.path), 0
+    for batch in all_typed(_numbered(batches, places), replace(rules, dataset=named)):
+        put(HOLDOUT, _labelled(batch.rows, dataset, put))
+        suppressed += batch.suppressed
+    return places, suppressed
 
 
 def _numbered(batches: Iterable[pa.Table], places: RowPlaces) -> Iterator[tuple[pa.Table, int]]:
@@ -218,17 +204,6 @@ def _numbered(batches: Iterable[pa.Table], places: RowPlaces) -> Iterator[tuple[
         places.see(batch, first_row)
         yield batch, first_row
         first_row += batch.num_rows
-
-
-def _all_typed(
-    numbered: Iterable[tuple[pa.Table, int]], dataset: DatasetParams, tokenizer: Tokenizer
-) -> Iterator[tuple[pa.Table, DigestColumns]]:
-    """Yield what `typed_rows` returns for each batch."""
-
-    def typed(item: tuple[pa.Table, int]) -> tuple[pa.Table, DigestColumns]:
-        return typed_rows(item[0], dataset, tokenizer, item[1])
-
-    return results_in_order(typed, numbered)
 
 
 def _labelled(
@@ -251,29 +226,25 @@ def refuse_shared_ids(one: pa.Table, other: pa.Table, names: tuple[str, str]) ->
         raise InputError(f"{rows} in {names[0]} and in {names[1]}")
 
 
-def _refuse_canaries(
-    tokens: DigestColumns, reserved: Digests, at: tuple[str, int], canaries: str
-) -> None:
+def _refuse_canaries(batch: Batch, reserved: Digests, name: str, canaries: str) -> None:
     """Refuse rows of people that canaries go by: to forget one would be to forget the other."""
-    bad = _is_in(tokens.records, reserved) | _is_in(tokens.governing, reserved)
-    if not bad.any():
-        return
-    name, first_row = at
-    raise InputError(
-        f"{name}: data row {first_row + int(np.argmax(bad))} has the id or subject of a record "
-        f"in {canaries}"
-    )
+    bad = _is_in(batch.tokens.records, reserved) | _is_in(batch.tokens.governing, reserved)
+    if bad.any():
+        raise InputError(
+            f"{name}: data row {batch.numbers[int(np.argmax(bad))]} has the id or subject of a "
+            f"record in {canaries}"
+        )
 
 
 def _is_in(digests: Digests, reserved: Digests) -> npt.NDArray[np.bool_]:
-    found = pc.is_in(digest_array(digests), digest_array(reserved))
-    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
+    return as_booleans(pc.is_in(digest_array(digests), digest_array(reserved)))
 
 
-def _spread_tokens(records: Digests, first_row: int, buckets: list[BinaryIO]) -> None:
+def _spread_tokens(batch: Batch, buckets: list[BinaryIO]) -> None:
+    records = batch.tokens.records
     table = np.empty(len(records), _TOKEN_AND_ROW)
     table["token"] = records
-    table["row"] = np.arange(first_row, first_row + len(records))
+    table["row"] = batch.numbers
     which = records[:, -1] % _BUCKETS
     table = table[np.argsort(which, kind="stable")]
     ends = np.cumsum(np.bincount(which, minlength=_BUCKETS))

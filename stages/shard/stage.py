@@ -5,6 +5,8 @@ from collections.abc import Callable
 import pyarrow as pa
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
+from unlearn.stages.ledger.log import read_log
+from unlearn.stages.ledger.suppressed import check_suppressed, write_dropped
 from unlearn.stages.project.files import move_through, remove_unplanned, scratch_folder
 from unlearn.stages.project.paths import CANARIES, HOLDOUT, UNLABELLED
 from unlearn.stages.project.side_by_side import results_in_order
@@ -31,22 +33,24 @@ def run(context: Context, progress: Callable[[int], None] = lambda _rows: None) 
     -------
     dict
         Number of rows by shard name, `holdout` among them. `unlabelled` are those without a class,
-        where these are dropped.
+        where these are dropped; `suppressed` are those of lines in data/suppressed.txt, if it has
+        any.
 
     Raises
     ------
     InputError
-        If dataset or canaries are not what params.yaml says, or lines of the forget list would
-        get lost; data/shards is left as it was.
+        If dataset or canaries are not what params.yaml says, lines of the forget list would get
+        lost, or data/suppressed.txt is not what the log says; data/shards is left as it was.
     """
     refuse_lost_lines(context)
+    suppressed = check_suppressed(context.project, read_log(context.project))
     project, params = context.project, context.params
     dataset = params.dataset
     names = [*params.sharding.shards, HOLDOUT]
     planted = planted_canaries(context)
     with scratch_folder(project.scratch("shard")) as scratch:
-        rows = spill_dataset(context, scratch, progress, planted)
-        if rows == 0:
+        spilled = spill_dataset(context, scratch, progress, planted)
+        if spilled.rows == 0:
             raise InputError(f"{dataset.path} has no rows")
         if dataset.drop_unlabelled and (scratch / UNLABELLED).exists():
             # Requests for their people are answered, although no model is trained on them.
@@ -76,5 +80,11 @@ def run(context: Context, progress: Callable[[int], None] = lambda _rows: None) 
     if planted is not None:
         names.append(CANARIES)
         write_shard(project.shard_file(CANARIES), context.key, planted.rows, context.layout)
-    remove_unplanned(project.shards, [f"{name}.parquet" for name in names])
+    files_there = [f"{name}.parquet" for name in names]
+    if suppressed:
+        # Also of no row: that some came back is nothing for git, which counts the files.
+        write_dropped(project, context.key, spilled.suppressed)
+        files_there.append(project.dropped.name)
+        counts["suppressed"] = spilled.suppressed
+    remove_unplanned(project.shards, files_there)
     return counts

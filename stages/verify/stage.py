@@ -6,6 +6,7 @@ from typing import Any
 from unlearn.stages.context import Context
 from unlearn.stages.dvc.lockfile import folder_md5
 from unlearn.stages.dvc.pipeline import model_folders
+from unlearn.stages.ledger.suppressed import dropped_rows
 from unlearn.stages.project.files import (
     canonical_json,
     json_bytes,
@@ -79,11 +80,12 @@ def run(context: Context, *, retrain: Retrain = retrain_shards) -> Report:
         _write_methods(context, found.methods)
     _write_figures(context, project.metrics, report_summary(report))
     _write_figures(context, project.report, report.as_json())
-    write_json(project.verdict, sealed_verdict(context.key, report).as_json())
+    public = sealed_verdict(context.key, report, context.params.verify.min_rows)
+    write_json(project.verdict, public.as_json())
     return report
 
 
-def sealed_verdict(key: Key, report: Report) -> PublicReport:
+def sealed_verdict(key: Key, report: Report, min_rows: int) -> PublicReport:
     """Return what git holds of a report, with its seal.
 
     Parameters
@@ -92,10 +94,12 @@ def sealed_verdict(key: Key, report: Report) -> PublicReport:
         The project key.
     report
         With all its figures.
+    min_rows
+        The fewest rows that anything is told about.
     """
     # Drawn again for another report, and the same for the same one.
     drawn = key.digest("caution", canonical_json(_unsealed(report)))
-    public = public_part(report, int.from_bytes(drawn[:8], "big") / 2**64)
+    public = public_part(report, int.from_bytes(drawn[:8], "big") / 2**64, min_rows)
     return public.model_copy(update={"seal": seals.seal(key, seals.VERDICT, public.as_json())})
 
 
@@ -159,6 +163,8 @@ def _report(
     unlabelled = count_rows(context.project.shard_file(UNLABELLED)) or 0
     if unlabelled >= params.verify.min_rows:
         some["unlabelled"] = unlabelled
+    if dropped := dropped_rows(context.project):
+        some["suppressed"] = dropped
     report = Report(
         kind=params.kind,
         modality=params.modality,

@@ -20,6 +20,9 @@ from unlearn.stages.verify_report.report import (
 )
 from unlearn.stages.verify_report.words import UNSETTLED, without_figures
 
+#: What git may know of rows that were dropped.
+SUPPRESSED_ROWS = "the dataset had rows of erased or suppressed people, which were dropped"
+
 
 class PublicMembership(Part):
     """What the deciding attack shows.
@@ -70,13 +73,16 @@ class PublicReport(Part):
         What the deciding attack shows; None where no forgotten row is left.
     methods
         All methods by name; for `posthoc`.
+    suppressed
+        A sentence, if the dataset had rows of erased or suppressed people that were dropped; only
+        for `verify.min_rows` of them or more.
     figures
         The seal of the report that the figures are in, reports/verify.json.
     seal
         A digest of all the rest, under the project key.
     """
 
-    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"covers", "deploy", "methods"})
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"covers", "deploy", "methods", "suppressed"})
 
     schema_version: Literal[1] = 1
     kind: Kind
@@ -92,6 +98,7 @@ class PublicReport(Part):
     membership: PublicMembership | None = None
     deploy: str | None = None
     methods: dict[str, PublicMethod] = Field(default_factory=dict)
+    suppressed: str | None = None
     environment: dict[str, str] = Field(default_factory=dict)
     figures: str | None = None
     seal: str | None = None
@@ -141,7 +148,7 @@ class PublicReport(Part):
 _CAUTION = 20
 
 
-def public_part(report: Report, caution: float = 0.0) -> PublicReport:
+def public_part(report: Report, caution: float = 0.0, min_rows: int = 1) -> PublicReport:
     """Return what git may hold of a report. This is the one place that decides it.
 
     A rule with a limit tells of a row that takes the result across it. The verdict of an exact
@@ -156,6 +163,8 @@ def public_part(report: Report, caution: float = 0.0) -> PublicReport:
     caution
         From 0 to 1, evenly distributed, and known to nobody without the project key: who knew
         it would know where the limit is.
+    min_rows
+        The fewest rows that anything is told about.
 
     Returns
     -------
@@ -172,6 +181,8 @@ def public_part(report: Report, caution: float = 0.0) -> PublicReport:
             name: PublicMethod(label=one.kind_of_label, verdict=one.verdict, reasons=_words(one))
             for name, one in report.methods.items()
         }
+    if (report.suppressed or 0) >= max(min_rows, 1):
+        some["suppressed"] = SUPPRESSED_ROWS
     membership = None
     if report.membership is not None:
         membership = _public_membership(report.membership, report.label, caution)

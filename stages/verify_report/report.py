@@ -84,6 +84,9 @@ class Report(Part):
     unlabelled
         Rows of the dataset without a class, which no model is trained on, where they are at least
         `verify.min_rows`.
+    suppressed
+        Rows of erased or suppressed people that the dataset has, and that were dropped, if there
+        are any.
     environment
         What the checks ran in, by name.
     seal
@@ -99,6 +102,7 @@ class Report(Part):
             "original",
             "reasons_in_words",
             "seal",
+            "suppressed",
             "unlabelled",
         }
     )
@@ -123,6 +127,7 @@ class Report(Part):
     methods: dict[str, MethodResult] = Field(default_factory=dict)
     original: OriginalResult | None = None
     unlabelled: int | None = None
+    suppressed: int | None = None
     environment: dict[str, str] = Field(default_factory=dict)
     seal: str | None = None
 

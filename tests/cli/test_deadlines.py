@@ -6,10 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from unlearn.stages.context import open_project
+from unlearn.stages.project.paths import Project
 from unlearn.stages.requests.deadlines import today
 
 from tests.cli.conftest import refused, run_all, unchanged
 from tests.conftest import Repo
+from tests.stages.ledger.erasures import PENDING, log_erasure
 
 DAY = timedelta(days=1)
 
@@ -60,11 +63,30 @@ def test_a_request_is_pending_then_verified(fresh: Repo) -> None:
     fresh.commit("requests")
     run_all(fresh)
     first, second = states(fresh)
-    assert (first["state"], first["days_left"]) == ("verified", None)
-    assert second["state"] == "verified"
+    # The models are right, and copies of the rows are left: the law asks to delete them.
+    assert (first["state"], first["days_left"]) == ("verified", 5)
+    assert (second["state"], second["days_left"]) == ("verified", None)
+    assert "to do: delete the copies of the rows of 2 requests; run `unlearn erase`" in shown(fresh)
+
+    log_erasure(open_project(Project(fresh.root)), PENDING)
+    assert [state["state"] for state in states(fresh)] == ["verified", "verified"]
+    log_erasure(open_project(Project(fresh.root)))
+    first, second = states(fresh)
+    assert (first["state"], first["days_left"]) == ("erased", None)
+    assert (second["state"], second["days_left"]) == ("erased", None)
+    assert "unlearn erase" not in shown(fresh)
+
+    # A later request does not undo it; one for the same record is a new one.
+    forget(fresh, "r0003")
+    forget(fresh, "r0001", "--ticket", "T-2")
+    assert [state["state"] for state in states(fresh)] == ["erased", "erased", "pending", "applied"]
 
 
-def test_a_late_request_is_exit_code_1_until_it_is_verified(fresh: Repo) -> None:
+def shown(repo: Repo) -> str:
+    return repo.inline("status").out
+
+
+def test_a_late_request_is_exit_code_1_until_it_is_erased(fresh: Repo) -> None:
     options = ("--ticket", "T-1", "--regime", "ccpa", "--received", ago(46))
     forget(fresh, "r0001", *options)
     forget(fresh, "r0002", "--ticket", "T-2", "--regime", "ccpa", "--received", ago(45))
@@ -78,7 +100,24 @@ def test_a_late_request_is_exit_code_1_until_it_is_verified(fresh: Repo) -> None
 
     fresh.commit("requests")
     run_all(fresh)
-    assert [state["state"] for state in states(fresh)] == ["verified", "verified"]
+    late, in_time = states(fresh, code=1)
+    assert (late["state"], late["late"], in_time["late"]) == ("verified", True, False)
+    log_erasure(open_project(Project(fresh.root)))
+    assert [(state["state"], state["late"]) for state in states(fresh)] == [("erased", False)] * 2
+
+
+def test_a_request_of_suppressed_people_alone_has_nothing_to_delete(fresh: Repo) -> None:
+    options = ("--suppress", "--ticket", "T-1", "--regime", "ccpa", "--received", ago(46))
+    forget(fresh, "nobody", *options)
+
+    (state,) = states(fresh)
+    assert (state["state"], state["late"], state["days_left"]) == ("pending", False, None)
+    answer = fresh.inline("status", "--json").json
+    assert (answer["suppressed"], answer["pending"]) == (1, 1)
+    # Now one of the lines has rows.
+    forget(fresh, "r0001", *options)
+    (state,) = states(fresh, code=1)
+    assert state["late"]
 
 
 def test_a_request_that_was_taken_back_is_not_late(fresh: Repo) -> None:

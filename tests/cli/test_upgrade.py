@@ -101,6 +101,33 @@ def test_comments_and_stages_of_the_users_own_are_kept(workspace: Path) -> None:
     assert "reports/verify.json" in outs
 
 
+def test_a_project_from_before_suppression_gets_the_file_and_the_dependency(fresh: Repo) -> None:
+    pipeline, expected = fresh.root / "dvc.yaml", fresh.root / "data/suppressed.txt"
+    lines = pipeline.read_text(encoding="utf-8").splitlines(keepends=True)
+    at = next(number for number, line in enumerate(lines) if "- data/suppressed.txt" in line)
+    pipeline.write_text("".join([*lines[: at - 1], *lines[at + 1 :]]), encoding="utf-8")
+    expected.unlink()
+    # Until then it runs as ever.
+    fresh.stages("shard")
+    assert fresh.inline("forget", "--id", "nobody", "--suppress").code == 0
+    assert "`unlearn upgrade`" in fresh.inline("stage", "shard").err
+    expected.unlink()
+
+    answer = fresh.inline("upgrade", "--json").json
+
+    assert answer["changed"] == [
+        "dvc.yaml: the stages of this version",
+        "data/suppressed.txt: a new file",
+    ]
+    assert answer["retrains"] == []
+    shard = yaml.safe_load(pipeline.read_text(encoding="utf-8"))["stages"]["shard"]
+    assert "data/suppressed.txt" in shard["deps"]
+    assert fresh.inline("upgrade", "--json").json["changed"] == []
+    # What the log says is not lost.
+    refused_by = fresh.inline("stage", "shard").err
+    assert "lacks 1 of the lines" in refused_by
+
+
 def test_types_of_ids_are_pinned_where_nobody_is_on_the_list(workspace: Path) -> None:
     repo = old_project(workspace / "project", "algorithm-1/exact")
     (repo.root / "data/forget_list.txt").write_bytes(b"")

@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 from unlearn.stages.audit.status import Standing
 from unlearn.stages.errors import InputError
-from unlearn.stages.ledger.log import Entry, Log
-from unlearn.stages.requests.filed import FiledRequest, filed_requests
+from unlearn.stages.ledger.erasure import Erasure
+from unlearn.stages.ledger.log import Entry, Log, new_entry
+from unlearn.stages.requests.filed import FiledRequest, State, filed_requests
+
+from tests.stages.ledger.erasures import ERASED, PENDING
 
 
 def log(*entries: dict[str, Any]) -> Log:
@@ -140,3 +143,36 @@ def test_the_extension_of_one_request_is_not_that_of_another() -> None:
     ]
     found = filed_requests(log(*entries, {"lines": [], "kind": "extend", "ticket": "T-2"}))
     assert [item.extended for item in found] == [False, True, False]
+
+
+def with_erasure(log: Log, erasure: Erasure) -> Log:
+    return Log((*log.entries, new_entry(log, "erase", (), b"", erasure=erasure)))
+
+
+def test_a_request_is_erased_once_a_complete_erasure_has_seen_all_of_its_entries() -> None:
+    first = log({"lines": ["a"], "ticket": "T-1"}, {"lines": ["c"], "ticket": "T-2"})
+    assert not any(item.erased for item in filed_requests(with_erasure(first, PENDING)))
+
+    erased = with_erasure(first, ERASED)
+    one, other = filed_requests(erased)
+    assert one.state(standing("a", "c", pending=1)) == "erased"
+    assert one.state(standing("a", "c"), one.names) == "receipted"
+    assert one.state(standing("a", "c"), other.names) == "erased"
+    # The models hold its rows again: somebody checked old ones out.
+    assert one.state(Standing(1, 0, verified=False, without_rows=0)) == "pending"
+    # Without data, the log alone knows.
+    assert one.state(Standing(1, 0, verified=False)) == "erased"
+
+    later = new_entry(erased, "forget", ["b"], b"", ticket="T-1")
+    again, other = filed_requests(Log((*erased.entries, later)))
+    assert (again.erased, other.erased) == (False, True)
+    assert again.state(standing("a", "b", "c", verified=True), again.names) == "verified"
+
+
+def test_what_answers_a_request() -> None:
+    filed = only({"lines": ["a", "b"], "absent": ["b"], "kind": "suppress"})
+    states: list[State] = ["pending", "applied", "verified", "erased", "receipted", "restored"]
+    assert [filed.is_answered(state) for state in states] == [False] * 3 + [True] * 3
+    # No row of the dataset is meant.
+    absent = only({"lines": ["a", "b"], "absent": ["a", "b"], "kind": "suppress"})
+    assert all(absent.is_answered(state) for state in states)

@@ -9,7 +9,8 @@ from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.log import read_log
 from unlearn.stages.requests.id_file import Wanted, read_ids
-from unlearn.stages.requests.request import Resolved, add_request, settle_list
+from unlearn.stages.requests.request import add_request, settle_list
+from unlearn.stages.requests.resolving import Resolved
 from unlearn.stages.requests.restore import restore
 from unlearn.stages.rows.tokens import place
 from unlearn.stages.shard import stage as shard_stage

@@ -30,6 +30,7 @@ from unlearn.stages.rows.shard_file import (
 )
 from unlearn.stages.rows.tokens import Tokenizer, place
 from unlearn.stages.shard.partition import collect, spill
+from unlearn.stages.shard.typed_rows import Rules
 
 from tests.conftest import make_frame
 from tests.stages.conftest import KEY, make_params, token_of
@@ -42,7 +43,7 @@ def shards_of(path: Path, params: Params, scratch: Path) -> dict[str, pa.Table]:
     scratch.mkdir()
     dataset = params.dataset
     batches = read_batches(path, dataset.path, reading=Reading(multiline=True))
-    rows = spill(batches, dataset, params.sharding, Tokenizer(KEY), scratch)
+    rows = spill(batches, Rules(dataset, params.sharding, Tokenizer(KEY)), scratch).rows
     layout = Layout.of(dataset)
     names = [*params.sharding.shards, HOLDOUT]
     found = {name: collect(scratch, name, layout, dataset.path) for name in names}
@@ -316,6 +317,7 @@ from pathlib import Path
 from tests.stages.conftest import KEY, make_params
 from unlearn.stages.reading.records import read_batches
 from unlearn.stages.shard.partition import collect, spill
+from unlearn.stages.shard.typed_rows import Rules
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.rows.tokens import Tokenizer
 
@@ -323,7 +325,7 @@ path, scratch = Path(sys.argv[1]), Path(sys.argv[2])
 cities = {f"city{number}": "categorical" for number in range(20)}
 params = make_params(shards=32, holdout=0.03, features={"age": "numeric", **cities})
 batches = read_batches(path, "data/dataset.csv")
-spill(batches, params.dataset, params.sharding, Tokenizer(KEY), scratch)
+spill(batches, Rules(params.dataset, params.sharding, Tokenizer(KEY)), scratch)
 for name in params.sharding.shards:
     collect(scratch, name, Layout.of(params.dataset), "data/dataset.csv")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -11,7 +11,8 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import UNLABELLED
 from unlearn.stages.requests.id_file import Wanted
-from unlearn.stages.requests.request import Resolved, add_request
+from unlearn.stages.requests.request import add_request
+from unlearn.stages.requests.resolving import Resolved
 from unlearn.stages.rows.applied import read_applied
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, count_rows, read_shard, record_tokens
 from unlearn.stages.shard import stage as shard_stage

@@ -139,7 +139,7 @@ def sizes_of(report: Report) -> tuple[int, ...]:
 
 def in_git(report: Report) -> Hashable:
     """Return what git has of a report, without seals and MD5s, which the key protects."""
-    verdict = sealed_verdict(PROJECT, report).as_json()
+    verdict = sealed_verdict(PROJECT, report, 10).as_json()
     del verdict["seal"]
     return canonical_json(verdict), sizes_of(report)
 
@@ -213,7 +213,7 @@ def test_git_alone_tells_no_more_than_chance() -> None:
 def test_a_verdict_on_many_rows_is_public() -> None:
     verdicts = {
         size: [
-            sealed_verdict(PROJECT, World(seed).reports(CANDIDATES[0])[2]).membership
+            sealed_verdict(PROJECT, World(seed).reports(CANDIDATES[0])[2], 10).membership
             for seed in range(size, 30, 3)
         ]
         for size in range(3)

@@ -1,0 +1,109 @@
+"""Rows of a dataset as shard files hold them, without those of suppressed people."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from unlearn.stages.config.dataset import DatasetParams
+from unlearn.stages.config.params import ShardingParams
+from unlearn.stages.project.side_by_side import results_in_order
+from unlearn.stages.rows.identity import DigestColumns, digest_columns
+from unlearn.stages.rows.schema import feature_columns, target_column
+from unlearn.stages.rows.shard_file import RECORD, SUBJECT, TARGET, Layout, listed_mask
+from unlearn.stages.rows.token_arrays import digest_array, integer_array
+from unlearn.stages.rows.tokens import Tokenizer
+
+#: Column of a row's number in the dataset, from 1; 0 for a canary.
+ROW = "unlearn.row"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What decides about a row.
+
+    Parameters
+    ----------
+    dataset, sharding, tokenizer
+        The pinned schema, the plan of shards, and what turns ids into tokens.
+    suppressed
+        Lines of the forget list whose rows are dropped, without marks.
+    """
+
+    dataset: DatasetParams
+    sharding: ShardingParams
+    tokenizer: Tokenizer
+    suppressed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Typed rows that are not suppressed, their tokens, and how many rows were read."""
+
+    rows: pa.Table
+    tokens: DigestColumns
+    read: int
+
+    @property
+    def suppressed(self) -> int:
+        """How many of them were dropped."""
+        return self.read - len(self.rows)
+
+    @property
+    def numbers(self) -> npt.NDArray[np.int64]:
+        """The number of every row in the dataset, shape (rows,)."""
+        return np.asarray(self.rows[ROW].to_numpy(), dtype=np.int64)
+
+
+def all_typed(numbered: Iterable[tuple[pa.Table, int]], rules: Rules) -> Iterator[Batch]:
+    """Yield the rows of each batch as shard files hold them, without suppressed ones."""
+
+    def typed(item: tuple[pa.Table, int]) -> Batch:
+        rows, tokens = typed_rows(item[0], rules.dataset, rules.tokenizer, item[1])
+        read = rows.num_rows
+        if rules.suppressed:
+            kept = np.flatnonzero(~as_booleans(listed_mask(rows, rules.suppressed)))
+            if len(kept) < read:
+                rows, tokens = rows.take(integer_array(kept)), tokens.take(kept)
+        return Batch(rows, tokens, read)
+
+    return results_in_order(typed, numbered)
+
+
+def typed_rows(
+    batch: pa.Table, dataset: DatasetParams, tokenizer: Tokenizer, first_row: int
+) -> tuple[pa.Table, DigestColumns]:
+    """Return a batch as a shard file holds it, tokens as digests, and the number of every row.
+
+    Parameters
+    ----------
+    batch
+        Rows as read from the dataset.
+    dataset, tokenizer
+        The pinned schema, and what turns ids into tokens.
+    first_row
+        Number of the batch's first row in the dataset, from 1.
+
+    Raises
+    ------
+    InputError
+        On a missing column, id, subject or class, a class that is not pinned, or a value that is
+        not of its feature's kind.
+    """
+    name = dataset.path
+    tokens = digest_columns(batch, dataset, tokenizer, name, first_row)
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {RECORD: digest_array(tokens.records)}
+    if tokens.subjects is not None:
+        columns[SUBJECT] = digest_array(tokens.subjects)
+    columns |= feature_columns(batch, dataset, name, first_row)
+    if dataset.modality == "tabular":
+        columns[TARGET] = target_column(batch, dataset, name, first_row)
+    rows = pa.table(columns).cast(Layout.of(dataset).schema)
+    numbers = integer_array(np.arange(first_row, first_row + batch.num_rows))
+    return rows.append_column(ROW, numbers), tokens
+
+
+def as_booleans(mask: pa.Array) -> npt.NDArray[np.bool_]:
+    """Return a mask without missing values as a NumPy array."""
+    return np.asarray(mask.to_numpy(zero_copy_only=False), dtype=bool)
