@@ -1,0 +1,161 @@
+"""What may go and what has to stay, by git, the working tree, and DVC's cache and remotes."""
+
+import os
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from unlearn.stages.dvc.storage import UnreachedError
+from unlearn.stages.erasure.choice import Choice
+from unlearn.stages.erasure.lists import Lists
+from unlearn.stages.erasure.stores import Listing, Store, Stores, object_at
+from unlearn.stages.erasure.survey import Survey
+from unlearn.stages.erasure.tips import Tip
+
+#: Why nothing may be deleted, and what to do.
+_NOT_KNOWN = "what the {place} uses is not known: a list of its files is nowhere"
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What is in DVC's cache and remotes, and who uses it.
+
+    Parameters
+    ----------
+    survey
+        What git and the working tree say.
+    choice
+        What else goes.
+    stores
+        The cache and the remotes.
+    listings
+        What is in those that could be listed.
+    unreached
+        Why others could not.
+    """
+
+    survey: Survey
+    choice: Choice
+    stores: Stores
+    listings: Mapping[Store, Listing]
+    unreached: Mapping[str, str]
+
+    @cached_property
+    def named_tips(self) -> list[Tip]:
+        """The refs outside our history whose objects go as well, since the user named them."""
+        return [tip for tip in self.survey.refs.tips if self.choice.names(tip)]
+
+    @cached_property
+    def other_tips(self) -> list[Tip]:
+        """The other refs outside our history."""
+        return [tip for tip in self.survey.refs.tips if not self.choice.names(tip)]
+
+    @cached_property
+    def lists(self) -> Lists:
+        """The lists of all folders that any commit or the working tree names."""
+        found = Lists()
+        found.load(self.survey.names(self.survey.files), self.listings)
+        return found
+
+    @cached_property
+    def used(self) -> set[str]:
+        """The objects that the working tree uses."""
+        return self.lists.expand(self.survey.names(self.survey.present)) | set(self._linked())
+
+    @cached_property
+    def protected(self) -> set[str]:
+        """The objects that refs outside our history use, but for those that the user named."""
+        found: set[str] = set()
+        for tip in self.other_tips:
+            if tip.protects:
+                found |= self.survey.names(tip.versions(self.survey.history))
+        return self.lists.expand(found)
+
+    @cached_property
+    def candidates(self) -> set[str]:
+        """The objects that can hold rows, or models trained on them, of our history."""
+        counted = self.survey.counted(self.survey.own(self.named_tips))
+        return self.lists.expand(counted)
+
+    @cached_property
+    def named(self) -> set[str]:
+        """The objects that a commit or the working tree names."""
+        return self.lists.expand(self.survey.names(self.survey.files))
+
+    @cached_property
+    def existing(self) -> set[str]:
+        """The objects that are in the cache or in a remote, as far as these could be listed."""
+        return {name for listing in self.listings.values() for name in listing.objects}
+
+    def unknown_use(self) -> str | None:
+        """Return why it is not known what has to stay; None if it is known.
+
+        A list that is missing could name any object.
+        """
+        # The files of the working tree itself are on this machine.
+        for tip in self.other_tips:
+            versions = tip.versions(self.survey.history) if tip.protects else ()
+            if self.lists.missing(self.survey.lists(versions)):
+                return _NOT_KNOWN.format(place=tip.place.removeprefix("the "))
+        if self.lists.missing(self.survey.lists(self.survey.present)):
+            return _NOT_KNOWN.format(place="working tree")
+        return None
+
+    def held_by(self, tip: Tip) -> set[str]:
+        """Return objects of a ref that can hold rows, and that stay because of it.
+
+        Those that the working tree uses are among them.
+        """
+        counted = self.lists.expand(self.survey.counted(self.survey.behind_tip(tip)))
+        return (counted & self.existing) - (self.candidates - self.protected - self.used)
+
+    def _linked(self) -> Iterator[str]:
+        """Yield the objects that files of the working tree are links to."""
+        top = self.survey.history.top
+        for out in self.survey.outs():
+            for path in _links(top / out):
+                if (name := object_at(path.resolve(), self.stores.cache)) is not None:
+                    yield name
+
+
+def _links(path: Path) -> Iterator[Path]:
+    """Yield the links at a path and below it."""
+    if path.is_symlink():
+        yield path
+    elif path.is_dir():
+        for folder, folders, names in os.walk(path):
+            for name in (*folders, *names):
+                inside = Path(folder) / name
+                if inside.is_symlink():
+                    yield inside
+
+
+def situation(survey: Survey, choice: Choice, stores: Stores) -> Situation:
+    """Return the situation, after a look into the cache and all remotes.
+
+    Parameters
+    ----------
+    survey
+        What git and the working tree say.
+    choice
+        What else goes.
+    stores
+        The cache and the remotes.
+    """
+    listings: dict[Store, Listing] = {}
+    unreached = dict(stores.others)
+    for store in stores.usable:
+        try:
+            listings[store] = store.list_files()
+        except UnreachedError as error:
+            unreached[store.place] = str(error)
+    return Situation(survey, choice, stores, listings, unreached)
+
+
+def unnamed_files(listing: Listing, named: Collection[str]) -> list[str]:
+    """Return the files in a cache or remote that no commit and no working tree names."""
+    objects = [
+        file for name, files in listing.objects.items() if name not in named for file in files
+    ]
+    return sorted([*objects, *listing.loose])

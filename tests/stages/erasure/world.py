@@ -1,0 +1,169 @@
+"""Projects with a history in git and objects in DVC's cache, written as DVC writes them.
+
+Runs of the pipeline would take minutes for what these tests look at: names of objects.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from unlearn.stages.context import Context, open_project
+from unlearn.stages.dvc.listing import listing_md5
+from unlearn.stages.project.paths import Project
+
+from tests.conftest import Repo
+
+
+def md5_of(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True)
+class State:
+    """What a commit has: a label for each out, which is in the content of its objects.
+
+    Parameters
+    ----------
+    dataset
+        The dataset; each of its rows.
+    shards
+        Labels of the two shards, and of their models.
+    video
+        A file that has nothing to do with the dataset.
+    """
+
+    dataset: str
+    shards: tuple[str, str]
+    video: str = "v0"
+
+
+@dataclass(frozen=True)
+class World:
+    """A project and its cache."""
+
+    repo: Repo
+
+    @property
+    def cache(self) -> Path:
+        return self.repo.root / ".dvc/cache"
+
+    @property
+    def project(self) -> Project:
+        return Project(self.repo.root)
+
+    @property
+    def context(self) -> Context:
+        return open_project(self.project)
+
+    def put(self, content: bytes, ending: str = "") -> str:
+        """Put an object into the cache, as DVC does; return its name."""
+        name = md5_of(content) + ending
+        path = self.cache / "files/md5" / name[:2] / name[2:]
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            path.chmod(0o444)
+        return name
+
+    def put_folder(self, files: Mapping[str, bytes]) -> str:
+        """Put a folder into the cache; return the name of its list."""
+        listed = [{"md5": self.put(files[name]), "relpath": name} for name in sorted(files)]
+        name = self.put(json.dumps(listed, sort_keys=True).encode(), ".dir")
+        assert name == listing_md5({entry["relpath"]: entry["md5"] for entry in listed})
+        return name
+
+    def objects(self, state: State) -> dict[str, tuple[str, ...]]:
+        """Put all objects of a state into the cache; return their names by path."""
+        first, second = state.shards
+        shards = {
+            "s000.parquet": f"rows {first}".encode(),
+            "s001.parquet": f"rows {second}".encode(),
+        }
+        found: dict[str, tuple[str, ...]] = {
+            "data/dataset.csv": (self.put(f"dataset {state.dataset}".encode()),),
+            "docs/video.bin": (self.put(f"video {state.video}".encode()),),
+            "data/recipe.json": (self.put(b"the recipe"),),
+            "reports/verify.json": (self.put(f"report {first} {second}".encode()),),
+        }
+        for path, kind in (("data/shards", "shard"), ("data/retain_set", "retained")):
+            files = {name: kind.encode() + b" " + content for name, content in shards.items()}
+            found[path] = (self.put_folder(files), *(md5_of(file) for file in files.values()))
+        for number, label in enumerate(state.shards):
+            files = {"model.bin": f"model {number} {label}".encode(), "arch.json": b"{}"}
+            path = f"models/shard_models/s00{number}"
+            found[path] = (self.put_folder(files), *(md5_of(file) for file in files.values()))
+        final = {"a.bin": f"model 0 {first}".encode(), "b.bin": f"model 1 {second}".encode()}
+        found["models/final_model"] = (
+            self.put_folder(final),
+            *(md5_of(file) for file in final.values()),
+        )
+        return found
+
+    def names(self, state: State) -> set[str]:
+        """Return the names of all objects of a state."""
+        return {name for names in self.objects(state).values() for name in names}
+
+    def counted(self, state: State) -> set[str]:
+        """Return the names of those that can hold rows or models."""
+        found = self.objects(state)
+        del found["docs/video.bin"], found["data/recipe.json"]
+        return {name for names in found.values() for name in names}
+
+    def write(self, state: State) -> None:
+        """Make the files of DVC in the working tree those of a state."""
+        found = {path: names[0] for path, names in self.objects(state).items()}
+        for path in ("data/dataset.csv", "docs/video.bin"):
+            file = self.repo.root / f"{path}.dvc"
+            file.parent.mkdir(exist_ok=True)
+            entry = {"md5": found[path], "size": 9, "hash": "md5", "path": Path(path).name}
+            file.write_text(yaml.safe_dump({"outs": [entry]}, sort_keys=False))
+        stages = dict(_stages())
+        text = "schema: '2.0'\nstages:\n"
+        for name, (deps, outs) in stages.items():
+            text += f"  {name}:\n    cmd: unlearn stage {name}\n    deps:\n"
+            text += "".join(_entry(path, found.get(path, md5_of(path.encode()))) for path in deps)
+            text += "    params:\n      params.yaml:\n        algorithm: 3\n    outs:\n"
+            text += "".join(_entry(path, found[path]) for path in outs)
+        (self.repo.root / "dvc.lock").write_text(text)
+
+    def commit(self, state: State, message: str = "a state") -> None:
+        self.write(state)
+        self.repo.commit(message)
+
+    def here(self) -> set[str]:
+        """Return the names of all objects in the cache."""
+        return set(names_below(self.cache))
+
+
+def _stages() -> Iterator[tuple[str, tuple[list[str], list[str]]]]:
+    yield "recipe", (["schema.yaml"], ["data/recipe.json"])
+    yield "shard", (["data/dataset.csv", "schema.yaml"], ["data/shards"])
+    yield "forget", (["data/shards", "data/forget_list.txt"], ["data/retain_set"])
+    for number in range(2):
+        model = f"models/shard_models/s00{number}"
+        yield f"train@s00{number}", ([f"data/retain_set/s00{number}.parquet"], [model])
+    yield "aggregate", (["models/shard_models"], ["models/final_model"])
+    yield "verify", (["data/shards", "models/final_model"], ["reports/verify.json"])
+
+
+def _entry(path: str, name: str) -> str:
+    last = "nfiles: 2" if name.endswith(".dir") else "size: 9"
+    return f"    - path: {path}\n      hash: md5\n      md5: {name}\n      {last}\n"
+
+
+def names_below(folder: Path) -> Iterator[str]:
+    """Yield the names of all objects in a cache or a remote that is a folder."""
+    for path in (folder / "files/md5").glob("*/*"):
+        yield path.parent.name + path.name
+
+
+def labelled(names: Collection[str], world: World) -> list[str]:
+    """Return what objects hold, for messages of failed tests."""
+    found = []
+    for name in names:
+        path = world.cache / "files/md5" / name[:2] / name[2:]
+        found.append(path.read_text(errors="replace") if path.exists() else name)
+    return sorted(found)
