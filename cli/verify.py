@@ -5,11 +5,13 @@ from typing import Annotated
 import typer
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit
+from unlearn.cli.verify_against import AgainstAnswer, answer_of, describe_against
 from unlearn.cli.verify_answer import Shown, VerifyAnswer
 from unlearn.cli.verify_text import describe
 from unlearn.stages.audit.models import check_models, nobodys_models, sentences
 from unlearn.stages.audit.reports import FoundReport, key_at_hand, read_found
 from unlearn.stages.audit.status import stale_reasons
+from unlearn.stages.context import open_project
 from unlearn.stages.dvc.lockfile import LockStages, load_lock
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import Project, find_project
@@ -24,6 +26,14 @@ def verify(
         typer.Option(
             metavar="REV",
             help="Also compare the model's quality with the report of a git revision.",
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REV",
+            help="Measure what the final models of a git revision and of now together tell about "
+            "the rows that went.",
         ),
     ] = None,
     full: Annotated[
@@ -41,8 +51,14 @@ def verify(
     """Show the evidence of the last run.
 
     Exits with 0 only if the verdict is pass, the report has its seal and belongs to the present
-    state, and the models on this machine are those that it is about.
+    state, and the models on this machine are those that it is about. With `--against` it exits
+    with 0 for any result: that is a measurement, and no rule says which result would be good.
     """
+    if against is not None:
+        if public or full or before is not None:
+            raise InputError("--against measures by itself: it takes no option but --json")
+        _measure(against, as_json=as_json)
+        return
     if public and before is not None:
         raise InputError("--before compares figures, which --public leaves out")
     project = find_project()
@@ -74,6 +90,15 @@ def verify(
         raise typer.Exit(1)
 
 
+def _measure(revision: str, *, as_json: bool) -> None:
+    """Measure what two final models tell about the rows that went."""
+    # For --against alone: what runs models takes seconds to load.
+    from unlearn.stages.verify.difference.against import verify_against  # noqa: PLC0415
+
+    answer = answer_of(revision, verify_against(open_project(find_project()), revision))
+    emit(answer, as_json=as_json, text=lambda: describe_against(answer))
+
+
 def _lock_or_nothing(project: Project) -> LockStages:
     """Return the lock; a damaged one is among the reasons why the report is stale."""
     try:
@@ -92,4 +117,6 @@ def _figures(found: FoundReport, revision: str = "this state") -> Report:
     )
 
 
-COMMAND = Command(verify, example="unlearn verify --before HEAD~1", answer=VerifyAnswer)
+COMMAND = Command(
+    verify, example="unlearn verify --before HEAD~1", answer=VerifyAnswer | AgainstAnswer
+)

@@ -55,7 +55,7 @@ def check_out(project: Project, revision: str) -> Iterator[Project]:
         If another audit has the folder.
     """
     # One folder for all: what a kill leaves, the next one clears.
-    with exclusive(project.lock_file("audit"), "another `unlearn audit --rerun`"):
+    with exclusive(project.lock_file("audit"), "another command that reads an older revision"):
         scratch = project.scratch("audit")
         try:
             with scratch_folder(scratch):
@@ -129,7 +129,27 @@ def restore(project: Project, there: Project, shards: Sequence[str]) -> None:
     ToolError
         If DVC failed.
     """
-    wanted = needed(shards)
+    fetch_outs(
+        project,
+        there,
+        needed(shards),
+        "files that were purged cannot be checked by retraining; without --rerun only the "
+        "locks are compared",
+    )
+
+
+def fetch_outs(project: Project, there: Project, wanted: Sequence[str], hint: str) -> None:
+    """Fetch some outs of a revision that was checked out; see `restore`.
+
+    Parameters
+    ----------
+    project, there
+        See `restore`.
+    wanted
+        Paths in the project; the revision's dvc.lock has to know them.
+    hint
+        What to say of files that can be had from nowhere.
+    """
     settings = run_dvc(project.root, "config", "--list", capture=True)
     remotes = Remotes.parse(settings)
     _configure(there, Remotes(None, {}), cache_folder(project))
@@ -144,8 +164,7 @@ def restore(project: Project, there: Project, shards: Sequence[str]) -> None:
         remote = "no remote is set" if remotes.default is None else "the remote did not give it"
         raise InputError(
             f"{', '.join(missing)}: not in DVC's cache on this machine, and {remote}",
-            "files that were purged cannot be checked by retraining; without --rerun only the "
-            "locks are compared",
+            hint,
         )
 
 

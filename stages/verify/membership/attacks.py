@@ -11,6 +11,7 @@ from unlearn.stages.verify.membership.attack import Attack
 from unlearn.stages.verify.membership.statistics import (
     Interval,
     Pair,
+    Roc,
     Scored,
     auc_intervals,
     detectable_auc,
@@ -108,24 +109,17 @@ def run_attack(
     if not all(np.isfinite(of).all() for of in scores):
         return None
     scored = _weighted(samples, scores, weights)
-    halves = _halves(scored.others, samples.halves, min_rows)
+    halves = halves_of(scored.others, samples.halves, min_rows)
     pairs = [(scored.forgotten, scored.others), (scored.members, scored.others), *halves]
     forgotten, control, *negative = auc_intervals(
         pairs, rng, _rescore(view, attack, samples.halves if halves else None)
     )
     curve = roc(scored.forgotten, scored.others)
     rows, members, others = counted
-    found: dict[str, Any] = {}
-    for key, rate in RATES.items():
-        # Fewer non-members than one per allowed mistake give no estimate of such a rate.
-        enough = scored.others.effective * rate >= 1
-        share = curve.true_positives_at(rate) if enough else None
-        found[key] = share
-        found[f"{key}_ci"] = None if share is None else share_interval(share, rows)
     result = AttackResult(
         auc=forgotten.value,
         ci=forgotten.wide,
-        **found,
+        **shares_found(curve, rows, scored.others),
         balanced_accuracy=curve.balanced_accuracy,
         detectable_auc=detectable_auc(scored.forgotten, scored.others),
         forget_rows=rows,
@@ -134,6 +128,26 @@ def run_attack(
         negative_control=_as_control(negative, halves),
     )
     return Attacked(result, forgotten, control, scored)
+
+
+def shares_found(curve: Roc, rows: int, others: Scored) -> dict[str, Any]:
+    """Return the share of rows that an attack finds at each of `RATES`, with its interval.
+
+    Parameters
+    ----------
+    curve
+        The ROC curve of the rows against non-members.
+    rows
+        How many rows there were.
+    others
+        The non-members. Fewer than one for each allowed mistake give no estimate of a rate: None.
+    """
+    found: dict[str, Any] = {}
+    for key, rate in RATES.items():
+        share = curve.true_positives_at(rate) if others.effective * rate >= 1 else None
+        found[key] = share
+        found[f"{key}_ci"] = None if share is None else share_interval(share, rows)
+    return found
 
 
 def _weighted(
@@ -166,7 +180,7 @@ def _rescore(
     return scores
 
 
-def _halves(others: Scored, first: Bools, min_rows: int) -> list[Pair]:
+def halves_of(others: Scored, first: Bools, min_rows: int) -> list[Pair]:
     """Return the two halves of the non-members, or nothing where they are too small."""
     one, other = (
         Scored(

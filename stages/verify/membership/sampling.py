@@ -1,6 +1,6 @@
 """Which rows an attack uses, and which model scores each of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,7 +8,12 @@ import pyarrow as pa
 from unlearn.stages.rows.holdout import calibration_half, draw_among, fewest, quarters, tested_half
 from unlearn.stages.rows.shard_file import Layout, governing_tokens
 from unlearn.stages.rows.tokens import home_shard
-from unlearn.stages.verify.membership.answers import Answers, FinalModel, ReferenceLogits
+from unlearn.stages.verify.membership.answers import (
+    Answers,
+    FinalModel,
+    Question,
+    ReferenceLogits,
+)
 from unlearn.stages.verify.membership.arrays import Ints
 from unlearn.stages.verify.membership.attacks import Samples
 from unlearn.stages.verify.membership.references import References
@@ -34,6 +39,74 @@ def _most(layout: Layout) -> _Most:
 
 #: The place among the questions of rows that reference models may have been trained on.
 _MEMBERS = 1
+
+
+@dataclass(frozen=True)
+class Questions:
+    """The rows of all attacks, each with the shard model that is asked about it.
+
+    Parameters
+    ----------
+    forgotten, members, others
+        Rows that were to be forgotten, that are in the models, and that never were.
+    population
+        Rows of the holdout's other half.
+    retained
+        All rows that the shards with forgotten rows retain, with the index of the shard.
+    """
+
+    forgotten: Question
+    members: Question
+    others: Question
+    population: Question
+    retained: list[tuple[pa.Table, int]]
+
+    @property
+    def in_order(self) -> list[Question]:
+        """The four samples, as a model is asked about them."""
+        return [self.forgotten, self.members, self.others, self.population]
+
+
+def questions(
+    shards: Sequence[str],
+    layout: Layout,
+    forgotten: Mapping[str, pa.Table],
+    retained: Callable[[str], pa.Table],
+    holdout: pa.Table,
+) -> Questions | None:
+    """Draw the rows of attacks by their tokens; see `draw`.
+
+    Parameters
+    ----------
+    shards
+        Names of the shards with models; homes are indices of these.
+    layout, forgotten, retained, holdout
+        See `draw`.
+    """
+    index = {shard: number for number, shard in enumerate(shards)}
+    forgotten_of = [
+        (rows, index[shard])
+        for shard, rows in forgotten.items()
+        if shard in index and rows.num_rows
+    ]
+    if not forgotten_of:
+        return None
+    touched = [number for _, number in forgotten_of]
+    members = [(retained(shards[number]), number) for number in touched]
+    most = _most(layout)
+    others = non_members(holdout, layout)
+    population = fewest(calibration_half(holdout), most.population)
+
+    def homes(rows: pa.Table) -> Ints:
+        return _homes(rows, index, touched, len(forgotten))
+
+    return Questions(
+        _together(forgotten_of, most.forgotten),
+        _together(members, most.members),
+        (others, homes(others)),
+        (population, homes(population)),
+        members,
+    )
 
 
 @dataclass(frozen=True)
@@ -86,43 +159,21 @@ def draw(
     Drawn or None
         None if no row was forgotten whose shard still has a model.
     """
-    index = {member.shard: number for number, member in enumerate(model.members)}
-    forgotten_of = [
-        (rows, index[shard])
-        for shard, rows in forgotten.items()
-        if shard in index and rows.num_rows
-    ]
-    if not forgotten_of:
+    shards = [member.shard for member in model.members]
+    asked = questions(shards, layout, forgotten, retained, holdout)
+    if asked is None:
         return None
-    touched = [member for _, member in forgotten_of]
-    members = [(retained(model.members[member].shard), member) for member in touched]
-    most = _most(layout)
-    others = non_members(holdout, layout)
-    population = fewest(calibration_half(holdout), most.population)
-
-    def homes(rows: pa.Table) -> Ints:
-        return _homes(rows, index, touched, len(forgotten))
-
     trained = {}
     if references is not None:
-        trained = {
-            member: references(model.members[member].shard, rows) for rows, member in members
-        }
-
-    questions = [
-        _together(forgotten_of, most.forgotten),
-        _together(members, most.members),
-        (others, homes(others)),
-        (population, homes(population)),
-    ]
-    answers = model.answers(questions)
+        trained = {number: references(shards[number], rows) for rows, number in asked.retained}
+    answers = model.answers(asked.in_order)
     if trained:
         answers = [
             _with_references(found, rows, trained, in_shard=number == _MEMBERS)
-            for number, (found, (rows, _)) in enumerate(zip(answers, questions, strict=True))
+            for number, (found, (rows, _)) in enumerate(zip(answers, asked.in_order, strict=True))
         ]
     of_forgotten, of_members, of_others, of_population = answers
-    samples = Samples(of_forgotten, of_members, of_others, quarters(others))
+    samples = Samples(of_forgotten, of_members, of_others, quarters(asked.others[0]))
     return Drawn(samples, of_population)
 
 

@@ -110,7 +110,7 @@ def test_two_do_not_share_the_folder(recorded: Repo, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(exclusive.__wrapped__, "__defaults__", (0.1,))  # type: ignore[attr-defined]  # what contextmanager keeps
     with (
         exclusive(project.lock_file("audit"), "the test"),
-        pytest.raises(BusyError, match="another `unlearn audit --rerun`"),
+        pytest.raises(BusyError, match="another command that reads an older revision"),
         check_out(project, "HEAD"),
     ):
         pass

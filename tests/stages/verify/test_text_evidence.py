@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from unlearn.stages.aggregate import stage as aggregate_stage
+from unlearn.stages.audit.compare import Listed
 from unlearn.stages.config.params import AggregationRule
 from unlearn.stages.context import Context, check_params
 from unlearn.stages.errors import InputError
@@ -23,6 +24,8 @@ from unlearn.stages.text import base, metrics
 from unlearn.stages.train import stage as train_stage
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.shard_model import read_shard_model
+from unlearn.stages.verify.difference.measure import measure_difference
+from unlearn.stages.verify.difference.rows import rows_between
 from unlearn.stages.verify.evidence import Evidence, gather
 from unlearn.stages.verify.exactness import recheck
 from unlearn.stages.verify.exactness.checks import derive_rows
@@ -171,6 +174,27 @@ def test_the_verdict_of_a_model_that_was_not_retrained_is_fail(
     assert found.verdict.outcome == "fail"
     assert list(found.attacks["shard_models"]) == TEXT_ATTACKS
     assert all(one is not None for one in found.attacks["shard_models"].values())
+
+
+@pytest.mark.trained
+def test_two_models_of_text_tell_which_authors_went(tuned: Tuned) -> None:
+    """The answers of the older adapters and the newer ones together; see `verify --against`."""
+    after = tuned.after
+    rows = rows_between(after, Listed(), Listed(frozenset(after.read_list().tokens)))
+    older, newer = (TextModel(open_model(context)) for context in (tuned.before, after))
+
+    found = measure_difference(after, older, newer, rows)
+
+    assert found.reasons == ()
+    assert found.reconstruction is None
+    attacks = found.shard_models.attacks
+    assert list(attacks) == ["logit", "loss", "zlib", "min_k", "min_k_plus_plus"]
+    for name in ("logit", "loss"):
+        loss = attacks[name]
+        assert loss.ci is not None
+        assert loss.ci[0] > 0.85
+        assert loss.stayed.ci is not None
+        assert loss.stayed.ci[1] < loss.ci[0], "who stayed is not taken for who went"
 
 
 def test_attacks_through_the_pipeline_score_as_directly(tuned: Tuned) -> None:
