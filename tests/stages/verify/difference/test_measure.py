@@ -48,8 +48,9 @@ class States:
             values = after.params.model_dump(mode="json", exclude_none=True)
             params = check_params({**values, "verify": {**values["verify"], **verify}})
             after = replace(after, params=params)
-        models = [open_final_model(context) for context in (self.before, after)]
-        return measure_difference(after, *models, rows_between(after, NOTHING, self.asked))
+        older, newer = (open_final_model(context) for context in (self.before, after))
+        rows = rows_between(after, NOTHING, self.asked)
+        return measure_difference(after, older, newer, rows)
 
 
 def tokens_in(context: Context, shard: str) -> list[str]:

@@ -68,7 +68,7 @@ def test_a_model_on_other_inputs_answers_the_same() -> None:
 
     assert moves is not None
     shift, scale = moves
-    theirs = np.asarray(newer.transform(table, np.float64))
+    theirs: Floats = np.asarray(newer.transform(table, np.float64), dtype=np.float64)
     assert np.allclose(theirs * scale + shift, older.transform(table, np.float64))
     draw = np.random.default_rng(0)
     model = LinearWeights(draw.normal(size=(3, older.width + 1)), np.ones(3, dtype=bool))
@@ -94,7 +94,8 @@ def test_the_direction_is_that_of_the_row_that_went(classes: int) -> None:
     public, _ = rows(classes, 400, seed=5)
     older = weights(fitted(inputs, targets), classes)
     ridge = ridge_of(TrainParams(model=LOGISTIC), classes)
-    found, exact = [], []
+    found: list[float] = []
+    exact: list[float] = []
     for gone in range(0, ROWS, 6):
         kept = np.delete(np.arange(ROWS), gone)
         newer = weights(fitted(inputs[kept], targets[kept]), classes)
