@@ -154,7 +154,7 @@ def test_a_cycle_of_two_modules_is_found(sources: Path, folder: str) -> None:
 
 
 def test_a_new_package_needs_a_layer(sources: Path) -> None:
-    folder = sources / "unlearn/stages/erasure"
+    folder = sources / "unlearn/stages/exports"
     folder.mkdir()
     (folder / "__init__.py").touch()
 

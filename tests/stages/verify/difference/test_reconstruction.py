@@ -72,7 +72,7 @@ def test_a_model_on_other_inputs_answers_the_same() -> None:
     assert np.allclose(theirs * scale + shift, older.transform(table, np.float64))
     draw = np.random.default_rng(0)
     model = LinearWeights(draw.normal(size=(3, older.width + 1)), np.ones(3, dtype=bool))
-    inputs = np.column_stack([older.transform(table, np.float64), np.ones(4)])
+    inputs: Floats = np.column_stack([older.transform(table, np.float64), np.ones(4)])
     moved = np.column_stack([theirs, np.ones(4)])
     assert np.allclose(inputs @ model.weights.T, moved @ model.moved(*moves).weights.T)
 
