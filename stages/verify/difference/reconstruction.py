@@ -135,5 +135,5 @@ def cosines(rows: Floats, direction: Floats) -> Floats:
         Shape (inputs,).
     """
     lengths = np.linalg.norm(rows, axis=1)
-    products: Floats = rows @ direction
-    return np.divide(products, lengths, out=np.zeros(len(rows)), where=lengths > 0)
+    found: Floats = rows @ direction / np.where(lengths > 0, lengths, 1.0)
+    return found
