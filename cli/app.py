@@ -105,6 +105,26 @@ COMMANDS: Mapping[str, Entry] = {
         "Search everywhere for rows and tokens of forgotten records.",
         _EVIDENCE,
     ),
+    "receipt keygen": Entry(
+        "unlearn.cli.receipt.keygen",
+        "Make a key that signs receipts, or follow one key by another.",
+        _EVIDENCE,
+    ),
+    "receipt create": Entry(
+        "unlearn.cli.receipt.create",
+        "Write a signed receipt for each erased request.",
+        _EVIDENCE,
+    ),
+    "receipt verify": Entry(
+        "unlearn.cli.receipt.verify",
+        "Check receipts with public keys alone, without the project.",
+        _EVIDENCE,
+    ),
+    "receipt show": Entry(
+        "unlearn.cli.receipt.show",
+        "Show what receipts say.",
+        _EVIDENCE,
+    ),
     "predict": Entry(
         "unlearn.cli.predict",
         "Predict the rows of a file with the final model.",

@@ -1,6 +1,7 @@
 """`unlearn doctor`: whether this project, and this machine, are as they must be."""
 
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -55,13 +56,14 @@ _LANGUAGE_PACKAGES = ("transformers", "peft", "tokenizers")
 #: The settings and the pipeline; a revision without one of them cannot be audited.
 _SETTINGS = ("params.yaml", *FILES, "dvc.yaml")
 
-#: What git has to keep; an entry of the log stands for all of them.
+#: What git has to keep; an entry of the log stands for all of them, and so does a receipt.
 _FOR_GIT = (
     *_SETTINGS,
     "dvc.lock",
     "data/forget_list.txt",
     SUPPRESSED,
     "data/requests/x.json",
+    "data/receipts/0.json",
     "reports/verdict.json",
 )
 
@@ -258,7 +260,7 @@ def _git_findings(project: Project) -> Iterator[str]:
         if ignored.returncode == 1:
             yield f".gitignore does not cover {name.removesuffix('/x')}"
     if hidden := ignored_files(project.root, *_FOR_GIT):
-        hidden = [name.replace("/x.json", "/*.json") for name in hidden]
+        hidden = [re.sub(r"/[x0]\.json$", "/*.json", name) for name in hidden]
         yield f"git ignores files that it has to keep: {', '.join(hidden)}"
     kept = (git(project.root, "ls-files", "-z", "--", *_SETTINGS) or b"").decode().split("\0")
     present = [name for name in _SETTINGS if (project.root / name).is_file()]

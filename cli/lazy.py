@@ -54,18 +54,28 @@ class Entry:
 
 
 class LazyGroup(TyperGroup):
-    """A group that lists its commands without importing them; a subclass names them."""
+    """A group that lists its commands without importing them; a subclass names them.
+
+    A name of two words is that of a group, and of a command in it.
+    """
 
     entries: ClassVar[Mapping[str, Entry]] = {}
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
+        groups: dict[str, dict[str, Entry]] = {}
         for name, entry in self.entries.items():
-            self.add_command(_Named(name, entry))
+            group, _, inner = name.partition(" ")
+            if inner:
+                groups.setdefault(group, {})[inner] = entry
+            else:
+                self.add_command(_Named(name, entry))
+        for group, inside in groups.items():
+            self.add_command(_subgroup(group, inside))
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Click's interface
         """Write the commands in their panels, in the order of the table."""
-        width = max(map(len, self.list_commands(ctx)), default=0)
+        width = max(map(len, self.entries), default=0)
         rows: dict[str, list[tuple[str, str]]] = {}
         for name, entry in self.entries.items():
             rows.setdefault(entry.panel, []).append((name.ljust(width), entry.summary))
@@ -76,6 +86,13 @@ class LazyGroup(TyperGroup):
         if self.epilog:
             formatter.write_paragraph()
             formatter.write(f"{self.epilog}\n")
+
+
+def _subgroup(name: str, inside: Mapping[str, Entry]) -> LazyGroup:
+    """Return a group within a group, which lists its own commands."""
+    kind = type("_Subgroup", (LazyGroup,), {"entries": inside})
+    group: LazyGroup = kind(name=name, no_args_is_help=True, rich_markup_mode=None)
+    return group
 
 
 class _PanelCommand(TyperCommand):

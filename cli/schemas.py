@@ -43,7 +43,7 @@ class _Generate(GenerateJsonSchema):
 
 def schemas() -> dict[str, dict[str, Any]]:
     """Return the schemas of every command's answer, of errors and of both reports, by name."""
-    answers = {name: declared(entry).answer for name, entry in COMMANDS.items()}
+    answers = {name.replace(" ", "-"): declared(entry).answer for name, entry in COMMANDS.items()}
     answers |= {"error": ErrorAnswer, "verify_report": Report, "verdict": PublicReport}
     return {name: _schema(answer) for name, answer in answers.items() if answer is not None}
 

@@ -1,5 +1,6 @@
 """What git holds that it should not, in the working tree and in the history of every ref."""
 
+import re
 import subprocess
 from collections.abc import Collection
 
@@ -9,6 +10,8 @@ from unlearn.stages.project.paths import Project
 
 #: What git may have below data/ and models/.
 _TRACKED = ("data/forget_list.txt", SUPPRESSED, "data/requests.jsonl")
+#: Receipts, their time stamps and public keys; a private key or an annex would be another file.
+_RECEIPT = re.compile(r"data/receipts/(keys/)?[0-9a-f]{64}\.(json|tsr)")
 _OWN = ("data", "models", "unlearn.key", ".unlearn")
 _NO_GIT = "this is not a git repository"
 
@@ -28,6 +31,7 @@ def foreign_names(names: Collection[str], public: Collection[str]) -> list[str]:
         for name in set(names)
         if name not in (*_TRACKED, *public)
         and not name.startswith("data/requests/")
+        and not _RECEIPT.fullmatch(name)
         and not name.endswith((".dvc", ".gitignore"))
     )
 

@@ -19,6 +19,7 @@ FOLDERS = (
     "data/retain_set",
     "data/forget_set",
     "data/requests",
+    "data/receipts",
     "models/shard_models",
     "models/original",
     "models/unlearned",

@@ -68,6 +68,21 @@ class Project:
         return self.root / "data/requests"
 
     @property
+    def receipts(self) -> Path:
+        """Signed receipts of requests: a folder with one file for each."""
+        return self.root / "data/receipts"
+
+    @property
+    def receipt_keys(self) -> Path:
+        """The public keys that receipts are signed with."""
+        return self.receipts / "keys"
+
+    @property
+    def annexes(self) -> Path:
+        """The confidential annexes of receipts; never in git."""
+        return self.private / "receipts"
+
+    @property
     def old_requests(self) -> Path:
         """The log of older projects, which is still read: one line for each entry."""
         return self.root / "data/requests.jsonl"

@@ -42,7 +42,7 @@ def test_the_folder_is_what_the_code_says() -> None:
 
 def test_every_command_with_json_has_a_schema_and_no_other() -> None:
     with_json = {
-        name
+        name.replace(" ", "-")
         for name, entry in COMMANDS.items()
         if "as_json" in inspect.signature(declared(entry).function).parameters
     }

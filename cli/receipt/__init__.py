@@ -1,0 +1,1 @@
+"""`unlearn receipt`: signed statements about requests."""

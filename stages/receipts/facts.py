@@ -1,0 +1,157 @@
+"""What a receipt says of the evidence, of what made the models, and of its limits."""
+
+import hashlib
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+from unlearn.stages.audit.reports import FoundReport, key_at_hand, read_found
+from unlearn.stages.audit.status import stale_reasons
+from unlearn.stages.config.params import ALGORITHM, Params
+from unlearn.stages.ledger.erasure import Erasure
+from unlearn.stages.project.files import digest_file
+from unlearn.stages.project.git import git_line
+from unlearn.stages.project.paths import Project
+from unlearn.stages.receipts.statement import (
+    Outcome,
+    Place,
+    Process,
+    ReportFile,
+    Scope,
+    Tool,
+    Verification,
+)
+from unlearn.stages.verify_report.public import PublicReport
+from unlearn.stages.verify_report.reading import VERDICT
+
+_COVERS = (
+    "the rows of the request in the dataset, the shards and the files that the pipeline made",
+    "the models of the pipeline that were trained on these rows",
+    "the places that are listed under purge",
+)
+_NOT_COVERED = (
+    "copies that nobody told this project about: backups, downloads, clones, data given to others",
+    "other models that were trained or distilled with these rows or with the models' answers",
+    "the request's own record: its tokens stay on the forget list, so that the rows stay out",
+)
+_APPROXIMATE = "the deployed model was changed by an approximate method, which is no deletion"
+
+
+def find_verification(project: Project) -> tuple[Verification, dict[str, str]]:
+    """Return the verdict on the models as they are now, in words, and where they were made.
+
+    Returns
+    -------
+    Verification
+        The verdict.
+    environment : dict
+        Libraries and machine, by topic.
+
+    Raises
+    ------
+    InputError
+        If there is no report.
+    """
+    found = read_found(project)
+    public = found.public
+    stale = stale_reasons(project)
+    verification = Verification(
+        verdict="stale" if stale else public.verdict,
+        label=public.label,
+        rests_on=(*stale, *_rests_on(public)),
+        reports=_reports(project, found),
+    )
+    return verification, dict(public.environment)
+
+
+def _rests_on(report: PublicReport) -> Iterable[str]:
+    """Yield what was checked. No counts: one person's rows are often in one shard."""
+    counts = report.exactness
+    if counts.lineage_clean:
+        yield "the record of every model names only rows that are not on the forget list"
+    if counts.reran and counts.matched == counts.reran:
+        some = "all" if counts.touched == counts.reran else "some"
+        yield f"{some} models that the requests touched were trained again and came out the same"
+    if report.membership is not None and report.membership.verdict is not None:
+        yield f"the membership attack: {report.membership.verdict}"
+    yield from report.reasons
+
+
+def _reports(project: Project, found: FoundReport) -> tuple[ReportFile, ...]:
+    """Return the report of now, and the public ones of before the erasure that were kept."""
+    own = ReportFile(
+        name=VERDICT,
+        sha256=hashlib.sha256(found.content).hexdigest(),
+        seal=found.public.seal,
+    )
+    kept = sorted((project.root / "reports/evidence").glob("*.json"))
+    return (own, *(_report_file(project.root, path) for path in kept if path.is_file()))
+
+
+def _report_file(root: Path, path: Path) -> ReportFile:
+    return ReportFile(name=path.relative_to(root).as_posix(), sha256=digest_file(path))
+
+
+def find_process(project: Project, params: Params, environment: dict[str, str]) -> Process:
+    """Return what made the models.
+
+    Parameters
+    ----------
+    project, params
+        The project and its settings.
+    environment
+        What the report names.
+    """
+    code = params.train.code_path
+    key = key_at_hand(project)
+    return Process(
+        tool=Tool(name="dvc-unlearn", version=version("dvc-unlearn"), algorithm=ALGORITHM),
+        commit=git_line(project.root, "rev-parse", "--verify", "--quiet", "HEAD"),
+        code=None if code is None else digest_file(project.root / code),
+        environment=environment,
+        seed=None if key is None else key.digest("receipt", b"seed").hex(),
+    )
+
+
+def public_places(erasure: Erasure, min_rows: int) -> tuple[Place, ...]:
+    """Return the places of an erasure, without counts that could be those of one person.
+
+    Parameters
+    ----------
+    erasure
+        What the request log says.
+    min_rows
+        `verify.min_rows`.
+    """
+    return tuple(
+        Place(
+            name=place.name,
+            state=place.state,
+            method=place.method,
+            why=place.why,
+            residual=public_count(place.residual, min_rows),
+        )
+        for place in erasure.places
+    )
+
+
+def public_count(count: int, min_rows: int) -> int | None:
+    """Return 0, or a multiple of `min_rows` that is not above a count; None below `min_rows`."""
+    return count // min_rows * min_rows or (None if count else 0)
+
+
+def find_outcome(erasure: Erasure, verification: Verification) -> tuple[Outcome, tuple[str, ...]]:
+    """Return what came of a request: `partial` while anything is pending or not shown."""
+    reasons = [f"{place.name} is pending: {place.why or 'unknown'}" for place in erasure.pending]
+    if verification.verdict != "pass":
+        reasons.append(f"the verdict on the models is {verification.verdict}")
+    if verification.label == "approximate":
+        reasons.append(_APPROXIMATE)
+    return ("partial" if reasons else "complete"), tuple(reasons)
+
+
+def find_scope(erasure: Erasure, verification: Verification) -> Scope:
+    """Return what a receipt covers and what it does not."""
+    pending = (f"{place.name}, which is pending" for place in erasure.pending)
+    more = [_APPROXIMATE] if verification.label == "approximate" else []
+    return Scope(covers=_COVERS, not_covered=(*_NOT_COVERED, *pending, *more))

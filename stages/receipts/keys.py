@@ -1,0 +1,237 @@
+"""Public keys of receipts: whose they are, and from when to when each may sign.
+
+A key's file is an envelope that the key itself signed, so that whoever made it has the private key.
+When keys rotate, the previous key signs it too: who trusts the first key of a project can follow.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from securesystemslib.exceptions import UnverifiedSignatureError
+from securesystemslib.signer import Signature, SSlibKey
+from unlearn.stages.errors import InputError
+from unlearn.stages.receipts.canonical import canonical, parse_canonical
+from unlearn.stages.receipts.envelope import LARGEST, Envelope, Signed, parse_envelope
+from unlearn.stages.receipts.failures import RefusedError
+
+#: The type of the payload of a key's file.
+KEY_TYPE = "application/vnd.dvc-unlearn.receipt-key.v1+json"
+
+
+class KeyStatement(BaseModel):
+    """What a key's file states.
+
+    Parameters
+    ----------
+    type
+        Always `receipt-key-v1`.
+    project
+        The public id of the project that the key signs for.
+    public
+        The Ed25519 public key, 64 hexadecimal digits.
+    since, until
+        The key signs receipts of this time alone; no end if None.
+    previous
+        The id of the key that this one follows. It ends when this one begins.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    type: Literal["receipt-key-v1"] = "receipt-key-v1"
+    project: str = Field(pattern=r"^[0-9a-f]{32}$")
+    public: str = Field(pattern=r"^[0-9a-f]{64}$")
+    since: AwareDatetime
+    until: AwareDatetime | None = None
+    previous: str | None = None
+
+    @property
+    def payload(self) -> bytes:
+        """The bytes to sign."""
+        return canonical(self.model_dump(mode="json"))
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """A public key with what its file states.
+
+    Parameters
+    ----------
+    key
+        The key, as securesystemslib has it.
+    statement
+        What its file states.
+    envelope
+        The file.
+    """
+
+    key: SSlibKey
+    statement: KeyStatement
+    envelope: Envelope
+
+    @property
+    def keyid(self) -> str:
+        """The id that securesystemslib gives it: a digest of the key."""
+        return str(self.key.keyid)
+
+    def verifies(self, signed: Signed, content: bytes) -> bool:
+        """Return whether it made a signature over bytes."""
+        try:
+            self.key.verify_signature(Signature(signed.keyid, signed.signature.hex()), content)
+        except UnverifiedSignatureError:
+            return False
+        return True
+
+
+def new_statement(
+    public: Ed25519PublicKey,
+    project: str,
+    since: datetime,
+    until: datetime | None = None,
+    previous: str | None = None,
+) -> KeyStatement:
+    """Return the statement of a new key; see `KeyStatement`."""
+    return KeyStatement(
+        project=project,
+        public=public.public_bytes_raw().hex(),
+        since=since,
+        until=until,
+        previous=previous,
+    )
+
+
+def parse_key(content: bytes) -> PublicKey:
+    """Return the key that a file holds.
+
+    Raises
+    ------
+    RefusedError
+        If it is not a whole file of a key, or the key did not sign it.
+    """
+    envelope = parse_envelope(content)
+    if envelope.kind != KEY_TYPE:
+        raise RefusedError("unknown-type", "it is not the file of a public key")
+    parse_canonical(envelope.payload)
+    try:
+        statement = KeyStatement.model_validate_json(envelope.payload)
+    except ValidationError:
+        raise RefusedError("bad-statement", "it does not state a whole key") from None
+    key = sslib_key(statement.public)
+    found = PublicKey(key, statement, envelope)
+    own = next((one for one in envelope.signatures if one.keyid == key.keyid), None)
+    if own is None or not found.verifies(own, envelope.to_sign):
+        raise RefusedError("bad-signature", "the key did not sign its own file")
+    return found
+
+
+def sslib_key(public: str) -> SSlibKey:
+    """Return securesystemslib's key for an Ed25519 public key in hexadecimal."""
+    return SSlibKey.from_crypto(Ed25519PublicKey.from_public_bytes(bytes.fromhex(public)))
+
+
+def read_key(path: Path) -> PublicKey:
+    """Return the key in a file.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it is not one of a public key.
+    """
+    try:
+        with path.open("rb") as handle:
+            return parse_key(handle.read(LARGEST + 1))
+    except OSError as error:
+        raise InputError(f"{path.name} cannot be read: {error.strerror}") from None
+    except RefusedError as error:
+        raise InputError(
+            f"{path.name} is not a public key of receipts: {error.message}",
+            "`unlearn receipt keygen` writes them to data/receipts/keys",
+        ) from None
+
+
+class Keys:
+    """The keys that are trusted, with the end that a successor gives each.
+
+    Parameters
+    ----------
+    pinned
+        Keys that are trusted by themselves.
+    others
+        Keys that are trusted if a trusted key signed their files.
+    """
+
+    def __init__(self, pinned: Iterable[PublicKey], others: Iterable[PublicKey] = ()) -> None:
+        self._trusted: dict[str, PublicKey] = {key.keyid: key for key in pinned}
+        waiting = {key.keyid: key for key in others if key.keyid not in self._trusted}
+        while followers := [key for key in waiting.values() if self._endorses(key)]:
+            for key in followers:
+                self._trusted[key.keyid] = waiting.pop(key.keyid)
+        self._ends = _ends(self._trusted)
+
+    def __getitem__(self, keyid: str) -> PublicKey:
+        return self._trusted[keyid]
+
+    def __contains__(self, keyid: str) -> bool:
+        return keyid in self._trusted
+
+    def __iter__(self) -> Iterator[PublicKey]:
+        return iter(self._trusted.values())
+
+    @property
+    def projects(self) -> frozenset[str]:
+        """Ids of the projects that the keys sign for."""
+        return frozenset(key.statement.project for key in self._trusted.values())
+
+    def check_epoch(self, keyid: str, time: datetime) -> None:
+        """Raise `RefusedError` if a key may not sign at a time."""
+        since, until = self._trusted[keyid].statement.since, self._ends[keyid]
+        if time < since or (until is not None and time > until):
+            raise RefusedError(
+                "key-epoch",
+                f"it says {_text(time)}, and its key signs from {_text(since)}"
+                + ("" if until is None else f" to {_text(until)}"),
+            )
+
+    def _endorses(self, key: PublicKey) -> bool:
+        previous = self._trusted.get(key.statement.previous or "")
+        if previous is None or previous.statement.project != key.statement.project:
+            return False
+        return any(
+            one.keyid == previous.keyid and previous.verifies(one, key.envelope.to_sign)
+            for one in key.envelope.signatures
+        )
+
+
+def _ends(trusted: Mapping[str, PublicKey]) -> dict[str, datetime | None]:
+    """Return when each key ends: by its own file, or when the first one begins that follows it."""
+    found: dict[str, datetime | None] = {
+        keyid: key.statement.until for keyid, key in trusted.items()
+    }
+    for key in trusted.values():
+        previous = key.statement.previous
+        if previous in found:
+            end = found[previous]
+            since = key.statement.since
+            found[previous] = since if end is None else min(end, since)
+    return found
+
+
+def _text(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def sign_key(statement: KeyStatement, signatures: Iterable[Signed]) -> bytes:
+    """Return the file of a key.
+
+    Parameters
+    ----------
+    statement
+        What it states.
+    signatures
+        That of the key itself first, then that of the key that it follows.
+    """
+    return Envelope(KEY_TYPE, statement.payload, tuple(signatures)).write()
