@@ -19,6 +19,7 @@ from unlearn.stages.ledger.hand_written import check_hand_written
 from unlearn.stages.ledger.log import Entry, EntryKind, read_log
 from unlearn.stages.ledger.suppressed import absent_lines, dropped_rows
 from unlearn.stages.project.paths import UNLABELLED, Project, find_project
+from unlearn.stages.receipts.store import receipted_entries
 from unlearn.stages.requests.batch import find_batch
 from unlearn.stages.requests.deadlines import today
 from unlearn.stages.requests.filed import FiledRequest, State, filed_requests
@@ -194,7 +195,7 @@ def status(as_json: JsonFlag = False) -> None:
     # DVC hashes the list after `forget` ran, so its word alone is not enough.
     up_to_date = not changed and found.pending == 0 and list_is_applied(project)
     up_to_date = up_to_date and problem is None
-    receipted: frozenset[str] = frozenset()
+    receipted = receipted_entries(project)
     filed = filed_requests(log)
     states = [_state(request, found, receipted, today()) for request in filed]
     answer = StatusAnswer(

@@ -86,6 +86,8 @@ def test_each_erased_request_gets_a_receipt(erased: Repo, private: Path) -> None
     assert checked.failures == ()
     assert len(checked.receipts) == 2
     assert create(erased, private, "--json").json["receipts"] == []
+    status = erased.inline("status", "--json").json
+    assert {one["state"] for one in status["request_states"]} == {"receipted"}
 
 
 def test_what_a_receipt_says(erased: Repo, private: Path) -> None:
