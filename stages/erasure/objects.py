@@ -15,6 +15,9 @@ __all__ = ["Choice", "Objects", "Pending", "StoreObjects", "find_objects"]
 
 _SHARED = "no commit here names some objects in it: other projects may use them"
 _NOTHING = "none of this project's objects is in it: is its URL right?"
+#: The original of a post-hoc project that was trained elsewhere.
+IMPORTED_MODEL = "the imported model"
+_IMPORTED = "it was trained elsewhere, on rows that are to be erased, and nothing here replaces it"
 _HELD = "it uses objects that can hold rows, or its history does"
 _REFLOG = "commits that no branch has any more name objects that can hold rows"
 _SAME = "it uses objects that the working tree uses now, and keeps those that are replaced"
@@ -31,6 +34,8 @@ class Pending(BaseModel):
         Why they stay.
     objects
         How many there are.
+    in_use
+        How many of them the working tree uses now.
     """
 
     model_config = ConfigDict(frozen=True, strict=True)
@@ -38,6 +43,7 @@ class Pending(BaseModel):
     place: str
     why: str
     objects: int = 0
+    in_use: int = 0
 
 
 class StoreObjects(BaseModel):
@@ -181,12 +187,8 @@ def find_objects(context: Context, choice: Choice) -> Objects:
         now = situation(found, choice, stores)
         pending = pending_refs(now)
         if context.params.unlearn is not None and context.params.unlearn.original == "imported":
-            pending.append(Pending(place="the imported model", why=IMPORTED))
+            pending.append(Pending(place=IMPORTED_MODEL, why=_IMPORTED))
         return Objects.of(now, branch, pending)
-
-
-#: Why the original of a post-hoc project is pending.
-IMPORTED = "it was trained elsewhere, on rows that are to be erased, and nothing here replaces it"
 
 
 def pending_refs(now: Situation) -> list[Pending]:
@@ -201,9 +203,10 @@ def pending_refs(now: Situation) -> list[Pending]:
     for tip in now.other_tips:
         if held := now.held_by(tip):
             why = _REFLOG if tip.kind == "reflog" else _HELD
-            if not held - now.used:
+            used = len(held & now.used)
+            if used == len(held):
                 why = _SAME
-            found.append(Pending(place=tip.place, why=why, objects=len(held)))
+            found.append(Pending(place=tip.place, why=why, objects=len(held), in_use=used))
     return found
 
 

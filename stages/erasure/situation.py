@@ -61,7 +61,17 @@ class Situation:
     @cached_property
     def used(self) -> set[str]:
         """The objects that the working tree uses."""
-        return self.lists.expand(self.survey.names(self.survey.present)) | set(self._linked())
+        return self.present | self.linked
+
+    @cached_property
+    def present(self) -> set[str]:
+        """The objects that the files of DVC in the working tree name."""
+        return self.lists.expand(self.survey.names(self.survey.present))
+
+    @cached_property
+    def linked(self) -> set[str]:
+        """The objects that files of the working tree are links to."""
+        return set(self._linked())
 
     @cached_property
     def protected(self) -> set[str]:
@@ -80,8 +90,8 @@ class Situation:
 
     @cached_property
     def named(self) -> set[str]:
-        """The objects that a commit or the working tree names."""
-        return self.lists.expand(self.survey.names(self.survey.files))
+        """The objects that a commit names, or that the working tree uses."""
+        return self.lists.expand(self.survey.names(self.survey.files)) | self.used
 
     @cached_property
     def existing(self) -> set[str]:
@@ -111,7 +121,6 @@ class Situation:
         return (counted & self.existing) - (self.candidates - self.protected - self.used)
 
     def _linked(self) -> Iterator[str]:
-        """Yield the objects that files of the working tree are links to."""
         top = self.survey.history.top
         for out in self.survey.outs():
             for path in _links(top / out):

@@ -29,7 +29,12 @@ def object_at(path: Path, cache: Path) -> str | None:
     """Return the name of the object at a path in a cache; None if it is no object's."""
     if not path.is_relative_to(cache):
         return None
-    match = _OBJECT.fullmatch(path.relative_to(cache).as_posix())
+    return object_of(path.relative_to(cache).as_posix())
+
+
+def object_of(name: str) -> str | None:
+    """Return the name of a file's object by its path in a store; None if it is no object's."""
+    match = _OBJECT.fullmatch(name)
     return None if match is None else match[1] + match[2]
 
 
@@ -58,8 +63,8 @@ class Listing:
         """Add a file by its path in the cache or remote."""
         if name.startswith(f"{_RUNS}/"):
             self.runs.append(name)
-        elif match := _OBJECT.fullmatch(name):
-            self.objects.setdefault(match[1] + match[2], []).append(name)
+        elif (found := object_of(name)) is not None:
+            self.objects.setdefault(found, []).append(name)
         elif _OF_DVC.fullmatch(name):
             self.loose.append(name)
 

@@ -187,7 +187,7 @@ def test_a_list_that_another_branch_needs_and_nobody_has_stops_all(world: World)
     world.repo.git("checkout", "--quiet", "main")
     world.commit(NEW)
     name = world.objects(OTHER)["data/shards"][0]
-    (world.cache / "files/md5" / name[:2] / name[2:]).unlink()
+    world.path(name).unlink()
     (cache,) = find_objects(world.context, Choice()).stores
     assert cache.why == (
         "what the branch new-rows uses is not known: a list of its files is nowhere"
@@ -201,7 +201,7 @@ def test_a_list_that_is_nowhere_is_counted(world: World) -> None:
     world.commit(OLD)
     world.commit(NEW)
     name = world.objects(OLD)["data/retain_set"][0]
-    (world.cache / "files/md5" / name[:2] / name[2:]).unlink()
+    world.path(name).unlink()
     found = find_objects(world.context, Choice())
     assert found.missing == 1
     assert found.stores[0].why is not None  # a file of it, which nothing names

@@ -61,46 +61,23 @@ class World:
     def put(self, content: bytes, ending: str = "") -> str:
         """Put an object into the cache, as DVC does; return its name."""
         name = md5_of(content) + ending
-        path = self.cache / "files/md5" / name[:2] / name[2:]
+        path = self.path(name)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
             path.chmod(0o444)
         return name
 
-    def put_folder(self, files: Mapping[str, bytes]) -> str:
-        """Put a folder into the cache; return the name of its list."""
-        listed = [{"md5": self.put(files[name]), "relpath": name} for name in sorted(files)]
-        name = self.put(json.dumps(listed, sort_keys=True).encode(), ".dir")
-        assert name == listing_md5({entry["relpath"]: entry["md5"] for entry in listed})
-        return name
+    def path(self, name: str) -> Path:
+        """Return the path of an object in the cache."""
+        return self.cache / "files/md5" / name[:2] / name[2:]
 
     def objects(self, state: State) -> dict[str, tuple[str, ...]]:
-        """Put all objects of a state into the cache; return their names by path."""
-        first, second = state.shards
-        shards = {
-            "s000.parquet": f"rows {first}".encode(),
-            "s001.parquet": f"rows {second}".encode(),
+        """Return the names of all objects of a state by path: of a folder, its list first."""
+        return {
+            path: tuple(md5_of(content) + ending for content, ending in objects)
+            for path, objects in _contents(state).items()
         }
-        found: dict[str, tuple[str, ...]] = {
-            "data/dataset.csv": (self.put(f"dataset {state.dataset}".encode()),),
-            "docs/video.bin": (self.put(f"video {state.video}".encode()),),
-            "data/recipe.json": (self.put(b"the recipe"),),
-            "reports/verify.json": (self.put(f"report {first} {second}".encode()),),
-        }
-        for path, kind in (("data/shards", "shard"), ("data/retain_set", "retained")):
-            files = {name: kind.encode() + b" " + content for name, content in shards.items()}
-            found[path] = (self.put_folder(files), *(md5_of(file) for file in files.values()))
-        for number, label in enumerate(state.shards):
-            files = {"model.bin": f"model {number} {label}".encode(), "arch.json": b"{}"}
-            path = f"models/shard_models/s00{number}"
-            found[path] = (self.put_folder(files), *(md5_of(file) for file in files.values()))
-        final = {"a.bin": f"model 0 {first}".encode(), "b.bin": f"model 1 {second}".encode()}
-        found["models/final_model"] = (
-            self.put_folder(final),
-            *(md5_of(file) for file in final.values()),
-        )
-        return found
 
     def names(self, state: State) -> set[str]:
         """Return the names of all objects of a state."""
@@ -113,7 +90,10 @@ class World:
         return {name for names in found.values() for name in names}
 
     def write(self, state: State) -> None:
-        """Make the files of DVC in the working tree those of a state."""
+        """Make the files of DVC in the working tree those of a state, and fill the cache."""
+        for objects in _contents(state).values():
+            for content, ending in objects:
+                self.put(content, ending)
         found = {path: names[0] for path, names in self.objects(state).items()}
         for path in ("data/dataset.csv", "docs/video.bin"):
             file = self.repo.root / f"{path}.dvc"
@@ -136,6 +116,38 @@ class World:
     def here(self) -> set[str]:
         """Return the names of all objects in the cache."""
         return set(names_below(self.cache))
+
+
+def _contents(state: State) -> dict[str, list[tuple[bytes, str]]]:
+    """Return the content of the objects of a state, and the endings of their names, by path."""
+    first, second = state.shards
+    found = {
+        "data/dataset.csv": [(f"dataset {state.dataset}".encode(), "")],
+        "docs/video.bin": [(f"video {state.video}".encode(), "")],
+        "data/recipe.json": [(b"the recipe", "")],
+        "reports/verify.json": [(f"report {first} {second}".encode(), "")],
+    }
+    for path, kind in (("data/shards", "shard"), ("data/retain_set", "retained")):
+        found[path] = _folder(
+            {
+                "s000.parquet": f"{kind} rows {first}".encode(),
+                "s001.parquet": f"{kind} rows {second}".encode(),
+            }
+        )
+    models = [f"model {number} {label}".encode() for number, label in enumerate(state.shards)]
+    for number, model in enumerate(models):
+        files = {"model.bin": model, "arch.json": b"{}"}
+        found[f"models/shard_models/s00{number}"] = _folder(files)
+    found["models/final_model"] = _folder({"a.bin": models[0], "b.bin": models[1]})
+    return found
+
+
+def _folder(files: Mapping[str, bytes]) -> list[tuple[bytes, str]]:
+    """Return a list of files as DVC writes it, and the files."""
+    listed = [{"md5": md5_of(files[name]), "relpath": name} for name in sorted(files)]
+    content = json.dumps(listed, sort_keys=True).encode()
+    assert f"{md5_of(content)}.dir" == listing_md5({name: md5_of(files[name]) for name in files})
+    return [(content, ".dir"), *((file, "") for file in files.values())]
 
 
 def _stages() -> Iterator[tuple[str, tuple[list[str], list[str]]]]:
@@ -164,6 +176,6 @@ def labelled(names: Collection[str], world: World) -> list[str]:
     """Return what objects hold, for messages of failed tests."""
     found = []
     for name in names:
-        path = world.cache / "files/md5" / name[:2] / name[2:]
+        path = world.path(name)
         found.append(path.read_text(errors="replace") if path.exists() else name)
     return sorted(found)
