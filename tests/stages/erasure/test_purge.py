@@ -94,8 +94,8 @@ def test_the_layout_of_dvc_2_is_purged_too(world: World) -> None:
             unpacked = target.with_name(f"{target.name}.unpacked")
             unpacked.mkdir()
             (unpacked / "row").write_text("a row")
-    for path in ("dvc.lock", "data/dataset.csv.dvc"):
-        file = world.repo.root / path
+    for name in ("dvc.lock", "data/dataset.csv.dvc"):
+        file = world.repo.root / name
         file.write_text(file.read_text().replace("hash: md5\n", ""))
     world.repo.commit("as DVC 2 has it")
     world.commit(NEW)
