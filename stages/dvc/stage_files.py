@@ -52,9 +52,9 @@ def stage_files(project: Project, params: Params) -> dict[str, StageFiles]:
         stage = stage if isinstance(stage, dict) else {}
         # Of a matrix with one variable, as both pipelines have it.
         known = {**values, "item": dict.fromkeys(stage.get("matrix") or (), item)}
-        deps = [project.root / _resolved(path, known) for path in stage.get("deps", [])]
+        deps = [project.root / resolved(path, known) for path in stage.get("deps", [])]
         entries = [entry for kind in ("outs", "metrics") for entry in stage.get(kind, [])]
-        outs = [project.root / _resolved(_path(entry), known) for entry in entries]
+        outs = [project.root / resolved(_path(entry), known) for entry in entries]
         found[name] = StageFiles((*common, *deps), tuple(outs))
     return found
 
@@ -131,8 +131,12 @@ def _add_state(path: str, found: set[tuple[str, int, int]]) -> None:
             _add_state(name, found)
 
 
-def _resolved(text: str, values: Mapping[str, Any]) -> str:
-    """Return a path of dvc.yaml with the settings that it names; an unknown name stays."""
+def resolved(text: str, values: Mapping[str, Any]) -> str:
+    """Return a path of dvc.yaml with the settings that it names; an unknown name stays.
+
+    >>> resolved("data/${dataset.name}/${item}", {"dataset": {"name": "visits"}})
+    'data/visits/${item}'
+    """
 
     def value(match: re.Match[str]) -> str:
         found: Any = values

@@ -97,6 +97,34 @@ def check_folder(root: Path, name: str) -> None:
             raise _refusal(root, path)
 
 
+def check_row_file(root: Path, path: Path) -> None:
+    """Refuse a file or folder of rows that is a link, or below one, but for DVC's own links.
+
+    Parameters
+    ----------
+    root
+        The project's folder, with no link in its own path.
+    path
+        A file or folder below it.
+
+    Raises
+    ------
+    InputError
+        If another file or folder would keep the rows.
+    """
+    try:
+        check_folder(root, path.parent.relative_to(root).as_posix())
+        if path.is_symlink():
+            _Links(root).check(path)
+    except InputError:
+        name = path.relative_to(root).as_posix()
+        raise InputError(
+            f"{name} is, or is below, a symbolic link: the file that it leads to would keep the "
+            "rows",
+            "put the file itself in its place",
+        ) from None
+
+
 def _links_below(folder: Path, depth: int | None = None) -> Iterator[Path]:
     """Yield the links below a folder, to a depth; they are not followed."""
     try:

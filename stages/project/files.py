@@ -63,7 +63,7 @@ def write_through(
     return True
 
 
-def move_through(source: Path, path: Path) -> bool:
+def move_through(source: Path, path: Path, mode: int | None = None) -> bool:
     """Make `path` the file at `source`, whole or not at all; leave an equal file alone.
 
     Parameters
@@ -72,6 +72,8 @@ def move_through(source: Path, path: Path) -> bool:
         A temporary file. It is gone afterwards if it could be renamed, as within a file system.
     path
         The path of the file. Missing parents are made.
+    mode
+        Permission bits of the new file; those of `source` if None.
 
     Returns
     -------
@@ -81,13 +83,15 @@ def move_through(source: Path, path: Path) -> bool:
     if _holds_the_same(path, source):
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
+    if mode is not None:
+        source.chmod(mode)
     _sync(source)
     try:
         source.replace(path)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        return write_through(path, lambda temporary: copy_content(source, temporary))
+        return write_through(path, lambda temporary: copy_content(source, temporary), mode)
     _sync(path.parent)
     return True
 

@@ -19,7 +19,7 @@ _OLD_FEATHER = b"FEA1"
 _STREAM_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 #: What Arrow raises for damaged files: text and sizes are not checked before they are used.
-_DAMAGE = (pa.ArrowException, OSError, MemoryError, OverflowError, UnicodeDecodeError)
+DAMAGE = (pa.ArrowException, OSError, MemoryError, OverflowError, UnicodeDecodeError)
 
 #: Returns the columns to read, of all those that there are.
 Choose = Callable[[Collection[str]], list[str]]
@@ -39,7 +39,7 @@ def read_parquet(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
             rows += batch.num_rows
             # Parquet takes the name of a column for that of nested ones, too.
             yield with_common_types(pa.Table.from_batches([batch]).select(columns))
-    except _DAMAGE:
+    except DAMAGE:
         raise InputError(f"{name} is not readable as Parquet", facts=Facts(file=name)) from None
     metadata = file.metadata
     groups = sum(metadata.row_group(number).num_rows for number in range(metadata.num_row_groups))
@@ -66,7 +66,7 @@ def read_arrow(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
             chosen = table.select(choose(table.column_names))
             for first in range(0, table.num_rows, _BATCH_ROWS):
                 yield with_common_types(chosen.slice(first, _BATCH_ROWS))
-    except _DAMAGE:
+    except DAMAGE:
         raise InputError(f"{name} is not readable as Arrow", facts=Facts(file=name)) from None
 
 

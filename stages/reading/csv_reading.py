@@ -65,7 +65,7 @@ def read_csv(
     place = _Place(name, records=0 if header is None else 1, has_no_header=header is not None)
     with ThreadPoolExecutor(_threads()) as pool:
         begun: deque[tuple[CsvText, Future[_Parsed]]] = deque()
-        for piece in _pieces(path, name, csv, multiline=reading.multiline):
+        for piece in csv_pieces(path, name, csv, multiline=reading.multiline):
             begin = 0
             if is_first and piece.records:
                 _refuse_header(piece, csv, name)
@@ -149,8 +149,11 @@ def _threads() -> int:
     return min(_MOST_THREADS, os.cpu_count() or 1)
 
 
-def _pieces(path: Path, name: str, csv: CsvParams, *, multiline: bool) -> Iterator[CsvText]:
-    """Yield pieces of a file that end where a record ends."""
+def csv_pieces(path: Path, name: str, csv: CsvParams, *, multiline: bool) -> Iterator[CsvText]:
+    """Yield pieces of a file that end where a record ends; see `read_csv` for errors.
+
+    Together they are its text in UTF-8, each up to its `end`; a byte order mark is left out.
+    """
     chunks = read_text(path, name, csv.encoding, _PIECE_BYTES)
     line_end: bytes | None = None
 

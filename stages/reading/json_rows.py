@@ -65,9 +65,7 @@ def read_json(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
         If the file is not readable; the error names the line or the item.
     """
     with _readable(name):
-        with open_file(path) as handle:
-            is_array = _is_array(path, handle)
-        yield from (_items_of if is_array else _lines_of)(path, name, choose)
+        yield from (_items_of if is_array_file(path) else _lines_of)(path, name, choose)
 
 
 @contextmanager
@@ -126,7 +124,7 @@ def _lines_of(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
     """Yield the rows of a file with one object a line."""
     columns = _Columns()
     plain: list[list[str] | None] = []
-    for piece in _pieces(path, name):
+    for piece in line_pieces(path, name):
         plain.append(fields := piece.plain().fields)
         if fields is not None:
             columns.see_plain(fields, piece.plain().rows)
@@ -143,7 +141,7 @@ def _lines_of(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
         return list(_tables(piece.rows(), chosen, name)) if found is None else [found]
 
     # A file that changes meanwhile is refused when it was read.
-    for some in results_in_order(tables, zip(_pieces(path, name), plain, strict=False)):
+    for some in results_in_order(tables, zip(line_pieces(path, name), plain, strict=False)):
         yield from some
 
 
@@ -180,7 +178,8 @@ class _Piece:
                 yield _row(_parse(text, where), where)
 
 
-def _pieces(path: Path, name: str) -> Iterator[_Piece]:
+def line_pieces(path: Path, name: str) -> Iterator[_Piece]:
+    """Yield the text of a file in pieces of whole lines, without a byte order mark."""
     first = 1
     with open_file(path) as handle:
         while text := handle.read(_CHUNK_BYTES):
@@ -195,12 +194,12 @@ def _tables(rows: Iterator[_Row], columns: list[str], name: str) -> Iterator[pa.
         yield _table(batch, columns, name)
 
 
-def _is_array(path: Path, handle: BinaryIO) -> bool:
+def is_array_file(path: Path) -> bool:
     """Return whether a .json file begins with a bracket; the others have objects line by line."""
     if ".json" not in path.suffixes[-2:]:
         return False
-    start = handle.read(_CHUNK_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()
-    handle.seek(0)
+    with open_file(path) as handle:
+        start = handle.read(_CHUNK_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()
     return start.startswith(b"[")
 
 
@@ -244,9 +243,38 @@ def _unreadable(where: Facts) -> InputError:
     )
 
 
+def array_parts(handle: BinaryIO, name: str) -> Iterator[tuple[str, str | None]]:
+    """Yield the text of an array in parts, some of the file at a time.
+
+    Parameters
+    ----------
+    handle, name
+        The file, and what errors call it.
+
+    Returns
+    -------
+    iterator of tuple
+        For each item, what is between the item before and it, and its own text. At last, what is
+        after all items, and None. A byte order mark is left out.
+
+    Raises
+    ------
+    InputError
+        If the file is not an array of objects.
+    """
+    text = _Text(handle, keep=True)
+    for _ in _parsed(text, name):
+        before, item = text.between, text.taken()
+        yield before, item
+    yield text.taken(), None
+
+
 def _items(handle: BinaryIO, name: str) -> Iterator[Any]:
     """Yield the items of an array, some of the file at a time."""
-    text = _Text(handle)
+    return _parsed(_Text(handle), name)
+
+
+def _parsed(text: "_Text", name: str) -> Iterator[Any]:
     text.expect("[", Facts(file=name))
     for number in itertools.count(1):
         where = _Item(file=name, row=number)
@@ -264,20 +292,29 @@ def _items(handle: BinaryIO, name: str) -> Iterator[Any]:
 
 
 class _Text:
-    """The text of a JSON file that was not parsed yet."""
+    """The text of a JSON file that was not parsed yet, and with `keep` what was not taken yet."""
 
-    def __init__(self, handle: BinaryIO) -> None:
-        self._handle = handle
+    def __init__(self, handle: BinaryIO, *, keep: bool = False) -> None:
+        self._handle, self._keep = handle, keep
+        #: What was between the item before and this one.
+        self.between = ""
         self._decode = codecs.getincrementaldecoder("utf-8-sig")()
-        self._text, self._at = "", 0
+        self._text, self._from, self._at = "", 0, 0
 
     def _more(self) -> bool:
         # As much again as there is: a long value is not parsed at every megabyte of it.
         rest = len(self._text) - self._at
         chunk = self._handle.read(max(_CHUNK_BYTES, rest))
-        self._text = self._text[self._at :] + self._decode.decode(chunk, final=not chunk)
-        self._at = 0
+        self._from = self._from if self._keep else self._at
+        self._text = self._text[self._from :] + self._decode.decode(chunk, final=not chunk)
+        self._from, self._at = 0, self._at - self._from
         return bool(chunk)
+
+    def taken(self) -> str:
+        """Return the text that was parsed or passed over since the last call, if it is kept."""
+        found = self._text[self._from : self._at]
+        self._from = self._at
+        return found
 
     def next(self) -> str:
         """Return the next character that is no space, without taking it; empty at the end."""
@@ -300,6 +337,7 @@ class _Text:
         """Take an object."""
         if self.next() != "{":
             raise InputError(f"{where}: not a JSON object", facts=where)
+        self.between = self.taken() if self._keep else ""
         while True:
             try:
                 found, self._at = _DECODER.raw_decode(self._text, self._at)

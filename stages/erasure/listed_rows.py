@@ -1,0 +1,142 @@
+"""The rows of a dataset's files that the forget list names."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from unlearn.stages.config.dataset import DatasetParams
+from unlearn.stages.context import Context
+from unlearn.stages.project.side_by_side import results_in_order
+from unlearn.stages.reading.reading import Reading
+from unlearn.stages.reading.records import place_of_row, read_batches
+from unlearn.stages.rows.forget_list import ForgetList
+from unlearn.stages.rows.identity import DigestColumns, digest_columns
+from unlearn.stages.rows.ids import IdKind
+from unlearn.stages.rows.roles import role_columns
+from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask, is_one_of
+from unlearn.stages.rows.token_arrays import as_digests, digest_array
+from unlearn.stages.rows.tokens import Tokenizer
+
+#: Numbers of rows of a file, from 0, in order.
+RowNumbers = npt.NDArray[np.int64]
+
+
+@dataclass
+class FileRows:
+    """The rows of one file.
+
+    Parameters
+    ----------
+    rows
+        How many there are.
+    """
+
+    rows: int = 0
+    _listed: list[RowNumbers] = field(default_factory=list)
+    _others: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+
+    @property
+    def listed(self) -> RowNumbers:
+        """The rows that the forget list names."""
+        return np.concatenate([np.zeros(0, np.int64), *self._listed])
+
+    @property
+    def others(self) -> str:
+        """A digest of the tokens of all other rows, in their order."""
+        return self._others.hexdigest()
+
+    def see(self, tokens: DigestColumns, mask: npt.NDArray[np.bool_]) -> None:
+        """Take the next rows into account; `mask` says which of them are listed."""
+        found = np.flatnonzero(mask)
+        if found.size:
+            self._listed.append(found + self.rows)
+        columns = [tokens.records, *([] if tokens.subjects is None else [tokens.subjects])]
+        self._others.update(np.hstack(columns)[~mask].tobytes())
+        self.rows += mask.size
+
+
+@dataclass(frozen=True)
+class RowSearch:
+    """The search for listed rows.
+
+    Parameters
+    ----------
+    tokenizer, forget_list
+        What turns ids into tokens, and the tokens to look for.
+    """
+
+    tokenizer: Tokenizer
+    forget_list: ForgetList
+
+    @classmethod
+    def of(cls, context: Context) -> "RowSearch":
+        """Return the search for what the project's forget list names now."""
+        return cls(context.tokenizer, context.read_list())
+
+    def rows_by_file(
+        self,
+        path: Path,
+        dataset: DatasetParams,
+        name: str,
+        advance: Callable[[int], None] = lambda _rows: None,
+    ) -> dict[str, FileRows]:
+        """Return the rows of every file that has any, by what errors call the file.
+
+        Parameters
+        ----------
+        path, name
+            A file or a directory, and what errors call it.
+        dataset
+            How its rows are read.
+        advance
+            Called with the number of rows of each batch.
+
+        Raises
+        ------
+        InputError
+            If a file cannot be read, or an id is missing or of another type.
+        """
+        columns = [column for _, column in role_columns(dataset)]
+
+        def looked_at(batch: pa.Table) -> tuple[str, DigestColumns, npt.NDArray[np.bool_]]:
+            tokens = digest_columns(batch, dataset, self.tokenizer, name, 1)
+            return place_of_row(batch, 0, name, 1).file, tokens, self._mask(tokens)
+
+        found: dict[str, FileRows] = {}
+        batches = read_batches(path, name, columns, Reading.of(dataset))
+        for file, tokens, mask in results_in_order(looked_at, batches):
+            found.setdefault(file, FileRows()).see(tokens, mask)
+            advance(mask.size)
+        return found
+
+    def names_ids(self, kind: IdKind, texts: pa.ChunkedArray) -> pa.Array:
+        """Return which ids are listed as a whole: a record, or a person with all rows.
+
+        Parameters
+        ----------
+        kind
+            What the ids name.
+        texts
+            Ids, shape (ids,). A missing one is not listed.
+        """
+        ids = texts.to_pylist()
+        digests = as_digests(self.tokenizer.joined_digests(kind, [raw or "" for raw in ids]))
+        alone = [line for line in self.forget_list.known if "." not in line]
+        return is_one_of(pa.chunked_array([digest_array(digests)]), alone).combine_chunks()
+
+    def _mask(self, tokens: DigestColumns) -> npt.NDArray[np.bool_]:
+        table = {RECORD: digest_array(tokens.records)}
+        if tokens.subjects is not None:
+            table[SUBJECT] = digest_array(tokens.subjects)
+        mask = forget_mask(pa.table(table), self.forget_list)
+        return np.asarray(mask.to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def numbers_between(numbers: RowNumbers, first: int, count: int) -> RowNumbers:
+    """Return the numbers of `count` rows from `first` on, counted from there."""
+    begin, end = np.searchsorted(numbers, [first, first + count])
+    return numbers[begin:end] - first
