@@ -1,0 +1,156 @@
+"""The protocol of estimators whose model is a function of the key and the set of their rows.
+
+    forget(fit(A), gone, left) == fit(left)        left = A without gone
+
+holds byte for byte, for the state and for the model, and likewise for `add`. Each estimator may
+use any way to get there; where changing a state would take longer than fitting, it fits.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.row_sets.row_set import Bytes, Codes, RowSet
+from unlearn.stages.estimators.tensors import digest_tensors, read_safetensors
+
+#: Any NumPy array that a file can hold.
+Tensor = npt.NDArray[Any]
+
+#: Files by name, and their content.
+Files = Mapping[str, bytes]
+
+#: File of a state that has everything but trees.
+STATE_FILE = "state.safetensors"
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What rows of codes look like; see `grids.Grid`.
+
+    Parameters
+    ----------
+    sizes
+        Number of codes of each feature.
+    categorical
+        Which features have codes without an order.
+    classes
+        Number of classes.
+    """
+
+    sizes: tuple[int, ...]
+    categorical: tuple[bool, ...]
+    classes: int
+
+    @property
+    def features(self) -> int:
+        """Number of features."""
+        return len(self.sizes)
+
+
+class CodePredictor(Protocol):
+    """A fitted model, ready to answer."""
+
+    def probabilities(self, codes: Codes) -> npt.NDArray[np.float64]:
+        """Return class probabilities, shape (n, classes); votes where the model has none."""
+
+
+class RowSetEstimator(Protocol[State]):
+    """One kind of model with its settings, its key and the shape of its rows.
+
+    A state that was given to `forget` or `add` must not be used afterwards.
+    """
+
+    def fit(self, rows: RowSet) -> State:
+        """Return the state of a set of rows; it may be empty."""
+
+    def forget(self, state: State, gone: RowSet, left: RowSet) -> State:
+        """Return the state of the rows that are left.
+
+        Parameters
+        ----------
+        state
+            Of the rows of `gone` and `left` together.
+        gone, left
+            The rows to forget, and all others.
+
+        Raises
+        ------
+        UnknownRowsError
+            If the state is not of these rows.
+        """
+
+    def add(self, state: State, new: RowSet, union: RowSet) -> State:
+        """Return the state of more rows.
+
+        Parameters
+        ----------
+        state
+            Of the rows of `union` that are not in `new`.
+        new, union
+            The rows to add, and all rows with them.
+        """
+
+    def row_digests(self, state: State) -> Bytes:
+        """Return the sorted digests of the rows that a state is of, shape (rows, 16)."""
+
+    def save(self, state: State) -> Files:
+        """Return the files of a state: a function of the key, the settings and the set of rows."""
+
+    def load(self, files: Files) -> State:
+        """Return the state that `save` wrote; InputError if the files are not such a state."""
+
+    def model(self, state: State) -> bytes:
+        """Return what of a state is needed to predict: it has no row and no token."""
+
+    def predictor(self, model: bytes) -> CodePredictor:
+        """Return the model that `model` wrote, ready to answer."""
+
+
+def state_digest(files: Files) -> str:
+    """Return a digest of the tensors of a state's files, in hex."""
+    tensors = [
+        type(tensor)(f"{name}/{tensor.name}", tensor.dtype, tensor.shape, tensor.data)
+        for name, content in files.items()
+        for tensor in read_safetensors(content)
+    ]
+    return digest_tensors(tensors)
+
+
+def save_tensors(tensors: Mapping[str, Tensor]) -> bytes:
+    """Return a safetensors file, whose bytes follow from the arrays."""
+    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    return bytes(save(contiguous))
+
+
+def load_tensors(
+    content: bytes | None, expected: Mapping[str, tuple[str, int]]
+) -> dict[str, Tensor]:
+    """Return the arrays of a safetensors file.
+
+    Parameters
+    ----------
+    content
+        The file; None if it is missing.
+    expected
+        Type and number of dimensions of each array.
+
+    Raises
+    ------
+    InputError
+        If it does not have exactly these arrays.
+    """
+    try:
+        found: dict[str, Tensor] = {} if content is None else dict(load(content))
+    except SafetensorError:
+        found = {}
+    kinds = {name: (str(tensor.dtype), tensor.ndim) for name, tensor in found.items()}
+    if kinds != dict(expected):
+        raise InputError("a file of an exact model is damaged or belongs to another model")
+    return found

@@ -1,0 +1,359 @@
+"""Extremely randomised trees that are a function of the key and the set of their rows.
+
+Source: Geurts et al., "Extremely randomized trees", Machine Learning 2006. Here every draw follows
+from the key, the tree and the path to the node, and a row is in a share of the trees that its own
+digest chooses.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.row_sets.base import (
+    STATE_FILE,
+    Files,
+    Shape,
+    Tensor,
+    load_tensors,
+    save_tensors,
+)
+from unlearn.stages.estimators.row_sets.forest_change import Moved, TreeChange
+from unlearn.stages.estimators.row_sets.forest_draws import ExactForestOptions, ForestDraws
+from unlearn.stages.estimators.row_sets.forest_growth import Growth, Limits, Roots
+from unlearn.stages.estimators.row_sets.forest_nodes import (
+    KINDS,
+    PER_NODE,
+    Ints,
+    Nodes,
+    Places,
+    join,
+    route,
+)
+from unlearn.stages.estimators.row_sets.forest_sums import RowData
+from unlearn.stages.estimators.row_sets.row_set import (
+    Bytes,
+    Codes,
+    RowSet,
+    check_split,
+    check_union,
+    find_rows,
+)
+from unlearn.stages.rows.tokens import Key
+
+#: Rows, summed over trees, that are grown at a time: memory for the largest forests.
+_ROWS_AT_ONCE = 1 << 22
+
+#: Numbers of rows are given again when they are so many times as large as the number of rows.
+_MANY_NUMBERS = 4
+
+#: Arrays of a model: all that predictions need.
+_MODEL_KINDS = {"ends": ("int64", 1)} | {name: KINDS[name] for name in PER_NODE[:-1]}
+
+
+@dataclass(frozen=True)
+class ForestCosts:
+    """When to change trees, and when to grow them again; results do not depend on `refit_from`.
+
+    Parameters
+    ----------
+    refit_from
+        From this share of the rows on, fitting is not slower than changing the trees.
+    sums_from
+        Least number of rows of a node that keeps sums of its candidates. States have these sums.
+    """
+
+    refit_from: float = 0.01
+    sums_from: int = 64
+
+
+@dataclass(frozen=True)
+class ForestState:
+    """A forest and what changes need.
+
+    Parameters
+    ----------
+    digests
+        Sorted digests of the rows, shape (rows, 16).
+    trees
+        The trees.
+    orders
+        For each tree, the numbers of its rows, in the order of its leaves; None where they have not
+        been looked up. They follow from the rest, and are not saved.
+    numbers
+        A number for each row, by which `orders` names it. Other rows keep theirs when one goes.
+    """
+
+    digests: Bytes
+    trees: list[Nodes]
+    orders: list[Ints | None]
+    numbers: Ints
+
+
+@dataclass(frozen=True)
+class ForestModel:
+    """A forest, ready to answer.
+
+    Parameters
+    ----------
+    shape
+        What rows look like.
+    nodes
+        The nodes of all trees.
+    ends
+        Where each tree ends.
+    """
+
+    shape: Shape
+    nodes: Nodes
+    ends: npt.NDArray[np.int64]
+
+    def probabilities(self, codes: Codes) -> npt.NDArray[np.float64]:
+        """Return the shares of the classes in a row's leaves, averaged over the trees."""
+        found = np.zeros((len(codes), self.shape.classes))
+        for tree in range(len(self.ends)):
+            found += self.tree_probabilities(codes, tree)
+        return found / len(self.ends)
+
+    def tree_probabilities(self, codes: Codes, tree: int) -> npt.NDArray[np.float64]:
+        """Return the shares of the classes in a row's leaf of one tree."""
+        rows = np.arange(len(codes))
+        root = 0 if tree == 0 else int(self.ends[tree - 1])
+        leaves = route(self.nodes, np.full(len(codes), root), codes, rows)
+        counts = self.nodes.counts[leaves]
+        sizes = counts.sum(axis=1, keepdims=True)
+        even = 1 / self.shape.classes
+        shares: npt.NDArray[np.float64] = np.where(sizes > 0, counts / np.maximum(sizes, 1), even)
+        return shares
+
+    def importances(self) -> npt.NDArray[np.float64]:
+        """Return the share of each feature in all decreases of the Gini impurity.
+
+        Its shape is (features,). A decrease counts as often as the node has rows.
+        """
+        nodes = self.nodes
+        split = np.flatnonzero(nodes.features >= 0)
+        counts = nodes.counts.astype(np.int64)
+        rows = np.maximum(counts.sum(axis=1), 1)
+        purity = (counts * counts).sum(axis=1) / rows
+        left = split + 1
+        decreases = purity[left] + purity[left + nodes.sizes[left]] - purity[split]
+        found = np.array(
+            [
+                math.fsum(decreases[nodes.features[split] == feature])
+                for feature in range(self.shape.features)
+            ]
+        )
+        total = math.fsum(found)
+        return found / total if total > 0 else found
+
+
+class ExactForest:
+    """`RowSetEstimator` of forests.
+
+    Parameters
+    ----------
+    key
+        The project key.
+    shape
+        What rows look like.
+    options
+        The settings.
+    costs
+        When to change trees instead of growing them.
+    """
+
+    def __init__(
+        self,
+        key: Key,
+        shape: Shape,
+        options: ExactForestOptions,
+        costs: ForestCosts = ForestCosts(),
+    ) -> None:
+        self._shape = shape
+        self._trees = options.trees
+        self._limits = Limits(options.depth, options.leaf, costs.sums_from)
+        self._refit_from = costs.refit_from
+        self._draws = ForestDraws(key, shape, options)
+
+    def fit(self, rows: RowSet) -> ForestState:
+        """Grow all trees."""
+        trees: list[Nodes] = []
+        orders: list[Ints | None] = []
+        growth = Growth(self._draws, self._limits, self._data(rows))
+        at_once = max(1, _ROWS_AT_ONCE // max(1, len(rows)))
+        for first in range(0, self._draws.groups, at_once):
+            groups = range(first, min(self._draws.groups, first + at_once))
+            buffer, sizes = self._rows_of_groups(rows, groups)
+            starts = np.cumsum(sizes) - sizes
+            states = self._draws.roots[len(trees) : len(trees) + len(sizes)]
+            depths = np.zeros(len(sizes), np.intp)
+            nodes, lengths = growth.grow(buffer, Roots(starts, sizes, states, depths))
+            trees += nodes.trees(np.cumsum(lengths))
+            orders += [order.copy() for order in np.split(buffer, starts[1:])]
+        return ForestState(rows.digests, trees, orders, _counted(len(rows)))
+
+    def fit_tree(self, rows: RowSet, tree: int) -> Nodes:
+        """Grow one tree: the same as in the forest, for checks."""
+        buffer = self._draws.rows_of(rows.words, tree)
+        states, zero = self._draws.roots[tree : tree + 1], np.zeros(1, np.intp)
+        growth = Growth(self._draws, self._limits, self._data(rows))
+        return growth.grow(buffer, Roots(zero, np.array([len(buffer)]), states, zero))[0]
+
+    def forget(self, state: ForestState, gone: RowSet, left: RowSet) -> ForestState:
+        """Change the trees that the rows are in."""
+        check_split(state.digests, gone, left)
+        if len(gone) == 0:
+            return state
+        if len(gone) >= self._refit_from * len(state.digests):
+            return self.fit(left)
+        stays = np.ones(len(state.digests), bool)
+        stays[find_rows(state.digests, gone.digests)] = False
+        return self._changed(state, gone, left, state.numbers[stays], -1)
+
+    def add(self, state: ForestState, new: RowSet, union: RowSet) -> ForestState:
+        """Change the trees that the rows are in."""
+        check_union(state.digests, new, union)
+        if len(new) == 0:
+            return state
+        if len(new) >= self._refit_from * len(union):
+            return self.fit(union)
+        is_old = np.ones(len(union), bool)
+        is_old[find_rows(union.digests, new.digests)] = False
+        numbers = np.empty(len(union), np.int32)
+        numbers[is_old] = state.numbers
+        first = int(state.numbers.max(initial=-1)) + 1
+        numbers[~is_old] = first + _counted(len(new))
+        return self._changed(state, new, union, numbers, 1)
+
+    def row_digests(self, state: ForestState) -> Bytes:
+        """Return the digests of the rows that the forest is of."""
+        return state.digests
+
+    def save(self, state: ForestState) -> Files:
+        """Return a file for each tree, of which a change rewrites some, and one for the digests."""
+        files = {
+            tree_file(number): save_tensors({name: getattr(tree, name) for name in KINDS})
+            for number, tree in enumerate(state.trees)
+        }
+        return {STATE_FILE: save_tensors({"digests": state.digests}), **files}
+
+    def load(self, files: Files) -> ForestState:
+        """Return the state that `save` wrote."""
+        digests = load_tensors(files.get(STATE_FILE), {"digests": ("uint8", 2)})["digests"]
+        trees = [
+            _checked(load_tensors(files.get(tree_file(number)), KINDS), self._shape)
+            for number in range(self._trees)
+        ]
+        orders: list[Ints | None] = [None] * self._trees
+        return ForestState(digests.astype(np.uint8), trees, orders, _counted(len(digests)))
+
+    def model(self, state: ForestState) -> bytes:
+        """Return the nodes of all trees, without sums of candidates and without digests."""
+        nodes = join(state.trees)
+        tensors = {name: getattr(nodes, name) for name in PER_NODE[:-1]}
+        ends = np.cumsum([len(tree) for tree in state.trees]).astype(np.int64)
+        return save_tensors({"ends": ends, **tensors})
+
+    def predictor(self, model: bytes) -> ForestModel:
+        """Return the forest, ready to answer."""
+        found = load_tensors(model, _MODEL_KINDS)
+        ends = found.pop("ends").astype(np.int64)
+        size = len(found["sizes"])
+        without = {"has_sums": np.zeros(size, bool)}
+        without |= {
+            name: np.zeros((0,) * KINDS[name][1], KINDS[name][0])
+            for name in KINDS
+            if name not in _MODEL_KINDS and name != "has_sums"
+        }
+        return ForestModel(self._shape, _checked(found | without, self._shape), ends)
+
+    def _data(self, rows: RowSet) -> RowData:
+        return RowData(rows.codes, rows.targets, self._shape.classes)
+
+    def _rows_of_groups(self, rows: RowSet, groups: range) -> tuple[Ints, Places]:
+        """Return the rows of the trees of some groups, tree by tree, and how many each has."""
+        firsts = self._draws.first_trees
+        buffers, sizes = [], []
+        for group in groups:
+            trees = (self._draws.trees_of(rows.words, group) - firsts[group]).astype(np.uint16)
+            buffers.append(np.argsort(trees, kind="stable").astype(np.int32))
+            count = int(firsts[group + 1] - firsts[group])
+            sizes.append(np.bincount(trees, minlength=count))
+        return np.concatenate(buffers), np.concatenate(sizes)
+
+    def _changed(
+        self, state: ForestState, moved: RowSet, rows: RowSet, numbers: Ints, sign: int
+    ) -> ForestState:
+        """Return the state after rows came or went.
+
+        Parameters
+        ----------
+        state
+            The state before.
+        moved, rows
+            These rows, and the rows in the end.
+        numbers
+            Numbers of the rows in the end.
+        sign
+            1 if they came, -1 if they went.
+        """
+        trees_of_rows = self._draws.all_trees_of(moved.words)
+        touched, which = np.unique(trees_of_rows, return_inverse=True)
+        own_trees = which.reshape(trees_of_rows.shape)
+        pairs = Moved(
+            self._data(moved),
+            np.repeat(np.arange(len(moved)), self._draws.groups),
+            own_trees.reshape(-1),
+            sign,
+        )
+        places = np.full(int(max(state.numbers.max(initial=-1), numbers.max(initial=-1))) + 1, -1)
+        places[numbers] = np.arange(len(numbers))
+        own_orders = [self._order(state, tree, rows, places, sign) for tree in touched]
+        change = TreeChange(self._draws, self._limits, self._data(rows))
+        changed = change.apply(
+            [state.trees[tree] for tree in touched], self._draws.roots[touched], pairs, own_orders
+        )
+        trees, orders = list(state.trees), list(state.orders)
+        for tree, nodes, order in zip(touched, changed, own_orders, strict=True):
+            trees[tree], orders[tree] = nodes, numbers[order]
+        if len(places) > _MANY_NUMBERS * (len(rows) + 1):
+            orders = [None if order is None else places[order].astype(np.int32) for order in orders]
+            numbers = _counted(len(rows))
+        return ForestState(rows.digests, trees, orders, numbers)
+
+    def _order(
+        self, state: ForestState, number: int, rows: RowSet, places: Places, sign: int
+    ) -> Ints:
+        """Return the rows that a tree has in the end, in the order of the leaves before."""
+        known = state.orders[number]
+        if known is not None and sign < 0:
+            found = places[known]
+            return found[found >= 0].astype(np.int32)
+        # New rows have to be sorted in, so all are looked up.
+        members = self._draws.rows_of(rows.words, number).astype(np.intp)
+        leaves = route(state.trees[number], np.zeros(len(members), np.intp), rows.codes, members)
+        return members[np.argsort(leaves, kind="stable")].astype(np.int32)
+
+
+def _counted(count: int) -> Ints:
+    return np.arange(count, dtype=np.int32)
+
+
+def tree_file(number: int) -> str:
+    """Return the name of a tree's file."""
+    return f"trees/{number:03d}.safetensors"
+
+
+def _checked(found: dict[str, Tensor], shape: Shape) -> Nodes:
+    """Return nodes from a file whose arrays fit each other, so that no index is out of bounds."""
+    nodes = Nodes(**found)
+    size, own = len(nodes.sizes), int(nodes.has_sums.sum())
+    lengths = {len(getattr(nodes, name)) for name in PER_NODE}
+    is_good = lengths == {size} and nodes.counts.shape[1] == shape.classes
+    is_good = is_good and bool(((nodes.features < shape.features) & (nodes.features >= -1)).all())
+    is_good = is_good and len(nodes.lows) == own and len(nodes.left) == own
+    if not is_good:
+        raise InputError("a file of an exact forest is damaged or belongs to another model")
+    return nodes

@@ -1,0 +1,186 @@
+"""The nodes of trees, as arrays in preorder: a node, all nodes to its left, all to its right."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+from unlearn.stages.estimators.row_sets.row_set import Codes
+
+Ints = npt.NDArray[np.int32]
+Places = npt.NDArray[np.intp]
+Mask = npt.NDArray[np.bool_]
+
+#: Codes and the numbers that they become have 12 bits; see `positions`.
+RING = np.uint16(4095)
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Nodes of one tree, or of several trees one after the other.
+
+    Rows whose position is at most the cut go to the left; see `positions`. The arrays from `lows`
+    on have an entry for each node in which `has_sums` is true: what is known of each candidate
+    split, so that a row that comes or goes changes them without a look at the other rows.
+
+    Parameters
+    ----------
+    sizes
+        Nodes of the subtree, with this one.
+    features, choices
+        The feature of the split and its number among the candidates; -1 in leaves.
+    factors, offsets, cuts
+        How codes become positions, and the cut; 0 in leaves.
+    counts
+        Rows of each class, shape (nodes, classes).
+    has_sums
+        Whether the node has sums of its candidates.
+    lows, highs
+        Least and greatest position of its rows, shape (nodes with sums, candidates).
+    at_low, at_high
+        Rows that have it.
+    left
+        Rows of each class that the candidate sends to the left, shape (nodes with sums,
+        candidates, classes).
+    """
+
+    sizes: Ints
+    features: npt.NDArray[np.int16]
+    choices: npt.NDArray[np.int16]
+    factors: Codes
+    offsets: Codes
+    cuts: Codes
+    counts: Ints
+    has_sums: Mask
+    lows: Codes
+    highs: Codes
+    at_low: Ints
+    at_high: Ints
+    left: Ints
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def leaves(self) -> Mask:
+        """Which nodes have no split."""
+        return self.features < 0
+
+    @property
+    def rows(self) -> Ints:
+        """Rows of each node."""
+        found: Ints = self.counts.sum(axis=1, dtype=np.int32)
+        return found
+
+    @property
+    def starts(self) -> Places:
+        """Where the rows of each node begin, if rows are in the order of their leaves."""
+        in_leaves = np.where(self.leaves, self.rows, 0)
+        found: Places = np.cumsum(in_leaves, dtype=np.intp) - in_leaves
+        return found
+
+    def take(self, places: Places) -> "Nodes":
+        """Return nodes in another order, or a part of them."""
+        of_sums = np.cumsum(self.has_sums) - 1
+        with_sums = of_sums[places[self.has_sums[places]]]
+        return Nodes(
+            **{name: getattr(self, name)[places] for name in PER_NODE},
+            **{name: getattr(self, name)[with_sums] for name in PER_SUMS},
+        )
+
+    def trees(self, ends: Places) -> "list[Nodes]":
+        """Return copies of the trees, given where each one ends."""
+        with_sums = np.append(0, np.cumsum(self.has_sums))
+        found, first = [], 0
+        for last in map(int, ends):
+            nodes, sums = slice(first, last), slice(int(with_sums[first]), int(with_sums[last]))
+            found.append(
+                Nodes(
+                    **{name: getattr(self, name)[nodes].copy() for name in PER_NODE},
+                    **{name: getattr(self, name)[sums].copy() for name in PER_SUMS},
+                )
+            )
+            first = last
+        return found
+
+
+_NAMES = [field.name for field in fields(Nodes)]
+_FIRST_OF_SUMS = _NAMES.index("lows")
+
+#: The arrays that have an entry for each node, and those that have one for each node with sums.
+PER_NODE, PER_SUMS = _NAMES[:_FIRST_OF_SUMS], _NAMES[_FIRST_OF_SUMS:]
+
+#: Type and number of dimensions of each array.
+KINDS = {
+    "sizes": ("int32", 1),
+    "features": ("int16", 1),
+    "choices": ("int16", 1),
+    "factors": ("uint16", 1),
+    "offsets": ("uint16", 1),
+    "cuts": ("uint16", 1),
+    "counts": ("int32", 2),
+    "has_sums": ("bool", 1),
+    "lows": ("uint16", 2),
+    "highs": ("uint16", 2),
+    "at_low": ("int32", 2),
+    "at_high": ("int32", 2),
+    "left": ("int32", 3),
+}
+
+
+def join(parts: Sequence[Nodes]) -> Nodes:
+    """Return a copy of the nodes of several trees, one after the other."""
+    return Nodes(
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in _NAMES}
+    )
+
+
+def positions(codes: Codes, factors: Codes, offsets: Codes) -> Codes:
+    """Return where codes are on the line that a split cuts.
+
+    For numbers the factor is 1 and the offset 0, or 4095, which moves missing values from the
+    lower end of the line to the upper one. For categories the factor is any odd number, so that
+    codes are in another order at each node.
+    """
+    found: Codes = codes * factors
+    found += offsets
+    found &= RING
+    return found
+
+
+def route(nodes: Nodes, roots: Places, codes: Codes, rows: Places) -> Places:
+    """Return the leaf of each row.
+
+    Parameters
+    ----------
+    nodes
+        The trees.
+    roots
+        Where each row's tree begins, shape (rows,).
+    codes
+        Codes of a set of rows.
+    rows
+        Which of them, shape (rows,).
+    """
+    at = roots.copy()
+    moving = np.flatnonzero(nodes.features[at] >= 0)
+    while moving.size:
+        here = at[moving]
+        to_left = goes_left(nodes, here, codes, rows[moving])
+        here = next_nodes(nodes, here, to_left)
+        at[moving] = here
+        moving = moving[nodes.features[here] >= 0]
+    return at
+
+
+def goes_left(nodes: Nodes, at: Places, codes: Codes, rows: Places) -> Mask:
+    """Return whether rows go to the left at nodes that have a split."""
+    values = codes[rows, nodes.features[at]]
+    found: Mask = positions(values, nodes.factors[at], nodes.offsets[at]) <= nodes.cuts[at]
+    return found
+
+
+def next_nodes(nodes: Nodes, at: Places, to_left: Mask) -> Places:
+    """Return the children of nodes that have a split, on one side of each."""
+    found: Places = at + 1
+    return found + np.where(to_left, 0, nodes.sizes[found])

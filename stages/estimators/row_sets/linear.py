@@ -1,0 +1,300 @@
+"""Linear models by sums of integers: ridge scores, and linear discriminant analysis.
+
+The state is one matrix: the sum over rows of the products of all pairs of columns, in integers.
+Rows are added and forgotten by sums over these rows alone. Weights are then solved for from the
+matrix, which has no rows in it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+from unlearn.stages.config.section import Section
+from unlearn.stages.estimators.row_sets.base import (
+    STATE_FILE,
+    Files,
+    Shape,
+    load_tensors,
+    save_tensors,
+)
+from unlearn.stages.estimators.row_sets.fourier import SCALE, cosines, draw_frequencies
+from unlearn.stages.estimators.row_sets.grids import BINS
+from unlearn.stages.estimators.row_sets.integer_sums import (
+    Floats,
+    Integers,
+    check_bounds,
+    sum_of_products,
+)
+from unlearn.stages.estimators.row_sets.row_set import (
+    Bytes,
+    Codes,
+    RowSet,
+    check_split,
+    check_union,
+)
+from unlearn.stages.estimators.row_sets.solving import solve_positive
+from unlearn.stages.rows.tokens import Key
+
+_TWO = 2
+
+#: Rows that are answered at a time.
+_BLOCK = 4096
+
+
+class ExactLinearOptions(Section):
+    """Options of `exact_linear`.
+
+    `rule` is `ridge` (least squares on -1 and 1 for each class, with a penalty) or `discriminant`
+    (linear discriminant analysis, which gives probabilities). `regularization` is the penalty of
+    `ridge`, as scikit-learn's `alpha`, for inputs between -1 and 1. `shrinkage` is added to the
+    variances of `discriminant`. `fourier` is the number of random Fourier features beside the
+    columns themselves, and `bandwidth` the factor of their frequencies.
+    """
+
+    rule: Literal["ridge", "discriminant"] = "ridge"
+    regularization: Annotated[float, Field(gt=0, strict=False)] = 1.0
+    shrinkage: Annotated[float, Field(gt=0, strict=False)] = 1e-4
+    fourier: Annotated[int, Field(ge=0, le=4096)] = 0
+    bandwidth: Annotated[float, Field(ge=0.01, le=64, strict=False)] = 0.5
+
+
+@dataclass(frozen=True)
+class LinearState:
+    """Sums over a set of rows.
+
+    Parameters
+    ----------
+    digests
+        Sorted digests of the rows, shape (rows, 16).
+    sums
+        Products of columns, summed over the rows, shape (width, width). The columns are the
+        constant 1, the inputs and the Fourier features times SCALE, and for each class whether a
+        row is of it.
+    """
+
+    digests: Bytes
+    sums: Integers
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """A linear model, ready to answer.
+
+    Parameters
+    ----------
+    shape
+        What rows look like.
+    rule
+        See `ExactLinearOptions`.
+    weights
+        One row of weights a score, with the constant's weight first, shape (columns, scores).
+    counts
+        Rows of each class, shape (classes,).
+    frequencies, phases
+        Of the Fourier features.
+    """
+
+    shape: Shape
+    rule: str
+    weights: Floats
+    counts: Integers
+    frequencies: Integers
+    phases: Integers
+
+    def scores(self, codes: Codes) -> Floats:
+        """Return the score of each class for each row, shape (n, classes)."""
+        scale = np.append(1.0, np.full(len(self.weights) - 1, 1.0 / SCALE))[:, None]
+        weights, found = self.weights * scale, np.empty((len(codes), self.weights.shape[1]))
+        for first in range(0, len(codes), _BLOCK):
+            block = inputs_of(self.shape, codes[first : first + _BLOCK])
+            block = with_features(block, self.frequencies, self.phases)
+            found[first : first + _BLOCK] = block @ weights
+        if found.shape[1] == 1 and self.shape.classes == _TWO:
+            found = np.hstack([-found, found])
+        return found
+
+    def probabilities(self, codes: Codes) -> npt.NDArray[np.float64]:
+        """Return posteriors of the discriminant analysis, or the vote of ridge scores."""
+        if not self.counts.any():
+            return np.full((len(codes), self.shape.classes), 1.0 / self.shape.classes)
+        scores = self.scores(codes)
+        if self.rule == "ridge":
+            votes: npt.NDArray[np.float64] = np.eye(self.shape.classes)[scores.argmax(axis=1)]
+            return votes
+        with np.errstate(divide="ignore"):
+            scores = scores + np.log(self.counts / self.counts.sum())
+        likely = np.exp(scores - scores.max(axis=1, keepdims=True))
+        answer: npt.NDArray[np.float64] = likely / likely.sum(axis=1, keepdims=True)
+        return answer
+
+
+class ExactLinear:
+    """`RowSetEstimator` of linear models.
+
+    Parameters
+    ----------
+    key
+        The project key.
+    shape
+        What rows look like.
+    options
+        The settings.
+    """
+
+    def __init__(self, key: Key, shape: Shape, options: ExactLinearOptions) -> None:
+        self._shape = shape
+        self._options = options
+        self._frequencies, self._phases = draw_frequencies(
+            key, "exact_linear", (input_width(shape), options.fourier), options.bandwidth
+        )
+        self._width = 1 + input_width(shape) + options.fourier
+
+    def fit(self, rows: RowSet) -> LinearState:
+        """Return the sums over a set of rows."""
+        return LinearState(rows.digests, self._sums(rows))
+
+    def forget(self, state: LinearState, gone: RowSet, left: RowSet) -> LinearState:
+        """Subtract the sums over the rows that go; none of the others is read."""
+        check_split(state.digests, gone, left)
+        return LinearState(left.digests, state.sums - self._sums(gone))
+
+    def add(self, state: LinearState, new: RowSet, union: RowSet) -> LinearState:
+        """Add the sums over the new rows; none of the others is read."""
+        check_union(state.digests, new, union)
+        # The bounds hold for all rows together, too.
+        check_bounds(len(union), SCALE, SCALE)
+        return LinearState(union.digests, state.sums + self._sums(new))
+
+    def row_digests(self, state: LinearState) -> Bytes:
+        """Return the digests of the rows that the sums are over."""
+        return state.digests
+
+    def save(self, state: LinearState) -> Files:
+        """Return the sums and the digests as one file."""
+        return {STATE_FILE: save_tensors({"digests": state.digests, "sums": state.sums})}
+
+    def load(self, files: Files) -> LinearState:
+        """Return the state that `save` wrote."""
+        found = load_tensors(files.get(STATE_FILE), {"digests": ("uint8", 2), "sums": ("int64", 2)})
+        return LinearState(found["digests"].astype(np.uint8), found["sums"].astype(np.int64))
+
+    def model(self, state: LinearState) -> bytes:
+        """Solve for the weights."""
+        classes = slice(self._width, None)
+        counts = state.sums[0, classes]
+        return save_tensors(
+            {
+                "weights": self._weights(state.sums, counts),
+                "counts": counts,
+                "frequencies": self._frequencies,
+                "phases": self._phases,
+            }
+        )
+
+    def predictor(self, model: bytes) -> LinearModel:
+        """Return the model, ready to answer."""
+        kinds = {"weights": ("float64", 2), "counts": ("int64", 1)}
+        kinds |= {"frequencies": ("int64", 2), "phases": ("int64", 1)}
+        found = load_tensors(model, kinds)
+        return LinearModel(
+            self._shape,
+            self._options.rule,
+            found["weights"].astype(np.float64),
+            *(found[name].astype(np.int64) for name in ("counts", "frequencies", "phases")),
+        )
+
+    def _sums(self, rows: RowSet) -> Integers:
+        width = self._width + self._shape.classes
+        if len(rows) == 0:
+            return np.zeros((width, width), np.int64)
+
+        def factors(part: slice) -> tuple[Floats, Floats]:
+            inputs = with_features(
+                inputs_of(self._shape, rows.codes[part]), self._frequencies, self._phases
+            )
+            targets = np.eye(self._shape.classes)[rows.targets[part]]
+            block = np.hstack([inputs, targets])
+            return block, block
+
+        return sum_of_products(len(rows), (SCALE, SCALE), factors)
+
+    def _weights(self, sums: Integers, counts: Integers) -> Floats:
+        """Return the weights of each score, with the constant's first, shape (columns, scores)."""
+        rows, size = int(counts.sum()), self._width
+        products = sums[:size, :size] / np.append(1.0, np.full(size - 1, SCALE))
+        products /= np.append(1.0, np.full(size - 1, SCALE))[:, None]
+        by_class = sums[:size, size:] / np.append(1.0, np.full(size - 1, SCALE))[:, None]
+        scores = 1 if self._shape.classes == _TWO and self._options.rule == "ridge" else len(counts)
+        if rows == 0:
+            return np.zeros((size, scores))
+        if self._options.rule == "ridge":
+            # Targets are 1 for rows of the class and -1 for all others.
+            right = 2.0 * by_class[:, -scores:] - products[:, :1]
+            # The constant has no penalty; it is first, so that eliminating it centres the others.
+            penalty = np.append(0.0, np.full(size - 1, self._options.regularization))
+            return solve_positive(products + np.diag(penalty), right)
+        return _discriminant(products, by_class, counts, self._options.shrinkage)
+
+
+def _discriminant(products: Floats, by_class: Floats, counts: Integers, shrinkage: float) -> Floats:
+    """Return the weights of linear discriminant analysis, without the logarithms of priors.
+
+    Fisher's rule with the pooled covariance S: the score of a class with mean m is x S^-1 m - m
+    S^-1 m / 2.
+    """
+    rows = float(counts.sum())
+    present = np.maximum(counts, 1).astype(np.float64)
+    means = by_class[1:] / present
+    within = products[1:, 1:].copy()
+    for label in range(len(counts)):
+        within -= np.multiply.outer(by_class[1:, label], means[:, label])
+    within = within / rows + np.diag(np.full(len(within), shrinkage))
+    directions = solve_positive(within, means)
+    # One term after another, so that no library chooses an order.
+    constants = np.zeros(len(counts))
+    for mean, direction in zip(means, directions, strict=True):
+        constants -= mean * direction / 2
+    return np.vstack([constants, directions])
+
+
+def input_width(shape: Shape) -> int:
+    """Return how many input columns rows have: one a number, and one a code of a category."""
+    return sum(
+        size if categorical else 1
+        for size, categorical in zip(shape.sizes, shape.categorical, strict=True)
+    )
+
+
+def inputs_of(shape: Shape, codes: Codes) -> Floats:
+    """Return the constant 1 and the inputs of rows: integers in float64, shape (n, 1 + width).
+
+    A number is between -SCALE and SCALE, its grid's ends, and 0 where it is missing. A category is
+    SCALE in its own column.
+    """
+    found = np.zeros((len(codes), 1 + input_width(shape)))
+    found[:, 0] = 1
+    every = np.arange(len(codes))
+    for feature, first in _first_columns(shape):
+        values = codes[:, feature]
+        if shape.categorical[feature]:
+            found[every, first + values] = SCALE
+        else:
+            found[:, first] = np.where(values > 0, 2.0 * values - (BINS + 1), 0.0)
+    return found
+
+
+def _first_columns(shape: Shape) -> Iterator[tuple[int, int]]:
+    at = 1
+    for feature, size in enumerate(shape.sizes):
+        yield feature, at
+        at += size if shape.categorical[feature] else 1
+
+
+def with_features(inputs: Floats, frequencies: Integers, phases: Integers) -> Floats:
+    """Return inputs, and their Fourier features after them."""
+    if len(phases) == 0:
+        return inputs
+    return np.hstack([inputs, cosines(inputs[:, 1:], frequencies, phases)])

@@ -1,0 +1,99 @@
+"""Grids do not follow from single rows, and codes follow from one row alone."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unlearn.stages.estimators.row_sets.grids import (
+    BINS,
+    BUCKETS,
+    CategoricalColumn,
+    Grid,
+    NumericColumn,
+    check_columns,
+    column_of,
+    find_ends,
+    two_digits,
+)
+
+from tests.stages.estimators.row_sets.laws import KEY
+
+
+def test_bins_are_even_between_the_ends() -> None:
+    column = NumericColumn(-1.0, 3.0)
+    values = np.array([-np.inf, -5, -1, -1 + 4.5 / BINS, 1, 3 - 1e-9, 3, 7e300, np.inf, np.nan])
+    expected = [1, 1, 1, 2, BINS // 2 + 1, BINS, BINS, BINS, BINS, 0]
+    assert column.encode(values).tolist() == expected
+
+
+def test_categories_have_codes() -> None:
+    column = CategoricalColumn(("b", "a"))
+    values = pa.chunked_array([["a", None], ["zz", "b"]])
+    assert column.encode(values, KEY).tolist() == [2, 0, 3, 1]
+    assert column.codes == 4
+
+
+def test_categories_that_are_not_pinned_have_codes_by_their_text_alone() -> None:
+    column = CategoricalColumn(None)
+    one = column.encode(pa.chunked_array([["x", None, "y", "x"]]), KEY)
+    assert one[1] == 0
+    assert one[0] == one[3] == column.encode(pa.chunked_array([["x"]]), KEY)[0]
+    many = column.encode(pa.chunked_array([[str(at) for at in range(2000)]]), KEY)
+    assert set(many.tolist()) == set(range(1, BUCKETS + 1))
+    assert column.encode(pa.chunked_array([pa.array([], pa.string())]), KEY).tolist() == []
+
+
+def test_a_table_is_encoded_column_by_column() -> None:
+    rows = pa.table(
+        {
+            "age": pa.array([0.0, None, 10.0]),
+            "color": pa.array(["red", None, "blue"]),
+            "member": pa.array([True, None, False]),
+        }
+    )
+    grid = Grid(
+        {
+            "age": column_of("numeric", (0.0, 10.0), None),
+            "color": column_of("categorical", (0.0, 1.0), ("blue", "red")),
+            "member": column_of("boolean", (0.0, 1.0), None),
+        }
+    )
+    assert grid.encode(rows, KEY).tolist() == [[1, 2, 2], [0, 0, 0], [BINS, 1, 1]]
+    assert grid.sizes == (4096, 4, 4)
+    assert grid.categorical == (False, True, True)
+
+
+@given(values=st.lists(st.floats(-1e6, 1e6), min_size=45, max_size=80), at=st.integers(0, 79))
+def test_no_end_is_one_of_the_19_least_or_greatest_values(values: list[float], at: int) -> None:
+    """What one row is replaced by moves an end no further than the next value in the middle."""
+    low, high = find_ends(np.array(values))
+    ordered = sorted(values)
+    assert low == two_digits(ordered[19])
+    assert high == two_digits(ordered[-20]) or two_digits(ordered[-20]) <= low
+    for extreme in (-1e9, 1e9):
+        other = list(values)
+        other[at % len(values)] = extreme
+        moved, _ = find_ends(np.array(other))
+        assert two_digits(ordered[18]) <= moved <= two_digits(ordered[20])
+
+
+def test_a_grid_of_few_or_equal_values_is_wide_enough() -> None:
+    assert find_ends(np.array([3.0, 250.0])) == (-1000.0, 1000.0)
+    assert find_ends(np.array([])) == (-1.0, 1.0)
+    assert find_ends(np.zeros(100)) == (0.0, 1.0)
+    assert find_ends(np.append(np.zeros(100), 1e9)) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        NumericColumn(1.0, 1.0),
+        NumericColumn(np.nan, 1.0),
+        CategoricalColumn(("a", "a")),
+        CategoricalColumn(tuple(map(str, range(BINS)))),
+    ],
+)
+def test_grids_that_make_no_sense_are_refused(column: NumericColumn | CategoricalColumn) -> None:
+    with pytest.raises(ValueError, match="grid of 'x'"):
+        check_columns({"x": column})
