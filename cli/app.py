@@ -125,6 +125,11 @@ COMMANDS: Mapping[str, Entry] = {
         "Show what receipts say.",
         _EVIDENCE,
     ),
+    "receipt export": Entry(
+        "unlearn.cli.receipt.export",
+        "Write a receipt as a page for the person, or as an attestation.",
+        _EVIDENCE,
+    ),
     "predict": Entry(
         "unlearn.cli.predict",
         "Predict the rows of a file with the final model.",

@@ -188,7 +188,7 @@ def test_settings_of_dvc_that_cannot_be_read_accept_no_link(project: Project) ->
 
 
 #: They read the files that they are given, and no project.
-WITHOUT_PROJECT = {"receipt verify"}
+WITHOUT_PROJECT = {"receipt export", "receipt verify"}
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS.keys() - WITHOUT_PROJECT))
