@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from unlearn.stages.erasure.objects import Choice, Objects, find_objects
 from unlearn.stages.erasure.purge import purge, purge_in
 from unlearn.stages.erasure.stores import open_stores
 from unlearn.stages.ledger.erasure import ErasedPlace, Erasure
 
 from tests.file_faults import Killed, fault_at
-from tests.stages.erasure.world import State, World, labelled, names_below
+from tests.stages.erasure.world import State, World, labelled, names_below, write_run
 
 OLD = State("old", ("a1", "b1"))
 NEW = State("new", ("a2", "b1"), video="v1")
@@ -64,16 +63,6 @@ def test_cache_run_cache_and_remote_keep_what_is_used_and_nothing_else(world: Wo
         # DVC fails at an empty folder of a run.
         assert not (folder / run).parent.exists()
         assert (folder / other_run).exists()
-
-
-def write_run(world: World, name: str) -> str:
-    """Put an entry into the run cache; return its path in the cache."""
-    key = "ab" + name[:30] * 2 + "00"
-    path = f"runs/ab/{key}/{'c' * 64}"
-    entry = {"cmd": "make", "outs": [{"path": "models/final_model", "md5": name}]}
-    (world.cache / path).parent.mkdir(parents=True, exist_ok=True)
-    (world.cache / path).write_text(yaml.safe_dump(entry))
-    return path
 
 
 def test_what_the_erasure_replaced_goes_too(world: World) -> None:
