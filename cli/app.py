@@ -100,6 +100,12 @@ COMMANDS: Mapping[str, Entry] = {
         "Write the evidence as an HTML page.",
         _EVIDENCE,
     ),
+    "erase": Entry(
+        "unlearn.cli.erase",
+        "Delete every copy of forgotten rows, and of models that were trained on them.",
+        _REQUESTS,
+        one_thread=True,
+    ),
     "scan": Entry(
         "unlearn.cli.scan",
         "Search everywhere for rows and tokens of forgotten records.",

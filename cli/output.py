@@ -54,6 +54,25 @@ def say(message: str) -> None:
     sys.stderr.write(f"{message}\n")
 
 
+def ask(question: str) -> None:
+    """Ask on standard error whether to go on.
+
+    Raises
+    ------
+    InputError
+        If the answer is no, or nobody can answer.
+    """
+    # Errors are not needed by the help.
+    from unlearn.stages.errors import InputError  # noqa: PLC0415
+
+    try:
+        agreed = typer.confirm(question, err=True)
+    except typer.Abort:
+        agreed = False
+    if not agreed:
+        raise InputError("nothing was changed", "--yes answers the question")
+
+
 def report_error(
     message: str, hints: tuple[str, ...], code: int, *, as_json: bool, facts: "Facts | None" = None
 ) -> None:

@@ -78,23 +78,14 @@ def restore(
     found = find_restored(context, wanted, tickets or [])
     if not dry_run:
         if not yes:
-            _ask(len(found.lines))
+            lines = plural(len(found.lines), "line")
+            ask(f"Train on the records of {lines} of the forget list again?")
         found = take_back(context, wanted, tickets or [], reason)
     answer = RestoreAnswer(removed=len(found.lines), dry_run=dry_run)
     emit(answer, as_json=as_json, text=lambda: _describe(answer))
 
 
 COMMAND = Command(restore, example="unlearn restore --ticket T-17", answer=RestoreAnswer)
-
-
-def _ask(count: int) -> None:
-    question = f"Train on the records of {plural(count, 'line')} of the forget list again?"
-    try:
-        agreed = typer.confirm(question, err=True)
-    except typer.Abort:
-        agreed = False
-    if not agreed:
-        raise InputError("nothing was changed", "--yes answers the question")
 
 
 def _describe(answer: RestoreAnswer) -> str:

@@ -103,6 +103,11 @@ class Project:
         return self.private / "journal.json"
 
     @property
+    def erasure_journal(self) -> Path:
+        """The erasure that is under way."""
+        return self.private / "erasure.json"
+
+    @property
     def shards(self) -> Path:
         """All rows by shard, and the holdout."""
         return self.root / "data/shards"

@@ -1,0 +1,254 @@
+"""`unlearn erase`: deletes every copy of forgotten rows, and of models that were trained on them."""
+
+from typing import Annotated, Literal
+
+import typer
+from unlearn.cli import panels
+from unlearn.cli.answers import Answer, AnswerPart
+from unlearn.cli.engine_choice import EngineChoice
+from unlearn.cli.lazy import Command
+from unlearn.cli.output import JsonFlag, ask, emit, names, plural, progress, say
+from unlearn.cli.repro import bring_up_to_date
+from unlearn.stages.context import Context, open_project
+from unlearn.stages.dvc.command import run_dvc
+from unlearn.stages.erasure.conclusion import conclude
+from unlearn.stages.erasure.dataset import check_rewritable, rewrite_dataset
+from unlearn.stages.erasure.evidence import keep_evidence
+from unlearn.stages.erasure.journal import Journal, end_journal, read_journal, write_journal
+from unlearn.stages.erasure.local import purge_local
+from unlearn.stages.erasure.objects import Choice, find_objects, purge
+from unlearn.stages.erasure.readiness import check_ready
+from unlearn.stages.erasure.record import record_erasure
+from unlearn.stages.errors import InputError, ToolError
+from unlearn.stages.ledger.erasure import ErasedPlace, Erasure
+from unlearn.stages.ledger.log import read_log
+from unlearn.stages.project.files import digest_file
+from unlearn.stages.project.locks import exclusive
+from unlearn.stages.project.paths import Project, find_project
+from unlearn.stages.project.timings import read_timings
+from unlearn.stages.scan.residue import ResidueScan
+
+
+class PlaceEntry(AnswerPart):
+    """A place that could hold copies.
+
+    Parameters
+    ----------
+    name
+        The place.
+    state
+        `purged` or `pending`.
+    method
+        How copies were deleted; null if nothing was done.
+    why
+        Why it is pending, or null.
+    residual
+        In how many of its files something was found afterwards.
+    """
+
+    name: str
+    state: Literal["purged", "pending"]
+    method: str | None
+    why: str | None
+    residual: int
+
+
+class EraseAnswer(Answer):
+    """What was deleted, and what is left.
+
+    Parameters
+    ----------
+    complete
+        Whether no place is pending. It is false for a dry run.
+    dry_run
+        Whether nothing was changed.
+    rows
+        How many rows left each file of the dataset.
+    trained
+        The models that were trained again.
+    places
+        All places.
+    """
+
+    complete: bool
+    dry_run: bool
+    rows: dict[str, int]
+    trained: list[str]
+    places: list[PlaceEntry]
+
+
+def erase(
+    branches: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--branch",
+            metavar="NAME",
+            help="Delete also what the tip of this branch uses, which may be the only copy of new "
+            "rows. Repeatable.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
+    stash: Annotated[
+        bool, typer.Option("--stash", help="The same for entries of git's stash.")
+    ] = False,
+    experiments: Annotated[
+        bool, typer.Option("--experiments", help="The same for experiments of DVC.")
+    ] = False,
+    reflog: Annotated[
+        bool,
+        typer.Option("--reflog", help="The same for commits that only git's reflog still has."),
+    ] = False,
+    owned: Annotated[
+        bool,
+        typer.Option(
+            "--owned",
+            help="No other project uses the cache and the remotes. Objects that no commit here "
+            "names are deleted as well.",
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the change.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the result and change nothing.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Delete every copy of forgotten rows, and of models that were trained on them.
+
+    The rows leave the dataset, the shards, DVC's cache and remotes, and the history of this branch.
+    What cannot be reached is listed as pending. Exits with 1 if something is. If it is interrupted,
+    run it again.
+    """
+    context = open_project(find_project())
+    choice = Choice(
+        branches=tuple(branches or ()),
+        stash=stash,
+        experiments=experiments,
+        reflog=reflog,
+        owned=owned,
+    )
+    with exclusive(context.project.lock_file("repro"), "another `unlearn repro`"):
+        journal = _begin(context, choice)
+        if dry_run:
+            answer = _preview(context, journal, choice)
+        else:
+            if not yes:
+                _ask(context)
+            answer = _erase(context, journal, choice)
+    emit(answer, as_json=as_json, text=lambda: _describe(answer))
+    if not answer.complete and not dry_run:
+        raise typer.Exit(1)
+
+
+COMMAND = Command(erase, example="unlearn erase --dry-run", answer=EraseAnswer)
+
+
+def _begin(context: Context, choice: Choice) -> Journal:
+    """Check that an erasure may begin, or go on, and find what it deletes."""
+    project = context.project
+    forget_list = digest_file(project.forget_list)
+    begun = read_journal(project)
+    if begun is None or begun.forget_list != forget_list:
+        check_ready(context)
+    check_rewritable(context)
+    objects = find_objects(context, choice)
+    if begun is None:
+        return Journal(forget_list=forget_list, heads=read_log(project).heads, objects=objects)
+    # What was found when the old state could still be seen.
+    objects = objects.including(begun.objects)
+    if begun.forget_list == forget_list:
+        say("going on with the erasure that was interrupted")
+        return begun.model_copy(update={"objects": objects})
+    return Journal(forget_list=forget_list, heads=read_log(project).heads, objects=objects)
+
+
+def _erase(context: Context, journal: Journal, choice: Choice) -> EraseAnswer:
+    """Erase; every step can be repeated after a kill."""
+    project = context.project
+    write_journal(project, journal)
+    if not journal.evidence:
+        keep_evidence(project)
+        journal = journal.model_copy(update={"evidence": True})
+        write_journal(project, journal)
+    with progress("rewriting the dataset", None) as advance:
+        rewritten = rewrite_dataset(context, advance)
+    for path in _tracked(context):
+        run_dvc(project.root, "add", path)
+    result = bring_up_to_date(context, EngineChoice())
+    if result.verdict != "pass":
+        raise ToolError(
+            f"the verdict without the rows is {result.verdict}: no copy was deleted",
+            "see `unlearn verify`; `unlearn erase` then goes on",
+        )
+    with progress("deleting copies", journal.objects.files) as advance:
+        places = purge(project, journal.objects, advance)
+    places += purge_local(project, experiments=choice.experiments)
+    with progress("searching for what is left", None) as advance:
+        residue = ResidueScan(context).run(advance)
+    erasure = conclude(places, residue)
+    record_erasure(project, erasure, journal.heads)
+    end_journal(project)
+    rows = {file.name: file.dropped for file in rewritten.files}
+    return _answer(erasure, rows=rows, trained=result.trained)
+
+
+def _preview(context: Context, journal: Journal, choice: Choice) -> EraseAnswer:
+    """Return what an erasure would delete, without changing anything."""
+    places = [
+        ErasedPlace(name=store.place, state="purged", method=_deleted(store))
+        if store.why is None
+        else ErasedPlace(name=store.place, state="pending", why=store.why)
+        for store in journal.objects.stores
+    ]
+    places += [
+        ErasedPlace(name=pending.place, state="pending", why=pending.why)
+        for pending in journal.objects.pending
+    ]
+
+
+def _answer(
+    erasure: Erasure, *, rows: dict[str, int], trained: list[str], dry_run: bool = False
+) -> EraseAnswer:
+    return EraseAnswer(
+        complete=erasure.complete and not dry_run,
+        dry_run=dry_run,
+        rows=rows,
+        trained=trained,
+        places=[PlaceEntry(**place.model_dump()) for place in erasure.places],
+    )
+
+
+def _ask(context: Context) -> None:
+    if context.params.kind == "posthoc":
+        seconds = _retraining_seconds(context.project)
+        took = "" if seconds is None else f", which took {seconds:,.0f} s the last time"
+        say(f"the original and the methods are trained again on what is left{took}")
+    ask("Delete the rows of the forget list, and all copies of them? This cannot be undone.")
+
+
+def _retraining_seconds(project: Project) -> float | None:
+    """Return how long the training of the original and the methods took; None if not recorded."""
+    known = [
+        timing.seconds
+        for name, timing in read_timings(project).items()
+        if name == "train" or name.startswith("unlearn@")
+    ]
+    return sum(known) if known else None
+
+
+def _describe(answer: EraseAnswer) -> str:
+    verb = "would leave" if answer.dry_run else "left"
+    lines = [f"{plural(count, 'row')} {verb} {path}" for path, count in answer.rows.items()]
+    if answer.trained:
+        lines.append(f"trained again: {names(answer.trained)}")
+    purged = [place for place in answer.places if place.state == "purged"]
+    pending = [place for place in answer.places if place.state == "pending"]
+    lines += [f"purged: {place.name}: {place.method}" for place in purged]
+    lines += [f"pending: {place.name}: {place.why}" for place in pending]
+    if answer.dry_run:
+        return "\n".join(lines)
+    if pending:
+        lines.append(f"result: not complete, {plural(len(pending), 'place')} pending")
+    else:
+        lines.append("result: complete")
+    lines.append("next: commit, and `dvc push`")
+    return "\n".join(lines)

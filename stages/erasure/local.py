@@ -1,0 +1,118 @@
+"""What DVC and this tool keep on this machine besides the cache: state, scratch space, workspaces."""
+
+import shutil
+from pathlib import Path
+
+from unlearn.stages.audit.leftovers import clean_leftovers
+from unlearn.stages.dvc.command import state_folder
+from unlearn.stages.errors import UnlearnError
+from unlearn.stages.ledger.erasure import ErasedPlace
+from unlearn.stages.project.git import git
+from unlearn.stages.project.paths import Project
+
+#: Places, as the residue scan calls them where it has them.
+STATE = "DVC's state"
+TEMPORARY = "DVC's temporary files"
+SCRATCH = "scratch space of unlearn"
+EXPERIMENTS = "experiments of DVC"
+OTHER_TREES = "other working trees of git"
+
+#: Locks, which a process may hold.
+_LOCKS = ("lock", "rwlock", "rwlock.lock")
+#: Queued experiments and their copies of the project.
+_QUEUE = "exps"
+
+
+def purge_local(project: Project, *, experiments: bool) -> list[ErasedPlace]:
+    """Delete what only saves time, and what runs that were killed left behind.
+
+    Parameters
+    ----------
+    project
+        The project.
+    experiments
+        Delete the workspaces of queued experiments as well.
+
+    Returns
+    -------
+    list of ErasedPlace
+        What became of each place.
+    """
+    return [
+        _purge_state(project),
+        _purge_temporary(project),
+        *_purge_workspaces(project, delete=experiments),
+        _purge_scratch(project),
+        *_other_trees(project),
+    ]
+
+
+def _purge_state(project: Project) -> ErasedPlace:
+    """Delete DVC's state: names and digests of files, and an index of each remote."""
+    try:
+        folder = state_folder(project)
+    except UnlearnError:
+        return ErasedPlace(name=STATE, state="pending", why="DVC did not say where it is")
+    return _emptied(STATE, folder)
+
+
+def _purge_temporary(project: Project) -> ErasedPlace:
+    return _emptied(TEMPORARY, _dvc_temporary(project), (*_LOCKS, _QUEUE))
+
+
+def _purge_workspaces(project: Project, *, delete: bool) -> list[ErasedPlace]:
+    folder = _dvc_temporary(project)
+    queue = None if folder is None else folder / _QUEUE
+    if queue is None or not any(path.is_file() for path in queue.rglob("*")):
+        return []
+    if delete:
+        return [_emptied(EXPERIMENTS, queue)]
+    why = "their workspaces may hold copies of rows and models: --experiments deletes them"
+    return [ErasedPlace(name=EXPERIMENTS, state="pending", why=why)]
+
+
+def _purge_scratch(project: Project) -> ErasedPlace:
+    in_use = clean_leftovers(project).in_use
+    if in_use:
+        why = "another run uses it"
+        return ErasedPlace(name=SCRATCH, state="pending", why=why)
+    return ErasedPlace(name=SCRATCH, state="purged", method="deleted")
+
+
+def _other_trees(project: Project) -> list[ErasedPlace]:
+    """Return the other working trees of the repository, if there are any: they have rows too."""
+    listed = git(project.root, "worktree", "list", "--porcelain", "-z") or b""
+    trees = [Path(entry[9:].decode()) for entry in listed.split(b"\0") if entry[:9] == b"worktree "]
+    others = [
+        tree
+        for tree in trees
+        if tree.is_dir() and not project.root.resolve().is_relative_to(tree.resolve())
+    ]
+    if not others:
+        return []
+    why = "they may hold copies of rows and models: run `unlearn erase` in each, or delete them"
+    return [ErasedPlace(name=OTHER_TREES, state="pending", why=why)]
+
+
+def _emptied(name: str, folder: Path | None, kept: tuple[str, ...] = ()) -> ErasedPlace:
+    """Delete all that is in a folder but some of its entries."""
+    if folder is not None and folder.is_dir():
+        for entry in folder.iterdir():
+            if entry.name in kept:
+                continue
+            try:
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink(missing_ok=True)
+            except OSError as error:
+                why = f"{entry.name} cannot be deleted: {error.strerror}"
+                return ErasedPlace(name=name, state="pending", why=why)
+    return ErasedPlace(name=name, state="purged", method="deleted")
+
+
+def _dvc_temporary(project: Project) -> Path | None:
+    for root in (project.root, *project.root.parents):
+        if (root / ".dvc").is_dir():
+            return root / ".dvc" / "tmp"
+    return None
