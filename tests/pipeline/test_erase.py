@@ -1,0 +1,253 @@
+"""`unlearn erase` on whole projects: no copy is left anywhere, and nothing else is lost."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.conftest import Repo, make_frame, make_project, readable
+from tests.pipeline.conftest import BAYES, KEY, Bases
+
+#: The records to erase, and a text that only one of them has.
+GONE = ("zqrec-0017", "zqrec-0020", "zqrec-0042")
+RARE = "Zanzibar-qx-7"
+REMOTES = ("one", "two")
+
+#: Everything but the working tree that uses objects of its own.
+EVERYWHERE = ("--branch", "side", "--stash", "--experiments", "--reflog")
+
+
+def _add_row(repo: Repo, raw: str) -> None:
+    """Add a row to the dataset, as a new version of it."""
+    path = repo.root / "data/dataset.csv"
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    row = frame.iloc[[0]].assign(id=raw)
+    pd.concat([frame, row]).to_csv(path, index=False)
+    repo.dvc("add", "--quiet", "data/dataset.csv")
+
+
+def _plant(root: Path) -> Repo:
+    """Make a project with copies of rows in every place that DVC and git have.
+
+    Two remotes with the run cache, older versions of the dataset and of the models, another branch,
+    an experiment and a stash with versions of their own.
+    """
+    frame = make_frame(90)
+    frame["id"] = frame["id"].str.replace("r", "zqrec-")
+    frame.loc[frame["id"] == GONE[0], "city"] = RARE
+    repo = make_project(root, frame, "--shards", "3", "--slices", "1", key=KEY, train=BAYES)
+    for name in REMOTES:
+        folder = root.parent / f"{root.name}-{name}"
+        repo.dvc("remote", "add", "--quiet", name, str(folder))
+    repo.dvc("config", "core.remote", REMOTES[0])
+    repo.commit("remotes")
+    _run(repo, "first run")
+    _add_row(repo, "zqrec-9001")
+    _run(repo, "more rows")
+
+    repo.git("checkout", "--quiet", "-b", "side")
+    _add_row(repo, "zqnew-side")
+    _push(repo, "side")
+    repo.git("checkout", "--quiet", "-b", "try")
+    _add_row(repo, "zqnew-try")
+    _push(repo, "try")
+    repo.git("update-ref", "refs/exps/ab/cdef/one", "try")
+    repo.git("checkout", "--quiet", "main")
+    repo.git("branch", "--quiet", "-D", "try")
+    repo.dvc("checkout", "--quiet")
+    _add_row(repo, "zqnew-stash")
+    repo.dvc("push", "--quiet")
+    repo.git("stash")
+    repo.dvc("checkout", "--quiet")
+
+    repo.forget(GONE, "--ticket", "T-1")
+    _run(repo, "request")
+    return repo
+
+
+def _run(repo: Repo, message: str) -> None:
+    repo.inline("repro")
+    _push(repo, message)
+
+
+def _push(repo: Repo, message: str) -> None:
+    repo.commit(message)
+    for name in REMOTES:
+        repo.dvc("push", "--quiet", "--run-cache", "--remote", name)
+
+
+@pytest.fixture
+def planted(bases: Bases, workspace: Path) -> Iterator[Repo]:
+    """Return a project with copies everywhere, and a request that was carried out."""
+    source = bases.get("planted", _plant)
+    repo = source.copy(workspace / "planted")
+    for name in REMOTES:
+        folder = workspace / f"planted-{name}"
+        shutil.copytree(source.root.parent / f"planted-{name}", folder)
+        repo.dvc("remote", "modify", "--quiet", name, "url", str(folder))
+    repo.commit("remotes of the copy")
+    yield repo
+    for name in REMOTES:
+        shutil.rmtree(workspace / f"planted-{name}", ignore_errors=True)
+
+
+def stores(repo: Repo) -> list[Path]:
+    """Return DVC's cache and the remotes."""
+    remotes = [repo.root.parent / f"{repo.root.name}-{name}" for name in REMOTES]
+    return [repo.root / ".dvc/cache", *remotes]
+
+
+def holding(folder: Path, *values: str) -> set[str]:
+    """Return the files below a folder that hold one of these values."""
+    wanted = [value.encode() for value in values]
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file()
+        and any(value in content for content in readable(path) for value in wanted)
+    }
+
+
+def values_file(repo: Repo, *values: str) -> str:
+    """Write values for the scan to a file outside the project; return its path."""
+    path = repo.root.parent / "values.txt"
+    path.write_text("".join(f"{value}\n" for value in values), encoding="utf-8")
+    return str(path)
+
+
+def by_name(answer: dict[str, object]) -> dict[str, str]:
+    places = answer["places"]
+    assert isinstance(places, list)
+    return {place["name"]: place["state"] for place in places}
+
+
+def test_no_copy_is_left_once_everything_is_named(planted: Repo) -> None:
+    models = planted.files("models")
+    others = [
+        line
+        for line in (planted.root / "data/dataset.csv").read_bytes().splitlines(keepends=True)
+        if not line.startswith(tuple(f"{raw},".encode() for raw in GONE))
+    ]
+    before = planted.git("rev-parse", "HEAD").strip()
+    assert all(holding(folder, *GONE, RARE) for folder in stores(planted))
+
+    done = planted.unlearn("erase", "--yes", "--json", *EVERYWHERE)
+    assert done.code == 0, done.out + done.err
+    answer = done.json
+    assert answer["complete"]
+    assert answer["rows"] == {"data/dataset.csv": len(GONE)}
+    assert answer["trained"] == []
+    assert set(by_name(answer).values()) == {"purged"}
+    planted.commit("erased")
+
+    for folder in stores(planted):
+        assert holding(folder, *GONE, RARE) == set()
+    scan = planted.unlearn("scan", "--json", "--values", values_file(planted, *GONE, RARE))
+    assert (scan.code, scan.json["findings"], scan.json["unread"]) == (0, [], [])
+    assert planted.files("models") == models
+    assert (planted.root / "data/dataset.csv").read_bytes() == b"".join(others)
+    _check_what_stands(planted, before)
+    _check_history(planted, models)
+
+
+def _check_what_stands(repo: Repo, before: str) -> None:
+    """The project is up to date, its evidence holds, and the request is known as erased."""
+    assert repo.dvc("status").out.strip() == "Data and pipelines are up to date."
+    assert repo.unlearn("verify").code == 0
+    audit = repo.unlearn("audit", f"{before}..HEAD", "--rerun", "--json")
+    assert audit.code == 0, audit.out + audit.err
+    (kept,) = (repo.root / "reports/evidence").iterdir()
+    verdict = json.loads((kept / "verdict.json").read_text(encoding="utf-8"))
+    assert verdict["verdict"] == "pass"
+    assert (kept / "verify.json.dvc").is_file()
+
+
+def _check_history(repo: Repo, models: dict[str, bytes]) -> None:
+    """No commit, branch or stash can bring a row or an old model back."""
+    for commit in repo.git("log", "--all", "--reflog", "--format=%H").split():
+        repo.git("checkout", "--quiet", "--force", commit)
+        repo.run("dvc", "checkout", "--force")
+        repo.run("dvc", "fetch", "--all-commits")
+        repo.run("dvc", "fetch", "--all-commits", "--remote", REMOTES[1])
+        repo.run("dvc", "checkout", "--force")
+        for folder in ("data", "models"):
+            assert holding(repo.root / folder, *GONE, RARE) == set(), commit
+    repo.git("checkout", "--quiet", "--force", "main")
+    repo.dvc("checkout")
+    assert repo.files("models") == models
+
+
+def test_what_others_use_stays_and_is_pending(planted: Repo) -> None:
+    done = planted.unlearn("erase", "--yes", "--json")
+
+    assert done.code == 1, done.err
+    answer = done.json
+    assert not answer["complete"]
+    pending = {name for name, state in by_name(answer).items() if state == "pending"}
+    assert {"the branch side", "the stash", "experiments of DVC"} <= pending
+    # The new rows of others are still there, and nothing that only our history used.
+    planted.commit("erased in part")
+    for name, raw in (("side", "zqnew-side"), ("stash@{0}", "zqnew-stash")):
+        planted.git("checkout", "--quiet", "--force", name)
+        planted.dvc("checkout", "--force", "data/dataset.csv.dvc")
+        assert holding(planted.root / "data", raw)
+    planted.git("checkout", "--quiet", "--force", "main")
+    planted.dvc("checkout", "--force")
+
+    again = planted.unlearn("erase", "--yes", "--json", *EVERYWHERE)
+    assert again.code == 0, again.out + again.err
+    for folder in stores(planted):
+        assert holding(folder, *GONE, RARE) == set()
+
+
+def test_a_preview_changes_nothing_and_says_what_goes(planted: Repo) -> None:
+    before = planted.snapshot() | {
+        f"{folder}/{name}": b"" for folder in stores(planted) for name in planted.files(str(folder))
+    }
+    done = planted.unlearn("erase", "--dry-run", *EVERYWHERE)
+
+    assert done.code == 0, done.err
+    assert f"{len(GONE)} rows would leave data/dataset.csv" in done.out
+    after = planted.snapshot() | {
+        f"{folder}/{name}": b"" for folder in stores(planted) for name in planted.files(str(folder))
+    }
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        ("no request", "there is nothing to erase"),
+        ("pending", "no report does for this forget list"),
+        ("not committed", "is not committed"),
+        ("unknown branch", "there is no branch, tag or worktree"),
+        ("no answer", "nothing was changed"),
+    ],
+)
+def test_an_erasure_that_may_not_begin_changes_nothing(
+    forgotten: Repo, spoil: str, message: str
+) -> None:
+    options = ["--yes"]
+    match spoil:
+        case "no request":
+            forgotten.git("checkout", "--quiet", "HEAD~1")
+            forgotten.dvc("checkout", "--quiet")
+            forgotten.git("reflog", "expire", "--expire=now", "--all")
+        case "pending":
+            forgotten.forget(["r0050"])
+            forgotten.commit("another request")
+        case "not committed":
+            (forgotten.root / "params.yaml").open("a").write("# later\n")
+        case "unknown branch":
+            options += ["--branch", "nowhere"]
+        case "no answer":
+            options = []
+    before = forgotten.snapshot()
+
+    done = forgotten.inline("erase", *options)
+
+    assert (done.code, forgotten.snapshot()) == (2, before), done.err
+    assert message in done.err
