@@ -1,4 +1,4 @@
-"""`unlearn erase`: deletes every copy of forgotten rows, and of models that were trained on them."""
+"""`unlearn erase`: deletes every copy of forgotten rows, and of models trained on them."""
 
 from typing import Annotated, Literal
 
@@ -13,13 +13,15 @@ from unlearn.stages.context import Context, open_project
 from unlearn.stages.dvc.command import run_dvc
 from unlearn.stages.erasure.conclusion import conclude
 from unlearn.stages.erasure.dataset import check_rewritable, rewrite_dataset
-from unlearn.stages.erasure.evidence import keep_evidence
+from unlearn.stages.erasure.evidence import keep_evidence, rests_on_rows
 from unlearn.stages.erasure.journal import Journal, end_journal, read_journal, write_journal
-from unlearn.stages.erasure.local import purge_local
-from unlearn.stages.erasure.objects import Choice, find_objects, purge
+from unlearn.stages.erasure.local import preview_local, purge_local
+from unlearn.stages.erasure.objects import Choice, StoreObjects, find_objects
+from unlearn.stages.erasure.preview import listed_rows, tracked_rows
+from unlearn.stages.erasure.purge import purge
 from unlearn.stages.erasure.readiness import check_ready
-from unlearn.stages.erasure.record import record_erasure
-from unlearn.stages.errors import InputError, ToolError
+from unlearn.stages.erasure.record import record_erasure, suppress_rows
+from unlearn.stages.errors import ToolError
 from unlearn.stages.ledger.erasure import ErasedPlace, Erasure
 from unlearn.stages.ledger.log import read_log
 from unlearn.stages.project.files import digest_file
@@ -153,12 +155,12 @@ def _begin(context: Context, choice: Choice) -> Journal:
     objects = find_objects(context, choice)
     if begun is None:
         return Journal(forget_list=forget_list, heads=read_log(project).heads, objects=objects)
-    # What was found when the old state could still be seen.
-    objects = objects.including(begun.objects)
+    begun = begun.going_on(objects)
     if begun.forget_list == forget_list:
         say("going on with the erasure that was interrupted")
-        return begun.model_copy(update={"objects": objects})
-    return Journal(forget_list=forget_list, heads=read_log(project).heads, objects=objects)
+        return begun
+    update = {"forget_list": forget_list, "heads": read_log(project).heads, "evidence": False}
+    return begun.model_copy(update=update)
 
 
 def _erase(context: Context, journal: Journal, choice: Choice) -> EraseAnswer:
@@ -166,13 +168,15 @@ def _erase(context: Context, journal: Journal, choice: Choice) -> EraseAnswer:
     project = context.project
     write_journal(project, journal)
     if not journal.evidence:
-        keep_evidence(project)
+        if rests_on_rows(context):
+            keep_evidence(project)
         journal = journal.model_copy(update={"evidence": True})
         write_journal(project, journal)
     with progress("rewriting the dataset", None) as advance:
         rewritten = rewrite_dataset(context, advance)
-    for path in _tracked(context):
+    for path in tracked_rows(context):
         run_dvc(project.root, "add", path)
+    suppress_rows(project, journal.heads)
     result = bring_up_to_date(context, EngineChoice())
     if result.verdict != "pass":
         raise ToolError(
@@ -193,6 +197,8 @@ def _erase(context: Context, journal: Journal, choice: Choice) -> EraseAnswer:
 
 def _preview(context: Context, journal: Journal, choice: Choice) -> EraseAnswer:
     """Return what an erasure would delete, without changing anything."""
+    with progress("reading the dataset", None) as advance:
+        rows = listed_rows(context, advance)
     places = [
         ErasedPlace(name=store.place, state="purged", method=_deleted(store))
         if store.why is None
@@ -203,6 +209,21 @@ def _preview(context: Context, journal: Journal, choice: Choice) -> EraseAnswer:
         ErasedPlace(name=pending.place, state="pending", why=pending.why)
         for pending in journal.objects.pending
     ]
+    places += preview_local(context.project, experiments=choice.experiments)
+    erasure = Erasure(places=tuple(sorted(places, key=lambda place: place.name)))
+    return _answer(erasure, rows=rows, trained=[], dry_run=True)
+
+
+def _deleted(store: StoreObjects) -> str:
+    """Return what would be deleted in DVC's cache or in a remote."""
+    parts = [plural(store.objects, "object")]
+    if store.in_use:
+        parts.append(f"those of {plural(store.in_use, 'object')} in use that are replaced")
+    if store.runs:
+        parts.append(plural(store.runs, "entry of the run cache", "entries of the run cache"))
+    if store.unnamed:
+        parts.append(f"{plural(len(store.unnamed), 'file')} that no commit names")
+    return ", ".join(parts)
 
 
 def _answer(

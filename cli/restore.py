@@ -8,7 +8,7 @@ from unlearn.cli import panels
 from unlearn.cli.answers import Answer
 from unlearn.cli.ids import IdOption, IdsOption, read_wanted
 from unlearn.cli.lazy import Command
-from unlearn.cli.output import JsonFlag, emit, plural
+from unlearn.cli.output import JsonFlag, ask, emit, plural
 from unlearn.stages.context import open_project
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import find_project

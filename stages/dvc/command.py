@@ -15,8 +15,8 @@ from unlearn.stages.project.locks import PATIENCE, exclusive
 from unlearn.stages.project.paths import Project
 
 _BUSY_WORDS = ("Unable to acquire lock", "is busy, it is being blocked")
-#: A warning without cause: the forget list is empty before the first request.
-_EMPTY_LIST = "'data/forget_list.txt' is empty"
+#: Warnings without cause: these files are empty before the first request and the first erasure.
+_EMPTY_LISTS = ("'data/forget_list.txt' is empty", "'data/suppressed.txt' is empty")
 #: How long to wait before a DVC that was busy is asked again.
 RETRY_SECONDS = 0.5
 
@@ -100,7 +100,7 @@ def pass_on(lines: Iterable[str]) -> str:
     said = []
     for line in lines:
         said.append(line)
-        if not any(word in line for word in (*_BUSY_WORDS, _EMPTY_LIST)):
+        if not any(word in line for word in (*_BUSY_WORDS, *_EMPTY_LISTS)):
             sys.stderr.write(line)
     return "".join(said)
 

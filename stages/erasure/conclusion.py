@@ -1,4 +1,4 @@
-"""What an erasure comes to: what was deleted in each place, and what the residue scan found there."""
+"""What an erasure comes to: the state of each place, after the residue scan."""
 
 from collections.abc import Iterable
 
@@ -57,9 +57,7 @@ def _counts(residue: Residue) -> dict[str, int]:
     return counts
 
 
-def _pending(
-    found: dict[str, ErasedPlace], name: str, why: str, residual: int = 0
-) -> ErasedPlace:
+def _pending(found: dict[str, ErasedPlace], name: str, why: str, residual: int = 0) -> ErasedPlace:
     before = found.get(name)
     method = before.method if before is not None and before.method != SEARCHED else None
     return ErasedPlace(name=name, state="pending", method=method, why=why, residual=residual)

@@ -3,10 +3,12 @@
 import hashlib
 from pathlib import Path
 
+from unlearn.stages.context import Context
 from unlearn.stages.dvc.command import run_dvc
 from unlearn.stages.project.files import write_bytes
 from unlearn.stages.project.git import ignored
 from unlearn.stages.project.paths import Project
+from unlearn.stages.rows.applied import read_applied
 
 #: Below reports: a folder for each report that is kept.
 FOLDER = "reports/evidence"
@@ -40,6 +42,12 @@ def keep_evidence(project: Project) -> Path:
     write_bytes(kept, figures.read_bytes())
     run_dvc(project.root, "add", kept.relative_to(project.root).as_posix())
     return folder
+
+
+def rests_on_rows(context: Context) -> bool:
+    """Return whether the report that stands now is about rows that an erasure removes."""
+    applied = read_applied(context.project)
+    return applied is not None and applied.without_rows < len(applied.tokens)
 
 
 def _is_added(path: Path) -> bool:

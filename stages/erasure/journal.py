@@ -33,6 +33,25 @@ class Journal(BaseModel):
     objects: Objects
     evidence: bool = False
 
+    def going_on(self, objects: Objects) -> "Journal":
+        """Return the journal of the same erasure after it was interrupted.
+
+        Parameters
+        ----------
+        objects
+            The objects that are found now. What was known before counts as well: lists of folders
+            may be gone by now, and a run that was killed may have left objects without a name.
+        """
+        before = {store.place: store for store in self.objects.stores if store.why is None}
+        both = {*objects.candidates, *self.objects.candidates}
+        objects = objects.model_copy(
+            update={
+                "candidates": tuple(sorted(both)),
+                "stores": tuple(before.get(store.place, store) for store in objects.stores),
+            }
+        )
+        return self.model_copy(update={"objects": objects})
+
 
 def read_journal(project: Project) -> Journal | None:
     """Return the journal; None if no erasure is under way.

@@ -1,4 +1,4 @@
-"""What DVC and this tool keep on this machine besides the cache: state, scratch space, workspaces."""
+"""What DVC and this tool keep on this machine besides the cache, and deleting it."""
 
 import shutil
 from pathlib import Path
@@ -16,6 +16,9 @@ TEMPORARY = "DVC's temporary files"
 SCRATCH = "scratch space of unlearn"
 EXPERIMENTS = "experiments of DVC"
 OTHER_TREES = "other working trees of git"
+
+#: How they are purged.
+DELETED = "deleted"
 
 #: Locks, which a process may hold.
 _LOCKS = ("lock", "rwlock", "rwlock.lock")
@@ -47,6 +50,15 @@ def purge_local(project: Project, *, experiments: bool) -> list[ErasedPlace]:
     ]
 
 
+def preview_local(project: Project, *, experiments: bool) -> list[ErasedPlace]:
+    """Return what `purge_local` would come to, without changing anything."""
+    names = (STATE, TEMPORARY, SCRATCH)
+    places = [ErasedPlace(name=name, state="purged", method=DELETED) for name in names]
+    if _queue(project) is not None:
+        places.append(_chosen(delete=experiments))
+    return [*places, *_other_trees(project)]
+
+
 def _purge_state(project: Project) -> ErasedPlace:
     """Delete DVC's state: names and digests of files, and an index of each remote."""
     try:
@@ -61,14 +73,25 @@ def _purge_temporary(project: Project) -> ErasedPlace:
 
 
 def _purge_workspaces(project: Project, *, delete: bool) -> list[ErasedPlace]:
+    queue = _queue(project)
+    if queue is None:
+        return []
+    return [_emptied(EXPERIMENTS, queue) if delete else _chosen(delete=delete)]
+
+
+def _queue(project: Project) -> Path | None:
+    """Return the folder of queued experiments, if there is a file in it."""
     folder = _dvc_temporary(project)
     queue = None if folder is None else folder / _QUEUE
-    if queue is None or not any(path.is_file() for path in queue.rglob("*")):
-        return []
+    has_files = queue is not None and any(path.is_file() for path in queue.rglob("*"))
+    return queue if has_files else None
+
+
+def _chosen(*, delete: bool) -> ErasedPlace:
     if delete:
-        return [_emptied(EXPERIMENTS, queue)]
+        return ErasedPlace(name=EXPERIMENTS, state="purged", method=DELETED)
     why = "their workspaces may hold copies of rows and models: --experiments deletes them"
-    return [ErasedPlace(name=EXPERIMENTS, state="pending", why=why)]
+    return ErasedPlace(name=EXPERIMENTS, state="pending", why=why)
 
 
 def _purge_scratch(project: Project) -> ErasedPlace:
@@ -76,7 +99,7 @@ def _purge_scratch(project: Project) -> ErasedPlace:
     if in_use:
         why = "another run uses it"
         return ErasedPlace(name=SCRATCH, state="pending", why=why)
-    return ErasedPlace(name=SCRATCH, state="purged", method="deleted")
+    return ErasedPlace(name=SCRATCH, state="purged", method=DELETED)
 
 
 def _other_trees(project: Project) -> list[ErasedPlace]:
@@ -108,7 +131,7 @@ def _emptied(name: str, folder: Path | None, kept: tuple[str, ...] = ()) -> Eras
             except OSError as error:
                 why = f"{entry.name} cannot be deleted: {error.strerror}"
                 return ErasedPlace(name=name, state="pending", why=why)
-    return ErasedPlace(name=name, state="purged", method="deleted")
+    return ErasedPlace(name=name, state="purged", method=DELETED)
 
 
 def _dvc_temporary(project: Project) -> Path | None:

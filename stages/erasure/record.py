@@ -6,9 +6,25 @@ from contextlib import ExitStack
 from unlearn.stages.ledger.anchor import check_anchor, write_anchor
 from unlearn.stages.ledger.erasure import Erasure
 from unlearn.stages.ledger.log import new_entry, read_log
+from unlearn.stages.ledger.suppressed import suppress_erased
 from unlearn.stages.ledger.transaction import Change, apply_change
 from unlearn.stages.project.paths import Project
 from unlearn.stages.requests.request import hold_list
+
+
+def suppress_rows(project: Project, heads: Collection[str]) -> None:
+    """Note that no shard gets the rows of an erasure any more, should they come back.
+
+    Parameters
+    ----------
+    project
+        The project. The rows have left its dataset.
+    heads
+        The newest entries of the request log when the erasure began.
+    """
+    with ExitStack() as stack:
+        hold_list(project, stack)
+        suppress_erased(project, read_log(project).up_to(heads))
 
 
 def record_erasure(project: Project, erasure: Erasure, heads: Collection[str]) -> bool:
@@ -32,12 +48,10 @@ def record_erasure(project: Project, erasure: Erasure, heads: Collection[str]) -
     with ExitStack() as stack:
         hold_list(project, stack)
         check_anchor()
-        log = read_log(project)
-        newest = [log.by_name[name] for name in log.heads]
-        if len(newest) == 1 and newest[0].erasure == erasure and log.heads == tuple(heads):
+        log = read_log(project).up_to(heads)
+        if len(log.heads) == 1 and log.by_name[log.heads[0]].erasure == erasure:
             return False
         entry = new_entry(log, "erase", (), project.forget_list.read_bytes(), erasure=erasure)
-        entry = entry.model_copy(update={"heads": tuple(sorted(heads))})
         apply_change(project, Change(added=(), entry=entry))
         write_anchor(read_log(project))
     return True

@@ -108,6 +108,14 @@ class Log:
             if entry.erasure is not None
         ]
 
+    def up_to(self, heads: Collection[str]) -> "Log":
+        """Return the log as it was when these entries were the newest."""
+        found = self.by_name
+        seen = set(heads).union(*(_ancestors(head, found) for head in heads if head in found))
+        return Log(
+            tuple(entry for entry in self.entries if entry.lines is None or entry.name in seen)
+        )
+
     def restored(self) -> frozenset[str]:
         """Return the lines that were taken back, and not asked for again since.
 
