@@ -10,6 +10,7 @@ from unlearn.stages.erasure.runs import naming_runs
 from unlearn.stages.erasure.situation import Situation, situation, unnamed_files
 from unlearn.stages.erasure.stores import Listing, Store, open_stores
 from unlearn.stages.erasure.survey import survey
+from unlearn.stages.training.importing import honoured_lines
 
 __all__ = ["Choice", "Objects", "Pending", "StoreObjects", "find_objects"]
 
@@ -186,9 +187,16 @@ def find_objects(context: Context, choice: Choice) -> Objects:
     with open_stores(context.project) as stores:
         now = situation(found, choice, stores)
         pending = pending_refs(now)
-        if context.params.unlearn is not None and context.params.unlearn.original == "imported":
+        if original_saw_rows(context):
             pending.append(Pending(place=IMPORTED_MODEL, why=_IMPORTED))
         return Objects.of(now, branch, pending)
+
+
+def original_saw_rows(context: Context) -> bool:
+    """Return whether the original was imported and saw rows of the forget list."""
+    if context.params.kind != "posthoc" or context.params.posthoc.original != "imported":
+        return False
+    return not context.read_list().known <= honoured_lines(context.project.original)
 
 
 def pending_refs(now: Situation) -> list[Pending]:

@@ -3,9 +3,9 @@
 from unlearn.stages.audit.status import standing
 from unlearn.stages.config.settings_files import FILES
 from unlearn.stages.context import Context
+from unlearn.stages.erasure.objects import original_saw_rows
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.git import git, has_repository
-from unlearn.stages.training.importing import honoured_lines
 
 #: What git has to have before old objects go: the history says which these are.
 _COMMITTED = (
@@ -56,16 +56,13 @@ def check_ready(context: Context) -> None:
 
 def _check_original(context: Context) -> None:
     """Refuse an imported original that was trained on listed rows: nothing can retrain it."""
-    if context.params.kind != "posthoc" or context.params.posthoc.original != "imported":
-        return
-    if context.read_list().known <= honoured_lines(context.project.original):
-        return
-    raise InputError(
-        "models/original was imported and saw rows of the forget list: it cannot be retrained "
-        "without them",
-        "import the model that forgot them: `unlearn import-model models/unlearned/"
-        f"{context.params.posthoc.deploy}`, then `unlearn repro`",
-    )
+    if original_saw_rows(context):
+        raise InputError(
+            "models/original was imported and saw rows of the forget list: it cannot be retrained "
+            "without them",
+            "import the model that forgot them: `unlearn import-model models/unlearned/"
+            f"{context.params.posthoc.deploy}`, then `unlearn repro`",
+        )
 
 
 def _check_committed(context: Context) -> None:

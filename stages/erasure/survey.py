@@ -64,7 +64,7 @@ class Survey:
             entry.name
             for found in self._read(versions)
             for record in found.records
-            for entry in (*record.deps, *record.outs)
+            for entry in record.outs  # of folders that stages only read, DVC keeps no list
             if entry.name.endswith(FOLDER_ENDING) and not self.uncached.match(entry.path)
         }
 
