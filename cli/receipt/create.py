@@ -9,9 +9,11 @@ from unlearn.cli.answers import Answer, AnswerPart
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural
 from unlearn.cli.receipt.options import open_signer
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.project.paths import find_project
 from unlearn.stages.receipts.create import Created, Wish, create_receipts
+from unlearn.stages.receipts.tags import signs_tags, tag_heads
+from unlearn.stages.receipts.timestamps import check_url, stamp_heads
 
 
 class NewReceipt(AnswerPart):
@@ -47,11 +49,17 @@ class CreateAnswer(Answer):
         The newest receipts: the anchor that shows later that none is missing.
     expired_annexes
         How many annexes were at the end of their time, and were deleted.
+    timestamps
+        Files of new time stamps.
+    tag
+        The signed git tag that names the heads; null if none was made.
     """
 
     receipts: list[NewReceipt]
     heads: list[str]
     expired_annexes: int
+    timestamps: list[str]
+    tag: str | None
 
 
 def create(
@@ -90,6 +98,22 @@ def create(
             rich_help_panel=panels.DATA,
         ),
     ] = None,
+    tsa: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Get an RFC 3161 time stamp for the newest receipts from this authority. Nothing "
+            "else of the command uses a network.",
+        ),
+    ] = None,
+    tag: Annotated[
+        bool | None,
+        typer.Option(
+            "--tag/--no-tag",
+            help="Make a signed git tag that names the newest receipts, as an anchor. The default "
+            "is what git's setting tag.gpgSign says.",
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Write a signed receipt for each erased request.
@@ -101,9 +125,22 @@ def create(
     last = None if valid_until is None else valid_until.date()
     if last is not None and last < date.today():  # noqa: DTZ011 - the date at this place
         raise InputError(f"--valid-until {last} is in the past")
+    if tsa is not None:
+        check_url(tsa)
     wish = Wish(ticket, publish_ticket=publish_ticket, valid_until=last)
     created = create_receipts(project, open_signer(signer), wish)
-    answer = _answer(created)
+    written = plural(len(created.receipts), "receipt")
+    try:
+        stamps = [] if tsa is None else stamp_heads(project, tsa)
+        wanted = signs_tags(project) if tag is None else tag
+        name = tag_heads(project, created.heads) if wanted and created.heads else None
+    except ToolError as error:
+        raise ToolError(
+            f"{error.message}; {written} written all the same",
+            "the same command does the rest later",
+            *error.hints,
+        ) from None
+    answer = _answer(created, stamps, name)
     emit(answer, as_json=as_json, text=lambda: _describe(answer))
 
 
@@ -114,7 +151,7 @@ COMMAND = Command(
 )
 
 
-def _answer(created: Created) -> CreateAnswer:
+def _answer(created: Created, stamps: list[str], tag: str | None) -> CreateAnswer:
     return CreateAnswer(
         receipts=[
             NewReceipt(
@@ -128,6 +165,8 @@ def _answer(created: Created) -> CreateAnswer:
         ],
         heads=list(created.heads),
         expired_annexes=created.expired_annexes,
+        timestamps=stamps,
+        tag=tag,
     )
 
 
@@ -142,6 +181,6 @@ def _describe(answer: CreateAnswer) -> str:
         lines.append(
             f"{plural(answer.expired_annexes, 'expired annex', 'expired annexes')} deleted"
         )
-    if answer.receipts:
+    if answer.receipts or answer.timestamps:
         lines.append("next: git add data/receipts")
     return "\n".join(lines)

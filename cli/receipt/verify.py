@@ -138,6 +138,16 @@ def verify(
             rich_help_panel=panels.DATA,
         ),
     ] = None,
+    tsa_cert: Annotated[
+        Path | None,
+        typer.Option(
+            "--tsa-cert",
+            metavar="FILE",
+            help="The certificate of a time stamp authority that is trusted, in PEM. Each receipt "
+            "then needs a time stamp, or has to come before one that has it.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Check receipts with public keys alone, without the project.
@@ -157,6 +167,8 @@ def verify(
     failures = list(checked.failures)
     if annex is not None:
         failures += _annex_failures(checked, paths, annex)
+    if tsa_cert is not None:
+        failures += _stamp_failures(checked, paths, tsa_cert)
     answer = _answer(checked, failures)
     emit(answer, as_json=as_json, text=lambda: _describe(answer))
     if failures:
@@ -195,6 +207,18 @@ def _keys_beside(folders: list[Path]) -> list[PublicKey]:
             except RefusedError:
                 continue
     return found
+
+
+def _stamp_failures(checked: Checked, paths: list[Path], certificate: Path) -> list[Failure]:
+    # The library of time stamps is an extra, and not needed without them.
+    from unlearn.stages.receipts.timestamps import (  # noqa: PLC0415
+        read_certificates,
+        stamp_failures,
+    )
+
+    beside = {str(path): path.with_suffix(".tsr") for path in paths}
+    stamps = {file: read_receipt_file(path) for file, path in beside.items() if path.is_file()}
+    return stamp_failures(checked, stamps, read_certificates(certificate))
 
 
 def _annex_failures(checked: Checked, paths: list[Path], annex: Path) -> list[Failure]:

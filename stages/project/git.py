@@ -1,4 +1,4 @@
-"""Git, called as a command; it reads only."""
+"""Git, called as a command. It reads; only the tags of receipts are written."""
 
 import os
 import subprocess

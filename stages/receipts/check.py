@@ -162,7 +162,7 @@ def check_files(
             receipts[file] = found
     by_name = {receipt.name: receipt for receipt in receipts.values()}
     failures += _clock_failures(receipts, by_name)
-    failures += _missing(by_name, _reached(by_name, list(by_name) if whole else anchors), anchors)
+    failures += _missing(by_name, reached(by_name, list(by_name) if whole else anchors), anchors)
     notes = [] if today is None else _notes(receipts, today)
     return Checked(receipts, tuple(failures), tuple(notes))
 
@@ -185,7 +185,7 @@ def _clock_failures(
             yield Failure(file, "clock-order", reason)
 
 
-def _reached(by_name: Mapping[str, Receipt], start: Iterable[str]) -> Iterable[str]:
+def reached(by_name: Mapping[str, Receipt], start: Iterable[str]) -> Iterable[str]:
     """Return the names of receipts, and of all that came before them."""
     waiting = list(start)
     seen: dict[str, None] = {}

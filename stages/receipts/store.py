@@ -20,6 +20,9 @@ from unlearn.stages.receipts.statement import (
 )
 
 FOLDER = "data/receipts"
+
+#: The ending of the file of a time stamp, which has the name of its receipt.
+SUFFIX = ".tsr"
 KEYS_FOLDER = f"{FOLDER}/keys"
 
 
@@ -103,6 +106,22 @@ def write_receipt(project: Project, name: str, content: bytes) -> str:
     """Write a receipt, synced with its folder, and return its path in the project."""
     write_bytes(project.receipts / f"{name}.json", content)
     return f"{FOLDER}/{name}.json"
+
+
+def write_stamp(project: Project, name: str, content: bytes) -> str:
+    """Write the time stamp of a receipt, and return its path in the project."""
+    write_bytes(project.receipts / f"{name}{SUFFIX}", content)
+    return f"{FOLDER}/{name}{SUFFIX}"
+
+
+def unstamped_heads(project: Project, receipts: Mapping[str, Predicate]) -> dict[str, bytes]:
+    """Return the signatures of the newest receipts that have no time stamp, by name."""
+    found = {}
+    for name in heads_of(receipts):
+        if not (project.receipts / f"{name}{SUFFIX}").is_file():
+            content = (project.receipts / f"{name}.json").read_bytes()
+            found[name] = parse_envelope(content).signatures[0].signature
+    return found
 
 
 def annex_path(project: Project, name: str) -> Path:

@@ -470,3 +470,34 @@ def test_git_keeps_receipts_and_keys_and_nothing_else(erased: Repo, private: Pat
     erased.commit("receipts")
     doctor = erased.inline("doctor")
     assert "must not be in git" not in doctor.out + doctor.err
+
+
+def test_a_signed_tag_names_the_newest_receipts(
+    erased: Repo, private: Path, tmp_path: Path
+) -> None:
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("no ssh-keygen here, which signs the tag")
+    failed = create(erased, private, "--ticket", "T-1", "--tag")
+    assert refused(failed, 3) == ("git could not make a signed tag; 1 receipt written all the same")
+    line = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "sign")]
+    subprocess.run(line, check=True)
+    signers = tmp_path / "signers"
+    signers.write_text(f"tests@example.org {(tmp_path / 'sign.pub').read_text()}", encoding="ascii")
+    for name, value in (
+        ("gpg.format", "ssh"),
+        ("user.signingKey", str(tmp_path / "sign.pub")),
+        ("gpg.ssh.allowedSignersFile", str(signers)),
+    ):
+        erased.git("config", name, value)
+    assert create(erased, private, "--ticket", "T-1", "--json").json["tag"] is None
+
+    erased.git("config", "tag.gpgSign", "true")
+    first = create(erased, private, "--ticket", "T-1", "--json").json
+    second = create(erased, private, "--json").json
+
+    assert create(erased, private, "--no-tag", "--json").json["tag"] is None
+    assert create(erased, private, "--json").json["tag"] == second["tag"] != first["tag"]
+    for answer in (first, second):
+        erased.git("tag", "--verify", answer["tag"])
+        message = erased.git("tag", "--list", "--format=%(contents:body)", answer["tag"])
+        assert message.split("-----BEGIN")[0].split() == answer["heads"]
