@@ -23,6 +23,7 @@ from unlearn.stages.receipts.statement import (
 )
 from unlearn.stages.verify_report.public import PublicReport
 from unlearn.stages.verify_report.reading import VERDICT
+from unlearn.stages.verify_report.words import has_figures, without_figures
 
 _COVERS = (
     "the rows of the request in the dataset, the shards and the files that the pipeline made",
@@ -34,6 +35,7 @@ _NOT_COVERED = (
     "other models that were trained or distilled with these rows or with the models' answers",
     "the request's own record: its tokens stay on the forget list, so that the rows stay out",
 )
+_WITHHELD = "withheld, since it has figures"
 _APPROXIMATE = "the deployed model was changed by an approximate method, which is no deletion"
 
 
@@ -58,7 +60,7 @@ def find_verification(project: Project) -> tuple[Verification, dict[str, str]]:
     verification = Verification(
         verdict="stale" if stale else public.verdict,
         label=public.label,
-        rests_on=(*stale, *_rests_on(public)),
+        rests_on=without_figures((*stale, *_rests_on(public))),
         reports=_reports(project, found),
     )
     return verification, dict(public.environment)
@@ -127,12 +129,17 @@ def public_places(erasure: Erasure, min_rows: int) -> tuple[Place, ...]:
         Place(
             name=place.name,
             state=place.state,
-            method=place.method,
-            why=place.why,
+            method=_in_words(place.method),
+            why=_in_words(place.why),
             residual=public_count(place.residual, min_rows),
         )
         for place in erasure.places
     )
+
+
+def _in_words(text: str | None) -> str | None:
+    """Return a text, but for one with a figure, which could count the rows of one person."""
+    return _WITHHELD if text is not None and has_figures(text) else text
 
 
 def public_count(count: int, min_rows: int) -> int | None:
@@ -142,7 +149,9 @@ def public_count(count: int, min_rows: int) -> int | None:
 
 def find_outcome(erasure: Erasure, verification: Verification) -> tuple[Outcome, tuple[str, ...]]:
     """Return what came of a request: `partial` while anything is pending or not shown."""
-    reasons = [f"{place.name} is pending: {place.why or 'unknown'}" for place in erasure.pending]
+    reasons = [
+        f"{place.name} is pending: {_in_words(place.why) or 'unknown'}" for place in erasure.pending
+    ]
     if verification.verdict != "pass":
         reasons.append(f"the verdict on the models is {verification.verdict}")
     if verification.label == "approximate":
