@@ -145,7 +145,7 @@ def doctor(as_json: JsonFlag = False) -> None:
     facts = {name: _version(name) for name in packages} | {"python": platform.python_version()}
     leftovers = clean_leftovers(project)
     findings = list(_findings(project, leftovers))
-    places = list(_places(project))
+    places = list(search_places(project))
     findings += [finding for place in places for finding in place.findings]
     answer = DoctorAnswer(
         environment=facts,
@@ -347,7 +347,7 @@ def _list_findings(context: Context) -> Iterator[str]:
         yield problem.message
 
 
-def _places(project: Project) -> Iterator[Place]:
+def search_places(project: Project) -> Iterator[Place]:
     """Search every place where copies can be; name those that cannot be searched."""
     stores = find_stores(project)
     try:

@@ -8,9 +8,10 @@ from unlearn.cli import panels
 from unlearn.cli.answers import Answer
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit
+from unlearn.stages.audit.places import Place
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import write_bytes
-from unlearn.stages.project.paths import find_project
+from unlearn.stages.project.paths import Project, find_project
 from unlearn.stages.report.contents import gather
 from unlearn.stages.report.page import render, verdict
 
@@ -47,16 +48,26 @@ def report(
             rich_help_panel=panels.OUTPUT,
         ),
     ] = False,
+    officer: Annotated[
+        bool,
+        typer.Option(
+            "--officer",
+            help="Write the page for a privacy officer: requests, copies and what is pending.",
+        ),
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Write the evidence as an HTML page.
 
-    The page is one file. It needs no network, and can be printed. With figures it is for those who
-    may see the rows; with --public it is for everybody.
+    The page is one file. It needs no network, and can be printed on A4 paper. With figures it is
+    for those who may see the rows; with --public it is for everybody. With --officer it is about
+    requests and copies: it searches the project, DVC's cache and remotes for them, but not with
+    --public as well.
     """
     project = find_project()
     path = project.report.with_name("report.html") if output is None else _checked(output)
-    contents = gather(project, public=public)
+    found = _search(project) if officer and not public else None
+    contents = gather(project, public=public, officer=officer, found=found)
     write_bytes(path, render(contents).encode())
     said = verdict(contents).kind
     shown = "reports/report.html" if output is None else str(output)
@@ -67,7 +78,19 @@ def report(
     )
 
 
-COMMAND = Command(report, example="unlearn report --output evidence.html", answer=ReportAnswer)
+COMMAND = Command(
+    report,
+    example="unlearn report --output evidence.html\nunlearn report --officer --output officer.html",
+    answer=ReportAnswer,
+)
+
+
+def _search(project: Project) -> tuple[Place, ...]:
+    """Look for copies of forgotten rows, as `unlearn doctor` does."""
+    # For --officer alone: it reads every object of the cache.
+    from unlearn.cli.doctor import search_places  # noqa: PLC0415
+
+    return tuple(search_places(project))
 
 
 def _checked(output: Path) -> Path:

@@ -6,17 +6,18 @@ enough for the page. Plots, timings and lineages make it fuller where they are.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from unlearn.stages.audit.compare import Snapshot, compare
+from unlearn.stages.audit.places import Place
 from unlearn.stages.audit.reports import read_found
 from unlearn.stages.audit.snapshot import take_snapshot
 from unlearn.stages.audit.status import stale_reasons
 from unlearn.stages.config.params import Params
 from unlearn.stages.context import load_params
 from unlearn.stages.errors import InputError, ToolError
-from unlearn.stages.ledger.log import read_log
+from unlearn.stages.ledger.log import Log, read_log
 from unlearn.stages.project.git import git
 from unlearn.stages.project.paths import HOLDOUT, Project
 from unlearn.stages.project.timings import read_method_seconds
@@ -28,6 +29,14 @@ from unlearn.stages.report.last_run import (
     shard_states,
 )
 from unlearn.stages.report.plot_files import RocPoint, ScoreBin, read_roc, read_scores
+from unlearn.stages.report.request_states import (
+    Copies,
+    RequestState,
+    held_out_lines,
+    past_erasures,
+    request_states,
+)
+from unlearn.stages.requests.deadlines import today
 from unlearn.stages.verify_report.report import Report
 
 
@@ -50,7 +59,7 @@ class Contents:
     roc, scores
         The plots' data; empty where they are not at hand.
     requests
-        The log: time, ticket and count of each.
+        The log: time and count of each entry that put lines on the forget list.
     shards
         Every shard that shards.yaml names; empty where it cannot be read.
     holdout_named
@@ -65,6 +74,18 @@ class Contents:
         A sentence for each part that could not be made.
     has_figures
         Whether the page shows figures, which only people with access to the rows may see.
+    public
+        Whether the page is for everybody.
+    officer
+        Whether the page is about requests and copies, and leaves the technical evidence out.
+    day
+        The day that due dates are compared with; that of `made` by default.
+    request_states
+        How far each request is, the oldest first.
+    copies
+        Where copies of forgotten rows were and are.
+    held_out_lines
+        How many lines of the forget list name held-out rows; None if that is not known.
     """
 
     name: str
@@ -82,9 +103,22 @@ class Contents:
     seconds: Mapping[str, float] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     has_figures: bool = True
+    public: bool = False
+    officer: bool = False
+    day: date | None = None
+    request_states: tuple[RequestState, ...] = ()
+    copies: Copies = field(default_factory=Copies)
+    held_out_lines: int | None = None
 
 
-def gather(project: Project, made: datetime | None = None, *, public: bool = False) -> Contents:
+def gather(
+    project: Project,
+    made: datetime | None = None,
+    *,
+    public: bool = False,
+    officer: bool = False,
+    found: tuple[Place, ...] | None = None,
+) -> Contents:
     """Read everything that the page shows.
 
     Parameters
@@ -95,6 +129,10 @@ def gather(project: Project, made: datetime | None = None, *, public: bool = Fal
         The time to put on the page; now by default.
     public
         Leave out all figures, also where they are at hand.
+    officer
+        Whether the page is about requests and copies. It has no figures either.
+    found
+        What a search for copies found; None if nobody searched.
 
     Raises
     ------
@@ -102,11 +140,11 @@ def gather(project: Project, made: datetime | None = None, *, public: bool = Fal
         If there is no report yet, or it is none of this tool.
     """
     found_report = read_found(project)
-    if public:
+    if public or officer:
         found_report = found_report.without_figures()
     has_figures = found_report.has_figures
     missing: list[str] = []
-    if not public and not has_figures:
+    if not (public or officer or has_figures):
         missing.append(
             "The figures are not on this machine; `dvc pull reports/verify.json` fetches them, "
             "with access to the DVC remote."
@@ -114,8 +152,9 @@ def gather(project: Project, made: datetime | None = None, *, public: bool = Fal
     params = _params(project)
     new = _snapshot(project, None, missing)
     old = None if new is None else _older(project, missing)
-    found = None if old is None or new is None else compare(old, new)
-    shards = () if new is None else shard_states(project, params, old, new, found)
+    compared = None if old is None or new is None else compare(old, new)
+    shards = () if new is None else shard_states(project, params, old, new, compared)
+    log = _log(project, missing)
     return Contents(
         name=project.root.name,
         made=made or datetime.now(UTC),
@@ -124,18 +163,26 @@ def gather(project: Project, made: datetime | None = None, *, public: bool = Fal
         min_rows=None if params is None else params.verify.min_rows,
         roc=tuple(read_roc(project.roc)) if has_figures else (),
         scores=tuple(read_scores(project.scores)) if has_figures else (),
-        requests=tuple(_requests(project, missing)),
+        requests=tuple(
+            entry.model_dump(include={"time", "count"}) for entry in log.entries if entry.is_request
+        ),
         shards=shards,
         holdout_named=new is not None and HOLDOUT in named_slices(new),
         run=(
             None
-            if old is None or found is None
-            else last_run_of(project, old, found, shards, count_rows=has_figures)
+            if old is None or compared is None
+            else last_run_of(project, old, compared, shards, count_rows=has_figures)
         ),
         before=None if old is None or not has_figures else _older_report(project, old.name),
         seconds=read_method_seconds(project) if has_figures else {},
         missing=tuple(missing),
         has_figures=has_figures,
+        public=public,
+        officer=officer,
+        day=today() if made is None else made.date(),
+        request_states=_states(project, params, log, missing),
+        copies=Copies(past_erasures(log), found),
+        held_out_lines=None if new is None else held_out_lines(new, params),
     )
 
 
@@ -193,10 +240,24 @@ def _older_report(project: Project, revision: str) -> Report | None:
     return older.report if older.has_figures else None
 
 
-def _requests(project: Project, missing: list[str]) -> list[dict[str, Any]]:
+def _log(project: Project, missing: list[str]) -> Log:
     try:
-        return [entry.model_dump() for entry in read_log(project).entries]
+        return read_log(project)
     except (InputError, UnicodeDecodeError) as error:
         reason = error.message if isinstance(error, InputError) else "not UTF-8 text"
-        missing.append(f"The timeline of requests cannot be read: {reason}.")
-        return []
+        missing.append(f"The requests cannot be read: {reason}.")
+        return Log()
+
+
+def _states(
+    project: Project, params: Params | None, log: Log, missing: list[str]
+) -> tuple[RequestState, ...]:
+    """Return how far the requests are; none if the settings cannot be read."""
+    if params is None:
+        missing.append("How far the requests are is not known: the settings cannot be read.")
+        return ()
+    try:
+        return request_states(project, params, log)
+    except InputError as error:
+        missing.append(f"How far the requests are is not known: {error.message}.")
+        return ()

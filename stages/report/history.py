@@ -9,8 +9,8 @@ from unlearn.stages.report import charts, formatting, pictures
 from unlearn.stages.report.contents import Contents
 from unlearn.stages.report.last_run import LastRun, ShardState
 
-#: How many requests a page can show and still be read.
-_MOST_REQUESTS = 40
+#: How many requests a picture over time takes.
+_FEWEST = 2
 
 
 @dataclass(frozen=True)
@@ -184,48 +184,18 @@ def _bars(contents: Contents) -> tuple[tuple[str, Markup, str], ...]:
     )
 
 
-@dataclass(frozen=True)
-class TimelineView:
-    """The requests: a picture, and the last ones in a table."""
-
-    headline: str
-    picture: Markup | None
-    rows: tuple[tuple[str, str | None, str], ...]
-    left_out: int
-
-
-def timeline(contents: Contents) -> TimelineView:
-    """Return the requests: all of them as a picture, the newest as a table."""
-    requests = contents.requests
-    if not requests:
-        return TimelineView("No request is in the log.", None, (), 0)
+def timeline(contents: Contents) -> Markup | None:
+    """Return a picture of all requests over time; None where there are fewer than two."""
     dated = sorted(
         (time, int(lines))
-        for request in requests
-        if request.get("kind") != "restore"
-        and (time := formatting.moment(request.get("time")))
+        for request in contents.requests
+        if (time := formatting.moment(request.get("time")))
         and (lines := formatting.number(request.get("count"))) is not None
         and lines >= 0
     )
-    lines = sum(count for _, count in dated)
-    headline = (
-        f"{formatting.plural(len(dated), 'request')} put {formatting.plural(lines, 'line')} on "
-    )
-    headline += "the forget list."
-    rows = [
-        (
-            f"{formatting.day(time)}, {time:%H:%M}"
-            if (time := formatting.moment(request.get("time")))
-            else formatting.plain(request.get("time"), 40),
-            None if request.get("ticket") is None else formatting.plain(request["ticket"]),
-            formatting.count(request.get("count"))
-            + (" taken back" if request.get("kind") == "restore" else ""),
-        )
-        for request in requests[-_MOST_REQUESTS:]
-    ]
-    return TimelineView(
-        headline,
-        charts.timeline(dated, headline) if len(dated) > 1 else None,
-        tuple(reversed(rows)),
-        max(0, len(requests) - _MOST_REQUESTS),
-    )
+    if len(dated) < _FEWEST:
+        return None
+    lines = formatting.plural(sum(count for _, count in dated), "line")
+    entries = formatting.plural(len(dated), "entry", "entries")
+    title = f"{entries} of the request log put {lines} on the forget list."
+    return charts.timeline(dated, title)

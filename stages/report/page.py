@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup, escape
 from unlearn.stages.report import formatting
 from unlearn.stages.report.attack_names import attack_name, deciding_attack
 from unlearn.stages.report.attacks import membership
@@ -18,6 +18,7 @@ from unlearn.stages.report.contents import Contents
 from unlearn.stages.report.history import last_run, shard_map, timeline
 from unlearn.stages.report.language import knowledge
 from unlearn.stages.report.methods import REFERENCE, deployed, kind_of, methods
+from unlearn.stages.report.officer import copies, held_out, open_points, requests, today
 from unlearn.stages.report.quality import exactness, identity, utility
 from unlearn.stages.verify_report.report import Report
 
@@ -34,10 +35,18 @@ def render(contents: Contents) -> str:
     """
     folder = files("unlearn.stages.report")
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.filters |= {"plain": formatting.plain, "sentence": _sentence}
-    template = environment.from_string((folder / "page.html.jinja").read_text(encoding="utf-8"))
+    environment.filters |= {
+        "plain": formatting.plain,
+        "sentence": _sentence,
+        "commands": _commands,
+    }
+    template = environment.get_template("page.html.jinja")
     style = (folder / "page.css").read_text(encoding="utf-8")
     return template.render(
         style=Markup(style),  # noqa: S704 - a file of this package
@@ -51,7 +60,14 @@ def render(contents: Contents) -> str:
         membership=membership(contents),
         shards=shard_map(contents),
         run=last_run(contents),
-        requests=timeline(contents),
+        # The page for an officer is short: the table says it all.
+        timeline=None if contents.officer else timeline(contents),
+        requests=requests(contents),
+        copies=copies(contents),
+        held_out=held_out(contents),
+        open_points=open_points(contents),
+        officer=contents.officer,
+        public=contents.public,
         utility=utility(contents),
         exactness=exactness(contents.report),
         identity=identity(contents),
@@ -69,15 +85,26 @@ def _sentence(text: str) -> str:
     return f"{start}{said[1:]}{end}"
 
 
+def _commands(text: str) -> Markup:
+    """Return a text, escaped, in which what stands between backquotes is set as code."""
+    parts = text.split("`")
+    pieces = [
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part)
+        for number, part in enumerate(parts)
+    ]
+    return Markup("").join(pieces)
+
+
 @dataclass(frozen=True)
 class VerdictView:
-    """The verdict, and why, in plain formatting."""
+    """The verdict, what it rests on, and why, in plain formatting."""
 
     kind: Verdict
     word: str
     headline: str
     reasons: tuple[str, ...]
     was: str | None
+    basis: str | None = None
 
 
 def verdict(contents: Contents) -> VerdictView:
@@ -93,14 +120,34 @@ def verdict(contents: Contents) -> VerdictView:
             report.verdict,
         )
     if report.verdict == "pass":
-        return VerdictView("pass", "Pass", _passed(report), reasons, None)
+        return VerdictView("pass", "Pass", _passed(report), reasons, None, basis(report))
     if report.verdict == "fail":
-        return VerdictView("fail", "Fail", _failed(report), reasons, None)
+        return VerdictView("fail", "Fail", _failed(report), reasons, None, basis(report))
     models = "model" if report.kind == "posthoc" else "models"
     headline = (
         f"The evidence does not show whether the forgotten records were removed from the {models}."
     )
-    return VerdictView("inconclusive", "Inconclusive", headline, reasons, None)
+    return VerdictView("inconclusive", "Inconclusive", headline, reasons, None, basis(report))
+
+
+def basis(report: Report) -> str | None:
+    """Return what the verdict rests on, in a sentence; None where the report does not say."""
+    found = report.exactness
+    if found.problems:
+        return f"{formatting.plural(found.problems, 'check')} found a difference."
+    if found.lineage_clean is not True or found.reran is None:
+        return None
+    if report.kind == "posthoc":
+        if kind_of(report.label) != "exact":
+            return "This rests on a test of its answers, not on retraining."
+        again = "and it was retrained" if found.reran else "and it was not retrained as a check"
+        return f"Its lineage was recomputed, {again}."
+    lineages = "Every lineage was recomputed"
+    if not found.touched:
+        return f"{lineages}; no shard was touched."
+    touched = formatting.plural(found.touched, "touched shard")
+    verb = "was" if found.reran == 1 else "were"
+    return f"{lineages}; {found.reran:,} of {touched} {verb} retrained."
 
 
 def _passed(report: Report) -> str:
@@ -143,7 +190,7 @@ def _facts(contents: Contents) -> list[Fact]:
     listed = Fact(
         formatting.count(report.forget_list.tokens),
         "on the forget list",
-        "records and persons, one per line",
+        _listed(contents),
     )
     facts = [
         listed,
@@ -158,7 +205,9 @@ def _facts(contents: Contents) -> list[Fact]:
             "shards retrained on the retained rows",
         ),
     ]
-    if report.kind == "posthoc":
+    if contents.officer:
+        facts = [*_cases(contents), *facts]
+    elif report.kind == "posthoc":
         facts = [listed, *_cost(contents)]
     facts = [fact for fact in facts if fact.value != formatting.MISSING]
     if found is not None and found.auc is not None:
@@ -176,6 +225,29 @@ def _facts(contents: Contents) -> list[Fact]:
         accuracy = formatting.percent(report.utility.accuracy)
         facts.append(Fact(accuracy, name, f"on {rows} held-out records"))
     return facts
+
+
+def _cases(contents: Contents) -> list[Fact]:
+    """Return the numbers of requests, and of lines that no model has to change for."""
+    states = contents.request_states
+    answered = sum(state.answered for state in states)
+    late = sum((state.days_left(today(contents)) or 0) < 0 for state in states)
+    facts = [
+        Fact(formatting.count(len(states)), "requests", "in the request log"),
+        Fact(formatting.count(answered), "answered", "erased, taken back, or nothing to delete"),
+        Fact(formatting.count(late), "late", "after the due date, and not answered"),
+    ]
+    count = held_out(contents).count
+    if count is not None:
+        facts.append(Fact(count, "held-out lines", "of the forget list; in no model"))
+    return facts
+
+
+def _listed(contents: Contents) -> str:
+    """Return what the lines of the forget list are, and how many of them reach no model."""
+    said = "records and persons, one per line"
+    count = held_out(contents).count
+    return said if count in (None, "0") else f"{said}; {count} held out, in no model"
 
 
 def _cost(contents: Contents) -> list[Fact]:

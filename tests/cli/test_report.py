@@ -49,7 +49,7 @@ def test_the_page_of_a_project_after_a_request(done: Repo) -> None:
     assert where[raw].shard in page
     assert "new lines on the forget list" in page
     assert "PRIV-7" in page
-    assert "1 request put 1 line on the forget list." in page
+    assert "1 request: 1 verified; none is late." in page
     run = gather(Project(done.root)).run
     assert run is not None
     assert run.share == pytest.approx(plan["fraction_of_full_training"])
@@ -151,7 +151,7 @@ def test_a_broken_file_is_said_to_be_and_the_rest_is_shown(done: Repo, broken: s
     page = page_of(done, done.inline("report"))
 
     if broken == "data/requests.jsonl":
-        assert "The timeline of requests cannot be read" in page
+        assert "The requests cannot be read" in page
     else:
         assert 'class="verdict stale"' in page
     assert "held-out records" in page

@@ -2,13 +2,19 @@
 
 import json
 import math
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from unlearn.stages.audit.places import Place, unseen
+from unlearn.stages.ledger.erasure import ErasedPlace
 from unlearn.stages.report.contents import Contents
 from unlearn.stages.report.last_run import LastRun, ShardState
 from unlearn.stages.report.plot_files import RocPoint, ScoreBin
+from unlearn.stages.report.request_states import Copies, PastErasure, RequestState
 from unlearn.stages.requests.costs import Costs
+from unlearn.stages.requests.filed import ANSWERED, State
+from unlearn.stages.verify_report.public import public_part
 from unlearn.stages.verify_report.reading import parse_report
 from unlearn.stages.verify_report.report import Report
 
@@ -246,12 +252,56 @@ def log(count: int = 6) -> tuple[dict[str, Any], ...]:
     return tuple(
         {
             "time": (datetime(2026, 1, 9, 9, tzinfo=UTC) + timedelta(days=17 * number)).isoformat(),
-            "ticket": f"PRIV-{100 + number}" if number % 3 else None,
             "count": 1 + (number * 5) % 13,
-            "digest": "ef" * 32,
         }
         for number in range(count)
     )
+
+
+#: The states of the requests of `some_requests`, in turns.
+STATES: tuple[State, ...] = ("receipted", "erased", "verified", "applied", "pending", "restored")
+
+
+def some_requests(count: int = 6) -> tuple[RequestState, ...]:
+    """Return requests in all states; every third has no reference, and no law was named for it."""
+    return tuple(
+        RequestState(
+            ticket=f"PRIV-{100 + number}" if number % 3 else None,
+            received=date(2026, 1, 9) + timedelta(days=21 * number),
+            regime="gdpr" if number % 3 else None,
+            due=date(2026, 2, 9) + timedelta(days=21 * number) if number % 3 else None,
+            extended=number == 4,
+            count=1 + (number * 5) % 13,
+            state=STATES[number % len(STATES)],
+            answered=STATES[number % len(STATES)] in ANSWERED,
+        )
+        for number in range(count)
+    )
+
+
+def some_copies(*, searched: bool = True, pending: bool = True) -> Copies:
+    """Return two erasures, and what a search found afterwards."""
+    places = [
+        ErasedPlace(name="the dataset", state="purged", method="rows removed from its file"),
+        ErasedPlace(name="DVC's cache", state="purged", method="objects deleted"),
+        ErasedPlace(name="the run cache", state="purged", method="entries deleted"),
+        ErasedPlace(name="the remote main", state="purged", method="objects deleted"),
+    ]
+    late = ErasedPlace(
+        name="the remote backup", state="pending", why="this kind of remote is not tested here"
+    )
+    when = datetime(2026, 4, 20, 9, tzinfo=UTC)
+    erasures = (
+        PastErasure(when - timedelta(days=60), (*places, late)),
+        PastErasure(when, (*places, *([late] if pending else []))),
+    )
+    found = (
+        Place("the dataset", objects=1),
+        Place("DVC's cache", objects=240),
+        Place("the remote main", objects=231),
+        unseen("the remote backup", "remotes of the kind gs are not searched"),
+    )
+    return Copies(erasures, found if searched else None)
 
 
 def full(**other: Any) -> Contents:
@@ -266,6 +316,9 @@ def full(**other: Any) -> Contents:
         "roc": curves(),
         "scores": scores(),
         "requests": log(),
+        "request_states": some_requests(),
+        "copies": some_copies(),
+        "held_out_lines": 12,
         "shards": some_shards(),
         "run": a_run(),
         "before": older,
@@ -273,6 +326,14 @@ def full(**other: Any) -> Contents:
     given |= other
     read_reports = {name: read(given[name]) for name in ("report", "before")}
     return Contents(**(given | read_reports))
+
+
+def for_officer(report: dict[str, Any] | None = None, **other: Any) -> Contents:
+    """Return the contents of a page for a privacy officer: no figures of rows are at hand."""
+    whole = read(a_report() if report is None else report)
+    given: dict[str, Any] = {"officer": True, "has_figures": False, "before": a_report()}
+    contents = full(**(given | other))
+    return replace(contents, report=public_part(whole).as_report(), before=None)
 
 
 def some_knowledge(extraction: float, rows: int = 40) -> dict[str, Any]:

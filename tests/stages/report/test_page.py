@@ -1,16 +1,20 @@
 """The page: what it says, what it must not, and that it needs nothing but itself."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.resources import files
 from typing import Any
 
 import pytest
+from unlearn.stages.audit.places import Place, unseen
+from unlearn.stages.ledger.erasure import ErasedPlace
 from unlearn.stages.report.attacks import membership
 from unlearn.stages.report.contents import Contents
 from unlearn.stages.report.last_run import LastRun
 from unlearn.stages.report.page import render, verdict
 from unlearn.stages.report.plot_files import ScoreBin
+from unlearn.stages.report.request_states import Copies, PastErasure
 
 from tests.stages.report.samples import (
     ATTACKS,
@@ -20,11 +24,13 @@ from tests.stages.report.samples import (
     a_run,
     an_attack,
     curves,
+    for_officer,
     full,
     log,
     posthoc,
     read,
     scores,
+    some_requests,
     some_shards,
 )
 
@@ -83,6 +89,12 @@ def emptied(value: Any) -> Any:
     return {k: emptied(v) for k, v in value.items()} if isinstance(value, dict) else None
 
 
+def hostile_copies() -> Copies:
+    place = ErasedPlace(name=HOSTILE, state="pending", method=HOSTILE, why=HOSTILE)
+    erasure = PastErasure(None, (place,))
+    return Copies((erasure, erasure), (Place(HOSTILE, findings=(HOSTILE,)), unseen("x", HOSTILE)))
+
+
 def hostile() -> Contents:
     """Return contents with a hostile text wherever a file could hold one."""
     report = a_report("fail")
@@ -101,7 +113,9 @@ def hostile() -> Contents:
         name=HOSTILE,
         report=report,
         stale=(HOSTILE,),
-        requests=tuple(entry | {"ticket": HOSTILE, "time": HOSTILE} for entry in log()),
+        requests=tuple(entry | {"time": HOSTILE} for entry in log()),
+        request_states=tuple(replace(state, ticket=HOSTILE) for state in some_requests()),
+        copies=hostile_copies(),
         run=run,
         missing=(HOSTILE,),
     )
@@ -125,6 +139,14 @@ def hostile_methods() -> Contents:
 
 
 EVERY = {
+    "for an officer": for_officer(),
+    "for an officer, without shards": replace(
+        for_officer(a_posthoc_report()), shards=some_shards(1, 1)
+    ),
+    "for an officer, nothing known": for_officer(
+        request_states=(), copies=Copies(), held_out_lines=None, min_rows=None
+    ),
+    "for an officer, hostile": replace(hostile(), officer=True, has_figures=False),
     "full": full(),
     "hostile": hostile(),
     "without shards": posthoc(),
@@ -396,19 +418,6 @@ def test_what_an_audit_cannot_explain_stands_out() -> None:
     assert "train@s001 changed without a cause." in page.said
     assert "about 10.0%" in page.said
     assert "estimated with slices of equal size" in page.said
-
-
-def test_requests_stand_with_time_ticket_and_count_newest_first() -> None:
-    page = Page(render(full(requests=log(50))))
-
-    assert "50 requests put" in page.said
-    times = re.findall(r"\d+ \w{3} \d{4}, 09:00", page.said)
-    assert len(times) == 40
-    assert "10 older in the request log" in page.said
-    assert "PRIV-149" in page.said
-    assert "PRIV-101" not in page.said
-    one = Page(render(full(requests=log(1))))
-    assert "1 request put 1 line on the forget list." in one.said
 
 
 def test_utility_is_shown_by_class_the_hardest_first_and_beside_what_it_was() -> None:
