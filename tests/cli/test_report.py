@@ -5,11 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
+from unlearn.stages.context import open_project
 from unlearn.stages.project.paths import Project
 from unlearn.stages.report.contents import gather
 
 from tests.cli.conftest import IDS, refused, unchanged
 from tests.conftest import Done, Repo, places, token_of
+from tests.stages.ledger.erasures import PENDING, log_erasure
 
 
 def page_of(repo: Repo, done: Done, output: str = "reports/report.html") -> str:
@@ -214,6 +216,85 @@ def test_a_public_page_has_no_figure_and_says_so(done: Repo) -> None:
     # Of three shards one was retrained: a share of shards, not of rows.
     text = body.partition("Environment")[0].replace("33.3%", "")
     assert not re.search(r"(?<![\d.])0?\.\d{2,}|\d\.\d%", text), text
+
+
+def officer_page(repo: Repo, *options: str) -> str:
+    """Return the text of the page for a privacy officer."""
+    page = page_of(repo, repo.inline("report", "--officer", *options))
+    return re.sub(r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]*>", " ", page))
+
+
+def test_an_officer_sees_requests_copies_and_what_is_pending(done: Repo) -> None:
+    ids = forget_and_run(done, count=12)
+    filing = ("--regime", "gdpr", "--received", "2020-01-31", "--ticket", "PRIV-7")
+    assert done.inline("forget", "--ids", "-", *filing, stdin="\n".join(ids) + "\n").code == 0
+    done.stages()
+    done.dvc("commit", "--force", "--quiet")
+    text = officer_page(done)
+
+    assert "Every lineage was recomputed; 1 of 1 touched shard was retrained." in text
+    assert "PRIV-7 31 Jan 2020 GDPR 29 Feb 2020 late by" in text
+    assert "1 request (PRIV-7) is late." in text
+    assert "1 request (PRIV-7) is verified, and copies are left" in text
+    assert "still holds rows of forgotten records" in text
+    assert "Copies may remain in" in text
+    assert "Held-out rows" in text
+    report = done.report()
+    assert f"{report['utility']['accuracy']:.1%}" not in text, "no figure of rows"
+    assert not any(re.search(rf"\b{raw}\b", text) for raw in IDS)
+    assert not re.search(r"u1_[0-9a-f]", text)
+
+
+def test_an_erasure_in_the_log_is_on_the_page(done: Repo) -> None:
+    forget_and_run(done)
+    log_erasure(open_project(Project(done.root)), PENDING)
+    text = officer_page(done, "--public")
+
+    assert "the dataset deleted deleted: rewritten" in text
+    assert "the remote far pending pending: no rights" in text
+    assert "The remote far: pending: no rights." in text
+    assert "This page did not search for copies" in text
+    assert "Found when this page was made" not in text
+    assert "still holds rows" not in text
+
+    log_erasure(open_project(Project(done.root)))
+    text = officer_page(done, "--public")
+    assert "The copies in all places were deleted." in text
+    assert "pending in the remote far" in text, "the older erasure"
+    full = page_of(done, done.inline("report"))
+    assert "The copies in all places were deleted." in full
+
+
+def test_held_out_persons_are_counted_for_an_officer(done: Repo) -> None:
+    where = places(done)
+    held_out = [raw for raw in IDS if where[raw].is_holdout][:3]
+    done.forget(held_out)
+    done.stages()
+    done.dvc("commit", "--force", "--quiet")
+
+    said = "3 lines of the forget list name held-out rows, which are in no model."
+    assert said in officer_page(done)
+    public = officer_page(done, "--public")
+    assert said not in public
+    assert "Held-out rows are in no model." in public
+
+
+def test_a_clone_without_a_key_has_a_page_for_an_officer(done: Repo, tmp_path: Path) -> None:
+    forget_and_run(done)
+    done.commit("forget")
+    done.git("clone", "--quiet", str(done.root), str(tmp_path / "clone"))
+    text = officer_page(Repo(tmp_path / "clone"))
+
+    assert "PRIV-7" in text
+    assert "the key, the settings or the forget list cannot be read" in text
+    assert "could not be searched" in text
+
+
+def test_the_officer_page_of_a_project_without_shards(compared: Repo) -> None:
+    text = officer_page(compared)
+
+    assert "Its lineage was recomputed, and it was retrained." in text
+    assert "Copies may remain in" in text
 
 
 def test_a_clone_says_that_figures_are_elsewhere(done: Repo, tmp_path: Path) -> None:
