@@ -36,7 +36,8 @@ def report(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="The .html file to write. The default is reports/report.html.",
+            help="The .html file to write. The default is reports/report.html, or "
+            "reports/officer.html.",
             rich_help_panel=panels.OUTPUT,
         ),
     ] = None,
@@ -65,12 +66,13 @@ def report(
     --public as well.
     """
     project = find_project()
-    path = project.report.with_name("report.html") if output is None else _checked(output)
+    name = "officer.html" if officer else "report.html"
+    path = project.report.with_name(name) if output is None else _checked(output)
     found = _search(project) if officer and not public else None
     contents = gather(project, public=public, officer=officer, found=found)
     write_bytes(path, render(contents).encode())
     said = verdict(contents).kind
-    shown = "reports/report.html" if output is None else str(output)
+    shown = f"reports/{name}" if output is None else str(output)
     emit(
         ReportAnswer(output=shown, verdict=said),
         as_json=as_json,

@@ -195,7 +195,7 @@ def timeline(contents: Contents) -> Markup | None:
     )
     if len(dated) < _FEWEST:
         return None
-    lines = formatting.plural(sum(count for _, count in dated), "line")
+    together = formatting.plural(sum(count for _, count in dated), "line")
     entries = formatting.plural(len(dated), "entry", "entries")
-    title = f"{entries} of the request log put {lines} on the forget list."
+    title = f"{entries} of the request log put {together} on the forget list."
     return charts.timeline(dated, title)
