@@ -133,8 +133,9 @@ def erase(
         if dry_run:
             answer = _preview(context, journal, choice)
         else:
+            _say_cost(context)
             if not yes:
-                _ask(context)
+                ask("Delete the rows of the forget list and all copies? This cannot be undone.")
             answer = _erase(context, journal, choice)
     emit(answer, as_json=as_json, text=lambda: _describe(answer))
     if not answer.complete and not dry_run:
@@ -238,12 +239,11 @@ def _answer(
     )
 
 
-def _ask(context: Context) -> None:
+def _say_cost(context: Context) -> None:
     if context.params.kind == "posthoc":
         seconds = _retraining_seconds(context.project)
         took = "" if seconds is None else f", which took {seconds:,.0f} s the last time"
         say(f"the original and the methods are trained again on what is left{took}")
-    ask("Delete the rows of the forget list, and all copies of them? This cannot be undone.")
 
 
 def _retraining_seconds(project: Project) -> float | None:
@@ -263,7 +263,8 @@ def _describe(answer: EraseAnswer) -> str:
         lines.append(f"trained again: {names(answer.trained)}")
     purged = [place for place in answer.places if place.state == "purged"]
     pending = [place for place in answer.places if place.state == "pending"]
-    lines += [f"purged: {place.name}: {place.method}" for place in purged]
+    done = "to purge" if answer.dry_run else "purged"
+    lines += [f"{done}: {place.name}: {place.method}" for place in purged]
     lines += [f"pending: {place.name}: {place.why}" for place in pending]
     if answer.dry_run:
         return "\n".join(lines)

@@ -17,14 +17,16 @@ class Killed(BaseException):
 
 
 @dataclass
-class _Plan:
+class FaultPlan:
+    """Which operation meets a fault, and how many there were."""
+
     folder: str
     fault: Fault
     left: int
     count: int = 0
 
 
-_plan: _Plan | None = None
+_plan: FaultPlan | None = None
 _installed = False
 
 #: Audit events of operations that change files, and the arguments that are paths.
@@ -60,7 +62,7 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 @contextmanager
-def fault_at(number: int, folder: Path, fault: Fault) -> Iterator[None]:
+def fault_at(number: int, folder: Path, fault: Fault) -> Iterator[FaultPlan]:
     """Let the operation of this number in a folder, and all after it, meet a fault.
 
     A file that is opened for writing and not written stays empty, as after a kill.
@@ -74,13 +76,18 @@ def fault_at(number: int, folder: Path, fault: Fault) -> Iterator[None]:
     fault
         A kill, after which nothing changes any more, or a disk that is full: what needs no space
         works.
+
+    Yields
+    ------
+    FaultPlan
+        Its `count` is the number of operations so far.
     """
     global _plan, _installed  # noqa: PLW0603 - an audit hook cannot be taken away again
     if not _installed:
         sys.addaudithook(_hook)
         _installed = True
-    _plan = _Plan(str(folder), fault, number)
+    _plan = FaultPlan(str(folder), fault, number)
     try:
-        yield
+        yield _plan
     finally:
         _plan = None

@@ -1,110 +1,28 @@
 """`unlearn erase` on whole projects: no copy is left anywhere, and nothing else is lost."""
 
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from tests.conftest import Repo, make_frame, make_project, readable
-from tests.pipeline.conftest import BAYES, KEY, Bases
-
-#: The records to erase, and a text that only one of them has.
-GONE = ("zqrec-0017", "zqrec-0020", "zqrec-0042")
-RARE = "Zanzibar-qx-7"
-REMOTES = ("one", "two")
-
-#: Everything but the working tree that uses objects of its own.
-EVERYWHERE = ("--branch", "side", "--stash", "--experiments", "--reflog")
-
-
-def _add_row(repo: Repo, raw: str) -> None:
-    """Add a row to the dataset, as a new version of it."""
-    path = repo.root / "data/dataset.csv"
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    row = frame.iloc[[0]].assign(id=raw)
-    pd.concat([frame, row]).to_csv(path, index=False)
-    repo.dvc("add", "--quiet", "data/dataset.csv")
-
-
-def _plant(root: Path) -> Repo:
-    """Make a project with copies of rows in every place that DVC and git have.
-
-    Two remotes with the run cache, older versions of the dataset and of the models, another branch,
-    an experiment and a stash with versions of their own.
-    """
-    frame = make_frame(90)
-    frame["id"] = frame["id"].str.replace("r", "zqrec-")
-    frame.loc[frame["id"] == GONE[0], "city"] = RARE
-    repo = make_project(root, frame, "--shards", "3", "--slices", "1", key=KEY, train=BAYES)
-    for name in REMOTES:
-        folder = root.parent / f"{root.name}-{name}"
-        repo.dvc("remote", "add", "--quiet", "--local", name, str(folder))
-    repo.dvc("config", "--local", "core.remote", REMOTES[0])
-    _run(repo, "first run")
-    _add_row(repo, "zqrec-9001")
-    _run(repo, "more rows")
-    default = default_branch(repo)
-
-    repo.git("checkout", "--quiet", "-b", "side")
-    _add_row(repo, "zqnew-side")
-    _push(repo, "side")
-    repo.git("checkout", "--quiet", "-b", "try")
-    _add_row(repo, "zqnew-try")
-    _push(repo, "try")
-    repo.git("update-ref", "refs/exps/ab/cdef/one", "try")
-    repo.git("checkout", "--quiet", default)
-    repo.git("branch", "--quiet", "-D", "try")
-    repo.dvc("checkout", "--quiet")
-    _add_row(repo, "zqnew-stash")
-    repo.dvc("push", "--quiet")
-    repo.git("stash")
-    repo.dvc("checkout", "--quiet")
-
-    repo.forget(GONE, "--ticket", "T-1")
-    _run(repo, "request")
-    return repo
-
-
-def default_branch(repo: Repo) -> str:
-    """Return the name of the default branch, which depends on the machine."""
-    name = repo.params()["ledger"]["branch"]
-    assert isinstance(name, str)
-    return name
-
-
-def _run(repo: Repo, message: str) -> None:
-    repo.inline("repro")
-    _push(repo, message)
-
-
-def _push(repo: Repo, message: str) -> None:
-    repo.commit(message)
-    for name in REMOTES:
-        repo.dvc("push", "--quiet", "--run-cache", "--remote", name)
+from tests.conftest import Repo, readable
+from tests.pipeline.conftest import Bases
+from tests.pipeline.planted import (
+    EVERYWHERE,
+    GONE,
+    RARE,
+    REMOTES,
+    copy_planted,
+    default_branch,
+    plant,
+    stores,
+)
 
 
 @pytest.fixture
-def planted(bases: Bases, workspace: Path) -> Iterator[Repo]:
+def planted(bases: Bases, workspace: Path) -> Repo:
     """Return a project with copies everywhere, and a request that was carried out."""
-    source = bases.get("planted", _plant)
-    repo = source.copy(workspace / "planted")
-    for name in REMOTES:
-        folder = workspace / f"planted-{name}"
-        shutil.copytree(source.root.parent / f"planted-{name}", folder)
-        repo.dvc("remote", "add", "--quiet", "--local", name, str(folder))
-    repo.dvc("config", "--local", "core.remote", REMOTES[0])
-    yield repo
-    for name in REMOTES:
-        shutil.rmtree(workspace / f"planted-{name}", ignore_errors=True)
-
-
-def stores(repo: Repo) -> list[Path]:
-    """Return DVC's cache and the remotes."""
-    remotes = [repo.root.parent / f"{repo.root.name}-{name}" for name in REMOTES]
-    return [repo.root / ".dvc/cache", *remotes]
+    return copy_planted(bases.get("planted", plant), workspace / "planted")
 
 
 def holding(folder: Path, *values: str) -> set[str]:
@@ -259,3 +177,26 @@ def test_an_erasure_that_may_not_begin_changes_nothing(
 
     assert (done.code, forgotten.snapshot()) == (2, before), done.err
     assert message in done.err
+
+
+def test_a_project_without_shards_is_trained_again_on_what_is_left(posthoc_people: Repo) -> None:
+    gone = ("r0005", "r0050")
+    posthoc_people.forget(gone)
+    posthoc_people.inline("repro")
+    posthoc_people.commit("request")
+    original = posthoc_people.files("models/original")
+    retrained = posthoc_people.files("models/unlearned/retrain")
+    old = holding(posthoc_people.root / ".dvc/cache", *gone)
+    assert old
+
+    done = posthoc_people.unlearn("erase", "--yes")
+
+    assert done.code == 0, done.out + done.err
+    assert "the original and the methods are trained again on what is left" in done.err
+    # What `retrain` makes is what training without the rows makes, whatever becomes of them.
+    assert posthoc_people.files("models/unlearned/retrain") == retrained
+    assert posthoc_people.files("models/original") != original
+    cached = set(posthoc_people.files(".dvc/cache").values())
+    assert not cached & {content for content in original.values() if len(content) > 1_000}
+    assert holding(posthoc_people.root / ".dvc/cache", *gone) == set()
+    assert posthoc_people.inline("verify").code == 0
