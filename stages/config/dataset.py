@@ -3,6 +3,7 @@
 from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
+from unlearn.stages.config.contact import ContactParams
 from unlearn.stages.config.section import Modality, Section, inside_the_project
 from unlearn.stages.config.text import TextRole, check_roles
 
@@ -156,6 +157,8 @@ class DatasetParams(Section):
     `date_formats` says how texts of datetime features are written that are not in ISO 8601.
 
     With `drop_unlabelled`, rows without a class are left out; otherwise they are an error.
+
+    `contact` says which columns identify people in the lists of other systems.
     """
 
     path: str
@@ -177,6 +180,7 @@ class DatasetParams(Section):
     rare_categories: RareCategories | None = None
     categories: dict[str, list[str]] | None = None
     drop_unlabelled: bool | None = None
+    contact: ContactParams | None = None
 
     @field_validator("path", "canaries", "held_out")
     @classmethod

@@ -216,6 +216,7 @@ def final_model_files(
                 mode="json",
                 exclude={
                     "canaries",
+                    "contact",
                     "held_out",
                     "missing_columns",
                     *ID_SETTINGS,

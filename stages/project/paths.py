@@ -208,6 +208,14 @@ class Project:
         return self.private / "timings.json"
 
     @property
+    def contacts(self) -> Path:
+        """Keyed digests of contact data, by which lists of hashes find people.
+
+        It is made again when the dataset changes, and has to be deleted with the rows.
+        """
+        return self.private / "contacts.sqlite"
+
+    @property
     def digests(self) -> Path:
         """MD5s of model files that were hashed before, so that they are hashed once."""
         return self.private / "digests.json"

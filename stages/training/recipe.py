@@ -132,12 +132,12 @@ def is_outdated(recipe: Recipe, shard: str, folder: Path, retain_nonce: str) -> 
 def settings_digest(params: Params) -> str:
     """Digest of all settings that a report depends on; made without the key.
 
-    Paths of dataset, canaries and held-out rows are left out, and so are branches, requests and
-    what of the report is published: they say nothing about the models.
+    Paths of dataset, canaries and held-out rows are left out, and so are columns of contact data,
+    branches, requests and what of the report is published: they say nothing about the models.
     """
     settings = params.model_dump(mode="json")
     del settings["verify"]["publish"]
-    for name in ("path", "canaries", "held_out"):
+    for name in ("path", "canaries", "held_out", "contact"):
         del settings["dataset"][name]
     for name in (*ID_SETTINGS, *READING_SETTINGS, *TRAINING_SETTINGS):
         # Reports from before these settings stay current.
