@@ -62,6 +62,11 @@ COMMANDS: Mapping[str, Entry] = {
         "Add records to the forget list.",
         _REQUESTS,
     ),
+    "answer": Entry(
+        "unlearn.cli.answer",
+        "Write the answer to a request of another system.",
+        _REQUESTS,
+    ),
     "restore": Entry(
         "unlearn.cli.restore",
         "Take a request back, so that its records are trained on again.",

@@ -9,10 +9,17 @@ import typer
 from pydantic import Field
 from unlearn.cli import panels
 from unlearn.cli.answers import Answer, AnswerPart
-from unlearn.cli.ids import IdOption, IdsOption, content_of, read_wanted
+from unlearn.cli.forget_source import (
+    AnswerFileOption,
+    ExemptOption,
+    SharedOption,
+    SignatureOption,
+    Source,
+)
+from unlearn.cli.ids import IdOption, IdsOption, read_wanted
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, say
-from unlearn.stages.context import Context, open_project
+from unlearn.stages.context import open_project
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.ledger.log import NO_FILING, Filing
@@ -20,7 +27,7 @@ from unlearn.stages.project.paths import find_project
 from unlearn.stages.requests.extension import extend as extend_period
 from unlearn.stages.requests.filed import due_of
 from unlearn.stages.requests.id_file import understand
-from unlearn.stages.requests.incoming import Incoming, read_column, read_opendsr
+from unlearn.stages.requests.incoming import Incoming
 from unlearn.stages.requests.missed import find_missed
 from unlearn.stages.requests.request import Unknown, add_request, put_back_lost
 
@@ -108,8 +115,8 @@ def forget(
         typer.Option(
             "--from",
             metavar="FILE",
-            help="A request as another system exports it: JSON of OpenDSR, or a table with "
-            "--column.",
+            help="A request as another system exports it: JSON of OpenDSR, a download of "
+            "California's DROP, or a table with --column.",
             rich_help_panel=panels.DATA,
         ),
     ] = None,
@@ -122,6 +129,10 @@ def forget(
             rich_help_panel=panels.DATA,
         ),
     ] = None,
+    signature: SignatureOption = None,
+    exempt: ExemptOption = None,
+    shared: SharedOption = None,
+    answer_file: AnswerFileOption = None,
     ignore_unknown: Annotated[
         bool,
         typer.Option(
@@ -201,7 +212,14 @@ def forget(
         None if received is None else received.date(), None if regime is None else regime.value
     )
     ways = {"ids": named, "--from": source is not None, "--lost": lost, "--extend": extend}
-    _check_options([way for way, chosen in ways.items() if chosen], column)
+    options = {
+        "--column": column is not None,
+        "--signature": signature is not None,
+        "--exempt": exempt is not None,
+        "--shared": shared is not None,
+        "--answer": answer_file is not None,
+    }
+    _check_options([way for way, chosen in ways.items() if chosen], options)
     _check_dates(ways, filing, ticket, dry_run=dry_run)
     if suppress and ignore_unknown:
         raise InputError("give either --ignore-unknown or --suppress")
@@ -215,7 +233,8 @@ def forget(
         emit(answer, as_json=as_json, text=lambda: _describe(answer, whole=True))
         return
     if source is not None:
-        incoming = _incoming(context, source, column, ignore_unknown=ignore_unknown)
+        given = Source(source, column, signature, exempt, shared, answer_file)
+        incoming = given.read(context, ignore_unknown=ignore_unknown, suppress=suppress)
         ticket, filing = ticket or incoming.ticket, filing.or_else(incoming.filing)
     else:
         wanted, found = understand(context, read_wanted(ids, one, subjects))
@@ -227,8 +246,16 @@ def forget(
         missed.refuse()
     with missed.hinted():
         resolved = add_request(
-            context, wanted, ticket=ticket, filing=filing, unknown=unknown, dry_run=dry_run
+            context,
+            wanted,
+            ticket=ticket,
+            filing=filing,
+            unknown=unknown,
+            items=incoming.items,
+            dry_run=dry_run,
         )
+    if source is not None and not dry_run:
+        given.write_answer(context, ticket)
     ledger = check_ledger(context.project, context.params.ledger.branch, context)
     if problem := ledger.problem():
         # The request counts all the same; the run that follows stops until this is mended.
@@ -259,16 +286,24 @@ COMMAND = Command(
 )
 
 
-def _check_options(ways: list[str], column: str | None) -> None:
-    """Raise an InputError unless the request is named in one way."""
+def _check_options(ways: list[str], options: dict[str, bool]) -> None:
+    """Raise an InputError unless the request is named in one way.
+
+    Parameters
+    ----------
+    ways
+        The ways in which it is named.
+    options
+        Whether each option was given that is for a file of `--from`.
+    """
     if not ways:
         raise InputError(
             "no records to forget: pass --ids FILE, --id ID, --subjects FILE or --from FILE"
         )
     if len(ways) > 1:
         raise InputError(f"{ways[-1]} takes no {' and no '.join(ways[:-1])}")
-    if column is not None and ways != ["--from"]:
-        raise InputError("--column names a column of the file of --from")
+    if ways != ["--from"] and (others := [name for name, given in options.items() if given]):
+        raise InputError(f"{others[0]} is for the file of --from")
 
 
 def _check_dates(
@@ -281,24 +316,6 @@ def _check_dates(
         raise InputError(
             "--lost takes no dates, and has no --dry-run: `unlearn status` counts them"
         )
-
-
-def _incoming(
-    context: Context, source: Path, column: str | None, *, ignore_unknown: bool
-) -> Incoming:
-    """Return the request of another system; see `read_opendsr` for errors."""
-    content = content_of(source)
-    if column is not None:
-        return read_column(context, source, column)
-    found = read_opendsr(context, content, source.name)
-    if found.unmatched and not ignore_unknown:
-        raise InputError(
-            f"{source.name}: no row has the id of {', '.join(found.unmatched)}, which is a hash; "
-            "nothing was changed",
-            "--ignore-unknown skips it; a hash cannot be suppressed, because rows that appear "
-            "later are found by their ids",
-        )
-    return found
 
 
 def _without_ids(*, added: int = 0, due: date | None = None, dry_run: bool = False) -> ForgetAnswer:

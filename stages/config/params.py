@@ -14,7 +14,7 @@ from unlearn.stages.config.methods import (
     own_code,
     with_registered,
 )
-from unlearn.stages.config.requests import BatchParams
+from unlearn.stages.config.requests import BatchParams, OpenDsrParams
 from unlearn.stages.config.section import Modality, Section
 from unlearn.stages.config.settings_files import FILES, SHARDS_FILE, file_of, merged
 from unlearn.stages.config.train import TrainParams
@@ -100,12 +100,16 @@ class RequestParams(Section):
 
     `regime` is the law of a request that names none. `identities` says what ids of other systems
     name, by their column or kind of identity: records by `id`, or persons by `subject`. `batch`
-    says how long requests wait for each other; None applies each of them at once.
+    says how long requests wait for each other; None applies each of them at once. `data_broker` is
+    the identifier of this data broker in DROP: lists for another one are refused. `opendsr` says
+    how OpenDSR is used.
     """
 
     regime: Regime | None = None
     identities: dict[str, Literal["id", "subject"]] = Field(default_factory=dict)
     batch: BatchParams | None = None
+    data_broker: str | None = Field(default=None, pattern=r"^[0-9]+$")
+    opendsr: OpenDsrParams | None = None
 
 
 class LedgerParams(Section):

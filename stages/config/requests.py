@@ -1,7 +1,7 @@
-"""The section of params.yaml about requests that wait for each other."""
+"""The sections of params.yaml below `requests`."""
 
-from pydantic import Field
-from unlearn.stages.config.section import Section
+from pydantic import Field, field_validator
+from unlearn.stages.config.section import Section, inside_the_project
 
 
 class BatchParams(Section):
@@ -14,3 +14,22 @@ class BatchParams(Section):
     at_least: int = Field(ge=1, le=1_000_000)
     at_most_days: int = Field(ge=0, le=3_650)
     days_before_due: int = Field(default=3, ge=0, le=365)
+
+
+class OpenDsrParams(Section):
+    """How requests and answers of OpenDSR are exchanged with a controller.
+
+    `controller_id` is the controller's identity in this system, which answers have to name.
+    `domain` is this processor's OpenDSR domain: a request with extensions for other processors
+    alone is refused. `certificate` is a file of the project with the controller's X.509
+    certificate, in PEM: with it, requests have to be signed.
+    """
+
+    controller_id: str = Field(min_length=1)
+    domain: str | None = None
+    certificate: str | None = None
+
+    @field_validator("certificate")
+    @classmethod
+    def _inside_the_project(cls, value: str | None) -> str | None:
+        return inside_the_project(value)

@@ -1,6 +1,8 @@
 """An entry of the request log."""
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, Literal, NamedTuple
 
@@ -22,7 +24,7 @@ EntryKind = Literal[
 ]
 
 #: Fields that entries of older versions do not have. Left out if None, so that names stay the same.
-_LATER_FIELDS = ("received", "regime", "erasure", "waiting", "absent")
+_LATER_FIELDS = ("received", "regime", "erasure", "waiting", "absent", "items")
 
 #: Entries that are about requests, and are none themselves.
 _ABOUT_REQUESTS = ("restore", "extend", "erase", "run-now")
@@ -40,6 +42,17 @@ class Filing(NamedTuple):
 
 
 NO_FILING = Filing()
+
+
+@dataclass(frozen=True)
+class Details:
+    """What an entry says about its lines, besides them; see `Entry`."""
+
+    absent: frozenset[str] = frozenset()
+    items: Mapping[str, int] = field(default_factory=dict)
+
+
+NO_DETAILS = Details()
 
 
 class Entry(BaseModel):
@@ -72,6 +85,9 @@ class Entry(BaseModel):
     absent
         Of its lines, those of ids that were suppressed and that no row had, without marks; None if
         there is none.
+    items
+        Keyed digests of the entries of another system's list that people were found for, each with
+        the code of its reply; None if there is none. Others are in no log.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, populate_by_name=True)
@@ -91,6 +107,7 @@ class Entry(BaseModel):
     erasure: Erasure | None = None
     waiting: tuple[str, ...] | None = Field(default=None, strict=False)
     absent: tuple[str, ...] | None = Field(default=None, strict=False)
+    items: dict[str, int] | None = None
 
     @property
     def is_request(self) -> bool:

@@ -16,15 +16,24 @@ from typing import Any
 
 from pydantic import ValidationError
 from unlearn.stages.errors import Facts, InputError
-from unlearn.stages.ledger.entry import NO_FILING, Entry, EntryKind, Filing
+from unlearn.stages.ledger.entry import (
+    NO_DETAILS,
+    NO_FILING,
+    Details,
+    Entry,
+    EntryKind,
+    Filing,
+)
 from unlearn.stages.ledger.erasure import Erasure
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.forget_list import render
 
 __all__ = [
     "FOLDER",
+    "NO_DETAILS",
     "NO_FILING",
     "OLD_LOG",
+    "Details",
     "Entry",
     "EntryKind",
     "Filing",
@@ -70,6 +79,10 @@ class Log:
         """Names of entries that others name, and that are not here."""
         found = self.by_name
         return frozenset(head for entry in found.values() for head in entry.heads) - found.keys()
+
+    def item_codes(self) -> dict[str, int]:
+        """Return the reply codes of entries of other systems' lists; the newest counts."""
+        return {item: code for entry in self.entries for item, code in (entry.items or {}).items()}
 
     def claims(self) -> dict[str, list[Entry]]:
         """Return the requests that name each line, since it was last taken back."""
@@ -177,7 +190,7 @@ def new_entry(
     ticket: str | None = None,
     filing: Filing = NO_FILING,
     erasure: Erasure | None = None,
-    absent: Iterable[str] = (),
+    details: Details = NO_DETAILS,
 ) -> Entry:
     """Return an entry for what is done now.
 
@@ -195,8 +208,8 @@ def new_entry(
         When the request was received, and under which law.
     erasure
         What became of the copies.
-    absent
-        Of its lines, those of ids that are suppressed and that no row has, without marks.
+    details
+        What else it says about the lines.
     """
     ordered = tuple(sorted(lines))
     return Entry(
@@ -211,7 +224,8 @@ def new_entry(
         received=filing.received,
         regime=filing.regime,
         erasure=erasure,
-        absent=tuple(sorted(absent)) or None,
+        absent=tuple(sorted(details.absent)) or None,
+        items=dict(sorted(details.items.items())) or None,
     )
 
 

@@ -114,7 +114,7 @@ class FiledRequest:
         """
         if self.current is None:  # the log does not say which lines: the whole list decides
             done = not standing.pending
-        elif not self.current:
+        elif not self.current and self.count:
             return "restored"
         else:
             done = self.current <= standing.applied_lines

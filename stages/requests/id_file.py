@@ -20,17 +20,24 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Wanted:
-    """Raw ids that a request names, each with where it was read, and the files of ids."""
+    """Raw ids that a request names, each with where it was read, and the files of ids.
+
+    `record_tokens` and `subject_tokens` are tokens of rows that were found by something else than
+    their ids.
+    """
 
     records: tuple[tuple[str, str], ...] = ()
     subjects: tuple[tuple[str, str], ...] = ()
     record_file: str | None = None
     subject_file: str | None = None
+    record_tokens: tuple[tuple[str, str], ...] = ()
+    subject_tokens: tuple[tuple[str, str], ...] = ()
 
     @property
     def count(self) -> int:
         """Ids in all, each counted once."""
-        return len({raw for raw, _ in self.records}) + len({raw for raw, _ in self.subjects})
+        named = (self.records, self.subjects, self.record_tokens, self.subject_tokens)
+        return sum(len({name for name, _ in pairs}) for pairs in named)
 
     def facts(self, kind: Kind, wheres: Sequence[str]) -> Facts:
         """Return the lines of the file of ids at these positions, for an error."""

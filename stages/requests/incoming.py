@@ -56,6 +56,9 @@ class Incoming:
         A sentence for each thing that was left out.
     unmatched
         Where the hashed identities were read that no row has.
+    items
+        Entries of a list that people were found for, as the request log names them, with the codes
+        of their replies.
     """
 
     wanted: Wanted
@@ -63,6 +66,7 @@ class Incoming:
     filing: Filing = NO_FILING
     notes: tuple[str, ...] = ()
     unmatched: tuple[str, ...] = field(default=())
+    items: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_column(context: Context, path: Path, column: str) -> Incoming:
@@ -128,9 +132,8 @@ def read_opendsr(context: Context, content: bytes, name: str) -> Incoming:
     ----------
     OpenDSR 2.0, sections 5 and 7.1.
     """
-    request = _json_object(content, name)
-    _check_type(request, name)
-    received = _submitted(request, name)
+    request = read_request(context, content, name)
+    received = submitted(request, name)
     regulation = _text(request, "regulation", name, optional=True)
     if regulation is not None and regulation not in _REGULATIONS:
         raise InputError(f"{name}: the regulation is neither gdpr nor ccpa", facts=Facts(file=name))
@@ -168,6 +171,37 @@ def read_opendsr(context: Context, content: bytes, name: str) -> Incoming:
         notes=tuple(notes),
         unmatched=tuple(item.where for item in hashed if item.where not in found),
     )
+
+
+def read_request(context: Context, content: bytes, name: str) -> dict[str, Any]:
+    """Return an erasure request of OpenDSR that is for this system.
+
+    Raises
+    ------
+    InputError
+        If it is no such request, asks for something else than erasure, or is for another controller
+        or other processors than those in params.yaml.
+    """
+    request = _json_object(content, name)
+    _check_type(request, name)
+    ours = context.params.requests.opendsr
+    if ours is not None:
+        controller = request.get("controller_id")
+        if controller not in (None, ours.controller_id):
+            raise InputError(
+                f"{name} is of another controller than requests.opendsr.controller_id in "
+                "params.yaml; nothing was changed",
+                facts=Facts(file=name),
+            )
+        others = request.get("extensions")
+        foreign = isinstance(others, dict) and others and ours.domain not in others
+        if ours.domain is not None and foreign:
+            raise InputError(
+                f"{name} is for other processors than {ours.domain}; nothing was changed",
+                "requests.opendsr.domain in params.yaml is this processor's domain",
+                facts=Facts(file=name),
+            )
+    return request
 
 
 def _kind_of(context: Context, column: str) -> Kind | None:
@@ -214,7 +248,8 @@ def _check_type(request: Mapping[str, Any], name: str) -> None:
         )
 
 
-def _submitted(request: Mapping[str, Any], name: str) -> datetime:
+def submitted(request: Mapping[str, Any], name: str) -> datetime:
+    """Return when a request was submitted, in UTC."""
     text = _text(request, "submitted_time", name)
     try:
         found = datetime.fromisoformat(text or "")

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from typing import Literal
 
@@ -13,7 +13,16 @@ from unlearn.stages.ledger.anchor import check_anchor, write_anchor
 from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.ledger.deleted import put_back_entries
 from unlearn.stages.ledger.hand_written import check_hand_written, resolved_lines
-from unlearn.stages.ledger.log import NO_FILING, EntryKind, Filing, Log, new_entry, read_log
+from unlearn.stages.ledger.log import (
+    NO_DETAILS,
+    NO_FILING,
+    Details,
+    EntryKind,
+    Filing,
+    Log,
+    new_entry,
+    read_log,
+)
 from unlearn.stages.ledger.lookup import KnownTokens, look_in_canaries
 from unlearn.stages.ledger.suppressed import read_suppressed, settle_suppressed, settled
 from unlearn.stages.ledger.transaction import Change, apply_change, changed_list, complete_change
@@ -42,6 +51,7 @@ def add_request(
     ticket: str | None = None,
     filing: Filing = NO_FILING,
     unknown: Unknown = "refuse",
+    items: Mapping[str, int] = NO_DETAILS.items,
     dry_run: bool = False,
 ) -> Resolved:
     """Put a request on the forget list and into the request log.
@@ -61,6 +71,8 @@ def add_request(
     unknown
         What happens to ids that the dataset does not have: the request is refused, they are
         skipped, or they are put on the list all the same.
+    items
+        Entries of another system's list that people were found for, as the log names them.
     dry_run
         Only compute the result.
 
@@ -99,17 +111,20 @@ def add_request(
             replace_hand_written(context, forget_list)
         if not dry_run:
             kind: EntryKind = "suppress" if unknown == "suppress" else "forget"
-            also = _not_logged(read_log(project), ticket, filing, resolved.listed)
+            log = read_log(project)
+            also = _not_logged(log, ticket, filing, resolved.listed)
+            codes = log.item_codes()
+            items = {item: code for item, code in items.items() if codes.get(item) != code}
             # Of lines on the list, those that no entry names as suppressed yet.
             absent = resolved.absent - read_suppressed(project)
             also |= {line for line in resolved.listed if line.removesuffix(LEFT_OUT) in absent}
-            if resolved.added or also:
+            if resolved.added or also or items:
                 write_change(
                     project,
                     kind,
                     added=resolved.added,
                     also=also,
-                    absent=absent,
+                    details=Details(absent, items),
                     ticket=ticket,
                     filing=filing,
                 )
@@ -176,7 +191,7 @@ def write_change(
     added: Iterable[str] = (),
     removed: Iterable[str] = (),
     also: Iterable[str] = (),
-    absent: Iterable[str] = (),
+    details: Details = NO_DETAILS,
     ticket: str | None = None,
     filing: Filing = NO_FILING,
 ) -> None:
@@ -190,15 +205,15 @@ def write_change(
         Lines of the list, as they are in the file.
     also
         Lines that stay on the list, and that the request names as well.
-    absent
-        Of all these, the lines that are suppressed, without marks.
+    details
+        What else the log says about these lines.
     """
     check_anchor()
     added, removed = tuple(sorted(added)), tuple(sorted(removed))
     log = read_log(project)
     after = changed_list(project.forget_list.read_bytes(), added, removed)
     named = removed if kind == "restore" else {*added, *also}
-    entry = new_entry(log, kind, named, after, ticket, filing, absent=absent)
+    entry = new_entry(log, kind, named, after, ticket, filing, details=details)
     apply_change(project, Change(added=added, removed=removed, entry=entry))
     write_anchor(read_log(project))
 

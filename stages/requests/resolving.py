@@ -69,7 +69,9 @@ def resolve(
             "set dataset.subject, or request the records by id",
         )
     records = _tokenized(context, "record", wanted.records)
+    records |= {token: ("", where) for token, where in wanted.record_tokens}
     subjects = _tokenized(context, "subject", wanted.subjects)
+    subjects |= {token: ("", where) for token, where in wanted.subject_tokens}
     known = find_tokens(context, set(records), set(subjects))
     on_list = frozenset(forget_list.tokens) | forget_list.left_out
     # A record without rows in the dataset is still found by its line, but not by its subject.

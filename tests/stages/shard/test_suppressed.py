@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from unlearn.stages.context import Context, check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.forget import stage as forget_stage
-from unlearn.stages.ledger.log import Log, new_entry, read_log
+from unlearn.stages.ledger.log import Details, Log, new_entry, read_log
 from unlearn.stages.ledger.suppressed import (
     dropped_rows,
     read_suppressed,
@@ -228,7 +228,8 @@ def test_the_log_decides_what_is_suppressed(steps: list[tuple[str, int]]) -> Non
         else:
             absent = [line] if kind == "suppress" else []
             ticket = str(len(log.entries))
-            entry = new_entry(log, "suppress", [line], b"", ticket=ticket, absent=absent)
+            details = Details(frozenset(absent))
+            entry = new_entry(log, "suppress", [line], b"", ticket=ticket, details=details)
             expected |= set(absent)
             listed |= {line}
         log = Log((*log.entries, entry))

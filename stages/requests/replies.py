@@ -1,0 +1,242 @@
+"""Answers to requests, in the format in which these came."""
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from unlearn.stages.audit.status import standing
+from unlearn.stages.config.requests import OpenDsrParams
+from unlearn.stages.context import Context
+from unlearn.stages.errors import InputError
+from unlearn.stages.ledger.log import read_log
+from unlearn.stages.project.files import json_bytes
+from unlearn.stages.requests.contact_index import find_contacts
+from unlearn.stages.requests.deadlines import due_date
+from unlearn.stages.requests.drop_lists import DropItem, read_drop
+from unlearn.stages.requests.drop_request import DELETED, NOT_FOUND, item_name
+from unlearn.stages.requests.filed import FiledRequest, State, filed_requests
+from unlearn.stages.requests.incoming import read_opendsr, read_request, submitted
+from unlearn.stages.requests.resolving import resolve
+
+#: The status that OpenDSR has for each state (section 8). The data is deleted once it is erased.
+_STATUS: Mapping[State, str] = {
+    "pending": "pending",
+    "applied": "in_progress",
+    "verified": "in_progress",
+    "erased": "completed",
+    "receipted": "completed",
+    "restored": "cancelled",
+}
+
+_API_VERSION = "2.0"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer.
+
+    Parameters
+    ----------
+    files
+        Content by file name; of one file, the name is that of the request.
+    answered
+        How many entries have an answer; 1 for a request of OpenDSR.
+    waiting
+        How many have none yet, because the rows are not erased.
+    not_found
+        For how many of them nobody was found.
+    status
+        The status of a request of OpenDSR.
+    """
+
+    files: dict[str, bytes]
+    answered: int = 1
+    waiting: int = 0
+    not_found: int = 0
+    status: str | None = None
+
+
+def opendsr_receipt(context: Context, content: bytes, name: str, ticket: str | None) -> Reply:
+    """Return what OpenDSR answers to a new request (section 7.3).
+
+    The service that sends it signs it: its headers are no part of this body.
+
+    Parameters
+    ----------
+    context
+        The project, with the request in its log.
+    content, name
+        The request, and what errors call it.
+    ticket
+        What the log calls it; by default its `subject_request_id`.
+
+    Raises
+    ------
+    InputError
+        If params.yaml does not say who the controller is, or no law gives a due date.
+    """
+    ours, request = _ours(context), read_request(context, content, name)
+    filed = _filed(context).get(ticket or str(request.get("subject_request_id")))
+    received = datetime.now(UTC) if filed is None else _logged(filed)
+    body = {
+        "controller_id": ours.controller_id,
+        "expected_completion_time": _expected(context, request, filed, name),
+        "received_time": _time(received),
+        "encoded_request": base64.b64encode(content).decode(),
+        "subject_request_id": request.get("subject_request_id"),
+    }
+    return Reply({name: json_bytes(body)}, status="pending")
+
+
+def opendsr_status(context: Context, content: bytes, name: str, ticket: str | None) -> Reply:
+    """Return the status of a request as OpenDSR has it (section 8.3); see `opendsr_receipt`.
+
+    A request that names nobody in the dataset is in no log, and is completed.
+
+    Raises
+    ------
+    InputError
+        As `opendsr_receipt`, and if a request that names people is not in the log.
+    """
+    ours, request = _ours(context), read_request(context, content, name)
+    filed = _filed(context).get(ticket or str(request.get("subject_request_id")))
+    if filed is not None:
+        state = _states(context)(filed)
+        status = "completed" if filed.is_answered(state) and state != "restored" else _STATUS[state]
+    else:
+        _refuse_unfiled(context, content, name)
+        status = "completed"
+    body = {
+        "controller_id": ours.controller_id,
+        "expected_completion_time": _expected(context, request, filed, name),
+        "subject_request_id": request.get("subject_request_id"),
+        "request_status": status,
+        "api_version": request.get("api_version") or _API_VERSION,
+    }
+    return Reply({name: json_bytes(body)}, status=status)
+
+
+def drop_reply(
+    context: Context,
+    content: bytes,
+    name: str,
+    progress: Callable[[int], None] = lambda _rows: None,
+) -> Reply:
+    """Return the reply to a download of DROP: a file for each list, with the columns Id and Status.
+
+    Entries whose rows are not erased yet are left out: they have no status.
+
+    Parameters
+    ----------
+    context
+        The project, with the request in its log.
+    content, name
+        The download, and its name.
+    progress
+        Called with the number of rows of each batch while the index is made.
+
+    Raises
+    ------
+    InputError
+        If the download is not as it must be, or an entry that is not in the log has rows.
+    """
+    lists = read_drop(content, name, context.params.requests.data_broker)
+    codes = read_log(context.project).item_codes()
+    names = {item: item_name(context, item) for item in lists.items}
+    _refuse_new(context, [item for item in lists.items if names[item] not in codes], name, progress)
+    erased = _erased_items(context)
+    files: dict[str, bytes] = {}
+    waiting = not_found = 0
+    for file, items in lists.files.items():
+        rows = []
+        for item in items:
+            code = codes.get(names[item], NOT_FOUND)
+            if code == DELETED and names[item] not in erased:
+                waiting += 1
+                continue
+            not_found += code == NOT_FOUND
+            rows.append(f"{item.item},{code}\n")
+        if rows:
+            files[file] = "".join(["Id,Status\n", *rows]).encode()
+    return Reply(files, len(lists.items) - waiting, waiting, not_found)
+
+
+def _refuse_new(
+    context: Context, items: list[DropItem], name: str, progress: Callable[[int], None]
+) -> None:
+    """Refuse to say of somebody who has rows that nobody was found."""
+    found = find_contacts(context, ((item.list_name, item.digest) for item in items), progress)
+    if found:
+        raise InputError(
+            f"{name}: people were found for {len(found):,} entries that no request names",
+            f"`unlearn forget --from {name}` first",
+        )
+
+
+def _erased_items(context: Context) -> frozenset[str]:
+    """Return the entries of lists whose rows were erased, as the log names them."""
+    state_of = _states(context)
+    return frozenset(
+        item
+        for filed in filed_requests(read_log(context.project))
+        if any(entry.items for entry in filed.entries)
+        and state_of(filed) in ("erased", "receipted")
+        for entry in filed.entries
+        for item in entry.items or ()
+    )
+
+
+def _refuse_unfiled(context: Context, content: bytes, name: str) -> None:
+    wanted = read_opendsr(context, content, name).wanted
+    resolved = resolve(context, wanted, context.read_list())
+    if resolved.added or resolved.already:
+        raise InputError(
+            f"{name}: the request log does not name this request, and the dataset or the forget "
+            "list has its people",
+            f"`unlearn forget --from {name}` first",
+        )
+
+
+def _filed(context: Context) -> dict[str, FiledRequest]:
+    found = filed_requests(read_log(context.project))
+    return {item.ticket: item for item in found if item.ticket is not None}
+
+
+def _states(context: Context) -> Callable[[FiledRequest], State]:
+    found = standing(context.project, context.params, context.read_list())
+    return lambda filed: filed.state(found)
+
+
+def _ours(context: Context) -> OpenDsrParams:
+    ours = context.params.requests.opendsr
+    if ours is None:
+        raise InputError(
+            "an answer of OpenDSR has to name the controller, and params.yaml does not",
+            "set requests.opendsr.controller_id",
+        )
+    return ours
+
+
+def _expected(
+    context: Context, request: Mapping[str, Any], filed: FiledRequest | None, name: str
+) -> str:
+    due = None if filed is None else filed.due
+    regime = request.get("regulation") or context.params.requests.regime
+    if due is None and regime in ("gdpr", "ccpa", "drop"):
+        due = due_date(regime, submitted(request, name).date())
+    if due is None:
+        raise InputError(
+            f"{name} has no due date, which an answer of OpenDSR has to name",
+            "state the law: `unlearn forget` with --regime, or requests.regime in params.yaml",
+        )
+    return f"{due}T23:59:59Z"
+
+
+def _logged(filed: FiledRequest) -> datetime:
+    return datetime.fromisoformat(filed.entries[0].time)
+
+
+def _time(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

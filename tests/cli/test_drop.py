@@ -1,0 +1,302 @@
+"""`unlearn forget --from` and `unlearn answer` with downloads of California's DROP."""
+
+import base64
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from unlearn.stages.context import open_project
+from unlearn.stages.ledger.log import read_log
+from unlearn.stages.project.paths import Project
+
+from tests.cli.conftest import PEOPLE, refused, run_all, unchanged
+from tests.conftest import Repo, token_of
+from tests.stages.ledger.erasures import PENDING, log_erasure
+
+#: Two people by themselves, and two who share a telephone.
+FIRST, SECOND, THIRD, FOURTH = PEOPLE["person"].unique()[:4]
+NOBODY = "nobody@example.org"
+
+
+def digest(standard: str) -> str:
+    return base64.b64encode(hashlib.sha256(standard.encode()).digest()).decode()
+
+
+def email_of(person: str) -> str:
+    return f"{person}@example.org"
+
+
+def phone_of(person: str) -> str:
+    return "4155550000" if person in (THIRD, FOURTH) else f"41555{int(person[1:]) + 1:05}"
+
+
+#: The identifiers of work items are twelve letters and digits.
+def item(number: int) -> str:
+    return f"Item{number:08}"
+
+
+def rows(*entries: tuple[int, str]) -> str:
+    return "".join(["ID,Hash\n", *(f"{item(number)},{found}\n" for number, found in entries)])
+
+
+EMAILS = rows((1, digest(email_of(FIRST))), (2, digest(NOBODY)), (3, digest(email_of(SECOND))))
+PHONES = rows((4, digest("4155550000")), (5, digest("2125550000")))
+
+
+@pytest.fixture
+def broker(people: Repo) -> Repo:
+    """Return a project whose dataset has contact data, in columns that no model reads."""
+    path = people.root / people.params()["dataset"]["path"]
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame["mail"] = [f" {email_of(person).upper()}" for person in frame["person"]]
+    frame["phone"] = [
+        f"+1 ({phone_of(person)[:3]}) {phone_of(person)[3:]}" for person in frame["person"]
+    ]
+    frame.to_csv(path, index=False)
+    contact = {"email": "mail", "phone": ["phone"]}
+    people.set_params(dataset={"contact": contact}, requests={"data_broker": "4821"})
+    people.dvc("add", "--quiet", people.params()["dataset"]["path"])
+    people.commit("contact data")
+    return people
+
+
+def download(repo: Repo, name: str = "20260312_4821_DROP.zip", **lists: str) -> str:
+    """Write a download with these lists, or the one list that the name is of."""
+    path = repo.root.parent / name
+    if name.endswith(".csv"):
+        path.write_text(next(iter(lists.values())), encoding="utf-8")
+        return str(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        for kind, text in lists.items():
+            archive.writestr(f"20260312_4821_{kind}.csv", text)
+    return str(path)
+
+
+def the_list(repo: Repo) -> set[str]:
+    return set((repo.root / "data/forget_list.txt").read_text(encoding="ascii").split())
+
+
+def reply(path: Path) -> dict[str, int]:
+    head, *lines = path.read_text(encoding="utf-8").splitlines()
+    assert head == "Id,Status"
+    return {name: int(code) for name, code in (line.split(",") for line in lines)}
+
+
+def test_a_download_is_forgotten_erased_and_answered(broker: Repo, tmp_path: Path) -> None:
+    path = (
+        download(broker, Email=EMAILS, Phone=PHONES, MAID="ID,Hash\n")
+        if False
+        else download(broker, Email=EMAILS, Phone=PHONES)
+    )
+    out = tmp_path / "replies"
+    answer = broker.inline(
+        "forget", "--from", path, "--shared", "keep", "--answer", str(out), "--json"
+    ).json
+
+    assert the_list(broker) == {token_of(broker, person, "subject") for person in (FIRST, SECOND)}
+    assert (answer["added"], answer["unknown"], answer["due"]) == (2, 2, "2026-04-26")
+    # Of people who are to be deleted, nothing is said before.
+    out_of = {name: reply(out / f"20260312_4821_{name}.csv") for name in ("Email", "Phone")}
+    assert out_of == {"Email": {item(2): 5}, "Phone": {item(4): 4, item(5): 5}}
+
+    (entry,) = read_log(Project(broker.root)).entries
+    assert (entry.ticket, entry.regime, str(entry.received)) == (
+        "DROP:20260312:4821",
+        "drop",
+        "2026-03-12",
+    )
+    # Nothing in git has a work item, a hash, or anything of those who were not found.
+    logged = json.dumps(list(broker.files("data/requests").values()), default=bytes.decode)
+    for text in (EMAILS, PHONES):
+        for line in text.splitlines()[1:]:
+            assert not any(part in logged for part in line.split(","))
+    assert sorted((entry.items or {}).values()) == [3, 3, 4]
+
+    broker.commit("request")
+    run_all(broker)
+    log_erasure(open_project(Project(broker.root)), PENDING)
+    done = broker.inline("answer", path, "--to", str(out), "--json").json
+    assert (done["answered"], done["waiting"], done["not_found"]) == (3, 2, 2)
+
+    log_erasure(open_project(Project(broker.root)))
+    # The rows are gone: what the log says of the entries is what is answered.
+    dataset = broker.root / broker.params()["dataset"]["path"]
+    frame = pd.read_csv(dataset, dtype=str, keep_default_na=False)
+    frame[~frame["person"].isin([FIRST, SECOND])].to_csv(dataset, index=False)
+    done = broker.inline("answer", path, "--to", str(out), "--json").json
+    assert (done["answered"], done["waiting"], done["status"]) == (5, 0, None)
+    assert reply(out / "20260312_4821_Email.csv") == {item(1): 3, item(2): 5, item(3): 3}
+    assert (out / "20260312_4821_Email.csv").stat().st_mode & 0o077 == 0
+
+
+def test_exempt_people_stay_and_shared_identities_are_a_choice(
+    broker: Repo, tmp_path: Path
+) -> None:
+    path = download(broker, Email=EMAILS, Phone=PHONES)
+    with unchanged(broker.root):
+        said = refused(broker.inline("forget", "--from", path))
+    assert "1 entry is the identity of several people (20260312_4821_Phone.csv, line 2)" in said
+    exempt = tmp_path / "exempt.txt"
+    exempt.write_text(f"{item(1)}\n", encoding="utf-8")
+
+    options = ("--shared", "forget", "--exempt", str(exempt))
+    assert broker.inline("forget", "--from", path, *options).code == 0
+
+    people = (SECOND, THIRD, FOURTH)
+    assert the_list(broker) == {token_of(broker, person, "subject") for person in people}
+    broker.inline("answer", path, "--to", str(tmp_path / "out"))
+    assert reply(tmp_path / "out/20260312_4821_Email.csv") == {item(1): 2, item(2): 5}
+    exempt.write_text("Other1234567\n", encoding="utf-8")
+    assert "1 of the exempt entries are not in" in refused(
+        broker.inline("forget", "--from", path, *options)
+    )
+
+
+def test_the_same_download_again_changes_nothing(broker: Repo) -> None:
+    path = download(broker, Email=EMAILS)
+    assert broker.inline("forget", "--from", path).code == 0
+    with unchanged(broker.root):
+        answer = broker.inline("forget", "--from", path, "--json").json
+    assert (answer["added"], answer["already"], answer["unknown"]) == (0, 2, 1)
+
+
+def test_one_list_and_records_without_persons(broker: Repo) -> None:
+    broker.set_params(dataset={"subject": None, "subject_type": None})
+    path = download(broker, "20260312_4821_Email_part01.csv", Email=EMAILS)
+    assert broker.inline("forget", "--from", path).code == 0
+    records = PEOPLE[PEOPLE["person"].isin([FIRST, SECOND])]["id"]
+    assert the_list(broker) == {token_of(broker, raw) for raw in records}
+
+
+def test_nobody_was_found(broker: Repo, tmp_path: Path) -> None:
+    path = download(broker, Email=rows((1, digest(NOBODY))))
+    with unchanged(broker.root):
+        answer = broker.inline("forget", "--from", path, "--json").json
+        assert (answer["added"], answer["unknown"]) == (0, 1)
+        done = broker.inline("answer", path, "--to", str(tmp_path / "reply.csv"), "--json").json
+    assert reply(tmp_path / "reply.csv") == {item(1): 5}
+    assert done["not_found"] == 1
+
+
+def test_people_who_were_not_asked_for_are_never_answered(broker: Repo, tmp_path: Path) -> None:
+    path = download(broker, Email=EMAILS)
+    said = refused(broker.inline("answer", path, "--to", str(tmp_path / "reply.csv")))
+    assert "people were found for 2 entries that no request names" in said
+    assert not (tmp_path / "reply.csv").exists()
+
+
+def test_the_index_follows_the_dataset_and_has_no_contact_data(broker: Repo) -> None:
+    path = download(broker, Email=EMAILS)
+    assert broker.inline("forget", "--from", path, "--dry-run").code == 0
+    index = broker.root / ".unlearn/contacts.sqlite"
+    before = index.stat().st_mtime_ns
+    content = index.read_bytes()
+    for person in (FIRST, SECOND):
+        for secret in (email_of(person), email_of(person).upper(), phone_of(person)):
+            raw = hashlib.sha256(secret.encode()).digest()
+            for form in (secret.encode(), raw, raw.hex().encode(), base64.b64encode(raw)):
+                assert form not in content
+    assert broker.git("check-ignore", ".unlearn/contacts.sqlite")
+
+    assert broker.inline("forget", "--from", path, "--dry-run").code == 0
+    assert index.stat().st_mtime_ns == before
+    dataset = broker.root / broker.params()["dataset"]["path"]
+    frame = pd.read_csv(dataset, dtype=str, keep_default_na=False)
+    frame[frame["person"] != FIRST].to_csv(dataset, index=False)
+    answer = broker.inline("forget", "--from", path, "--dry-run", "--json").json
+    assert (answer["added"], answer["unknown"]) == (1, 2)
+    index.write_bytes(b"SQLite format 3\0 and no more")
+    assert broker.inline("forget", "--from", path, "--dry-run", "--json").json["added"] == 1
+
+
+HASH = digest("x")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("20260312_4821_Email.csv", f"Id;Hash\n{item(1)};{HASH}\n", "the header is not Id,Hash"),
+        ("20260312_4821_Email.csv", f"Hash,Id\n{HASH},{item(1)}\n", "the header is not Id,Hash"),
+        ("20260312_4821_Email.csv", "", "is empty: it has no header"),
+        ("20260312_4821_Email.csv", "ID,Hash\n", "has no entries"),
+        ("20260312_4821_Fax.csv", EMAILS, "there is no list Fax"),
+        ("20261312_4821_Email.csv", EMAILS, "begins with no date"),
+        ("20260312_4822_Email.csv", EMAILS, "is for the data broker 4822"),
+        ("20260312_4821_Email.csv", f"ID,Hash\n{item(1)},{HASH[:-2]}\n", "line 2 has no SHA-256"),
+        ("20260312_4821_Email.csv", f"ID,Hash\n{item(1)},{'ab' * 22}\n", "line 2 has no SHA-256"),
+        ("20260312_4821_Email.csv", f"ID,Hash\n{item(1)}\n", "line 2 has 1 values"),
+        ("20260312_4821_Email.csv", f"ID,Hash\na b,{HASH}\n", "line 2 has an Id that is not"),
+        (
+            "20260312_4821_Email.csv",
+            rows((1, HASH), (1, digest("y"))),
+            "line 2 and 20260312_4821_Email.csv, line 3 have the same Id",
+        ),
+        (
+            "20260312_4821_Email.csv",
+            rows((1, HASH), (2, HASH)),
+            "line 2 and 20260312_4821_Email.csv, line 3 have the same identity",
+        ),
+        ("20260312_4821_MAID.csv", EMAILS, "names no columns for the list MAID"),
+        ("29990312_4821_Email.csv", EMAILS, "--received 2999-03-12 is in the future"),
+    ],
+)
+def test_a_download_that_is_wrong_changes_nothing(
+    broker: Repo, name: str, text: str, message: str
+) -> None:
+    path = download(broker, name, Email=text)
+    with unchanged(broker.root):
+        said = refused(broker.inline("forget", "--from", path))
+    assert message in said
+    assert HASH not in said
+
+
+def test_archives_that_are_wrong(broker: Repo) -> None:
+    path = Path(download(broker, Email=EMAILS))
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b"PK\x03\x04"):
+        path.write_bytes(content)
+        with unchanged(broker.root):
+            assert "is no whole ZIP archive" in refused(
+                broker.inline("forget", "--from", str(path))
+            )
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("../20260312_4821_Email.csv", EMAILS)
+    assert "is no name of a list of DROP" in refused(broker.inline("forget", "--from", str(path)))
+
+
+def test_withdrawn_entries_are_told(broker: Repo) -> None:
+    removed = f"ID,Hash,ListType\n{item(9)},{HASH},Email\n"
+    path = download(broker, Email=EMAILS, Removed=removed)
+    answer = broker.inline("forget", "--from", path, "--json").json
+    assert answer["notes"][0].startswith("1 entry was taken back by their consumers")
+    assert answer["added"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--suppress",), "--suppress is not for a download of DROP"),
+        (("--signature", "x"), "--signature is not for a download of DROP"),
+        (("--answer", "reply"), "git would get reply"),
+        (("--answer", "data/reply.csv", "--column", "person"), "--answer is not for a table"),
+    ],
+)
+def test_options_that_are_not_for_a_download(
+    broker: Repo, options: tuple[str, ...], message: str
+) -> None:
+    path = download(broker, Email=EMAILS)
+    with unchanged(broker.root):
+        assert message in refused(broker.inline("forget", "--from", path, *options))
+    assert message.startswith("git") or "git would get" not in message
+
+
+def test_contact_columns_change_no_model(broker: Repo) -> None:
+    broker.set_params(dataset={"contact": None})
+    broker.stages()
+    before = broker.files("models")
+    broker.set_params(dataset={"contact": {"email": "mail"}})
+    broker.stages()
+    assert broker.files("models") == before
