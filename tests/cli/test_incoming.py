@@ -220,7 +220,7 @@ def test_options_that_do_not_go_together(fresh: Repo) -> None:
         "--from takes no ids"
     )
     assert refused(fresh.inline("forget", "--id", "r1", "--column", "x")).startswith(
-        "--column names"
+        "--column is for the file of --from"
     )
     fresh.set_params(requests={"identities": {"email": "subject"}})
     assert refused(fresh.inline("forget", "--from", path)).startswith(
