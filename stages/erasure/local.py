@@ -95,6 +95,8 @@ def _chosen(*, delete: bool) -> ErasedPlace:
 
 
 def _purge_scratch(project: Project) -> ErasedPlace:
+    # Keyed digests of contact data and the tokens of their people; made again when it is needed.
+    project.contacts.unlink(missing_ok=True)
     in_use = clean_leftovers(project).in_use
     if in_use:
         why = "another run uses it"
