@@ -12,6 +12,8 @@ from unlearn.stages.requests.filed import State
 
 #: How many requests a page can show and still be read.
 _MOST_REQUESTS = 40
+#: A table of so many rows is not cut between two pages.
+_WHOLE = 12
 #: How many of them a sentence names.
 _MOST_NAMED = 5
 
@@ -59,6 +61,11 @@ class RequestsView:
     rows: tuple[RequestRow, ...]
     left_out: int
 
+    @property
+    def is_long(self) -> bool:
+        """Whether the table may be cut between two pages of paper."""
+        return len(self.rows) > _WHOLE
+
 
 def requests(contents: Contents) -> RequestsView:
     """Return the table of requests."""
@@ -88,9 +95,10 @@ def today(contents: Contents) -> date:
     return contents.day or contents.made.date()
 
 
-def _urgency(state: RequestState, day: date) -> tuple[bool, int]:
+def _urgency(state: RequestState, day: date) -> tuple[bool, bool, int]:
+    """Sort what is due first, then what has no due date, then what is answered."""
     left = state.days_left(day)
-    return left is None, left or 0
+    return state.answered, left is None, left or 0
 
 
 def _is_late(state: RequestState, day: date) -> bool:

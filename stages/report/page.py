@@ -206,7 +206,8 @@ def _facts(contents: Contents) -> list[Fact]:
         ),
     ]
     if contents.officer:
-        facts = [*_cases(contents), *facts]
+        # Without shards, the counts of shards are those of the one model.
+        facts = [*_cases(contents), *([] if report.kind == "posthoc" else facts)]
     elif report.kind == "posthoc":
         facts = [listed, *_cost(contents)]
     facts = [fact for fact in facts if fact.value != formatting.MISSING]

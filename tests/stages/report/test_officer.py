@@ -51,8 +51,9 @@ def test_every_request_stands_with_received_due_and_outcome() -> None:
         True,
         "1 day",
     )
-    assert [row.ticket for row in others] == ["PRIV-105", None, "PRIV-101", None]
-    assert not any(row.late or row.left for row in others), "answered, or without a due date"
+    assert [row.ticket for row in others] == [None, "PRIV-105", "PRIV-101", None]
+    assert others[0].due == "no due date", "still open, so before those that are answered"
+    assert not any(row.late or row.left for row in others)
     assert others[-1].outcome == "erased, with a receipt"
 
 
@@ -247,6 +248,7 @@ def test_the_page_for_an_officer_has_requests_and_copies_and_no_figures(
 ) -> None:
     page = Page(render(for_officer(report)))
 
+    assert "0 of 0" not in page.said
     for part in ("What is pending", "Requests", "Copies of the rows", "Held-out rows"):
         assert part in page.said
     for technical in ("Membership", "Methods compared", "Utility", "AUC", "accuracy", "Shard map"):
