@@ -83,7 +83,8 @@ def describe_against(answer: AgainstAnswer) -> str:
     new = f"{plural(rows.lines, 'new line')} on the forget list"
     lines = [f"{answer.against} and now: {went}; {new}"]
     if rows.held_out:
-        lines.append(f"  {plural(rows.held_out, 'row')} more were held out: in neither model")
+        verb = "was" if rows.held_out == 1 else "were"
+        lines.append(f"  {plural(rows.held_out, 'other row')} {verb} held out: in neither model")
     if rows.without_rows:
         lines.append(f"  {plural(rows.without_rows, 'line')} without rows")
     lines += [f"not measured: {reason}" for reason in answer.reasons]

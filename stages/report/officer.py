@@ -156,6 +156,11 @@ class CopiesView:
     erased_on: str
     older: tuple[str, ...]
 
+    @property
+    def is_long(self) -> bool:
+        """Whether the table may be cut between two pages of paper."""
+        return len(self.rows) > _WHOLE
+
 
 def copies(contents: Contents) -> CopiesView:
     """Return every place with what became of the copies in it."""
@@ -184,7 +189,7 @@ def _headline(found: Copies, open_places: list[str], unknown: list[str]) -> str:
         return f"No copy was found; {some} could not be searched."
     if not found.erasures:
         return "No copy was found where this page looked."
-    return "The copies in all places were deleted."
+    return "No copies are left in the places that are known."
 
 
 def _places(found: Copies, last: PastErasure | None) -> Iterator[PlaceRow]:
@@ -201,7 +206,7 @@ def _places(found: Copies, last: PastErasure | None) -> Iterator[PlaceRow]:
         elif unsearched:
             state, tone = "not searched", "inconclusive"
         elif before is not None:
-            state, tone = "deleted", "pass"
+            state, tone = "no copies left", "pass"
         else:
             state, tone = "nothing found", "pass"
         why = () if now is None or now.why_not is None else (f"not searched: {now.why_not}",)
@@ -217,10 +222,9 @@ def _places(found: Copies, last: PastErasure | None) -> Iterator[PlaceRow]:
 
 def _erased(place: ErasedPlace | None) -> str:
     if place is None:
-        return "not part of it"
+        return "not listed"
     if place.state == "purged":
-        how = "" if place.method is None else f": {formatting.plain(place.method, 200)}"
-        return f"deleted{how}"
+        return "done" if place.method is None else formatting.plain(place.method, 200)
     why = "no reason is given" if place.why is None else formatting.plain(place.why, 300)
     return f"pending: {why}"
 
@@ -232,7 +236,7 @@ def _when(erasure: PastErasure) -> str:
 def _older(erasure: PastErasure) -> str:
     pending = [place.name for place in erasure.places if place.state == "pending"]
     if not pending:
-        return f"{_when(erasure)}: the copies in all places were deleted"
+        return f"{_when(erasure)}: no copies were left"
     names = ", ".join(formatting.plain(name) for name in pending)
     return f"{_when(erasure)}: pending in {names}"
 

@@ -234,13 +234,17 @@ def _cases(contents: Contents) -> list[Fact]:
     answered = sum(state.answered for state in states)
     late = sum((state.days_left(today(contents)) or 0) < 0 for state in states)
     facts = [
-        Fact(formatting.count(len(states)), "requests", "in the request log"),
+        Fact(
+            formatting.count(len(states)),
+            "request" if len(states) == 1 else "requests",
+            "in the request log",
+        ),
         Fact(formatting.count(answered), "answered", "erased, taken back, or nothing to delete"),
         Fact(formatting.count(late), "late", "after the due date, and not answered"),
     ]
     count = held_out(contents).count
     if count is not None:
-        facts.append(Fact(count, "held-out lines", "of the forget list; in no model"))
+        facts.append(Fact(count, "held out", "lines of the forget list whose rows are in no model"))
     return facts
 
 

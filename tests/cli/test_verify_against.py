@@ -98,7 +98,7 @@ def test_few_rows_and_held_out_rows_give_counts_alone(done: Repo) -> None:
     assert answer["final_model"] == answer["shard_models"] == {"attacks": {}}
     assert answer["reconstruction"] is None
     text = done.inline("verify", "--against", "HEAD~1").out
-    assert "2 rows more were held out: in neither model" in text
+    assert "2 other rows were held out: in neither model" in text
     assert "not measured: rows that went: 3" in text
 
 

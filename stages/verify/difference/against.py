@@ -126,7 +126,10 @@ def _notes(older: Snapshot, now: Snapshot, rows: Rows) -> Iterator[str]:
     if rows.came_back:
         yield "rows of a request that was taken back are in the newer model alone"
     if rows.counts.without_rows:
-        yield "lines without rows cannot be measured: their rows were erased or dropped, or were never there"
+        yield (
+            "lines without rows cannot be measured: their rows were erased or dropped, or were "
+            "never there"
+        )
 
 
 def _settings_note(then: Context, context: Context) -> Iterator[str]:

@@ -107,7 +107,7 @@ def test_every_place_stands_with_what_was_deleted_and_what_was_found() -> None:
 
     assert view.headline == "Copies may remain in 1 place."
     assert view.erased_on == "20 Apr 2026"
-    assert rows["the dataset"].erased == "deleted: rows removed from its file"
+    assert rows["the dataset"].erased == "rows removed from its file"
     assert rows["the dataset"].found == ("nothing",)
     assert rows["the run cache"].found == (), "the search has no such place"
     assert (rows["the remote backup"].state, rows["the remote backup"].tone) == ("pending", "fail")
@@ -129,7 +129,7 @@ def test_a_copy_that_was_found_outweighs_an_erasure() -> None:
 
 def test_all_is_deleted_only_where_nothing_is_pending_and_everything_was_searched() -> None:
     done = replace(some_copies(pending=False), found=None)
-    assert copies(full(copies=done)).headline == "The copies in all places were deleted."
+    assert copies(full(copies=done)).headline == "No copies are left in the places that are known."
 
     unsearched = replace(done, found=(unseen("the remote x", "its folder is not there"),))
     view = copies(full(copies=unsearched))
