@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 from tests.conftest import Repo
 
@@ -101,6 +102,44 @@ class S3Server:
         }
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         self.client.put_bucket_policy(Bucket=bucket, Policy=policy)
+
+    def add_user(self, *denied: str) -> dict[str, str]:
+        """Return the options of a remote with all rights but some; see `checking_rights`."""
+        import boto3
+
+        users = boto3.client(
+            "iam",
+            endpoint_url=self.url,
+            region_name=_REGION,
+            aws_access_key_id=_OWNER,
+            aws_secret_access_key=_OWNER,
+        )
+        user = f"without-{'-'.join(denied).replace(':', '-')}"
+        users.create_user(UserName=user)
+        statements = [
+            {"Effect": "Allow", "Action": "s3:*", "Resource": "*"},
+            {"Effect": "Deny", "Action": list(denied), "Resource": "*"},
+        ]
+        policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        users.put_user_policy(UserName=user, PolicyName="rights", PolicyDocument=policy)
+        key = users.create_access_key(UserName=user)["AccessKey"]
+        return {"access_key_id": key["AccessKeyId"], "secret_access_key": key["SecretAccessKey"]}
+
+    @contextmanager
+    def checking_rights(self) -> Iterator[None]:
+        """Have the server check the rights of users within the block: others have none there."""
+        self._check_after("0")
+        try:
+            yield
+        finally:
+            self._check_after("inf")
+
+    def _check_after(self, requests: str) -> None:
+        url = f"{self.url}/moto-api/reset-auth"
+        headers = {"Content-Type": "text/plain"}
+        request = Request(url, data=requests.encode(), headers=headers, method="POST")  # noqa: S310 - http
+        with urlopen(request):  # noqa: S310 - as above
+            pass
 
 
 @contextmanager

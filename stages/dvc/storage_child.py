@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 #: How many objects S3 deletes in one request.
 _AT_ONCE = 1_000
@@ -24,8 +25,7 @@ _PATIENCE = 10
 _REFUSED = ("AccessDenied", "AllAccessDisabled", "Forbidden", "403", "AccountProblem")
 
 
-class _Failure(Exception):  # noqa: N818 - it is an answer
-    """Something that a remote does not do; the message names no address and no object."""
+_VERSION_AWARE = "remotes that keep versions by themselves (version_aware) are not supported"
 
 
 class _Bucket:
@@ -45,26 +45,36 @@ class _Bucket:
         self._bucket, _, folder = path.strip("/").partition("/")
         self._folder = f"{folder}/" if folder else ""
         self._known: dict[str, list[str]] | None = None
+        self._newest: dict[str, str] = {}
+        self._uploads: dict[str, list[str]] = {}
 
     def list_files(self) -> dict[str, Any]:
         """Return the names of all files, and why older versions are not among them."""
         try:
             self._known = self._versions()
+            self._uploads = self._unfinished()
         except Exception as error:  # noqa: BLE001 - whatever it is, the present ones are listed
             self._known = None
             return {"keys": sorted(self._present()), "older": _why(error)}
-        return {"keys": sorted(self._known), "older": None}
+        return {"keys": sorted(self._known.keys() | self._uploads.keys()), "older": None}
 
     def read(self, names: Iterable[str]) -> dict[str, str]:
-        """Return the content of objects in Base64, by name."""
+        """Return the content of objects in Base64, by name; those that are not there are left out.
+
+        Of one that was deleted in a bucket with versions, the version before that.
+        """
         found = {}
         for name in names:
-            content = self._cat(f"{self._bucket}/{self._folder}{name}")
+            path, version = f"{self._bucket}/{self._folder}{name}", self._newest.get(name)
+            try:
+                content = self._cat(path, version_id=version, max_concurrency=1)
+            except FileNotFoundError:
+                continue
             found[name] = base64.b64encode(content).decode("ascii")
         return found
 
     def delete(self, names: Sequence[str]) -> dict[str, str]:
-        """Delete all versions of objects, and their delete markers.
+        """Delete all versions of objects, their delete markers, and what half an upload left.
 
         Returns
         -------
@@ -75,6 +85,8 @@ class _Bucket:
         versions: list[dict[str, str]] = []
         for name in names:
             key = self._folder + name
+            for upload in self._uploads.get(name, ()):
+                self._call("abort_multipart_upload", Bucket=self._bucket, Key=key, UploadId=upload)
             if self._known is None:
                 versions.append({"Key": key})
             else:
@@ -99,10 +111,14 @@ class _Bucket:
         """Return all versions and delete markers by name; of a bucket without any, its files."""
         found: dict[str, list[str]] = {}
         more: dict[str, str] = {}
+        self._newest = {}
         while True:
             page = self._call(
                 "list_object_versions", Bucket=self._bucket, Prefix=self._folder, **more
             )
+            for entry in page.get("Versions", []):
+                # Of a file's versions the newest comes first.
+                self._newest.setdefault(self._name(entry["Key"]), entry["VersionId"])
             for entry in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
                 found.setdefault(self._name(entry["Key"]), []).append(entry["VersionId"])
             if not page.get("IsTruncated"):
@@ -110,6 +126,23 @@ class _Bucket:
             more = {"KeyMarker": page["NextKeyMarker"]}
             if page.get("NextVersionIdMarker"):
                 more["VersionIdMarker"] = page["NextVersionIdMarker"]
+
+    def _unfinished(self) -> dict[str, list[str]]:
+        """Return uploads that were cut short: S3 keeps their parts until they are aborted."""
+        found: dict[str, list[str]] = {}
+        more: dict[str, str] = {}
+        while True:
+            page = self._call(
+                "list_multipart_uploads", Bucket=self._bucket, Prefix=self._folder, **more
+            )
+            for entry in page.get("Uploads", []):
+                found.setdefault(self._name(entry["Key"]), []).append(entry["UploadId"])
+            if not page.get("IsTruncated"):
+                return found
+            more = {
+                "KeyMarker": page["NextKeyMarker"],
+                "UploadIdMarker": page["NextUploadIdMarker"],
+            }
 
     def _present(self) -> Iterator[str]:
         more: dict[str, str] = {}
@@ -125,18 +158,22 @@ def _why(error: BaseException) -> str:
     """Return why a remote did not do what was asked, without addresses and names."""
     response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
     code = str(response.get("Error", {}).get("Code")) if isinstance(response, dict) else ""
-    if isinstance(error, _Failure):
-        return str(error)
     if isinstance(error, PermissionError) or code in _REFUSED:
         return "no rights to read it"
     if isinstance(error, FileNotFoundError) or code in ("NoSuchBucket", "404"):
         return "it is not there"
     names = {kind.__name__ for kind in type(error).__mro__}
+    if isinstance(error, ImportError) or "RemoteMissingDepsError" in names:
+        return "DVC's library for it is not installed"
     if isinstance(error, OSError) or names & {"HTTPClientError", "ConnectionError"}:
         return "it cannot be reached"
     if "NoCredentialsError" in names:
         return "there are no credentials for it"
     return f"DVC cannot open it ({type(error).__name__})"
+
+
+def _unused(kind: str, why: str) -> dict[str, Any]:
+    return {"kind": kind, "path": None, "why": why}
 
 
 class _Storage:
@@ -154,20 +191,23 @@ class _Storage:
             try:
                 remotes[name] = self._remote(name, options)
             except Exception as error:  # noqa: BLE001 - it is told of this remote alone
-                remotes[name] = {"kind": "unknown", "path": None, "why": _why(error)}
+                remotes[name] = _unused("unknown", _why(error))
         return {"cache": self._repo.cache.local_cache_dir, "remotes": remotes}
 
     def _remote(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         from dvc.fs import get_cloud_fs
 
-        kind, _, path = get_cloud_fs(self._repo.config, name=name)
-        protocol = kind.protocol if isinstance(kind.protocol, str) else kind.protocol[0]
-        why = None
+        kind = urlsplit(options.get("url", "")).scheme
+        if kind not in ("", "file", "remote", "s3"):
+            # DVC would take a kind that it does not know for a folder.
+            return _unused(kind, f"remotes of the kind {kind} are not supported")
+        found, _, path = get_cloud_fs(self._repo.config, name=name)
+        protocol = found.protocol if isinstance(found.protocol, str) else found.protocol[0]
         if options.get("worktree") or options.get("version_aware"):
-            why = "remotes that keep versions by themselves (version_aware) are not supported"
-        elif protocol not in ("local", "s3"):
-            why = f"remotes of the kind {protocol} are not supported"
-        return {"kind": protocol, "path": path, "why": why}
+            return _unused(protocol, _VERSION_AWARE)
+        if protocol not in ("local", "s3"):
+            return _unused(protocol, f"remotes of the kind {protocol} are not supported")
+        return {"kind": protocol, "path": path, "why": None}
 
     @cache  # noqa: B019 - there is one of these in a process
     def bucket(self, name: str) -> _Bucket:

@@ -8,7 +8,7 @@ from unlearn.stages.context import Context
 from unlearn.stages.erasure.choice import Choice
 from unlearn.stages.erasure.runs import naming_runs
 from unlearn.stages.erasure.situation import Situation, situation, unnamed_files
-from unlearn.stages.erasure.stores import Listing, Store, open_stores
+from unlearn.stages.erasure.stores import Listing, Store, Stores, open_stores
 from unlearn.stages.erasure.survey import survey
 from unlearn.stages.training.importing import honoured_lines
 
@@ -181,15 +181,20 @@ def find_objects(context: Context, choice: Choice) -> Objects:
     ToolError
         If git or DVC fails.
     """
+    with open_stores(context.project) as stores:
+        return find_in(stores, context, choice)
+
+
+def find_in(stores: Stores, context: Context, choice: Choice) -> Objects:
+    """Find the objects that an erasure deletes in a cache and remotes; see `find_objects`."""
     branch = context.params.ledger.branch
     found = survey(context.project, branch)
     choice.check(found.refs.names)
-    with open_stores(context.project) as stores:
-        now = situation(found, choice, stores)
-        pending = pending_refs(now)
-        if original_saw_rows(context):
-            pending.append(Pending(place=IMPORTED_MODEL, why=_IMPORTED))
-        return Objects.of(now, branch, pending)
+    now = situation(found, choice, stores)
+    pending = pending_refs(now)
+    if original_saw_rows(context):
+        pending.append(Pending(place=IMPORTED_MODEL, why=_IMPORTED))
+    return Objects.of(now, branch, pending)
 
 
 def original_saw_rows(context: Context) -> bool:

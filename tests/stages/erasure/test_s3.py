@@ -63,6 +63,8 @@ def test_all_versions_go_and_what_is_used_stays(
     server.client.put_object(Bucket=bucket, Key=key_of(first), Body=b"rows")
     server.client.delete_object(Bucket=bucket, Key=key_of(second))
     server.client.put_object(Bucket=bucket, Key="elsewhere/files/md5/ab/cd", Body=b"not ours")
+    # A push of an object that was cut short.
+    server.client.create_multipart_upload(Bucket=bucket, Key=key_of(first))
     before = server.keys(bucket)
     objects = find_objects(world.context, Choice())
     cloud = objects.store(_PLACE)
@@ -71,6 +73,7 @@ def test_all_versions_go_and_what_is_used_stays(
     assert cloud.runs == 1
     places = purge(world.project, objects, lambda _count: None)
     assert {place.state for place in places} == {"purged"}
+    assert not server.client.list_multipart_uploads(Bucket=bucket).get("Uploads")
     after = server.keys(bucket)
     runs = {key for key in before - after if "/runs/" in key}
     assert before - after == {key_of(name) for name in gone if key_of(name) in before} | runs
@@ -139,3 +142,24 @@ def test_lists_of_folders_come_from_the_remote_where_the_cache_lacks_them(
     assert gone <= server.keys(bucket)
     assert erase(world)[_PLACE].state == "purged"
     assert not gone & server.keys(bucket)
+
+
+def test_older_versions_that_may_not_be_listed_are_pending(
+    world: World, server: S3Server, bucket: str
+) -> None:
+    server.make_bucket(bucket, versions=True)
+    make_history(world, server, bucket)
+    user = server.add_user("s3:ListBucketVersions")
+    server.add_remote(world.repo, "narrow", f"{bucket}/project", **user)
+    with server.checking_rights():
+        places = erase(world)
+    # The other remote's user is not known to the server now.
+    assert places[_PLACE].why == "no rights to read it"
+    narrow = places["the remote narrow"]
+    assert narrow.state == "pending"
+    assert narrow.why == "older versions of its files may be left: no rights to read it"
+    # Each has a delete marker now; the rows are there.
+    (gone, *_) = sorted(world.counted(OLD) - world.names(NEW))
+    assert key_of(gone) in server.keys(bucket)
+    assert erase(world)["the remote narrow"].state == "purged"
+    assert key_of(gone) not in server.keys(bucket)
