@@ -108,6 +108,25 @@ def _unreadable() -> InputError:
     )
 
 
+def check_repository(root: Path) -> None:
+    """Refuse a project outside git: nothing else says what the dataset once was.
+
+    Parameters
+    ----------
+    root
+        The project's folder.
+
+    Raises
+    ------
+    InputError
+        If it is not in a git repository.
+    ToolError
+        If git refuses to read the repository.
+    """
+    if not has_repository(root):
+        raise InputError("this is not a git repository: its history names the objects to delete")
+
+
 def read_history(root: Path) -> History:
     """Read what git knows about the files of DVC, in all commits.
 
@@ -119,14 +138,11 @@ def read_history(root: Path) -> History:
     Raises
     ------
     InputError
-        If the project is not in a git repository: nothing else says what the dataset once was.
+        If the project is not in a git repository.
     ToolError
         If git refuses to read the repository.
     """
-    if not has_repository(root):
-        raise InputError(
-            "this is not a git repository: its history names the objects to delete",
-        )
+    check_repository(root)
     top = Path(git_line(root, "rev-parse", "--show-toplevel") or root)
     # Other worktrees, stashes and experiments are among them.
     everything = ("--all", "--reflog", "--ignore-missing", *merging_commits(root))

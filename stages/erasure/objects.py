@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field
 from unlearn.stages.context import Context
 from unlearn.stages.erasure.choice import Choice
+from unlearn.stages.erasure.history import check_repository
 from unlearn.stages.erasure.runs import naming_runs
 from unlearn.stages.erasure.situation import Situation, situation, unnamed_files
 from unlearn.stages.erasure.stores import Listing, Store, Stores, open_stores
@@ -181,6 +182,7 @@ def find_objects(context: Context, choice: Choice) -> Objects:
     ToolError
         If git or DVC fails.
     """
+    check_repository(context.project.root)  # before DVC, which says less clearly what is wrong
     with open_stores(context.project) as stores:
         return find_in(stores, context, choice)
 
