@@ -176,7 +176,7 @@ def _describe(answer: CreateAnswer) -> str:
         lines.append(f"{one.file}: {one.outcome}")
         lines += [f"  {reason}" for reason in one.reasons]
     if not answer.receipts:
-        lines.append("every erased request has a receipt")
+        lines.append("no erased request is without a receipt")
     if answer.expired_annexes:
         lines.append(
             f"{plural(answer.expired_annexes, 'expired annex', 'expired annexes')} deleted"

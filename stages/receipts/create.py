@@ -19,6 +19,7 @@ from unlearn.stages.receipts.facts import (
     find_scope,
     find_verification,
     public_places,
+    with_evidence,
 )
 from unlearn.stages.receipts.failures import RefusedError
 from unlearn.stages.receipts.keys import Keys, PublicKey
@@ -253,7 +254,7 @@ def _statement(
             time=datetime.fromisoformat(one.entry.time),
             places=public_places(one.erasure, state.min_rows),
         ),
-        verification=state.verification,
+        verification=with_evidence(state.project, state.verification, one.entry.list_digest),
         scope=find_scope(one.erasure, state.verification),
         heads=Heads(log=state.log.heads, receipts=heads),
     )

@@ -3,11 +3,11 @@
 import hashlib
 from collections.abc import Iterable
 from importlib.metadata import version
-from pathlib import Path
 
-from unlearn.stages.audit.reports import FoundReport, key_at_hand, read_found
+from unlearn.stages.audit.reports import key_at_hand, read_found
 from unlearn.stages.audit.status import stale_reasons
 from unlearn.stages.config.params import ALGORITHM, Params
+from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.erasure import Erasure
 from unlearn.stages.project.files import digest_file
 from unlearn.stages.project.git import git_line
@@ -22,8 +22,11 @@ from unlearn.stages.receipts.statement import (
     Verification,
 )
 from unlearn.stages.verify_report.public import PublicReport
-from unlearn.stages.verify_report.reading import VERDICT
+from unlearn.stages.verify_report.reading import VERDICT, parse_public
 from unlearn.stages.verify_report.words import has_figures, without_figures
+
+#: Where an erasure keeps reports.
+_EVIDENCE = "reports/evidence"
 
 _COVERS = (
     "the rows of the request in the dataset, the shards and the files that the pipeline made",
@@ -61,37 +64,51 @@ def find_verification(project: Project) -> tuple[Verification, dict[str, str]]:
         verdict="stale" if stale else public.verdict,
         label=public.label,
         rests_on=without_figures((*stale, *_rests_on(public))),
-        reports=_reports(project, found),
+        reports=(_report_file(VERDICT, found.content, public),),
     )
     return verification, dict(public.environment)
 
 
 def _rests_on(report: PublicReport) -> Iterable[str]:
-    """Yield what was checked. No counts: one person's rows are often in one shard."""
-    counts = report.exactness
-    if counts.lineage_clean:
-        yield "the record of every model names only rows that are not on the forget list"
-    if counts.reran and counts.matched == counts.reran:
-        some = "all" if counts.touched == counts.reran else "some"
-        yield f"{some} models that the requests touched were trained again and came out the same"
+    """Yield what was checked. Public reports have no counts: one person's rows are in one shard."""
+    yield from report.reasons
     if report.membership is not None and report.membership.verdict is not None:
         yield f"the membership attack: {report.membership.verdict}"
-    yield from report.reasons
 
 
-def _reports(project: Project, found: FoundReport) -> tuple[ReportFile, ...]:
-    """Return the report of now, and the public ones of before the erasure that were kept."""
-    own = ReportFile(
-        name=VERDICT,
-        sha256=hashlib.sha256(found.content).hexdigest(),
-        seal=found.public.seal,
+def with_evidence(
+    project: Project, verification: Verification, list_digest: str | None
+) -> Verification:
+    """Return a verdict with the reports that an erasure kept: the rows that they rest on are gone.
+
+    Parameters
+    ----------
+    project, verification
+        The project, and the verdict of now.
+    list_digest
+        SHA-256 of the forget list at the erasure, which the reports name too.
+    """
+    words, reports = [], []
+    for path in sorted((project.root / _EVIDENCE).glob("*/verdict.json")):
+        name = path.relative_to(project.root).as_posix()
+        content = path.read_bytes()
+        try:
+            public = parse_public(content, name)
+        except InputError:
+            continue
+        if public.forget_list == list_digest:
+            words += [f"before the erasure: {text}" for text in _rests_on(public)]
+            reports.append(_report_file(name, content, public))
+    return verification.model_copy(
+        update={
+            "rests_on": without_figures((*verification.rests_on, *words)),
+            "reports": (*verification.reports, *reports),
+        }
     )
-    kept = sorted((project.root / "reports/evidence").glob("*.json"))
-    return (own, *(_report_file(project.root, path) for path in kept if path.is_file()))
 
 
-def _report_file(root: Path, path: Path) -> ReportFile:
-    return ReportFile(name=path.relative_to(root).as_posix(), sha256=digest_file(path))
+def _report_file(name: str, content: bytes, public: PublicReport) -> ReportFile:
+    return ReportFile(name=name, sha256=hashlib.sha256(content).hexdigest(), seal=public.seal)
 
 
 def find_process(project: Project, params: Params, environment: dict[str, str]) -> Process:

@@ -1,5 +1,6 @@
 """`unlearn receipt create`: whole receipts of erased requests, or none."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -8,8 +9,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from unlearn.cli.init.files import render_gitignore
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.log import read_log
+from unlearn.stages.project.git import ignored
 from unlearn.stages.project.paths import Project
 from unlearn.stages.receipts import create as create_module
 from unlearn.stages.receipts.check import Receipt, check_annex, check_files, check_receipt
@@ -470,6 +473,54 @@ def test_git_keeps_receipts_and_keys_and_nothing_else(erased: Repo, private: Pat
     erased.commit("receipts")
     doctor = erased.inline("doctor")
     assert "must not be in git" not in doctor.out + doctor.err
+    erased.git("add", "--force", "data/receipts/keys/private.pem")
+    doctor = erased.inline("doctor")
+    assert "must not be in git: data/receipts/keys/private.pem" in doctor.out
+
+
+@pytest.mark.parametrize("kind", ["algorithm-1", "algorithm-2"])
+def test_the_upgraded_ignore_file_of_an_older_project_keeps_receipts(
+    tmp_path: Path, kind: str
+) -> None:
+    older = Path(__file__).parent / f"projects/{kind}/exact/gitignore"
+    (tmp_path / ".gitignore").write_bytes(render_gitignore(older.read_text("utf-8"), []))
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    digest = "0a" * 32
+    kept = [f"data/receipts/{digest}.json", f"data/receipts/{digest}.tsr"]
+    kept.append(f"data/receipts/keys/{digest}.json")
+    others = ["data/receipts/annex.txt", "data/receipts/keys/private.pem"]
+    others += [f"data/receipts/.unlearn-tmp-1-{digest}.json", f".unlearn/receipts/{digest}.json"]
+
+    assert ignored(tmp_path, *kept, *others) == others
+
+
+@pytest.mark.slow
+def test_a_real_erasure_gives_a_complete_receipt_and_leaves_no_residue(
+    done: Repo, tmp_path: Path
+) -> None:
+    private, _ = key_for(done)
+    done.forget([IDS[3]], "--ticket", "T-1")
+    done.commit("forget")
+    assert done.unlearn("repro").code == 0
+    done.commit("run")
+    erased = done.unlearn("erase", "--yes")
+    assert erased.code == 0, erased.out + erased.err
+
+    (receipt,) = write(done, private)
+
+    found = receipt.statement.predicate
+    assert found.request.outcome == "complete"
+    assert {place.name for place in found.purge.places} >= {"DVC's cache", "the project"}
+    assert found.verification.reports[0].name == "reports/verdict.json"
+    (kept,) = found.verification.reports[1:]
+    assert kept.name.startswith("reports/evidence/")
+    content = (done.root / kept.name).read_bytes()
+    assert kept.sha256 == hashlib.sha256(content).hexdigest()
+    assert kept.seal == json.loads(content)["seal"]
+    assert any(text.startswith("before the erasure: ") for text in found.verification.rests_on)
+    done.commit("receipt")
+    scan = done.unlearn("scan")
+    assert scan.code == 0, scan.out
 
 
 def test_a_signed_tag_names_the_newest_receipts(

@@ -130,3 +130,12 @@ def test_an_image_with_the_key_is_found(project: Project, lines: str | None, cov
         (project.root / ".dockerignore").write_text(lines, encoding="utf-8")
 
     assert (docker_finding(project) is None) == covered
+
+
+def test_receipts_may_be_in_git_and_a_private_key_beside_them_may_not() -> None:
+    digest = "0a" * 32
+    kept = [f"data/receipts/{digest}.json", f"data/receipts/{digest}.tsr"]
+    kept.append(f"data/receipts/keys/{digest}.json")
+    others = ["data/receipts/annex.json", f"data/receipts/keys/{digest}.pem"]
+
+    assert foreign_names([*kept, *others], []) == sorted(others)

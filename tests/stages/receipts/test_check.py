@@ -106,6 +106,12 @@ def test_a_file_in_another_form_fails(content: bytes) -> None:
     assert code(content) == "bad-envelope"
 
 
+def test_a_receipt_that_is_too_large_fails_though_its_key_signed_it() -> None:
+    long = make_statement().predicate.request.model_copy(update={"reasons": ("x" * (1 << 20),)})
+
+    assert code(KEY.sign(make_statement(request=long).payload)) == "bad-envelope"
+
+
 def test_fields_in_another_order_fail() -> None:
     value = json.loads(RECEIPT)
     reordered = {name: value[name] for name in reversed(value)}
