@@ -495,9 +495,7 @@ def test_the_upgraded_ignore_file_of_an_older_project_keeps_receipts(
 
 
 @pytest.mark.slow
-def test_a_real_erasure_gives_a_complete_receipt_and_leaves_no_residue(
-    done: Repo, tmp_path: Path
-) -> None:
+def test_a_real_erasure_gives_a_complete_receipt_and_leaves_no_residue(done: Repo) -> None:
     private, _ = key_for(done)
     done.forget([IDS[3]], "--ticket", "T-1")
     done.commit("forget")
