@@ -29,7 +29,7 @@ from unlearn.stages.requests.filed import due_of
 from unlearn.stages.requests.id_file import understand
 from unlearn.stages.requests.incoming import Incoming
 from unlearn.stages.requests.missed import find_missed
-from unlearn.stages.requests.request import Unknown, add_request, put_back_lost
+from unlearn.stages.requests.request import Unknown, add_request, put_back_lost, suppress_contacts
 
 
 class LookAlikeRow(AnswerPart):
@@ -234,7 +234,7 @@ def forget(
         return
     if source is not None:
         given = Source(source, column, signature, exempt, shared, answer_file)
-        incoming = given.read(context, ignore_unknown=ignore_unknown, suppress=suppress)
+        incoming = given.read(context, ignore_unknown=ignore_unknown)
         ticket, filing = ticket or incoming.ticket, filing.or_else(incoming.filing)
     else:
         wanted, found = understand(context, read_wanted(ids, one, subjects))
@@ -255,6 +255,7 @@ def forget(
             dry_run=dry_run,
         )
     if source is not None and not dry_run:
+        suppress_contacts(context, incoming.contacts if suppress else (), incoming.withdrawn)
         given.write_answer(context, ticket)
     ledger = check_ledger(context.project, context.params.ledger.branch, context)
     if problem := ledger.problem():
@@ -264,7 +265,7 @@ def forget(
         added=len(resolved.added),
         already=resolved.already,
         unknown=len(resolved.unknown) + len(incoming.unmatched),
-        suppressed=len(resolved.unknown) if suppress else 0,
+        suppressed=len(resolved.unknown) + len(incoming.contacts) if suppress else 0,
         shards=list(resolved.shards),
         unlabelled=resolved.unlabelled,
         look_alikes=missed.count,

@@ -76,7 +76,7 @@ class Source:
     shared: SharedName | None
     answer: Path | None
 
-    def read(self, context: Context, *, ignore_unknown: bool, suppress: bool) -> Incoming:
+    def read(self, context: Context, *, ignore_unknown: bool) -> Incoming:
         """Return the request.
 
         Raises
@@ -93,13 +93,6 @@ class Source:
             check_target(context.project, self.answer, self.path)
         if is_drop(content, name):
             self._refuse_options("a download of DROP", "--signature")
-            if suppress:
-                raise InputError(
-                    "--suppress is not for a download of DROP: rows that appear later are found by "
-                    "their ids, and the lists have only hashes of contact data",
-                    "keep the download, and give it to `unlearn forget` again when the dataset "
-                    "changed",
-                )
             return self._drop(context, content)
         self._refuse_options("a request of OpenDSR", "--exempt", "--shared")
         signed = None if self.signature is None else content_of(self.signature)

@@ -17,7 +17,7 @@ from unlearn.stages.errors import BusyError, ToolError
 from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.ledger.hand_written import check_hand_written
 from unlearn.stages.ledger.log import Entry, EntryKind, read_log
-from unlearn.stages.ledger.suppressed import absent_lines, dropped_rows
+from unlearn.stages.ledger.suppressed import absent_lines, contact_lines, dropped_rows
 from unlearn.stages.project.paths import UNLABELLED, Project, find_project
 from unlearn.stages.receipts.store import receipted_entries
 from unlearn.stages.requests.batch import find_batch
@@ -121,6 +121,8 @@ class StatusAnswer(Answer):
         this is not known.
     suppressed
         Lines that `--suppress` added and that no row had: rows of these people reach no shard.
+    suppressed_contacts
+        Entries of lists of contact data that `--suppress` kept, because they matched nobody.
     dropped
         Rows of erased or suppressed people that the dataset has, and that reached no shard. None
         where data/shards is not here.
@@ -155,6 +157,7 @@ class StatusAnswer(Answer):
     up_to_date: bool
     without_rows: int | None
     suppressed: int
+    suppressed_contacts: int
     dropped: int | None
     by_hand: int
     lost: int
@@ -206,6 +209,7 @@ def status(as_json: JsonFlag = False) -> None:
         up_to_date=up_to_date,
         without_rows=found.without_rows,
         suppressed=len(absent_lines(log)),
+        suppressed_contacts=len(contact_lines(project)),
         dropped=dropped_rows(project),
         by_hand=by_hand,
         lost=len(ledger.lost) + len(ledger.ahead),
@@ -287,6 +291,11 @@ def _describe(answer: StatusAnswer) -> str:
         lines.append(
             f"  {plural(answer.suppressed, 'line')} of them suppressed: rows of these people reach "
             "no shard"
+        )
+    if answer.suppressed_contacts:
+        lines.append(
+            f"{plural(answer.suppressed_contacts, 'identity', 'identities')} of contact data "
+            "suppressed: rows of these people reach no shard"
         )
     if answer.dropped:
         lines.append(

@@ -8,7 +8,7 @@ from unlearn.stages.config.params import Params, parse_yaml
 from unlearn.stages.config.settings_files import SCHEMA_FILE, SHARDS_FILE
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import text_options
-from unlearn.stages.ledger.suppressed import SUPPRESSED, read_suppressed
+from unlearn.stages.ledger.suppressed import SUPPRESSED, contact_lines, read_suppressed
 from unlearn.stages.project.paths import Project
 from unlearn.stages.verify_report.reading import VERDICT
 
@@ -145,7 +145,7 @@ def check_rows_are_dependencies(project: Project, params: Params) -> None:
         If `dataset` names such a file, or people are suppressed, and dvc.yaml does not list the
         file under `shard`.
     """
-    if read_suppressed(project):
+    if read_suppressed(project) or contact_lines(project):
         shard = read_pipeline(project).get("shard", {})
         if SUPPRESSED not in (shard.get("deps", []) if isinstance(shard, dict) else []):
             raise InputError(

@@ -21,6 +21,10 @@ from unlearn.stages.rows.tokens import Key, is_token
 #: The file, as dvc.yaml and messages name it.
 SUPPRESSED = "data/suppressed.txt"
 
+#: Begins a line about people who are known by a hash of their contact data alone. They have no
+#: token, and the log does not name them.
+CONTACT_PREFIX = "contact:"
+
 
 def read_suppressed(project: Project) -> frozenset[str]:
     """Return the lines of the file, without marks; none where there is no file.
@@ -37,6 +41,8 @@ def read_suppressed(project: Project) -> frozenset[str]:
     refuse_conflict(content, SUPPRESSED)
     found = set()
     for number, line in enumerate(text_lines(content, SUPPRESSED), start=1):
+        if line.startswith(CONTACT_PREFIX):
+            continue
         parts = line.split(".")
         if line and (len(parts) > 2 or not all(map(is_token, parts))):  # noqa: PLR2004 - of a pair
             where = Facts(file=SUPPRESSED, line=number)
@@ -120,7 +126,7 @@ def check_suppressed(project: Project, log: Log) -> frozenset[str]:
 
 def write_suppressed(project: Project, lines: Iterable[str]) -> None:
     """Write the file, unless it has exactly these lines: a new one would rerun `shard`."""
-    content = render(set(lines))
+    content = render({*lines, *contact_lines(project)})
     if not project.suppressed.is_file() or project.suppressed.read_bytes() != content:
         write_bytes(project.suppressed, content)
 
@@ -133,6 +139,16 @@ def settle_suppressed(project: Project, log: Log) -> None:
     lines = settled(project, log)
     if lines or project.suppressed.is_file():
         write_suppressed(project, lines)
+
+
+def contact_lines(project: Project) -> frozenset[str]:
+    """Return the lines of people who are known by their contact data alone; no line is checked."""
+    try:
+        content = project.suppressed.read_bytes()
+    except FileNotFoundError:
+        return frozenset()
+    lines = text_lines(content, SUPPRESSED)
+    return frozenset(line for line in lines if line.startswith(CONTACT_PREFIX))
 
 
 def suppress_erased(project: Project, log: Log) -> None:

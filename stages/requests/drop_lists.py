@@ -71,13 +71,13 @@ class DropLists:
     files
         The entries by file name, in order.
     removed
-        How many identifiers were taken back by their consumers.
+        Lists and hashes of identifiers that their consumers took back.
     """
 
     day: date
     broker: str
     files: dict[str, tuple[DropItem, ...]]
-    removed: int = 0
+    removed: tuple[tuple[ContactList, str], ...] = ()
 
     @property
     def items(self) -> list[DropItem]:
@@ -122,14 +122,14 @@ def read_drop(content: bytes, name: str, broker: str | None = None) -> DropLists
             f"{broker}; nothing was changed"
         )
     files: dict[str, tuple[DropItem, ...]] = {}
-    removed = 0
+    removed: list[tuple[ContactList, str]] = []
     for file, (_, _, kind) in kinds.items():
         rows = _rows(found[file], file, removed=kind == _REMOVED)
         if kind == _REMOVED:
-            removed += sum(1 for _ in rows)
+            removed += _removed(rows, file)
         else:
             files[file] = tuple(_items(rows, cast("ContactList", kind), file))
-    lists = DropLists(day, owner, files, removed)
+    lists = DropLists(day, owner, files, tuple(removed))
     if not lists.items and not removed:
         raise InputError(f"{name} has no entries; there is nothing to answer")
     _refuse_repeats(lists.items)
@@ -232,6 +232,13 @@ def _items(
         if not _is_hash(digest):
             raise _damaged(name, line, "has no SHA-256 in Base64: 44 characters")
         yield DropItem(kind, item, digest, f"{name}, line {line}")
+
+
+def _removed(rows: Iterable[tuple[int, list[str]]], name: str) -> Iterator[tuple[ContactList, str]]:
+    for line, (_, digest, kind) in rows:
+        if kind not in CONTACT_LISTS or not _is_hash(digest):
+            raise _damaged(name, line, "has no list of DROP, or no SHA-256 in Base64")
+        yield kind, digest
 
 
 def _is_hash(text: str) -> bool:

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Collection
 from typing import Literal
 
+from unlearn.stages.contacts.index import find_contacts, keyed_digest
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.log import Filing
-from unlearn.stages.requests.contact_index import find_contacts
 from unlearn.stages.requests.drop_lists import DropItem, DropLists, read_drop
 from unlearn.stages.requests.id_file import Wanted
 from unlearn.stages.requests.incoming import Incoming
@@ -88,6 +88,14 @@ def read_drop_request(
             item.where for item in lists.items if (item.list_name, item.digest) not in found
         ),
         items=codes,
+        contacts=tuple(
+            (item.list_name, keyed_digest(context.key, item.list_name, item.digest))
+            for item in lists.items
+            if (item.list_name, item.digest) not in found
+        ),
+        withdrawn=tuple(
+            (name, keyed_digest(context.key, name, digest)) for name, digest in lists.removed
+        ),
     )
 
 
@@ -112,6 +120,7 @@ def _several_people(where: list[str]) -> InputError:
 def _notes(lists: DropLists) -> list[str]:
     if not lists.removed:
         return []
-    entries = "1 entry was" if lists.removed == 1 else f"{lists.removed:,} entries were"
+    count = len(lists.removed)
+    entries = "1 entry was" if count == 1 else f"{count:,} entries were"
     how = "`unlearn restore` takes their requests back, if you want to use the data again"
     return [f"{entries} taken back by their consumers; {how}"]

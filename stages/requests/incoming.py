@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.stages.config.params import Regime
+from unlearn.stages.contacts.index import Identity
 from unlearn.stages.context import Context
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.ledger.log import NO_FILING, Filing
@@ -59,6 +60,9 @@ class Incoming:
     items
         Entries of a list that people were found for, as the request log names them, with the codes
         of their replies.
+    contacts, withdrawn
+        Keyed digests of contact data that matched nobody, and of entries that consumers took back,
+        with their lists.
     """
 
     wanted: Wanted
@@ -67,6 +71,8 @@ class Incoming:
     notes: tuple[str, ...] = ()
     unmatched: tuple[str, ...] = field(default=())
     items: Mapping[str, int] = field(default_factory=dict)
+    contacts: tuple[Identity, ...] = ()
+    withdrawn: tuple[Identity, ...] = ()
 
 
 def read_column(context: Context, path: Path, column: str) -> Incoming:

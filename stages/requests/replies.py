@@ -8,11 +8,11 @@ from typing import Any
 
 from unlearn.stages.audit.status import standing
 from unlearn.stages.config.requests import OpenDsrParams
+from unlearn.stages.contacts.index import find_contacts
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.log import read_log
 from unlearn.stages.project.files import json_bytes
-from unlearn.stages.requests.contact_index import find_contacts
 from unlearn.stages.requests.deadlines import due_date
 from unlearn.stages.requests.drop_lists import DropItem, read_drop
 from unlearn.stages.requests.drop_request import DELETED, NOT_FOUND, item_name

@@ -2,10 +2,11 @@
 
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack
 from typing import Literal
 
+from unlearn.stages.contacts.index import Identity
 from unlearn.stages.context import Context
 from unlearn.stages.dvc.command import running_reader
 from unlearn.stages.errors import BusyError, InputError
@@ -25,6 +26,7 @@ from unlearn.stages.ledger.log import (
 )
 from unlearn.stages.ledger.lookup import KnownTokens, look_in_canaries
 from unlearn.stages.ledger.suppressed import read_suppressed, settle_suppressed, settled
+from unlearn.stages.ledger.suppressed_contacts import change_contacts
 from unlearn.stages.ledger.transaction import Change, apply_change, changed_list, complete_change
 from unlearn.stages.project.locks import PATIENCE, exclusive
 from unlearn.stages.project.paths import Project
@@ -297,6 +299,24 @@ def replace_hand_written(context: Context, forget_list: ForgetList) -> None:
     added, removed = resolved_lines(context, forget_list)
     if added:
         write_change(context.project, "hand-written", added=added, removed=removed)
+
+
+def suppress_contacts(
+    context: Context, added: Collection[Identity], removed: Collection[Identity]
+) -> None:
+    """Suppress people who are known by contact data alone, or no longer.
+
+    Parameters
+    ----------
+    context
+        The project.
+    added, removed
+        Lists and keyed digests of contact data; one that is in both is suppressed.
+    """
+    if added or removed:
+        with ExitStack() as stack:
+            hold_list(context.project, stack)
+            change_contacts(context.project, added, removed)
 
 
 def put_back_lost(context: Context) -> int:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
-from unlearn.stages.ledger.suppressed import read_suppressed
+from unlearn.stages.ledger.suppressed_contacts import dropped_lines
 from unlearn.stages.project.paths import HOLDOUT, UNLABELLED
 from unlearn.stages.reading.reading import Reading
 from unlearn.stages.reading.records import read_batches
@@ -167,7 +167,7 @@ def spill_dataset(
             dataset,
             context.params.sharding,
             context.tokenizer,
-            read_suppressed(context.project),
+            dropped_lines(context),
         ),
         scratch,
         progress,

@@ -6,7 +6,7 @@ import pyarrow as pa
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.log import read_log
-from unlearn.stages.ledger.suppressed import check_suppressed, write_dropped
+from unlearn.stages.ledger.suppressed import check_suppressed, contact_lines, write_dropped
 from unlearn.stages.project.files import move_through, remove_unplanned, scratch_folder
 from unlearn.stages.project.paths import CANARIES, HOLDOUT, UNLABELLED
 from unlearn.stages.project.side_by_side import results_in_order
@@ -44,6 +44,7 @@ def run(context: Context, progress: Callable[[int], None] = lambda _rows: None) 
     """
     refuse_lost_lines(context)
     suppressed = check_suppressed(context.project, read_log(context.project))
+    suppressed |= contact_lines(context.project)
     project, params = context.project, context.params
     dataset = params.dataset
     names = [*params.sharding.shards, HOLDOUT]

@@ -278,7 +278,6 @@ def test_withdrawn_entries_are_told(broker: Repo) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--suppress",), "--suppress is not for a download of DROP"),
         (("--signature", "x"), "--signature is not for a download of DROP"),
         (("--answer", "reply"), "git would get reply"),
         (("--answer", "data/reply.csv", "--column", "person"), "--answer is not for a table"),
@@ -291,6 +290,62 @@ def test_options_that_are_not_for_a_download(
     with unchanged(broker.root):
         assert message in refused(broker.inline("forget", "--from", path, *options))
     assert message.startswith("git") or "git would get" not in message
+
+
+def test_entries_without_a_match_are_kept_and_their_people_dropped(broker: Repo) -> None:
+    dataset = broker.root / broker.params()["dataset"]["path"]
+    whole = pd.read_csv(dataset, dtype=str, keep_default_na=False)
+    theirs = whole["person"] == FIRST
+    whole[~theirs].to_csv(dataset, index=False)
+    broker.stages()
+    models, shards = broker.files("models"), broker.files("data/shards")
+    path = download(broker, Email=EMAILS)
+
+    answer = broker.inline("forget", "--from", path, "--suppress", "--json").json
+
+    assert (answer["added"], answer["unknown"], answer["suppressed"]) == (1, 2, 2)
+    kept = (broker.root / "data/suppressed.txt").read_text(encoding="ascii").split()
+    assert len(kept) == 2
+    assert all(line.startswith("contact:Email:") for line in kept)
+    assert not any(part in line for line in kept for part in (NOBODY, digest(NOBODY)))
+    with unchanged(broker.root):
+        broker.inline("forget", "--from", path, "--suppress")
+    # The one who was found is forgotten in the ordinary way.
+    broker.inline("restore", "--ticket", "DROP:20260312:4821", "--yes")
+    assert len((broker.root / "data/suppressed.txt").read_text(encoding="ascii").split()) == 2
+
+    # One row of the person has no address: it goes too.
+    whole.loc[whole.index[theirs][0], "mail"] = ""
+    whole.to_csv(dataset, index=False)
+    said = broker.stages()
+    assert f"shard: {theirs.sum()} rows of erased or suppressed people dropped" in said
+    assert broker.files("models") == models
+    after = broker.files("data/shards")
+    assert json.loads(after.pop("suppressed.json")) == {"rows": theirs.sum()}
+    assert after == shards
+    status = broker.inline("status", "--json").json
+    assert (status["suppressed"], status["suppressed_contacts"]) == (0, 2)
+    assert status["dropped"] == theirs.sum()
+
+    # Who is asked for now is found: in the dataset, if not in the shards.
+    again = broker.inline("forget", "--from", path, "--json").json
+    assert (again["added"], again["unknown"]) == (2, 1)
+    # A consumer who cancels the request is suppressed no longer.
+    removed = f"ID,Hash,ListType\n{item(1)},{digest(email_of(FIRST))},Email\n"
+    cancelled = download(broker, "20260401_4821_DROP.zip", Email=rows((8, HASH)), Removed=removed)
+    assert broker.inline("forget", "--from", cancelled).code == 0
+    assert len((broker.root / "data/suppressed.txt").read_text(encoding="ascii").split()) == 1
+
+
+def test_suppressed_contact_data_needs_its_columns(broker: Repo) -> None:
+    path = download(broker, Email=EMAILS)
+    broker.inline("forget", "--from", path, "--suppress")
+    broker.set_params(dataset={"contact": {"phone": "phone"}})
+    done = broker.inline("stage", "shard")
+    assert done.code == 2
+    assert "names no columns for the list Email" in done.err
+    (broker.root / "data/suppressed.txt").write_text("contact:Email:00\n", encoding="ascii")
+    assert "a line of contact data is damaged" in broker.inline("stage", "shard").err
 
 
 def test_contact_columns_change_no_model(broker: Repo) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 from unlearn.stages.config.contact import CONTACT_LISTS, ContactList, ContactParams
 from unlearn.stages.config.dataset import DatasetParams
+from unlearn.stages.contacts.hashes import contact_hash
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import digest_file, digest_json, write_through
@@ -23,16 +24,19 @@ from unlearn.stages.reading.dataset_files import dataset_files
 from unlearn.stages.reading.needed_columns import require_column
 from unlearn.stages.reading.reading import Reading
 from unlearn.stages.reading.records import read_batches
-from unlearn.stages.requests.drop_hashes import contact_hash
 from unlearn.stages.rows.identity import digest_columns
 from unlearn.stages.rows.token_arrays import as_digests, token_texts
 from unlearn.stages.rows.tokens import Key
 
 #: Bytes of a keyed digest: no two of a billion are the same by chance.
-_DIGEST = 16
+DIGEST_BYTES = 16
 
 #: Raised when the index is made in another way.
 _VERSION = 1
+
+
+#: A list, and the keyed digest of a hash in it.
+Identity = tuple[ContactList, bytes]
 
 
 def find_contacts(
@@ -75,9 +79,34 @@ def find_contacts(
     return found
 
 
+def find_digests(
+    context: Context,
+    digests: Iterable[Identity],
+    progress: Callable[[int], None] = lambda _rows: None,
+) -> frozenset[str]:
+    """Return the tokens of the people, or records, that the index has some digests for.
+
+    Parameters
+    ----------
+    context, progress
+        See `find_contacts`, also for errors.
+    digests
+        Lists, and what `keyed_digest` returned.
+    """
+    digests = list(digests)
+    contact = _contact(context, {name for name, _ in digests})
+    _bring_up_to_date(context, contact, progress)
+    found: set[bytes] = set()
+    with closing(_open(context.project.contacts)) as index:
+        for _, digest in digests:
+            rows = index.execute("SELECT token FROM contact WHERE digest = ?", (digest,))
+            found.update(row[0] for row in rows)
+    return frozenset(token_texts(as_digests(b"".join(found))).to_pylist())
+
+
 def keyed_digest(key: Key, name: ContactList, digest: str) -> bytes:
     """Return what the index has for the hash of a list."""
-    return key.digest("contact", f"{name}:{digest}".encode())[:_DIGEST]
+    return key.digest("contact", f"{name}:{digest}".encode())[:DIGEST_BYTES]
 
 
 def _contact(context: Context, lists: set[ContactList]) -> ContactParams:

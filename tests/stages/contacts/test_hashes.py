@@ -2,7 +2,7 @@
 
 import pytest
 from unlearn.stages.config.contact import ContactList
-from unlearn.stages.requests.drop_hashes import (
+from unlearn.stages.contacts.hashes import (
     contact_hash,
     hashed,
     standard_ctvid,

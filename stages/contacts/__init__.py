@@ -1,0 +1,1 @@
+"""Finding people by hashes of their contact data."""
