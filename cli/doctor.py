@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import typer
-from unlearn.cli.answers import Answer, AnswerPart
+from unlearn.cli.doctor_answer import DoctorAnswer, PlaceEntry
 from unlearn.cli.examples.authors import AUTHORS_PATH
 from unlearn.cli.examples.digits import DIGITS_PATH
 from unlearn.cli.examples.visits import VISITS_PATH
@@ -34,6 +34,7 @@ from unlearn.stages.dvc.pipeline import (
     read_pipeline,
     stage_names,
 )
+from unlearn.stages.erasure.oracles import Testable, find_testable
 from unlearn.stages.errors import InputError, UnlearnError
 from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.ledger.check import check_ledger
@@ -85,54 +86,6 @@ _ROW_STORING = (
 )
 
 
-class PlaceEntry(AnswerPart):
-    """A place where copies of forgotten records can be.
-
-    Parameters
-    ----------
-    name
-        What it is.
-    looked
-        Whether it was searched completely.
-    objects
-        How many files, objects or refs there are, as far as that is known.
-    findings
-        How many findings are about it.
-    why_not
-        Why it was not searched; null where it was.
-    """
-
-    name: str
-    looked: bool
-    objects: int
-    findings: int
-    why_not: str | None
-
-
-class DoctorAnswer(Answer):
-    """What the checks found.
-
-    Parameters
-    ----------
-    environment
-        Versions, by package.
-    findings
-        A sentence for each problem.
-    healthy
-        Whether there is none.
-    places
-        Where copies of forgotten records were looked for, and where not.
-    cleaned
-        Half-written files and scratch folders of killed runs that were deleted.
-    """
-
-    environment: dict[str, str]
-    findings: list[str]
-    healthy: bool
-    places: list[PlaceEntry]
-    cleaned: list[str]
-
-
 def doctor(as_json: JsonFlag = False) -> None:
     """Check the project and this machine for problems.
 
@@ -147,10 +100,13 @@ def doctor(as_json: JsonFlag = False) -> None:
     findings = list(_findings(project, leftovers))
     places = list(search_places(project))
     findings += [finding for place in places for finding in place.findings]
+    testable = _testable(project)
     answer = DoctorAnswer(
         environment=facts,
         findings=findings,
         healthy=not findings,
+        testable_md5s=testable.md5s,
+        notes=list(testable.notes),
         places=[
             PlaceEntry(
                 name=place.name,
@@ -176,6 +132,13 @@ def _is_language(project: Project) -> bool:
         return load_params(project.params).modality == "text"
     except InputError:
         return False  # a finding of its own
+
+
+def _testable(project: Project) -> Testable:
+    try:
+        return find_testable(project, load_params(project.params).dataset)
+    except UnlearnError:
+        return Testable(0, ())  # findings of their own
 
 
 def _version(name: str) -> str:
@@ -374,6 +337,7 @@ def _megabytes(stores: Stores) -> int | None:
 def _describe(answer: DoctorAnswer) -> str:
     facts = ", ".join(f"{name} {value}" for name, value in answer.environment.items())
     lines = [facts, *(f"found: {finding}" for finding in answer.findings)]
+    lines += [f"note: {note}" for note in answer.notes]
     if answer.cleaned:
         lines.append(f"deleted, left by killed runs: {names(answer.cleaned)}")
     lines.append(f"looked at: {names([place.name for place in answer.places if place.looked])}")

@@ -38,6 +38,7 @@ from unlearn.stages.config.params import ALGORITHM, Params, read_yaml
 from unlearn.stages.config.settings_files import FILES, SHARDS_FILE, split
 from unlearn.stages.context import Context, check_params, open_project
 from unlearn.stages.dvc.pipeline import own_base, stage_names
+from unlearn.stages.erasure.oracles import find_testable
 from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.ledger.hand_written import check_hand_written
 from unlearn.stages.ledger.log import read_log
@@ -165,6 +166,7 @@ def plan_upgrade(project: Project) -> Upgrade:
     logs_list = not read_log(project).by_name and bool(project.forget_list.read_bytes().strip())
     if logs_list:
         changed.append("data/requests: an entry with the lines that the forget list has now")
+    notes += find_testable(project, params.dataset).notes
     retrains = []
     if older != ALGORITHM:
         retrains = [name for name in stage_names(params) if name.startswith(("train", "unlearn@"))]

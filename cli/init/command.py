@@ -68,6 +68,15 @@ def init(
             rich_help_panel=panels.DATA,
         ),
     ] = None,
+    in_folder: Annotated[
+        bool,
+        typer.Option(
+            "--in-folder",
+            help="Put a dataset of one file into a folder, with a file of random bytes: its md5 in "
+            "git can then not be tested against a guess of a row.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = False,
     id_column: Annotated[
         str | None,
         typer.Option("--id", help="The column of record ids.", rich_help_panel=panels.DATA),
@@ -304,6 +313,7 @@ def init(
             ci=ci,
             dataset=None if dataset is None else dataset.resolve(),
             held_out=None if held_out is None else held_out.resolve(),
+            in_folder=in_folder,
             id=id_column,
             target=target,
             subject=subject,

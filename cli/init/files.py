@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, StrictUndefined
-from unlearn.cli.init.request import Template
+from unlearn.cli.init.request import InitRequest, Template
 from unlearn.cli.init.roles import TEXT, Roles
 from unlearn.cli.init.scaffold import DEFAULT_BATCH, DEFAULT_HOLDOUT, Plan
 from unlearn.cli.text_edits import as_yaml
@@ -306,9 +306,29 @@ def _attribute_pattern(path: str) -> str:
     return f'"{quoted}"'
 
 
-def copied_to(name: str, source: Path) -> str:
-    """Return where a file or folder of rows is copied to in the project."""
-    return f"data/{name}" if source.is_dir() else f"data/{name}{ending(source) or source.suffix}"
+def copied_to(name: str, source: Path, *, in_folder: bool = False) -> str:
+    """Return where a file or folder of rows is copied to in the project.
+
+    Parameters
+    ----------
+    name, source
+        What it is called there, without its ending, and where it is.
+    in_folder
+        Whether a file is put into a folder of its own.
+    """
+    if in_folder or source.is_dir():
+        return f"data/{name}"
+    return f"data/{name}{ending(source) or source.suffix}"
+
+
+def copies_of(request: InitRequest) -> dict[str, Path]:
+    """Return the files or folders of rows, by where they are copied to in the project."""
+    sources = {"dataset": request.dataset, "held_out": request.held_out}
+    return {
+        copied_to(name, source, in_folder=request.in_folder): source
+        for name, source in sources.items()
+        if source is not None
+    }
 
 
 def parse(settings: dict[str, bytes]) -> dict[str, Any]:

@@ -134,6 +134,7 @@ class InitRequest:
     ci: CiSystem | None = None
     dataset: Path | None = None
     held_out: Path | None = None
+    in_folder: bool = False
     id: str | None = None
     target: str | None = None
     subject: str | None = None
@@ -176,7 +177,7 @@ class InitRequest:
     @property
     def pinned_missing_columns(self) -> Literal["refuse", "null"] | None:
         """What params.yaml is to say about columns that a file lacks; None for one file."""
-        if self.dataset is None or not self.dataset.is_dir():
+        if self.dataset is None or not (self.in_folder or self.dataset.is_dir()):
             return None
         return (self.missing_columns or MissingColumns.REFUSE).value
 
@@ -236,6 +237,7 @@ class InitRequest:
 #: Options that describe a dataset, which an example does not take.
 _DATASET_OPTIONS = (
     "held_out",
+    "in_folder",
     "id",
     "target",
     "subject",
@@ -272,7 +274,7 @@ def given_options(options: InitRequest | TextOptions) -> list[str]:
     else:
         names = list(_DATASET_OPTIONS)
         more = given_options(options.text)
-    given = [name for name in names if getattr(options, name) not in (None, ())]
+    given = [name for name in names if getattr(options, name) not in (None, (), False)]
     return [*(f"--{name.replace('_', '-')}" for name in given), *more]
 
 
@@ -284,6 +286,8 @@ def _refuse_ignored(request: InitRequest) -> None:
     if example is None:
         if {"--held-out", "--holdout"} <= set(given):
             raise InputError("give either --held-out or --holdout: a file of rows, or a share")
+        if request.in_folder and request.dataset is not None and request.dataset.is_dir():
+            raise InputError("--in-folder is for one file: a folder has a nonce in any case")
         if "--missing-columns" in given and request.pinned_missing_columns is None:
             raise InputError("--missing-columns is for a directory of files, not for one file")
         return

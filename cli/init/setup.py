@@ -20,15 +20,17 @@ from unlearn.cli.init.files import (
 )
 from unlearn.cli.init.request import REQUIREMENTS, CiSystem
 from unlearn.cli.init.requirements import render_requirements
-from unlearn.cli.output import progress, say
+from unlearn.cli.output import names, progress, say
 from unlearn.stages.config.params import Params
 from unlearn.stages.dvc.command import run_dvc
+from unlearn.stages.erasure.nonce import confirm_nonce, write_nonce
+from unlearn.stages.erasure.origins import Pipelines
 from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.ledger.history import current_branch, default_branch
 from unlearn.stages.ledger.suppressed import SUPPRESSED
 from unlearn.stages.project.files import write_bytes, write_folder_through, write_through
-from unlearn.stages.project.paths import HOLDOUT
-from unlearn.stages.reading.dataset_files import dataset_files
+from unlearn.stages.project.paths import HOLDOUT, Project
+from unlearn.stages.reading.dataset_files import dataset_files, ending
 from unlearn.stages.reading.reading import Reading
 from unlearn.stages.reading.records import read_batches
 from unlearn.stages.rows.ids import IdRules
@@ -126,18 +128,29 @@ def refuse_tracked(root: Path, names: Iterable[str]) -> None:
 
 def _copy_dataset(source: Path, path: Path) -> None:
     if path.exists():
+        if path.is_dir():
+            write_nonce(path)
         return
-    if not source.is_dir():
+    if ending(path) is not None:
         write_through(path, partial(_copy, source))
         return
 
     def copy(folder: Path) -> None:
-        for file in dataset_files(source, source.name):
+        if not source.is_dir():
+            _copy(source, folder / _name_in_folder(source))
+        for file in dataset_files(source, source.name) if source.is_dir() else ():
             target = folder / file.relative_to(source)
             target.parent.mkdir(parents=True, exist_ok=True)
             _copy(file, target)
+        write_nonce(folder)
 
     write_folder_through(path, copy)
+
+
+def _name_in_folder(source: Path) -> str:
+    """Return what a file is called in a folder of rows, where some names mean no rows."""
+    is_read = source.name[:1] not in (".", "_")
+    return source.name if is_read else f"dataset{ending(source)}"
 
 
 def _copy(source: Path, path: Path) -> None:
@@ -246,6 +259,25 @@ def put_in_place(
         write(root / "unlearn.key", key.text.encode() + b"\n", mode=0o600)
     write_project(root, settings, pipeline_text)
     add_to_dvc(root, copies)
+    confirm_nonce(Project(root), tuple(name for name in copies if (root / name).is_dir()))
+    _say_about_md5s(root, copies)
+
+
+def _say_about_md5s(root: Path, copies: dict[str, Path]) -> None:
+    """Say which md5s in git can be tested against a guess of a row."""
+    single = [name for name in copies if (root / name).is_file()]
+    if single:
+        say(
+            f"note: git keeps the md5 of {names(single)}, against which a guess of a row can be "
+            "tested; --in-folder prevents that"
+        )
+    pipelines = Pipelines.of(Project(root))
+    for name, source in copies.items():
+        if (written := pipelines.stage_of(source)) is not None:
+            say(
+                f"note: {name} is a copy of an out of the stage {written[0]} in {written[1]}, "
+                "whose md5 in git can be tested against a guess of a row as well"
+            )
 
 
 def add_to_dvc(root: Path, paths: Iterable[str]) -> None:

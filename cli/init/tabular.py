@@ -10,7 +10,7 @@ from unlearn.cli.init.csv_format import find_csv
 from unlearn.cli.init.file_notes import check_files, say_about_files
 from unlearn.cli.init.files import (
     TableParams,
-    copied_to,
+    copies_of,
     parse,
     render_pipeline,
     render_table_params,
@@ -162,9 +162,7 @@ def init_table(request: InitRequest) -> TableProject:
             f"{source.name} has no columns other than id, subject and target that can be features",
             *(f"column {name!r} was left out: {why}" for name, why in schema.left_out.items()),
         )
-    copies = {copied_to("dataset", source): source}
-    if request.held_out is not None:
-        copies[copied_to("held_out", request.held_out)] = request.held_out
+    copies = copies_of(request)
     path, *others = copies
     values = TableParams(
         path=path,

@@ -12,7 +12,7 @@ from unlearn.cli.init.csv_format import find_csv
 from unlearn.cli.init.file_notes import check_files, say_about_files
 from unlearn.cli.init.files import (
     TextParams,
-    copied_to,
+    copies_of,
     parse,
     render_pipeline,
     render_text_params,
@@ -103,10 +103,8 @@ def init_text(request: InitRequest) -> TextProject:
     check_files(request)
     root = request.root
     key, key_name = choose_key("unlearn.key")
-    copies = {copied_to("dataset", request.dataset): request.dataset}
-    if request.held_out is not None:
-        copies[copied_to("held_out", request.held_out)] = request.held_out
-    values = _params(request, request.dataset, request.id)
+    copies = copies_of(request)
+    values = _params(request, request.id)
     settings = render_text_params(key.check, values)
     params = check_params(parse(settings))
     base = values.base
@@ -206,8 +204,9 @@ def _example_params(request: InitRequest, files: dict[str, str], example: Exampl
     )
 
 
-def _params(request: InitRequest, source: Path, id_: str) -> TextParams:
+def _params(request: InitRequest, id_: str) -> TextParams:
     root, options = request.root, request.text
+    path, *others = copies_of(request)
     features = options.roles
     if options.base is None:
         raise InputError(
@@ -227,7 +226,7 @@ def _params(request: InitRequest, source: Path, id_: str) -> TextParams:
     csv = find_csv(request, [id_, *features])
     roles, rows = find_roles(request, id_, csv=csv)
     return TextParams(
-        path=copied_to("dataset", source),
+        path=path,
         id=id_,
         roles=roles,
         subject=request.subject,
@@ -240,7 +239,7 @@ def _params(request: InitRequest, source: Path, id_: str) -> TextParams:
         model=model,
         plan=_plan(request, model, rows),
         holdout=request.holdout_share,
-        held_out=None if request.held_out is None else copied_to("held_out", request.held_out),
+        held_out=others[0] if others else None,
         multiline=request.has_line_ends,
         missing_columns=request.pinned_missing_columns,
         csv=csv,

@@ -8,7 +8,7 @@ from unlearn.stages.errors import ToolError
 from unlearn.stages.project.files import digest_file
 from unlearn.stages.project.paths import Project
 
-_MD5 = re.compile(r"[0-9a-f]{32}")
+_MD5 = re.compile(r"([0-9a-f]{32})(\.dir)?")
 
 
 def read_cached(project: Project, md5: str) -> bytes | None:
@@ -19,13 +19,14 @@ def read_cached(project: Project, md5: str) -> bytes | None:
     project
         The project.
     md5
-        As dvc.lock gives it.
+        As dvc.lock gives it: of a file, or of a folder's list of files.
     """
-    if _MD5.fullmatch(md5) is None:
+    found = _MD5.fullmatch(md5)
+    if found is None:
         return None
     for folder in _folders(project):
         path = folder / "files" / "md5" / md5[:2] / md5[2:]
-        if path.is_file() and digest_file(path, "md5") == md5:
+        if path.is_file() and digest_file(path, "md5") == found[1]:
             return path.read_bytes()
     return None
 

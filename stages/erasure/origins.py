@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
-from unlearn.stages.config.params import parse_yaml, read_settings
+from unlearn.stages.config.params import parse_yaml, read_yaml
 from unlearn.stages.dvc.stage_files import resolved
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.project.containment import check_row_file
@@ -97,9 +98,13 @@ class Pipelines:
                 for out in _entries(entry, "outs"):
                     yield str(stage), folder / str(out.get("path"))
 
-    @property
+    @cached_property
     def _settings(self) -> Mapping[str, Any]:
-        return read_settings(self.project.params)
+        """Settings that pipelines can name; those of an older version as well."""
+        try:
+            return read_yaml(self.project.params)
+        except InputError:
+            return {}
 
     def _content(self, name: str) -> dict[str, Any]:
         try:
@@ -199,8 +204,16 @@ def check_files(project: Project, name: str) -> list[Path]:
 
 
 def has_been_in_git(project: Project, name: str) -> bool:
-    """Return whether git tracks a file, or a file below a folder, or has it in its history."""
-    literal = f":(literal){name}"
+    """Return whether git tracks a file, or a file below a folder, or has it in its history.
+
+    Parameters
+    ----------
+    project
+        The project.
+    name
+        The file or folder, relative to the project; or a pathspec of git.
+    """
+    literal = name if name.startswith(":(") else f":(literal){name}"
     if git(project.root, "ls-files", "-z", "--", literal):
         return True
     return bool(git(project.root, "log", "--all", "--format=%H", "-1", "--", literal))

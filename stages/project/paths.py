@@ -15,6 +15,9 @@ CANARIES = "canaries"
 #: dropped.
 UNLABELLED = "unlabelled"
 
+#: Name of the file of random bytes in a folder of rows.
+NONCE = ".unlearn-nonce"
+
 
 @dataclass(frozen=True)
 class Project:

@@ -8,6 +8,7 @@ from typing import BinaryIO, Literal, cast
 from urllib.parse import unquote
 
 from unlearn.stages.errors import Facts, InputError
+from unlearn.stages.project.paths import NONCE
 from unlearn.stages.reading.other_formats import table_around, table_of, way_out
 
 #: How the rows of a file are written.
@@ -89,7 +90,7 @@ class DatasetFiles:
     rows
         Files with rows, in the order of their names.
     skipped
-        Names of files that have no rows, relative to the dataset's folder.
+        Names of files that have no rows, relative to the dataset's folder; without our nonce.
     """
 
     rows: list[Path]
@@ -135,7 +136,7 @@ def find_files(path: Path, name: str) -> DatasetFiles:
         if table is not None:
             raise _old_rows("/".join((name, *table.parts)), table.kind)
         if _has_no_rows(relative) or file in catalogs:
-            if not file.is_dir():
+            if not file.is_dir() and file.name != NONCE:
                 found.skipped.append(relative.as_posix())
         elif _is_file(file, f"{name}/{relative.as_posix()}"):
             found.rows.append(file)

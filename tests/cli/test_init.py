@@ -17,6 +17,7 @@ from unlearn.cli.init.files import (
 from unlearn.stages.config.methods import METHODS, MethodSettings
 from unlearn.stages.context import check_params
 from unlearn.stages.dvc.pipeline import stage_names
+from unlearn.stages.project.paths import NONCE
 from unlearn.stages.rows.tokens import DEMO_KEY, Key
 
 from tests.cli.conftest import FRAME, IDS, PEOPLE, init
@@ -148,7 +149,8 @@ def test_a_directory_is_a_dataset(repositories: Repo, tmp_path: Path) -> None:
     assert done.json["rows"] == 90
     root = repositories.root
     assert params_of(root)["dataset"]["path"] == "data/dataset"
-    assert sorted(path.name for path in (root / "data/dataset").iterdir()) == ["a.csv", "b.jsonl"]
+    found = sorted(path.name for path in (root / "data/dataset").iterdir())
+    assert found == [NONCE, "a.csv", "b.jsonl"]
     assert (root / "data/dataset.dvc").is_file()
     assert repositories.inline("stage", "shard").code == 0
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from unlearn.stages.project.paths import NONCE
 
 from tests.cli.conftest import init, refused, unchanged
 from tests.conftest import Done, Repo
@@ -50,7 +51,10 @@ def test_a_folder_as_spark_writes_it(tmp_path: Path) -> None:
     )
     assert features(tmp_path) == FEATURES
     copied = [path.name for path in sorted((tmp_path / "P/data/dataset").iterdir())]
-    assert copied == [f"part-0000{part}-abc-c000.snappy.parquet" for part in range(2)]
+    assert copied == [
+        NONCE,
+        *(f"part-0000{part}-abc-c000.snappy.parquet" for part in range(2)),
+    ]
     assert rows_of_shards(tmp_path) == 600
 
 

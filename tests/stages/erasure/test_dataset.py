@@ -19,7 +19,6 @@ from pyarrow import feather
 from unlearn.stages.config.params import Params
 from unlearn.stages.context import Context
 from unlearn.stages.erasure import dataset as dataset_module
-from unlearn.stages.erasure import origins
 from unlearn.stages.erasure.csv_rewriting import write_csv_without
 from unlearn.stages.erasure.dataset import Rewritten, check_rewritable, rewrite_dataset
 from unlearn.stages.erasure.listed_rows import RowNumbers
@@ -348,13 +347,6 @@ STAGES = {
 }
 
 
-@pytest.fixture
-def settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the settings of a bare folder be those of params.yaml alone."""
-    monkeypatch.setattr(origins, "read_settings", lambda path: json.loads(path.read_text()))
-
-
-@pytest.mark.usefixtures("settings_are_read")
 @pytest.mark.parametrize("stages", STAGES.values(), ids=STAGES)
 def test_the_out_of_a_stage_is_refused_with_what_to_do_upstream(
     tmp_path: Path, stages: dict[str, object]
@@ -368,7 +360,6 @@ def test_the_out_of_a_stage_is_refused_with_what_to_do_upstream(
     assert "dvc repro prepare" in caught.value.hints[0]
 
 
-@pytest.mark.usefixtures("settings_are_read")
 def test_what_the_lock_says_of_a_matrix_counts(tmp_path: Path) -> None:
     context = folder(tmp_path)
     stage = {"cmd": "x", "matrix": {"p": ["data/dataset"]}, "outs": ["${item.p}"]}
@@ -382,7 +373,6 @@ def test_what_the_lock_says_of_a_matrix_counts(tmp_path: Path) -> None:
         check_rewritable(context)
 
 
-@pytest.mark.usefixtures("settings_are_read")
 def test_other_stages_do_not_matter(tmp_path: Path) -> None:
     context = folder(tmp_path)
     outs = ["data/dataset2", "data/shards", "models/x", "data/dataset.csv"]
