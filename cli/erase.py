@@ -16,6 +16,7 @@ from unlearn.stages.erasure.dataset import check_rewritable, rewrite_dataset
 from unlearn.stages.erasure.evidence import keep_evidence, rests_on_rows
 from unlearn.stages.erasure.journal import Journal, end_journal, read_journal, write_journal
 from unlearn.stages.erasure.local import preview_local, purge_local
+from unlearn.stages.erasure.nonce import confirm_nonce, refresh_nonce
 from unlearn.stages.erasure.objects import Choice, StoreObjects, find_objects
 from unlearn.stages.erasure.preview import listed_rows, tracked_rows
 from unlearn.stages.erasure.purge import purge
@@ -175,8 +176,10 @@ def _erase(context: Context, journal: Journal, choice: Choice) -> EraseAnswer:
         write_journal(project, journal)
     with progress("rewriting the dataset", None) as advance:
         rewritten = rewrite_dataset(context, advance)
+    nonces = refresh_nonce(context)
     for path in tracked_rows(context):
         run_dvc(project.root, "add", path)
+    confirm_nonce(project, nonces.renewed)
     suppress_rows(project, journal.heads)
     result = bring_up_to_date(context, EngineChoice())
     if result.verdict != "pass":

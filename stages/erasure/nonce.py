@@ -16,7 +16,7 @@ from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.context import Context
 from unlearn.stages.dvc.cache import read_cached
 from unlearn.stages.erasure.origins import Pipelines, has_been_in_git
-from unlearn.stages.errors import Facts, InputError
+from unlearn.stages.errors import Facts, ToolError
 from unlearn.stages.project.files import write_bytes
 from unlearn.stages.project.paths import NONCE, Project
 
@@ -132,20 +132,22 @@ def confirm_nonce(project: Project, names: tuple[str, ...]) -> None:
     project
         The project.
     names
-        Folders of rows, relative to it, for which `dvc add` has run.
+        Folders of rows, relative to it. Where DVC tracks them, `dvc add` has run.
 
     Raises
     ------
-    InputError
+    ToolError
         If DVC leaves the nonce of a folder out.
     """
     for name in names:
         pointer = project.root / f"{name}.dvc"
+        if not pointer.is_file():
+            continue  # DVC does not track it
         text = pointer.read_text(encoding="utf-8")
         found = _MD5.search(text)
         listing = None if found is None else listed_names(project, found[1])
         if listing is not None and NONCE not in listing:
-            raise InputError(
+            raise ToolError(
                 f"DVC leaves out {name}/{NONCE}, without which the md5 of {name} in git can be "
                 "tested against a guess of a row",
                 f"add the line `!{NONCE}` to .dvcignore, and run `dvc add {name}`",

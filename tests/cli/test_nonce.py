@@ -12,7 +12,7 @@ from unlearn.stages.context import open_project
 from unlearn.stages.dvc.listing import listing_md5
 from unlearn.stages.erasure.nonce import confirm_nonce, missing_nonces, refresh_nonce
 from unlearn.stages.erasure.oracles import count_testable, find_testable
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import ToolError
 from unlearn.stages.project.files import digest_file
 from unlearn.stages.project.paths import NONCE, Project
 from unlearn.stages.reading.dataset_files import find_files
@@ -123,7 +123,7 @@ def test_a_nonce_that_dvc_leaves_out_is_an_error(in_folder: Repo) -> None:
     refresh_nonce(open_project(Project(in_folder.root)))
     in_folder.dvc("add", "--quiet", "data/dataset")
 
-    with pytest.raises(InputError, match=rf"DVC leaves out data/dataset/{NONCE}") as caught:
+    with pytest.raises(ToolError, match=rf"DVC leaves out data/dataset/{NONCE}") as caught:
         confirm_nonce(Project(in_folder.root), ("data/dataset",))
 
     assert caught.value.hints == (
