@@ -5,6 +5,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from unlearn.stages.context import Context
+from unlearn.stages.dvc.storage import UnreachedError
 from unlearn.stages.erasure.choice import Choice
 from unlearn.stages.erasure.history import check_repository
 from unlearn.stages.erasure.runs import naming_runs
@@ -233,11 +234,15 @@ def _found(now: Situation, store: Store, unknown: str | None) -> StoreObjects:
     gone = here - now.used - now.protected
     unnamed = unnamed_files(listing, now.named)
     why = unknown or why_not(now, listing, unnamed)
+    try:
+        runs = len(naming_runs(store, listing, gone)) if why is None else 0
+    except UnreachedError as error:
+        return StoreObjects(place=store.place, why=str(error), later=True)
     return StoreObjects(
         place=store.place,
         objects=len(gone),
         in_use=len((here & now.used) - now.protected),
-        runs=len(naming_runs(store, listing, gone)) if why is None else 0,
+        runs=runs,
         unnamed=tuple(unnamed) if why is None else (),
         unnamed_files=len(unnamed),
         why=why,

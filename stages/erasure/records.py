@@ -4,7 +4,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -108,13 +108,14 @@ def read_records(path: str, content: bytes) -> Records:
         return Records(damaged=frozenset(_ANYWHERE.findall(text)))
 
 
-def _lock_records(text: str, folder: str) -> Iterator[Record]:
+def _lock_records(text: str, folder: str) -> list[Record]:
     blocks = _blocks(text)
-    if blocks is None:
-        yield from map(partial(_record, folder=folder), _stages(parse_yaml(text)).values())
-        return
-    for block in blocks:
-        yield from _parsed(block, folder)
+    if blocks is not None:
+        try:
+            return [record for block in blocks for record in _parsed(block, folder)]
+        except yaml.YAMLError:
+            pass  # an entry may refer to another one
+    return [_record(stage, folder) for stage in _stages(parse_yaml(text)).values()]
 
 
 def _blocks(text: str) -> list[str] | None:

@@ -187,6 +187,19 @@ def test_files_of_the_working_tree_stay_where_they_are_links_into_the_cache(worl
     )
 
 
+def test_a_hard_link_in_the_working_tree_keeps_its_content(world: World) -> None:
+    world.commit(OLD)
+    world.commit(NEW)
+    file = world.repo.root / "models/old-copy.bin"
+    name = world.objects(OLD)["models/shard_models/s000"][1]
+    file.parent.mkdir(exist_ok=True)
+    os.link(world.path(name), file)
+    content = file.read_bytes()
+    assert not pending(erase(world))
+    assert file.read_bytes() == content
+    assert not world.path(name).exists()
+
+
 def checked_out(world: World) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Check out every commit with `dvc checkout`; yield the files below data/ and models/."""
     for commit in world.repo.git("rev-list", "HEAD").split():
