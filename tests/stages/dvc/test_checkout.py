@@ -34,6 +34,7 @@ def _record(built: Context) -> Repo:
     (repo.root / ".gitignore").write_bytes(render_gitignore("", []))
     write_settings(repo.root, built.params.model_dump(mode="json", exclude_none=True))
     (repo.root / "unlearn.key").write_text(built.key.text, encoding="ascii")
+    (repo.root / "data/suppressed.txt").touch()
     repo.git("init", "--quiet")
     repo.git("config", "user.email", "tests@example.org")
     repo.git("config", "user.name", "Tests")
