@@ -1,0 +1,358 @@
+"""Gradient boosting that is a function of the key and the set of its rows.
+
+Source: Friedman, "Greedy function approximation: a gradient boosting machine", Annals of
+Statistics 2001, with second derivatives as in Chen and Guestrin, "XGBoost", KDD 2016, and one split
+for all nodes of a level as in Prokhorenkova et al., "CatBoost", NeurIPS 2018. Here candidate splits
+follow from the key alone, and sums of gradients are integers. Forgetting a row subtracts it from
+them; trees are grown again only where a chosen split or a rounded value is another then. With more
+than two classes there is one model for each class against the others.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.row_sets.base import (
+    STATE_FILE,
+    Files,
+    Shape,
+    Tensor,
+    load_tensors,
+    save_tensors,
+)
+from unlearn.stages.estimators.row_sets.boosting_class import ClassModel, ClassRows, ClassState
+from unlearn.stages.estimators.row_sets.boosting_draws import (
+    BoostingDraws,
+    ExactBoostingOptions,
+    Narrow,
+    Splits,
+    narrow,
+)
+from unlearn.stages.estimators.row_sets.boosting_growth import leaves_of
+from unlearn.stages.estimators.row_sets.boosting_sums import (
+    Integers,
+    check_rows,
+    probabilities,
+    purity,
+)
+from unlearn.stages.estimators.row_sets.row_set import (
+    Bytes,
+    Codes,
+    RowSet,
+    check_split,
+    check_union,
+)
+from unlearn.stages.rows.tokens import Key
+
+#: Arrays of a class in a state.
+_STATE_KINDS = {
+    "counts": ("int64", 1),
+    "choices": ("uint16", 2),
+    "left": ("int64", 3),
+    "roots": ("int64", 1),
+    "guide_sums": ("int64", 2),
+    "leaf_sums": ("int64", 2),
+}
+
+#: Arrays of a model.
+_MODEL_KINDS = {
+    "cuts": ("uint16", 2),
+    "features": ("uint16", 3),
+    "factors": ("uint8", 3),
+    "shifts": ("uint8", 3),
+    "widths": ("uint8", 3),
+    "starts": ("int64", 1),
+    "values": ("int16", 3),
+    "importances": ("int64", 1),
+}
+
+_TWO = 2
+
+
+@dataclass(frozen=True)
+class BoostingCosts:
+    """When to change a state, and when to fit again; the result is the same.
+
+    Parameters
+    ----------
+    refit_from
+        From this share of the rows on, fitting is not slower than changing the state.
+    """
+
+    refit_from: float = 0.0005
+
+
+@dataclass(frozen=True)
+class BoostingState:
+    """Sums over a set of rows.
+
+    Parameters
+    ----------
+    digests
+        Sorted digests of the rows, shape (rows, 16).
+    classes
+        The state of each class's model; with two classes there is one, that of the second.
+    """
+
+    digests: Bytes
+    classes: list[ClassState]
+
+
+@dataclass(frozen=True)
+class BoostingModel:
+    """A boosting model, ready to answer.
+
+    Parameters
+    ----------
+    shape
+        What rows look like.
+    steps
+        Different values of a leaf per unit of log-odds.
+    cuts
+        Cuts of the features, shape (features, cuts).
+    splits
+        The splits, by class: each of shape (trees, depth).
+    starts
+        The score that rows start from, by class.
+    values
+        Values of leaves, shape (models, trees, leaves).
+    decreases
+        How much each feature decreases the loss, shape (features,).
+    """
+
+    shape: Shape
+    steps: int
+    cuts: Codes
+    splits: list[Splits]
+    starts: Integers
+    values: npt.NDArray[np.int16]
+    decreases: Integers
+
+    def probabilities(self, codes: Codes) -> npt.NDArray[np.float64]:
+        """Return class probabilities; with more than two classes, scaled to a sum of 1."""
+        if self.shape.classes < _TWO:
+            return np.ones((len(codes), self.shape.classes))
+        found = probabilities(self.scores(codes), self.steps)
+        if self.shape.classes == _TWO:
+            return np.hstack([1 - found, found])
+        # No score is so low that a probability is 0.
+        shares: npt.NDArray[np.float64] = found / found.sum(axis=1, keepdims=True)
+        return shares
+
+    def scores(self, codes: Codes) -> Integers:
+        """Return log-odds in units of 1 / steps, shape (rows, models)."""
+        own = narrow(codes, self.cuts, np.array(self.shape.categorical, bool))
+        found = np.tile(self.starts, (len(codes), 1))
+        for number, splits in enumerate(self.splits):
+            for tree, values in enumerate(self.values[number].astype(np.int64)):
+                found[:, number] += values[leaves_of(own, splits, tree)]
+        return found
+
+    def importances(self) -> npt.NDArray[np.float64]:
+        """Return the share of each feature in all decreases of the loss, shape (features,)."""
+        total = int(self.decreases.sum())
+        found: npt.NDArray[np.float64] = self.decreases / max(total, 1)
+        return found
+
+
+class _Columns:
+    """Rows by feature, in 8 bits: computed when they are first needed, and kept."""
+
+    def __init__(self, draws: BoostingDraws, rows: RowSet) -> None:
+        self._draws, self._rows = draws, rows
+
+    @cached_property
+    def codes(self) -> Narrow:
+        return self._draws.narrow(self._rows.codes)
+
+    def of_class(self, number: int) -> ClassRows:
+        return ClassRows(self.codes, (self._rows.targets == number).astype(np.int64))
+
+
+class ExactBoosting:
+    """`RowSetEstimator` of boosting models.
+
+    Parameters
+    ----------
+    key
+        The project key.
+    shape
+        What rows look like.
+    options
+        The settings.
+    costs
+        When to change a state instead of fitting.
+    """
+
+    def __init__(
+        self,
+        key: Key,
+        shape: Shape,
+        options: ExactBoostingOptions,
+        costs: BoostingCosts = BoostingCosts(),
+    ) -> None:
+        self._shape, self._options, self._costs = shape, options, costs
+        self._draws = BoostingDraws(key, shape, options)
+        numbers = range(shape.classes) if shape.classes > _TWO else range(1, shape.classes)
+        self._models = {number: ClassModel(self._draws, options, number) for number in numbers}
+
+    def fit(self, rows: RowSet) -> BoostingState:
+        """Fit the model of each class."""
+        check_rows(len(rows))
+        columns = _Columns(self._draws, rows)
+        classes = [model.fit(columns.of_class(number)) for number, model in self._models.items()]
+        return BoostingState(rows.digests, classes)
+
+    def forget(self, state: BoostingState, gone: RowSet, left: RowSet) -> BoostingState:
+        """Subtract rows from all sums, and choose again what is no longer the best."""
+        check_split(state.digests, gone, left)
+        return self._changed(state, gone, left, -1)
+
+    def add(self, state: BoostingState, new: RowSet, union: RowSet) -> BoostingState:
+        """Add rows to all sums, and choose again what is no longer the best."""
+        check_union(state.digests, new, union)
+        return self._changed(state, new, union, 1)
+
+    def row_digests(self, state: BoostingState) -> Bytes:
+        """Return the digests of the rows that the sums are over."""
+        return state.digests
+
+    def save(self, state: BoostingState) -> Files:
+        """Return a file for each class, and one for the digests."""
+        files = {
+            _class_file(number): save_tensors(
+                {
+                    "counts": own.counts,
+                    "choices": own.structure.choices.astype(np.uint16),
+                    "left": own.structure.left,
+                    "roots": own.roots,
+                    "guide_sums": own.guide_sums,
+                    "leaf_sums": own.leaf_sums,
+                }
+            )
+            for number, own in zip(self._models, state.classes, strict=True)
+        }
+        return {STATE_FILE: save_tensors({"digests": state.digests}), **files}
+
+    def load(self, files: Files) -> BoostingState:
+        """Return the state that `save` wrote."""
+        digests = load_tensors(files.get(STATE_FILE), {"digests": ("uint8", 2)})["digests"]
+        classes = [
+            _restored(model, load_tensors(files.get(_class_file(number)), _STATE_KINDS))
+            for number, model in self._models.items()
+        ]
+        return BoostingState(digests.astype(np.uint8), classes)
+
+    def model(self, state: BoostingState) -> bytes:
+        """Return splits, values of leaves and importances."""
+        options, count = self._options, len(state.classes)
+        splits = [self._draws.candidates.chosen(own.structure.choices) for own in state.classes]
+        places = (count, options.trees, options.depth)
+
+        def joined(parts: list[npt.NDArray[np.generic]], kind: str) -> Tensor:
+            return np.array(parts).reshape(places).astype(kind)
+
+        values = np.array([own.leaf_values for own in state.classes])
+        starts = [
+            model.start(own.counts)
+            for model, own in zip(self._models.values(), state.classes, strict=True)
+        ]
+        return save_tensors(
+            {
+                "cuts": self._draws.cuts,
+                "features": joined([own.features for own in splits], "uint16"),
+                "factors": joined([own.factors for own in splits], "uint8"),
+                "shifts": joined([own.shifts for own in splits], "uint8"),
+                "widths": joined([own.widths for own in splits], "uint8"),
+                "starts": np.array(starts, np.int64),
+                "values": values.reshape(count, options.trees, -1).astype(np.int16),
+                "importances": self._decreases(state),
+            }
+        )
+
+    def predictor(self, model: bytes) -> BoostingModel:
+        """Return the model, ready to answer."""
+        found = load_tensors(model, _MODEL_KINDS)
+        features = found["features"].astype(np.intp)
+        parts = (found["factors"], found["shifts"], found["widths"])
+        factors, shifts, widths = (part.astype(np.uint8) for part in parts)
+        places = (len(self._models), self._options.trees, self._options.depth)
+        values, decreases = found["values"].astype(np.int16), found["importances"].astype(np.int64)
+        starts = found["starts"].astype(np.int64)
+        is_good = (
+            all(part.shape == places for part in (features, *parts))
+            and values.shape == (*places[:2], 2 ** places[2])
+            and starts.shape == places[:1]
+            and len(found["cuts"]) == len(decreases) == self._shape.features
+            and int(features.max(initial=0)) < self._shape.features
+        )
+        if not is_good:
+            raise InputError("a file of an exact boosting model belongs to another model")
+        splits = [
+            Splits(features[at], factors[at], shifts[at], widths[at]) for at in range(places[0])
+        ]
+        cuts = found["cuts"].astype(np.uint16)
+        return BoostingModel(
+            self._shape, self._options.steps, cuts, splits, starts, values, decreases
+        )
+
+    def _changed(
+        self, state: BoostingState, moved: RowSet, rows: RowSet, sign: int
+    ) -> BoostingState:
+        """Return the state after rows came (1) or went (-1)."""
+        if len(moved) == 0:
+            return state
+        if len(moved) >= self._costs.refit_from * len(rows):
+            return self.fit(rows)
+        check_rows(len(rows))
+        few, many = _Columns(self._draws, moved), _Columns(self._draws, rows)
+
+        def changed(number: int, own: ClassState) -> ClassState:
+            return self._models[number].change(
+                own, few.of_class(number), sign, lambda: many.of_class(number)
+            )
+
+        classes = [
+            changed(number, own) for number, own in zip(self._models, state.classes, strict=True)
+        ]
+        return BoostingState(rows.digests, classes)
+
+    def _decreases(self, state: BoostingState) -> Integers:
+        """Return how much the splits by each feature decrease the loss, in units of 1 / UNIT."""
+        found = np.zeros(self._shape.features, np.int64)
+        for own in state.classes:
+            choices = own.structure.choices[..., None]
+            after = np.take_along_axis(own.structure.gains, choices, axis=2)[..., 0]
+            roots = purity(own.roots, self._options.smoothing)
+            first = np.repeat(roots, self._options.stage)[: self._options.trees, None]
+            decreases = np.diff(after, axis=1, prepend=first)
+            features = self._draws.candidates.chosen(own.structure.choices).features
+            np.add.at(found, features, decreases)
+        return found
+
+
+def _class_file(number: int) -> str:
+    return f"classes/{number:03d}.safetensors"
+
+
+def _restored(model: ClassModel, found: dict[str, Tensor]) -> ClassState:
+    """Return a state from a file whose arrays have the right shapes and no index out of bounds."""
+    state = model.empty()
+    structure = state.structure
+    own = {
+        "counts": state.counts,
+        "choices": structure.choices,
+        "left": structure.left,
+        "roots": state.roots,
+        "guide_sums": state.guide_sums,
+        "leaf_sums": state.leaf_sums,
+    }
+    if any(found[name].shape != array.shape for name, array in own.items()):
+        raise InputError("a file of an exact boosting model belongs to another model")
+    for name, array in own.items():
+        array[:] = found[name]
+    if int(structure.choices.max()) >= structure.left.shape[2]:
+        raise InputError("a file of an exact boosting model is damaged")
+    return model.restore(state)

@@ -1,0 +1,381 @@
+"""The model of one class against the others: fitted on rows, and changed when rows come or go.
+
+Two chains of trees share their splits. The *guide* has one tree a stage, with coarse values; the
+gradients at its scores choose the splits of all trees of the next stage. The *leaf values* of all
+trees are each fitted at the scores of the trees before. So a leaf value that changes moves no
+split, and a split that moves changes leaf values, but other splits only if it is of the guide.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from unlearn.stages.estimators.row_sets.boosting_draws import (
+    BoostingDraws,
+    ExactBoostingOptions,
+    Narrow,
+    Splits,
+)
+from unlearn.stages.estimators.row_sets.boosting_growth import (
+    Growth,
+    Structure,
+    gains_of,
+    leaves_of,
+)
+from unlearn.stages.estimators.row_sets.boosting_sums import (
+    Integers,
+    Pairs,
+    derivative_table,
+    first_score,
+    pairs_of_blocks,
+    rounded_values,
+    sums_by,
+)
+
+#: How much the guide's trees are shrunk, and values of its leaves per unit of log-odds.
+_GUIDE_RATE, _GUIDE_STEPS = 0.6, 4
+
+#: Log-odds that all rows may start from, at most.
+_FARTHEST_START = 8
+
+
+@dataclass(frozen=True)
+class ClassRows:
+    """Rows as the model of one class reads them.
+
+    Parameters
+    ----------
+    codes
+        Narrow codes, shape (features, rows).
+    labels
+        1 for rows of the class, 0 for others, shape (rows,).
+    """
+
+    codes: Narrow
+    labels: Integers
+
+
+@dataclass
+class ClassState:
+    """Sums over rows from which a model follows. Its arrays are changed in place.
+
+    Parameters
+    ----------
+    counts
+        Rows that are not of the class, and rows that are.
+    structure
+        The splits of all trees.
+    roots
+        Sums over all rows at the guide's scores, shape (stages,).
+    guide_sums, guide_values
+        Of the guide's leaves, shape (stages, leaves); values in steps of the leaf values.
+    leaf_sums, leaf_values
+        Of the leaves, shape (trees, leaves).
+    """
+
+    counts: Integers
+    structure: Structure
+    roots: Pairs
+    guide_sums: Pairs
+    guide_values: Integers
+    leaf_sums: Pairs
+    leaf_values: Integers
+
+
+@dataclass(frozen=True)
+class Moves:
+    """What a change of sums moves.
+
+    Parameters
+    ----------
+    levels
+        The first level of each tree whose split moves; `depth` where none does, shape (trees,).
+    guide
+        Whether the guide's values move, by stage.
+    leaves
+        Whether leaf values move, by tree.
+    """
+
+    levels: Integers
+    guide: npt.NDArray[np.bool_]
+    leaves: npt.NDArray[np.bool_]
+
+
+class ClassModel:
+    """Fits and changes the model of one class.
+
+    Parameters
+    ----------
+    draws
+        The candidates, and the dither.
+    options
+        The settings.
+    number
+        The class.
+    """
+
+    def __init__(self, draws: BoostingDraws, options: ExactBoostingOptions, number: int) -> None:
+        self._draws = draws
+        self._options = options
+        self.trees, self.depth, self._stage = options.trees, options.depth, options.stage
+        self.stages = -(-options.trees // options.stage)
+        self._dither = draws.dither(number)
+        # The farthest score is that of a row with the largest value in every tree.
+        reach = (2 * max(options.trees, self.stages) + _FARTHEST_START) * options.steps
+        self._zero = reach
+        self._table = derivative_table(options.steps, reach)
+        # With few candidates, the splits of the guide seldom move, and all others follow it.
+        self._barred = np.arange(draws.slots * options.candidates) % options.candidates != 0
+        self._growth = Growth(draws, options.smoothing, self._barred, options.stage)
+
+    @property
+    def first_trees(self) -> Integers:
+        """The first tree of each stage, which is the guide's."""
+        return np.arange(0, self.trees, self._stage)
+
+    def empty(self) -> ClassState:
+        """Return arrays of the right shapes."""
+        leaves, candidates = 2**self.depth, self._draws.candidates.features.shape[-1]
+        per_tree = (self.trees, leaves)
+        return ClassState(
+            np.zeros(2, np.int64),
+            Structure(
+                np.zeros((self.trees, self.depth), np.intp),
+                np.zeros((self.trees, leaves - 1, candidates), np.int64),
+                np.zeros((self.trees, self.depth, candidates), np.int64),
+            ),
+            np.zeros(self.stages, np.int64),
+            np.zeros((self.stages, leaves), np.int64),
+            np.zeros((self.stages, leaves), np.int64),
+            np.zeros(per_tree, np.int64),
+            np.zeros(per_tree, np.int64),
+        )
+
+    def fit(self, rows: ClassRows) -> ClassState:
+        """Return the state of rows."""
+        state = self.empty()
+        state.counts[:] = np.bincount(rows.labels, minlength=2)
+        self._grow(state, rows, np.zeros(self.trees, np.int64), -1)
+        self._fit_leaves(state, rows, 0)
+        return state
+
+    def change(
+        self, state: ClassState, moved: ClassRows, sign: int, rows: Callable[[], ClassRows]
+    ) -> ClassState:
+        """Return the state after rows came or went.
+
+        Parameters
+        ----------
+        state
+            The state before; its arrays are changed.
+        moved
+            These rows.
+        sign
+            1 if they came, -1 if they went.
+        rows
+            Returns the rows in the end; it is called only if something moves.
+        """
+        before = self._start(state)
+        counts = state.counts + sign * np.bincount(moved.labels, minlength=2)
+        for at in range(len(moved.labels)):
+            self._shift(state, moved.codes[:, at], int(moved.labels[at]), sign)
+        state.counts[:] = counts
+        if self._start(state) != before:
+            return self.fit(rows())
+        moves = self._moves(state)
+        is_still = (moves.levels == self.depth) & ~moves.leaves
+        split_moves = moves.levels < self.depth
+        guide_moves = moves.guide | split_moves[self.first_trees]
+        # No splits follow the guide's last tree.
+        guide_moves[-1] = False
+        state.guide_values[-1] = self._guide_values(state.guide_sums[-1], -1)
+        # In the stages after this one, all splits are chosen by other gradients.
+        last = int(np.argmax(guide_moves)) if guide_moves.any() else self.stages
+        stages = np.arange(self.trees) // self._stage
+        levels = np.where(stages > last, 0, moves.levels)
+        if (levels < self.depth).any():
+            self._grow(state, rows(), levels, last)
+        is_still &= levels == self.depth
+        if not is_still.all():
+            self._fit_leaves(state, rows(), int(np.argmin(is_still)))
+        return state
+
+    def restore(self, state: ClassState) -> ClassState:
+        """Fill in gains and values, which follow from the sums."""
+        structure = state.structure
+        totals = np.repeat(state.roots, self._stage)[: self.trees, None]
+        for level in range(self.depth):
+            left = structure.left[:, 2**level - 1 : 2 ** (level + 1) - 1]
+            gains = gains_of(left, totals, self._options.smoothing)
+            structure.gains[:, level] = gains.sum(axis=1)
+            choices = structure.choices[:, level, None, None]
+            chosen = np.take_along_axis(left, choices, axis=2)[..., 0]
+            totals = np.stack([chosen, totals - chosen], axis=2).reshape(self.trees, -1)
+        self._bar(structure)
+        state.guide_values[:] = self.guide_values(state.guide_sums)
+        state.leaf_values[:] = self.values(state.leaf_sums)
+        return state
+
+    def values(self, sums: Pairs) -> Integers:
+        """Return the values of leaves."""
+        return self._values(sums, np.s_[:])
+
+    def guide_values(self, sums: Pairs) -> Integers:
+        """Return the values of the guide's leaves."""
+        return self._guide_values(sums, np.s_[:])
+
+    def scores(self, state: ClassState, codes: Narrow) -> Integers:
+        """Return the scores of rows, in steps of the leaf values."""
+        splits = self._draws.candidates.chosen(state.structure.choices)
+        found = np.full(codes.shape[1], self._start(state))
+        for tree in range(self.trees):
+            found += state.leaf_values[tree][leaves_of(codes, splits, tree)]
+        return found
+
+    def start(self, counts: Integers) -> int:
+        """Return the score that all rows start from, in steps of the leaf values."""
+        return first_score(counts, self._dither[2]) * self._options.steps // 2
+
+    def _start(self, state: ClassState) -> int:
+        return self.start(state.counts)
+
+    def _shift(self, state: ClassState, codes: Narrow, label: int, sign: int) -> None:
+        """Add or subtract one row in all sums, as if nothing moved."""
+        structure, trees = state.structure, np.arange(self.trees)
+        splits = self._draws.candidates
+        goes_left = splits.go_left(codes[splits.features])
+        choices = structure.choices[..., None]
+        turns = ~np.take_along_axis(goes_left, choices, axis=2)[..., 0]
+        nodes = np.zeros((self.trees, self.depth + 1), np.intp)
+        for level in range(self.depth):
+            nodes[:, level + 1] = 2 * nodes[:, level] + turns[:, level]
+        leaves, nodes = nodes[:, -1], nodes[:, :-1] + 2 ** np.arange(self.depth) - 1
+        guide, current = self._pairs_of_row(state, leaves, label, sign)
+        by_tree = np.repeat(guide, self._stage)[: self.trees]
+        # Only the nodes of the row's path are different.
+        left = structure.left[trees[:, None], nodes]
+        totals = self._totals_of_path(state, left, turns)
+        smoothing = self._options.smoothing
+        before = gains_of(left, totals, smoothing)
+        left += goes_left * by_tree[:, None, None]
+        structure.left[trees[:, None], nodes] = left
+        structure.gains += gains_of(left, totals + by_tree[:, None], smoothing) - before
+        self._bar(structure)
+        state.roots += guide
+        state.guide_sums[np.arange(self.stages), leaves[self.first_trees]] += guide
+        state.leaf_sums[trees, leaves] += current
+
+    def _bar(self, structure: Structure) -> None:
+        """Keep the guide from choosing candidates that it may not."""
+        structure.gains[self.first_trees[:, None], :, np.flatnonzero(self._barred)] = -1
+
+    def _totals_of_path(
+        self, state: ClassState, left: Pairs, turns: npt.NDArray[np.bool_]
+    ) -> Pairs:
+        """Return the sums of the nodes on a row's path, shape (trees, depth)."""
+        choices = state.structure.choices[..., None]
+        chosen = np.take_along_axis(left, choices, axis=2)[..., 0]
+        found = np.empty((self.trees, self.depth), np.int64)
+        found[:, 0] = np.repeat(state.roots, self._stage)[: self.trees]
+        for level in range(self.depth - 1):
+            above, own = found[:, level], chosen[:, level]
+            found[:, level + 1] = np.where(turns[:, level], above - own, own)
+        return found
+
+    def _pairs_of_row(
+        self, state: ClassState, leaves: npt.NDArray[np.intp], label: int, sign: int
+    ) -> tuple[Pairs, Pairs]:
+        """Return the pair of a row at the guide's scores, by stage, and at those of each tree."""
+        first = self._zero + self._start(state) + label * (2 * self._zero + 1)
+        guide = state.guide_values[np.arange(self.stages), leaves[self.first_trees]]
+        values = state.leaf_values[np.arange(self.trees), leaves]
+        pairs = []
+        for steps in (guide, values):
+            scores = first + np.cumsum(steps) - steps
+            pairs.append(sign * pairs_of_blocks(self._table[scores]))
+        return pairs[0], pairs[1]
+
+    def _moves(self, state: ClassState) -> Moves:
+        structure = state.structure
+        moved = structure.gains.argmax(axis=2) != structure.choices
+        levels = np.where(moved.any(axis=1), moved.argmax(axis=1), self.depth)
+        return Moves(
+            levels,
+            (self.guide_values(state.guide_sums) != state.guide_values).any(axis=1),
+            (self.values(state.leaf_sums) != state.leaf_values).any(axis=1),
+        )
+
+    def _grow(self, state: ClassState, rows: ClassRows, levels: Integers, last: int) -> None:
+        """Choose splits again, and the guide's values from a stage on.
+
+        Parameters
+        ----------
+        state
+            The state, whose sums are right up to stage `last`.
+        rows
+            All rows.
+        levels
+            The first level of each tree to choose; `depth` for none.
+        last
+            The first stage whose guide moves, or -1; sums of later stages are computed again.
+        """
+        splits = self._draws.candidates
+        index = self._index(state, rows)
+        needed = np.flatnonzero(levels < self.depth)
+        last_needed = int(needed[-1]) // self._stage
+        for stage in range(last_needed + 1):
+            first = stage * self._stage
+            trees = range(first, min(first + self._stage, self.trees))
+            weights = self._table[index]
+            leaves = None
+            if stage > last:
+                state.roots[stage] = int(sums_by(_all_one(rows), weights, 1)[0])
+            is_whole = any(levels[tree] == 0 for tree in trees)
+            roots = self._growth.roots(rows.codes, weights) if is_whole else []
+            for tree in trees:
+                if levels[tree] < self.depth:
+                    found = self._growth.grow(
+                        tree, state.structure, (rows.codes, weights), roots, int(levels[tree])
+                    )
+                    leaves = found if tree == first else leaves
+            if leaves is not None:
+                state.guide_sums[stage] = sums_by(leaves, weights, 2**self.depth)
+            state.guide_values[stage] = self._guide_values(state.guide_sums[stage], stage)
+            if stage < last_needed:
+                if leaves is None:
+                    own = splits.chosen(state.structure.choices)
+                    leaves = leaves_of(rows.codes, own, first)
+                index += state.guide_values[stage][leaves]
+
+    def _fit_leaves(self, state: ClassState, rows: ClassRows, first: int) -> None:
+        """Compute the leaf values again from a tree on."""
+        splits = self._draws.candidates.chosen(state.structure.choices)
+        index = self._index(state, rows)
+        for tree in range(self.trees):
+            leaves = leaves_of(rows.codes, splits, tree)
+            if tree >= first:
+                state.leaf_sums[tree] = sums_by(leaves, self._table[index], 2**self.depth)
+                state.leaf_values[tree] = self._values(state.leaf_sums[tree], tree)
+            index += state.leaf_values[tree][leaves]
+
+    def _index(self, state: ClassState, rows: ClassRows) -> Integers:
+        """Return the place of each row's derivatives in the table, at the score of the start."""
+        return rows.labels * (2 * self._zero + 1) + (self._zero + self._start(state))
+
+    def _values(self, sums: Pairs, at: int | slice) -> Integers:
+        options = self._options
+        return rounded_values(
+            sums, options.rate, options.steps, options.smoothing, self._dither[0][at]
+        )
+
+    def _guide_values(self, sums: Pairs, at: int | slice) -> Integers:
+        steps = self._options.steps
+        values = rounded_values(
+            sums, _GUIDE_RATE, _GUIDE_STEPS, self._options.smoothing, self._dither[1][at]
+        )
+        return values * steps // _GUIDE_STEPS
+
+
+def _all_one(rows: ClassRows) -> npt.NDArray[np.uint8]:
+    return np.zeros(len(rows.labels), np.uint8)

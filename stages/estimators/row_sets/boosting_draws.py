@@ -1,0 +1,224 @@
+"""What boosting draws from the key: cuts of numbers, candidate splits, and dither."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+from unlearn.stages.config.section import Section
+from unlearn.stages.estimators.row_sets.base import Shape
+from unlearn.stages.estimators.row_sets.draws import Words, below, secret_words, words_of
+from unlearn.stages.estimators.row_sets.row_set import Codes
+from unlearn.stages.rows.tokens import Key
+
+#: Values that a row is looked at with, shape (features, rows); see `BoostingDraws.narrow`.
+Narrow = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.intp]
+
+#: Narrow codes of a feature.
+WIDTH = 256
+
+#: Cuts that are drawn for a feature with an order; they are shared by all trees.
+_CUTS = 250
+
+#: Half of all narrow codes: how many a random set of categories has.
+_HALF_OF_CODES = 127
+
+_CUT, _FEATURES, _CANDIDATES, _LEAVES, _GUIDE, _BASE = (
+    "cuts",
+    "features",
+    "candidates",
+    "leaves",
+    "guide",
+    "base",
+)
+
+
+class ExactBoostingOptions(Section):
+    """Options of `exact_boosting`.
+
+    `rate` shrinks what each of the `trees` adds, and all nodes of a level of a tree have one split.
+    `stage` is how many trees choose their splits by the same gradients: less is more accurate,
+    and more is cheaper when rows are forgotten. For each of the `depth` levels, as many `features`
+    are drawn and as many `candidates` for each of them; the best one is used. More of both is
+    more accurate, and makes it more likely that a deletion changes a split. `smoothing` is added to
+    the second derivatives of a leaf. `steps` is how many different values a leaf may have per unit
+    of log-odds: with fewer, fewer deletions change a value.
+    """
+
+    trees: Annotated[int, Field(ge=1, le=2000)] = 200
+    depth: Annotated[int, Field(ge=1, le=8)] = 6
+    rate: Annotated[float, Field(gt=0, le=1, strict=False)] = 0.2
+    stage: Annotated[int, Field(ge=1, le=2000)] = 5
+    features: Annotated[int, Field(ge=1, le=1000)] = 10
+    candidates: Annotated[int, Field(ge=1, le=64)] = 8
+    smoothing: Annotated[float, Field(gt=0, strict=False)] = 1.0
+    steps: Annotated[int, Field(ge=4, le=64)] = 16
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Splits of rows into left and right, each array of one shape.
+
+    A row goes left if `code * factor - shift`, modulo 256, is at most `width`. So one form has the
+    codes up to a cut, with or without missing values, a single category, and a random half of them.
+
+    Parameters
+    ----------
+    features
+        The feature.
+    factors, shifts, widths
+        As above.
+    """
+
+    features: Places
+    factors: Narrow
+    shifts: Narrow
+    widths: Narrow
+
+    def chosen(self, candidates: Places) -> "Splits":
+        """Return one candidate of each level of each tree, shape (trees, depth).
+
+        Parameters
+        ----------
+        candidates
+            Their numbers, shape (trees, depth). Arrays here have the shape
+            (trees, depth, candidates).
+        """
+        at = candidates[..., None]
+        parts = (self.features, self.factors, self.shifts, self.widths)
+        found = [np.take_along_axis(part, at, axis=-1)[..., 0] for part in parts]
+        return Splits(found[0], found[1], found[2], found[3])
+
+    def go_left(self, codes: Narrow) -> npt.NDArray[np.bool_]:
+        """Tell for codes, one for each split or broadcast, whether they go left."""
+        left: npt.NDArray[np.bool_] = codes * self.factors - self.shifts <= self.widths
+        return left
+
+
+class BoostingDraws:
+    """Everything that is drawn for one model; models of all classes share splits.
+
+    Parameters
+    ----------
+    key
+        The project key.
+    shape
+        What rows look like.
+    options
+        The settings.
+    """
+
+    def __init__(self, key: Key, shape: Shape, options: ExactBoostingOptions) -> None:
+        self._key = key
+        self._options = options
+        self._sizes = np.array(shape.sizes, np.int64)
+        self._categorical = np.array(shape.categorical, bool)
+        #: Features of a level, each with as many candidates.
+        self.slots = min(options.features, shape.features)
+        #: Cuts between codes, shape (features, cuts): a code is in the bin of the cuts below it.
+        self.cuts = self._draw_cuts(shape.features)
+        #: Candidates of each level of each tree, shape (trees, depth, slots * candidates).
+        self.candidates = self._draw_candidates(shape.features)
+
+    def narrow(self, codes: Codes) -> Narrow:
+        """Return codes in 8 bits; see `narrow`."""
+        return narrow(codes, self.cuts, self._categorical)
+
+    def dither(self, number: int) -> tuple[Floats, Floats, float]:
+        """Return what is added before values are rounded down, from 0 to below 1.
+
+        Parameters
+        ----------
+        number
+            The class whose model it is.
+
+        Returns
+        -------
+        tuple
+            For leaves, shape (trees, leaves), for leaves of the guide, shape (stages, leaves), and
+            for the score that all rows start from.
+        """
+        leaves, trees = 2**self._options.depth, self._options.trees
+        stages = -(-trees // self._options.stage)
+        return (
+            _fractions(self._words((trees, leaves), _LEAVES, number)),
+            _fractions(self._words((stages, leaves), _GUIDE, number)),
+            float(_fractions(self._words((1,), _BASE, number))[0]),
+        )
+
+    def _words(self, shape: tuple[int, ...], *parts: str | int) -> Words:
+        state = secret_words(self._key, 1, "exact_boosting", *parts)
+        count = int(np.prod(shape))
+        return words_of(state, np.arange(1, count + 1, dtype=np.uint64)).reshape(shape)
+
+    def _draw_cuts(self, features: int) -> Codes:
+        """Draw cuts: half of them evenly, the others near the ends, where many values may be.
+
+        How far these are from an end is drawn on a scale of powers of two.
+        """
+        words = self._words((features, _CUTS, 3), _CUT)
+        most = np.maximum(self._sizes - 2, 1)[:, None].astype(np.uint64)
+        even = below(words[..., 0], most)
+        bits = np.array([int(size).bit_length() for size in most[:, 0]], np.uint64)[:, None]
+        power = np.uint64(1) << below(words[..., 1], bits)
+        near = np.minimum(power - np.uint64(1) + below(words[..., 0], power), most - np.uint64(1))
+        kind = below(words[..., 2], 4)
+        low = np.where(kind < np.uint64(2), even, near)
+        # The least cut is above code 1: code 0 is a missing value.
+        cuts = np.where(kind == np.uint64(3), most - low, low + np.uint64(1))
+        return np.sort(cuts.astype(np.uint16), axis=1)
+
+    def _draw_candidates(self, features: int) -> Splits:
+        options = self._options
+        places = (options.trees, options.depth)
+        order = np.argsort(self._words((*places, features), _FEATURES), axis=-1, kind="stable")
+        slots = np.repeat(order[..., : self.slots], options.candidates, axis=-1)
+        words = self._words((*slots.shape, 2), _CANDIDATES)
+        flags = words[..., 1]
+        is_category = self._categorical[slots]
+        codes = np.minimum(self._sizes, WIDTH)[slots].astype(np.uint64)
+        category = below(words[..., 0], codes).astype(np.uint8)
+        # One of the bits above those that any number below uses.
+        flag = (flags & np.uint64(1)).astype(bool)
+        factors = np.where(is_category & flag, (flags >> np.uint64(8)).astype(np.uint8) | 1, 1)
+        shift_of_set = (flags >> np.uint64(16)).astype(np.uint8)
+        shifts = np.where(is_category, np.where(flag, shift_of_set, category), flag)
+        cut = 1 + below(words[..., 0], _CUTS).astype(np.uint8)
+        widths = np.where(is_category, np.where(flag, _HALF_OF_CODES, 0), cut - flag)
+        return Splits(
+            slots.astype(np.intp),
+            factors.astype(np.uint8),
+            shifts.astype(np.uint8),
+            widths.astype(np.uint8),
+        )
+
+
+def narrow(codes: Codes, cuts: Codes, categorical: npt.NDArray[np.bool_]) -> Narrow:
+    """Return codes in 8 bits, shape (features, rows).
+
+    Parameters
+    ----------
+    codes
+        Codes of rows on the pinned grid, shape (rows, features).
+    cuts
+        Cuts of the features with an order, shape (features, cuts).
+    categorical
+        Which features have none. Those of more than 256 codes share some.
+    """
+    found: Narrow = np.empty(codes.shape[::-1], np.uint8)
+    for at, own in enumerate(cuts):
+        column = codes[:, at]
+        if categorical[at]:
+            found[at] = np.where(column < WIDTH, column, 1 + (column - 1) % (WIDTH - 1))
+        else:
+            table = 1 + np.searchsorted(own, np.arange(int(column.max(initial=0)) + 1), "left")
+            table[0] = 0
+            found[at] = table.astype(np.uint8)[column]
+    return found
+
+
+def _fractions(words: Words) -> Floats:
+    return (words >> np.uint64(11)).astype(np.float64) / 2.0**53

@@ -1,0 +1,217 @@
+"""Growing trees on pairs of sums, and finding the leaves of rows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from unlearn.stages.estimators.row_sets.boosting_draws import (
+    WIDTH,
+    BoostingDraws,
+    Floats,
+    Narrow,
+    Places,
+    Splits,
+)
+from unlearn.stages.estimators.row_sets.boosting_sums import (
+    BLOCK,
+    Integers,
+    Pairs,
+    pairs_of_blocks,
+    purity,
+)
+
+
+@dataclass
+class Structure:
+    """The splits of all trees, and the sums that decided them. Its arrays are changed in place.
+
+    Parameters
+    ----------
+    choices
+        The chosen candidate of each level of each tree, shape (trees, depth).
+    left
+        Sums over the rows that each candidate sends left, by node, shape
+        (trees, nodes, candidates). Nodes are numbered level by level.
+    gains
+        How good each candidate is, shape (trees, depth, candidates); -1 for those that may not be
+        chosen.
+    """
+
+    choices: Places
+    left: Pairs
+    gains: Integers
+
+
+class Growth:
+    """Grows trees.
+
+    Parameters
+    ----------
+    draws
+        The candidates.
+    smoothing
+        Is added to sums of second derivatives.
+    barred
+        Candidates that the first tree of each stage may not choose, shape (candidates,).
+    stage
+        Trees of a stage.
+    """
+
+    def __init__(
+        self, draws: BoostingDraws, smoothing: float, barred: npt.NDArray[np.bool_], stage: int
+    ) -> None:
+        self._draws = draws
+        self._smoothing = smoothing
+        self._barred = barred
+        self._stage = stage
+
+    def roots(self, codes: Narrow, weights: Floats) -> list[Floats]:
+        """Return the sums by code of each feature, for each block of rows."""
+        return [
+            np.stack([np.bincount(own[part], weights[part], WIDTH) for own in codes])
+            for part in _blocks(len(weights))
+        ]
+
+    def grow(
+        self,
+        tree: int,
+        found: Structure,
+        rows: tuple[Narrow, Floats],
+        roots: list[Floats],
+        first: int = 0,
+    ) -> npt.NDArray[np.uint8]:
+        """Choose the splits of a tree, and return the leaf of each row.
+
+        Parameters
+        ----------
+        tree
+            The tree's number.
+        found
+            Where the splits go, and the sums that decide them.
+        rows
+            Narrow codes of the rows, and their weights.
+        roots
+            What `roots` returns for them; it is read only if `first` is 0.
+        first
+            The first level to choose; splits of those above it stay.
+        """
+        codes, _ = rows
+        candidates = self._draws.candidates
+        leaves = np.zeros(codes.shape[1], np.uint8)
+        for level in range(candidates.features.shape[1]):
+            if level >= first:
+                left, totals = self._sums(tree, level, leaves, rows, roots)
+                start = 2**level - 1
+                found.left[tree, start : 2 * start + 1] = left
+                gains = gains_of(left, totals, self._smoothing).sum(axis=0)
+                if tree % self._stage == 0:
+                    gains[self._barred] = -1
+                found.gains[tree, level] = gains
+                found.choices[tree, level] = np.argmax(gains)
+            move_down(leaves, codes, candidates, (tree, level, found.choices[tree, level]))
+        return leaves
+
+    def _sums(
+        self,
+        tree: int,
+        level: int,
+        leaves: npt.NDArray[np.uint8],
+        rows: tuple[Narrow, Floats],
+        roots: list[Floats],
+    ) -> tuple[Pairs, Pairs]:
+        """Return sums to the left of each candidate and in all, by node of a level."""
+        codes, weights = rows
+        splits, slots = self._draws.candidates, self._draws.slots
+        features = splits.features[tree, level].reshape(slots, -1)[:, 0]
+        every = np.arange(WIDTH, dtype=np.uint8)[:, None]
+        masks = (
+            every * splits.factors[tree, level] - splits.shifts[tree, level]
+            <= splits.widths[tree, level]
+        )
+        masks_by_slot = masks.reshape(WIDTH, slots, -1).transpose(1, 0, 2).astype(np.float64)
+        nodes = 2**level
+        left = np.zeros((nodes, slots, masks_by_slot.shape[2]), np.int64)
+        totals = np.zeros(nodes, np.int64)
+        for number, part in enumerate(_blocks(len(weights))):
+            if level == 0:
+                sums = roots[number][features][:, None, :]
+            else:
+                sums = _sums_by_code(codes, features, leaves[part], weights[part], part, nodes)
+            left += pairs_of_blocks(np.matmul(sums, masks_by_slot)).transpose(1, 0, 2)
+            totals += pairs_of_blocks(sums[0].sum(axis=-1))
+        return left.reshape(nodes, -1), totals
+
+
+def _sums_by_code(
+    codes: Narrow,
+    features: Places,
+    leaves: npt.NDArray[np.uint8],
+    weights: Floats,
+    part: slice,
+    nodes: int,
+) -> Floats:
+    """Return sums of a block by feature, node and code, shape (features, nodes, 256)."""
+    first = leaves.astype(np.intp) * WIDTH
+    at = np.empty_like(first)
+    found = np.empty((len(features), nodes, WIDTH))
+    for slot, feature in enumerate(features):
+        np.add(first, codes[feature, part], out=at)
+        found[slot] = np.bincount(at, weights, nodes * WIDTH).reshape(nodes, WIDTH)
+    return found
+
+
+def gains_of(left: Pairs, totals: Pairs, smoothing: float) -> Integers:
+    """Return the gain of each candidate in each node.
+
+    Parameters
+    ----------
+    left
+        Sums on the left, shape (..., candidates).
+    totals
+        Sums of the nodes, shape (...).
+    smoothing
+        Is added to sums of second derivatives.
+    """
+    return purity(left, smoothing) + purity(totals[..., None] - left, smoothing)
+
+
+def move_down(
+    leaves: npt.NDArray[np.uint8], codes: Narrow, splits: Splits, at: tuple[int, ...]
+) -> None:
+    """Move rows one level down, in place.
+
+    Parameters
+    ----------
+    leaves
+        The node of each row in its level.
+    codes
+        Narrow codes of the rows.
+    splits, at
+        The split is here.
+    """
+    positions = codes[splits.features[at]] * splits.factors[at]
+    positions -= splits.shifts[at]
+    leaves <<= 1
+    leaves |= positions > splits.widths[at]
+
+
+def leaves_of(codes: Narrow, splits: Splits, tree: int) -> npt.NDArray[np.uint8]:
+    """Return the leaf of each row in a tree.
+
+    Parameters
+    ----------
+    codes
+        Narrow codes of the rows.
+    splits
+        The splits of all trees, shape (trees, depth).
+    tree
+        The tree.
+    """
+    leaves = np.zeros(codes.shape[1], np.uint8)
+    for level in range(splits.features.shape[1]):
+        move_down(leaves, codes, splits, (tree, level))
+    return leaves
+
+
+def _blocks(count: int) -> list[slice]:
+    return [slice(first, min(count, first + BLOCK)) for first in range(0, count, BLOCK)]

@@ -1,0 +1,166 @@
+"""Sums of gradients in integers, and the curve that gradients are read from.
+
+The derivatives of the logistic loss are integers in units of 1 / UNIT. A pair of sums is one
+integer: the first derivatives' sum times 2**31, plus that of the second derivatives, which are
+positive. Pairs are added and subtracted as one number. In float64, where NumPy adds fastest, they
+are 2**26 apart, and blocks of rows are so small that no sum is rounded; so neither the order of
+rows nor the processor makes a difference.
+"""
+
+from decimal import Context, Decimal
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from unlearn.stages.estimators.row_sets.integer_sums import SumsTooLargeError
+
+Pairs = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+#: First and second derivatives are multiples of 1 / UNIT.
+UNIT = 256
+
+#: Where the two sums of a pair are apart: in int64, and in float64.
+_APART, _APART_IN_BLOCKS = 31, 26
+
+#: Rows whose sums float64 holds: UNIT * 2**_APART_IN_BLOCKS * 2**18 = 2**52.
+BLOCK = 2**17
+
+#: The largest number of rows whose pairs are below 2**63.
+_MOST_ROWS = 2**23
+
+#: Log-odds beyond which probabilities no longer differ in any digit that is used.
+_FARTHEST = 30
+
+#: Enough digits that the last one never decides a rounding.
+_DIGITS = Context(prec=40)
+
+
+def check_rows(count: int) -> None:
+    """Raise SumsTooLargeError if there are too many rows for pairs of sums."""
+    if count > _MOST_ROWS:
+        raise SumsTooLargeError(f"sums over {count} rows would pass the largest integers")
+
+
+def logistic(numerator: float, denominator: int) -> Decimal:
+    """Return the probability for log-odds, without the rounding of a processor."""
+    odds = _DIGITS.exp(_DIGITS.divide(Decimal(numerator), Decimal(denominator)))
+    return _DIGITS.divide(odds, _DIGITS.add(odds, Decimal(1)))
+
+
+@lru_cache(maxsize=8)
+def probability_table(steps: int) -> Floats:
+    """Return the probability for each score from -30 to 30 in log-odds, in steps of 1 / steps."""
+    reach = _FARTHEST * steps
+    return np.array([float(logistic(score, steps)) for score in range(-reach, reach + 1)])
+
+
+def probabilities(scores: Integers, steps: int) -> Floats:
+    """Return probabilities for scores in steps of 1 / steps."""
+    reach = _FARTHEST * steps
+    found: Floats = probability_table(steps)[np.clip(scores, -reach, reach) + reach]
+    return found
+
+
+@lru_cache(maxsize=8)
+def derivative_table(steps: int, reach: int) -> Floats:
+    """Return pairs of derivatives for blocks, shape (2 * (2 * reach + 1),).
+
+    The first half is for rows that are not of the class, the second for those that are, and each
+    has the scores from -reach to reach. See `score_index`.
+    """
+    scores = np.arange(-reach, reach + 1)
+    shares = np.rint(probabilities(scores, steps) * UNIT)
+    seconds = np.maximum(np.rint(shares * (UNIT - shares) / UNIT), 1)
+    table: Floats = np.concatenate(
+        [first * 2.0**_APART_IN_BLOCKS + seconds for first in (shares, shares - UNIT)]
+    )
+    table.flags.writeable = False
+    return table
+
+
+def pairs_of_blocks(sums: Floats) -> Pairs:
+    """Return pairs from sums over a block of rows in float64."""
+    whole = sums.astype(np.int64)
+    firsts = whole >> _APART_IN_BLOCKS
+    return (firsts << _APART) + (whole & (2**_APART_IN_BLOCKS - 1))
+
+
+def both(pairs: Pairs) -> tuple[Floats, Floats]:
+    """Return the two sums of pairs."""
+    return (
+        (pairs >> _APART).astype(np.float64),
+        (pairs & (2**_APART - 1)).astype(np.float64),
+    )
+
+
+def sums_by(numbers: npt.NDArray[np.uint8], weights: Floats, size: int) -> Pairs:
+    """Return the sum of each group of rows.
+
+    Parameters
+    ----------
+    numbers
+        The group of each row, below `size`.
+    weights
+        Pairs for blocks, shape (rows,).
+    size
+        Number of groups.
+    """
+    found = np.zeros(size, np.int64)
+    for first in range(0, len(numbers), BLOCK):
+        part = slice(first, first + BLOCK)
+        found += pairs_of_blocks(np.bincount(numbers[part], weights[part], size))
+    return found
+
+
+def purity(pairs: Pairs, smoothing: float) -> Integers:
+    """Return how much the loss of groups falls with the best value of each, in units of 1 / UNIT.
+
+    It is a whole number, so that sums of it are the same in any order. Each operation before it is
+    rounded as IEEE 754 says, on every processor.
+    """
+    firsts, seconds = both(pairs)
+    return np.rint(firsts * firsts / (seconds + smoothing * UNIT)).astype(np.int64)
+
+
+def rounded_values(
+    pairs: Pairs, rate: float, steps: int, smoothing: float, dither: Floats
+) -> Integers:
+    """Return the values of leaves, rounded up or down by dither, in steps of 1 / steps.
+
+    Parameters
+    ----------
+    pairs
+        Sums of the leaves' rows.
+    rate
+        Shrinks the values.
+    steps
+        Different values per unit of log-odds. None is beyond 2.
+    smoothing
+        Is added to sums of second derivatives.
+    dither
+        From 0 to below 1; the shape of `pairs`.
+    """
+    firsts, seconds = both(pairs)
+    values = np.floor(firsts * (-rate * steps) / (seconds + smoothing * UNIT) + dither)
+    return np.clip(values, -2 * steps, 2 * steps).astype(np.int64)
+
+
+def first_score(counts: Integers, dither: float) -> int:
+    """Return the log-odds of the class, in halves, that all rows start from.
+
+    Parameters
+    ----------
+    counts
+        Rows that are not of the class, and rows that are.
+    dither
+        Rounds it up or down.
+    """
+    others, own = (int(count) + 1 for count in counts)
+    scale = 2**40
+    passed = [
+        own * scale >= int(logistic(half - dither, 2) * scale) * (own + others)
+        for half in range(-15, 16)
+    ]
+    return sum(passed) - 16
