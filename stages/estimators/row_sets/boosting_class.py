@@ -30,6 +30,7 @@ from unlearn.stages.estimators.row_sets.boosting_sums import (
     first_score,
     pairs_of_blocks,
     rounded_values,
+    start_bounds,
     sums_by,
 )
 
@@ -120,7 +121,8 @@ class ClassModel:
         self._options = options
         self.trees, self.depth, self._stage = options.trees, options.depth, options.stage
         self.stages = -(-options.trees // options.stage)
-        self._dither = draws.dither(number)
+        *self._dither, start = draws.dither(number)
+        self._start_bounds = start_bounds(start)
         # The farthest score is that of a row with the largest value in every tree.
         reach = (2 * max(options.trees, self.stages) + _FARTHEST_START) * options.steps
         self._zero = reach
@@ -235,7 +237,7 @@ class ClassModel:
 
     def start(self, counts: Integers) -> int:
         """Return the score that all rows start from, in steps of the leaf values."""
-        return first_score(counts, self._dither[2]) * self._options.steps // 2
+        return first_score(counts, self._start_bounds) * self._options.steps // 2
 
     def _start(self, state: ClassState) -> int:
         return self.start(state.counts)

@@ -30,6 +30,9 @@ BLOCK = 2**17
 #: The largest number of rows whose pairs are below 2**63.
 _MOST_ROWS = 2**23
 
+#: The farthest start, in halves, and the units of the shares that decide it.
+_HALVES, _SCALE = 15, 2**40
+
 #: Log-odds beyond which probabilities no longer differ in any digit that is used.
 _FARTHEST = 30
 
@@ -147,20 +150,26 @@ def rounded_values(
     return np.clip(values, -2 * steps, 2 * steps).astype(np.int64)
 
 
-def first_score(counts: Integers, dither: float) -> int:
+def start_bounds(dither: float) -> list[int]:
+    """Return the shares of the class from which on each start follows, in units of 2**-40.
+
+    Parameters
+    ----------
+    dither
+        Rounds the starts up or down.
+    """
+    return [int(logistic(half - dither, 2) * _SCALE) for half in range(-_HALVES, _HALVES + 1)]
+
+
+def first_score(counts: Integers, bounds: list[int]) -> int:
     """Return the log-odds of the class, in halves, that all rows start from.
 
     Parameters
     ----------
     counts
         Rows that are not of the class, and rows that are.
-    dither
-        Rounds it up or down.
+    bounds
+        Where it is rounded up; see `start_bounds`.
     """
     others, own = (int(count) + 1 for count in counts)
-    scale = 2**40
-    passed = [
-        own * scale >= int(logistic(half - dither, 2) * scale) * (own + others)
-        for half in range(-15, 16)
-    ]
-    return sum(passed) - 16
+    return sum(own * _SCALE >= bound * (own + others) for bound in bounds) - _HALVES - 1
