@@ -254,7 +254,8 @@ class ExactBoosting:
         def joined(parts: list[npt.NDArray[np.generic]], kind: str) -> Tensor:
             return np.array(parts).reshape(places).astype(kind)
 
-        values = np.array([own.leaf_values for own in state.classes])
+        leaves = 2**options.depth
+        values = np.array([own.leaf_values for own in state.classes], np.int16)
         starts = [
             model.start(own.counts)
             for model, own in zip(self._models.values(), state.classes, strict=True)
@@ -267,7 +268,7 @@ class ExactBoosting:
                 "shifts": joined([own.shifts for own in splits], "uint8"),
                 "widths": joined([own.widths for own in splits], "uint8"),
                 "starts": np.array(starts, np.int64),
-                "values": values.reshape(count, options.trees, -1).astype(np.int16),
+                "values": values.reshape(count, options.trees, leaves),
                 "importances": self._decreases(state),
             }
         )

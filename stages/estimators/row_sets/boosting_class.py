@@ -15,7 +15,6 @@ from unlearn.stages.estimators.row_sets.boosting_draws import (
     BoostingDraws,
     ExactBoostingOptions,
     Narrow,
-    Splits,
 )
 from unlearn.stages.estimators.row_sets.boosting_growth import (
     Growth,

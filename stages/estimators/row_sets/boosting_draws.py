@@ -87,10 +87,9 @@ class Splits:
             Their numbers, shape (trees, depth). Arrays here have the shape
             (trees, depth, candidates).
         """
-        at = candidates[..., None]
-        parts = (self.features, self.factors, self.shifts, self.widths)
-        found = [np.take_along_axis(part, at, axis=-1)[..., 0] for part in parts]
-        return Splits(found[0], found[1], found[2], found[3])
+        trees, levels = np.ogrid[: candidates.shape[0], : candidates.shape[1]]
+        at = (trees, levels, candidates)
+        return Splits(self.features[at], self.factors[at], self.shifts[at], self.widths[at])
 
     def go_left(self, codes: Narrow) -> npt.NDArray[np.bool_]:
         """Tell for codes, one for each split or broadcast, whether they go left."""

@@ -87,7 +87,8 @@ def pairs_of_blocks(sums: Floats) -> Pairs:
     """Return pairs from sums over a block of rows in float64."""
     whole = sums.astype(np.int64)
     firsts = whole >> _APART_IN_BLOCKS
-    return (firsts << _APART) + (whole & (2**_APART_IN_BLOCKS - 1))
+    found: Pairs = (firsts << _APART) + (whole & (2**_APART_IN_BLOCKS - 1))
+    return found
 
 
 def both(pairs: Pairs) -> tuple[Floats, Floats]:
@@ -113,7 +114,8 @@ def sums_by(numbers: npt.NDArray[np.uint8], weights: Floats, size: int) -> Pairs
     found = np.zeros(size, np.int64)
     for first in range(0, len(numbers), BLOCK):
         part = slice(first, first + BLOCK)
-        found += pairs_of_blocks(np.bincount(numbers[part], weights[part], size))
+        sums = np.bincount(numbers[part], weights[part], size).astype(np.float64)
+        found += pairs_of_blocks(sums)
     return found
 
 

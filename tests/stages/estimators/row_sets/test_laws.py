@@ -14,6 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.row_sets.base import RowSetEstimator, Shape, state_digest
+from unlearn.stages.estimators.row_sets.boosting import (
+    BoostingCosts,
+    ExactBoosting,
+)
+from unlearn.stages.estimators.row_sets.boosting_draws import ExactBoostingOptions
 from unlearn.stages.estimators.row_sets.forest import ExactForest, ForestCosts
 from unlearn.stages.estimators.row_sets.forest_draws import ExactForestOptions
 from unlearn.stages.estimators.row_sets.linear import ExactLinear, ExactLinearOptions
@@ -66,6 +71,16 @@ def naive_bayes(key: Key, shape: Shape) -> RowSetEstimator[Any]:
     return ExactNaiveBayes(key, shape, ExactNaiveBayesOptions())
 
 
+def boosting(key: Key, shape: Shape) -> RowSetEstimator[Any]:
+    options = ExactBoostingOptions(trees=9, depth=3, stage=3, features=3, candidates=3)
+    # The state is always changed, however few rows there are.
+    return ExactBoosting(key, shape, options, BoostingCosts(refit_from=2))
+
+
+def usual_boosting(key: Key, shape: Shape) -> RowSetEstimator[Any]:
+    return ExactBoosting(key, shape, ExactBoostingOptions(trees=15))
+
+
 ESTIMATORS: dict[str, Build] = {
     "ridge": ridge,
     "fourier": fourier,
@@ -74,6 +89,8 @@ ESTIMATORS: dict[str, Build] = {
     "forest": forest,
     "forest_of_all_rows": forest_of_all_rows,
     "usual_forest": usual_forest,
+    "boosting": boosting,
+    "usual_boosting": usual_boosting,
 }
 every = pytest.mark.parametrize("build", ESTIMATORS.values(), ids=ESTIMATORS)
 
