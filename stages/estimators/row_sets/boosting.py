@@ -9,7 +9,6 @@ than two classes there is one model for each class against the others.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +57,8 @@ _STATE_KINDS = {
 
 #: Arrays of a model.
 _MODEL_KINDS = {
-    "cuts": ("uint16", 2),
+    "cuts": ("uint16", 3),
+    "cuts_of_trees": ("int64", 1),
     "features": ("uint16", 3),
     "factors": ("uint8", 3),
     "shifts": ("uint8", 3),
@@ -110,8 +110,8 @@ class BoostingModel:
         What rows look like.
     steps
         Different values of a leaf per unit of log-odds.
-    cuts
-        Cuts of the features, shape (features, cuts).
+    cuts, cuts_of_trees
+        Sets of cuts of the features, shape (number, features, cuts), and which one a tree has.
     splits
         The splits, by class: each of shape (trees, depth).
     starts
@@ -125,6 +125,7 @@ class BoostingModel:
     shape: Shape
     steps: int
     cuts: Codes
+    cuts_of_trees: Integers
     splits: list[Splits]
     starts: Integers
     values: npt.NDArray[np.int16]
@@ -143,11 +144,14 @@ class BoostingModel:
 
     def scores(self, codes: Codes) -> Integers:
         """Return log-odds in units of 1 / steps, shape (rows, models)."""
-        own = narrow(codes, self.cuts, np.array(self.shape.categorical, bool))
+        categorical = np.array(self.shape.categorical, bool)
         found = np.tile(self.starts, (len(codes), 1))
-        for number, splits in enumerate(self.splits):
-            for tree, values in enumerate(self.values[number].astype(np.int64)):
-                found[:, number] += values[leaves_of(own, splits, tree)]
+        for number, cuts in enumerate(self.cuts):
+            own = narrow(codes, cuts, categorical)
+            for tree in np.flatnonzero(self.cuts_of_trees == number):
+                for model, splits in enumerate(self.splits):
+                    values = self.values[model, tree].astype(np.int64)
+                    found[:, model] += values[leaves_of(own, splits, int(tree))]
         return found
 
     def importances(self) -> npt.NDArray[np.float64]:
@@ -158,14 +162,16 @@ class BoostingModel:
 
 
 class _Columns:
-    """Rows by feature, in 8 bits: computed when they are first needed, and kept."""
+    """Rows by feature, in 8 bits; those by the cuts that were last asked for are kept."""
 
     def __init__(self, draws: BoostingDraws, rows: RowSet) -> None:
         self._draws, self._rows = draws, rows
+        self._last: tuple[int, Narrow] | None = None
 
-    @cached_property
-    def codes(self) -> Narrow:
-        return self._draws.narrow(self._rows.codes)
+    def codes(self, number: int) -> Narrow:
+        if self._last is None or self._last[0] != number:
+            self._last = number, self._draws.narrow(self._rows.codes, number)
+        return self._last[1]
 
     def of_class(self, number: int) -> ClassRows:
         return ClassRows(self.codes, (self._rows.targets == number).astype(np.int64))
@@ -263,6 +269,7 @@ class ExactBoosting:
         return save_tensors(
             {
                 "cuts": self._draws.cuts,
+                "cuts_of_trees": self._draws.cuts_of_trees.astype(np.int64),
                 "features": joined([own.features for own in splits], "uint16"),
                 "factors": joined([own.factors for own in splits], "uint8"),
                 "shifts": joined([own.shifts for own in splits], "uint8"),
@@ -286,7 +293,9 @@ class ExactBoosting:
             all(part.shape == places for part in (features, *parts))
             and values.shape == (*places[:2], 2 ** places[2])
             and starts.shape == places[:1]
-            and len(found["cuts"]) == len(decreases) == self._shape.features
+            and found["cuts"].shape == self._draws.cuts.shape
+            and np.array_equal(found["cuts_of_trees"], self._draws.cuts_of_trees)
+            and len(decreases) == self._shape.features
             and int(features.max(initial=0)) < self._shape.features
         )
         if not is_good:
@@ -294,9 +303,15 @@ class ExactBoosting:
         splits = [
             Splits(features[at], factors[at], shifts[at], widths[at]) for at in range(places[0])
         ]
-        cuts = found["cuts"].astype(np.uint16)
         return BoostingModel(
-            self._shape, self._options.steps, cuts, splits, starts, values, decreases
+            self._shape,
+            self._options.steps,
+            found["cuts"].astype(np.uint16),
+            found["cuts_of_trees"].astype(np.int64),
+            splits,
+            starts,
+            values,
+            decreases,
         )
 
     def _changed(

@@ -34,7 +34,10 @@ from unlearn.stages.estimators.row_sets.boosting_sums import (
 )
 
 #: How much the guide's trees are shrunk, and values of its leaves per unit of log-odds.
-_GUIDE_RATE, _GUIDE_STEPS = 0.6, 4
+_GUIDE_RATE, _GUIDE_STEPS = 0.6, 8
+
+#: Levels of a stage's first tree that belong to the guide.
+_GUIDE_DEPTH = 4
 
 #: Log-odds that all rows may start from, at most.
 _FARTHEST_START = 8
@@ -47,12 +50,12 @@ class ClassRows:
     Parameters
     ----------
     codes
-        Narrow codes, shape (features, rows).
+        Returns narrow codes by one set of cuts, given its number.
     labels
         1 for rows of the class, 0 for others, shape (rows,).
     """
 
-    codes: Narrow
+    codes: Callable[[int], Narrow]
     labels: Integers
 
 
@@ -69,7 +72,7 @@ class ClassState:
     roots
         Sums over all rows at the guide's scores, shape (stages,).
     guide_sums, guide_values
-        Of the guide's leaves, shape (stages, leaves); values in steps of the leaf values.
+        Of the guide's leaves, shape (stages, nodes); values in steps of the leaf values.
     leaf_sums, leaf_values
         Of the leaves, shape (trees, leaves).
     """
@@ -120,6 +123,7 @@ class ClassModel:
         self._options = options
         self.trees, self.depth, self._stage = options.trees, options.depth, options.stage
         self.stages = -(-options.trees // options.stage)
+        self._cuts = draws.cuts_of_trees
         *self._dither, start = draws.dither(number)
         self._start_bounds = start_bounds(start)
         # The farthest score is that of a row with the largest value in every tree.
@@ -128,7 +132,8 @@ class ClassModel:
         self._table = derivative_table(options.steps, reach)
         # With few candidates, the splits of the guide seldom move, and all others follow it.
         self._barred = np.arange(draws.slots * options.candidates) % options.candidates != 0
-        self._growth = Growth(draws, options.smoothing, self._barred, options.stage)
+        self._guide_depth = min(options.depth, _GUIDE_DEPTH)
+        self._growth = Growth(draws, options.smoothing, self._bars)
 
     @property
     def first_trees(self) -> Integers:
@@ -138,6 +143,7 @@ class ClassModel:
     def empty(self) -> ClassState:
         """Return arrays of the right shapes."""
         leaves, candidates = 2**self.depth, self._draws.candidates.features.shape[-1]
+        nodes = 2**self._guide_depth
         per_tree = (self.trees, leaves)
         return ClassState(
             np.zeros(2, np.int64),
@@ -147,8 +153,8 @@ class ClassModel:
                 np.zeros((self.trees, self.depth, candidates), np.int64),
             ),
             np.zeros(self.stages, np.int64),
-            np.zeros((self.stages, leaves), np.int64),
-            np.zeros((self.stages, leaves), np.int64),
+            np.zeros((self.stages, nodes), np.int64),
+            np.zeros((self.stages, nodes), np.int64),
             np.zeros(per_tree, np.int64),
             np.zeros(per_tree, np.int64),
         )
@@ -179,15 +185,16 @@ class ClassModel:
         """
         before = self._start(state)
         counts = state.counts + sign * np.bincount(moved.labels, minlength=2)
-        for at in range(len(moved.labels)):
-            self._shift(state, moved.codes[:, at], int(moved.labels[at]), sign)
+        numbers = range(int(self._cuts[-1]) + 1)
+        codes = np.stack([moved.codes(number) for number in numbers])
+        for at, label in enumerate(moved.labels):
+            self._shift(state, codes[:, :, at], int(label), sign)
         state.counts[:] = counts
         if self._start(state) != before:
             return self.fit(rows())
         moves = self._moves(state)
         is_still = (moves.levels == self.depth) & ~moves.leaves
-        split_moves = moves.levels < self.depth
-        guide_moves = moves.guide | split_moves[self.first_trees]
+        guide_moves = moves.guide | (moves.levels[self.first_trees] < self._guide_depth)
         # No splits follow the guide's last tree.
         guide_moves[-1] = False
         state.guide_values[-1] = self._guide_values(state.guide_sums[-1], -1)
@@ -226,14 +233,6 @@ class ClassModel:
         """Return the values of the guide's leaves."""
         return self._guide_values(sums, np.s_[:])
 
-    def scores(self, state: ClassState, codes: Narrow) -> Integers:
-        """Return the scores of rows, in steps of the leaf values."""
-        splits = self._draws.candidates.chosen(state.structure.choices)
-        found = np.full(codes.shape[1], self._start(state))
-        for tree in range(self.trees):
-            found += state.leaf_values[tree][leaves_of(codes, splits, tree)]
-        return found
-
     def start(self, counts: Integers) -> int:
         """Return the score that all rows start from, in steps of the leaf values."""
         return first_score(counts, self._start_bounds) * self._options.steps // 2
@@ -242,10 +241,20 @@ class ClassModel:
         return self.start(state.counts)
 
     def _shift(self, state: ClassState, codes: Narrow, label: int, sign: int) -> None:
-        """Add or subtract one row in all sums, as if nothing moved."""
+        """Add or subtract one row in all sums, as if nothing moved.
+
+        Parameters
+        ----------
+        state
+            The state.
+        codes, label
+            Narrow codes of the row by each set of cuts, and whether it is of the class.
+        sign
+            1 to add, -1 to subtract.
+        """
         structure, trees = state.structure, np.arange(self.trees)
         splits = self._draws.candidates
-        goes_left = splits.go_left(codes[splits.features])
+        goes_left = splits.go_left(codes[self._cuts[:, None, None], splits.features])
         choices = structure.choices[..., None]
         turns = ~np.take_along_axis(goes_left, choices, axis=2)[..., 0]
         nodes = np.zeros((self.trees, self.depth + 1), np.intp)
@@ -264,12 +273,23 @@ class ClassModel:
         structure.gains += gains_of(left, totals + by_tree[:, None], smoothing) - before
         self._bar(structure)
         state.roots += guide
-        state.guide_sums[np.arange(self.stages), leaves[self.first_trees]] += guide
+        state.guide_sums[np.arange(self.stages), self._guide_nodes(leaves)] += guide
         state.leaf_sums[trees, leaves] += current
 
     def _bar(self, structure: Structure) -> None:
         """Keep the guide from choosing candidates that it may not."""
-        structure.gains[self.first_trees[:, None], :, np.flatnonzero(self._barred)] = -1
+        own = structure.gains[self.first_trees, : self._guide_depth]
+        own[:, :, self._barred] = -1
+        structure.gains[self.first_trees, : self._guide_depth] = own
+
+    def _bars(self, tree: int, level: int) -> npt.NDArray[np.bool_] | None:
+        """Return the candidates that a level of a tree may not choose."""
+        is_guide = tree % self._stage == 0 and level < self._guide_depth
+        return self._barred if is_guide else None
+
+    def _guide_nodes(self, leaves: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+        """Return the guide's node of a row in each stage, given its leaf in each tree."""
+        return leaves[self.first_trees] >> (self.depth - self._guide_depth)
 
     def _totals_of_path(
         self, state: ClassState, left: Pairs, turns: npt.NDArray[np.bool_]
@@ -289,7 +309,7 @@ class ClassModel:
     ) -> tuple[Pairs, Pairs]:
         """Return the pair of a row at the guide's scores, by stage, and at those of each tree."""
         first = self._zero + self._start(state) + label * (2 * self._zero + 1)
-        guide = state.guide_values[np.arange(self.stages), leaves[self.first_trees]]
+        guide = state.guide_values[np.arange(self.stages), self._guide_nodes(leaves)]
         values = state.leaf_values[np.arange(self.trees), leaves]
         pairs = []
         for steps in (guide, values):
@@ -328,25 +348,26 @@ class ClassModel:
         for stage in range(last_needed + 1):
             first = stage * self._stage
             trees = range(first, min(first + self._stage, self.trees))
-            weights = self._table[index]
+            codes, weights = rows.codes(int(self._cuts[first])), self._table[index]
             leaves = None
             if stage > last:
                 state.roots[stage] = int(sums_by(_all_one(rows), weights, 1)[0])
             is_whole = any(levels[tree] == 0 for tree in trees)
-            roots = self._growth.roots(rows.codes, weights) if is_whole else []
+            roots = self._growth.roots(codes, weights) if is_whole else []
             for tree in trees:
                 if levels[tree] < self.depth:
                     found = self._growth.grow(
-                        tree, state.structure, (rows.codes, weights), roots, int(levels[tree])
+                        tree, state.structure, (codes, weights), roots, int(levels[tree])
                     )
                     leaves = found if tree == first else leaves
             if leaves is not None:
-                state.guide_sums[stage] = sums_by(leaves, weights, 2**self.depth)
+                leaves >>= self.depth - self._guide_depth
+                state.guide_sums[stage] = sums_by(leaves, weights, 2**self._guide_depth)
             state.guide_values[stage] = self._guide_values(state.guide_sums[stage], stage)
             if stage < last_needed:
                 if leaves is None:
                     own = splits.chosen(state.structure.choices)
-                    leaves = leaves_of(rows.codes, own, first)
+                    leaves = leaves_of(codes, own, first, self._guide_depth)
                 index += state.guide_values[stage][leaves]
 
     def _fit_leaves(self, state: ClassState, rows: ClassRows, first: int) -> None:
@@ -354,7 +375,7 @@ class ClassModel:
         splits = self._draws.candidates.chosen(state.structure.choices)
         index = self._index(state, rows)
         for tree in range(self.trees):
-            leaves = leaves_of(rows.codes, splits, tree)
+            leaves = leaves_of(rows.codes(int(self._cuts[tree])), splits, tree)
             if tree >= first:
                 state.leaf_sums[tree] = sums_by(leaves, self._table[index], 2**self.depth)
                 state.leaf_values[tree] = self._values(state.leaf_sums[tree], tree)
@@ -373,7 +394,11 @@ class ClassModel:
     def _guide_values(self, sums: Pairs, at: int | slice) -> Integers:
         steps = self._options.steps
         values = rounded_values(
-            sums, _GUIDE_RATE, _GUIDE_STEPS, self._options.smoothing, self._dither[1][at]
+            sums,
+            _GUIDE_RATE,
+            _GUIDE_STEPS,
+            self._options.smoothing,
+            self._dither[1][at, : 2**self._guide_depth],
         )
         return values * steps // _GUIDE_STEPS
 

@@ -12,7 +12,7 @@ from unlearn.stages.estimators.row_sets.draws import Words, below, secret_words,
 from unlearn.stages.estimators.row_sets.row_set import Codes
 from unlearn.stages.rows.tokens import Key
 
-#: Values that a row is looked at with, shape (features, rows); see `BoostingDraws.narrow`.
+#: Codes in 8 bits, shape (features, rows); see `narrow`.
 Narrow = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
@@ -20,8 +20,9 @@ Places = npt.NDArray[np.intp]
 #: Narrow codes of a feature.
 WIDTH = 256
 
-#: Cuts that are drawn for a feature with an order; they are shared by all trees.
-_CUTS = 250
+#: Cuts that are drawn for a feature with an order, and how many trees share them. With few, all
+#: trees would be blind between the same two cuts.
+_CUTS, _TREES_PER_CUTS = 250, 20
 
 #: Half of all narrow codes: how many a random set of categories has.
 _HALF_OF_CODES = 127
@@ -117,14 +118,16 @@ class BoostingDraws:
         self._categorical = np.array(shape.categorical, bool)
         #: Features of a level, each with as many candidates.
         self.slots = min(options.features, shape.features)
-        #: Cuts between codes, shape (features, cuts): a code is in the bin of the cuts below it.
+        #: For each tree, which cuts it has. They are the same in all trees of a stage.
+        self.cuts_of_trees = _cuts_of_trees(options)
+        #: Cuts between codes, shape (number, features, cuts).
         self.cuts = self._draw_cuts(shape.features)
         #: Candidates of each level of each tree, shape (trees, depth, slots * candidates).
         self.candidates = self._draw_candidates(shape.features)
 
-    def narrow(self, codes: Codes) -> Narrow:
-        """Return codes in 8 bits; see `narrow`."""
-        return narrow(codes, self.cuts, self._categorical)
+    def narrow(self, codes: Codes, number: int) -> Narrow:
+        """Return codes in 8 bits by one set of cuts; see `narrow`."""
+        return narrow(codes, self.cuts[number], self._categorical)
 
     def dither(self, number: int) -> tuple[Floats, Floats, float]:
         """Return what is added before values are rounded down, from 0 to below 1.
@@ -137,8 +140,8 @@ class BoostingDraws:
         Returns
         -------
         tuple
-            For leaves, shape (trees, leaves), for leaves of the guide, shape (stages, leaves), and
-            for the score that all rows start from.
+            For leaves, shape (trees, leaves), for nodes of the guide, shape (stages, leaves) of
+            which it uses the first, and for the score that all rows start from.
         """
         leaves, trees = 2**self._options.depth, self._options.trees
         stages = -(-trees // self._options.stage)
@@ -158,7 +161,8 @@ class BoostingDraws:
 
         How far these are from an end is drawn on a scale of powers of two.
         """
-        words = self._words((features, _CUTS, 3), _CUT)
+        number = int(self.cuts_of_trees[-1]) + 1
+        words = self._words((number, features, _CUTS, 3), _CUT)
         most = np.maximum(self._sizes - 2, 1)[:, None].astype(np.uint64)
         even = below(words[..., 0], most)
         bits = np.array([int(size).bit_length() for size in most[:, 0]], np.uint64)[:, None]
@@ -168,7 +172,7 @@ class BoostingDraws:
         low = np.where(kind < np.uint64(2), even, near)
         # The least cut is above code 1: code 0 is a missing value.
         cuts = np.where(kind == np.uint64(3), most - low, low + np.uint64(1))
-        return np.sort(cuts.astype(np.uint16), axis=1)
+        return np.sort(cuts.astype(np.uint16), axis=2)
 
     def _draw_candidates(self, features: int) -> Splits:
         options = self._options
@@ -193,6 +197,11 @@ class BoostingDraws:
             shifts.astype(np.uint8),
             widths.astype(np.uint8),
         )
+
+
+def _cuts_of_trees(options: ExactBoostingOptions) -> Places:
+    stages = np.arange(options.trees) // options.stage
+    return (stages // max(1, _TREES_PER_CUTS // options.stage)).astype(np.intp)
 
 
 def narrow(codes: Codes, cuts: Codes, categorical: npt.NDArray[np.bool_]) -> Narrow:

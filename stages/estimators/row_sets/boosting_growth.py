@@ -1,5 +1,6 @@
 """Growing trees on pairs of sums, and finding the leaves of rows."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,19 +52,19 @@ class Growth:
         The candidates.
     smoothing
         Is added to sums of second derivatives.
-    barred
-        Candidates that the first tree of each stage may not choose, shape (candidates,).
-    stage
-        Trees of a stage.
+    bars
+        Returns the candidates that a level of a tree may not choose, shape (candidates,), if any.
     """
 
     def __init__(
-        self, draws: BoostingDraws, smoothing: float, barred: npt.NDArray[np.bool_], stage: int
+        self,
+        draws: BoostingDraws,
+        smoothing: float,
+        bars: Callable[[int, int], npt.NDArray[np.bool_] | None],
     ) -> None:
         self._draws = draws
         self._smoothing = smoothing
-        self._barred = barred
-        self._stage = stage
+        self._bars = bars
 
     def roots(self, codes: Narrow, weights: Floats) -> list[Floats]:
         """Return the sums by code of each feature, for each block of rows."""
@@ -104,8 +105,8 @@ class Growth:
                 start = 2**level - 1
                 found.left[tree, start : 2 * start + 1] = left
                 gains = gains_of(left, totals, self._smoothing).sum(axis=0)
-                if tree % self._stage == 0:
-                    gains[self._barred] = -1
+                if (barred := self._bars(tree, level)) is not None:
+                    gains[barred] = -1
                 found.gains[tree, level] = gains
                 found.choices[tree, level] = np.argmax(gains)
             move_down(leaves, codes, candidates, (tree, level, found.choices[tree, level]))
@@ -195,8 +196,10 @@ def move_down(
     leaves |= positions > splits.widths[at]
 
 
-def leaves_of(codes: Narrow, splits: Splits, tree: int) -> npt.NDArray[np.uint8]:
-    """Return the leaf of each row in a tree.
+def leaves_of(
+    codes: Narrow, splits: Splits, tree: int, depth: int | None = None
+) -> npt.NDArray[np.uint8]:
+    """Return the leaf of each row in a tree, or its node in a level.
 
     Parameters
     ----------
@@ -206,9 +209,11 @@ def leaves_of(codes: Narrow, splits: Splits, tree: int) -> npt.NDArray[np.uint8]
         The splits of all trees, shape (trees, depth).
     tree
         The tree.
+    depth
+        The level; all levels by default.
     """
     leaves = np.zeros(codes.shape[1], np.uint8)
-    for level in range(splits.features.shape[1]):
+    for level in range(splits.features.shape[1] if depth is None else depth):
         move_down(leaves, codes, splits, (tree, level))
     return leaves
 
