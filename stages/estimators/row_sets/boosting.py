@@ -21,7 +21,7 @@ from unlearn.stages.estimators.row_sets.base import (
     load_tensors,
     save_tensors,
 )
-from unlearn.stages.estimators.row_sets.boosting_class import ClassModel, ClassRows, ClassState
+from unlearn.stages.estimators.row_sets.boosting_class import ClassModel
 from unlearn.stages.estimators.row_sets.boosting_draws import (
     BoostingDraws,
     ExactBoostingOptions,
@@ -30,6 +30,7 @@ from unlearn.stages.estimators.row_sets.boosting_draws import (
     narrow,
 )
 from unlearn.stages.estimators.row_sets.boosting_growth import leaves_of
+from unlearn.stages.estimators.row_sets.boosting_state import ClassRows, ClassState
 from unlearn.stages.estimators.row_sets.boosting_sums import (
     Integers,
     check_rows,

@@ -7,7 +7,6 @@ split, and a split that moves changes leaf values, but other splits only if it i
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +20,12 @@ from unlearn.stages.estimators.row_sets.boosting_growth import (
     Structure,
     gains_of,
     leaves_of,
+)
+from unlearn.stages.estimators.row_sets.boosting_state import (
+    ClassRows,
+    ClassState,
+    Moves,
+    empty_state,
 )
 from unlearn.stages.estimators.row_sets.boosting_sums import (
     Integers,
@@ -41,68 +46,6 @@ _GUIDE_DEPTH = 4
 
 #: Log-odds that all rows may start from, at most.
 _FARTHEST_START = 8
-
-
-@dataclass(frozen=True)
-class ClassRows:
-    """Rows as the model of one class reads them.
-
-    Parameters
-    ----------
-    codes
-        Returns narrow codes by one set of cuts, given its number.
-    labels
-        1 for rows of the class, 0 for others, shape (rows,).
-    """
-
-    codes: Callable[[int], Narrow]
-    labels: Integers
-
-
-@dataclass
-class ClassState:
-    """Sums over rows from which a model follows. Its arrays are changed in place.
-
-    Parameters
-    ----------
-    counts
-        Rows that are not of the class, and rows that are.
-    structure
-        The splits of all trees.
-    roots
-        Sums over all rows at the guide's scores, shape (stages,).
-    guide_sums, guide_values
-        Of the guide's leaves, shape (stages, nodes); values in steps of the leaf values.
-    leaf_sums, leaf_values
-        Of the leaves, shape (trees, leaves).
-    """
-
-    counts: Integers
-    structure: Structure
-    roots: Pairs
-    guide_sums: Pairs
-    guide_values: Integers
-    leaf_sums: Pairs
-    leaf_values: Integers
-
-
-@dataclass(frozen=True)
-class Moves:
-    """What a change of sums moves.
-
-    Parameters
-    ----------
-    levels
-        The first level of each tree whose split moves; `depth` where none does, shape (trees,).
-    guide
-        Whether the guide's values move, by stage.
-    leaves
-        Whether leaf values move, by tree.
-    """
-
-    levels: Integers
-    guide: npt.NDArray[np.bool_]
-    leaves: npt.NDArray[np.bool_]
 
 
 class ClassModel:
@@ -141,23 +84,9 @@ class ClassModel:
         return np.arange(0, self.trees, self._stage)
 
     def empty(self) -> ClassState:
-        """Return arrays of the right shapes."""
-        leaves, candidates = 2**self.depth, self._draws.candidates.features.shape[-1]
-        nodes = 2**self._guide_depth
-        per_tree = (self.trees, leaves)
-        return ClassState(
-            np.zeros(2, np.int64),
-            Structure(
-                np.zeros((self.trees, self.depth), np.intp),
-                np.zeros((self.trees, leaves - 1, candidates), np.int64),
-                np.zeros((self.trees, self.depth, candidates), np.int64),
-            ),
-            np.zeros(self.stages, np.int64),
-            np.zeros((self.stages, nodes), np.int64),
-            np.zeros((self.stages, nodes), np.int64),
-            np.zeros(per_tree, np.int64),
-            np.zeros(per_tree, np.int64),
-        )
+        """Return a state with arrays of the right shapes."""
+        candidates = self._draws.candidates.features.shape[-1]
+        return empty_state(self._options, candidates, self._guide_depth)
 
     def fit(self, rows: ClassRows) -> ClassState:
         """Return the state of rows."""
