@@ -32,6 +32,10 @@ from unlearn.stages.project.timings import read_timings
 from unlearn.stages.scan.residue import ResidueScan
 
 
+#: How the dataset is purged: its other rows stay.
+_REWRITTEN = "its files were written again without the rows, and read again"
+
+
 class PlaceEntry(AnswerPart):
     """A place that could hold copies.
 
@@ -190,6 +194,7 @@ def _erase(context: Context, journal: Journal, choice: Choice) -> EraseAnswer:
     with progress("deleting copies", journal.objects.files) as advance:
         places = purge(project, journal.objects, advance)
     places += purge_local(project, experiments=choice.experiments)
+    places.append(ErasedPlace(name="the dataset", state="purged", method=_REWRITTEN))
     with progress("searching for what is left", None) as advance:
         residue = ResidueScan(context).run(advance)
     erasure = conclude(places, residue)
@@ -220,9 +225,9 @@ def _preview(context: Context, journal: Journal, choice: Choice) -> EraseAnswer:
 
 def _deleted(store: StoreObjects) -> str:
     """Return what would be deleted in DVC's cache or in a remote."""
-    parts = [plural(store.objects, "object")]
+    parts = [plural(store.objects, "old object")]
     if store.in_use:
-        parts.append(f"those of {plural(store.in_use, 'object')} in use that are replaced")
+        parts.append(f"of {plural(store.in_use, 'object')} in use those that are replaced")
     if store.runs:
         parts.append(plural(store.runs, "entry of the run cache", "entries of the run cache"))
     if store.unnamed:

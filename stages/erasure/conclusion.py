@@ -6,7 +6,7 @@ from unlearn.stages.ledger.erasure import ErasedPlace, Erasure
 from unlearn.stages.scan.residue import Residue
 
 #: How a place was treated that holds only what stands now.
-SEARCHED = "searched"
+SEARCHED = "searched, and nothing was found"
 
 
 def conclude(places: Iterable[ErasedPlace], residue: Residue) -> Erasure:

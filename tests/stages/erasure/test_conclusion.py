@@ -27,7 +27,7 @@ def test_a_place_that_was_searched_and_is_clean_is_purged() -> None:
 
     assert erasure.complete
     assert state(erasure, CACHE) == purged(CACHE)
-    assert state(erasure, GIT).method == "searched"
+    assert state(erasure, GIT).method == "searched, and nothing was found"
 
 
 def test_a_finding_makes_its_place_pending_and_is_counted_by_file() -> None:
