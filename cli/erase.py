@@ -31,7 +31,6 @@ from unlearn.stages.project.paths import Project, find_project
 from unlearn.stages.project.timings import read_timings
 from unlearn.stages.scan.residue import ResidueScan
 
-
 #: How the dataset is purged: its other rows stay.
 _REWRITTEN = "its files were written again without the rows, and read again"
 
