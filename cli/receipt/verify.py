@@ -202,6 +202,8 @@ def _keys_beside(folders: list[Path]) -> list[PublicKey]:
     found = []
     for folder in folders:
         for path in sorted((folder / "keys").glob("[!.]*.json")):
+            if not path.is_file():
+                continue
             try:
                 found.append(parse_key(read_receipt_file(path)))
             except RefusedError:

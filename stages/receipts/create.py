@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from unlearn.stages.context import load_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.log import Log, read_log
+from unlearn.stages.ledger.suppressed import dropped_rows
 from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.paths import Project
 from unlearn.stages.receipts.commitment import commitment, new_salt
@@ -18,6 +19,7 @@ from unlearn.stages.receipts.facts import (
     find_process,
     find_scope,
     find_verification,
+    public_count,
     public_places,
     with_evidence,
 )
@@ -133,6 +135,7 @@ class _State:
     verification: Verification
     process: Process
     after: Roots
+    suppressed: int | None
     wish: Wish
 
 
@@ -164,12 +167,13 @@ def create_receipts(project: Project, signer: Signer, wish: Wish) -> Created:
             return Created((), heads_of(receipts), expired)
         state = _find_state(project, log, now, wish)
         written = []
+        heads = heads_of(receipts)
         for one in selected:
-            statement, annex = _statement(state, one, heads_of(receipts))
+            statement, annex = _statement(state, one, heads)
             envelope = _sign(statement.payload, signer, state.keys, now)
             written.append(_write(state, one, envelope, annex))
-            receipts[written[-1].name] = statement.predicate
-        return Created(tuple(written), heads_of(receipts), expired)
+            heads = (written[-1].name,)  # it names all that were
+        return Created(tuple(written), heads, expired)
 
 
 def _now(receipts: Mapping[str, Predicate], selected: Sequence[ErasedRequest]) -> datetime:
@@ -228,6 +232,7 @@ def _find_state(project: Project, log: Log, now: datetime, wish: Wish) -> _State
         verification=verification,
         process=find_process(project, params, environment),
         after=roots_now(project),
+        suppressed=dropped_rows(project),
         wish=wish,
     )
 
@@ -255,6 +260,9 @@ def _statement(
             places=public_places(one.erasure, state.min_rows),
         ),
         verification=with_evidence(state.project, state.verification, one.entry.list_digest),
+        suppressed_rows=None
+        if state.suppressed is None
+        else public_count(state.suppressed, state.min_rows),
         scope=find_scope(one.erasure, state.verification),
         heads=Heads(log=state.log.heads, receipts=heads),
     )
@@ -305,6 +313,7 @@ def _annex(state: _State, one: ErasedRequest, salt: str, tokens: list[str]) -> d
         "tokens": tokens,
         "counts": {
             "lines": len(tokens),
+            "suppressedRows": state.suppressed,
             "residual": {place.name: place.residual for place in one.erasure.places},
         },
     }

@@ -1,6 +1,6 @@
 """Which requests a receipt can be written for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from unlearn.stages.errors import InputError
@@ -34,17 +34,22 @@ class ErasedRequest:
 
 def erased_requests(log: Log) -> list[ErasedRequest]:
     """Return the requests that an erasure had seen, complete or not; not those taken back."""
-    found = (_erased(log, request) for request in filed_requests(log) if request.current)
+    after = log.erasures()[::-1]
+    found = (_erased(after, request) for request in filed_requests(log) if request.current)
     return [one for one in found if one is not None]
 
 
-def _erased(log: Log, request: FiledRequest) -> ErasedRequest | None:
-    names = [entry.name for entry in request.entries]
-    after = [entry for entry, seen in reversed(log.erasures()) if seen.issuperset(names)]
-    entry = log.erased_by(names) or next(iter(after), None)
-    if entry is None or entry.erasure is None:
-        return None
-    return ErasedRequest(request, entry, entry.erasure)
+def _erased(
+    erasures: Sequence[tuple[Entry, frozenset[str]]], request: FiledRequest
+) -> ErasedRequest | None:
+    """Return a request with the newest complete erasure that had seen it, else the newest one."""
+    names = {entry.name for entry in request.entries}
+    found = [
+        ErasedRequest(request, entry, entry.erasure)
+        for entry, seen in erasures
+        if entry.erasure is not None and seen >= names
+    ]
+    return next((one for one in found if one.erasure.complete), next(iter(found), None))
 
 
 def select_requests(

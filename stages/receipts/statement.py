@@ -269,6 +269,9 @@ class Predicate(Part):
         The public id of the project.
     request, purge, verification, process, scope
         The request, what became of copies, the verdict, what made the models, and the limits.
+    suppressed_rows
+        How many rows of erased people came back in the dataset and were dropped, counted as
+        `Place.residual` is. None for fewer, or where the shards were not at hand.
     commitment, annex
         Digests of the tokens and of the annex, which is confidential.
     before, after
@@ -289,6 +292,7 @@ class Predicate(Part):
     purge: Purge
     verification: Verification
     scope: Scope
+    suppressed_rows: int | None = None
     heads: Heads = Heads()
 
     @model_validator(mode="after")

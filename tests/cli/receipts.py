@@ -1,7 +1,9 @@
 """Erased requests and keys, for the tests of receipts."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
+from unittest import mock
 
 from unlearn.stages.ledger.erasure import ErasedPlace, Erasure
 from unlearn.stages.ledger.log import Entry, new_entry, read_log
@@ -35,9 +37,9 @@ def key_for(repo: Repo) -> tuple[Path, NewKey]:
 
 
 def create(repo: Repo, private: Path, *more: str) -> Done:
-    """Run `unlearn receipt create` as a process."""
-    line = ("receipt", "create", "--signer", str(private), *more)
-    return repo.unlearn(*line, env={PASSPHRASE_VARIABLE: WORDS})
+    """Run `unlearn receipt create` in this process, with the passphrase in the environment."""
+    with mock.patch.dict(os.environ, {PASSPHRASE_VARIABLE: WORDS}):
+        return repo.inline("receipt", "create", "--signer", str(private), *more)
 
 
 def receipts_of(repo: Repo) -> dict[str, bytes]:

@@ -404,10 +404,10 @@ def external(tmp_path: Path) -> str:
 def test_an_external_program_can_sign(erased: Repo, external: str, tmp_path: Path) -> None:
     shutil.rmtree(erased.root / "data/receipts/keys")
     public = ("--public", str(tmp_path / "public.pem"))
-    made = erased.unlearn("receipt", "keygen", "--signer", external, *public, "--json")
+    made = erased.inline("receipt", "keygen", "--signer", external, *public, "--json")
     assert made.code == 0, made.err
 
-    done = erased.unlearn("receipt", "create", "--signer", external)
+    done = erased.inline("receipt", "create", "--signer", external)
 
     assert done.code == 0, done.err
     keys = Keys(read_keys(Project(erased.root)))
@@ -417,13 +417,13 @@ def test_an_external_program_can_sign(erased: Repo, external: str, tmp_path: Pat
         ("true", "printed no Ed25519 signature"),
         (str(tmp_path / "none"), "cannot be run"),
     ):
-        failed = erased.unlearn("receipt", "create", "--signer", f"command:{program}")
+        failed = erased.inline("receipt", "create", "--signer", f"command:{program}")
         assert failed.code == 0  # every request has its receipt: nobody has to sign
         shutil.copytree(erased.root / "data/receipts", tmp_path / f"{Path(program).name}-kept")
         for path in (erased.root / "data/receipts").glob("*.json"):
             path.unlink()
         assert message in refused(
-            erased.unlearn("receipt", "create", "--signer", f"command:{program}"), 3
+            erased.inline("receipt", "create", "--signer", f"command:{program}"), 3
         )
         assert receipts_of(erased) == {}
         shutil.copytree(

@@ -1,9 +1,11 @@
 """`unlearn receipt keygen`: private keys outside every repository, public ones in the project."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from unlearn.stages.project.paths import Project
@@ -22,7 +24,8 @@ ENVIRONMENT = {
 
 def keygen(repo: Repo, private: Path, *more: str) -> Done:
     line = ("receipt", "keygen", "--private", str(private), *more)
-    return repo.unlearn(*line, env=ENVIRONMENT)
+    with mock.patch.dict(os.environ, ENVIRONMENT):
+        return repo.inline(*line)
 
 
 def made(repo: Repo, private: Path, *more: str) -> dict[str, Any]:

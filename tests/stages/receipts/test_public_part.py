@@ -70,9 +70,13 @@ requests = st.lists(
 
 
 @settings(max_examples=60)
-@given(asked=requests, erased=st.lists(places, max_size=4))
+@given(
+    asked=requests,
+    erased=st.lists(places, max_size=4),
+    suppressed=st.one_of(st.none(), st.integers(0, 60)),
+)
 def test_the_public_part_has_no_token_no_ticket_and_no_small_count(
-    asked: list[tuple[str, list[str]]], erased: list[ErasedPlace]
+    asked: list[tuple[str, list[str]]], erased: list[ErasedPlace], suppressed: int | None
 ) -> None:
     log = log_of(asked, erased)
     state = _State(
@@ -84,6 +88,7 @@ def test_the_public_part_has_no_token_no_ticket_and_no_small_count(
         verification=PASS,
         process=PROCESS,
         after=ROOTS,
+        suppressed=suppressed,
         wish=Wish(),
     )
     found = erased_requests(log)
@@ -105,6 +110,7 @@ def test_the_public_part_has_no_token_no_ticket_and_no_small_count(
         # The confidential part has them.
         private = json.loads(annex)
         assert private["ticket"] == one.request.ticket
+        assert private["counts"]["suppressedRows"] == suppressed
         assert private["counts"]["lines"] == len(private["tokens"]) > 0
         assert statement.predicate.request.outcome == (
             "partial" if any(place.state == "pending" for place in erased) else "complete"
