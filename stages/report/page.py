@@ -210,6 +210,9 @@ def _facts(contents: Contents) -> list[Fact]:
         facts = [*_cases(contents), *([] if report.kind == "posthoc" else facts)]
     elif report.kind == "posthoc":
         facts = [listed, *_cost(contents)]
+    if report.suppressed:
+        rows = formatting.count(report.suppressed)
+        facts.append(Fact(rows, "rows dropped", "of erased or suppressed people, in the dataset"))
     facts = [fact for fact in facts if fact.value != formatting.MISSING]
     if found is not None and found.auc is not None:
         span = formatting.between(found.ci)

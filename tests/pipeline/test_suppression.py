@@ -5,35 +5,26 @@ from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
-from unlearn.stages.context import open_project
-from unlearn.stages.ledger.log import read_log
-from unlearn.stages.ledger.suppressed import SUPPRESSED, suppress_erased
-from unlearn.stages.project.paths import Project
+import pytest
+from unlearn.stages.ledger.suppressed import SUPPRESSED
 
-from tests.conftest import Repo, clean_room, drop_rows, readable, token_of
+from tests.conftest import Repo, clean_room, readable, token_of
 from tests.pipeline.conftest import FORGOTTEN, stages_run
-from tests.stages.ledger.erasures import log_erasure
 
 
 def dataset(repo: Repo) -> Path:
     return repo.root / str(repo.params()["dataset"]["path"])
 
 
-def erase(repo: Repo) -> None:
-    """Do what `unlearn erase` does with the dataset, the list and the log."""
-    project = Project(repo.root)
-    drop_rows(repo, FORGOTTEN)
-    suppress_erased(project, read_log(project))
-    repo.dvc("repro", "--quiet")
-    log_erasure(open_project(project))
-    repo.commit("erased")
-
-
+@pytest.mark.slow
 def test_rows_that_come_back_reach_no_shard_and_no_model(forgotten: Repo, workspace: Path) -> None:
     whole = dataset(forgotten).read_bytes()
     models = forgotten.files("models")
-    erase(forgotten)
+    forgotten.ok("erase", "--yes", "--reflog")
+    forgotten.commit("erased")
     assert forgotten.files("models") == models
+    (state,) = forgotten.inline("status", "--json").json["request_states"]
+    assert state["state"] == "erased"
     # The entry in the log is no reason to run anything.
     assert stages_run(forgotten.dvc("repro").out) == []
     shards = forgotten.files("data/shards")

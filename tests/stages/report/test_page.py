@@ -506,3 +506,9 @@ def test_canaries_are_shown_where_nobody_was_forgotten_yet() -> None:
 
     assert "Canaries" in said
     assert "39 of 40" in said
+
+
+def test_rows_of_erased_people_that_came_back_are_counted() -> None:
+    page = Page(render(full(report=a_report() | {"suppressed": 12})))
+    assert re.search(r"\b12\s+rows dropped\s+of erased or suppressed people", page.text)
+    assert "rows dropped" not in Page(render(full())).text
