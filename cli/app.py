@@ -52,6 +52,11 @@ COMMANDS: Mapping[str, Entry] = {
         "Bring a project of an older version to this one.",
         _PROJECT,
     ),
+    "rekey": Entry(
+        "unlearn.cli.rekey",
+        "Rotate the project key: tokens get another form, and every model is trained again.",
+        _PROJECT,
+    ),
     "doctor": Entry(
         "unlearn.cli.doctor",
         "Check the project and this machine for problems.",

@@ -110,7 +110,8 @@ def audit(
     asked = None if rerun is None else _shards_asked(rerun)
     project = find_project()
     old_name, new_name = _revisions(revisions)
-    old, new = take_snapshot(project, old_name), take_snapshot(project, new_name)
+    new = take_snapshot(project, new_name)
+    old = take_snapshot(project, old_name, new.epochs)
     if not new.lock:
         raise InputError(f"{new.name} has no dvc.lock to audit", "`unlearn repro` writes it")
     if asked is not None and new.methods is not None:

@@ -44,8 +44,8 @@ class RequestEntry(AnswerPart):
         `forget`, `suppress` for ids that the dataset did not have, `hand-written` for raw ids that
         a person wrote into the list, `restore` for a request that was taken back, `extend` for
         one whose period was extended, `erase` for an erasure of all copies, `run-now` where a run
-        did not wait for its batch, or `upgrade` for the lines of a list that an older version
-        logged.
+        did not wait for its batch, `rekey` for a rotation of the key, or `upgrade` for the lines
+        of a list that an older version logged.
     time
         In UTC, as ISO 8601.
     ticket
@@ -182,12 +182,13 @@ def status(as_json: JsonFlag = False) -> None:
     params = load_params(project.params)
     context = _with_key(project, params)
     if context is None:
-        forget_list, by_hand = parse_without_key(project.forget_list.read_bytes())
+        epochs = read_log(project).epochs
+        forget_list, by_hand = parse_without_key(project.forget_list.read_bytes(), epochs)
     else:
         forget_list = context.read_list()
         check_hand_written(context, forget_list)
         by_hand = forget_list.by_hand
-    log = read_log(project)
+    log = read_log(project, None if context is None else context.key)
     ledger = check_ledger(project, params.ledger.branch, context)
     problem = ledger.problem()
     found = standing(project, params, forget_list)

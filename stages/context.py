@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.stages.config.methods import UnlearnParams
-from unlearn.stages.config.params import Params, check_sections, read_settings
+from unlearn.stages.config.params import Params, check_sections, read_settings, read_yaml
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.check import check_model
 from unlearn.stages.project.paths import Project
+from unlearn.stages.rows.epochs import epoch_in
 from unlearn.stages.rows.forget_list import ForgetList, read_forget_list
 from unlearn.stages.rows.ids import IdRules
 from unlearn.stages.rows.shard_file import Layout
@@ -120,6 +121,14 @@ def check_params(raw: dict[str, Any], name: str = "params.yaml") -> Params:
     params = check_sections(raw, name)
     check_model(params, name)
     return params
+
+
+def present_epoch(project: Project) -> int:
+    """Return the epoch of a project's key, by params.yaml alone; 1 where it cannot be read."""
+    try:
+        return epoch_in(read_yaml(project.params).get("key_check"))
+    except InputError:
+        return 1
 
 
 def open_project(project: Project) -> Context:

@@ -21,7 +21,15 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 from unlearn.stages.config.settings_files import FILES, merged, split
-from unlearn.stages.rows.tokens import KEY_VARIABLE, Key, Kind, Place, Tokenizer, place
+from unlearn.stages.rows.tokens import (
+    KEY_VARIABLE,
+    Key,
+    Kind,
+    Place,
+    Tokenizer,
+    key_of_text,
+    place,
+)
 
 # No law fails by the clock: other processes slow a test down.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -400,15 +408,19 @@ def without_log(names: Iterable[str]) -> set[str]:
 
 def token_of(repo: Repo, raw: str, kind: Kind = "record") -> str:
     """Return the token that stands for an id in a project."""
-    key = Key((repo.root / "unlearn.key").read_text(encoding="ascii").strip())
-    return Tokenizer(key).token(kind, raw)
+    return Tokenizer(key_of(repo)).token(kind, raw)
+
+
+def key_of(repo: Repo) -> Key:
+    """Return the key of a project, with the older ones."""
+    return key_of_text((repo.root / "unlearn.key").read_text(encoding="ascii"))
 
 
 def places(repo: Repo) -> dict[str, Place]:
     """Return where every record of the dataset goes, by its raw id."""
     params = repo.params()
     sharding, dataset = params["sharding"], params["dataset"]
-    tokenizer = Tokenizer(Key((repo.root / "unlearn.key").read_text(encoding="ascii").strip()))
+    tokenizer = Tokenizer(key_of(repo))
     frame = pd.read_csv(repo.root / dataset["path"], dtype=str, keep_default_na=False)
     kind: Kind = "record" if dataset["subject"] is None else "subject"
     return {

@@ -11,6 +11,7 @@ from typing import Literal
 from unlearn.stages.audit.training_reasons import same_sections, training_reasons
 from unlearn.stages.config.params import ShardingParams
 from unlearn.stages.dvc.lockfile import LockStage, LockStages, lock_gaps, md5_of
+from unlearn.stages.rows.epochs import FIRST, Epochs, epoch_in
 from unlearn.stages.rows.forget_list import governing_token, place_of_line
 
 
@@ -61,6 +62,10 @@ class Snapshot:
         Lines that the request log says were taken back.
     lost
         Lines that its history has, and neither its list has nor its log took back.
+    key_check
+        That of params.yaml; None where it cannot be read.
+    epochs
+        The epoch of the project key that its lines were read in.
     """
 
     name: str
@@ -76,6 +81,13 @@ class Snapshot:
     methods: tuple[str, ...] | None = None
     restored: frozenset[str] = frozenset()
     lost: frozenset[str] = frozenset()
+    key_check: str | None = None
+    epochs: Epochs = FIRST
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of its key, by params.yaml."""
+        return epoch_in(self.key_check)
 
 
 @dataclass(frozen=True)
@@ -130,6 +142,12 @@ def compare(old: Snapshot, new: Snapshot) -> Audit:
         _judge_training(stage, old, new, findings, environment_changed=environment_changed)
     if new.methods is not None and "train" in new.lock:
         _judge_original(old, new, findings, environment_changed=environment_changed)
+    if _rotated(old, new):
+        findings.unexplained += [
+            f"the key was rotated, but {stage} did not change"
+            for stage in findings.untouched
+            if stage != "train"  # an imported original
+        ]
     unexplained = [
         *_list_findings(old, new),
         *findings.unexplained,
@@ -154,6 +172,11 @@ def compare(old: Snapshot, new: Snapshot) -> Audit:
 def _added(old: Snapshot, new: Snapshot) -> frozenset[str]:
     """Return the lines that the older state had not carried out."""
     return new.listed.tokens - old.carried_out.tokens
+
+
+def _rotated(old: Snapshot, new: Snapshot) -> bool:
+    """Return whether the project key was rotated in between."""
+    return old.epoch < new.epoch
 
 
 def _environments_differ(old: Snapshot, new: Snapshot) -> bool:
@@ -198,7 +221,11 @@ def _judge_training(
             )
     else:
         reasons = training_reasons(
-            stage, old.lock, new.lock, environment_changed=environment_changed
+            stage,
+            old.lock,
+            new.lock,
+            environment_changed=environment_changed,
+            rotated=_rotated(old, new),
         )
         causes = count(added)
         # A request works through the retain file: without another one it explains nothing.
@@ -225,7 +252,13 @@ def _judge_original(
     if before == after:
         findings.untouched.append("train")
         return
-    reasons = training_reasons("train", old.lock, new.lock, environment_changed=environment_changed)
+    reasons = training_reasons(
+        "train",
+        old.lock,
+        new.lock,
+        environment_changed=environment_changed,
+        rotated=_rotated(old, new),
+    )
     findings.retrained.append(Retrained("train", tuple(reasons)))
     if not reasons:
         findings.unexplained.append("train changed without a cause")
@@ -325,6 +358,11 @@ def _notes(old: Snapshot, new: Snapshot, *, environment_changed: bool) -> list[s
         notes.append(f"{old.name} has no dvc.lock: all models count as trained for the first time")
     if waiting := len(old.listed.tokens - old.carried_out.tokens):
         notes.append(f"{old.name} listed {_new_lines(waiting)} that it had not applied")
+    if _rotated(old, new):
+        notes.append(
+            f"the project key was rotated, from epoch {old.epoch} to {new.epoch}: every model is "
+            "trained again, and lines of the older list count as what they are in the newer one"
+        )
     if environment_changed:
         notes.append("the two were made in different environments")
     if new.by_hand:

@@ -14,12 +14,13 @@ from unlearn.stages.audit.places import Place, counted, held
 from unlearn.stages.config.dataset import CsvParams
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
+from unlearn.stages.ledger.log import read_log
 from unlearn.stages.project.files import digest_file, scratch_folder
 from unlearn.stages.reading.csv_dialect import find_format
 from unlearn.stages.reading.dataset_files import file_kind
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.identity import TokenColumns, dataset_tokens
-from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask, with_digests
+from unlearn.stages.rows.shard_file import RECORD, SUBJECT, listed_mask, with_digests
 from unlearn.stages.rows.token_arrays import DIGEST
 from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
 
@@ -28,7 +29,7 @@ _MOST_JSON = 16 << 20
 #: Where DVC keeps its record of runs, below a cache and below a remote.
 _RUNS = "runs"
 _MEGABYTE = 1 << 20
-_PATTERN = "^u1_[0-9a-f]{64}$"
+_PATTERN = "^u[1-9][0-9]{0,2}_[0-9a-f]{64}$"
 
 
 def store_megabytes(folders: Iterable[Path]) -> int:
@@ -153,6 +154,13 @@ class Search:
             any(self.forget_list.mask(tokens.records, tokens.subjects)) for tokens in batches
         )
 
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        """The lines, and what they were with earlier keys: older shards have these."""
+        known = self.forget_list.known
+        epochs = read_log(self.context.project, self.context.key).epochs
+        return known.union(*map(epochs.earlier_lines, known))
+
     def _parquet_holds(self, path: Path) -> bool:
         """Return whether a shard file holds a listed row."""
         if not self.forget_list.lines:
@@ -165,7 +173,7 @@ class Search:
                 columns = [RECORD, *([SUBJECT] if SUBJECT in names else [])]
                 for batch in file.iter_batches(columns=columns):
                     rows = _with_tokens(pa.Table.from_batches([batch]))
-                    if pc.any(forget_mask(rows, self.forget_list)).as_py():
+                    if pc.any(listed_mask(rows, self._known)).as_py():
                         return True
         except (pa.ArrowException, OSError):
             return False

@@ -1,6 +1,7 @@
 """A project's state as git tracks it: at a revision, or in the working tree."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -15,9 +16,10 @@ from unlearn.stages.dvc.lockfile import LockStages, md5_of, read_lock
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.check import check_ledger, lines_lost_at
 from unlearn.stages.ledger.history import read_log_at
-from unlearn.stages.ledger.log import read_log
+from unlearn.stages.ledger.log import Log, read_log
 from unlearn.stages.project.git import LOG, git
 from unlearn.stages.project.paths import Project
+from unlearn.stages.rows.epochs import Epochs, epoch_in
 from unlearn.stages.rows.forget_list import (
     ForgetList,
     parse_forget_list,
@@ -33,7 +35,7 @@ WORKING_TREE = "working tree"
 FORGET_LIST = "data/forget_list.txt"
 
 
-def take_snapshot(project: Project, revision: str | None) -> Snapshot:
+def take_snapshot(project: Project, revision: str | None, epochs: Epochs | None = None) -> Snapshot:
     """Read a state of the project.
 
     Needs the key only to understand lines that a person wrote by hand; without it, these are
@@ -45,6 +47,9 @@ def take_snapshot(project: Project, revision: str | None) -> Snapshot:
         The project.
     revision
         A git revision; None for the working tree.
+    epochs
+        The epoch of the project key to read lines in; by default that of the state itself. Two
+        states are compared in one epoch.
 
     Raises
     ------
@@ -60,10 +65,12 @@ def take_snapshot(project: Project, revision: str | None) -> Snapshot:
     settings = _settings(project, revision)
     out = verdict_out(stages)
     report = read_tracked(project, revision, out)
-    forget_list, by_hand = _forget_list(project, content)
+    key_check = settings.get("key_check")
+    log = read_log(project) if revision is None else read_log_at(project.root, revision)
+    epochs = _own_epochs(project, key_check, log) if epochs is None else epochs
+    forget_list, by_hand = _forget_list(project, content, epochs)
     applied = list_carried_out(project, revision, stages, content)
-    carried_out, _ = _forget_list(project, content if applied is None else applied)
-    restored, lost = _taken_back_and_lost(project, revision)
+    carried_out, _ = _forget_list(project, content if applied is None else applied, epochs)
     return Snapshot(
         name=name,
         lock=stages,
@@ -76,8 +83,10 @@ def take_snapshot(project: Project, revision: str | None) -> Snapshot:
         report_name=out,
         report_md5=None if report is None else md5_bytes(report),
         methods=_methods(settings),
-        restored=restored,
-        lost=lost,
+        restored=replace(log, epochs=epochs).restored(),
+        lost=_lost(project, revision),
+        key_check=key_check if isinstance(key_check, str) else None,
+        epochs=epochs,
     )
 
 
@@ -126,7 +135,16 @@ def _lock(content: bytes, name: str) -> dict[str, dict[str, Any]]:
         raise InputError(f"{name}: {reason}", "`unlearn repro` repairs the working tree") from None
 
 
-def _forget_list(project: Project, content: bytes) -> tuple[ForgetList, int]:
+def _own_epochs(project: Project, key_check: object, log: Log) -> Epochs:
+    """Return the epoch of a state's key, with the key if it is here."""
+    epochs = log.epochs.at(max(log.epochs.number, epoch_in(key_check)))
+    try:
+        return epochs.with_key(load_key(project, str(key_check)))
+    except InputError:
+        return epochs
+
+
+def _forget_list(project: Project, content: bytes, epochs: Epochs) -> tuple[ForgetList, int]:
     """Read the list, and count lines written by hand; without the key these are left out.
 
     Raises
@@ -137,23 +155,22 @@ def _forget_list(project: Project, content: bytes) -> tuple[ForgetList, int]:
     refuse_conflict(content)
     try:
         params = load_params(project.params)
-        key = load_key(project, params.key_check)
+        key = load_key(project, params.key_check) if epochs.key is None else epochs.key
+        if key.epoch != epochs.number:
+            return parse_without_key(content, epochs)
         tokenizer = Tokenizer(key, IdRules.of(params.dataset))
         found = parse_forget_list(content, tokenizer, subjects=params.dataset.subject is not None)
     except InputError:
-        return parse_without_key(content)
+        return parse_without_key(content, epochs)
     return found, found.by_hand
 
 
-def _taken_back_and_lost(
-    project: Project, revision: str | None
-) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the lines that the log took back, and those that left the list without it."""
+def _lost(project: Project, revision: str | None) -> frozenset[str]:
+    """Return the lines that left the list, and that the log did not take back."""
     if revision is not None:
-        log = read_log_at(project.root, revision)
-        return log.restored(), frozenset(lines_lost_at(project.root, revision))
+        return frozenset(lines_lost_at(project.root, revision))
     branch = load_params(project.params).ledger.branch
-    return read_log(project).restored(), frozenset(check_ledger(project, branch, None).lost)
+    return frozenset(check_ledger(project, branch, None).lost)
 
 
 def _settings(project: Project, revision: str | None) -> dict[str, Any]:

@@ -17,7 +17,12 @@ _SUPPRESSION = f"{SUPPRESSED} changed"
 
 
 def training_reasons(
-    stage: str, old: LockStages, new: LockStages, *, environment_changed: bool
+    stage: str,
+    old: LockStages,
+    new: LockStages,
+    *,
+    environment_changed: bool,
+    rotated: bool = False,
 ) -> list[str]:
     """Return why a training stage ran, other than the forget list.
 
@@ -29,11 +34,17 @@ def training_reasons(
         The entries of both locks.
     environment_changed
         Whether the two were made in different environments.
+    rotated
+        Whether the project key was rotated in between.
     """
     before, after = old.get(stage), new[stage]
     if before is None:
         return ["not in the older lock"]
     reasons = []
+    if rotated:
+        reasons.append("the key was rotated")
+        old, new = _without_key(old), _without_key(new)
+        before, after = old[stage], new[stage]
     if before.get("params") != after.get("params"):
         reasons.append("settings changed")
     reasons += _recipe_reasons(before, after, old.get("recipe"), new.get("recipe"))
@@ -87,6 +98,18 @@ def _sharding_reasons(before: LockStage | None, after: LockStage | None) -> list
     if changed & _LISTS or _without_canaries(before) != _without_canaries(after):
         reasons.append("schema, shards or holdout changed")
     return reasons
+
+
+def _without_key(lock: LockStages) -> LockStages:
+    """Return a lock without what identifies the project key."""
+    found = {}
+    for name, stage in lock.items():
+        settings = dict(stage.get("params", {}).get("params.yaml", {}))
+        settings.pop("key_check", None)
+        found[name] = {**stage}
+        if "params" in stage:
+            found[name]["params"] = {**stage["params"], "params.yaml": settings}
+    return found
 
 
 def _canaries(shard: LockStage) -> str | None:

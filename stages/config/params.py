@@ -125,7 +125,7 @@ class Params(Section):
     """All settings: params.yaml, schema.yaml and shards.yaml."""
 
     algorithm: int
-    key_check: str = Field(pattern=r"^[0-9a-f]{16}$")
+    key_check: str = Field(pattern=r"^(?:(?:[2-9]|[1-9][0-9]{1,2})-)?[0-9a-f]{16}$")
     seed: int = Field(default=0, ge=0)
     dataset: DatasetParams
     sharding: ShardingParams

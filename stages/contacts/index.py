@@ -26,7 +26,7 @@ from unlearn.stages.reading.reading import Reading
 from unlearn.stages.reading.records import read_batches
 from unlearn.stages.rows.identity import digest_columns
 from unlearn.stages.rows.token_arrays import as_digests, token_texts
-from unlearn.stages.rows.tokens import Key
+from unlearn.stages.rows.tokens import ROTATION, Key
 
 #: Bytes of a keyed digest: no two of a billion are the same by chance.
 DIGEST_BYTES = 16
@@ -106,7 +106,25 @@ def find_digests(
 
 def keyed_digest(key: Key, name: ContactList, digest: str) -> bytes:
     """Return what the index has for the hash of a list."""
-    return key.digest("contact", f"{name}:{digest}".encode())[:DIGEST_BYTES]
+    first = Key(key.texts[0]).digest("contact", f"{name}:{digest}".encode())
+    return brought_forward(key, first[:DIGEST_BYTES], 1)
+
+
+def brought_forward(key: Key, digest: bytes, epoch: int) -> bytes:
+    """Return what a keyed digest of an earlier key is with the present one.
+
+    Parameters
+    ----------
+    key
+        The project key.
+    digest
+        The digest.
+    epoch
+        The number of its key, from 1.
+    """
+    for text in key.texts[epoch:]:
+        digest = Key(text).digest(ROTATION, digest)[:DIGEST_BYTES]
+    return digest
 
 
 def _contact(context: Context, lists: set[ContactList]) -> ContactParams:

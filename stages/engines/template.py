@@ -74,7 +74,7 @@ class Template:
             If it has the project's key, there is no such program, or the project's path is one
             that a shell at the other end would not read as one word.
         """
-        if any(key.text in word for word in self.words):
+        if any(text in word for word in self.words for text in key.texts):
             raise InputError(
                 "--command has the project key in it, which everybody on this machine can read",
                 "nodes find the key in unlearn.key, in the project's folder",

@@ -204,7 +204,7 @@ def original_saw_rows(context: Context) -> bool:
     """Return whether the original was imported and saw rows of the forget list."""
     if context.params.kind != "posthoc" or context.params.posthoc.original != "imported":
         return False
-    return not context.read_list().known <= honoured_lines(context.project.original)
+    return not context.read_list().known <= honoured_lines(context)
 
 
 def pending_refs(now: Situation) -> list[Pending]:

@@ -114,7 +114,7 @@ def _check_rows_are_there(context: Context, forget_list: ForgetList) -> None:
     for name in [*context.params.sharding.shards, HOLDOUT, *others]:
         tokens = _forgotten_rows(context, name, forget_list)
         answered.update(_lines_answered(tokens, forget_list))
-    lost = set(forget_list.tokens) - answered - honoured_lines(context.project.original)
+    lost = set(forget_list.tokens) - answered - honoured_lines(context)
     if lost:
         lines = "1 line" if len(lost) == 1 else f"{len(lost):,} lines"
         verb = "has" if len(lost) == 1 else "have"

@@ -37,6 +37,7 @@ from unlearn.stages.project.git import (
     is_shallow,
 )
 from unlearn.stages.project.paths import Project
+from unlearn.stages.rows.epochs import Epochs
 from unlearn.stages.rows.forget_list import LEFT_OUT, SUBJECT_PREFIX
 from unlearn.stages.rows.tokens import Tokenizer
 
@@ -64,7 +65,8 @@ class Ledger:
         Lines that only other branches, stashes and experiments have, or only commits that no
         branch has any more, by name.
     unchecked
-        Raw ids in the history that could not be compared: the key or the rows are not here.
+        Raw ids and lines of earlier keys in the history that could not be compared: the key or the
+        rows are not here.
     checked
         How much of git's history was compared.
     unknown_entries
@@ -163,8 +165,8 @@ class Ledger:
             )
         if self.unchecked:
             found.append(
-                f"{self.unchecked} raw ids in git's history of the forget list were not compared: "
-                "the key or the rows are not here"
+                f"{self.unchecked} lines in git's history of the forget list were not compared: "
+                "they are raw ids or of an earlier key, and the key or the rows are not here"
             )
         return found
 
@@ -187,12 +189,13 @@ def check_ledger(project: Project, branch: str | None, context: Context | None) 
         If there is a git repository that git refuses to read.
     """
     root = project.root
-    log = read_log(project)
+    log = read_log(project, None if context is None else context.key)
+    epochs = log.epochs
     content = project.forget_list.read_bytes() if project.forget_list.is_file() else b""
     tokenizer = None if context is None else context.tokenizer
-    listed = Coverage(_tokens(lines_of(content), tokenizer))
+    listed = Coverage(_tokens(lines_of(content), tokenizer, epochs))
     change = unfinished_change(project)
-    pending = set() if change is None else {line.removesuffix(LEFT_OUT) for line in change.added}
+    pending = set() if change is None else _bare_lines(change.added, epochs)
     was = Lines(dict.fromkeys(_lines_of_log(log), ""))
     if not has_repository(root):
         return Ledger(_lost(was, listed, log.restored() | pending), checked="no history")
@@ -200,7 +203,7 @@ def check_ledger(project: Project, branch: str | None, context: Context | None) 
     heads = [*([head] if head else []), *merging_commits(root)]
     default = default_branch(root, branch)
     settled = None if context is None else Settled(project, context.key, content)
-    history = _history(root, heads, default, settled)
+    history = _history(root, heads, default, settled, epochs)
     raw = _tokens_of_raw(history.raw, context, listed)
     for line, commit in (history.tokens | raw.tokens).items():
         was.tokens[line] = commit
@@ -219,7 +222,7 @@ def check_ledger(project: Project, branch: str | None, context: Context | None) 
         ahead=ahead,
         behind=behind,
         elsewhere=compare.with_others([*heads, *(ref.commit for ref in default)], known),
-        unchecked=len(raw.raw),
+        unchecked=len(raw.raw) + len(history.older),
         checked="no history" if head is None else "shallow" if is_shallow(root) else whole,
         unknown_entries=unknown_entries(root, log, default),
         empty_anchor=bool(log.by_name) and anchor_is_empty(),
@@ -237,7 +240,13 @@ def _why_no_default(branch: str | None) -> str:
     return f"this clone has no branch {branch}, which `ledger.branch` in params.yaml names"
 
 
-def _history(root: Path, heads: list[str], default: list[Branch], settled: Settled | None) -> Lines:
+def _history(
+    root: Path,
+    heads: list[str],
+    default: list[Branch],
+    settled: Settled | None,
+    epochs: Epochs,
+) -> Lines:
     """Return the lines that were there before: on this branch, or on the default one.
 
     The reflog of HEAD is left out, since it visits other branches. What the default branch has
@@ -245,10 +254,11 @@ def _history(root: Path, heads: list[str], default: list[Branch], settled: Settl
     """
     mine = current_branch(root)
     commits = [*heads, *commits_of_record(root, [mine] if mine else [])]
-    found = lines_in_history(root, commits, settled=settled)
+    found = lines_in_history(root, commits, settled=settled, epochs=epochs)
     tips = [ref.commit for ref in default]
     dropped = commits_of_record(root, (ref.name for ref in default if ref.name != mine))
-    found.add_older(lines_in_history(root, dropped, without=[*heads, *tips], settled=settled))
+    without = [*heads, *tips]
+    found.add_older(lines_in_history(root, dropped, without, settled=settled, epochs=epochs))
     return found
 
 
@@ -272,14 +282,14 @@ def lines_lost_at(root: Path, revision: str) -> dict[str, str]:
         return {}
     content = files_at(root, commit, FORGET_LIST).get(FORGET_LIST, b"")
     log = read_log_at(root, commit)
-    listed = Coverage(_tokens(lines_of(content), None))
-    history = lines_in_history(root, [commit])
+    listed = Coverage(_tokens(lines_of(content), None, log.epochs))
+    history = lines_in_history(root, [commit], epochs=log.epochs)
     return _lost(history, listed, log.restored() & log.restored_with(history.entries))
 
 
-def _tokens(lines: Iterable[str], tokenizer: Tokenizer | None) -> set[str]:
+def _tokens(lines: Iterable[str], tokenizer: Tokenizer | None, epochs: Epochs) -> set[str]:
     """Return the tokens of a list's lines; raw ids count where there is a key."""
-    found = Lines()
+    found = Lines(epochs=epochs)
     for line in lines:
         found.add(line, "")
     tokens = set(found.tokens)
@@ -304,8 +314,16 @@ def _lines_of_log(log: Log) -> set[str]:
         line.removesuffix(LEFT_OUT)
         for entry in log.entries
         if entry.kind != "restore"
-        for line in entry.lines or ()
+        for line in log.lines_of(entry) or ()
     }
+
+
+def _bare_lines(written: Iterable[str], epochs: Epochs) -> set[str]:
+    """Return lines as memory has them, of lines as the list has them."""
+    found = Lines(epochs=epochs)
+    for line in written:
+        found.add(line, "")
+    return set(found.tokens)
 
 
 def _tokens_of_raw(raw: set[str], context: Context | None, listed: Coverage) -> Lines:

@@ -83,7 +83,8 @@ class Comparison:
         self, places: list[Branch], tips: Collection[str], known: Collection[str]
     ) -> frozenset[str]:
         """Return the lines in the commits of places, without those of `tips`, that are not here."""
-        lines = lines_in_history(self.root, [place.commit for place in places], without=tips)
+        commits = [place.commit for place in places]
+        lines = lines_in_history(self.root, commits, without=tips, epochs=self.log.epochs)
         back = self.log.restored_with(lines.entries)
         return frozenset(
             line

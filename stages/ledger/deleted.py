@@ -7,6 +7,7 @@ from unlearn.stages.ledger.log import Log, is_entry, read_log, with_entries
 from unlearn.stages.project.files import write_bytes
 from unlearn.stages.project.git import read_objects
 from unlearn.stages.project.paths import Project
+from unlearn.stages.rows.tokens import Key
 
 
 def deleted_entries(root: Path, missing: Mapping[str, list[str]]) -> dict[str, bytes]:
@@ -28,9 +29,11 @@ def deleted_entries(root: Path, missing: Mapping[str, list[str]]) -> dict[str, b
     }
 
 
-def log_with_deleted(project: Project, missing: Mapping[str, list[str]]) -> Log:
+def log_with_deleted(
+    project: Project, missing: Mapping[str, list[str]], key: Key | None = None
+) -> Log:
     """Return the log as it was before entries were deleted."""
-    return with_entries(read_log(project), deleted_entries(project.root, missing).values())
+    return with_entries(read_log(project, key), deleted_entries(project.root, missing).values())
 
 
 def put_back_entries(project: Project, missing: Mapping[str, list[str]]) -> None:

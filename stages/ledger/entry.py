@@ -1,4 +1,4 @@
-"""An entry of the request log."""
+"""An entry of the request log: what it says, and its file."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from unlearn.stages.config.params import Regime
 from unlearn.stages.ledger.erasure import Erasure
 from unlearn.stages.project.files import canonical_json, json_bytes
+from unlearn.stages.rows.epochs import Rotation
 from unlearn.stages.rows.forget_list import LEFT_OUT
 
 _NAME_LENGTH = 32
@@ -17,17 +18,26 @@ _NAME_LENGTH = 32
 #: `forget` adds lines for records that the dataset has, `suppress` also for others,
 #: `hand-written` replaces raw ids that a person wrote into the list, `restore` takes lines back.
 #: `extend` gives the request of a ticket more time. `erase` records where copies of the rows of all
-#: requests before it were deleted. `run-now` ends the wait of requests for their batch. `upgrade`
-#: names the lines of a list from before this log.
+#: requests before it were deleted. `run-now` ends the wait of requests for their batch. `rekey`
+#: records what became of tokens when the key was rotated. `upgrade` names the lines of a list from
+#: before this log.
 EntryKind = Literal[
-    "forget", "suppress", "hand-written", "restore", "extend", "erase", "run-now", "upgrade"
+    "forget",
+    "suppress",
+    "hand-written",
+    "restore",
+    "extend",
+    "erase",
+    "run-now",
+    "rekey",
+    "upgrade",
 ]
 
 #: Fields that entries of older versions do not have. Left out if None, so that names stay the same.
-_LATER_FIELDS = ("received", "regime", "erasure", "waiting", "absent", "items")
+_LATER_FIELDS = ("received", "regime", "erasure", "waiting", "absent", "items", "rotation")
 
 #: Entries that are about requests, and are none themselves.
-_ABOUT_REQUESTS = ("restore", "extend", "erase", "run-now")
+_ABOUT_REQUESTS = ("restore", "extend", "erase", "run-now", "rekey")
 
 
 class Filing(NamedTuple):
@@ -88,6 +98,8 @@ class Entry(BaseModel):
     items
         Keyed digests of the entries of another system's list that people were found for, each with
         the code of its reply; None if there is none. Others are in no log.
+    rotation
+        What became of the tokens; None in entries of other kinds.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, populate_by_name=True)
@@ -108,6 +120,7 @@ class Entry(BaseModel):
     waiting: tuple[str, ...] | None = Field(default=None, strict=False)
     absent: tuple[str, ...] | None = Field(default=None, strict=False)
     items: dict[str, int] | None = None
+    rotation: Rotation | None = None
 
     @property
     def is_request(self) -> bool:

@@ -17,13 +17,13 @@ from unlearn.stages.project.git import (
     git_line,
     read_objects,
 )
+from unlearn.stages.rows.epochs import FIRST, Epochs, begins_like_token, is_token_line
 from unlearn.stages.rows.forget_list import LEFT_OUT
-from unlearn.stages.rows.tokens import PREFIX, is_token
 
 FORGET_LIST = "data/forget_list.txt"
 
 #: A line of the list in an entry of the log.
-_QUOTED = re.compile(f'"({re.escape(PREFIX)}[^"]*)"'.encode())
+_QUOTED = re.compile(rb'"(u[1-9][0-9]*_[^"]*)"')
 
 #: How many objects of git are in memory at a time.
 _AT_ONCE = 64
@@ -39,16 +39,20 @@ class Lines:
     Parameters
     ----------
     tokens
-        Lines of tokens, without the mark of canaries that are in no shard; by line a commit that
-        has it.
+        Lines of tokens, without the mark of canaries that are in no shard, as they are in the
+        present epoch of the key; by line a commit that has it.
     raw
         Lines that a person wrote.
+    older
+        Lines of earlier keys that cannot be brought forward here.
     entries
         The files of entries of the log that were read.
     logged
         By the name of each entry that was ever there, the objects that its file has been.
     whole
         Whether git had everything: a partial clone fetches some objects only when they are needed.
+    epochs
+        The present epoch, and what became of tokens of earlier ones.
     """
 
     tokens: dict[str, str] = field(default_factory=dict)
@@ -56,11 +60,14 @@ class Lines:
     entries: list[bytes] = field(default_factory=list)
     logged: dict[str, list[str]] = field(default_factory=dict)
     whole: bool = True
+    older: set[str] = field(default_factory=set)
+    epochs: Epochs = FIRST
 
     def add_older(self, other: "Lines") -> None:
         """Add what other commits have; a line that both have keeps its commit."""
         self.tokens = other.tokens | self.tokens
         self.raw |= other.raw
+        self.older |= other.older
         self.entries += other.entries
         for name, objects in other.logged.items():
             self.logged.setdefault(name, []).extend(objects)
@@ -70,9 +77,13 @@ class Lines:
         """Add a line that a commit has."""
         line = line.removesuffix("\r").removeprefix("\ufeff")
         named = line.removesuffix(LEFT_OUT)
-        if all(is_token(part) for part in named.split(".")):
-            self.tokens.setdefault(named, commit)
-        elif line and not line.startswith(PREFIX):
+        if is_token_line(named):
+            present = self.epochs.present(named)
+            if present is None:
+                self.older.add(named)
+            else:
+                self.tokens.setdefault(present, commit)
+        elif line and not begins_like_token(line, self.epochs.number):
             self.raw.add(line)
 
     def add_list(self, lines: Iterable[bytes], commit: str) -> None:
@@ -86,6 +97,7 @@ def lines_in_history(
     commits: Iterable[str],
     without: Iterable[str] = (),
     settled: Settled | None = None,
+    epochs: Epochs = FIRST,
 ) -> Lines:
     """Return every line that the list or the log has had in commits and in their histories.
 
@@ -102,6 +114,8 @@ def lines_in_history(
         Commits whose histories are left out.
     settled
         Versions whose lines the present list has; they are left out as well.
+    epochs
+        The present epoch of the key: lines of earlier ones count as what they are in it.
     """
     commits = list(commits)
     if not commits:
@@ -109,7 +123,7 @@ def lines_in_history(
     versions = _versions(root, commits, without)
     if versions is None:
         return Lines(whole=False)
-    found = Lines()
+    found = Lines(epochs=epochs)
     for version, (_, path) in versions:
         if path != FORGET_LIST and path.endswith(".json"):
             found.logged.setdefault(PurePosixPath(path).stem, []).append(version)
@@ -131,8 +145,18 @@ def lines_in_history(
                 found.add_list(lines, commit)
                 found.entries.append(content)
             if settled is not None:
-                settled.see(name, lines)
+                settled.see(name, {_as_written(line, epochs) for line in lines})
     return found
+
+
+def _as_written(line: bytes, epochs: Epochs) -> bytes:
+    """Return a line of an earlier key as the list has it in the present epoch."""
+    if epochs.number == 1:
+        return line
+    text = line.decode("utf-8", "replace")
+    named = text.removesuffix(LEFT_OUT)
+    present = epochs.present(named) if is_token_line(named) else None
+    return line if present is None else epochs.written(present).encode()
 
 
 def _versions(

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
@@ -26,7 +26,9 @@ from unlearn.stages.ledger.entry import (
 )
 from unlearn.stages.ledger.erasure import Erasure
 from unlearn.stages.project.paths import Project
-from unlearn.stages.rows.forget_list import render
+from unlearn.stages.rows.epochs import FIRST, Epochs, epochs_of, is_older
+from unlearn.stages.rows.forget_list import LEFT_OUT, render
+from unlearn.stages.rows.tokens import Key
 
 __all__ = [
     "FOLDER",
@@ -58,9 +60,44 @@ class Log:
     ----------
     entries
         By their times; those of an older log come first.
+    epochs
+        The present epoch of the project key, and what became of tokens of earlier ones.
     """
 
     entries: tuple[Entry, ...] = ()
+    epochs: Epochs = FIRST
+
+    def lines_of(self, entry: Entry) -> tuple[str, ...] | None:
+        """Return the lines of an entry, as memory has them in the present epoch of the key.
+
+        Returns
+        -------
+        tuple of str or None
+            With the mark of canaries that are in no shard. None if the entry does not name its
+            lines, or one of them is of an earlier key and cannot be brought forward here.
+        """
+        if entry.lines is None or self.epochs.number == 1:
+            return entry.lines
+        found = []
+        for line in entry.lines:
+            named = line.removesuffix(LEFT_OUT)
+            present = self.epochs.present(named)
+            if present is None:
+                return None
+            marked = line != named
+            if is_older(named, self.epochs.number):
+                marked = present in self.epochs.left_out
+            found.append(present + LEFT_OUT if marked else present)
+        return tuple(found)
+
+    def bare_lines_of(self, entry: Entry) -> frozenset[str]:
+        """Return the same without marks; none where they are not known."""
+        return frozenset(line.removesuffix(LEFT_OUT) for line in self.lines_of(entry) or ())
+
+    def absent_in(self, entry: Entry) -> frozenset[str]:
+        """Return the lines of an entry that were suppressed and that no row had, without marks."""
+        found = map(self.epochs.present, entry.absent or ())
+        return frozenset(line for line in found if line is not None)
 
     @property
     def by_name(self) -> dict[str, Entry]:
@@ -88,7 +125,7 @@ class Log:
         """Return the requests that name each line, since it was last taken back."""
         found: dict[str, list[Entry]] = {}
         for entry in self.entries:
-            for line in entry.lines or ():
+            for line in self.lines_of(entry) or ():
                 if entry.kind == "restore":
                     found.pop(line, None)
                 else:
@@ -137,13 +174,16 @@ class Log:
         """
         found = self.by_name
         wanted = {
-            line for entry in found.values() if entry.kind == "restore" for line in entry.bare_lines
+            line
+            for entry in found.values()
+            if entry.kind == "restore"
+            for line in self.bare_lines_of(entry)
         }
         # Of each line, the entries that name it and that no later entry about it has seen.
         newest: dict[str, set[str]] = {line: set() for line in wanted}
         if wanted:
             for name, entry in found.items():
-                for line in wanted & entry.bare_lines:
+                for line in wanted & self.bare_lines_of(entry):
                     newest[line].add(name)
         named = {name for names in newest.values() for name in names}
         older = {name: _ancestors(name, found) for name in named}
@@ -201,7 +241,7 @@ def new_entry(
     kind, ticket
         What it does, and its reference.
     lines
-        The lines of the forget list that it adds or takes back.
+        The lines of the forget list that it adds or takes back, as they are in the file.
     list_after
         The bytes of the list with it.
     filing
@@ -229,8 +269,15 @@ def new_entry(
     )
 
 
-def read_log(project: Project) -> Log:
+def read_log(project: Project, key: Key | None = None) -> Log:
     """Return the project's log.
+
+    Parameters
+    ----------
+    project
+        The project.
+    key
+        The project key, for lines of earlier keys of which no rotation says what they are now.
 
     Raises
     ------
@@ -245,7 +292,8 @@ def read_log(project: Project) -> Log:
             if not path.is_file():
                 continue  # a folder, or a pipe that would never end
             files[f"{FOLDER}/{path.name}"] = path.read_bytes()
-    return parse_log(files)
+    log = parse_log(files)
+    return replace(log, epochs=log.epochs.with_key(key))
 
 
 def parse_log(files: Mapping[str, bytes]) -> Log:
@@ -273,7 +321,15 @@ def parse_log(files: Mapping[str, bytes]) -> Log:
         own.append(entry)
     depth = _depths({entry.name: entry for entry in own})
     own.sort(key=lambda entry: (entry.time, depth[entry.name], entry.name))
-    return Log((*entries, *own))
+    return Log((*entries, *own), _epochs(own))
+
+
+def _epochs(entries: Iterable[Entry]) -> Epochs:
+    """Return what entries say of the epochs of the key."""
+    entries = list(entries)
+    # All lines of an entry were written in one epoch.
+    lines = (entry.lines[0] for entry in entries if entry.lines)
+    return epochs_of((entry.rotation for entry in entries if entry.rotation is not None), lines)
 
 
 def _depths(found: Mapping[str, Entry]) -> dict[str, int]:
@@ -304,7 +360,7 @@ def with_entries(log: Log, contents: Iterable[bytes]) -> Log:
     for content in contents:
         with contextlib.suppress(InputError):
             more.append(_entry(content, "an entry"))
-    return Log((*log.entries, *more))
+    return replace(log, entries=(*log.entries, *more))
 
 
 def is_entry(content: bytes, name: str) -> bool:

@@ -10,13 +10,15 @@ does not rerun it. The log says what has to be in the file; git keeps both.
 import json
 from collections.abc import Iterable
 
+from unlearn.stages.context import present_epoch
 from unlearn.stages.errors import Facts, InputError
-from unlearn.stages.ledger.log import Entry, Log
+from unlearn.stages.ledger.log import Entry, Log, read_log
 from unlearn.stages.project.files import json_bytes, write_bytes
 from unlearn.stages.project.paths import Project
+from unlearn.stages.rows.epochs import FIRST, Epochs, is_token_line
 from unlearn.stages.rows.forget_list import LEFT_OUT, refuse_conflict, render, text_lines
 from unlearn.stages.rows.padding import padded_text
-from unlearn.stages.rows.tokens import Key, is_token
+from unlearn.stages.rows.tokens import Key
 
 #: The file, as dvc.yaml and messages name it.
 SUPPRESSED = "data/suppressed.txt"
@@ -39,20 +41,21 @@ def read_suppressed(project: Project) -> frozenset[str]:
     except FileNotFoundError:
         return frozenset()
     refuse_conflict(content, SUPPRESSED)
+    epochs = _epochs(project)
     found = set()
     for number, line in enumerate(text_lines(content, SUPPRESSED), start=1):
         if line.startswith(CONTACT_PREFIX):
             continue
-        parts = line.split(".")
-        if line and (len(parts) > 2 or not all(map(is_token, parts))):  # noqa: PLR2004 - of a pair
+        if line and not is_token_line(line):
             where = Facts(file=SUPPRESSED, line=number)
             raise InputError(
                 f"{where}: is no line of a forget list",
                 f"`git checkout -- {SUPPRESSED}` takes the last committed one",
                 facts=where,
             )
-        found.add(line)
-    return frozenset(found - {""})
+        if line:
+            found.add(epochs.present(line) or line)
+    return frozenset(found)
 
 
 def absent_lines(log: Log) -> frozenset[str]:
@@ -60,7 +63,7 @@ def absent_lines(log: Log) -> frozenset[str]:
 
     A line that was taken back is none of them.
     """
-    absent = {id(entry): frozenset(entry.absent) for entry in log.entries if entry.absent}
+    absent = {id(entry): log.absent_in(entry) for entry in log.entries if entry.absent}
     return frozenset(
         bare
         for line, entries in log.claims().items()
@@ -126,9 +129,24 @@ def check_suppressed(project: Project, log: Log) -> frozenset[str]:
 
 def write_suppressed(project: Project, lines: Iterable[str]) -> None:
     """Write the file, unless it has exactly these lines: a new one would rerun `shard`."""
-    content = render({*lines, *contact_lines(project)})
+    content = rendered(project, lines, contact_lines(project))
     if not project.suppressed.is_file() or project.suppressed.read_bytes() != content:
         write_bytes(project.suppressed, content)
+
+
+def rendered(project: Project, lines: Iterable[str], contacts: Iterable[str]) -> bytes:
+    """Return the file's bytes.
+
+    Parameters
+    ----------
+    project
+        The project.
+    lines
+        Lines of the forget list, as memory has them.
+    contacts
+        Lines of people who are known by their contact data alone, as the file has them.
+    """
+    return render({*map(_epochs(project).written, lines), *contacts})
 
 
 def settle_suppressed(project: Project, log: Log) -> None:
@@ -189,8 +207,16 @@ def changes_suppression(entry: Entry) -> bool:
 
 def _listed(project: Project) -> frozenset[str]:
     """Return the lines of the forget list, without marks."""
+    epochs = _epochs(project)
     lines = text_lines(project.forget_list.read_bytes(), "data/forget_list.txt")
-    return frozenset(map(_bare, lines))
+    bare = map(_bare, lines)
+    return frozenset(epochs.present(line) or line for line in bare if is_token_line(line))
+
+
+def _epochs(project: Project) -> Epochs:
+    """Return the present epoch of the key; the log is read only where there were others."""
+    number = present_epoch(project)
+    return FIRST if number == 1 else read_log(project).epochs.at(number)
 
 
 def _bare(line: str) -> str:

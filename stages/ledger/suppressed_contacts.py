@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import cast
 
 from unlearn.stages.config.contact import CONTACT_LISTS, ContactList
-from unlearn.stages.contacts.index import DIGEST_BYTES, Identity, find_digests
+from unlearn.stages.contacts.index import DIGEST_BYTES, Identity, brought_forward, find_digests
 from unlearn.stages.context import Context
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.ledger.suppressed import (
@@ -17,14 +17,14 @@ from unlearn.stages.ledger.suppressed import (
     SUPPRESSED,
     contact_lines,
     read_suppressed,
+    rendered,
 )
 from unlearn.stages.project.files import write_bytes
-from unlearn.stages.project.paths import Project
-from unlearn.stages.rows.forget_list import render
+from unlearn.stages.rows.tokens import Key
 
 _LINE = re.compile(
     rf"{CONTACT_PREFIX}(?P<list>{'|'.join(CONTACT_LISTS)})"
-    rf":(?P<digest>[0-9a-f]{{{2 * DIGEST_BYTES}}})"
+    rf":(?:(?P<epoch>[1-9][0-9]*)-)?(?P<digest>[0-9a-f]{{{2 * DIGEST_BYTES}}})"
 )
 
 
@@ -36,49 +36,68 @@ def dropped_lines(context: Context) -> frozenset[str]:
     InputError
         If a line is damaged, or people are known by contact data and cannot be looked up.
     """
-    lines, contacts = read_suppressed(context.project), read_contacts(context.project)
+    lines, contacts = read_suppressed(context.project), read_contacts(context)
     return lines | find_digests(context, contacts) if contacts else lines
 
 
-def read_contacts(project: Project) -> list[Identity]:
-    """Return the lists and keyed digests of contact data in the file.
+def read_contacts(context: Context) -> list[Identity]:
+    """Return the lists and keyed digests of contact data in the file, with the present key.
 
     Raises
     ------
     InputError
-        If a line is damaged.
+        If a line is damaged, or is of a later key.
     """
-    found = []
-    for line in sorted(contact_lines(project)):
-        match = _LINE.fullmatch(line)
-        if match is None:
-            raise InputError(
-                f"{SUPPRESSED}: a line of contact data is damaged",
-                f"`git checkout -- {SUPPRESSED}` takes the last committed one",
-                facts=Facts(file=SUPPRESSED),
-            )
-        found.append((cast("ContactList", match["list"]), bytes.fromhex(match["digest"])))
-    return found
+    lines = sorted(contact_lines(context.project))
+    return sorted({_identity(line, context.key) for line in lines})
 
 
 def change_contacts(
-    project: Project, added: Iterable[Identity], removed: Iterable[Identity]
+    context: Context, added: Iterable[Identity], removed: Iterable[Identity]
 ) -> None:
     """Suppress people by their contact data, or no longer; the caller holds the lock of the list.
 
     Parameters
     ----------
-    project
+    context
         The project.
     added, removed
         Lists and keyed digests. One that is in both stays.
     """
-    before = set(contact_lines(project))
-    after = (before - set(map(_line, removed))) | set(map(_line, added))
+    project, key = context.project, context.key
+    before = set(read_contacts(context))
+    after = (before - set(removed)) | set(added)
     if after != before:
-        write_bytes(project.suppressed, render({*read_suppressed(project), *after}))
+        lines = {_line(identity, key) for identity in after}
+        write_bytes(project.suppressed, rendered(project, read_suppressed(project), lines))
 
 
-def _line(identity: Identity) -> str:
+def contact_line_with(line: str, key: Key) -> str:
+    """Return a line of contact data as it is with a later key.
+
+    Raises
+    ------
+    InputError
+        If the line is damaged.
+    """
+    return _line(_identity(line, key), key)
+
+
+def _identity(line: str, key: Key) -> Identity:
+    match = _LINE.fullmatch(line)
+    epoch = 0 if match is None else int(match["epoch"] or 1)
+    if match is None or epoch > key.epoch:
+        what = "is damaged" if match is None else "is of a later key of the project"
+        raise InputError(
+            f"{SUPPRESSED}: a line of contact data {what}",
+            f"`git checkout -- {SUPPRESSED}` takes the last committed one",
+            facts=Facts(file=SUPPRESSED),
+        )
+    digest = brought_forward(key, bytes.fromhex(match["digest"]), epoch)
+    return cast("ContactList", match["list"]), digest
+
+
+def _line(identity: Identity, key: Key) -> str:
     name, digest = identity
-    return f"{CONTACT_PREFIX}{name}:{digest.hex()}"
+    epoch = f"{key.epoch}-" if key.older else ""
+    return f"{CONTACT_PREFIX}{name}:{epoch}{digest.hex()}"

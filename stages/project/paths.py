@@ -111,6 +111,11 @@ class Project:
         return self.private / "erasure.json"
 
     @property
+    def rekeying(self) -> Path:
+        """The rotation of the key that is being made."""
+        return self.private / "rekey.json"
+
+    @property
     def shards(self) -> Path:
         """All rows by shard, and the holdout."""
         return self.root / "data/shards"
@@ -252,20 +257,33 @@ class Project:
         return self.private / "scratch" / name
 
 
-def find_project(start: Path | None = None) -> Project:
-    """Return the project that contains `start` (default: the working directory).
+def find_project(start: Path | None = None, *, rekeying: bool = False) -> Project:
+    """Return the project that contains a folder.
+
+    Parameters
+    ----------
+    start
+        The folder; by default the working directory.
+    rekeying
+        Whether the key may be in the middle of a rotation.
 
     Raises
     ------
     InputError
-        If neither the folder nor one above it holds both `params.yaml` and `dvc.yaml`, or if one of
-        the project's folders is a link that leads elsewhere; see `check_contained`.
+        If neither the folder nor one above it holds both `params.yaml` and `dvc.yaml`, if one of
+        the project's folders is a link that leads elsewhere, see `check_contained`, or if a
+        rotation of the key was interrupted.
     """
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
             check_contained(folder)
-            return Project(folder)
+            project = Project(folder)
+            if not rekeying and project.rekeying.exists():
+                raise InputError(
+                    "a rotation of the project key was interrupted", "`unlearn rekey` finishes it"
+                )
+            return project
     raise InputError(
         "this folder is not in an unlearn project: no params.yaml beside a dvc.yaml",
         "`unlearn init --help` explains how to create one",

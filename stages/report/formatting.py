@@ -12,7 +12,7 @@ from markupsafe import Markup
 #: The text for a number that the report does not have.
 MISSING = "not measured"
 
-_TOKEN = re.compile(r"u1_[0-9a-f]{64}")
+_TOKEN = re.compile(r"u[1-9][0-9]{0,2}_[0-9a-f]{64}")
 _SHARD = re.compile(r"([A-Za-z]+)([0-9]+)")
 #: Characters that change the direction of the text after them, controls and line separators.
 _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

@@ -120,7 +120,7 @@ def request_states(project: Project, params: Params, log: Log) -> tuple[RequestS
         If the forget list holds conflict markers, or a report cannot be read.
     """
     content = project.forget_list.read_bytes() if project.forget_list.is_file() else b""
-    forget_list, _ = parse_without_key(content)
+    forget_list, _ = parse_without_key(content, log.epochs)
     found = standing(project, params, forget_list)
     receipted = receipted_entries(project)
     files = []

@@ -25,6 +25,7 @@ from unlearn.stages.requests.deadlines import due_date, today
 from unlearn.stages.requests.filed import FiledRequest, filed_requests
 from unlearn.stages.requests.request import hold_list
 from unlearn.stages.rows.applied import read_applied
+from unlearn.stages.rows.epochs import Epochs
 from unlearn.stages.rows.forget_list import ForgetList, parse_without_key, place_of_line
 
 
@@ -125,8 +126,8 @@ def find_batch(
     batch = params.requests.batch
     if batch is None:
         return None
-    log, lock = read_log(project), _lock(project)
-    applied = _applied_lines(project, lock or {})
+    log, lock = read_log(project, forget_list.epochs.key), _lock(project)
+    applied = _applied_lines(project, lock or {}, log.epochs)
     if applied is None:
         applied = forget_list.known
     by_hand = {line.token for line in forget_list.hand_written}
@@ -164,7 +165,7 @@ def _lock(project: Project) -> LockStages | None:
         return None
 
 
-def _applied_lines(project: Project, lock: LockStages) -> frozenset[str] | None:
+def _applied_lines(project: Project, lock: LockStages, epochs: Epochs) -> frozenset[str] | None:
     """Return the lines that a run applied, here or elsewhere; None if nobody knows.
 
     A run that was interrupted after the stage `forget` goes on: its requests wait no more.
@@ -174,7 +175,7 @@ def _applied_lines(project: Project, lock: LockStages) -> frozenset[str] | None:
     locked = list_carried_out(project, None, lock, listed)
     if noted is None and locked is None:
         return None if "forget" in lock else frozenset()
-    known = frozenset() if locked is None else parse_without_key(locked)[0].known
+    known = frozenset() if locked is None else parse_without_key(locked, epochs)[0].known
     return known | frozenset(() if noted is None else noted.tokens)
 
 
@@ -215,7 +216,7 @@ def _why_at_once(
     released = {name for entry in log.entries for name in entry.waiting or ()}
     if released & entries.keys():
         return "`unlearn repro --now` was asked for"
-    named = frozenset().union(*(entry.bare_lines for entry in entries.values()))
+    named = frozenset().union(*(log.bare_lines_of(entry) for entry in entries.values()))
     if lines - named:
         return "the request log does not say since when some lines are on the list"
     return None

@@ -1,15 +1,16 @@
 """A download of DROP as a request: who is meant, and what is answered for each entry."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container
 from typing import Literal
 
 from unlearn.stages.contacts.index import find_contacts, keyed_digest
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
-from unlearn.stages.ledger.log import Filing
+from unlearn.stages.ledger.log import Filing, read_log
 from unlearn.stages.requests.drop_lists import DropItem, DropLists, read_drop
 from unlearn.stages.requests.id_file import Wanted
 from unlearn.stages.requests.incoming import Incoming
+from unlearn.stages.rows.tokens import Key
 
 #: Codes of a reply: the data is exempt, was deleted, its people were opted out of sale and sharing,
 #: or nobody was found.
@@ -61,6 +62,7 @@ def read_drop_request(
         context, ((item.list_name, item.digest) for item in lists.items), progress
     )
     codes: dict[str, int] = {}
+    logged = read_log(context.project).item_codes()
     meant: dict[str, str] = {}
     several = []
     for item in lists.items:
@@ -73,7 +75,7 @@ def read_drop_request(
         elif context.has_subjects and len(tokens) > 1:
             several.append(item.where)
             code = OPTED_OUT if shared == "keep" else DELETED
-        codes[item_name(context, item)] = code
+        codes[item_name(context, item, logged)] = code
         if code == DELETED:
             meant |= dict.fromkeys(tokens, item.where)
     if several and shared is None:
@@ -99,10 +101,22 @@ def read_drop_request(
     )
 
 
-def item_name(context: Context, item: DropItem) -> str:
-    """Return what the request log calls an entry: a keyed digest."""
-    text = f"{item.list_name}:{item.item}:{item.digest}"
-    return context.key.digest("work item", text.encode())[:_ITEM_BYTES].hex()
+def item_name(context: Context, item: DropItem, logged: Container[str] = ()) -> str:
+    """Return what the request log calls an entry: a keyed digest.
+
+    Parameters
+    ----------
+    context, item
+        The project, and the entry.
+    logged
+        The names in the log. One that was made with an earlier key stays.
+    """
+    text = f"{item.list_name}:{item.item}:{item.digest}".encode()
+    names = [
+        Key(one).digest("work item", text)[:_ITEM_BYTES].hex()
+        for one in reversed(context.key.texts)
+    ]
+    return next((name for name in names if name in logged), names[0])
 
 
 def _several_people(where: list[str]) -> InputError:

@@ -41,7 +41,9 @@ def extend(context: Context, ticket: str, *, dry_run: bool = False) -> date:
     with ExitStack() as stack:
         if not dry_run:
             hold_list(project, stack)
-        found = [item for item in filed_requests(read_log(project)) if item.ticket == ticket]
+        found = [
+            item for item in filed_requests(read_log(project, context.key)) if item.ticket == ticket
+        ]
         if not found:
             raise InputError(f"no request has the ticket {ticket}")
         due = found[0].due_if_extended(today())

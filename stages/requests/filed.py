@@ -33,13 +33,18 @@ class FiledRequest:
         These entries, oldest first; each of them asks to forget records.
     current
         The lines that no later entry took back, without marks; None if an older version logged
-        one of the entries, without its lines.
+        one of the entries, without its lines, or if they are of an earlier key and cannot be
+        brought forward here.
     extended
         Whether the period was extended.
     erased
         Whether a complete erasure came after all of these entries.
     names
         The names of these entries; not of those that an older version logged.
+    named
+        All lines that the entries name, without marks; None where they are not known.
+    absent
+        Those of them that were suppressed and that no row had.
     """
 
     entries: tuple[Entry, ...]
@@ -47,6 +52,8 @@ class FiledRequest:
     extended: bool = False
     erased: bool = False
     names: frozenset[str] = frozenset()
+    named: frozenset[str] | None = None
+    absent: frozenset[str] = frozenset()
 
     @property
     def ticket(self) -> str | None:
@@ -61,9 +68,9 @@ class FiledRequest:
     @property
     def count(self) -> int:
         """How many lines it names."""
-        if any(entry.lines is None for entry in self.entries):
+        if self.named is None:
             return sum(entry.count for entry in self.entries)
-        return len(frozenset[str]().union(*(entry.bare_lines for entry in self.entries)))
+        return len(self.named)
 
     @property
     def received(self) -> date:
@@ -92,8 +99,7 @@ class FiledRequest:
     @property
     def has_rows(self) -> bool:
         """Whether it is about rows that the dataset had, and not only about suppressed people."""
-        absent = frozenset[str]().union(*(entry.absent or () for entry in self.entries))
-        return self.current is None or not self.current <= absent
+        return self.current is None or not self.current <= self.absent
 
     def is_answered(self, state: State) -> bool:
         """Return whether a request with this state needs no answer any more.
@@ -173,26 +179,41 @@ def filed_requests(log: Log) -> list[FiledRequest]:
     return [
         FiledRequest(
             tuple(entries),
-            _current(entries, claims),
+            _current(entries, claims, log),
             extended=entries[0].ticket is not None and entries[0].ticket in extended,
             erased=any(names[key] <= seen for seen in erasures),
             names=names[key],
+            named=_named(entries, log),
+            absent=frozenset().union(*map(log.absent_in, entries)),
         )
         for key, entries in groups.items()
     ]
 
 
-def _current(entries: Iterable[Entry], claims: dict[str, list[Entry]]) -> frozenset[str] | None:
-    """Return the lines of entries that were not taken back; None if one has no lines."""
+def _current(
+    entries: Iterable[Entry], claims: dict[str, list[Entry]], log: Log
+) -> frozenset[str] | None:
+    """Return the lines of entries that were not taken back; None if one has no known lines."""
     found = set()
     for entry in entries:
-        if entry.lines is None:
+        lines = log.lines_of(entry)
+        if lines is None:
             return None
         found |= {
             line.removesuffix(LEFT_OUT)
-            for line in entry.lines
+            for line in lines
             if any(claim is entry for claim in claims.get(line, ()))
         }
+    return frozenset(found)
+
+
+def _named(entries: Iterable[Entry], log: Log) -> frozenset[str] | None:
+    """Return all lines of entries; None if one has no known lines."""
+    found: set[str] = set()
+    for entry in entries:
+        if log.lines_of(entry) is None:
+            return None
+        found |= log.bare_lines_of(entry)
     return frozenset(found)
 
 
@@ -206,7 +227,7 @@ def due_of(context: Context, ticket: str | None, filing: Filing) -> date | None:
     filing
         What is stated about it. An older entry of the ticket tells the rest.
     """
-    log = read_log(context.project)
+    log = read_log(context.project, context.key)
     filing = filing._replace(regime=filing.regime or context.params.requests.regime)
     older = next(
         (item for item in filed_requests(log) if item.ticket is not None and item.ticket == ticket),

@@ -144,7 +144,7 @@ def drop_reply(
     """
     lists = read_drop(content, name, context.params.requests.data_broker)
     codes = read_log(context.project).item_codes()
-    names = {item: item_name(context, item) for item in lists.items}
+    names = {item: item_name(context, item, codes) for item in lists.items}
     _refuse_new(context, [item for item in lists.items if names[item] not in codes], name, progress)
     erased = _erased_items(context)
     files: dict[str, bytes] = {}

@@ -4,10 +4,11 @@ import re
 import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Literal
 
 from unlearn.stages.contacts.index import Identity
-from unlearn.stages.context import Context
+from unlearn.stages.context import Context, present_epoch
 from unlearn.stages.dvc.command import running_reader
 from unlearn.stages.errors import BusyError, InputError
 from unlearn.stages.ledger.anchor import check_anchor, write_anchor
@@ -32,6 +33,7 @@ from unlearn.stages.project.locks import PATIENCE, exclusive
 from unlearn.stages.project.paths import Project
 from unlearn.stages.requests.deadlines import check_received
 from unlearn.stages.requests.id_file import Wanted, hints
+from unlearn.stages.requests.older_lines import bring_forward
 from unlearn.stages.requests.resolving import Resolved, resolve
 from unlearn.stages.rows.forget_list import LEFT_OUT, ForgetList
 from unlearn.stages.rows.tokens import Kind
@@ -113,7 +115,7 @@ def add_request(
             replace_hand_written(context, forget_list)
         if not dry_run:
             kind: EntryKind = "suppress" if unknown == "suppress" else "forget"
-            log = read_log(project)
+            log = read_log(project, context.key)
             also = _not_logged(log, ticket, filing, resolved.listed)
             codes = log.item_codes()
             items = {item: code for item, code in items.items() if codes.get(item) != code}
@@ -204,15 +206,18 @@ def write_change(
     project, kind, ticket, filing
         The project, and what the log says of the change.
     added, removed
-        Lines of the list, as they are in the file.
+        Lines of the list, as memory has them; raw ids as they are in the file.
     also
         Lines that stay on the list, and that the request names as well.
     details
         What else the log says about these lines.
     """
     check_anchor()
-    added, removed = tuple(sorted(added)), tuple(sorted(removed))
     log = read_log(project)
+    written = log.epochs.at(present_epoch(project)).written
+    added, removed = (tuple(sorted(map(written, lines))) for lines in (added, removed))
+    also = tuple(map(written, also))
+    details = replace(details, absent=frozenset(map(written, details.absent)))
     after = changed_list(project.forget_list.read_bytes(), added, removed)
     named = removed if kind == "restore" else {*added, *also}
     entry = new_entry(log, kind, named, after, ticket, filing, details=details)
@@ -256,7 +261,7 @@ def hold_list(project: Project, stack: ExitStack) -> None:
 
 
 def settle_list(context: Context) -> int:
-    """Complete an interrupted request, and replace raw ids in the list by tokens.
+    """Complete an interrupted request, and replace raw ids and lines of earlier keys in the list.
 
     data/suppressed.txt becomes what the log says.
 
@@ -271,7 +276,9 @@ def settle_list(context: Context) -> int:
         If one of these lines matches no row; none is replaced then.
     """
     project = context.project
-    if not project.journal.exists() and context.read_list().by_hand == 0 and _settled(project):
+    found = context.read_list()
+    is_token_list = found.by_hand == 0 and not found.older
+    if not project.journal.exists() and is_token_list and _settled(project):
         return 0
     with ExitStack() as stack:
         hold_list(project, stack)
@@ -289,7 +296,7 @@ def _settled(project: Project) -> bool:
 
 
 def replace_hand_written(context: Context, forget_list: ForgetList) -> None:
-    """Replace raw ids in the list by tokens; the caller holds the lock of the list.
+    """Replace raw ids and lines of earlier keys; the caller holds the lock of the list.
 
     Raises
     ------
@@ -299,6 +306,8 @@ def replace_hand_written(context: Context, forget_list: ForgetList) -> None:
     added, removed = resolved_lines(context, forget_list)
     if added:
         write_change(context.project, "hand-written", added=added, removed=removed)
+    if forget_list.older:
+        bring_forward(context, forget_list)
 
 
 def suppress_contacts(
@@ -316,7 +325,7 @@ def suppress_contacts(
     if added or removed:
         with ExitStack() as stack:
             hold_list(context.project, stack)
-            change_contacts(context.project, added, removed)
+            change_contacts(context, added, removed)
 
 
 def put_back_lost(context: Context) -> int:

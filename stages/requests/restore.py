@@ -63,7 +63,7 @@ def find_restored(context: Context, wanted: Wanted, tickets: Collection[str]) ->
     ledger = check_ledger(context.project, context.params.ledger.branch, context)
     # A line that left the list by mistake can be taken back as well: then it is no longer missed.
     present = forget_list.lines | set(ledger.lost)
-    log = log_with_deleted(context.project, ledger.missing_entries)
+    log = log_with_deleted(context.project, ledger.missing_entries, context.key)
     lines = _by_ticket(log, tickets, present)
     unknown: list[tuple[Kind, str]] = []
     token_of = context.tokenizer.token
@@ -125,13 +125,13 @@ def _by_ticket(log: Log, tickets: Collection[str], present: set[str]) -> set[str
         ]
         if not named:
             raise InputError(f"the request log has no request with the ticket {ticket}")
-        if any(entry.lines is None for entry in named):
+        if any(log.lines_of(entry) is None for entry in named):
             raise InputError(
                 f"the log does not say which lines the request {ticket} added: an older version "
                 "logged it",
                 "name the ids with --ids, --id or --subjects",
             )
-        found = {line for entry in named for line in entry.lines or ()} & present
+        found = {line for entry in named for line in log.lines_of(entry) or ()} & present
         if not found:
             raise InputError(f"no line of the request {ticket} is on the forget list")
         lines |= found

@@ -3,18 +3,27 @@
 A line is a record's token, a subject's token, or `<subject token>.<record token>` for one record of
 a subject. A line that a person wrote by hand may be a raw record id or `subject:<id>`; it has to
 match a row, and the next command replaces it by a token. A line that ends in `.left-out` belongs to
-a canary that is in no shard, so that no shard has to change for it.
+a canary that is in no shard, so that no shard has to change for it. A line of an earlier key counts
+as what it is with the present one (`epochs.py`), and is replaced by it as well.
 """
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from unlearn.stages.config.params import ShardingParams
 from unlearn.stages.errors import Facts, InputError
-from unlearn.stages.rows.tokens import PREFIX, Kind, Place, Tokenizer, is_token, place
+from unlearn.stages.rows.epochs import (
+    FIRST,
+    Epochs,
+    begins_like_token,
+    is_older,
+    is_token_line,
+    latest_epoch,
+)
+from unlearn.stages.rows.tokens import PREFIX, Kind, Place, Tokenizer, place
 
 #: Begins a line by hand that names a subject.
 SUBJECT_PREFIX = "subject:"
@@ -67,6 +76,10 @@ class ForgetList:
         Lines of canaries that no shard was given, without their mark.
     token_lines
         The lines that are tokens in the file, without marks.
+    older
+        Lines of earlier epochs of the key, as they are in the file, with what they are now.
+    epochs
+        How lines are written.
     """
 
     digest: str
@@ -75,6 +88,8 @@ class ForgetList:
     unplaced: frozenset[str] = frozenset()
     left_out: frozenset[str] = frozenset()
     token_lines: frozenset[str] = frozenset()
+    older: Mapping[str, str] = field(default_factory=dict)
+    epochs: Epochs = FIRST
 
     @property
     def by_hand(self) -> int:
@@ -111,7 +126,7 @@ class ForgetList:
 
     def with_tokens(self, added: Iterable[str]) -> bytes:
         """Return the list's bytes with `added` in it: sorted, unique, tokens only."""
-        return render(self.lines | set(added))
+        return render(map(self.epochs.written, self.lines | set(added)))
 
 
 def render(tokens: Iterable[str]) -> bytes:
@@ -161,6 +176,8 @@ def parse_forget_list(content: bytes, tokenizer: Tokenizer, *, subjects: bool) -
         an id that could be one.
     """
     refuse_conflict(content)
+    epochs = FIRST.with_key(tokenizer.key)
+    older: dict[str, str] = {}
     tokens: set[str] = set()
     token_lines: set[str] = set()
     unplaced: set[str] = set()
@@ -171,18 +188,18 @@ def parse_forget_list(content: bytes, tokenizer: Tokenizer, *, subjects: bool) -
         where = Facts(file="data/forget_list.txt", line=number)
         if line == "":
             continue
-        if line.startswith(PREFIX):
-            named = line.removesuffix(LEFT_OUT)
-            parts = named.split(".")
-            if len(parts) > 1 + subjects or not all(is_token(part) for part in parts):
-                raise InputError(
-                    f"{where}: begins like a token but is none",
-                    "if the line was cut short: `git checkout -- data/forget_list.txt` takes the "
-                    "last committed list",
-                    facts=where,
+        if begins_like_token(line, epochs.number):
+            named, mark = (line.removesuffix(LEFT_OUT), line.endswith(LEFT_OUT))
+            _check_token(named, where, epochs.number, subjects=subjects)
+            present = epochs.present(named)
+            if present is None:
+                raise AssertionError(
+                    "with the key every line of an earlier epoch has a present one"
                 )
-            token_lines.add(named)
-            (tokens if named == line else left_out).add(named)
+            if is_older(named, epochs.number):
+                older[line] = present
+            token_lines.add(present)
+            (left_out if mark else tokens).add(present)
             continue
         if line.startswith(SUBJECT_PREFIX):
             if not subjects:
@@ -206,18 +223,47 @@ def parse_forget_list(content: bytes, tokenizer: Tokenizer, *, subjects: bool) -
         unplaced=frozenset(unplaced),
         left_out=frozenset(left_out),
         token_lines=frozenset(token_lines),
+        older=older,
+        epochs=epochs,
     )
 
 
-def parse_without_key(content: bytes) -> tuple[ForgetList, int]:
+def _check_token(line: str, where: Facts, epoch: int, *, subjects: bool) -> None:
+    """Refuse a line that begins like a token and is none of this key or of an earlier one."""
+    if not is_token_line(line) or ("." in line and not subjects):
+        raise InputError(
+            f"{where}: begins like a token but is none",
+            "if the line was cut short: `git checkout -- data/forget_list.txt` takes the "
+            "last committed list",
+            facts=where,
+        )
+    if latest_epoch(line) > epoch:
+        raise InputError(
+            f"{where}: a token of a later key: the key was rotated on another branch, or the "
+            "rotation was undone",
+            "merge the branch that rotated the key, or put its params.yaml back: a line cannot be "
+            "brought to an earlier key",
+            facts=where,
+        )
+
+
+def parse_without_key(content: bytes, epochs: Epochs = FIRST) -> tuple[ForgetList, int]:
     """Read the bytes of a list where there is no key: lines of tokens alone.
+
+    Parameters
+    ----------
+    content
+        The file.
+    epochs
+        What the request log says of the key's rotations.
 
     Returns
     -------
     ForgetList
         The lines that begin like tokens.
     int
-        How many lines a person wrote; they are left out.
+        How many lines a person wrote, or are of an earlier key and cannot be brought forward; they
+        are left out.
 
     Raises
     ------
@@ -226,12 +272,20 @@ def parse_without_key(content: bytes) -> tuple[ForgetList, int]:
     """
     refuse_conflict(content)
     lines = {line.strip() for line in content.decode("utf-8-sig", "replace").split("\n")} - {""}
-    tokens = {line for line in lines if line.startswith(PREFIX)}
-    left_out = {line.removesuffix(LEFT_OUT) for line in tokens if line.endswith(LEFT_OUT)}
-    placed = tuple(sorted(line for line in tokens if not line.endswith(LEFT_OUT)))
+    tokens: set[str] = set()
+    left_out: set[str] = set()
+    others = 0
+    for line in lines:
+        named = line.removesuffix(LEFT_OUT)
+        is_token = line.startswith(PREFIX) if epochs.number == 1 else is_token_line(named)
+        present = epochs.present(named) if is_token else None
+        if present is None:
+            others += 1
+        else:
+            (left_out if named != line else tokens).add(present)
     digest = hashlib.sha256(content).hexdigest()
-    found = ForgetList(digest, placed, left_out=frozenset(left_out))
-    return found, len(lines - tokens)
+    placed = tuple(sorted(tokens))
+    return ForgetList(digest, placed, left_out=frozenset(left_out), epochs=epochs), others
 
 
 def refuse_conflict(content: bytes, name: str = "data/forget_list.txt") -> None:

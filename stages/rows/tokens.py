@@ -19,7 +19,6 @@ from unlearn.stages.project.paths import HOLDOUT, Project
 from unlearn.stages.rows.ids import AS_WRITTEN, IdKind, IdRules
 
 PREFIX = "u1_"
-_TOKEN = re.compile(r"u1_[0-9a-f]{64}")
 _KEY_TEXT = re.compile(r"[0-9a-f]{64}")
 
 #: Name of the environment variable that may hold the project key.
@@ -30,6 +29,11 @@ DEMO_KEY = hashlib.sha256(b"unlearn demo key: public, for the digits example onl
 
 #: Bytes that SHA-256 reads at a time.
 _SHA256_BLOCK = 64
+
+_CHECK_DIGITS = 16
+
+#: Purpose of the subkeys that bring tokens from one epoch to the next.
+ROTATION = "rotation"
 
 #: What a token stands for.
 Kind = IdKind
@@ -43,16 +47,29 @@ class Key:
     ----------
     text
         64 lower-case hexadecimal digits.
+    older
+        The keys before it, the oldest first: tokens go through all of them.
     """
 
     text: str
+    older: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if _KEY_TEXT.fullmatch(self.text) is None:
+        if not all(map(_KEY_TEXT.fullmatch, self.texts)):
             raise InputError("the project key is not 64 lower-case hexadecimal digits")
 
     def __repr__(self) -> str:
         return "Key(...)"
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All keys, the oldest first."""
+        return (*self.older, self.text)
+
+    @property
+    def epoch(self) -> int:
+        """How many keys there were, with this one."""
+        return len(self.older) + 1
 
     @property
     def is_demo(self) -> bool:
@@ -69,8 +86,29 @@ class Key:
 
     @property
     def check(self) -> str:
-        """The value of `key_check` in params.yaml: it distinguishes this key from others."""
-        return self.digest("check", b"").hex()[:16]
+        """The value of `key_check` in params.yaml: it distinguishes this key from others.
+
+        From the second key on it begins with the epoch, and depends on all keys.
+        """
+        if not self.older:
+            return self.digest("check", b"").hex()[:_CHECK_DIGITS]
+        before = Key(self.older[-1], self.older[:-1]).check
+        found = self.digest("check", f"epoch {self.epoch} after {before}".encode())
+        return f"{self.epoch}-{found.hex()[:_CHECK_DIGITS]}"
+
+    def forward(self, digest: bytes, epoch: int) -> bytes:
+        """Return what the digest of a token of an earlier epoch is now.
+
+        Parameters
+        ----------
+        digest
+            32 bytes.
+        epoch
+            Its epoch.
+        """
+        for text in self.texts[epoch:]:
+            digest = Key(text).digest(ROTATION, digest)
+        return digest
 
     def seed(self, *parts: str | int) -> int:
         """Return a seed below 2**63 that follows from the key and `parts`."""
@@ -92,15 +130,17 @@ class Tokenizer:
     def __init__(self, key: Key, rules: IdRules = AS_WRITTEN) -> None:
         self.rules = rules
         self._key = key
-        # The two halves of HMAC (RFC 2104), which read the key once instead of once an id.
-        padded = key.subkey("token").ljust(_SHA256_BLOCK, b"\0")
-        inner, self._outer = (
-            hashlib.sha256(bytes(byte ^ mask for byte in padded)) for mask in (0x36, 0x5C)
-        )
+        inner, self._outer = _hmac_states(Key(key.texts[0]).subkey("token"))
         self._inner = {}
         for kind in get_args(Kind):
             self._inner[kind] = inner.copy()
             self._inner[kind].update(kind.encode() + b"\0")
+        self._rotations = [_hmac_states(Key(text).subkey(ROTATION)) for text in key.texts[1:]]
+
+    @property
+    def key(self) -> Key:
+        """The project key."""
+        return self._key
 
     def __reduce__(self) -> tuple[type["Tokenizer"], tuple[Key, IdRules]]:
         # The state of a digest cannot be copied to another process.
@@ -120,12 +160,23 @@ class Tokenizer:
             outer = new_outer()
             outer.update(inner.digest())
             found.append(outer.digest())
+        for states in self._rotations:
+            new_inner, new_outer = states[0].copy, states[1].copy
+            before, found = found, []
+            for digest in before:
+                inner = new_inner()
+                inner.update(digest)
+                outer = new_outer()
+                outer.update(inner.digest())
+                found.append(outer.digest())
         return b"".join(found)
 
 
-def is_token(text: str) -> bool:
-    """Return whether `text` is a complete token."""
-    return _TOKEN.fullmatch(text) is not None
+def _hmac_states(key: bytes) -> tuple["hashlib._Hash", "hashlib._Hash"]:
+    """Return the two halves of HMAC (RFC 2104), which read the key once instead of once an id."""
+    padded = key.ljust(_SHA256_BLOCK, b"\0")
+    inner, outer = (hashlib.sha256(bytes(byte ^ mask for byte in padded)) for mask in (0x36, 0x5C))
+    return inner, outer
 
 
 @dataclass(frozen=True)
@@ -194,35 +245,80 @@ def _key_of_file(project: Project) -> Key | None:
 
 def _as_key(text: str, source: str) -> Key:
     try:
-        return Key(text)
+        return key_of_text(text)
     except InputError:
         raise InputError(f"{source} is not 64 lower-case hexadecimal digits") from None
+
+
+def key_of_text(text: str) -> Key:
+    """Return the key of a file or variable: all keys, the oldest first.
+
+    Parameters
+    ----------
+    text
+        Keys with white space or colons between them.
+
+    Raises
+    ------
+    InputError
+        If one of them is no key.
+    """
+    *older, last = re.split(r"[\s:]+", text.strip())
+    return Key(last, tuple(older))
+
+
+def find_keys(project: Project, key_check: str) -> tuple[Key, str]:
+    """Return all keys that are at hand, and where they are.
+
+    A key after that of the project is one that `unlearn rekey` is to begin, or has begun: this is
+    then an older commit.
+
+    Raises
+    ------
+    InputError
+        If there is no key.
+    """
+    key, source = key_of_variable(), KEY_VARIABLE
+    if key is None:
+        key, source = _key_of_file(project), project.key.name
+    if key is None and key_check == Key(DEMO_KEY).check:
+        key = Key(DEMO_KEY)
+    if key is None:
+        raise InputError(
+            f"there is no project key: neither {KEY_VARIABLE} nor {project.key.name}",
+            "get it from the person who ran `unlearn init`; in CI, set it from a secret",
+        )
+    return key, source
 
 
 def load_key(project: Project, key_check: str) -> Key:
     """Return the project key, from `UNLEARN_KEY` or the key file, and only the right one.
 
     With any other key every row would move and everyone on the forget list would be trained
-    back in, so a wrong key stops everything.
+    back in, so a wrong key stops everything. After a rotation, that goes for the older keys too.
 
     Raises
     ------
     InputError
-        If there is no key, or it is not the one that `key_check` was made with.
+        If there is no key, it is not the one that `key_check` was made with, or an older key is
+        missing or another one.
     """
-    key, source = key_of_variable(), f"the key in {KEY_VARIABLE}"
-    if key is None:
-        key, source = _key_of_file(project), project.key.name
-    if key is None and key_check == Key(DEMO_KEY).check:
-        return Key(DEMO_KEY)
-    if key is None:
+    found, source = find_keys(project, key_check)
+    if source == KEY_VARIABLE:
+        source = f"the key in {KEY_VARIABLE}"
+    epoch, _, _ = key_check.rpartition("-")
+    wanted = int(epoch or 1)
+    if found.epoch < wanted:
         raise InputError(
-            f"there is no project key: neither {KEY_VARIABLE} nor {project.key.name}",
-            "get it from the person who ran `unlearn init`; in CI, set it from a secret",
+            f"{source} holds {found.epoch} of the {wanted} keys of this project: it was rotated",
+            "it has to hold all of them, the oldest first: tokens go through all keys",
         )
+    texts = found.texts[:wanted]
+    key = Key(texts[-1], texts[:-1])
     if not hmac.compare_digest(key.check, key_check):
+        others = "" if wanted == 1 else ", or one of the older keys is not"
         raise InputError(
-            f"{source} is not the key of this project (key_check in params.yaml says so)",
+            f"{source} is not the key of this project (key_check in params.yaml says so){others}",
             "with another key every row would move to another shard; nothing was changed",
         )
     return key

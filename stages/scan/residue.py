@@ -11,9 +11,10 @@ from unlearn.stages.audit.stores import find_stores
 from unlearn.stages.context import Context
 from unlearn.stages.dvc.command import state_folder
 from unlearn.stages.errors import UnlearnError
+from unlearn.stages.ledger.log import read_log
 from unlearn.stages.project.files import scratch_folder
 from unlearn.stages.project.git import git, is_shallow
-from unlearn.stages.rows.tokens import PREFIX
+from unlearn.stages.rows.epochs import split_token
 from unlearn.stages.scan.files import FileResult, FileSearch
 from unlearn.stages.scan.git_objects import git_objects
 from unlearn.stages.scan.patterns import Patterns, Wanted
@@ -151,10 +152,11 @@ class ResidueScan:
     def _tokens(self) -> list[Wanted]:
         # Of a line for one record of a person, the record: other rows of the person stay.
         tokens = {line.rpartition(".")[2] for line in self.context.read_list().known}
-        return [
-            Wanted(TOKEN, bytes.fromhex(token.removeprefix(PREFIX)), is_token=True)
-            for token in sorted(tokens)
-        ]
+        epochs = read_log(self.context.project, self.context.key).epochs
+        # Older files have the tokens of earlier keys.
+        older = {before for token in tokens for before in epochs.earlier(token)}
+        digests = sorted(split_token(token)[1] for token in (*tokens, *older))
+        return [Wanted(TOKEN, bytes.fromhex(digest), is_token=True) for digest in digests]
 
     @cached_property
     def _rows(self) -> Search:

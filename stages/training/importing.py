@@ -18,6 +18,7 @@ from unlearn.stages.estimators.preprocessing import Preprocessor
 from unlearn.stages.estimators.registry import find_spec, make_estimator
 from unlearn.stages.project.files import json_bytes
 from unlearn.stages.rows.applied import read_applied
+from unlearn.stages.rows.epochs import FIRST
 from unlearn.stages.rows.shard_file import Layout, targets
 from unlearn.stages.training.method_record import MethodRows, inputs_digest, is_genuine, read_record
 from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
@@ -52,11 +53,13 @@ class Imported:
     rows: int
 
 
-def honoured_lines(folder: Path) -> frozenset[str]:
+def honoured_lines(context: Context) -> frozenset[str]:
     """Return the lines of the forget list that an imported original honours already."""
+    epochs = FIRST.with_key(context.key)
     try:
-        content = json.loads((folder / IMPORT_FILE).read_text(encoding="utf-8"))
-        return frozenset(str(line) for line in content["honours"])
+        path = context.project.original / IMPORT_FILE
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return frozenset(epochs.present(str(line)) or "" for line in content["honours"])
     except (OSError, ValueError, KeyError, TypeError):
         return frozenset()
 
@@ -160,7 +163,9 @@ def import_unlearned(
     applied = read_applied(context.project)
     if applied is None:
         raise InputError("data/forget_set does not say which forget list was applied")
-    honours = sorted({*applied.tokens, *honoured_lines(context.project.original)})
+    lines = {*applied.tokens, *honoured_lines(context)}
+    # As the list has them, so that they count with later keys too.
+    honours = sorted(map(FIRST.with_key(context.key).written, lines))
     model = read_shard_model(folder, name)
     files = {
         MODEL_FILE: json_bytes(model.description),

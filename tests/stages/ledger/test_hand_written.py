@@ -12,7 +12,8 @@ from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.ledger.hand_written import check_hand_written
 from unlearn.stages.requests.id_file import Wanted
 from unlearn.stages.requests.request import add_request, settle_list
-from unlearn.stages.rows.tokens import PREFIX, is_token
+from unlearn.stages.rows.epochs import is_token_line
+from unlearn.stages.rows.tokens import PREFIX
 
 from tests.stages.conftest import token_of
 from tests.stages.ledger.repositories import IDS, GitProject, make_git_project
@@ -168,7 +169,7 @@ def test_each_line_is_a_token_or_matches_a_row_or_every_command_refuses(
             if line == "":
                 continue
             if line.startswith(PREFIX):
-                assert is_token(line.removesuffix(".left-out"))
+                assert is_token_line(line.removesuffix(".left-out"))
                 asked.add(line)
             else:
                 assert line in IDS
