@@ -16,7 +16,7 @@ from unlearn.stages.erasure.history import (
     staged_versions,
 )
 from unlearn.stages.erasure.records import FOLDER_ENDING, Records, read_records
-from unlearn.stages.erasure.tips import Refs, Tip, read_refs
+from unlearn.stages.erasure.tips import Refs, Tip, other_worktrees, read_refs
 from unlearn.stages.erasure.uncached import Patterns
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import Project
@@ -121,6 +121,8 @@ def survey(project: Project, branch: str | None) -> Survey:
             current |= tip.versions(history)
     read = _Reader()
     present = read.add(_working_tree(history.top))
+    for worktree in other_worktrees(history):
+        read.add(_working_tree(worktree))
     read.add(_contents(history, versions | current))
     folder = project.root.resolve().relative_to(history.top.resolve()).as_posix()
     dataset, written = rows_paths(read.settings, "" if folder == "." else folder)
@@ -185,4 +187,4 @@ def _working_tree(top: Path) -> Iterator[tuple[Version, bytes]]:
                 except OSError as error:
                     why = error.strerror or "it cannot be read"
                     raise InputError(f"{path.relative_to(top)}: {why}") from None
-                yield (path.relative_to(top).as_posix(), "in the working tree"), content
+                yield (path.relative_to(top).as_posix(), f"in {top}"), content

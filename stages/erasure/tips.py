@@ -1,7 +1,8 @@
 """What else in git may use objects: other branches, tags, worktrees, stashes, experiments."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from unlearn.stages.erasure.history import History, Version
@@ -177,14 +178,25 @@ def _grouped(history: History, tips: Collection[Tip]) -> list[Tip]:
 
 def _worktrees(history: History) -> list[Tip]:
     """Return the commits that other worktrees have checked out without a branch."""
-    listed = git(history.top, "worktree", "list", "--porcelain") or b""
     found = []
-    for block in listed.decode("utf-8", "surrogateescape").split("\n\n"):
-        facts = dict(line.partition(" ")[::2] for line in block.split("\n") if line)
+    for facts in _other_worktrees(history):
         commit = facts.get("HEAD", "")
-        if facts.get("worktree") == str(history.top):
-            continue
         if "detached" in facts and commit in history.parents:
             name = facts["worktree"].rpartition("/")[2]
             found.append(Tip(f"the worktree {name}", name, "branch", (commit,)))
     return found
+
+
+def other_worktrees(history: History) -> list[Path]:
+    """Return the folders of other worktrees of the repository."""
+    folders = [Path(facts["worktree"]) for facts in _other_worktrees(history)]
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def _other_worktrees(history: History) -> Iterator[dict[str, str]]:
+    """Yield what git says about each worktree but this one."""
+    listed = git(history.top, "worktree", "list", "--porcelain") or b""
+    for block in listed.decode("utf-8", "surrogateescape").split("\n\n"):
+        facts = dict(line.partition(" ")[::2] for line in block.split("\n") if line)
+        if "worktree" in facts and "bare" not in facts and facts["worktree"] != str(history.top):
+            yield facts

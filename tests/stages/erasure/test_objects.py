@@ -123,6 +123,26 @@ def test_a_branch_in_the_history_of_this_one_keeps_nothing(world: World) -> None
     assert found.stores[0].objects == len(world.counted(OLD) - world.names(NEW))
 
 
+def test_another_worktree_keeps_what_it_has_checked_out(world: World) -> None:
+    world.commit(OLD)
+    world.repo.git("checkout", "--quiet", "--detach")
+    world.commit(OTHER)
+    other = world.repo.git("rev-parse", "HEAD").strip()
+    world.repo.git("checkout", "--quiet", "main")
+    world.commit(NEW)
+    world.repo.git("worktree", "add", "--quiet", "--detach", "../second", other)
+    found = find_objects(world.context, Choice())
+    assert [pending.place for pending in found.pending] == ["the worktree second"]
+    assert find_objects(world.context, Choice(branches=("second",))).complete
+    # What is not committed there is named all the same.
+    name = world.put(b"rows that only the second worktree has")
+    (world.repo.root.parent / "second/more.csv.dvc").write_text(
+        f"outs:\n- md5: {name}\n  hash: md5\n  path: more.csv\n"
+    )
+    found = find_objects(world.context, Choice(owned=True))
+    assert found.stores[0].unnamed == ()
+
+
 def test_the_default_branch_keeps_what_only_its_tip_has(world: World) -> None:
     world.commit(OLD)
     world.repo.git("checkout", "--quiet", "-b", "forget")
