@@ -198,7 +198,7 @@ class PipelineRun:
                 say(describe_training(done))
                 advance(1)
                 yield f"train@{done.shard}"
-        timings = {f"train@{name}": self.trained[name].timing for name in shards}
+        timings = {self.trained[name].timing_name: self.trained[name].timing for name in shards}
         elapsed = time.perf_counter() - started
         work = side_by_side([timing.seconds for timing in timings.values()], self.jobs)
         waited = max(0.0, elapsed - work)

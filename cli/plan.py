@@ -10,6 +10,7 @@ from typing import Annotated
 import pyarrow as pa
 import pyarrow.compute as pc
 import typer
+from pydantic import Field
 from unlearn.cli import panels
 from unlearn.cli.answers import Answer, AnswerPart
 from unlearn.cli.batch_answer import BatchAnswer, batch_answer, describe_batch, holds
@@ -103,6 +104,8 @@ class PlanAnswer(Answer):
     batch
         The requests that wait for each other, with that of `--ids` and `--subjects`; None if the
         settings let no request wait.
+    changed
+        Those of `shards` whose model is changed by single rows in place of being trained.
     """
 
     shards: list[str]
@@ -115,6 +118,7 @@ class PlanAnswer(Answer):
     rows_remaining: int
     costs: PlanCosts
     batch: BatchAnswer | None = None
+    changed: list[str] = Field(default_factory=list)
 
 
 class MethodsPlanAnswer(PlanAnswer):
@@ -225,6 +229,7 @@ def make_plan(
         rows_remaining=sum(plan.remaining for plan in plans),
         costs=PlanCosts(**asdict(costs), cheapest=costs.cheapest, jobs=jobs),
         batch=batch,
+        changed=[plan.shard for plan in stale if plan.is_change],
     )
 
 
@@ -345,7 +350,7 @@ def _describe(answer: PlanAnswer, *, sharded: bool) -> str:
     lines = [
         *describe_batch(answer.batch),
         f"records to forget: {answer.records:,}",
-        f"shards to retrain: {names([f'{s} from slice {n}' for s, n in answer.slices.items()])}",
+        f"shards to retrain: {names(_shards(answer))}",
         f"rows to retrain: {answer.rows_to_retrain:,}, {share}",
         f"stages: {names(answer.stages)}",
     ]
@@ -363,6 +368,15 @@ def _describe(answer: PlanAnswer, *, sharded: bool) -> str:
             f"sharding saves no time for this request: {_OPTIONS[costs.cheapest]} is cheaper"
         )
     return "\n".join(lines)
+
+
+def _shards(answer: PlanAnswer) -> list[str]:
+    return [
+        f"{shard} by changing its model"
+        if shard in answer.changed
+        else f"{shard} from slice {first}"
+        for shard, first in answer.slices.items()
+    ]
 
 
 def _describe_methods(answer: MethodsPlanAnswer) -> str:

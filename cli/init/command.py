@@ -208,7 +208,8 @@ def init(
     model: Annotated[
         str | None,
         typer.Option(
-            help="The model of a table: mlp (the default), perturbed_logistic, a scikit-learn "
+            help="The model of a table: mlp (the default), exact_forest, exact_linear, "
+            "exact_naive_bayes, perturbed_logistic, a scikit-learn "
             "class such as sklearn.naive_bayes.GaussianNB, or a module of your own such as "
             "path/to/net.py:build. The model of text: lora (the default) or causal_lm.",
             rich_help_panel=panels.MODEL,

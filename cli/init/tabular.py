@@ -15,6 +15,7 @@ from unlearn.cli.init.files import (
     render_pipeline,
     render_table_params,
 )
+from unlearn.cli.init.ranges import PROVISIONAL, columns_with_ranges, find_ranges
 from unlearn.cli.init.request import Example, Identity, InitRequest
 from unlearn.cli.init.roles import Roles, find_roles
 from unlearn.cli.init.scaffold import DEFAULT_BATCH, Plan, suggest, suggest_by_time
@@ -186,13 +187,22 @@ def init_table(request: InitRequest) -> TableProject:
         model=request.model or "mlp",
         template=request.template,
     )
+    numbers = columns_with_ranges(values.model, features)
+    if numbers:
+        provisional = {name: list(PROVISIONAL) for name in numbers}
+        values = replace(values, options=values.options | {"range": provisional})
     plan, expected = _plan(request, values, rows - schema.target.unlabelled)
     settings = render_table_params(key.check, replace(values, plan=plan))
     params = check_params(parse(settings))
     code = params.train.code_path
     if code is not None and not (root / code).is_file():
         raise InputError(f"--model: there is no {code} in {root.name}")
-    check_rows(copies, params, key)
+    tables = check_rows(copies, params, key, numbers)
+    if numbers:
+        options = values.options | {"range": find_ranges(tables, numbers)}
+        values = replace(values, plan=plan, options=options)
+        settings = render_table_params(key.check, values)
+        params = check_params(parse(settings))
     say_about_files(request, values.csv)
     _say_about_columns(schema)
     if expected is None and request.shards is None and not request.is_posthoc:

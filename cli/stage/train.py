@@ -13,7 +13,7 @@ def run(context: Context, shard: str) -> None:
     check_code_is_a_dependency(context.project, context.params)
     stage.remove_others(context)
     trained = stage.run(context, shard)
-    record_timings(context.project, {f"train@{shard}": trained.timing})
+    record_timings(context.project, {trained.timing_name: trained.timing})
     say(describe_training(trained))
 
 
@@ -28,7 +28,13 @@ def describe_training(trained: Trained) -> str:
         return f"{name}, a constant model: {trained.reason}"
     if trained.kind == "constant":
         return f"{name} of one class, a constant model"
+    return f"{name}, {_how(trained)}"
+
+
+def _how(trained: Trained) -> str:
+    if trained.changed is not None:
+        return f"changed by {plural(trained.changed, 'row')}"
     if trained.slices == 1:
-        return f"{name}, trained"
+        return "trained"
     verb = "trained from" if trained.first_slice == 1 else "resumed at"
-    return f"{name}, {verb} slice {trained.first_slice} of {trained.slices}"
+    return f"{verb} slice {trained.first_slice} of {trained.slices}"

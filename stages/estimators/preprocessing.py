@@ -8,7 +8,7 @@ its own.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +65,7 @@ class Preprocessor:
         return [[name, dict(column)] for name, column in self.columns.items()]
 
     @classmethod
-    def from_json(cls, value: list[list[Any]]) -> "Preprocessor":
+    def from_json(cls, value: list[list[Any]]) -> Self:
         """Return the transformation that `as_json` described."""
         return cls(dict(value))
 

@@ -16,6 +16,11 @@ from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.causal_spec import CAUSAL_LM, LORA
 from unlearn.stages.estimators.perturbed_logistic_spec import PERTURBED_LOGISTIC
+from unlearn.stages.estimators.row_sets_spec import (
+    EXACT_FOREST,
+    EXACT_LINEAR,
+    EXACT_NAIVE_BAYES,
+)
 from unlearn.stages.estimators.sklearn_spec import SKLEARN
 from unlearn.stages.estimators.spec import EstimatorSpec, FeatureTraining, TextTraining
 from unlearn.stages.estimators.torch_spec import MLP, OWN_MODULE
@@ -82,7 +87,8 @@ def make_estimator(
     """Return the estimator of features that `train.model` names; see `FeatureBuilder`."""
     training = find_spec(train.model).training
     if not isinstance(training, FeatureTraining):
-        raise InputError(f"train.model: {train.model} reads text, not features")
+        rows = "text" if isinstance(training, TextTraining) else "sets of rows"
+        raise InputError(f"train.model: {train.model} reads {rows}, not tables of numbers")
     return training.build(train, inputs, classes, sliced=sliced, code=code)
 
 
@@ -106,5 +112,8 @@ register(MLP)
 register(SKLEARN)
 register(OWN_MODULE)
 register(PERTURBED_LOGISTIC)
+register(EXACT_FOREST)
+register(EXACT_LINEAR)
+register(EXACT_NAIVE_BAYES)
 register(LORA)
 register(CAUSAL_LM)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from unlearn.stages.estimators.base import Estimator
     from unlearn.stages.estimators.causal import CausalEstimator
     from unlearn.stages.estimators.preprocessing import Preprocessor
+    from unlearn.stages.estimators.row_sets.base import RowSetEstimator, Shape
+    from unlearn.stages.rows.tokens import Key
 
 #: Turns a weights file from elsewhere into one of the family's own, given the file's name (for
 #: errors), its content, and the columns and classes that the model is for. Raises InputError.
@@ -76,6 +78,20 @@ class FeatureTraining:
     preprocessor: Callable[[pa.Table, Layout, TrainParams], "Preprocessor"] = _fit_preprocessor
     needs_two_classes: bool = False
     counts_epochs: bool = True
+
+
+@dataclass(frozen=True)
+class RowSetTraining:
+    """Training whose result is a function of the key and the set of rows of features.
+
+    Parameters
+    ----------
+    build
+        Returns the estimator, given the settings, the key of everything that it draws, and what its
+        rows look like.
+    """
+
+    build: "Callable[[TrainParams, Key, Shape], RowSetEstimator[Any]]"
 
 
 @dataclass(frozen=True)
@@ -158,8 +174,7 @@ class EstimatorSpec:
     kind
         What model.json calls its models.
     training
-        How it is trained, which says what rows it needs. A family that is not trained slice by
-        slice will be another class here.
+        How it is trained, which says what rows it needs.
     format
         The file format of its models and states.
     file_name
@@ -194,7 +209,7 @@ class EstimatorSpec:
 
     name: str
     kind: str
-    training: FeatureTraining | TextTraining
+    training: FeatureTraining | RowSetTraining | TextTraining
     format: WeightsFormat
     file_name: str
     models: tuple[str, ...] = ()
@@ -213,7 +228,7 @@ class EstimatorSpec:
     @property
     def modality(self) -> Modality:
         """What rows it is trained on."""
-        return "tabular" if isinstance(self.training, FeatureTraining) else "text"
+        return "text" if isinstance(self.training, TextTraining) else "tabular"
 
     def load(self) -> None:
         """Import what a training needs; it takes seconds, once in each process."""

@@ -109,12 +109,18 @@ def estimate(
     pace = median(paces)
     in_full = [pace * plan.rows_in_full for plan in plans]
 
-    def train(rows: Iterable[int]) -> float:
-        seconds = [pace * count for count in rows if count]
+    def seconds_of(plan: ShardPlan) -> float:
+        # What a change takes is not in proportion to its rows: the last one is the best guess.
+        known = timings.get(f"change@{plan.shard}") if plan.is_change else None
+        rows = plan.rows_in_full if plan.is_change else plan.rows_to_train
+        return pace * rows if known is None else known.seconds
+
+    def train(expected: Iterable[float]) -> float:
+        seconds = [one for one in expected if one]
         started = _seconds(timings, PROCESSES) if min(jobs, len(seconds)) > 1 else 0.0
         return started + side_by_side(seconds, jobs)
 
-    training = train(plan.rows_to_train for plan in plans)
+    training = train(seconds_of(plan) for plan in plans)
     check = side_by_side([sum(in_full) / len(plans)] * work.checked, jobs)
     rest = _seconds(timings, EVERYTHING_ELSE) + check if work.stages else 0.0
     rest += _attacks(timings, work, len(plans))
@@ -122,7 +128,7 @@ def estimate(
     for_rows = _seconds(timings, "shard") if "shard" in work.stages else 0.0
     return Costs(
         this_request=rest + for_rows + for_list + training,
-        whole_pipeline=rest + for_rows + for_list + train(plan.rows_in_full for plan in plans),
+        whole_pipeline=rest + for_rows + for_list + train(in_full),
         one_plain_model=pace * sum(plan.remaining for plan in plans) * (slices + 1) / 2,
         training=training,
         check=check,

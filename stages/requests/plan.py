@@ -32,6 +32,9 @@ class ShardPlan:
         Where training begins; one more than there are slices if nothing is to do.
     listed
         Rows of the shard that the list names, those that were forgotten before included.
+    is_change
+        Whether a model of a set of rows is changed: then `rows_to_train` are the rows that come or
+        go.
     """
 
     shard: str
@@ -41,6 +44,7 @@ class ShardPlan:
     rows_in_full: int
     first_slice: int
     listed: int = 0
+    is_change: bool = False
 
 
 def plan_shards(
@@ -72,7 +76,7 @@ def plan_shards(
         kept = nonce(recipe.key, shard, stays, recipe.layout)
         if f"train@{shard}" not in changed and not is_outdated(recipe, shard, folder, kept):
             # Nothing makes it train again, though another environment would from the start.
-            work = replace(work, first=recipe.slices + 1)
+            work = replace(work, first=recipe.slices + 1, change=None)
         forgotten = rows_to_forget(context, shard, rows, after)
         plans.append(_shard_plan(work, forgotten, rows.num_rows - stays.num_rows))
     return plans
@@ -106,6 +110,7 @@ def _shard_plan(work: ShardWork, forgotten: int, listed: int) -> ShardPlan:
         rows_in_full=work.rows_in_full,
         first_slice=work.first,
         listed=listed,
+        is_change=work.change is not None,
     )
 
 

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import find_spec
@@ -37,6 +38,8 @@ class Trained:
         Duration, and the rows read.
     reason
         Why a constant model answers with class frequencies; None for every other model.
+    changed
+        Rows that came or went where the model of a set of rows was changed; else None.
     """
 
     shard: str
@@ -46,6 +49,12 @@ class Trained:
     slices: int
     timing: Timing
     reason: str | None = None
+    changed: int | None = None
+
+    @property
+    def timing_name(self) -> str:
+        """The name of the timing: what a change takes says nothing of a training."""
+        return f"{'train' if self.changed is None else 'change'}@{self.shard}"
 
 
 def run(context: Context, shard: str) -> Trained:
@@ -102,7 +111,9 @@ def _train(context: Context, shard: str, path: Path, folder: Path) -> Trained:
             find_spec(context.params.train.model).load()
             # Only the first training of a process waits for it.
             started += time.perf_counter() - before
-            trained = train_shard(recipe, work, folder)
+            trained = train_shard(
+                recipe, work, folder, forgotten=lambda: _forgotten(context, shard)
+            )
             if trained.refusal is not None and len(context.params.sharding.shards) == 1:
                 raise trained.refusal  # there is no other shard to answer
             write_folder(folder, trained.files, last=LINEAGE_FILE)
@@ -117,7 +128,18 @@ def _train(context: Context, shard: str, path: Path, folder: Path) -> Trained:
         slices=recipe.slices,
         timing=Timing(time.perf_counter() - started, work.rows_to_train, work.first),
         reason=model.description.get("reason"),
+        changed=work.change,
     )
+
+
+def _forgotten(context: Context, shard: str) -> pa.Table | None:
+    """Return the rows of a shard that were forgotten; None if they are not at hand."""
+    path = context.project.forget_file(shard)
+    try:
+        forgotten = read_shard(path, f"data/forget_set/{path.name}")
+    except InputError:
+        return None
+    return forgotten.rows if forgotten.layout == context.layout else None
 
 
 def remove_others(context: Context) -> list[str]:

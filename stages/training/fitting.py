@@ -5,9 +5,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import FloatArray, SliceData
 from unlearn.stages.estimators.registry import find_spec
-from unlearn.stages.estimators.spec import EstimatorSpec, FeatureTraining, TextTraining
+from unlearn.stages.estimators.spec import (
+    EstimatorSpec,
+    FeatureTraining,
+    RowSetTraining,
+    TextTraining,
+)
 from unlearn.stages.rows.shard_file import targets
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.sliced_rows import SlicedRows, step_totals
@@ -65,6 +71,8 @@ def prepare(recipe: Recipe, shard: str, sliced: SlicedRows) -> Fitting:
     spec = find_spec(recipe.train.model)
     if isinstance(spec.training, FeatureTraining):
         return _of_features(recipe, spec, spec.training, shard, sliced)
+    if isinstance(spec.training, RowSetTraining):
+        raise InputError(f"train.model: {recipe.train.model} is not trained slice by slice")
     return _of_text(recipe, spec, spec.training, shard, sliced)
 
 

@@ -26,11 +26,15 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import Predictor
 from unlearn.stages.estimators.preprocessing import Preprocessor
 from unlearn.stages.estimators.registry import find_spec, make_estimator
-from unlearn.stages.estimators.spec import EstimatorSpec
+from unlearn.stages.estimators.spec import EstimatorSpec, RowSetTraining
 from unlearn.stages.project.files import digest_json
 from unlearn.stages.rows.shard_file import Layout
+from unlearn.stages.rows.tokens import Key
 
 FILE_NAME = "model.json"
+
+#: In place of the project key, where nothing is drawn.
+_NO_KEY = Key("0" * 64)
 
 
 def describe_model(
@@ -158,13 +162,28 @@ class ShardModel:
         classes = len(self.layout.classes)
         if self.kind == "constant":
             return RowPredictor(None, None, self._answer(classes), classes, np.float64)
-        preprocessor = Preprocessor.from_json(self.description["preprocessing"])
         train = TrainParams.model_validate(self.description["train"])
+        training = spec_of(self.description).training
+        if isinstance(training, RowSetTraining):
+            return self._of_row_set(training, train)
+        preprocessor = Preprocessor.from_json(self.description["preprocessing"])
         estimator = make_estimator(
             train, preprocessor.width, classes, sliced=True, code=code if train.code_path else None
         )
         predictor = estimator.predictor(self.weights or b"")
         return RowPredictor(preprocessor, predictor, None, classes, estimator.dtype)
+
+    def _of_row_set(self, training: RowSetTraining, train: TrainParams) -> "RowPredictor":
+        from unlearn.stages.estimators.row_sets.base import CodesAnswer, Shape
+        from unlearn.stages.estimators.row_sets.preprocessing import CodePreprocessor
+
+        classes = len(self.layout.classes)
+        preprocessor = CodePreprocessor.from_json(self.description["preprocessing"])
+        grid = preprocessor.grid
+        # No key is needed to answer: all that was drawn is in the weights.
+        estimator = training.build(train, _NO_KEY, Shape(grid.sizes, grid.categorical, classes))
+        model = CodesAnswer(estimator.predictor(self.weights or b""))
+        return RowPredictor(preprocessor, model, None, classes, np.float32)
 
     def _answer(self, classes: int) -> tuple[float, ...]:
         """Return the probabilities that a constant model gives to every row."""

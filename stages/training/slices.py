@@ -6,9 +6,10 @@ slice, so a state from before a forgotten row's slice never saw it.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ import pyarrow as pa
 from unlearn.stages.config.params import ALGORITHM
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import RefusedRowsError
+from unlearn.stages.estimators.registry import find_spec
+from unlearn.stages.estimators.spec import RowSetTraining
 from unlearn.stages.project.files import json_bytes
 from unlearn.stages.rows.shard_file import digest_rows, in_order, nonce, targets
 from unlearn.stages.training.environment import environment
@@ -33,6 +36,7 @@ from unlearn.stages.training.lineage import (
     sealed,
 )
 from unlearn.stages.training.recipe import Recipe
+from unlearn.stages.training.row_sets import Earlier, fit_rows, rows_to_change
 from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
 from unlearn.stages.training.shard_model import describe_model, model_digest
 from unlearn.stages.training.sliced_rows import SlicedRows, by_slice
@@ -55,6 +59,8 @@ class ShardWork:
         The facts that are part of it.
     first
         The first slice to train, from 1; one more than there are slices if nothing is to do.
+    change
+        Rows that come or go where a model of a set of rows is changed; None where it is trained.
     """
 
     shard: str
@@ -62,6 +68,7 @@ class ShardWork:
     links: tuple[str, ...]
     environment: dict[str, str]
     first: int
+    change: int | None = None
 
     @property
     def union_rows(self) -> list[int]:
@@ -76,6 +83,8 @@ class ShardWork:
     @property
     def rows_to_train(self) -> int:
         """Rows read from the first slice to train onward, counted as in `rows_in_full`."""
+        if self.change is not None:
+            return self.change
         return sum(self.union_rows[self.first - 1 :])
 
 
@@ -113,7 +122,11 @@ def plan_shard(recipe: Recipe, shard: str, rows: pa.Table, folder: Path | None) 
             lineage = None  # a damaged folder is a cache that is of no use
         if lineage is not None:
             first = first_to_train(folder, lineage, chain, recipe.key)
-    return ShardWork(shard, sliced, chain, facts, first)
+    work = ShardWork(shard, sliced, chain, facts, first)
+    is_of_sets = isinstance(find_spec(recipe.train.model).training, RowSetTraining)
+    if is_of_sets and folder is not None and first <= recipe.slices:
+        work = replace(work, change=rows_to_change(recipe, shard, sliced.rows, folder))
+    return work
 
 
 @dataclass(frozen=True)
@@ -140,6 +153,7 @@ def train_shard(
     work: ShardWork,
     folder: Path | None,
     progress: Callable[[int], None] = lambda _slice: None,
+    forgotten: Callable[[], pa.Table | None] = lambda: None,
 ) -> TrainedShard:
     """Train what `work` says, and return everything that the shard model's folder is to hold.
 
@@ -156,6 +170,9 @@ def train_shard(
         Where checkpoints before `work.first` stand; may be None if `work.first` is 1.
     progress
         Told the number of each slice as its training begins.
+    forgotten
+        Returns rows of the shard that were forgotten. A model of a set of rows may be changed by
+        them in place of being trained.
 
     Raises
     ------
@@ -166,6 +183,9 @@ def train_shard(
     constant = constant_class(recipe, work.sliced)
     if work.sliced.rows.num_rows == 0 or constant is not None:
         return _without_weights(recipe, work, {} if constant is None else {"class": constant})
+    if isinstance(find_spec(recipe.train.model).training, RowSetTraining):
+        earlier = None if work.change is None or folder is None else Earlier(folder, forgotten)
+        return _of_row_set(recipe, work, earlier)
     fitting = prepare(recipe, work.shard, work.sliced)
     try:
         states = _states(recipe, work, fitting, _kept_states(work, folder), progress)
@@ -229,6 +249,21 @@ def _without_weights(recipe: Recipe, work: ShardWork, answer: dict[str, Any]) ->
     return _finish(recipe, work, description, None, {}, [None] * recipe.slices)
 
 
+def _of_row_set(recipe: Recipe, work: ShardWork, earlier: Earlier | None) -> TrainedShard:
+    """Return a model of the set of all rows of the shard, which has one slice."""
+    fitted = fit_rows(recipe, work.shard, work.sliced.rows, earlier)
+    description = describe_model(
+        recipe.train,
+        recipe.layout,
+        work.sliced.rows.num_rows,
+        fitted.description,
+        probable=find_spec(recipe.train.model).has_probabilities(recipe.train),
+    )
+    return _finish(
+        recipe, work, description, fitted.weights, {}, [fitted.digest], others=fitted.state
+    )
+
+
 def _with_weights(
     recipe: Recipe,
     work: ShardWork,
@@ -261,8 +296,10 @@ def _finish(
     weights: bytes | None,
     checkpoints: dict[int, tuple[str, bytes]],
     digests: list[str | None],
+    *,
+    others: Mapping[str, bytes] = MappingProxyType({}),
 ) -> TrainedShard:
-    files = dict(checkpoints.values())
+    files = {**dict(checkpoints.values()), **others}
     files[MODEL_FILE] = json_bytes(description)
     if weights is not None:
         files[str(description["file"])] = weights

@@ -47,6 +47,33 @@ def test_two_requests_leave_the_bytes_of_a_clean_room_with_scikit_learn(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("model", ["exact_forest", "exact_linear", "exact_naive_bayes"])
+def test_two_requests_leave_the_bytes_of_a_clean_room_with_a_changed_model(
+    model: str, workspace: Path
+) -> None:
+    frame = make_frame(800, subjects=500)
+    project = make_project(workspace / "project", frame, "--model", model, key=KEY)
+    project.ok("repro", "-j", "1")
+    inside = ids_at(project, "s000")
+    person = next(iter(frame.loc[frame["id"].isin(inside), "person"]))
+    one = next(raw for raw in inside if frame.set_index("id").loc[raw, "person"] != person)
+
+    project.ok("forget", "--subjects", "-", stdin=person)
+    plan = project.ok("plan", "--json").json
+    assert plan["changed"] == ["s000"]
+    assert plan["rows_to_retrain"] == (frame["person"] == person).sum()
+    first = project.ok("repro", "-j", "1")
+    project.forget([one])
+    second = project.ok("repro", "-j", "1")
+
+    assert "changed by" in first.err
+    assert "changed by 1 row" in second.err
+    room = workspace / "room"
+    assert project.files("models") == fresh_models(project, room, [one], [person])
+    assert project.ok("verify", "--json").json["verdict"] == "pass"
+
+
+@pytest.mark.slow
 def test_persons_and_records_of_persons_leave_the_bytes_of_a_clean_room(
     people: Repo, workspace: Path
 ) -> None:

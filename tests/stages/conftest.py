@@ -42,6 +42,11 @@ LAYOUT = Layout.from_json(
 )
 
 MLP = {"model": "mlp", "options": {"hidden": [6]}, "epochs": 3, "batch": 8, "device": "cpu"}
+EXACT: dict[str, Any] = {
+    "model": "exact_forest",
+    "options": {"range": {"age": [-3, 8], "income": [-3000, 3000]}},
+    "preprocessing": {"scale": "none", "impute": "zero"},
+}
 NAIVE_BAYES = {"model": "sklearn.naive_bayes.GaussianNB"}
 
 

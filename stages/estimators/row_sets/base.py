@@ -15,6 +15,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.base import FloatArray
 from unlearn.stages.estimators.row_sets.row_set import Bytes, Codes, RowSet
 from unlearn.stages.estimators.tensors import digest_tensors, read_safetensors
 
@@ -61,6 +62,17 @@ class CodePredictor(Protocol):
         """Return class probabilities, shape (n, classes); votes where the model has none."""
 
 
+@dataclass(frozen=True)
+class CodesAnswer:
+    """A model of codes that takes them as floating point numbers, as other models take inputs."""
+
+    model: CodePredictor
+
+    def probabilities(self, inputs: FloatArray) -> npt.NDArray[np.float64]:
+        """Return class probabilities, shape (n, classes)."""
+        return self.model.probabilities(inputs.astype(np.uint16))
+
+
 class RowSetEstimator(Protocol[State]):
     """One kind of model with its settings, its key and the shape of its rows.
 
@@ -97,6 +109,9 @@ class RowSetEstimator(Protocol[State]):
             The rows to add, and all rows with them.
         """
 
+    def refits(self, moved: int, rows: int) -> bool:
+        """Return whether so many rows of a set are too many to change the state."""
+
     def row_digests(self, state: State) -> Bytes:
         """Return the sorted digests of the rows that a state is of, shape (rows, 16)."""
 
@@ -111,6 +126,17 @@ class RowSetEstimator(Protocol[State]):
 
     def predictor(self, model: bytes) -> CodePredictor:
         """Return the model that `model` wrote, ready to answer."""
+
+
+def load_digests(content: bytes | None) -> Bytes:
+    """Return the row digests that a file of a state has, whatever else is in it."""
+    try:
+        found = None if content is None else load(content).get("digests")
+    except SafetensorError:
+        found = None
+    if found is None or found.dtype != np.uint8 or found.ndim != 2:  # noqa: PLR2004 - rows and bytes
+        raise InputError("a file of an exact model is damaged or belongs to another model")
+    return found
 
 
 def state_digest(files: Files) -> str:

@@ -222,6 +222,10 @@ class ExactBoosting:
         check_union(state.digests, new, union)
         return self._changed(state, new, union, 1)
 
+    def refits(self, moved: int, rows: int) -> bool:
+        """Return whether fitting is not slower than changing the state."""
+        return moved >= self._costs.refit_from * rows
+
     def row_digests(self, state: BoostingState) -> Bytes:
         """Return the digests of the rows that the sums are over."""
         return state.digests
@@ -321,7 +325,7 @@ class ExactBoosting:
         """Return the state after rows came (1) or went (-1)."""
         if len(moved) == 0:
             return state
-        if len(moved) >= self._costs.refit_from * len(rows):
+        if self.refits(len(moved), len(rows)):
             return self.fit(rows)
         check_rows(len(rows))
         few, many = _Columns(self._draws, moved), _Columns(self._draws, rows)

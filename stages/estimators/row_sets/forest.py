@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from unlearn.stages.config.row_sets import ExactForestOptions
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.row_sets.base import (
     STATE_FILE,
@@ -20,7 +21,7 @@ from unlearn.stages.estimators.row_sets.base import (
     save_tensors,
 )
 from unlearn.stages.estimators.row_sets.forest_change import Moved, TreeChange
-from unlearn.stages.estimators.row_sets.forest_draws import ExactForestOptions, ForestDraws
+from unlearn.stages.estimators.row_sets.forest_draws import ForestDraws
 from unlearn.stages.estimators.row_sets.forest_growth import Growth, Limits, Roots
 from unlearn.stages.estimators.row_sets.forest_nodes import (
     KINDS,
@@ -64,7 +65,7 @@ class ForestCosts:
         Least number of rows of a node that keeps sums of its candidates. States have these sums.
     """
 
-    refit_from: float = 0.01
+    refit_from: float = 0.04
     sums_from: int = 64
 
 
@@ -206,7 +207,7 @@ class ExactForest:
         check_split(state.digests, gone, left)
         if len(gone) == 0:
             return state
-        if len(gone) >= self._refit_from * len(state.digests):
+        if self.refits(len(gone), len(state.digests)):
             return self.fit(left)
         stays = np.ones(len(state.digests), bool)
         stays[find_rows(state.digests, gone.digests)] = False
@@ -217,7 +218,7 @@ class ExactForest:
         check_union(state.digests, new, union)
         if len(new) == 0:
             return state
-        if len(new) >= self._refit_from * len(union):
+        if self.refits(len(new), len(union)):
             return self.fit(union)
         is_old = np.ones(len(union), bool)
         is_old[find_rows(union.digests, new.digests)] = False
@@ -226,6 +227,10 @@ class ExactForest:
         first = int(state.numbers.max(initial=-1)) + 1
         numbers[~is_old] = first + _counted(len(new))
         return self._changed(state, new, union, numbers, 1)
+
+    def refits(self, moved: int, rows: int) -> bool:
+        """Return whether growing all trees is not slower than changing them."""
+        return moved >= self._refit_from * rows > 0
 
     def row_digests(self, state: ForestState) -> Bytes:
         """Return the digests of the rows that the forest is of."""

@@ -1,11 +1,9 @@
 """What a forest draws from the key: which trees a row is in, and the candidate splits of a node."""
 
 from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field
-from unlearn.stages.config.section import Section
+from unlearn.stages.config.row_sets import ExactForestOptions
 from unlearn.stages.estimators.row_sets.base import Shape
 from unlearn.stages.estimators.row_sets.draws import Words, below, secret_words, words_of
 from unlearn.stages.estimators.row_sets.forest_nodes import RING, Ints, Mask, Places
@@ -14,22 +12,6 @@ from unlearn.stages.rows.tokens import Key
 
 #: Words of a node's generator: those of its children, then two for each candidate.
 _LEFT, _RIGHT, _CANDIDATES = 1, 2, 3
-
-
-class ExactForestOptions(Section):
-    """Options of `exact_forest`.
-
-    Each row is in `share` of the `trees`, rounded up: less makes forgetting and fitting cheaper,
-    more makes trees more accurate, above all with few rows. `depth` bounds the depth of trees, and
-    `leaf` is the least number of rows on either side of a split. `candidates` is how many splits
-    are drawn for a node; the best one is used.
-    """
-
-    trees: Annotated[int, Field(ge=1, le=1000)] = 100
-    share: Annotated[float, Field(gt=0, le=1, strict=False)] = 0.1
-    depth: Annotated[int, Field(ge=1, le=64)] = 20
-    leaf: Annotated[int, Field(ge=1)] = 5
-    candidates: Annotated[int, Field(ge=1, le=100)] = 10
 
 
 @dataclass(frozen=True)

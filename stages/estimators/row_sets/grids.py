@@ -6,7 +6,7 @@ share a code.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -21,7 +21,7 @@ from unlearn.stages.rows.tokens import Key
 #: Bins of a numeric feature. Their codes are 1 to BINS, so that all codes have 12 bits.
 BINS = 4095
 
-#: Codes of a categorical feature whose categories are not pinned, beside that of missing values.
+#: Codes of a feature whose categories are not pinned, without that of missing values.
 BUCKETS = 254
 
 #: How many rows have a value at or outside each end of a grid.
@@ -62,32 +62,50 @@ class CategoricalColumn:
     Parameters
     ----------
     categories
-        The pinned categories. None: categories have codes by a keyed hash, and some share one.
+        The pinned categories.
     """
 
-    categories: tuple[str, ...] | None
+    categories: tuple[str, ...]
 
     @property
     def codes(self) -> int:
         """Number of codes, with those of missing and unknown values."""
-        return BUCKETS + 1 if self.categories is None else len(self.categories) + 2
+        return len(self.categories) + 2
 
-    def encode(self, values: pa.ChunkedArray, key: Key) -> Codes:
+    def encode(self, values: pa.ChunkedArray) -> Codes:
         """Return codes of texts; null is missing."""
-        if self.categories is not None:
-            index = pc.index_in(values, pa.array(self.categories, pa.string()))
-            index = pc.fill_null(index, len(self.categories))
-            index = pc.add(pc.cast(index, pa.int64()), 1)
-        else:
-            known = pc.unique(values.drop_null())
-            subkey = key.subkey("row-set categories")
-            buckets = pa.array([_bucket(subkey, text) for text in known.to_pylist()], pa.int64())
-            index = pc.take(buckets, pc.index_in(values, known))
+        index = pc.index_in(values, pa.array(self.categories, pa.string()))
+        index = pc.add(pc.cast(pc.fill_null(index, len(self.categories)), pa.int64()), 1)
         index = pc.if_else(pc.is_null(values), 0, index)
         return np.asarray(index.to_numpy(), np.uint16)
 
 
-Column = NumericColumn | CategoricalColumn
+@dataclass(frozen=True)
+class HashedColumn:
+    """A categorical feature whose categories are not pinned: a keyed hash gives each its code.
+
+    Parameters
+    ----------
+    secret
+        What the hash is keyed with, in hex: a subkey, from which nothing else can be derived.
+    """
+
+    secret: str
+
+    @property
+    def codes(self) -> int:
+        """Number of codes, with that of missing values."""
+        return BUCKETS + 1
+
+    def encode(self, values: pa.ChunkedArray) -> Codes:
+        """Return codes of texts; null is missing."""
+        known, secret = pc.unique(values.drop_null()), bytes.fromhex(self.secret)
+        buckets = pa.array([_bucket(secret, text) for text in known.to_pylist()], pa.int64())
+        index = pc.take(buckets, pc.index_in(values, known))
+        return np.asarray(pc.fill_null(index, 0).to_numpy(), np.uint16)
+
+
+Column = NumericColumn | CategoricalColumn | HashedColumn
 
 
 @dataclass(frozen=True)
@@ -110,45 +128,64 @@ class Grid:
     @property
     def categorical(self) -> tuple[bool, ...]:
         """Which features have codes without an order."""
-        return tuple(isinstance(column, CategoricalColumn) for column in self.columns.values())
+        return tuple(not isinstance(column, NumericColumn) for column in self.columns.values())
 
-    def encode(self, rows: pa.Table, key: Key) -> Codes:
+    def encode(self, rows: pa.Table) -> Codes:
         """Return the codes of rows, shape (rows, features).
 
         Parameters
         ----------
         rows
             A table with all features, as shard files have them.
-        key
-            The project key, for categories that are not pinned.
         """
         found: Codes = np.empty((rows.num_rows, len(self.columns)), np.uint16)
         for at, (name, column) in enumerate(self.columns.items()):
-            if isinstance(column, CategoricalColumn):
-                found[:, at] = column.encode(pc.cast(rows[name], pa.string()), key)
-            else:
+            if isinstance(column, NumericColumn):
                 values = pc.fill_null(pc.cast(rows[name], pa.float64()), np.nan)
                 found[:, at] = column.encode(values.to_numpy())
+            else:
+                found[:, at] = column.encode(pc.cast(rows[name], pa.string()))
         return found
 
 
-def column_of(
-    kind: FeatureKind, ends: tuple[float, float], categories: tuple[str, ...] | None
-) -> Column:
-    """Return the grid of one feature.
+def make_grid(
+    features: Mapping[str, FeatureKind],
+    ends: Mapping[str, Sequence[float]],
+    pinned: Mapping[str, Sequence[str]],
+    key: Key,
+) -> Grid:
+    """Return the grids of features, by what is pinned alone.
 
     Parameters
     ----------
-    kind
-        Its kind in schema.yaml.
+    features
+        Kind by feature.
     ends
-        The pinned ends, for numbers and dates.
-    categories
-        The pinned categories, for categorical features; None where there are none.
+        Both ends of the grid by feature, for numbers and dates.
+    pinned
+        Categories by feature; others are hashed.
+    key
+        The project key.
+
+    Raises
+    ------
+    ValueError
+        If a number has no ends, ends are in the wrong order, or there are too many categories.
     """
-    if kind == "boolean":
-        return CategoricalColumn(("false", "true"))
-    return CategoricalColumn(categories) if kind == "categorical" else NumericColumn(*ends)
+    columns: dict[str, Column] = {}
+    for name, kind in features.items():
+        if kind == "boolean":
+            columns[name] = CategoricalColumn(("false", "true"))
+        elif kind == "categorical" and name in pinned:
+            columns[name] = CategoricalColumn(tuple(pinned[name]))
+        elif kind == "categorical":
+            columns[name] = HashedColumn(key.digest("row-set categories", name.encode()).hex())
+        elif name in ends:
+            columns[name] = NumericColumn(float(ends[name][0]), float(ends[name][1]))
+        else:
+            raise ValueError(f"no range is given for {name!r}")
+    check_columns(columns)
+    return Grid(columns)
 
 
 def find_ends(values: npt.NDArray[np.float64]) -> tuple[float, float]:
@@ -184,8 +221,8 @@ def _power_of_ten(value: float) -> float:
     return power
 
 
-def _bucket(subkey: bytes, text: str) -> int:
-    digest = hashlib.blake2b(text.encode(), digest_size=8, key=subkey).digest()
+def _bucket(secret: bytes, text: str) -> int:
+    digest = hashlib.blake2b(text.encode(), digest_size=8, key=secret).digest()
     return int.from_bytes(digest, "big") % BUCKETS + 1
 
 
@@ -195,7 +232,7 @@ def check_columns(columns: Mapping[str, Column]) -> None:
         if isinstance(column, NumericColumn):
             if not (np.isfinite([column.low, column.high]).all() and column.low < column.high):
                 raise ValueError(f"grid of {name!r}: low must be less than high")
-        elif column.categories is not None:
+        elif isinstance(column, CategoricalColumn):
             if column.codes > BINS + 1:
                 raise ValueError(f"grid of {name!r}: more than {BINS - 1} categories")
             ordered = sorted(column.categories)

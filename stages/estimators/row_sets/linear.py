@@ -7,12 +7,10 @@ matrix, which has no rows in it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
-from unlearn.stages.config.section import Section
+from unlearn.stages.config.row_sets import ExactLinearOptions
 from unlearn.stages.estimators.row_sets.base import (
     STATE_FILE,
     Files,
@@ -42,23 +40,6 @@ _TWO = 2
 
 #: Rows that are answered at a time.
 _BLOCK = 4096
-
-
-class ExactLinearOptions(Section):
-    """Options of `exact_linear`.
-
-    `rule` is `ridge` (least squares on -1 and 1 for each class, with a penalty) or `discriminant`
-    (linear discriminant analysis, which gives probabilities). `regularization` is the penalty of
-    `ridge`, as scikit-learn's `alpha`, for inputs between -1 and 1. `shrinkage` is added to the
-    variances of `discriminant`. `fourier` is the number of random Fourier features beside the
-    columns themselves, and `bandwidth` the factor of their frequencies.
-    """
-
-    rule: Literal["ridge", "discriminant"] = "ridge"
-    regularization: Annotated[float, Field(gt=0, strict=False)] = 1.0
-    shrinkage: Annotated[float, Field(gt=0, strict=False)] = 1e-4
-    fourier: Annotated[int, Field(ge=0, le=4096)] = 0
-    bandwidth: Annotated[float, Field(ge=0.01, le=64, strict=False)] = 0.5
 
 
 @dataclass(frozen=True)
@@ -167,6 +148,11 @@ class ExactLinear:
         # The bounds hold for all rows together, too.
         check_bounds(len(union), SCALE, SCALE)
         return LinearState(union.digests, state.sums + self._sums(new))
+
+    def refits(self, moved: int, rows: int) -> bool:
+        """Return False: each row is subtracted or added at the cost of one row of fitting."""
+        del moved, rows
+        return False
 
     def row_digests(self, state: LinearState) -> Bytes:
         """Return the digests of the rows that the sums are over."""

@@ -5,12 +5,10 @@ the class. A missing number says nothing of a row; a missing category is a categ
 """
 
 from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
-from unlearn.stages.config.section import Section
+from unlearn.stages.config.row_sets import ExactNaiveBayesOptions
 from unlearn.stages.estimators.row_sets.base import (
     STATE_FILE,
     Files,
@@ -39,17 +37,6 @@ _SCALE = BINS + 1
 
 #: Sums of a number: rows that have it, their values, and their squares.
 _MOMENTS = 3
-
-
-class ExactNaiveBayesOptions(Section):
-    """Options of `exact_naive_bayes`.
-
-    `smoothing` is added to every count of a category, as scikit-learn's `alpha`. `variance` is
-    added to the variances of numbers between -1 and 1.
-    """
-
-    smoothing: Annotated[float, Field(gt=0, strict=False)] = 1.0
-    variance: Annotated[float, Field(gt=0, strict=False)] = 1e-4
 
 
 @dataclass(frozen=True)
@@ -160,6 +147,11 @@ class ExactNaiveBayes:
         check_union(state.digests, new, union)
         check_bounds(len(union), 1, _SCALE**2)
         return NaiveBayesState(union.digests, _combined(state.sums, self._sums(new), 1))
+
+    def refits(self, moved: int, rows: int) -> bool:
+        """Return False: each row is subtracted or added at the cost of one row of fitting."""
+        del moved, rows
+        return False
 
     def row_digests(self, state: NaiveBayesState) -> Bytes:
         """Return the digests of the rows that the sums are over."""

@@ -1,6 +1,7 @@
 """Sets of rows: every row by a keyed digest of its ids and values, in the order of the digests."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -135,6 +136,41 @@ def find_rows(digests: Bytes, wanted: Bytes) -> npt.NDArray[np.intp]:
         if not _are_at(have, want, places):
             raise UnknownRowsError("rows to forget are not in the set that the state is of")
     return places
+
+
+def difference(have: Bytes, wanted: Bytes) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Compare two sets of rows by their sorted digests.
+
+    Returns
+    -------
+    gone, missing
+        Which of `have` are not among `wanted`, and which of `wanted` are not among `have`. A digest
+        that is there twice is compared twice.
+    """
+    gone, missing = np.ones(len(have), bool), np.ones(len(wanted), bool)
+    first, second = first_words(have), first_words(wanted)
+    if not ((first[:-1] < first[1:]).all() and (second[:-1] < second[1:]).all()):
+        return _difference_of_repeated(have, wanted)
+    if len(have) and len(wanted):
+        places = np.minimum(np.searchsorted(second, first), len(second) - 1)
+        is_same = (_pairs(wanted)[places] == _pairs(have)).all(axis=1)
+        gone = ~is_same
+        missing[places[is_same]] = False
+    return gone, missing
+
+
+def _difference_of_repeated(
+    have: Bytes, wanted: Bytes
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    rest = Counter(map(bytes, wanted))
+    gone, missing = np.zeros(len(have), bool), np.zeros(len(wanted), bool)
+    for mask, digests in ((gone, have), (missing, wanted)):
+        for at, digest in enumerate(map(bytes, digests)):
+            # Of `wanted`, what is still there was not among `have`.
+            is_there = rest[digest] > 0
+            rest[digest] -= is_there
+            mask[at] = is_there if mask is missing else not is_there
+    return gone, missing
 
 
 def check_split(digests: Bytes, gone: RowSet, left: RowSet) -> None:

@@ -11,7 +11,7 @@ from unlearn.stages.estimators.registry import find_spec, specs
 from unlearn.stages.rows.shard_file import Layout
 
 from tests.language_models import author_rows, language_recipe
-from tests.stages.conftest import CLASSES, FEATURES, MLP, NAIVE_BAYES, make_recipe, make_rows
+from tests.stages.conftest import CLASSES, EXACT, FEATURES, MLP, NAIVE_BAYES, make_recipe, make_rows
 from tests.stages.estimators.conformance import CHECKS, CONTAINERS, Case
 from tests.stages.estimators.perturbed import PREPROCESSING
 
@@ -41,6 +41,11 @@ FEATURE_CASES: dict[str, dict[str, Any]] = {
     "GaussianNB": NAIVE_BAYES,
     "LogisticRegression": {"model": "sklearn.linear_model.LogisticRegression"},
     "LinearSVC": {"model": "sklearn.svm.LinearSVC"},
+    "exact_forest": EXACT | {"options": EXACT["options"] | {"share": 0.5}},
+    "exact_linear": EXACT | {"model": "exact_linear"},
+    "ridge": EXACT | {"model": "exact_linear", "options": EXACT["options"] | {"rule": "ridge"}},
+    "fourier": EXACT | {"model": "exact_linear", "options": EXACT["options"] | {"fourier": 9}},
+    "exact_naive_bayes": EXACT | {"model": "exact_naive_bayes"},
 }
 
 NET = """

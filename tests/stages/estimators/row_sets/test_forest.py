@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.ensemble import ExtraTreesClassifier
+from unlearn.stages.config.row_sets import ExactForestOptions
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.row_sets.base import Shape, load_tensors, save_tensors
 from unlearn.stages.estimators.row_sets.draws import Words
@@ -15,7 +16,7 @@ from unlearn.stages.estimators.row_sets.forest import (
     ForestModel,
     tree_file,
 )
-from unlearn.stages.estimators.row_sets.forest_draws import ExactForestOptions, ForestDraws
+from unlearn.stages.estimators.row_sets.forest_draws import ForestDraws
 from unlearn.stages.estimators.row_sets.forest_nodes import KINDS
 from unlearn.stages.estimators.row_sets.row_set import RowSet
 

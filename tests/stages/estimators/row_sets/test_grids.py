@@ -5,15 +5,16 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unlearn.stages.config.dataset import FeatureKind
 from unlearn.stages.estimators.row_sets.grids import (
     BINS,
     BUCKETS,
     CategoricalColumn,
-    Grid,
+    HashedColumn,
     NumericColumn,
     check_columns,
-    column_of,
     find_ends,
+    make_grid,
     two_digits,
 )
 
@@ -30,18 +31,19 @@ def test_bins_are_even_between_the_ends() -> None:
 def test_categories_have_codes() -> None:
     column = CategoricalColumn(("b", "a"))
     values = pa.chunked_array([["a", None], ["zz", "b"]])
-    assert column.encode(values, KEY).tolist() == [2, 0, 3, 1]
+    assert column.encode(values).tolist() == [2, 0, 3, 1]
     assert column.codes == 4
 
 
 def test_categories_that_are_not_pinned_have_codes_by_their_text_alone() -> None:
-    column = CategoricalColumn(None)
-    one = column.encode(pa.chunked_array([["x", None, "y", "x"]]), KEY)
+    column = HashedColumn("00" * 32)
+    one = column.encode(pa.chunked_array([["x", None, "y", "x"]]))
     assert one[1] == 0
-    assert one[0] == one[3] == column.encode(pa.chunked_array([["x"]]), KEY)[0]
-    many = column.encode(pa.chunked_array([[str(at) for at in range(2000)]]), KEY)
-    assert set(many.tolist()) == set(range(1, BUCKETS + 1))
-    assert column.encode(pa.chunked_array([pa.array([], pa.string())]), KEY).tolist() == []
+    assert one[0] == one[3] == column.encode(pa.chunked_array([["x"]]))[0]
+    many = pa.chunked_array([[str(at) for at in range(2000)]])
+    assert set(column.encode(many).tolist()) == set(range(1, BUCKETS + 1))
+    assert not np.array_equal(column.encode(many), HashedColumn("01" * 32).encode(many))
+    assert column.encode(pa.chunked_array([pa.array([], pa.string())])).tolist() == []
 
 
 def test_a_table_is_encoded_column_by_column() -> None:
@@ -50,18 +52,27 @@ def test_a_table_is_encoded_column_by_column() -> None:
             "age": pa.array([0.0, None, 10.0]),
             "color": pa.array(["red", None, "blue"]),
             "member": pa.array([True, None, False]),
+            "city": pa.array(["a", None, "b"]),
         }
     )
-    grid = Grid(
-        {
-            "age": column_of("numeric", (0.0, 10.0), None),
-            "color": column_of("categorical", (0.0, 1.0), ("blue", "red")),
-            "member": column_of("boolean", (0.0, 1.0), None),
-        }
-    )
-    assert grid.encode(rows, KEY).tolist() == [[1, 2, 2], [0, 0, 0], [BINS, 1, 1]]
-    assert grid.sizes == (4096, 4, 4)
-    assert grid.categorical == (False, True, True)
+    kinds: dict[str, FeatureKind] = {
+        "age": "numeric",
+        "color": "categorical",
+        "member": "boolean",
+        "city": "categorical",
+    }
+    grid = make_grid(kinds, {"age": (0.0, 10.0)}, {"color": ["blue", "red"]}, KEY)
+    city = grid.columns["city"].encode(rows["city"])
+    assert city[1] == 0
+    expected = [[1, 2, 2, city[0]], [0, 0, 0, 0], [BINS, 1, 1, city[2]]]
+    assert grid.encode(rows).tolist() == expected
+    assert grid.sizes == (4096, 4, 4, BUCKETS + 1)
+    assert grid.categorical == (False, True, True, True)
+
+
+def test_a_number_without_ends_has_no_grid() -> None:
+    with pytest.raises(ValueError, match="no range is given for 'age'"):
+        make_grid({"age": "datetime"}, {}, {}, KEY)
 
 
 @given(values=st.lists(st.floats(-1e6, 1e6), min_size=45, max_size=80), at=st.integers(0, 79))

@@ -12,6 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unlearn.stages.config.row_sets import (
+    ExactForestOptions,
+    ExactLinearOptions,
+    ExactNaiveBayesOptions,
+)
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.row_sets.base import RowSetEstimator, Shape, state_digest
 from unlearn.stages.estimators.row_sets.boosting import (
@@ -20,9 +25,8 @@ from unlearn.stages.estimators.row_sets.boosting import (
 )
 from unlearn.stages.estimators.row_sets.boosting_draws import ExactBoostingOptions
 from unlearn.stages.estimators.row_sets.forest import ExactForest, ForestCosts
-from unlearn.stages.estimators.row_sets.forest_draws import ExactForestOptions
-from unlearn.stages.estimators.row_sets.linear import ExactLinear, ExactLinearOptions
-from unlearn.stages.estimators.row_sets.naive_bayes import ExactNaiveBayes, ExactNaiveBayesOptions
+from unlearn.stages.estimators.row_sets.linear import ExactLinear
+from unlearn.stages.estimators.row_sets.naive_bayes import ExactNaiveBayes
 from unlearn.stages.estimators.row_sets.row_set import RowSet, UnknownRowsError, row_set
 from unlearn.stages.rows.tokens import Key
 
@@ -41,11 +45,11 @@ from tests.stages.estimators.row_sets.laws import (
 
 
 def ridge(key: Key, shape: Shape) -> RowSetEstimator[Any]:
-    return ExactLinear(key, shape, ExactLinearOptions())
+    return ExactLinear(key, shape, ExactLinearOptions(rule="ridge"))
 
 
 def fourier(key: Key, shape: Shape) -> RowSetEstimator[Any]:
-    return ExactLinear(key, shape, ExactLinearOptions(fourier=20))
+    return ExactLinear(key, shape, ExactLinearOptions(rule="ridge", fourier=20))
 
 
 def discriminant(key: Key, shape: Shape) -> RowSetEstimator[Any]:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import RidgeClassifier
+from unlearn.stages.config.row_sets import ExactLinearOptions
 from unlearn.stages.estimators.row_sets.base import Shape
 from unlearn.stages.estimators.row_sets.fourier import SCALE, cosines, draw_frequencies
 from unlearn.stages.estimators.row_sets.integer_sums import (
@@ -19,7 +20,6 @@ from unlearn.stages.estimators.row_sets.integer_sums import (
 )
 from unlearn.stages.estimators.row_sets.linear import (
     ExactLinear,
-    ExactLinearOptions,
     LinearModel,
     inputs_of,
 )
@@ -53,7 +53,7 @@ def test_inputs_are_numbers_of_the_grid_and_one_column_for_each_category() -> No
 @pytest.mark.parametrize("shape", [SHAPE, TWO_CLASSES], ids=["three", "two"])
 def test_ridge_scores_are_those_of_scikit_learn(shape: Shape) -> None:
     rows, others = draw_rows(500, 41, shape), draw_rows(90, 42, shape, first=900)
-    model = fitted(rows, shape, regularization=0.7)
+    model = fitted(rows, shape, rule="ridge", regularization=0.7)
     theirs = RidgeClassifier(alpha=0.7).fit(columns(rows, shape), rows.targets)
     expected = theirs.decision_function(columns(others, shape))
     if shape.classes == 2:

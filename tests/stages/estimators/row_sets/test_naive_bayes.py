@@ -2,9 +2,10 @@
 
 import numpy as np
 from sklearn.naive_bayes import CategoricalNB, GaussianNB
+from unlearn.stages.config.row_sets import ExactNaiveBayesOptions
 from unlearn.stages.estimators.row_sets.base import Shape
 from unlearn.stages.estimators.row_sets.linear import inputs_of
-from unlearn.stages.estimators.row_sets.naive_bayes import ExactNaiveBayes, ExactNaiveBayesOptions
+from unlearn.stages.estimators.row_sets.naive_bayes import ExactNaiveBayes
 from unlearn.stages.estimators.row_sets.row_set import RowSet
 
 from tests.stages.estimators.row_sets.laws import KEY, as_rows, draw_rows

@@ -1,0 +1,69 @@
+"""Options of the models that are functions of the key and the set of their rows."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from unlearn.stages.config.section import Section
+
+Range = Annotated[list[Annotated[float, Field(strict=False)]], Field(min_length=2, max_length=2)]
+
+
+class RowSetOptions(Section):
+    """What the options of all of these models have.
+
+    `range` has the two ends of the grid of each number and date, which `unlearn init` pins. They
+    are not learned from the rows of a training: else they would tell of rows that were forgotten.
+    """
+
+    range: dict[str, Range] = Field(default_factory=dict)
+
+    @field_validator("range")
+    @classmethod
+    def _low_and_high(cls, value: dict[str, list[float]]) -> dict[str, list[float]]:
+        if not all(low < high for low, high in value.values()):
+            raise ValueError("must be [low, high], low being less than high")
+        return value
+
+
+class ExactForestOptions(RowSetOptions):
+    """Options of `exact_forest`.
+
+    Each row is in `share` of the `trees`, rounded up: less makes forgetting and fitting cheaper,
+    more makes trees more accurate, above all with few rows. `depth` bounds the depth of trees, and
+    `leaf` is the least number of rows on either side of a split. `candidates` is how many splits
+    are drawn for a node; the best one is used.
+    """
+
+    trees: Annotated[int, Field(ge=1, le=1000)] = 100
+    share: Annotated[float, Field(gt=0, le=1, strict=False)] = 0.1
+    depth: Annotated[int, Field(ge=1, le=64)] = 20
+    leaf: Annotated[int, Field(ge=1)] = 5
+    candidates: Annotated[int, Field(ge=1, le=100)] = 10
+
+
+class ExactLinearOptions(RowSetOptions):
+    """Options of `exact_linear`.
+
+    `rule` is `ridge` (least squares on -1 and 1 for each class, with a penalty) or `discriminant`
+    (linear discriminant analysis, which gives probabilities). `regularization` is the penalty of
+    `ridge`, as scikit-learn's `alpha`, for inputs between -1 and 1. `shrinkage` is added to the
+    variances of `discriminant`. `fourier` is the number of random Fourier features beside the
+    columns themselves, and `bandwidth` the factor of their frequencies.
+    """
+
+    rule: Literal["ridge", "discriminant"] = "discriminant"
+    regularization: Annotated[float, Field(gt=0, strict=False)] = 1.0
+    shrinkage: Annotated[float, Field(gt=0, strict=False)] = 1e-4
+    fourier: Annotated[int, Field(ge=0, le=4096)] = 0
+    bandwidth: Annotated[float, Field(ge=0.01, le=64, strict=False)] = 0.5
+
+
+class ExactNaiveBayesOptions(RowSetOptions):
+    """Options of `exact_naive_bayes`.
+
+    `smoothing` is added to every count of a category, as scikit-learn's `alpha`. `variance` is
+    added to the variances of numbers between -1 and 1.
+    """
+
+    smoothing: Annotated[float, Field(gt=0, strict=False)] = 1.0
+    variance: Annotated[float, Field(gt=0, strict=False)] = 1e-4

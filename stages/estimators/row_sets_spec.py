@@ -1,0 +1,132 @@
+"""The families of models that are functions of the key and the set of their rows."""
+
+from typing import TYPE_CHECKING, Any
+
+from unlearn.stages.config.params import Params
+from unlearn.stages.config.row_sets import (
+    ExactForestOptions,
+    ExactLinearOptions,
+    ExactNaiveBayesOptions,
+    RowSetOptions,
+)
+from unlearn.stages.config.train import PreprocessingParams, TrainParams
+from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.formats import SAFETENSORS
+from unlearn.stages.estimators.spec import EstimatorSpec, RowSetTraining, TrainingSize
+from unlearn.stages.rows.tokens import Key
+
+if TYPE_CHECKING:
+    from unlearn.stages.estimators.row_sets.base import RowSetEstimator, Shape
+
+_FILE = "model.safetensors"
+
+#: Numbers have grids in place of scales, and what is missing has a code.
+_GRIDS = PreprocessingParams(scale="none", impute="zero")
+
+
+def _forest(train: TrainParams, key: Key, shape: "Shape") -> "RowSetEstimator[Any]":
+    from unlearn.stages.estimators.row_sets.forest import ExactForest
+
+    return ExactForest(key, shape, ExactForestOptions.model_validate(train.options))
+
+
+def _linear(train: TrainParams, key: Key, shape: "Shape") -> "RowSetEstimator[Any]":
+    from unlearn.stages.estimators.row_sets.linear import ExactLinear
+
+    return ExactLinear(key, shape, ExactLinearOptions.model_validate(train.options))
+
+
+def _naive_bayes(train: TrainParams, key: Key, shape: "Shape") -> "RowSetEstimator[Any]":
+    from unlearn.stages.estimators.row_sets.naive_bayes import ExactNaiveBayes
+
+    return ExactNaiveBayes(key, shape, ExactNaiveBayesOptions.model_validate(train.options))
+
+
+def _check(params: Params) -> None:
+    """Refuse what these models do not have: other templates, scales, and numbers without grids."""
+    model, train = params.train.model, params.train
+    if params.kind != "exact":
+        raise InputError(f"train.model: {model} is for the exact template only")
+    if train.preprocessing != _GRIDS:
+        raise InputError(
+            f"train.preprocessing: {model} takes `scale: none` and `impute: zero`, because "
+            "`train.options.range` has the scales, and missing values are a value of their own"
+        )
+    ends = RowSetOptions(range=train.options.get("range", {})).range
+    numbers = [
+        name for name, kind in params.dataset.features.items() if kind in ("numeric", "datetime")
+    ]
+    if missing := [name for name in numbers if name not in ends]:
+        raise InputError(
+            f"train.options.range: {model} needs [low, high] of each number and date, and "
+            f"{missing[0]!r} has none"
+        )
+    if unknown := sorted(set(ends) - set(numbers)):
+        raise InputError(f"train.options.range: {unknown[0]!r} is no number and no date")
+
+
+def _forest_seconds(size: TrainingSize) -> float:
+    """Return about how long a forest is grown: measured on 100,000 rows of UCI Adult."""
+    options = ExactForestOptions.model_validate(size.options)
+    return 250e-9 * size.rows * options.trees * options.share * options.candidates
+
+
+def _linear_seconds(size: TrainingSize) -> float:
+    """Return about how long sums are added: a product of matrices."""
+    width = size.inputs + int(size.options.get("fourier", 0))
+    return 3e-6 * size.rows + 1e-10 * size.rows * width * width
+
+
+def _naive_bayes_seconds(size: TrainingSize) -> float:
+    return 2e-6 * size.rows
+
+
+def _has_probabilities(train: TrainParams) -> bool:
+    return ExactLinearOptions.model_validate(train.options).rule != "ridge"
+
+
+EXACT_FOREST = EstimatorSpec(
+    name="exact_forest",
+    models=("exact_forest",),
+    kind="exact_forest",
+    training=RowSetTraining(_forest),
+    format=SAFETENSORS,
+    file_name=_FILE,
+    options=ExactForestOptions,
+    can_slice=lambda _model: False,
+    seconds=_forest_seconds,
+    preprocessing=_GRIDS,
+    check=_check,
+    preload=("unlearn.stages.estimators.row_sets.forest",),
+)
+
+EXACT_LINEAR = EstimatorSpec(
+    name="exact_linear",
+    models=("exact_linear",),
+    kind="exact_linear",
+    training=RowSetTraining(_linear),
+    format=SAFETENSORS,
+    file_name=_FILE,
+    options=ExactLinearOptions,
+    can_slice=lambda _model: False,
+    has_probabilities=_has_probabilities,
+    seconds=_linear_seconds,
+    preprocessing=_GRIDS,
+    check=_check,
+    preload=("unlearn.stages.estimators.row_sets.linear",),
+)
+
+EXACT_NAIVE_BAYES = EstimatorSpec(
+    name="exact_naive_bayes",
+    models=("exact_naive_bayes",),
+    kind="exact_naive_bayes",
+    training=RowSetTraining(_naive_bayes),
+    format=SAFETENSORS,
+    file_name=_FILE,
+    options=ExactNaiveBayesOptions,
+    can_slice=lambda _model: False,
+    seconds=_naive_bayes_seconds,
+    preprocessing=_GRIDS,
+    check=_check,
+    preload=("unlearn.stages.estimators.row_sets.naive_bayes",),
+)

@@ -1,0 +1,251 @@
+"""Models that are functions of a set of rows: made from nothing, or by changing an earlier state.
+
+Both ways give the same bytes. What is on disk can only make it faster: a state that does not have
+its seal, belongs to other settings or cannot be brought to the rows is not used.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from unlearn.stages.config.row_sets import RowSetOptions
+from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.registry import find_spec
+from unlearn.stages.estimators.row_sets.base import (
+    STATE_FILE,
+    Files,
+    RowSetEstimator,
+    Shape,
+    load_digests,
+    state_digest,
+)
+from unlearn.stages.estimators.row_sets.grids import Grid, make_grid
+from unlearn.stages.estimators.row_sets.preprocessing import CodePreprocessor
+from unlearn.stages.estimators.row_sets.row_set import (
+    Bytes,
+    RowSet,
+    UnknownRowsError,
+    difference,
+    find_rows,
+    row_digests,
+    row_set,
+)
+from unlearn.stages.estimators.spec import RowSetTraining
+from unlearn.stages.project.files import canonical_json
+from unlearn.stages.rows.shard_file import RECORD, SUBJECT, targets
+from unlearn.stages.rows.token_arrays import digests_of
+from unlearn.stages.rows.tokens import Key
+from unlearn.stages.training.environment import environment
+from unlearn.stages.training.lineage import Lineage, is_whole, read_lineage, seal
+from unlearn.stages.training.recipe import Recipe
+
+#: Folder of a state, in the folder of its shard model.
+STATE_FOLDER = "state"
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What an earlier run left.
+
+    Parameters
+    ----------
+    folder
+        The shard model's folder.
+    forgotten
+        Returns the rows of the shard that were forgotten, as far as they are known.
+    """
+
+    folder: Path
+    forgotten: Callable[[], pa.Table | None]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted model.
+
+    Parameters
+    ----------
+    estimator
+        What fitted it.
+    state
+        The files of its state, by path in the shard model's folder.
+    digest
+        Digest of the numbers in them.
+    weights
+        The content of the weights file.
+    description
+        What model.json says of the grids.
+    """
+
+    estimator: RowSetEstimator[Any]
+    state: dict[str, bytes]
+    digest: str
+    weights: bytes
+    description: dict[str, Any]
+
+
+class ShardRows:
+    """The estimator of a shard, and rows as it reads them.
+
+    Parameters
+    ----------
+    recipe, shard
+        The settings, of a family that is trained on sets of rows, and the shard's name.
+    """
+
+    def __init__(self, recipe: Recipe, shard: str) -> None:
+        training = find_spec(recipe.train.model).training
+        if not isinstance(training, RowSetTraining):
+            raise InputError(f"train.model: {recipe.train.model} is not trained on sets of rows")
+        self._recipe = recipe
+        self._key = _key_of(recipe, shard)
+        self.grid = _grid(recipe)
+        shape = Shape(self.grid.sizes, self.grid.categorical, len(recipe.layout.classes))
+        self.estimator = training.build(recipe.train, self._key, shape)
+
+    def of(self, rows: pa.Table) -> RowSet:
+        """Return rows of the shard as a set."""
+        codes = self.grid.encode(rows)
+        classes = targets(rows, self._recipe.layout)
+        names = (SUBJECT, RECORD) if SUBJECT in rows.column_names else (RECORD,)
+        parts = [digests_of(rows[name]) for name in names]
+        parts += [codes.view(np.uint8), classes[:, None].astype("<i4").view(np.uint8)]
+        return row_set(row_digests(self._key, parts), codes, classes)
+
+
+def fit_rows(recipe: Recipe, shard: str, rows: pa.Table, earlier: Earlier | None) -> Fitted:
+    """Return the model of a shard's rows.
+
+    Parameters
+    ----------
+    recipe, shard
+        The settings, and the shard's name.
+    rows
+        Its rows, at least one.
+    earlier
+        What an earlier run left; None to make the model from nothing.
+    """
+    own = ShardRows(recipe, shard)
+    wanted, estimator = own.of(rows), own.estimator
+    state = None if earlier is None else _changed(recipe, shard, own, wanted, earlier)
+    if state is None:
+        state = estimator.fit(wanted)
+    files = estimator.save(state)
+    preprocessor = CodePreprocessor.of_grid(own.grid, recipe.layout.features)
+    return Fitted(
+        estimator,
+        {f"{STATE_FOLDER}/{name}": content for name, content in files.items()},
+        state_digest(files),
+        estimator.model(state),
+        {"preprocessing": preprocessor.as_json()},
+    )
+
+
+def rows_to_change(recipe: Recipe, shard: str, rows: pa.Table, folder: Path) -> int | None:
+    """Return how many rows come or go if an earlier state is changed.
+
+    Parameters
+    ----------
+    recipe, shard
+        The settings, and the shard's name.
+    rows
+        The rows that the model is to have.
+    folder
+        The shard model's folder.
+
+    Returns
+    -------
+    int or None
+        None if no state can be used, or so many rows change that the model is made from nothing.
+    """
+    files = _earlier_files(recipe, shard, folder)
+    if files is None or rows.num_rows == 0:
+        return None
+    own = ShardRows(recipe, shard)
+    try:
+        have = load_digests(files.get(STATE_FILE))
+    except InputError:
+        return None
+    wanted = own.of(rows).digests
+    gone, new = (int(mask.sum()) for mask in difference(have, wanted))
+    if any(own.estimator.refits(moved, len(have)) for moved in (gone, new)):
+        return None
+    return gone + new
+
+
+def _key_of(recipe: Recipe, shard: str) -> Key:
+    """Return the key of everything that is drawn for a shard."""
+    return Key(recipe.key.digest("row-set", canonical_json([recipe.seed, shard])).hex())
+
+
+def _grid(recipe: Recipe) -> Grid:
+    ends = RowSetOptions(range=recipe.train.options.get("range", {})).range
+    layout = recipe.layout
+    try:
+        return make_grid(layout.features, ends, layout.categories, recipe.key)
+    except ValueError as error:
+        raise InputError(f"train.model {recipe.train.model}: {error}") from None
+
+
+def _changed(recipe: Recipe, shard: str, own: ShardRows, wanted: RowSet, earlier: Earlier) -> Any:
+    """Return an earlier state, changed to other rows; None if none can be used."""
+    files = _earlier_files(recipe, shard, earlier.folder)
+    if files is None:
+        return None
+    estimator = own.estimator
+    try:
+        state = estimator.load(files)
+    except InputError:
+        return None
+    have = estimator.row_digests(state)
+    is_gone, is_new = difference(have, wanted.digests)
+    gone = _rows_with(have[is_gone], own, earlier)
+    if gone is None:
+        return None
+    try:
+        state = estimator.forget(state, gone, wanted.take(~is_new))
+        return estimator.add(state, wanted.take(is_new), wanted)
+    except UnknownRowsError:
+        return None
+
+
+def _rows_with(digests: Bytes, own: ShardRows, earlier: Earlier) -> RowSet | None:
+    """Return the rows that are to go; None if one of them is not among the forgotten ones."""
+    table = earlier.forgotten() if len(digests) else None
+    if table is None:
+        nothing = np.zeros((0, len(own.grid.columns)), np.uint16), np.zeros(0, np.int64)
+        return None if len(digests) else RowSet(digests, *nothing)
+    known = own.of(table)
+    try:
+        places = find_rows(known.digests, digests)
+    except UnknownRowsError:
+        return None
+    return RowSet(known.digests[places], known.codes[places], known.targets[places])
+
+
+def _earlier_files(recipe: Recipe, shard: str, folder: Path) -> Files | None:
+    """Return the files of the state in a folder; None unless it is whole and of this recipe."""
+    try:
+        lineage = read_lineage(folder)
+    except InputError:
+        return None
+    if lineage is None or not _is_usable(recipe, shard, folder, lineage):
+        return None
+    prefix = f"{STATE_FOLDER}/"
+    return {
+        name.removeprefix(prefix): (folder / name).read_bytes()
+        for name in lineage.files
+        if name.startswith(prefix)
+    }
+
+
+def _is_usable(recipe: Recipe, shard: str, folder: Path, lineage: Lineage) -> bool:
+    return (
+        lineage.seal == seal(recipe.key, lineage)
+        and lineage.recipe == recipe.digest(shard)
+        and lineage.environment == environment(recipe.train)
+        and is_whole(folder, lineage)
+    )
