@@ -216,8 +216,8 @@ def pending_refs(now: Situation) -> list[Pending]:
         The situation.
     """
     found = []
-    for tip in now.other_tips:
-        if held := now.held_by(tip):
+    for tip, held in now.held.items():
+        if held:
             why = _REFLOG if tip.kind == "reflog" else _HELD
             used = len(held & now.used)
             if used == len(held):

@@ -140,7 +140,7 @@ class _Purge:
         here = listing.objects.keys()
         if here & self._candidates & (after.linked - after.present):
             return _LINKED
-        places = [tip.place for tip in after.other_tips if here & after.held_by(tip) - after.used]
+        places = [tip.place for tip, held in after.held.items() if here & held - after.used]
         return f"it keeps objects of {', '.join(places)}" if places else None
 
     def _why_not(self, store: Store) -> str | None:

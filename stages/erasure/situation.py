@@ -112,13 +112,18 @@ class Situation:
             return _NOT_KNOWN.format(place="working tree")
         return None
 
-    def held_by(self, tip: Tip) -> set[str]:
-        """Return objects of a ref that can hold rows, and that stay because of it.
+    @cached_property
+    def held(self) -> dict[Tip, set[str]]:
+        """The objects that can hold rows, and that stay because of a ref, by ref.
 
         Those that the working tree uses are among them.
         """
-        counted = self.lists.expand(self.survey.counted(self.survey.behind_tip(tip)))
-        return (counted & self.existing) - (self.candidates - self.protected - self.used)
+        gone = self.candidates - self.protected - self.used
+        found = {}
+        for tip in self.other_tips:
+            counted = self.lists.expand(self.survey.counted(self.survey.behind_tip(tip)))
+            found[tip] = (counted & self.existing) - gone
+        return found
 
     def _linked(self) -> Iterator[str]:
         top = self.survey.history.top
