@@ -1,5 +1,6 @@
 """`unlearn receipt verify`: what a stranger can check."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -154,6 +155,13 @@ def verify(
 
     It opens no connection. Exits with 0 only if every receipt holds; else every reason is named.
     """
+    for option, names, length in (
+        ("--anchor", anchor or [], 64),
+        ("--project", [project] if project else [], 32),
+    ):
+        for name in names:
+            if re.fullmatch(f"[0-9a-f]{{{length}}}", name) is None:
+                raise InputError(f"{option} is not {length} hexadecimal digits, all of them")
     paths, folders = _paths(files)
     keys = Keys(map(read_key, key), _keys_beside(folders))
     checked = check_files(

@@ -11,7 +11,6 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from securesystemslib.dsse import Envelope as Encoding
 from unlearn.stages.project.files import canonical_json
 from unlearn.stages.receipts.failures import RefusedError
 
@@ -64,7 +63,8 @@ class Envelope:
 
 def to_sign(kind: str, payload: bytes) -> bytes:
     """Return the bytes to sign for a payload of a type."""
-    return Encoding(payload, kind, {}).pae()
+    name = kind.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(name), name, len(payload), payload)
 
 
 def parse_envelope(content: bytes) -> Envelope:

@@ -17,10 +17,10 @@ from unlearn.stages.receipts.keys import (
     KEY_TYPE,
     KeyStatement,
     PublicKey,
+    key_id,
     new_statement,
     parse_key,
     sign_key,
-    sslib_key,
 )
 from unlearn.stages.receipts.signers import FileSigner, Signer, private_bytes
 from unlearn.stages.receipts.store import read_keys, write_key
@@ -148,7 +148,7 @@ def _prepare(
     if previous is not None:
         followed = _key_of(keys, previous)
         statement = statement.model_copy(update={"previous": followed.keyid})
-    keyid = str(sslib_key(statement.public).keyid)
+    keyid = key_id(statement.public)
     if keyid in {key.keyid for key in keys}:
         raise InputError("the project has this key already")
     content = to_sign(KEY_TYPE, statement.payload)
@@ -177,7 +177,7 @@ def _key_of(keys: list[PublicKey], signer: Signer) -> PublicKey:
 
 
 def _store(project: Project, statement: KeyStatement, file: bytes) -> NewKey:
-    keyid = str(sslib_key(statement.public).keyid)
+    keyid = key_id(statement.public)
     return NewKey(
         keyid=keyid,
         file=write_key(project, keyid, file),

@@ -7,14 +7,15 @@ When keys rotate, the previous key signs it too: who trusts the first key of a p
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
-from securesystemslib.exceptions import UnverifiedSignatureError
-from securesystemslib.signer import Signature, SSlibKey
 from unlearn.stages.errors import InputError
+from unlearn.stages.project.files import digest_json
 from unlearn.stages.receipts.canonical import canonical, parse_canonical
 from unlearn.stages.receipts.envelope import LARGEST, Envelope, Signed, parse_envelope
 from unlearn.stages.receipts.failures import RefusedError
@@ -62,29 +63,29 @@ class PublicKey:
     Parameters
     ----------
     key
-        The key, as securesystemslib has it.
+        The key.
     statement
         What its file states.
     envelope
         The file.
     """
 
-    key: SSlibKey
+    key: Ed25519PublicKey
     statement: KeyStatement
     envelope: Envelope
 
-    @property
+    @cached_property
     def keyid(self) -> str:
-        """The id that securesystemslib gives it: a digest of the key."""
-        return str(self.key.keyid)
+        """The id of the key; see `key_id`."""
+        return key_id(self.statement.public)
 
     def verifies(self, signed: Signed, content: bytes) -> bool:
         """Return whether it made a signature over bytes."""
         try:
-            self.key.verify_signature(Signature(signed.keyid, signed.signature.hex()), content)
-        except UnverifiedSignatureError:
+            self.key.verify(signed.signature, content)
+        except InvalidSignature:
             return False
-        return True
+        return signed.keyid == self.keyid
 
 
 def new_statement(
@@ -120,17 +121,23 @@ def parse_key(content: bytes) -> PublicKey:
         statement = KeyStatement.model_validate_json(envelope.payload)
     except ValidationError:
         raise RefusedError("bad-statement", "it does not state a whole key") from None
-    key = sslib_key(statement.public)
+    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(statement.public))
     found = PublicKey(key, statement, envelope)
-    own = next((one for one in envelope.signatures if one.keyid == key.keyid), None)
+    own = next((one for one in envelope.signatures if one.keyid == found.keyid), None)
     if own is None or not found.verifies(own, envelope.to_sign):
         raise RefusedError("bad-signature", "the key did not sign its own file")
     return found
 
 
-def sslib_key(public: str) -> SSlibKey:
-    """Return securesystemslib's key for an Ed25519 public key in hexadecimal."""
-    return SSlibKey.from_crypto(Ed25519PublicKey.from_public_bytes(bytes.fromhex(public)))
+def key_id(public: str) -> str:
+    """Return the id of an Ed25519 public key in hexadecimal.
+
+    It is the one that securesystemslib, and so other tools for DSSE, gives it: the SHA-256 of its
+    canonical JSON. That package itself is not used: it imports every library of a cloud provider
+    that is installed, which takes seconds and opens a socket.
+    """
+    value = {"keytype": "ed25519", "keyval": {"public": public}, "scheme": "ed25519"}
+    return digest_json(value)
 
 
 def read_key(path: Path) -> PublicKey:

@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     load_pem_public_key,
 )
-from securesystemslib.signer import CryptoSigner
 from unlearn.stages.errors import InputError, ToolError
 
 #: What a signer that is a program begins with.
@@ -50,12 +49,12 @@ class FileSigner:
     """
 
     def __init__(self, key: Ed25519PrivateKey) -> None:
-        self._signer = CryptoSigner(key)
+        self._key = key
         self.public = key.public_key()
 
     def sign(self, content: bytes) -> bytes:
         """Return the signature over bytes (64 bytes)."""
-        return bytes.fromhex(self._signer.sign(content).signature)
+        return self._key.sign(content)
 
 
 class CommandSigner:

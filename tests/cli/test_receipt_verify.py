@@ -147,6 +147,8 @@ def test_bad_input_has_one_clear_line(folder: Path) -> None:
     assert refused(verify(folder, "receipts")).startswith(
         "key.json is not a public key of receipts"
     )
+    for option in (("--anchor", "0a0a"), ("--project", "x" * 32), ("--anchor", "A" * 64)):
+        assert "hexadecimal digits" in refused(verify(folder, "receipts", *option))
     assert "Missing option '--key'" in Repo(folder).inline("receipt", "verify", "receipts").err
 
 

@@ -8,7 +8,14 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from unlearn.stages.receipts.envelope import Envelope, Signed, to_sign
-from unlearn.stages.receipts.keys import KEY_TYPE, PublicKey, new_statement, parse_key, sign_key
+from unlearn.stages.receipts.keys import (
+    KEY_TYPE,
+    PublicKey,
+    key_id,
+    new_statement,
+    parse_key,
+    sign_key,
+)
 from unlearn.stages.receipts.signers import FileSigner
 from unlearn.stages.receipts.statement import (
     PAYLOAD_TYPE,
@@ -81,9 +88,7 @@ def make_key(
 
 def signer_id(signer: FileSigner) -> str:
     """Return the id of a signer's key."""
-    from unlearn.stages.receipts.keys import sslib_key
-
-    return str(sslib_key(signer.public.public_bytes_raw().hex()).keyid)
+    return key_id(signer.public.public_bytes_raw().hex())
 
 
 def make_statement(

@@ -1,14 +1,18 @@
 """Receipts against changes: each kind of change fails with a reason of its own."""
 
 import json
+import subprocess
 from collections.abc import Callable
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
+from securesystemslib import dsse
+from securesystemslib.signer import SSlibKey
 from unlearn.stages.receipts.check import Checked, check_annex, check_files, check_receipt
 from unlearn.stages.receipts.envelope import Envelope, Signed, parse_envelope
 from unlearn.stages.receipts.failures import RefusedError
@@ -58,6 +62,44 @@ def test_a_receipt_holds() -> None:
 
     assert found.statement == make_statement()
     assert found.name == receipt_name(make_statement().payload)
+
+
+def test_another_implementation_verifies_it_as_well(tmp_path: Path) -> None:
+    """securesystemslib's own reader, and OpenSSL, which knows nothing of DSSE."""
+    found = dsse.Envelope.from_dict(json.loads(RECEIPT))
+    key = SSlibKey.from_crypto(KEY.public.key)
+    assert found.verify([key], 1).keys() == {KEY.public.keyid}
+    assert found.pae() == parse_envelope(RECEIPT).to_sign
+
+    envelope = parse_envelope(RECEIPT)
+    kind, payload = PAYLOAD_TYPE.encode(), envelope.payload
+    signed = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+    der = bytes.fromhex("302a300506032b6570032100" + KEY.public.statement.public)
+    for name, content in (
+        ("signed", signed),
+        ("other", signed + b" "),
+        ("signature", envelope.signatures[0].signature),
+        ("key", der),
+    ):
+        (tmp_path / name).write_bytes(content)
+    line = ["openssl", "pkeyutl", "-verify", "-rawin", "-pubin", "-keyform", "DER", "-inkey", "key"]
+    for name, code in (("signed", 0), ("other", 1)):
+        words = [*line, "-in", name, "-sigfile", "signature"]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, check=False)
+        assert done.returncode == code, done
+
+
+@given(st.binary(max_size=400))
+def test_no_other_file_is_a_key(content: bytes) -> None:
+    with pytest.raises(RefusedError):
+        parse_key(content)
+
+
+@pytest.mark.parametrize("text", ["\\ud800", "\\u0000", "é"])
+def test_odd_texts_in_an_envelope_are_refused(text: str) -> None:
+    for old in ("application/vnd.in-toto+json", KEY.public.keyid):
+        changed = RECEIPT.decode().replace(old, text)
+        assert code(changed.encode()) in {"bad-envelope", "unknown-type", "unknown-key"}
 
 
 def test_every_change_of_one_bit_fails() -> None:
