@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from unlearn.stages.erasure.listed_rows import RowNumbers
+from unlearn.stages.erasure.listed_rows import RowNumbers, numbers_between
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.rows.token_arrays import integer_array
 
@@ -86,6 +86,33 @@ def taken(column: pa.Array, rows: RowNumbers) -> pa.Array:
         values = taken(pc.run_end_decode(column), rows)
         return pc.run_end_encode(values, run_end_type=kind.run_end_type)
     return column.take(indices)
+
+
+def rows_taken(rows: pa.Table, numbers: RowNumbers) -> pa.Table:
+    """Return some rows of a table; each column that has dictionaries is in one piece.
+
+    Other columns stay in the pieces that they are in: one array has at most 2 GiB of text.
+    """
+    columns = [_of_column(column, numbers) for column in rows.columns]
+    return pa.Table.from_arrays(columns, schema=rows.schema)
+
+
+def _of_column(column: pa.ChunkedArray, numbers: RowNumbers) -> pa.ChunkedArray:
+    if pa.types.is_dictionary(column.type):
+        return pa.chunked_array([taken(one_dictionary(column), numbers)])
+    parts, first = [], 0
+    for chunk in column.chunks:
+        parts.append(taken(chunk, numbers_between(numbers, first, len(chunk))))
+        first += len(chunk)
+    return pa.chunked_array(parts, column.type)
+
+
+def one_dictionary(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """Return a column that has dictionaries in one piece, with one dictionary."""
+    found = column.unify_dictionaries().combine_chunks()
+    if isinstance(found, pa.ChunkedArray):  # without a piece
+        found = pa.array([], column.type)
+    return found
 
 
 def dictionary_columns(schema: pa.Schema) -> list[str]:

@@ -3,11 +3,13 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.context import Context
 from unlearn.stages.project.side_by_side import results_in_order
@@ -17,8 +19,8 @@ from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.identity import DigestColumns, digest_columns
 from unlearn.stages.rows.ids import IdKind
 from unlearn.stages.rows.roles import role_columns
-from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask, is_one_of
-from unlearn.stages.rows.token_arrays import as_digests, digest_array
+from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask
+from unlearn.stages.rows.token_arrays import as_digests, digest_array, digests_of_texts
 from unlearn.stages.rows.tokens import Tokenizer
 
 #: Numbers of rows of a file, from 0, in order.
@@ -125,14 +127,29 @@ class RowSearch:
         """
         ids = texts.to_pylist()
         digests = as_digests(self.tokenizer.joined_digests(kind, [raw or "" for raw in ids]))
+        return pc.is_in(digest_array(digests), value_set=self._alone)
+
+    @cached_property
+    def _alone(self) -> pa.FixedSizeBinaryArray:
+        """Lines that name a record, or a person, by one token."""
         alone = [line for line in self.forget_list.known if "." not in line]
-        return is_one_of(pa.chunked_array([digest_array(digests)]), alone).combine_chunks()
+        return digest_array(digests_of_texts(alone))
+
+    @cached_property
+    def _pairs(self) -> ForgetList:
+        """Lines that name a record of a person."""
+        pairs = tuple(line for line in self.forget_list.known if "." in line)
+        return ForgetList(digest="", tokens=pairs)
 
     def _mask(self, tokens: DigestColumns) -> npt.NDArray[np.bool_]:
         table = {RECORD: digest_array(tokens.records)}
         if tokens.subjects is not None:
             table[SUBJECT] = digest_array(tokens.subjects)
-        mask = forget_mask(pa.table(table), self.forget_list)
+        mask = pc.is_in(table[RECORD], value_set=self._alone)
+        if SUBJECT in table:
+            mask = pc.or_(mask, pc.is_in(table[SUBJECT], value_set=self._alone))
+        if self._pairs.tokens:
+            mask = pc.or_(mask, forget_mask(pa.table(table), self._pairs))
         return np.asarray(mask.to_numpy(zero_copy_only=False), dtype=bool)
 
 

@@ -15,7 +15,7 @@ from unlearn.stages.erasure.kept_values import (
     check_columns,
     dictionary_columns,
     joined_values,
-    taken,
+    rows_taken,
     used_values,
     with_values,
 )
@@ -95,22 +95,7 @@ def _groups_left(
         first += count
         if leaving.size < count:
             staying = np.delete(np.arange(count), leaving)
-            yield _taken(file.read_row_group(group, columns=columns), staying)
-
-
-def _taken(rows: pa.Table, staying: RowNumbers) -> pa.Table:
-    columns = [taken(one_array(column), staying) for column in rows.columns]
-    return pa.Table.from_arrays(columns, schema=rows.schema)
-
-
-def one_array(column: pa.ChunkedArray) -> pa.Array:
-    """Return a column in one piece, with one dictionary where it has several."""
-    if pa.types.is_dictionary(column.type):
-        column = column.unify_dictionaries()
-    found = column.combine_chunks()
-    if isinstance(found, pa.ChunkedArray):
-        found = found.chunk(0) if found.num_chunks else pa.array([], column.type)
-    return found
+            yield rows_taken(file.read_row_group(group, columns=columns), staying)
 
 
 def _values_left(file: pq.ParquetFile, gone: RowNumbers) -> Values:

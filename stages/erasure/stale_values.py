@@ -15,11 +15,12 @@ from unlearn.stages.erasure.kept_values import (
     comparable,
     dictionary_columns,
     joined_values,
+    one_dictionary,
     taken,
     used_values,
 )
 from unlearn.stages.erasure.listed_rows import RowNumbers, RowSearch, numbers_between
-from unlearn.stages.erasure.parquet_rewriting import one_array, open_parquet
+from unlearn.stages.erasure.parquet_rewriting import open_parquet
 from unlearn.stages.reading.dataset_files import file_kind
 from unlearn.stages.rows.roles import RoleReader, role_columns
 
@@ -107,7 +108,7 @@ def _dictionaries(path: Path) -> Iterator[dict[str, pa.DictionaryArray]]:
             names = dictionary_columns(file.schema_arrow)
             for group in range(file.metadata.num_row_groups) if names else ():
                 rows = file.read_row_group(group, columns=names)
-                yield {name: one_array(rows[name]) for name in names}
+                yield {name: one_dictionary(rows[name]) for name in names}
 
 
 def stale_siblings(files: Iterable[Path], folder: Path) -> list[Path]:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import feather, ipc
 from unlearn.stages.erasure.arrow_rewriting import check_arrow, write_arrow_without
+from unlearn.stages.erasure.kept_values import rows_taken
 from unlearn.stages.erasure.parquet_rewriting import check_parquet, write_parquet_without
 from unlearn.stages.errors import InputError
 
@@ -251,6 +252,22 @@ def test_arrow_keeps_its_schema_and_batches(
     # What only rows had which went is in no buffer and no dictionary.
     assert RARE.encode() in unpacked(batches(old, kind))
     assert RARE.encode() not in unpacked(found)
+
+
+def test_rows_are_taken_from_columns_in_several_pieces() -> None:
+    whole = some_rows()
+    views = pa.chunked_array([pa.array(whole["text"].to_pylist(), pa.string_view())])
+    whole = whole.append_column("view", views)
+    parts = [whole.slice(first, 13) for first in range(0, COUNT, 13)]
+    plain = pa.array(["x"] * 13).dictionary_encode()
+    parts[1] = parts[1].set_column(2, whole.schema.field(2), plain)  # another dictionary
+    pieces = pa.concat_tables(parts)
+
+    found = rows_taken(pieces, LEFT)
+
+    assert values(found) == left(pieces)
+    assert found["category"].num_chunks == 1
+    assert rows_taken(pieces.slice(0, 0), LEFT[:0]).num_rows == 0
 
 
 def test_all_rows_of_arrow_can_go(tmp_path: Path) -> None:
