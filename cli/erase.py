@@ -11,6 +11,7 @@ from unlearn.cli.output import JsonFlag, ask, emit, names, plural, progress, say
 from unlearn.cli.repro import bring_up_to_date
 from unlearn.stages.context import Context, open_project
 from unlearn.stages.dvc.command import run_dvc
+from unlearn.stages.dvc.pipeline import check_suppression_is_read
 from unlearn.stages.erasure.conclusion import conclude
 from unlearn.stages.erasure.dataset import check_rewritable, rewrite_dataset
 from unlearn.stages.erasure.evidence import keep_evidence, rests_on_rows
@@ -152,6 +153,7 @@ COMMAND = Command(erase, example="unlearn erase --dry-run", answer=EraseAnswer)
 def _begin(context: Context, choice: Choice) -> Journal:
     """Check that an erasure may begin, or go on, and find what it deletes."""
     project = context.project
+    check_suppression_is_read(project)
     forget_list = digest_file(project.forget_list)
     begun = read_journal(project)
     if begun is None or begun.forget_list != forget_list:

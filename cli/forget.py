@@ -20,6 +20,7 @@ from unlearn.cli.ids import IdOption, IdsOption, read_wanted
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, say
 from unlearn.stages.context import open_project
+from unlearn.stages.dvc.pipeline import check_suppression_is_read
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.ledger.log import NO_FILING, Filing
@@ -241,6 +242,8 @@ def forget(
         incoming = Incoming(wanted, notes=tuple(found))
     wanted, notes = incoming.wanted, list(incoming.notes)
     unknown: Unknown = "skip" if ignore_unknown else "suppress" if suppress else "refuse"
+    if suppress and incoming.contacts:
+        check_suppression_is_read(context.project)
     missed = find_missed(context, wanted)
     if strict:
         missed.refuse()

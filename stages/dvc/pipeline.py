@@ -146,12 +146,7 @@ def check_rows_are_dependencies(project: Project, params: Params) -> None:
         file under `shard`.
     """
     if read_suppressed(project) or contact_lines(project):
-        shard = read_pipeline(project).get("shard", {})
-        if SUPPRESSED not in (shard.get("deps", []) if isinstance(shard, dict) else []):
-            raise InputError(
-                f"dvc.yaml does not list {SUPPRESSED} as a dependency of shard",
-                "a project of an older version: `unlearn upgrade` brings it to this one",
-            )
+        check_suppression_is_read(project)
     for setting in ("canaries", "held_out"):
         path = getattr(params.dataset, setting)
         if path is None:
@@ -164,6 +159,24 @@ def check_rows_are_dependencies(project: Project, params: Params) -> None:
                 "of shard",
                 f"add `- {path}` under stages.shard.deps, so that DVC notices changes of it",
             )
+
+
+def reads_suppressed(project: Project) -> bool:
+    """Return whether the stage `shard` depends on data/suppressed.txt; older projects' does not."""
+    if not project.pipeline.is_file():
+        return True  # stages that run without DVC read the file in any case
+    shard = read_pipeline(project).get("shard", {})
+    dependencies = shard.get("deps") if isinstance(shard, dict) else None
+    return SUPPRESSED in (dependencies or [])
+
+
+def check_suppression_is_read(project: Project) -> None:
+    """Raise an InputError unless DVC would notice a change of data/suppressed.txt."""
+    if not reads_suppressed(project):
+        raise InputError(
+            f"dvc.yaml does not list {SUPPRESSED} as a dependency of shard",
+            "a project of an older version: `unlearn upgrade` brings it to this one",
+        )
 
 
 def check_figures_are_where_they_belong(project: Project, params: Params) -> None:

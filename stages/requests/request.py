@@ -10,6 +10,7 @@ from typing import Literal
 from unlearn.stages.contacts.index import Identity
 from unlearn.stages.context import Context, present_epoch
 from unlearn.stages.dvc.command import running_reader
+from unlearn.stages.dvc.pipeline import reads_suppressed
 from unlearn.stages.errors import BusyError, InputError
 from unlearn.stages.ledger.anchor import check_anchor, write_anchor
 from unlearn.stages.ledger.check import check_ledger
@@ -26,7 +27,12 @@ from unlearn.stages.ledger.log import (
     read_log,
 )
 from unlearn.stages.ledger.lookup import KnownTokens, look_in_canaries
-from unlearn.stages.ledger.suppressed import read_suppressed, settle_suppressed, settled
+from unlearn.stages.ledger.suppressed import (
+    read_suppressed,
+    settle_suppressed,
+    settled,
+    write_suppressed,
+)
 from unlearn.stages.ledger.suppressed_contacts import change_contacts
 from unlearn.stages.ledger.transaction import Change, apply_change, changed_list, complete_change
 from unlearn.stages.project.locks import PATIENCE, exclusive
@@ -121,6 +127,8 @@ def add_request(
             items = {item: code for item, code in items.items() if codes.get(item) != code}
             # Of lines on the list, those that no entry names as suppressed yet.
             absent = resolved.absent - read_suppressed(project)
+            if not reads_suppressed(project):
+                absent = frozenset()  # in an older project, their rows go to the forget set
             also |= {line for line in resolved.listed if line.removesuffix(LEFT_OUT) in absent}
             if resolved.added or also or items:
                 write_change(
@@ -285,6 +293,8 @@ def settle_list(context: Context) -> int:
         forget_list = context.read_list()
         replace_hand_written(context, forget_list)
         settle_suppressed(project, read_log(project))
+        if not project.suppressed.is_file() and reads_suppressed(project):
+            write_suppressed(project, ())  # DVC wants the file of a dependency
     return forget_list.by_hand
 
 
