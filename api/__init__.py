@@ -3,16 +3,30 @@
 The names of this package are loaded on first use, so that ``import unlearn`` is fast.
 """
 
-from importlib import metadata
+from importlib import import_module, metadata
+from typing import Any
 
 #: Name of the distribution that installs this package.
 _DISTRIBUTION = "dvc-unlearn"
 
-__all__ = ["__version__"]
+#: Module of each name that is loaded on first use.
+_MODULES = dict.fromkeys(
+    ("ExactForestClassifier", "ExactLinearClassifier", "ExactNaiveBayesClassifier"),
+    "unlearn.exact_models",
+)
+
+__all__ = [
+    "ExactForestClassifier",
+    "ExactLinearClassifier",
+    "ExactNaiveBayesClassifier",
+    "__version__",
+]
 
 
-def __getattr__(name: str) -> str:
-    """Return the version, read from the installed distribution at its first use."""
+def __getattr__(name: str) -> Any:
+    """Return the version of the installed distribution, or load a name's module."""
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     if name == "__version__":
         value = metadata.version(_DISTRIBUTION)
         globals()[name] = value
