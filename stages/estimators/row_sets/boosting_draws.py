@@ -53,10 +53,10 @@ class ExactBoostingOptions(Section):
     depth: Annotated[int, Field(ge=1, le=8)] = 6
     rate: Annotated[float, Field(gt=0, le=1, strict=False)] = 0.2
     stage: Annotated[int, Field(ge=1, le=2000)] = 5
-    features: Annotated[int, Field(ge=1, le=1000)] = 10
+    features: Annotated[int, Field(ge=1, le=1000)] = 12
     candidates: Annotated[int, Field(ge=1, le=64)] = 8
     smoothing: Annotated[float, Field(gt=0, strict=False)] = 1.0
-    steps: Annotated[int, Field(ge=4, le=64)] = 16
+    steps: Annotated[int, Field(ge=4, le=64)] = 32
 
 
 @dataclass(frozen=True)
