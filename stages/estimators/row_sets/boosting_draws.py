@@ -42,8 +42,8 @@ class ExactBoostingOptions(Section):
 
     `rate` shrinks what each of the `trees` adds, and all nodes of a level of a tree have one split.
     `stage` is how many trees choose their splits by the same gradients: less is more accurate,
-    and more is cheaper when rows are forgotten. For each of the `depth` levels, as many `features`
-    are drawn and as many `candidates` for each of them; the best one is used. More of both is
+    and more is cheaper when rows are forgotten. For each tree as many `features` are drawn, and for
+    each of its `depth` levels as many `candidates` of each; the best one is used. More of both is
     more accurate, and makes it more likely that a deletion changes a split. `smoothing` is added to
     the second derivatives of a leaf. `steps` is how many different values a leaf may have per unit
     of log-odds: with fewer, fewer deletions change a value.
@@ -116,7 +116,7 @@ class BoostingDraws:
         self._options = options
         self._sizes = np.array(shape.sizes, np.int64)
         self._categorical = np.array(shape.categorical, bool)
-        #: Features of a level, each with as many candidates.
+        #: Features of a tree, each with as many candidates in a level.
         self.slots = min(options.features, shape.features)
         #: For each tree, which cuts it has. They are the same in all trees of a stage.
         self.cuts_of_trees = _cuts_of_trees(options)
@@ -177,8 +177,10 @@ class BoostingDraws:
     def _draw_candidates(self, features: int) -> Splits:
         options = self._options
         places = (options.trees, options.depth)
-        order = np.argsort(self._words((*places, features), _FEATURES), axis=-1, kind="stable")
-        slots = np.repeat(order[..., : self.slots], options.candidates, axis=-1)
+        # A tree has the same features in all levels, so that a level's sums give half of the next.
+        order = np.argsort(self._words((places[0], features), _FEATURES), axis=-1, kind="stable")
+        of_trees = np.repeat(order[:, : self.slots], options.candidates, axis=-1)
+        slots = np.repeat(of_trees[:, None], options.depth, axis=1)
         words = self._words((*slots.shape, 2), _CANDIDATES)
         flags = words[..., 1]
         is_category = self._categorical[slots]

@@ -99,9 +99,13 @@ class Growth:
         codes, _ = rows
         candidates = self._draws.candidates
         leaves = np.zeros(codes.shape[1], np.uint8)
+        above = roots if first == 0 else None
         for level in range(candidates.features.shape[1]):
             if level >= first:
-                left, totals = self._sums(tree, level, leaves, rows, roots)
+                above = self._sums_by_code(
+                    tree, level, leaves, rows, roots if level == 0 else above
+                )
+                left, totals = self._sums(tree, level, above)
                 start = 2**level - 1
                 found.left[tree, start : 2 * start + 1] = left
                 gains = gains_of(left, totals, self._smoothing).sum(axis=0)
@@ -112,18 +116,43 @@ class Growth:
             move_down(leaves, codes, candidates, (tree, level, found.choices[tree, level]))
         return leaves
 
-    def _sums(
+    def _sums_by_code(
         self,
         tree: int,
         level: int,
         leaves: npt.NDArray[np.uint8],
         rows: tuple[Narrow, Floats],
-        roots: list[Floats],
-    ) -> tuple[Pairs, Pairs]:
-        """Return sums to the left of each candidate and in all, by node of a level."""
+        above: list[Floats] | None,
+    ) -> list[Floats]:
+        """Return sums by feature, node and code, shape (slots, nodes, 256), for each block of rows.
+
+        Parameters
+        ----------
+        tree, level, leaves
+            The level, and the node of each row in it.
+        rows
+            Narrow codes of the rows, and their weights.
+        above
+            For the first level, the sums by code of all features; for others, what this returned
+            for the level above, if it did.
+        """
         codes, weights = rows
         splits, slots = self._draws.candidates, self._draws.slots
         features = splits.features[tree, level].reshape(slots, -1)[:, 0]
+        if level == 0 and above is not None:
+            return [sums[features][:, None, :] for sums in above]
+        found = []
+        for number, part in enumerate(_blocks(len(weights))):
+            block = _Block(codes[:, part], leaves[part], weights[part])
+            if above is None:
+                found.append(block.sums(features, 2**level))
+            else:
+                found.append(block.sums_below(features, above[number]))
+        return found
+
+    def _sums(self, tree: int, level: int, by_code: list[Floats]) -> tuple[Pairs, Pairs]:
+        """Return sums to the left of each candidate and in all, by node of a level."""
+        splits, slots = self._draws.candidates, self._draws.slots
         every = np.arange(WIDTH, dtype=np.uint8)[:, None]
         masks = (
             every * splits.factors[tree, level] - splits.shifts[tree, level]
@@ -133,32 +162,46 @@ class Growth:
         nodes = 2**level
         left = np.zeros((nodes, slots, masks_by_slot.shape[2]), np.int64)
         totals = np.zeros(nodes, np.int64)
-        for number, part in enumerate(_blocks(len(weights))):
-            if level == 0:
-                sums = roots[number][features][:, None, :]
-            else:
-                sums = _sums_by_code(codes, features, leaves[part], weights[part], part, nodes)
+        for sums in by_code:
             left += pairs_of_blocks(np.matmul(sums, masks_by_slot)).transpose(1, 0, 2)
             totals += pairs_of_blocks(sums[0].sum(axis=-1))
         return left.reshape(nodes, -1), totals
 
 
-def _sums_by_code(
-    codes: Narrow,
-    features: Places,
-    leaves: npt.NDArray[np.uint8],
-    weights: Floats,
-    part: slice,
-    nodes: int,
-) -> Floats:
-    """Return sums of a block by feature, node and code, shape (features, nodes, 256)."""
-    first = leaves.astype(np.intp) * WIDTH
-    at = np.empty_like(first)
-    found = np.empty((len(features), nodes, WIDTH))
-    for slot, feature in enumerate(features):
-        np.add(first, codes[feature, part], out=at)
-        found[slot] = np.bincount(at, weights, nodes * WIDTH).reshape(nodes, WIDTH)
-    return found
+@dataclass(frozen=True)
+class _Block:
+    """Some of the rows: narrow codes, the node of each in a level, and weights."""
+
+    codes: Narrow
+    leaves: npt.NDArray[np.uint8]
+    weights: Floats
+
+    def sums(self, features: Places, nodes: int) -> Floats:
+        """Return sums by feature, node and code."""
+        first = self.leaves.astype(np.intp) * WIDTH
+        at = np.empty_like(first)
+        found = np.empty((len(features), nodes, WIDTH))
+        for slot, feature in enumerate(features):
+            np.add(first, self.codes[feature], out=at)
+            sums = np.bincount(at, self.weights, nodes * WIDTH)
+            found[slot] = sums.reshape(nodes, WIDTH)
+        return found
+
+    def sums_below(self, features: Places, above: Floats) -> Floats:
+        """Return sums by feature, node and code, given those of the level above.
+
+        Only the smaller side of the split is added up. The other side has the rest, which no
+        rounding changes, since all are integers.
+        """
+        is_right = (self.leaves & 1).astype(bool)
+        side = int(2 * np.count_nonzero(is_right) <= len(is_right))
+        chosen = np.flatnonzero(is_right == side)
+        nodes = (self.leaves[chosen] >> 1).astype(np.uint8)
+        part = _Block(np.take(self.codes, chosen, axis=1), nodes, self.weights[chosen])
+        own = part.sums(features, above.shape[1])
+        found = np.empty((len(features), 2 * above.shape[1], WIDTH))
+        found[:, side::2], found[:, 1 - side :: 2] = own, above - own
+        return found
 
 
 def gains_of(left: Pairs, totals: Pairs, smoothing: float) -> Integers:

@@ -176,7 +176,7 @@ def test_it_learns_numbers_categories_and_missing_values() -> None:
     # The third feature says nothing of the class.
     importances = model.importances()
     assert importances.sum() == pytest.approx(1)
-    assert importances[2] < 0.05 < importances[[0, 1, 3]].min()
+    assert 3 * importances[2] < importances[[0, 1, 3]].min()
 
 
 def test_more_classes_have_a_model_each() -> None:
