@@ -96,6 +96,8 @@ class Terminal:
             "DVC_NO_ANALYTICS": "1",
             "DVC_SITE_CACHE_DIR": str(folder / "site"),
             "PYTHONUNBUFFERED": "1",
+            # The README's reader is asked for it.
+            "UNLEARN_RECEIPT_PASSPHRASE": "a passphrase of the README",
         }
 
     def run(self, command: str) -> list[str]:
