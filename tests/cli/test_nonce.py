@@ -277,3 +277,24 @@ def test_upgrade_tells_projects_without_a_nonce(in_folder: Repo) -> None:
     (in_folder.root / "data/dataset" / NONCE).unlink()
     notes = in_folder.inline("upgrade", "--dry-run", "--json").json["notes"]
     assert [note for note in notes if "data/dataset has no nonce" in note]
+
+
+def test_held_out_rows_have_a_folder_and_a_nonce_of_their_own(tmp_path: Path) -> None:
+    others = tmp_path / "others.csv"
+    make_frame(90)[60:].to_csv(others, index=False)
+    repo = start_repositories(tmp_path / "project")
+    roles = ("--id", "id", "--target", "label", "--template", "posthoc")
+    files = ("--dataset", str(one_file(tmp_path)), "--held-out", str(others), "--in-folder")
+
+    done = repo.inline("init", ".", *files, *roles)
+
+    assert done.code == 0, done.err
+    assert "guess" not in done.err
+    found = repo.files("data")
+    assert {"dataset/people.csv", "held_out/others.csv"} <= found.keys()
+    assert found[f"dataset/{NONCE}"] != found[f"held_out/{NONCE}"]
+    repo.commit("start")
+    context = open_project(Project(repo.root))
+    assert find_testable(context.project, context.params.dataset).md5s == 0
+    assert refresh_nonce(context).renewed == ("data/dataset", "data/held_out")
+    repo.stages("shard")
