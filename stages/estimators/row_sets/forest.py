@@ -40,6 +40,7 @@ from unlearn.stages.estimators.row_sets.row_set import (
     check_split,
     check_union,
     find_rows,
+    set_nonce,
 )
 from unlearn.stages.rows.tokens import Key
 
@@ -50,7 +51,9 @@ _ROWS_AT_ONCE = 1 << 22
 _MANY_NUMBERS = 4
 
 #: Arrays of a model: all that predictions need.
-_MODEL_KINDS = {"ends": ("int64", 1)} | {name: KINDS[name] for name in PER_NODE[:-1]}
+_MODEL_KINDS = {"nonce": ("uint8", 1), "ends": ("int64", 1)} | {
+    name: KINDS[name] for name in PER_NODE[:-1]
+}
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,7 @@ class ExactForest:
         options: ExactForestOptions,
         costs: ForestCosts = ForestCosts(),
     ) -> None:
+        self._key = key
         self._shape = shape
         self._trees = options.trees
         self._limits = Limits(options.depth, options.leaf, costs.sums_from)
@@ -259,12 +263,14 @@ class ExactForest:
         nodes = join(state.trees)
         tensors = {name: getattr(nodes, name) for name in PER_NODE[:-1]}
         ends = np.cumsum([len(tree) for tree in state.trees]).astype(np.int64)
-        return save_tensors({"ends": ends, **tensors})
+        nonce = set_nonce(self._key, state.digests)
+        return save_tensors({"nonce": nonce, "ends": ends, **tensors})
 
     def predictor(self, model: bytes) -> ForestModel:
         """Return the forest, ready to answer."""
         found = load_tensors(model, _MODEL_KINDS)
         ends = found.pop("ends").astype(np.int64)
+        del found["nonce"]
         size = len(found["sizes"])
         without = {"has_sums": np.zeros(size, bool)}
         without |= {

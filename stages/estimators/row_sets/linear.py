@@ -32,6 +32,7 @@ from unlearn.stages.estimators.row_sets.row_set import (
     RowSet,
     check_split,
     check_union,
+    set_nonce,
 )
 from unlearn.stages.estimators.row_sets.solving import solve_positive
 from unlearn.stages.rows.tokens import Key
@@ -126,6 +127,7 @@ class ExactLinear:
     """
 
     def __init__(self, key: Key, shape: Shape, options: ExactLinearOptions) -> None:
+        self._key = key
         self._shape = shape
         self._options = options
         self._frequencies, self._phases = draw_frequencies(
@@ -177,6 +179,7 @@ class ExactLinear:
                 "counts": counts,
                 "frequencies": self._frequencies,
                 "phases": self._phases,
+                "nonce": set_nonce(self._key, state.digests),
             }
         )
 
@@ -184,6 +187,7 @@ class ExactLinear:
         """Return the model, ready to answer."""
         kinds = {"weights": ("float64", 2), "counts": ("int64", 1)}
         kinds |= {"frequencies": ("int64", 2), "phases": ("int64", 1)}
+        kinds["nonce"] = ("uint8", 1)
         found = load_tensors(model, kinds)
         return LinearModel(
             self._shape,

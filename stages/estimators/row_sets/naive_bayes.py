@@ -29,6 +29,7 @@ from unlearn.stages.estimators.row_sets.row_set import (
     RowSet,
     check_split,
     check_union,
+    set_nonce,
 )
 from unlearn.stages.rows.tokens import Key
 
@@ -121,7 +122,7 @@ class ExactNaiveBayes:
     Parameters
     ----------
     key
-        The project key; nothing is drawn from it.
+        The project key; no weight depends on it.
     shape
         What rows look like.
     options
@@ -129,7 +130,7 @@ class ExactNaiveBayes:
     """
 
     def __init__(self, key: Key, shape: Shape, options: ExactNaiveBayesOptions) -> None:
-        del key
+        self._key = key
         self._shape = shape
         self._options = options
 
@@ -169,11 +170,12 @@ class ExactNaiveBayes:
 
     def model(self, state: NaiveBayesState) -> bytes:
         """Return the sums."""
-        return save_tensors(_tensors(state.sums))
+        nonce = set_nonce(self._key, state.digests)
+        return save_tensors({"nonce": nonce, **_tensors(state.sums)})
 
     def predictor(self, model: bytes) -> NaiveBayesModel:
         """Return the model, ready to answer."""
-        found = load_tensors(model, _KINDS)
+        found = load_tensors(model, {"nonce": ("uint8", 1), **_KINDS})
         sums = NaiveBayesSums(**{name: found[name].astype(np.int64) for name in _KINDS})
         return NaiveBayesModel(self._shape, self._options, sums)
 

@@ -109,6 +109,16 @@ def set_digest(key: Key, digests: Bytes) -> str:
     return key.digest("row-set rows", digests.tobytes()).hex()
 
 
+def set_nonce(key: Key, digests: Bytes) -> Bytes:
+    """Return a keyed digest of a set of rows, to be put into a model, shape (16,).
+
+    Hashes of models are in git for good. Without something keyed in a model of sums, who knows all
+    rows but one could try out values of that one until the hash fits.
+    """
+    found = bytes.fromhex(set_digest(key, digests))[:DIGEST_BYTES]
+    return np.frombuffer(found, np.uint8)
+
+
 def sort_order(digests: Bytes) -> npt.NDArray[np.intp]:
     """Return the order of rows by their digests."""
     words = _words(digests)

@@ -242,6 +242,15 @@ def test_no_kernel_and_no_number_of_threads_changes_a_byte() -> None:
     assert len(found.pop().splitlines()) == len(ESTIMATORS)
 
 
+@pytest.mark.parametrize("build", [ridge, discriminant, naive_bayes])
+def test_a_hash_of_a_model_is_no_test_of_a_guess(build: Build) -> None:
+    """Weights and sums follow from the rows alone; the file does not."""
+    rows, other = draw_rows(60, 14), Key(hashlib.sha256(b"another").hexdigest())
+    state = build(KEY, SHAPE).fit(rows)
+    models = {build(key, SHAPE).model(state) for key in (KEY, other)}
+    assert len(models) == 2
+
+
 def test_the_key_decides_what_is_drawn() -> None:
     rows = draw_rows(60, 13)
     other = Key(hashlib.sha256(b"another").hexdigest())
