@@ -9,6 +9,7 @@ than two classes there is one model for each class against the others.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -148,7 +149,7 @@ class BoostingModel:
         categorical = np.array(self.shape.categorical, bool)
         found = np.tile(self.starts, (len(codes), 1))
         for number, cuts in enumerate(self.cuts):
-            own = narrow(codes, cuts, categorical)
+            own = narrow(codes.T, cuts, categorical)
             for tree in np.flatnonzero(self.cuts_of_trees == number):
                 for model, splits in enumerate(self.splits):
                     values = self.values[model, tree].astype(np.int64)
@@ -169,9 +170,13 @@ class _Columns:
         self._draws, self._rows = draws, rows
         self._last: tuple[int, Narrow] | None = None
 
+    @cached_property
+    def _columns(self) -> Codes:
+        return np.ascontiguousarray(self._rows.codes.T)
+
     def codes(self, number: int) -> Narrow:
         if self._last is None or self._last[0] != number:
-            self._last = number, self._draws.narrow(self._rows.codes, number)
+            self._last = number, self._draws.narrow(self._columns, number)
         return self._last[1]
 
     def of_class(self, number: int) -> ClassRows:

@@ -277,8 +277,9 @@ class ClassModel:
         for stage in range(last_needed + 1):
             first = stage * self._stage
             trees = range(first, min(first + self._stage, self.trees))
-            codes, weights = rows.codes(int(self._cuts[first])), self._table[index]
-            leaves = None
+            codes, leaves = rows.codes(int(self._cuts[first])), None
+            is_grown = any(levels[tree] < self.depth for tree in trees)
+            weights = self._table[index] if is_grown else np.empty(0)
             if stage > last:
                 state.roots[stage] = int(sums_by(_all_one(rows), weights, 1)[0])
             is_whole = any(levels[tree] == 0 for tree in trees)

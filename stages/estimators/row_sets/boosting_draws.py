@@ -125,9 +125,9 @@ class BoostingDraws:
         #: Candidates of each level of each tree, shape (trees, depth, slots * candidates).
         self.candidates = self._draw_candidates(shape.features)
 
-    def narrow(self, codes: Codes, number: int) -> Narrow:
+    def narrow(self, columns: Codes, number: int) -> Narrow:
         """Return codes in 8 bits by one set of cuts; see `narrow`."""
-        return narrow(codes, self.cuts[number], self._categorical)
+        return narrow(columns, self.cuts[number], self._categorical)
 
     def dither(self, number: int) -> tuple[Floats, Floats, float]:
         """Return what is added before values are rounded down, from 0 to below 1.
@@ -206,27 +206,31 @@ def _cuts_of_trees(options: ExactBoostingOptions) -> Places:
     return (stages // max(1, _TREES_PER_CUTS // options.stage)).astype(np.intp)
 
 
-def narrow(codes: Codes, cuts: Codes, categorical: npt.NDArray[np.bool_]) -> Narrow:
+def narrow(columns: Codes, cuts: Codes, categorical: npt.NDArray[np.bool_]) -> Narrow:
     """Return codes in 8 bits, shape (features, rows).
 
     Parameters
     ----------
-    codes
-        Codes of rows on the pinned grid, shape (rows, features).
+    columns
+        Codes of rows on the pinned grid, shape (features, rows).
     cuts
         Cuts of the features with an order, shape (features, cuts).
     categorical
         Which features have none. Those of more than 256 codes share some.
     """
-    found: Narrow = np.empty(codes.shape[::-1], np.uint8)
-    for at, own in enumerate(cuts):
-        column = codes[:, at]
+    found: Narrow = np.empty(columns.shape, np.uint8)
+    for at, (column, own) in enumerate(zip(columns, cuts, strict=True)):
         if categorical[at]:
-            found[at] = np.where(column < WIDTH, column, 1 + (column - 1) % (WIDTH - 1))
+            is_wide = int(column.max(initial=0)) >= WIDTH
+            found[at] = (
+                np.where(column < WIDTH, column, 1 + (column - 1) % (WIDTH - 1))
+                if is_wide
+                else column
+            )
         else:
             table = 1 + np.searchsorted(own, np.arange(int(column.max(initial=0)) + 1), "left")
             table[0] = 0
-            found[at] = table.astype(np.uint8)[column]
+            np.take(table.astype(np.uint8), column, out=found[at])
     return found
 
 

@@ -233,8 +233,12 @@ def move_down(
     splits, at
         The split is here.
     """
-    positions = codes[splits.features[at]] * splits.factors[at]
-    positions -= splits.shifts[at]
+    positions = codes[splits.features[at]]
+    # Numbers, of which there are most, need neither.
+    if splits.factors[at] != 1:
+        positions = positions * splits.factors[at]
+    if splits.shifts[at] != 0:
+        positions = positions - splits.shifts[at]
     leaves <<= 1
     leaves |= positions > splits.widths[at]
 

@@ -272,7 +272,7 @@ def test_cuts_are_between_codes_and_follow_from_the_key_alone() -> None:
     assert draws.cuts.shape == (10, 3, 250)
     assert len({own.tobytes() for own in draws.cuts}) == 10
     codes = np.array([[0, 1, 0], [5, 2, 299], [BINS, 2, 255], [1, 1, 256]], np.uint16)
-    own = draws.narrow(codes, 0)
+    own = draws.narrow(codes.T, 0)
     assert own[0, 0] == 0 < own[0, 3] <= own[0, 1] < own[0, 2]
     assert list(own[1]) == [1, 251, 251, 1]
     assert list(own[2]) == [0, 1 + 298 % 255, 255, 1 + 255 % 255]
