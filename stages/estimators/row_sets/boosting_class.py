@@ -279,7 +279,7 @@ class ClassModel:
             trees = range(first, min(first + self._stage, self.trees))
             codes, leaves = rows.codes(int(self._cuts[first])), None
             is_grown = any(levels[tree] < self.depth for tree in trees)
-            weights = self._table[index] if is_grown else np.empty(0)
+            weights = np.take(self._table, index) if is_grown else np.empty(0)
             if stage > last:
                 state.roots[stage] = int(sums_by(_all_one(rows), weights, 1)[0])
             is_whole = any(levels[tree] == 0 for tree in trees)
@@ -298,7 +298,7 @@ class ClassModel:
                 if leaves is None:
                     own = splits.chosen(state.structure.choices)
                     leaves = leaves_of(codes, own, first, self._guide_depth)
-                index += state.guide_values[stage][leaves]
+                index += np.take(state.guide_values[stage], leaves)
 
     def _fit_leaves(self, state: ClassState, rows: ClassRows, first: int) -> None:
         """Compute the leaf values again from a tree on."""
@@ -307,9 +307,9 @@ class ClassModel:
         for tree in range(self.trees):
             leaves = leaves_of(rows.codes(int(self._cuts[tree])), splits, tree)
             if tree >= first:
-                state.leaf_sums[tree] = sums_by(leaves, self._table[index], 2**self.depth)
+                state.leaf_sums[tree] = sums_by(leaves, np.take(self._table, index), 2**self.depth)
                 state.leaf_values[tree] = self._values(state.leaf_sums[tree], tree)
-            index += state.leaf_values[tree][leaves]
+            index += np.take(state.leaf_values[tree], leaves)
 
     def _index(self, state: ClassState, rows: ClassRows) -> Integers:
         """Return the place of each row's derivatives in the table, at the score of the start."""

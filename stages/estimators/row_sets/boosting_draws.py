@@ -221,16 +221,17 @@ def narrow(columns: Codes, cuts: Codes, categorical: npt.NDArray[np.bool_]) -> N
     found: Narrow = np.empty(columns.shape, np.uint8)
     for at, (column, own) in enumerate(zip(columns, cuts, strict=True)):
         if categorical[at]:
-            is_wide = int(column.max(initial=0)) >= WIDTH
-            found[at] = (
-                np.where(column < WIDTH, column, 1 + (column - 1) % (WIDTH - 1))
-                if is_wide
-                else column
-            )
+            found[at] = column
+            if int(column.max(initial=0)) >= WIDTH:
+                found[at] = np.where(column < WIDTH, column, 1 + (column - 1) % (WIDTH - 1))
         else:
-            table = 1 + np.searchsorted(own, np.arange(int(column.max(initial=0)) + 1), "left")
-            table[0] = 0
-            np.take(table.astype(np.uint8), column, out=found[at])
+            # Each code once, or each row.
+            most = int(column.max(initial=0)) + 1
+            every = column if len(column) < most else np.arange(most, dtype=np.uint16)
+            table = np.searchsorted(own, every, "left") + 1
+            table[every == 0] = 0
+            narrowed = table.astype(np.uint8)
+            found[at] = narrowed if every is column else np.take(narrowed, column)
     return found
 
 

@@ -293,3 +293,11 @@ def test_candidates_are_cuts_categories_and_sets_of_categories() -> None:
     of_category = left[:12, splits.features == 1].sum(axis=0)
     assert (of_category == 1).mean() > 0.4
     assert ((of_category > 1) & (of_category < 12)).mean() > 0.4
+
+
+def test_few_and_many_rows_have_the_same_narrow_codes() -> None:
+    draws = BoostingDraws(KEY, SHAPE, ExactBoostingOptions())
+    columns = np.ascontiguousarray(draw_rows(6000, 10).codes.T)
+    many = draws.narrow(columns, 3)
+    few = [draws.narrow(columns[:, at : at + 7], 3) for at in range(0, 6000, 7)]
+    assert np.array_equal(np.concatenate(few, axis=1), many)
