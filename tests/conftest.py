@@ -402,8 +402,10 @@ def take_log(repo: Repo, other: Repo) -> None:
 
 
 def without_log(names: Iterable[str]) -> set[str]:
-    """Return the names of files that do not belong to the request log."""
-    return {name for name in names if not name.startswith("data/requests/")}
+    """Return the names of files that do not belong to the request log, and do not follow from it."""
+    return {
+        name for name in names if not name.startswith(("data/requests/", "data/suppressed.txt"))
+    }
 
 
 def token_of(repo: Repo, raw: str, kind: Kind = "record") -> str:

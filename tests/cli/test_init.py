@@ -68,6 +68,7 @@ def test_a_new_folder_becomes_a_whole_project(tmp_path: Path) -> None:
     assert {name for name in staged if name.startswith("data/")} == {
         "data/dataset.csv.dvc",
         "data/forget_list.txt",
+        "data/suppressed.txt",
     }
     assert "unlearn.key" not in staged
 
@@ -224,7 +225,8 @@ def test_rows_that_no_model_saw_in_a_file_of_their_own(repositories: Repo, tmp_p
     deps = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["shard"][
         "deps"
     ]
-    assert deps == ["schema.yaml", "${dataset.path}", "${dataset.held_out}"]
+    suppressed = "data/suppressed.txt"
+    assert deps == ["schema.yaml", suppressed, "${dataset.path}", "${dataset.held_out}"]
     repositories.git("add", "-A")
     assert "data/held_out.csv" not in repositories.git("ls-files").split()
 

@@ -1,9 +1,12 @@
 """What explains a training other than the forget list."""
 
+import copy
 from dataclasses import replace
 
 import pytest
 from unlearn.stages.audit.compare import compare
+from unlearn.stages.audit.training_reasons import training_reasons
+from unlearn.stages.ledger.suppressed import SUPPRESSED
 
 from tests.stages.audit.locks import (
     IN_S0,
@@ -132,3 +135,22 @@ def test_an_environment_that_nobody_noted_explains_nothing(
     found = compare(replace(old, environment=facts[0]), replace(new, environment=facts[1]))
 
     assert found.unexplained == ("train@s000 changed without a cause",)
+
+
+def of_suppression(stage: str) -> list[str]:
+    """Return why a stage ran after data/suppressed.txt changed, and its rows with it."""
+    rows = entry("data/shards", "rows-0")
+    old: Lock = {
+        "shard": {"cmd": "x", "deps": [entry(SUPPRESSED, "0"), entry("data/d.csv", "0")]},
+        stage: {"cmd": "x", "deps": [rows]},
+    }
+    new = copy.deepcopy(old)
+    new["shard"]["deps"][0]["md5"] = new[stage]["deps"][0]["md5"] = "1"
+    return training_reasons(stage, old, new, environment_changed=False)
+
+
+def test_suppressed_rows_explain_one_model_and_no_shard_model() -> None:
+    # They were in no retain set of a shard: nothing of it may change.
+    assert of_suppression("train@s000") == []
+    assert of_suppression("train") == ["data/suppressed.txt changed"]
+    assert of_suppression("unlearn@ssd") == ["data/suppressed.txt changed"]
