@@ -402,7 +402,7 @@ def take_log(repo: Repo, other: Repo) -> None:
 
 
 def without_log(names: Iterable[str]) -> set[str]:
-    """Return the names of files that do not belong to the request log, and do not follow from it."""
+    """Return the names of files that are neither of the request log nor follow from it."""
     return {
         name for name in names if not name.startswith(("data/requests/", "data/suppressed.txt"))
     }
