@@ -3,7 +3,9 @@
 from unlearn.stages.audit.status import standing
 from unlearn.stages.config.settings_files import FILES
 from unlearn.stages.context import Context
+from unlearn.stages.dvc.command import dvc_status
 from unlearn.stages.erasure.objects import original_saw_rows
+from unlearn.stages.erasure.preview import tracked_rows
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.git import git, has_repository
 
@@ -52,6 +54,7 @@ def check_ready(context: Context) -> None:
         )
     _check_original(context)
     _check_committed(context)
+    _check_rows(context)
 
 
 def _check_original(context: Context) -> None:
@@ -77,4 +80,17 @@ def _check_committed(context: Context) -> None:
         raise InputError(
             f"git does not have the state to erase from: {changed[0]}{more} is not committed",
             "commit it first: afterwards the old state cannot be brought back",
+        )
+
+
+def _check_rows(context: Context) -> None:
+    """Refuse a dataset that was changed: its new version would be added with the rows dropped."""
+    project = context.project
+    pointers = [f"{name}.dvc" for name in tracked_rows(context)]
+    if pointers and (changed := dvc_status(project.root, *pointers)):
+        name = next(iter(changed)).removesuffix(".dvc")
+        raise InputError(
+            f"{name} is not the version that the models were trained on",
+            f"`dvc checkout {name}` takes that version, and `dvc add {name}` the new one; then "
+            "`unlearn repro`",
         )

@@ -149,6 +149,7 @@ def test_a_preview_changes_nothing_and_says_what_goes(planted: Repo) -> None:
         ("no request", "there is nothing to erase"),
         ("pending", "no report does for this forget list"),
         ("not committed", "is not committed"),
+        ("another dataset", "is not the version that the models were trained on"),
         ("unknown branch", "there is no branch, tag or worktree"),
         ("no answer", "nothing was changed"),
     ],
@@ -167,6 +168,9 @@ def test_an_erasure_that_may_not_begin_changes_nothing(
             forgotten.commit("another request")
         case "not committed":
             (forgotten.root / "params.yaml").open("a").write("# later\n")
+        case "another dataset":
+            with (forgotten.root / "data/dataset.csv").open("a") as rows:
+                rows.write("r9999,1.0,2.0,true,Rome,c1\n")
         case "unknown branch":
             options += ["--branch", "nowhere"]
         case "no answer":
