@@ -37,13 +37,13 @@ DATASET = 0.3
 _PURGE = """
 from pathlib import Path
 from unlearn.stages.context import open_project
-from unlearn.stages.erasure.objects import Choice, find_objects
+from unlearn.stages.erasure.objects.find import Choice, find_objects
 from unlearn.stages.project.paths import Project
 context = open_project(Project(Path.cwd()))
 objects = find_objects(context, Choice())
 """
 _REST = """
-from unlearn.stages.erasure.purge import purge
+from unlearn.stages.erasure.objects.purge import purge
 told = []
 places = purge(context.project, objects, told.append)
 assert all(place.state == "purged" for place in places), places

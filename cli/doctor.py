@@ -34,7 +34,7 @@ from unlearn.stages.dvc.pipeline import (
     read_pipeline,
     stage_names,
 )
-from unlearn.stages.erasure.oracles import Testable, find_testable
+from unlearn.stages.erasure.dataset.oracles import Testable, find_testable
 from unlearn.stages.errors import InputError, UnlearnError
 from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.ledger.check import check_ledger

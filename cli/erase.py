@@ -13,14 +13,14 @@ from unlearn.stages.context import Context, open_project
 from unlearn.stages.dvc.command import run_dvc
 from unlearn.stages.dvc.pipeline import check_suppression_is_read
 from unlearn.stages.erasure.conclusion import conclude
-from unlearn.stages.erasure.dataset import check_rewritable, rewrite_dataset
+from unlearn.stages.erasure.dataset.nonce import confirm_nonce, refresh_nonce
+from unlearn.stages.erasure.dataset.preview import listed_rows, tracked_rows
+from unlearn.stages.erasure.dataset.rewrite import check_rewritable, rewrite_dataset
 from unlearn.stages.erasure.evidence import keep_evidence, rests_on_rows
 from unlearn.stages.erasure.journal import Journal, end_journal, read_journal, write_journal
 from unlearn.stages.erasure.local import preview_local, purge_local
-from unlearn.stages.erasure.nonce import confirm_nonce, refresh_nonce
-from unlearn.stages.erasure.objects import Choice, StoreObjects, find_objects
-from unlearn.stages.erasure.preview import listed_rows, tracked_rows
-from unlearn.stages.erasure.purge import purge
+from unlearn.stages.erasure.objects.find import Choice, StoreObjects, find_objects
+from unlearn.stages.erasure.objects.purge import purge
 from unlearn.stages.erasure.readiness import check_ready
 from unlearn.stages.erasure.record import record_erasure, suppress_rows
 from unlearn.stages.errors import ToolError

@@ -38,7 +38,7 @@ from unlearn.stages.config.params import ALGORITHM, Params, read_yaml
 from unlearn.stages.config.settings_files import FILES, SHARDS_FILE, split
 from unlearn.stages.context import Context, check_params, open_project
 from unlearn.stages.dvc.pipeline import own_base, stage_names
-from unlearn.stages.erasure.oracles import find_testable
+from unlearn.stages.erasure.dataset.oracles import find_testable
 from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.ledger.hand_written import check_hand_written
 from unlearn.stages.ledger.log import read_log

@@ -23,8 +23,8 @@ from unlearn.cli.init.requirements import render_requirements
 from unlearn.cli.output import names, progress, say
 from unlearn.stages.config.params import Params
 from unlearn.stages.dvc.command import run_dvc
-from unlearn.stages.erasure.nonce import confirm_nonce, write_nonce
-from unlearn.stages.erasure.origins import Pipelines
+from unlearn.stages.erasure.dataset.nonce import confirm_nonce, write_nonce
+from unlearn.stages.erasure.dataset.origins import Pipelines
 from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.ledger.history import current_branch, default_branch
 from unlearn.stages.ledger.suppressed import SUPPRESSED

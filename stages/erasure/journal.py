@@ -5,7 +5,7 @@ out at a time when the old state could still be seen.
 """
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from unlearn.stages.erasure.objects import Objects
+from unlearn.stages.erasure.objects.find import Objects
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import json_bytes, write_bytes
 from unlearn.stages.project.paths import Project

@@ -4,8 +4,8 @@ from unlearn.stages.audit.status import standing
 from unlearn.stages.config.settings_files import FILES
 from unlearn.stages.context import Context
 from unlearn.stages.dvc.command import dvc_status
-from unlearn.stages.erasure.objects import original_saw_rows
-from unlearn.stages.erasure.preview import tracked_rows
+from unlearn.stages.erasure.dataset.preview import tracked_rows
+from unlearn.stages.erasure.objects.find import original_saw_rows
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.git import git, has_repository
 

@@ -10,8 +10,8 @@ import yaml
 from unlearn.stages.audit.reports import md5_bytes
 from unlearn.stages.context import open_project
 from unlearn.stages.dvc.listing import listing_md5
-from unlearn.stages.erasure.nonce import confirm_nonce, missing_nonces, refresh_nonce
-from unlearn.stages.erasure.oracles import count_testable, find_testable
+from unlearn.stages.erasure.dataset.nonce import confirm_nonce, missing_nonces, refresh_nonce
+from unlearn.stages.erasure.dataset.oracles import count_testable, find_testable
 from unlearn.stages.errors import ToolError
 from unlearn.stages.project.files import digest_file
 from unlearn.stages.project.paths import NONCE, Project

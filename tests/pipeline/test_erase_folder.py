@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from unlearn.stages.context import open_project
-from unlearn.stages.erasure.oracles import count_testable
+from unlearn.stages.erasure.dataset.oracles import count_testable
 from unlearn.stages.project.paths import NONCE, Project
 
 from tests.conftest import make_frame, start_repositories

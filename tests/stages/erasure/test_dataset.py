@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from pyarrow import feather
 from unlearn.stages.config.params import Params
 from unlearn.stages.context import Context
-from unlearn.stages.erasure import dataset as dataset_module
-from unlearn.stages.erasure.csv_rewriting import write_csv_without
-from unlearn.stages.erasure.dataset import Rewritten, check_rewritable, rewrite_dataset
-from unlearn.stages.erasure.listed_rows import RowNumbers
+from unlearn.stages.erasure.dataset import rewrite as dataset_module
+from unlearn.stages.erasure.dataset.csv_rewriting import write_csv_without
+from unlearn.stages.erasure.dataset.listed_rows import RowNumbers
+from unlearn.stages.erasure.dataset.rewrite import Rewritten, check_rewritable, rewrite_dataset
 from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import Project

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from unlearn.stages.context import Context
-from unlearn.stages.erasure.objects import Choice, find_in
-from unlearn.stages.erasure.purge import purge_in
-from unlearn.stages.erasure.stores import Stores, open_stores
+from unlearn.stages.erasure.objects.find import Choice, find_in
+from unlearn.stages.erasure.objects.purge import purge_in
+from unlearn.stages.erasure.objects.stores import Stores, open_stores
 
 from tests.conftest import Repo
 from tests.stages.erasure.world import State, World, labelled

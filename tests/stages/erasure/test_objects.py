@@ -1,7 +1,7 @@
 """Which objects of DVC go, which stay, and who keeps them."""
 
 import pytest
-from unlearn.stages.erasure.objects import Choice, Objects, find_objects
+from unlearn.stages.erasure.objects.find import Choice, Objects, find_objects
 from unlearn.stages.errors import InputError
 
 from tests.stages.erasure.world import State, World
@@ -191,7 +191,8 @@ def test_objects_that_no_commit_names_make_a_cache_a_shared_one(world: World) ->
     foreign = world.put(b"rows of another project")
     found = find_objects(world.context, Choice())
     assert found.stores[0].why == (
-        "no commit here names some objects in it: other projects may use them"
+        "no commit here names some objects in it, so another project may use it: --owned says that "
+        "none does"
     )
     assert found.stores[0].unnamed_files == 1
     assert found.files == 0

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from unlearn.stages.erasure.objects import Choice, Objects, find_objects
-from unlearn.stages.erasure.purge import purge, purge_in
-from unlearn.stages.erasure.stores import open_stores
+from unlearn.stages.erasure.objects.find import Choice, Objects, find_objects
+from unlearn.stages.erasure.objects.purge import purge, purge_in
+from unlearn.stages.erasure.objects.stores import open_stores
 from unlearn.stages.ledger.erasure import ErasedPlace, Erasure
 
 from tests.file_faults import Killed, fault_at

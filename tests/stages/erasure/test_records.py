@@ -6,9 +6,9 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from unlearn.stages.erasure.counted import Paths, counted_names, counted_paths, rows_paths
-from unlearn.stages.erasure.records import Entry, read_records
-from unlearn.stages.erasure.uncached import Patterns
+from unlearn.stages.erasure.objects.counted import Paths, counted_names, counted_paths, rows_paths
+from unlearn.stages.erasure.objects.records import Entry, read_records
+from unlearn.stages.erasure.objects.uncached import Patterns
 
 _A, _B, _C = "a" * 32, "b" * 32, "c" * 32 + ".dir"
 
@@ -70,7 +70,7 @@ def test_the_usual_form_is_read_without_yaml(monkeypatch: pytest.MonkeyPatch) ->
     def refuse(_text: str) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("unlearn.stages.erasure.records.parse_yaml", refuse)
+    monkeypatch.setattr("unlearn.stages.erasure.objects.records.parse_yaml", refuse)
     found = read_records("dvc.lock", lock(("one", [("in", _A)], [("out/x", _B), ("dir", _C)])))
     assert list(found.names()) == [_A, _B, _C]
 

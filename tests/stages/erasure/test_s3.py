@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from unlearn.stages.erasure.objects import Choice, find_objects
-from unlearn.stages.erasure.purge import purge
+from unlearn.stages.erasure.objects.find import Choice, find_objects
+from unlearn.stages.erasure.objects.purge import purge
 from unlearn.stages.ledger.erasure import ErasedPlace
 
 from tests.s3_server import S3Server, s3_server

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unlearn.stages.config.dataset import CsvParams, DatasetParams
 from unlearn.stages.context import Context
-from unlearn.stages.erasure.csv_rewriting import write_csv_without
-from unlearn.stages.erasure.dataset import rewrite_dataset
-from unlearn.stages.erasure.json_rewriting import write_json_without
+from unlearn.stages.erasure.dataset.csv_rewriting import write_csv_without
+from unlearn.stages.erasure.dataset.json_rewriting import write_json_without
+from unlearn.stages.erasure.dataset.rewrite import rewrite_dataset
 from unlearn.stages.project.paths import Project
 from unlearn.stages.reading.reading import Reading
 from unlearn.stages.reading.records import read_batches

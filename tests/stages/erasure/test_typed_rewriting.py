@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from pyarrow import feather, ipc
-from unlearn.stages.erasure.arrow_rewriting import check_arrow, write_arrow_without
-from unlearn.stages.erasure.kept_values import rows_taken
-from unlearn.stages.erasure.parquet_rewriting import check_parquet, write_parquet_without
+from unlearn.stages.erasure.dataset.arrow_rewriting import check_arrow, write_arrow_without
+from unlearn.stages.erasure.dataset.kept_values import rows_taken
+from unlearn.stages.erasure.dataset.parquet_rewriting import check_parquet, write_parquet_without
 from unlearn.stages.errors import InputError
 
 RARE = "a text that one row alone has: planted"

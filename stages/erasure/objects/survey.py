@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from unlearn.stages.erasure.counted import Paths, counted_names, counted_paths, rows_paths
-from unlearn.stages.erasure.history import (
+from unlearn.stages.erasure.objects.counted import Paths, counted_names, counted_paths, rows_paths
+from unlearn.stages.erasure.objects.history import (
     PIPELINE,
     SETTINGS,
     History,
@@ -15,9 +15,9 @@ from unlearn.stages.erasure.history import (
     read_history,
     staged_versions,
 )
-from unlearn.stages.erasure.records import FOLDER_ENDING, Records, read_records
-from unlearn.stages.erasure.tips import Refs, Tip, other_worktrees, read_refs
-from unlearn.stages.erasure.uncached import Patterns
+from unlearn.stages.erasure.objects.records import FOLDER_ENDING, Records, read_records
+from unlearn.stages.erasure.objects.tips import Refs, Tip, other_worktrees, read_refs
+from unlearn.stages.erasure.objects.uncached import Patterns
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import Project
 

@@ -6,17 +6,20 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field
 from unlearn.stages.context import Context
 from unlearn.stages.dvc.storage import UnreachedError
-from unlearn.stages.erasure.choice import Choice
-from unlearn.stages.erasure.history import check_repository
-from unlearn.stages.erasure.runs import naming_runs
-from unlearn.stages.erasure.situation import Situation, situation, unnamed_files
-from unlearn.stages.erasure.stores import Listing, Store, Stores, open_stores
-from unlearn.stages.erasure.survey import survey
+from unlearn.stages.erasure.objects.choice import Choice
+from unlearn.stages.erasure.objects.history import check_repository
+from unlearn.stages.erasure.objects.runs import naming_runs
+from unlearn.stages.erasure.objects.situation import Situation, situation, unnamed_files
+from unlearn.stages.erasure.objects.stores import Listing, Store, Stores, open_stores
+from unlearn.stages.erasure.objects.survey import survey
 from unlearn.stages.training.importing import honoured_lines
 
 __all__ = ["Choice", "Objects", "Pending", "StoreObjects", "find_objects"]
 
-_SHARED = "no commit here names some objects in it: other projects may use them"
+_SHARED = (
+    "no commit here names some objects in it, so another project may use it: --owned says that "
+    "none does"
+)
 _NOTHING = "none of this project's objects is in it: is its URL right?"
 #: The original of a post-hoc project that was trained elsewhere.
 IMPORTED_MODEL = "the imported model"

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from pydantic import BaseModel, ConfigDict, Field
-from unlearn.stages.erasure.tips import Tip
+from unlearn.stages.erasure.objects.tips import Tip
 from unlearn.stages.errors import InputError
 
 

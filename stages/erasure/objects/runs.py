@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection
 
-from unlearn.stages.erasure.stores import Listing, Store
+from unlearn.stages.erasure.objects.stores import Listing, Store
 
 _NAME = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?:\.dir)?(?![0-9a-f])")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from unlearn.stages.erasure.kept_values import (
+from unlearn.stages.erasure.dataset.kept_values import (
     Values,
     check_columns,
     dictionary_columns,
@@ -19,7 +19,7 @@ from unlearn.stages.erasure.kept_values import (
     used_values,
     with_values,
 )
-from unlearn.stages.erasure.listed_rows import RowNumbers, numbers_between
+from unlearn.stages.erasure.dataset.listed_rows import RowNumbers, numbers_between
 from unlearn.stages.errors import Facts, InputError
 
 #: Encodings that are written if they are asked for; the others follow from the type.

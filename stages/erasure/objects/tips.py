@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from unlearn.stages.erasure.history import History, Version
+from unlearn.stages.erasure.objects.history import History, Version
 from unlearn.stages.ledger.history import (
     commits_of_record,
     current_branch,

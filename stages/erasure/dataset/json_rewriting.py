@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from unlearn.stages.erasure.listed_rows import RowNumbers, numbers_between
-from unlearn.stages.erasure.text_files import cut, new_text_file
+from unlearn.stages.erasure.dataset.listed_rows import RowNumbers, numbers_between
+from unlearn.stages.erasure.dataset.text_files import cut, new_text_file
 from unlearn.stages.reading.dataset_files import open_file
 from unlearn.stages.reading.json_rows import array_parts, is_array_file, line_pieces
 

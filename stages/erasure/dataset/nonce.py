@@ -15,7 +15,7 @@ from pathlib import Path
 from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.context import Context
 from unlearn.stages.dvc.cache import read_cached
-from unlearn.stages.erasure.origins import Pipelines, has_been_in_git
+from unlearn.stages.erasure.dataset.origins import Pipelines, has_been_in_git
 from unlearn.stages.errors import Facts, ToolError
 from unlearn.stages.project.files import write_bytes
 from unlearn.stages.project.paths import NONCE, Project

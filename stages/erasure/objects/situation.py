@@ -7,11 +7,11 @@ from functools import cached_property
 from pathlib import Path
 
 from unlearn.stages.dvc.storage import UnreachedError
-from unlearn.stages.erasure.choice import Choice
-from unlearn.stages.erasure.lists import Lists
-from unlearn.stages.erasure.stores import Listing, Store, Stores, object_at
-from unlearn.stages.erasure.survey import Survey
-from unlearn.stages.erasure.tips import Tip
+from unlearn.stages.erasure.objects.choice import Choice
+from unlearn.stages.erasure.objects.lists import Lists
+from unlearn.stages.erasure.objects.stores import Listing, Store, Stores, object_at
+from unlearn.stages.erasure.objects.survey import Survey
+from unlearn.stages.erasure.objects.tips import Tip
 
 #: Why nothing may be deleted, and what to do.
 _NOT_KNOWN = "what the {place} uses is not known: a list of its files is nowhere"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.config.dataset import DatasetParams
-from unlearn.stages.erasure.arrow_rewriting import arrow_batches
-from unlearn.stages.erasure.kept_values import (
+from unlearn.stages.erasure.dataset.arrow_rewriting import arrow_batches
+from unlearn.stages.erasure.dataset.kept_values import (
     comparable,
     dictionary_columns,
     joined_values,
@@ -19,8 +19,8 @@ from unlearn.stages.erasure.kept_values import (
     taken,
     used_values,
 )
-from unlearn.stages.erasure.listed_rows import RowNumbers, RowSearch, numbers_between
-from unlearn.stages.erasure.parquet_rewriting import open_parquet
+from unlearn.stages.erasure.dataset.listed_rows import RowNumbers, RowSearch, numbers_between
+from unlearn.stages.erasure.dataset.parquet_rewriting import open_parquet
 from unlearn.stages.reading.dataset_files import file_kind
 from unlearn.stages.rows.roles import RoleReader, role_columns
 

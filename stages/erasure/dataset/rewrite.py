@@ -9,18 +9,18 @@ from stat import S_IMODE
 
 from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.context import Context
-from unlearn.stages.erasure.arrow_rewriting import check_arrow, write_arrow_without
-from unlearn.stages.erasure.csv_rewriting import write_csv_without
-from unlearn.stages.erasure.json_rewriting import write_json_without
-from unlearn.stages.erasure.listed_rows import FileRows, RowNumbers, RowSearch
-from unlearn.stages.erasure.origins import (
+from unlearn.stages.erasure.dataset.arrow_rewriting import check_arrow, write_arrow_without
+from unlearn.stages.erasure.dataset.csv_rewriting import write_csv_without
+from unlearn.stages.erasure.dataset.json_rewriting import write_json_without
+from unlearn.stages.erasure.dataset.listed_rows import FileRows, RowNumbers, RowSearch
+from unlearn.stages.erasure.dataset.origins import (
     Pipelines,
     check_files,
     check_origin,
     has_been_in_git,
 )
-from unlearn.stages.erasure.parquet_rewriting import check_parquet, write_parquet_without
-from unlearn.stages.erasure.stale_values import StaleValues, stale_siblings
+from unlearn.stages.erasure.dataset.parquet_rewriting import check_parquet, write_parquet_without
+from unlearn.stages.erasure.dataset.stale_values import StaleValues, stale_siblings
 from unlearn.stages.errors import Facts, InputError, ToolError
 from unlearn.stages.project.files import move_through, scratch_folder
 from unlearn.stages.project.paths import Project

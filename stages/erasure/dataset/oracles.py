@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from unlearn.stages.config.dataset import DatasetParams
-from unlearn.stages.erasure.counted import Paths, rows_paths
-from unlearn.stages.erasure.history import SETTINGS, TRACKED, read_history
-from unlearn.stages.erasure.nonce import is_marked, listed_names, missing_nonces
-from unlearn.stages.erasure.origins import has_been_in_git
-from unlearn.stages.erasure.records import FOLDER_ENDING, Records, read_records
+from unlearn.stages.erasure.dataset.nonce import is_marked, listed_names, missing_nonces
+from unlearn.stages.erasure.dataset.origins import has_been_in_git
+from unlearn.stages.erasure.objects.counted import Paths, rows_paths
+from unlearn.stages.erasure.objects.history import SETTINGS, TRACKED, read_history
+from unlearn.stages.erasure.objects.records import FOLDER_ENDING, Records, read_records
 from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.project.git import branches
 from unlearn.stages.project.paths import NONCE, Project

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from unlearn.stages.erasure.listed_rows import RowNumbers, numbers_between
+from unlearn.stages.erasure.dataset.listed_rows import RowNumbers, numbers_between
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.rows.token_arrays import integer_array
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 from unlearn.stages.config.params import parse_yaml
-from unlearn.stages.erasure.records import Entry, Record, Records
+from unlearn.stages.erasure.objects.records import Entry, Record, Records
 
 #: Settings below `dataset` that name files of rows.
 _ROWS = ("path", "held_out", "canaries")

@@ -6,17 +6,17 @@ from functools import cached_property
 
 from unlearn.stages.audit.stores import CACHE
 from unlearn.stages.dvc.storage import UnreachedError
-from unlearn.stages.erasure.objects import (
+from unlearn.stages.erasure.objects.find import (
     IMPORTED_MODEL,
     Objects,
     pending_refs,
     why_not,
 )
-from unlearn.stages.erasure.records import FOLDER_ENDING
-from unlearn.stages.erasure.runs import naming_runs
-from unlearn.stages.erasure.situation import Situation, situation, unnamed_files
-from unlearn.stages.erasure.stores import Listing, Store, Stores, object_of, open_stores
-from unlearn.stages.erasure.survey import survey
+from unlearn.stages.erasure.objects.records import FOLDER_ENDING
+from unlearn.stages.erasure.objects.runs import naming_runs
+from unlearn.stages.erasure.objects.situation import Situation, situation, unnamed_files
+from unlearn.stages.erasure.objects.stores import Listing, Store, Stores, object_of, open_stores
+from unlearn.stages.erasure.objects.survey import survey
 from unlearn.stages.ledger.erasure import ErasedPlace
 from unlearn.stages.project.paths import Project
 

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from unlearn.stages.dvc.storage import UnreachedError
-from unlearn.stages.erasure.records import FOLDER_ENDING, OBJECT
-from unlearn.stages.erasure.stores import Listing, Store
+from unlearn.stages.erasure.objects.records import FOLDER_ENDING, OBJECT
+from unlearn.stages.erasure.objects.stores import Listing, Store
 
 #: How many lists are in memory as text at a time.
 _AT_ONCE = 500

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from unlearn.stages.config.dataset import Encoding
-from unlearn.stages.erasure.listed_rows import RowNumbers, numbers_between
-from unlearn.stages.erasure.text_files import cut, new_text_file
+from unlearn.stages.erasure.dataset.listed_rows import RowNumbers, numbers_between
+from unlearn.stages.erasure.dataset.text_files import cut, new_text_file
 from unlearn.stages.reading.csv_reading import csv_pieces
 from unlearn.stages.reading.csv_text import format_of
 from unlearn.stages.reading.dataset_files import open_file

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from unlearn.stages.context import Context
-from unlearn.stages.erasure.dataset import row_files
-from unlearn.stages.erasure.listed_rows import RowSearch
+from unlearn.stages.erasure.dataset.listed_rows import RowSearch
+from unlearn.stages.erasure.dataset.rewrite import row_files
 
 
 def listed_rows(context: Context, advance: Callable[[int], None]) -> dict[str, int]:

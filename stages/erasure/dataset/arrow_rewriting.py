@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from pyarrow import ipc
-from unlearn.stages.erasure.kept_values import (
+from unlearn.stages.erasure.dataset.kept_values import (
     Values,
     check_columns,
     dictionary_columns,
@@ -17,7 +17,7 @@ from unlearn.stages.erasure.kept_values import (
     used_values,
     with_values,
 )
-from unlearn.stages.erasure.listed_rows import RowNumbers, numbers_between
+from unlearn.stages.erasure.dataset.listed_rows import RowNumbers, numbers_between
 
 #: The first bytes of a file, before its messages; a stream has none.
 _MAGIC = b"ARROW1\0\0"
