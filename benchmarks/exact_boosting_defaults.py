@@ -153,26 +153,24 @@ def plain_accuracy(data: Data, held_out: npt.NDArray[np.bool_]) -> tuple[float, 
     return float(model.score(inputs[held_out], data.targets[held_out])), seconds
 
 
-@dataclass(frozen=True)
-class Deletions:
-    """Processor time of single deletions, in seconds, and whether anything moved."""
-
-    seconds: Floats
-
-    @staticmethod
-    def of(estimator: ExactBoosting, state: BoostingState, rows: RowSet, count: int) -> "Deletions":
-        """Delete single rows, each from the same state."""
-        found = []
-        for at in np.random.default_rng(2).choice(len(rows), count, replace=False):
-            gone = np.arange(len(rows)) == at
-            before, one, left = copy.deepcopy(state), rows.take(gone), rows.take(~gone)
-            start = time.process_time()
-            estimator.forget(before, one, left)
-            found.append(time.process_time() - start)
-        return Deletions(np.array(found))
+def deletions(
+    estimator: ExactBoosting, state: BoostingState, rows: RowSet, count: int, batch: int
+) -> Floats:
+    """Return the processor time of deletions, each from the same state, in seconds."""
+    found, random = [], np.random.default_rng(2)
+    for _ in range(count):
+        gone = np.zeros(len(rows), bool)
+        gone[random.choice(len(rows), batch, replace=False)] = True
+        before, few, left = copy.deepcopy(state), rows.take(gone), rows.take(~gone)
+        start = time.process_time()
+        estimator.forget(before, few, left)
+        found.append(time.process_time() - start)
+    return np.array(found)
 
 
-def study(data: Data, options: ExactBoostingOptions, keys: int, deletions: int) -> str:
+def study(
+    data: Data, options: ExactBoostingOptions, keys: int, count: int = 0, batch: int = 1
+) -> str:
     """Return a line of the table."""
     held_out = np.random.default_rng(3).random(len(data.targets)) < _VALIDATION
     rows = as_rows(data, ~held_out)
@@ -185,12 +183,14 @@ def study(data: Data, options: ExactBoostingOptions, keys: int, deletions: int) 
         predictor = estimator.predictor(estimator.model(state))
         answers = predictor.probabilities(data.codes[held_out]).argmax(axis=1)
         accuracies.append((answers == data.targets[held_out]).mean())
-        if deletions:
-            changes.append(Deletions.of(estimator, state, rows, deletions).seconds / fits[-1])
+        if count:
+            changes.append(deletions(estimator, state, rows, count, batch) / fits[-1])
     line = f"{np.mean(accuracies):.4f} (+-{np.std(accuracies):.4f})  fit {np.mean(fits):6.2f} s"
     if changes:
         shares = np.concatenate(changes)
-        line += f"  one row: median 1/{1 / np.median(shares):.0f}, mean 1/{1 / shares.mean():.1f}"
+        line += (
+            f"  a deletion: median 1/{1 / np.median(shares):.0f}, mean 1/{1 / shares.mean():.1f}"
+        )
         line += f", moved {(shares > 3 * np.median(shares)).mean():.2f}"
         line += f", over a tenth {(shares > 0.1).mean():.3f}"
     return line
@@ -211,6 +211,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=40_000)
     parser.add_argument("--keys", type=int, default=5)
     parser.add_argument("--deletions", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=1, help="rows of a deletion")
     parser.add_argument("--plain", action="store_true", help="scikit-learn's as well")
     options = parser.parse_args()
     lists = [part.split() for part in " ".join(options.settings).split("/")]
@@ -222,7 +223,7 @@ def main() -> None:
             held_out = np.random.default_rng(3).random(len(data.targets)) < _VALIDATION
             print(f"{name:13}scikit-learn: %.4f  fit %.2f s" % plain_accuracy(data, held_out))
         for texts in lists:
-            line = study(data, _options(texts), options.keys, options.deletions)
+            line = study(data, _options(texts), options.keys, options.deletions, options.batch)
             print(f"{name:13}{' '.join(texts) or 'as by default':30}{line}", flush=True)
 
 
