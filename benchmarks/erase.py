@@ -5,6 +5,9 @@ written as DVC writes them: in each commit the dataset, and what came of a fifth
 new. In turns the cache is copied by `cp -r`, the objects are found, and then deleted in the copy;
 the time of each is that of a whole process.
 
+With `--whole` it is the whole command: a project of a million rows is trained, has such a history,
+and forgets a row. Its cache is copied, and `unlearn erase` runs in a copy of the project, in turns.
+
 The size is that of `--gigabytes`; 5 is what the documentation shows.
 """
 
@@ -22,15 +25,19 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
+import pyarrow as pa
 import yaml
+from pyarrow import csv
 
-from benchmarks.harness import Bench, machine, new_project, run, say, show, spread, workplace
+from benchmarks.harness import Bench, Done, machine, new_project, run, say, show, spread, workplace
 
 SHARDS, COMMITS, TURNS = 20, 50, 3
 #: The goal: an erasure in times of `cp -r`.
 GOAL = 3.0
 #: The share of the shards that are others in each commit.
 CHANGED = 5
+#: Numeric columns of the rows for the whole command.
+FEATURES = 18
 #: How much of a commit's bytes the dataset has; shards, retained rows and models have the rest.
 DATASET = 0.3
 
@@ -61,10 +68,13 @@ class Writer:
         The project.
     size
         Bytes of each commit.
+    dataset
+        The dataset's name.
     """
 
     bench: Bench
     size: int
+    dataset: str = "dataset.csv"
     outs: dict[str, str] = field(default_factory=dict)
     files: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -97,7 +107,7 @@ class Writer:
             changed = range(number % CHANGED, SHARDS, CHANGED)
         # Each shard is in three folders.
         each = int(self.size * (1 - DATASET)) // (3 * len(changed))
-        self.outs["data/dataset.csv"] = self.put(os.urandom(int(self.size * DATASET)))
+        self.outs[f"data/{self.dataset}"] = self.put(os.urandom(int(self.size * DATASET)))
         names = [f"s{shard:03d}" for shard in changed]
         for path in ("data/shards", "data/retain_set"):
             new = {f"{name}.parquet": self.put(os.urandom(each)) for name in names}
@@ -116,10 +126,11 @@ class Writer:
 
     def _write(self) -> None:
         root = self.bench.root
-        entry = {"md5": self.outs["data/dataset.csv"], "hash": "md5", "path": "dataset.csv"}
-        (root / "data/dataset.csv.dvc").write_text(yaml.safe_dump({"outs": [entry]}))
+        dataset = f"data/{self.dataset}"
+        entry = {"md5": self.outs[dataset], "hash": "md5", "path": self.dataset}
+        (root / f"{dataset}.dvc").write_text(yaml.safe_dump({"outs": [entry]}))
         text = "schema: '2.0'\nstages:\n"
-        for name, deps, outs in _stages():
+        for name, deps, outs in _stages(dataset):
             text += f"  {name}:\n    cmd: unlearn stage {name}\n    deps:\n"
             text += "".join(self._entry(path) for path in deps)
             text += "    outs:\n"
@@ -133,9 +144,9 @@ class Writer:
         return f"    - path: {path}\n      hash: md5\n      md5: {md5}\n      size: 1\n"
 
 
-def _stages() -> Iterator[tuple[str, list[str], list[str]]]:
+def _stages(dataset: str) -> Iterator[tuple[str, list[str], list[str]]]:
     yield "recipe", ["schema.yaml"], ["data/recipe.json"]
-    yield "shard", ["data/dataset.csv", "schema.yaml"], ["data/shards"]
+    yield "shard", [dataset, "schema.yaml"], ["data/shards"]
     yield "forget", ["data/shards", "data/forget_list.txt"], ["data/retain_set"]
     for shard in range(SHARDS):
         name = f"s{shard:03d}"
@@ -198,17 +209,85 @@ def measure_objects(bench: Bench) -> None:
     )
 
 
+def make_whole(folder: Path, gigabytes: float, rows: int) -> Bench:
+    """Return a project that was trained and forgot a row, with a history and a cache of a size."""
+    source = folder / "rows.csv"
+    draw = np.random.default_rng(1)
+    features = {f"x{number}": draw.normal(size=rows).round(3) for number in range(FEATURES)}
+    ids = {"id": [f"r{row}" for row in range(rows)]}
+    table = pa.table({**ids, **features, "label": np.where(draw.random(rows) < 0.5, "yes", "no")})
+    csv.write_csv(table, source)
+    shards = ("--shards", str(SHARDS), "--slices", "1")
+    bench = new_project(folder / "whole", source, *shards)
+    source.unlink()
+    bench.set_params(train={"model": "sklearn.naive_bayes.GaussianNB", "options": {}})
+    _run_and_commit(bench, "start")
+    lock = bench.root / "dvc.lock"
+    pointer = next((bench.root / "data").glob("*.csv.dvc"))
+    stands = {path: path.read_bytes() for path in (pointer, lock)}
+    writer = Writer(bench, int(gigabytes * 1e9 / COMMITS), pointer.name.removesuffix(".dvc"))
+    for number in range(COMMITS - 2):
+        writer.commit(number)
+    for path, content in stands.items():
+        path.write_bytes(content)
+    bench.unlearn("forget", "--id", "r17", "--ticket", "T-1")
+    _run_and_commit(bench, "request")
+    return bench
+
+
+def _run_and_commit(bench: Bench, message: str) -> None:
+    bench.unlearn("repro")
+    run(["git", "add", "-A"], bench.root)
+    run(["git", "commit", "--quiet", "-m", message], bench.root)
+
+
+def measure_whole(bench: Bench, rows: int) -> None:
+    """Print what the command costs in times of `cp -r` of the cache."""
+    cache = bench.root / ".dvc/cache"
+    size = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file())
+    measured: dict[str, list[Done]] = {"cp -r": [], "unlearn erase": []}
+    command = [sys.executable, "-m", "unlearn.cli", "erase", "--yes", "--json"]
+    for turn in range(TURNS):
+        subprocess.run(["sync"], check=True)
+        copy, fresh = bench.root.parent / "cache", bench.copy(bench.root.parent / "turn")
+        measured["cp -r"].append(run(["cp", "-r", str(cache), str(copy)], bench.root))
+        shutil.rmtree(copy)
+        measured["unlearn erase"].append(run(command, fresh.root))
+        shutil.rmtree(fresh.root)
+        seconds = ", ".join(f"{name} {done[-1].seconds:.1f} s" for name, done in measured.items())
+        say(f"turn {turn + 1}: {seconds}")
+    table = []
+    for name in ("seconds", "processor"):
+        values = {what: [getattr(done, name) for done in all_] for what, all_ in measured.items()}
+        pairs = zip(values["unlearn erase"], values["cp -r"], strict=True)
+        ratios = [erased / copied for erased, copied in pairs]
+        table.append([name, *(spread(found, 1) for found in values.values()), spread(ratios, 2)])
+    show(
+        "erase-whole",
+        ["", *measured, "unlearn erase / cp -r"],
+        table,
+        f"{rows:,} rows of {FEATURES + 2} columns, {SHARDS} shards, {COMMITS} commits, a cache of "
+        f"{size / 1e9:.1f} GB. Goal: at most {GOAL:.0f} times `cp -r`.",
+    )
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gigabytes", type=float, default=1.0, help="size of the cache")
-    parser.add_argument("--quick", action="store_true", help="a cache of .05 GB")
+    parser.add_argument("--whole", action="store_true", help="the whole command, on real rows")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows for --whole")
+    parser.add_argument("--quick", action="store_true", help="a cache of .05 GB, 20,000 rows")
     parser.add_argument("--keep", type=Path, help="a folder for the project, which stays")
     options = parser.parse_args()
     print(machine())
     with workplace(options.keep) as folder:
-        bench = make_history(folder, 0.05 if options.quick else options.gigabytes)
-        measure_objects(bench)
+        gigabytes = 0.05 if options.quick else options.gigabytes
+        if options.whole:
+            rows = 20_000 if options.quick else options.rows
+            measure_whole(make_whole(folder, gigabytes, rows), rows)
+        else:
+            measure_objects(make_history(folder, gigabytes))
 
 
 if __name__ == "__main__":
