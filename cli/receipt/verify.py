@@ -163,6 +163,11 @@ def verify(
             if re.fullmatch(f"[0-9a-f]{{{length}}}", name) is None:
                 raise InputError(f"{option} is not {length} hexadecimal digits, all of them")
     paths, folders = _paths(files)
+    if not paths and not anchor:
+        raise InputError(
+            "there is no receipt in the folder",
+            "if there should be one, --anchor with its name shows that it is missing",
+        )
     keys = Keys(map(read_key, key), _keys_beside(folders))
     checked = check_files(
         {str(path): read_receipt_file(path) for path in paths},
@@ -200,8 +205,6 @@ def _paths(files: list[Path]) -> tuple[list[Path], list[Path]]:
         if found.is_file()
     ]
     paths = [*(path for path in files if path not in folders), *inside]
-    if not paths:
-        raise InputError("there is no receipt in the folder")
     return list(dict.fromkeys(paths)), folders
 
 
@@ -232,7 +235,7 @@ def _stamp_failures(checked: Checked, paths: list[Path], certificate: Path) -> l
 
 
 def _annex_failures(checked: Checked, paths: list[Path], annex: Path) -> list[Failure]:
-    if len(paths) != 1:
+    if len(paths) > 1:
         raise InputError("--annex is for one receipt")
     content = read_receipt_file(annex)
     try:

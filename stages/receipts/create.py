@@ -47,7 +47,7 @@ from unlearn.stages.receipts.statement import (
 from unlearn.stages.receipts.store import (
     annex_bytes,
     annex_path,
-    delete_expired_annexes,
+    expired_annexes,
     heads_of,
     read_keys,
     read_receipts,
@@ -162,18 +162,20 @@ def create_receipts(project: Project, signer: Signer, wish: Wish) -> Created:
         log = read_log(project)
         selected = select_requests(log, receipts, wish.ticket)
         now = _now(receipts, selected)
-        expired = delete_expired_annexes(project, now.date())
-        if not selected:
-            return Created((), heads_of(receipts), expired)
-        state = _find_state(project, log, now, wish)
-        written = []
+        expired = expired_annexes(project, now.date())
         heads = heads_of(receipts)
-        for one in selected:
-            statement, annex = _statement(state, one, heads)
-            envelope = _sign(statement.payload, signer, state.keys, now)
-            written.append(_write(state, one, envelope, annex))
-            heads = (written[-1].name,)  # it names all that were
-        return Created(tuple(written), heads, expired)
+        written = []
+        if selected:
+            state = _find_state(project, log, now, wish)
+            for one in selected:
+                statement, annex = _statement(state, one, heads)
+                envelope = _sign(statement.payload, signer, state.keys, now)
+                written.append(_write(state, one, envelope, annex))
+                heads = (written[-1].name,)  # it names all that were
+        # Last: what stops the command has to stop it before anything is deleted.
+        for path in expired:
+            path.unlink()
+        return Created(tuple(written), heads, len(expired))
 
 
 def _now(receipts: Mapping[str, Predicate], selected: Sequence[ErasedRequest]) -> datetime:

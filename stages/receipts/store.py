@@ -140,21 +140,20 @@ def write_annex(project: Project, name: str, content: bytes) -> None:
     write_bytes(annex_path(project, name), content, 0o600)
 
 
-def delete_expired_annexes(project: Project, today: date) -> int:
-    """Delete annexes at the end of their time, and return how many.
+def expired_annexes(project: Project, today: date) -> list[Path]:
+    """Return the files of annexes whose time has ended.
 
     An annex itself names its last day: its receipt may be on another branch.
     """
-    count = 0
+    found = []
     for path in _files(project.annexes):
         try:
             last = date.fromisoformat(json.loads(path.read_bytes())["validUntil"])
         except (ValueError, LookupError, TypeError):
             continue  # no annex of ours
         if last < today:
-            path.unlink()
-            count += 1
-    return count
+            found.append(path)
+    return found
 
 
 def _files(folder: Path) -> Iterable[Path]:

@@ -457,6 +457,27 @@ def test_expired_annexes_are_deleted_with_the_next_call(erased: Repo, private: P
     assert len(read_receipts(Project(erased.root))) == 2
 
 
+def test_an_expired_annex_stays_if_no_receipt_can_be_written(
+    erased: Repo, private: Path, tmp_path: Path
+) -> None:
+    write(erased, private, Wish("T-1", valid_until=date(2027, 1, 1)))
+    (path,) = (erased.root / ".unlearn/receipts").glob("*.json")
+    content = json.loads(path.read_bytes())
+    path.write_text(json.dumps(content | {"validUntil": "2026-01-01"}), encoding="ascii")
+    other = erased.copy(tmp_path / "other")
+    shutil.rmtree(other.root / "data/receipts/keys")
+    foreign, _ = key_for(other)
+
+    annexes, receipts = annexes_of(erased), receipts_of(erased)
+    for signer in (foreign, tmp_path / "none.pem"):
+        refused(create(erased, signer))
+        assert (annexes_of(erased), receipts_of(erased)) == (annexes, receipts)
+    shutil.rmtree(erased.root / "data/receipts/keys")
+    refused(create(erased, private))
+    assert (annexes_of(erased), receipts_of(erased)) == (annexes, receipts)
+    assert path.name in annexes
+
+
 def test_git_keeps_receipts_and_keys_and_nothing_else(erased: Repo, private: Path) -> None:
     write(erased, private)
     folder = erased.root / "data/receipts"

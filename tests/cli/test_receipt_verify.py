@@ -106,6 +106,21 @@ def test_each_failure_has_its_code_and_exit_1(folder: Path) -> None:
     assert "not verified: 1 failure" in text.out
 
 
+def test_a_folder_without_its_only_receipt_is_truncated_by_the_anchor(folder: Path) -> None:
+    for path in (folder / "receipts").glob("*.json"):
+        path.unlink()
+    anchor = names(make_chain(KEY, 1))[0]
+
+    done = verify(folder, "receipts", "--anchor", anchor, "--json")
+
+    assert (done.code, codes(done), done.json["receipts"]) == (1, ["truncated"], [])
+    (folder / "annex.json").write_bytes(b"annex")
+    assert verify(folder, "receipts", "--anchor", anchor, "--annex", "annex.json").code == 1
+    text = verify(folder, "receipts", "--anchor", anchor)
+    assert f"truncated: the newest receipt, {anchor[:12]}, is missing" in text.out
+    assert refused(verify(folder, "receipts")) == "there is no receipt in the folder"
+
+
 def test_the_annex_is_checked_with_its_receipt(folder: Path) -> None:
     (folder / "annex.json").write_bytes(b"annex")
     (folder / "other.json").write_bytes(b"another")
