@@ -22,14 +22,13 @@ from unlearn.stages.erasure.local import preview_local, purge_local
 from unlearn.stages.erasure.objects.find import Choice, StoreObjects, find_objects
 from unlearn.stages.erasure.objects.purge import purge
 from unlearn.stages.erasure.readiness import check_ready
-from unlearn.stages.erasure.record import record_erasure, suppress_rows
+from unlearn.stages.erasure.record import Start, read_start, record_erasure, suppress_rows
 from unlearn.stages.errors import ToolError
 from unlearn.stages.ledger.erasure import ErasedPlace, Erasure
-from unlearn.stages.ledger.log import read_log
-from unlearn.stages.project.files import digest_file
 from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.paths import Project, find_project
 from unlearn.stages.project.timings import read_timings
+from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.scan.residue import ResidueScan
 
 #: How the dataset is purged: its other rows stay.
@@ -133,15 +132,16 @@ def erase(
         reflog=reflog,
         owned=owned,
     )
-    with exclusive(context.project.lock_file("repro"), "another `unlearn repro`"):
-        journal = _begin(context, choice)
+    with exclusive(context.project.lock_file("repro"), "another run of `unlearn`"):
+        start = read_start(context)
+        journal = _begin(context, start, choice)
         if dry_run:
-            answer = _preview(context, journal, choice)
+            answer = _preview(context, start, journal)
         else:
             _say_cost(context)
             if not yes:
                 ask("Delete the rows of the forget list and all copies? This cannot be undone.")
-            answer = _erase(context, journal, choice)
+            answer = _erase(context, start.forget_list, journal)
     emit(answer, as_json=as_json, text=lambda: _describe(answer))
     if not answer.complete and not dry_run:
         raise typer.Exit(1)
@@ -150,27 +150,26 @@ def erase(
 COMMAND = Command(erase, example="unlearn erase --dry-run", answer=EraseAnswer)
 
 
-def _begin(context: Context, choice: Choice) -> Journal:
+def _begin(context: Context, start: Start, choice: Choice) -> Journal:
     """Check that an erasure may begin, or go on, and find what it deletes."""
     project = context.project
     check_suppression_is_read(project)
-    forget_list = digest_file(project.forget_list)
     begun = read_journal(project)
-    if begun is None or begun.forget_list != forget_list:
+    if begun is None or begun.forget_list != start.digest:
         check_ready(context)
     check_rewritable(context)
     objects = find_objects(context, choice)
     if begun is None:
-        return Journal(forget_list=forget_list, heads=read_log(project).heads, objects=objects)
+        return Journal(forget_list=start.digest, heads=start.heads, objects=objects)
     begun = begun.going_on(objects)
-    if begun.forget_list == forget_list:
+    if begun.forget_list == start.digest:
         say("going on with the erasure that was interrupted")
         return begun
-    update = {"forget_list": forget_list, "heads": read_log(project).heads, "evidence": False}
+    update = {"forget_list": start.digest, "heads": start.heads, "evidence": False}
     return begun.model_copy(update=update)
 
 
-def _erase(context: Context, journal: Journal, choice: Choice) -> EraseAnswer:
+def _erase(context: Context, forget_list: ForgetList, journal: Journal) -> EraseAnswer:
     """Erase; every step can be repeated after a kill."""
     project = context.project
     write_journal(project, journal)
@@ -180,11 +179,13 @@ def _erase(context: Context, journal: Journal, choice: Choice) -> EraseAnswer:
         journal = journal.model_copy(update={"evidence": True})
         write_journal(project, journal)
     with progress("rewriting the dataset", None) as advance:
-        rewritten = rewrite_dataset(context, advance)
+        rewritten = rewrite_dataset(context, advance, forget_list)
     nonces = refresh_nonce(context)
     for path in tracked_rows(context):
         run_dvc(project.root, "add", path)
     confirm_nonce(project, nonces.renewed)
+    for why in nonces.without.values():
+        say(f"note: {why}")
     suppress_rows(project, journal.heads)
     result = bring_up_to_date(context, EngineChoice())
     if result.verdict != "pass":
@@ -194,21 +195,21 @@ def _erase(context: Context, journal: Journal, choice: Choice) -> EraseAnswer:
         )
     with progress("deleting copies", journal.objects.files) as advance:
         places = purge(project, journal.objects, advance)
-    places += purge_local(project, experiments=choice.experiments)
+    places += purge_local(project, experiments=journal.objects.choice.experiments)
     places.append(ErasedPlace(name="the dataset", state="purged", method=_REWRITTEN))
     with progress("searching for what is left", None) as advance:
-        residue = ResidueScan(context).run(advance)
+        residue = ResidueScan(context, forget_list=forget_list).run(advance)
     erasure = conclude(places, residue)
-    record_erasure(project, erasure, journal.heads)
+    record_erasure(project, erasure, journal.heads, journal.forget_list)
     end_journal(project)
     rows = {file.name: file.dropped for file in rewritten.files}
     return _answer(erasure, rows=rows, trained=result.trained)
 
 
-def _preview(context: Context, journal: Journal, choice: Choice) -> EraseAnswer:
+def _preview(context: Context, start: Start, journal: Journal) -> EraseAnswer:
     """Return what an erasure would delete, without changing anything."""
     with progress("reading the dataset", None) as advance:
-        rows = listed_rows(context, advance)
+        rows = listed_rows(context, start.forget_list, advance)
     places = [
         ErasedPlace(name=store.place, state="purged", method=_deleted(store))
         if store.why is None
@@ -219,7 +220,10 @@ def _preview(context: Context, journal: Journal, choice: Choice) -> EraseAnswer:
         ErasedPlace(name=pending.place, state="pending", why=pending.why)
         for pending in journal.objects.pending
     ]
-    places += preview_local(context.project, experiments=choice.experiments)
+    places += preview_local(context.project, experiments=journal.objects.choice.experiments)
+    if in_git := check_rewritable(context).in_git:
+        why = f"git's history has {names(list(in_git))}: `git filter-repo` rewrites it"
+        places.append(ErasedPlace(name="git's objects", state="pending", why=why))
     erasure = Erasure(places=tuple(sorted(places, key=lambda place: place.name)))
     return _answer(erasure, rows=rows, trained=[], dry_run=True)
 

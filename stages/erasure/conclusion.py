@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from unlearn.stages.ledger.erasure import ErasedPlace, Erasure
 from unlearn.stages.scan.residue import Residue
 
+#: How the names of remotes begin.
+REMOTE = "the remote "
 #: How a place was treated that holds only what stands now.
 SEARCHED = "searched, and nothing was found"
 
@@ -19,9 +21,9 @@ def conclude(places: Iterable[ErasedPlace], residue: Residue) -> Erasure:
     places
         What the steps before the scan did. Of places with one name, one that is pending counts.
     residue
-        What the scan found. A whole place that it cannot search is left to `places` if it is
-        among them: a cloud remote holds nothing but objects that DVC's cache has as well, where
-        they were searched.
+        What the scan found. A remote that it cannot search as a whole, since it is in a cloud, is
+        left to `places`: it is purged only if DVC's cache has all of its objects, where they were
+        searched.
 
     Returns
     -------
@@ -40,7 +42,7 @@ def conclude(places: Iterable[ErasedPlace], residue: Residue) -> Erasure:
         found[name] = _pending(found, name, why, residual=count)
     for unread in residue.unread:
         if unread.file is None:
-            if unread.place not in treated:
+            if unread.place not in treated or not unread.place.startswith(REMOTE):
                 found[unread.place] = _pending(found, unread.place, unread.why)
         elif found[unread.place].state == "purged":
             why = "files cannot be searched: `unlearn scan` names them"

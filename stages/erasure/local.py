@@ -7,7 +7,7 @@ from unlearn.stages.audit.leftovers import clean_leftovers
 from unlearn.stages.dvc.command import state_folder
 from unlearn.stages.errors import UnlearnError
 from unlearn.stages.ledger.erasure import ErasedPlace
-from unlearn.stages.project.git import git
+from unlearn.stages.project.git import other_working_trees
 from unlearn.stages.project.paths import Project
 
 #: Places, as the residue scan calls them where it has them.
@@ -20,8 +20,8 @@ OTHER_TREES = "other working trees of git"
 #: How they are purged.
 DELETED = "deleted"
 
-#: Locks, which a process may hold.
-_LOCKS = ("lock", "rwlock", "rwlock.lock")
+#: Locks, which a process may hold, and the file whose time names the folder of DVC's state.
+_KEPT = ("lock", "rwlock", "rwlock.lock", "btime")
 #: Queued experiments and their copies of the project.
 _QUEUE = "exps"
 
@@ -69,7 +69,7 @@ def _purge_state(project: Project) -> ErasedPlace:
 
 
 def _purge_temporary(project: Project) -> ErasedPlace:
-    return _emptied(TEMPORARY, _dvc_temporary(project), (*_LOCKS, _QUEUE))
+    return _emptied(TEMPORARY, _dvc_temporary(project), (*_KEPT, _QUEUE))
 
 
 def _purge_workspaces(project: Project, *, delete: bool) -> list[ErasedPlace]:
@@ -95,27 +95,25 @@ def _chosen(*, delete: bool) -> ErasedPlace:
 
 
 def _purge_scratch(project: Project) -> ErasedPlace:
-    # Keyed digests of contact data and the tokens of their people; made again when it is needed.
-    project.contacts.unlink(missing_ok=True)
-    in_use = clean_leftovers(project).in_use
-    if in_use:
-        why = "another run uses it"
+    try:
+        # Keyed digests of contact data and the tokens of their people; made again when needed.
+        project.contacts.unlink(missing_ok=True)
+        why = "another run uses it" if clean_leftovers(project).in_use else None
+    except OSError as error:
+        why = f"a file in it cannot be deleted: {error.strerror}"
+    if why is not None:
         return ErasedPlace(name=SCRATCH, state="pending", why=why)
     return ErasedPlace(name=SCRATCH, state="purged", method=DELETED)
 
 
 def _other_trees(project: Project) -> list[ErasedPlace]:
     """Return the other working trees of the repository, if there are any: they have rows too."""
-    listed = git(project.root, "worktree", "list", "--porcelain", "-z") or b""
-    trees = [Path(entry[9:].decode()) for entry in listed.split(b"\0") if entry[:9] == b"worktree "]
-    others = [
-        tree
-        for tree in trees
-        if tree.is_dir() and not project.root.resolve().is_relative_to(tree.resolve())
-    ]
-    if not others:
+    folders = other_working_trees(project.root)
+    if folders == []:
         return []
-    why = "they may hold copies of rows and models: run `unlearn erase` in each, or delete them"
+    why = "they may hold copies of rows and models: `git worktree remove` deletes one"
+    if folders is None:
+        why = "git does not list them"
     return [ErasedPlace(name=OTHER_TREES, state="pending", why=why)]
 
 
@@ -131,7 +129,7 @@ def _emptied(name: str, folder: Path | None, kept: tuple[str, ...] = ()) -> Eras
                 else:
                     entry.unlink(missing_ok=True)
             except OSError as error:
-                why = f"{entry.name} cannot be deleted: {error.strerror}"
+                why = f"a file in it cannot be deleted: {error.strerror}"
                 return ErasedPlace(name=name, state="pending", why=why)
     return ErasedPlace(name=name, state="purged", method=DELETED)
 

@@ -6,7 +6,7 @@ from unlearn.stages.context import Context
 from unlearn.stages.dvc.command import dvc_status
 from unlearn.stages.erasure.dataset.preview import tracked_rows
 from unlearn.stages.erasure.objects.find import original_saw_rows
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.project.git import git, has_repository
 
 #: What git has to have before old objects go: the history says which these are.
@@ -73,7 +73,9 @@ def _check_committed(context: Context) -> None:
         context.project.root, "status", "--porcelain", "-z", "--untracked-files=all", "--",
         *_COMMITTED,
     )  # fmt: skip
-    changed = [entry[3:] for entry in (listed or b"").decode("utf-8", "replace").split("\0")]
+    if listed is None:
+        raise ToolError("`git status` failed, so nobody knows whether the state is committed")
+    changed = [entry[3:] for entry in listed.decode("utf-8", "replace").split("\0")]
     changed = [name for name in changed if name]
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""

@@ -19,7 +19,7 @@ class ErasedPlace(BaseModel):
     why
         Why it is pending; None if it is purged.
     residual
-        How many files the residue scan found in it.
+        How many files the residue scan found in it. In the log, 1 stands for any number.
     """
 
     model_config = ConfigDict(frozen=True, strict=True)
@@ -48,6 +48,13 @@ class Erasure(BaseModel):
     def complete(self) -> bool:
         """Whether no place is pending."""
         return all(place.state == "purged" for place in self.places)
+
+    def without_counts(self) -> "Erasure":
+        """Return what may be in git."""
+        places = (
+            place.model_copy(update={"residual": min(place.residual, 1)}) for place in self.places
+        )
+        return Erasure(places=tuple(places))
 
     @property
     def pending(self) -> tuple[ErasedPlace, ...]:

@@ -162,9 +162,8 @@ class Log:
         """Return the log as it was when these entries were the newest."""
         found = self.by_name
         seen = set(heads).union(*(_ancestors(head, found) for head in heads if head in found))
-        return Log(
-            tuple(entry for entry in self.entries if entry.lines is None or entry.name in seen)
-        )
+        kept = tuple(entry for entry in self.entries if entry.lines is None or entry.name in seen)
+        return replace(self, entries=kept)
 
     def restored(self) -> frozenset[str]:
         """Return the lines that were taken back, and not asked for again since.

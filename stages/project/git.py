@@ -195,6 +195,17 @@ def _words(names: Iterable[str]) -> bytes:
     return "".join(f"{name}\n" for name in names).encode("utf-8", "surrogateescape")
 
 
+def other_working_trees(root: Path) -> list[Path] | None:
+    """Return the folders of the repository's other working trees; None if git does not say."""
+    own = git_line(root, "rev-parse", "--show-toplevel")
+    listed = git(root, "worktree", "list", "--porcelain")
+    if own is None or listed is None:
+        return None
+    found = [line[9:] for line in _text(listed).split("\n") if line.startswith("worktree ")]
+    folders = [Path(name) for name in found if Path(name).resolve() != Path(own).resolve()]
+    return [folder for folder in folders if folder.is_dir()]
+
+
 @dataclass(frozen=True)
 class Branch:
     """A ref and its commit."""

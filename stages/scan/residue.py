@@ -15,6 +15,7 @@ from unlearn.stages.ledger.log import read_log
 from unlearn.stages.project.files import scratch_folder
 from unlearn.stages.project.git import git, is_shallow
 from unlearn.stages.rows.epochs import split_token
+from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.scan.files import FileResult, FileSearch
 from unlearn.stages.scan.git_objects import git_objects
 from unlearn.stages.scan.patterns import Patterns, Wanted
@@ -112,12 +113,15 @@ class ResidueScan:
         More files and folders to search, such as backups.
     skipped
         Files not to search: the one that names the values.
+    forget_list
+        The list whose rows and tokens are searched for; None for the project's, as it is now.
     """
 
     context: Context
     values: Sequence[Wanted] = ()
     folders: Sequence[Path] = ()
     skipped: Collection[Path] = ()
+    forget_list: ForgetList | None = None
 
     def run(self, advance: Callable[[int], None] = lambda _count: None) -> Residue:
         """Search everything.
@@ -149,9 +153,13 @@ class ResidueScan:
                 residue.unread.append(Unread(_GIT, None, error.message))
         return residue
 
+    @cached_property
+    def _listed(self) -> ForgetList:
+        return self.forget_list or self.context.read_list()
+
     def _tokens(self) -> list[Wanted]:
         # Of a line for one record of a person, the record: other rows of the person stay.
-        tokens = {line.rpartition(".")[2] for line in self.context.read_list().known}
+        tokens = {line.rpartition(".")[2] for line in self._listed.known}
         epochs = read_log(self.context.project, self.context.key).epochs
         # Older files have the tokens of earlier keys.
         older = {before for token in tokens for before in epochs.earlier(token)}
@@ -160,7 +168,7 @@ class ResidueScan:
 
     @cached_property
     def _rows(self) -> Search:
-        return Search(self.context, self.context.read_list())
+        return Search(self.context, self._listed)
 
     def _holds(self, path: Path, scratch: Path) -> bool | None:
         """Return whether a file has rows of the forget list; None if it may have some."""

@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 from unlearn.stages.audit.copies import Search
 from unlearn.stages.context import open_project
+from unlearn.stages.erasure.record import read_start, suppress_rows
+from unlearn.stages.ledger.suppressed import read_suppressed
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.canaries import coin
 from unlearn.stages.rows.epochs import FIRST, is_token_line
@@ -528,3 +530,14 @@ def test_an_erasure_that_was_interrupted_goes_first(done: Repo) -> None:
     message = refused(done.inline("rekey", "--yes"))
     assert message == "an erasure was interrupted"
     assert key_of(done).epoch == 1
+
+
+def test_an_erasure_after_a_rotation_suppresses_the_lines_of_before(done: Repo) -> None:
+    done.forget(IDS[:2], "--ticket", "T-1")
+    rekey(done)
+    context = open_project(Project(done.root))
+    start = read_start(context)
+
+    suppress_rows(context.project, start.heads)
+
+    assert read_suppressed(context.project) == {token_of(done, raw) for raw in IDS[:2]}

@@ -11,7 +11,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.config.dataset import DatasetParams
-from unlearn.stages.context import Context
 from unlearn.stages.project.side_by_side import results_in_order
 from unlearn.stages.reading.reading import Reading
 from unlearn.stages.reading.records import place_of_row, read_batches
@@ -73,11 +72,6 @@ class RowSearch:
 
     tokenizer: Tokenizer
     forget_list: ForgetList
-
-    @classmethod
-    def of(cls, context: Context) -> "RowSearch":
-        """Return the search for what the project's forget list names now."""
-        return cls(context.tokenizer, context.read_list())
 
     def rows_by_file(
         self,

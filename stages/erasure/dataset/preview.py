@@ -1,23 +1,27 @@
 """What an erasure finds in the dataset's own files, without a change."""
 
 from collections.abc import Callable
+from pathlib import PurePosixPath
 
 from unlearn.stages.context import Context
 from unlearn.stages.erasure.dataset.listed_rows import RowSearch
 from unlearn.stages.erasure.dataset.rewrite import row_files
+from unlearn.stages.rows.forget_list import ForgetList
 
 
-def listed_rows(context: Context, advance: Callable[[int], None]) -> dict[str, int]:
+def listed_rows(
+    context: Context, forget_list: ForgetList, advance: Callable[[int], None]
+) -> dict[str, int]:
     """Return how many listed rows each file has; files without one are left out.
 
     Parameters
     ----------
-    context
-        The project.
+    context, forget_list
+        The project, and the list.
     advance
         Called with numbers of rows that were read.
     """
-    search = RowSearch.of(context)
+    search = RowSearch(context.tokenizer, forget_list)
     found: dict[str, int] = {}
     for rows in row_files(context):
         path = context.project.root / rows.name
@@ -27,6 +31,14 @@ def listed_rows(context: Context, advance: Callable[[int], None]) -> dict[str, i
 
 
 def tracked_rows(context: Context) -> list[str]:
-    """Return the files and folders of rows that DVC tracks, relative to the project."""
+    """Return what `dvc add` takes of the files of rows, relative to the project.
+
+    That is the file or folder itself, or the folder around it that DVC tracks as a whole.
+    """
     root = context.project.root
-    return [rows.name for rows in row_files(context) if (root / f"{rows.name}.dvc").is_file()]
+    found = []
+    for rows in row_files(context):
+        path = PurePosixPath(rows.name)
+        around = [path, *path.parents][:-1]  # not the project's folder itself
+        found += [str(name) for name in around if (root / f"{name}.dvc").is_file()][:1]
+    return list(dict.fromkeys(found))

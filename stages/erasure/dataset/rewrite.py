@@ -27,6 +27,7 @@ from unlearn.stages.project.paths import Project
 from unlearn.stages.reading.arrow_rows import DAMAGE
 from unlearn.stages.reading.dataset_files import file_kind, label_of
 from unlearn.stages.reading.reading import Reading
+from unlearn.stages.rows.forget_list import ForgetList
 
 
 @dataclass(frozen=True)
@@ -161,9 +162,11 @@ class _Change:
 
 
 def rewrite_dataset(
-    context: Context, advance: Callable[[int], None] = lambda _rows: None
+    context: Context,
+    advance: Callable[[int], None] = lambda _rows: None,
+    forget_list: ForgetList | None = None,
 ) -> Rewritten:
-    """Drop all rows that the forget list names from the files that params.yaml names.
+    """Drop all rows that a forget list names from the files that params.yaml names.
 
     Every other row keeps its bytes in CSV and JSON, and its values and place in Parquet and Arrow.
     A file without a listed row is not touched. Each new file is read again and checked before it
@@ -176,6 +179,8 @@ def rewrite_dataset(
         The project.
     advance
         Called with numbers of rows that were read.
+    forget_list
+        The list; None for the project's, as it is now.
 
     Raises
     ------
@@ -186,7 +191,7 @@ def rewrite_dataset(
         If a new file is not as it has to be. It did not replace the old one.
     """
     rewritable = check_rewritable(context)
-    search = RowSearch.of(context)
+    search = RowSearch(context.tokenizer, forget_list or context.read_list())
     changes = _changes(context, search, advance)
     # First: a run after a kill does not know any more which files they are about.
     removed = tuple(_remove_stale(context.project, changes))

@@ -59,6 +59,12 @@ def test_a_cloud_remote_is_what_its_purge_came_to() -> None:
     assert state(conclude([], residue), REMOTE).state == "pending"
 
 
+def test_a_cache_that_nobody_searched_is_pending_whatever_was_deleted() -> None:
+    residue = Residue(unread=[Unread(CACHE, None, "DVC did not say where it is")])
+
+    assert state(conclude([purged(CACHE)], residue), CACHE).state == "pending"
+
+
 def test_a_shallow_clone_is_pending_although_its_objects_were_searched() -> None:
     residue = Residue(searched={GIT: 4}, unread=[Unread(GIT, None, "this is a shallow clone")])
 
