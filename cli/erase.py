@@ -1,5 +1,6 @@
 """`unlearn erase`: deletes every copy of forgotten rows, and of models trained on them."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import typer
@@ -34,6 +35,9 @@ from unlearn.stages.scan.residue import ResidueScan
 #: How the dataset is purged: its other rows stay.
 _REWRITTEN = "its files were written again without the rows, and read again"
 
+#: How many files that no commit names are shown of each place.
+_SHOWN = 5
+
 
 class PlaceEntry(AnswerPart):
     """A place that could hold copies.
@@ -50,6 +54,8 @@ class PlaceEntry(AnswerPart):
         Why it is pending, or null.
     residual
         In how many of its files something was found afterwards.
+    files
+        Of a dry run with `--owned`, the files here that no commit names, and that are deleted too.
     """
 
     name: str
@@ -57,6 +63,7 @@ class PlaceEntry(AnswerPart):
     method: str | None
     why: str | None
     residual: int
+    files: list[str]
 
 
 class EraseAnswer(Answer):
@@ -225,7 +232,8 @@ def _preview(context: Context, start: Start, journal: Journal) -> EraseAnswer:
         why = f"git's history has {names(list(in_git))}: `git filter-repo` rewrites it"
         places.append(ErasedPlace(name="git's objects", state="pending", why=why))
     erasure = Erasure(places=tuple(sorted(places, key=lambda place: place.name)))
-    return _answer(erasure, rows=rows, trained=[], dry_run=True)
+    unnamed = {store.place: store.unnamed for store in journal.objects.stores}
+    return _answer(erasure, rows=rows, trained=[], unnamed=unnamed)
 
 
 def _deleted(store: StoreObjects) -> str:
@@ -241,14 +249,23 @@ def _deleted(store: StoreObjects) -> str:
 
 
 def _answer(
-    erasure: Erasure, *, rows: dict[str, int], trained: list[str], dry_run: bool = False
+    erasure: Erasure,
+    *,
+    rows: dict[str, int],
+    trained: list[str],
+    unnamed: Mapping[str, Sequence[str]] | None = None,
 ) -> EraseAnswer:
+    """Return the answer; of a dry run, with the files that no commit names by place."""
+    files = unnamed or {}
     return EraseAnswer(
-        complete=erasure.complete and not dry_run,
-        dry_run=dry_run,
+        complete=erasure.complete and unnamed is None,
+        dry_run=unnamed is not None,
         rows=rows,
         trained=trained,
-        places=[PlaceEntry(**place.model_dump()) for place in erasure.places],
+        places=[
+            PlaceEntry(**place.model_dump(), files=list(files.get(place.name, ())))
+            for place in erasure.places
+        ],
     )
 
 
@@ -277,7 +294,11 @@ def _describe(answer: EraseAnswer) -> str:
     purged = [place for place in answer.places if place.state == "purged"]
     pending = [place for place in answer.places if place.state == "pending"]
     done = "to purge" if answer.dry_run else "purged"
-    lines += [f"{done}: {place.name}: {place.method}" for place in purged]
+    for place in purged:
+        lines.append(f"{done}: {place.name}: {place.method}")
+        lines += [f"  {name}" for name in place.files[:_SHOWN]]
+        if len(place.files) > _SHOWN:
+            lines.append(f"  and {len(place.files) - _SHOWN:,} more: --json lists them all")
     lines += [f"pending: {place.name}: {place.why}" for place in pending]
     if answer.dry_run:
         return "\n".join(lines)

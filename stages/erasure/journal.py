@@ -41,15 +41,15 @@ class Journal(BaseModel):
         objects
             The objects that are found now. What was known before counts as well: lists of folders
             may be gone by now, and a run that was killed may have left objects without a name.
+            If `--owned` was given to one of the two commands only, the places are looked at again.
         """
-        before = {store.place: store for store in self.objects.stores if store.why is None}
         both = {*objects.candidates, *self.objects.candidates}
-        objects = objects.model_copy(
-            update={
-                "candidates": tuple(sorted(both)),
-                "stores": tuple(before.get(store.place, store) for store in objects.stores),
-            }
-        )
+        if objects.choice.owned == self.objects.choice.owned:
+            before = {store.place: store for store in self.objects.stores if store.why is None}
+            stores = tuple(before.get(store.place, store) for store in objects.stores)
+        else:
+            stores = tuple(store.model_copy(update={"later": True}) for store in objects.stores)
+        objects = objects.model_copy(update={"candidates": tuple(sorted(both)), "stores": stores})
         return self.model_copy(update={"objects": objects})
 
 

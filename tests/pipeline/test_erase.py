@@ -130,13 +130,24 @@ def test_what_others_use_stays_and_is_pending(planted: Repo) -> None:
 
 
 def test_a_preview_changes_nothing_and_says_what_goes(planted: Repo) -> None:
+    unnamed = [f"files/md5/ab/{number:030x}" for number in range(7)]
+    for name in unnamed:
+        path = planted.root / ".dvc/cache" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("no commit names it", encoding="utf-8")
     before = planted.snapshot() | {
         f"{folder}/{name}": b"" for folder in stores(planted) for name in planted.files(str(folder))
     }
-    done = planted.unlearn("erase", "--dry-run", *EVERYWHERE)
+    done = planted.unlearn("erase", "--dry-run", "--owned", *EVERYWHERE)
 
     assert done.code == 0, done.err
     assert f"{len(GONE)} rows would leave data/dataset.csv" in done.out
+    assert f"\n  {unnamed[0]}\n" in done.out
+    assert "\n  and 2 more: --json lists them all\n" in done.out
+    answer = planted.unlearn("erase", "--dry-run", "--owned", "--json", *EVERYWHERE).json
+    files = {place["name"]: place["files"] for place in answer["places"]}
+    assert files.pop("DVC's cache") == unnamed
+    assert not any(files.values())
     after = planted.snapshot() | {
         f"{folder}/{name}": b"" for folder in stores(planted) for name in planted.files(str(folder))
     }

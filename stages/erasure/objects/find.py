@@ -16,7 +16,8 @@ from unlearn.stages.training.importing import honoured_lines
 
 __all__ = ["Choice", "Objects", "Pending", "StoreObjects", "find_objects"]
 
-_SHARED = (
+#: Why nothing is deleted where there are objects of others.
+SHARED = (
     "no commit here names some objects in it, so another project may use it: --owned says that "
     "none does"
 )
@@ -268,5 +269,5 @@ def why_not(now: Situation, listing: Listing, unnamed: Iterable[str]) -> str | N
     if now.candidates and not listing.objects.keys() & now.named:
         return _NOTHING
     if any(unnamed) and not now.choice.owned:
-        return _SHARED
+        return SHARED
     return None

@@ -1,6 +1,6 @@
 """Deleting objects of DVC from its cache, its run cache and its remotes."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,6 +8,7 @@ from unlearn.stages.audit.stores import CACHE
 from unlearn.stages.dvc.storage import UnreachedError
 from unlearn.stages.erasure.objects.find import (
     IMPORTED_MODEL,
+    SHARED,
     Objects,
     pending_refs,
     why_not,
@@ -166,20 +167,39 @@ class _Purge:
         return self.now.lists.expand(self.objects.candidates)
 
     def _deleted(self, store: Store) -> str | None:
-        """Delete everything; return why something is left, None if nothing is."""
-        failed = store.delete(self._files(store, self.now.listings[store]), self.advance)
+        """Delete everything; return why something is left, None if nothing is.
+
+        Lists of folders go last: a list is all that knows its files. That of a folder with a file
+        which is left stays, or nothing would name the file the next time.
+        """
+        files = self._files(store, self.now.listings[store])
+        failed = store.delete([file for file in files if not _is_list(file)], self.advance)
+        left = {object_of(file) for file in failed}
+        lists = [file for file in files if _is_list(file)]
+        lists = [file for file in lists if left.isdisjoint(self._files_of(file))]
+        failed |= store.delete(lists, self.advance)
         listing = store.list_files()
-        left = self._files(store, listing)
-        if left:
-            return next((failed[name] for name in left if name in failed), _LEFT)
+        if found := self._files(store, listing):
+            return next((failed[file] for file in found if file in failed), _LEFT)
+        if self._unnamed_before(store) & set(unnamed_files(listing, self._known)):
+            return SHARED
         return None if listing.older is None else _OLDER.format(why=listing.older)
+
+    def _files_of(self, file: str) -> tuple[str, ...]:
+        """Return the objects that a list of a folder names."""
+        return self.now.lists.found.get(object_of(file) or "", ())
+
+    def _unnamed_before(self, store: Store) -> set[str]:
+        """Return the files that no commit named when the erasure began, of a place that is ours."""
+        before = self.objects.store(store.place)
+        return set() if before is None else set(before.unnamed)
 
     def _files(self, store: Store, listing: Listing) -> list[str]:
         """Return the files to delete, in their order."""
         gone = self._candidates - self.now.used - self.now.protected
         files = [file for name in listing.objects.keys() & gone for file in listing.objects[name]]
         files += self._unnamed(store, listing)
-        return [*naming_runs(store, listing, gone), *_in_order(set(files))]
+        return [*naming_runs(store, listing, gone), *sorted(set(files))]
 
     def _unnamed(self, store: Store, listing: Listing) -> Iterable[str]:
         """Return the files that no commit names, of a place that nobody else uses."""
@@ -189,12 +209,12 @@ class _Purge:
         unnamed = unnamed_files(listing, self._known)
         if before is None or before.later:
             return unnamed
-        return set(before.unnamed) & set(unnamed)
+        return self._unnamed_before(store) & set(unnamed)
 
 
-def _in_order(files: Collection[str]) -> list[str]:
-    """Return files with the lists of folders last: a list is all that knows its files."""
-    return sorted(files, key=lambda file: ((object_of(file) or "").endswith(FOLDER_ENDING), file))
+def _is_list(file: str) -> bool:
+    """Return whether a file is the list of a folder."""
+    return (object_of(file) or "").endswith(FOLDER_ENDING)
 
 
 def _pending(place: str, why: str) -> ErasedPlace:

@@ -18,8 +18,14 @@ _OBJECT = re.compile(
     r"(?:files/md5/)?([0-9a-f]{2})/([0-9a-f]{30}(?:\.dir)?)(?:\.unpacked(?:/.*)?)?", re.DOTALL
 )
 _RUNS = "runs"
-#: Where nothing but DVC writes, so that any other file is a leftover.
-_OF_DVC = re.compile(r"(?:files/md5|[0-9a-f]{2}|fs)/.*", re.DOTALL)
+#: What DVC leaves when a copy is cut short: an object's name with an ending, or a random name.
+_CUT_SHORT = re.compile(
+    r"(?:files/md5/)?[0-9a-f]{2}/[0-9a-f]{30}(?:\.dir)?\.[^/]+"
+    r"|files/md5/(?:[0-9a-f]{2}/)?\.[\w-]{22}\.tmp"
+    r"|[0-9a-f]{2}/\.[\w-]{22}\.tmp"
+)
+#: Where DVC has copies of files that it reads from elsewhere, in its cache alone.
+_COPIES = "fs"
 
 #: How many files are deleted before the progress is told.
 _AT_ONCE = 500
@@ -52,12 +58,15 @@ class Listing:
         Files that are no objects, such as those of a copy that was cut short.
     older
         Why older versions of files are not among these; None if they are, or if there are none.
+    is_cache
+        Whether it is the cache.
     """
 
     objects: dict[str, list[str]] = field(default_factory=dict)
     runs: list[str] = field(default_factory=list)
     loose: list[str] = field(default_factory=list)
     older: str | None = None
+    is_cache: bool = False
 
     def add(self, name: str) -> None:
         """Add a file by its path in the cache or remote."""
@@ -65,7 +74,7 @@ class Listing:
             self.runs.append(name)
         elif (found := object_of(name)) is not None:
             self.objects.setdefault(found, []).append(name)
-        elif _OF_DVC.fullmatch(name):
+        elif _CUT_SHORT.fullmatch(name) or (self.is_cache and name.startswith(f"{_COPIES}/")):
             self.loose.append(name)
 
 
@@ -109,10 +118,10 @@ class FolderStore:
 
     def list_files(self) -> Listing:
         """Return what is in it."""
-        if not self.folder.is_dir():
-            raise UnreachedError("its folder is not there")
-        found = Listing()
+        found = Listing(is_cache=self.place == CACHE)
         try:
+            if not self.folder.is_dir():
+                raise UnreachedError("its folder is not there")
             for name in self._names():
                 found.add(name)
         except OSError as error:
@@ -123,18 +132,19 @@ class FolderStore:
         with os.scandir(self.folder) as entries:
             tops = [entry.name for entry in entries if entry.is_dir()]
         for top in tops:
-            if top in ("files", _RUNS, "fs") or re.fullmatch(r"[0-9a-f]{2}", top):
+            if top in ("files", _RUNS, _COPIES) or re.fullmatch(r"[0-9a-f]{2}", top):
                 yield from _files(str(self.folder / top), top)
 
     def read(self, names: Sequence[str]) -> dict[str, bytes]:
         """Return the content of files; those that are not there are left out."""
         found = {}
         for name in names:
-            with suppress(FileNotFoundError, NotADirectoryError):
-                try:
-                    found[name] = (self.folder / name).read_bytes()
-                except PermissionError as error:
-                    raise UnreachedError(_why(error, "to read it")) from None
+            try:
+                found[name] = (self.folder / name).read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise UnreachedError(_why(error, "to read it")) from None
         return found
 
     def delete(self, names: Sequence[str], advance: Callable[[int], None]) -> dict[str, str]:
@@ -154,8 +164,9 @@ class FolderStore:
         for folder in folders:
             _remove_empty(folder, self.folder)
         # DVC takes an empty folder of a run for a run, and a kill can have left one.
-        for path in sorted((self.folder / _RUNS).glob("*/*"), reverse=True):
-            _remove_empty(path, self.folder)
+        with suppress(OSError):
+            for path in sorted((self.folder / _RUNS).glob("*/*"), reverse=True):
+                _remove_empty(path, self.folder)
         return failed
 
 

@@ -1,18 +1,20 @@
 """Deleting from the cache, the run cache and remotes: what goes, what stays, after any fault."""
 
 import errno
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from unlearn.stages.erasure.objects.find import Choice, Objects, find_objects
+from unlearn.stages.erasure.objects.find import Choice, Objects, find_in, find_objects
 from unlearn.stages.erasure.objects.purge import purge, purge_in
 from unlearn.stages.erasure.objects.stores import open_stores
-from unlearn.stages.ledger.erasure import ErasedPlace, Erasure
+from unlearn.stages.ledger.erasure import Erasure
 
 from tests.file_faults import Killed, fault_at
+from tests.stages.erasure.purging import add_remote, erase, pending
 from tests.stages.erasure.world import State, World, labelled, names_below, write_run
 
 OLD = State("old", ("a1", "b1"))
@@ -21,29 +23,6 @@ OTHER = State("other", ("a3", "b3"), video="v2")
 
 #: More operations than any purge here needs.
 _MOST = 200
-
-
-def add_remote(world: World, name: str = "backup") -> Path:
-    """Give a project a remote that is a folder beside it, and push everything to it."""
-    world.repo.dvc("remote", "add", name, f"../{name}")
-    folder = world.repo.root.parent / name
-    shutil.copytree(world.cache, folder)
-    world.repo.commit("a remote")
-    return folder
-
-
-def erase(world: World, choice: Choice | None = None) -> dict[str, ErasedPlace]:
-    """Find and purge; return what became of each place."""
-    objects = find_objects(world.context, choice or Choice())
-    told: list[int] = []
-    places = purge(world.project, objects, told.append)
-    # What is told is what was announced, where nothing has changed in between.
-    assert sum(told) >= objects.files - sum(store.in_use for store in objects.stores)
-    return {place.name: place for place in places}
-
-
-def pending(places: dict[str, ErasedPlace]) -> set[str]:
-    return {name for name, place in places.items() if place.state == "pending"}
 
 
 def test_cache_run_cache_and_remote_keep_what_is_used_and_nothing_else(world: World) -> None:
@@ -295,8 +274,18 @@ def test_a_file_that_cannot_be_deleted_makes_its_place_pending(
             places = {place.name: place for place in found}
             assert pending(places) == {"the remote backup"}
             assert places["the remote backup"].why == "no rights to delete in it"
-            assert set(names_below(remote)) & set(gone) == {name}
+            left = set(names_below(remote)) & set(gone)
+            assert name in left
+            # The lists that name it stay: nothing else would say whose it is.
+            for other in left - {name}:
+                assert other.endswith(".dir")
+                listed = json.loads((remote / "files/md5" / other[:2] / other[2:]).read_text())
+                assert name in [entry["md5"] for entry in listed]
             assert not world.here() & set(gone)
+            # Without the journal, the next command finds the file by its list.
+            again = {one.place: one for one in find_in(stores, world.context, Choice()).stores}
+            assert again["the remote backup"].why is None
+            assert again["the remote backup"].objects == len(left)
             # The rights are there now.
             found = purge_in(stores, world.project, objects, lambda _count: None)
             assert Erasure(places=tuple(found)).complete
