@@ -73,6 +73,14 @@ def keygen(
             "program. That key ends now.",
         ),
     ] = None,
+    without_previous: Annotated[
+        bool,
+        typer.Option(
+            "--without-previous",
+            help="Follow no key, although the project has one: it has ended, or is lost. "
+            "Auditors have to be given the new key.",
+        ),
+    ] = False,
     until: Annotated[
         datetime | None,
         typer.Option(
@@ -92,16 +100,25 @@ def keygen(
     project = find_project()
     if (private is None) == (signer is None) or (signer is None) != (public is None):
         raise InputError("pass --private FILE, or both --signer and --public")
+    if without_previous and previous is not None:
+        raise InputError("pass --previous or --without-previous, not both")
     end = None if until is None else datetime.combine(until, time(23, 59, 59), UTC)
     if private is not None:
         check_private_path(private)
     before = _previous(previous)
     if private is not None:
         words = passphrase(f"New passphrase of {private.name}", PASSPHRASE_VARIABLE, confirm=True)
-        made = make_key(project, private, words, until=end, previous=before)
+        made = make_key(project, private, words, until=end, previous=before, alone=without_previous)
     elif signer is not None and public is not None:
         key = read_public_pem(public)
-        made = adopt_key(project, open_signer(signer), key, until=end, previous=before)
+        made = adopt_key(
+            project,
+            open_signer(signer),
+            key,
+            until=end,
+            previous=before,
+            alone=without_previous,
+        )
     answer = _answer(made)
     emit(answer, as_json=as_json, text=lambda: _describe(answer, private))
 

@@ -1,9 +1,10 @@
 """`unlearn receipt verify`: what a stranger can check."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from unlearn.cli import panels
@@ -21,6 +22,9 @@ from unlearn.stages.receipts.check import (
 )
 from unlearn.stages.receipts.failures import RefusedError
 from unlearn.stages.receipts.keys import Keys, PublicKey, parse_key, read_key
+
+if TYPE_CHECKING:
+    from unlearn.stages.receipts.timestamps import Stamped
 
 #: How many accepted receipts are listed.
 _SHOWN = 20
@@ -45,6 +49,8 @@ class AcceptedReceipt(AnswerPart):
         The verdict on the models.
     key
         The id of the key that signed it.
+    stamped
+        With `--tsa-cert`: the earliest time, in UTC, that a time stamp confirms for it.
     """
 
     file: str
@@ -55,6 +61,7 @@ class AcceptedReceipt(AnswerPart):
     pending: list[str]
     verdict: str
     key: str
+    stamped: str | None
 
 
 class ReceiptFailure(AnswerPart):
@@ -178,11 +185,14 @@ def verify(
         today=datetime.now(UTC).date(),
     )
     failures = list(checked.failures)
+    times: Mapping[str, datetime] = {}
     if annex is not None:
         failures += _annex_failures(checked, paths, annex)
     if tsa_cert is not None:
-        failures += _stamp_failures(checked, paths, tsa_cert)
-    answer = _answer(checked, failures)
+        stamped = _check_stamps(checked, paths, tsa_cert, keys)
+        failures += stamped.failures
+        times = stamped.times
+    answer = _answer(checked, failures, times)
     emit(answer, as_json=as_json, text=lambda: _describe(answer))
     if failures:
         raise typer.Exit(1)
@@ -222,16 +232,16 @@ def _keys_beside(folders: list[Path]) -> list[PublicKey]:
     return found
 
 
-def _stamp_failures(checked: Checked, paths: list[Path], certificate: Path) -> list[Failure]:
+def _check_stamps(checked: Checked, paths: list[Path], certificate: Path, keys: Keys) -> "Stamped":
     # The library of time stamps is an extra, and not needed without them.
     from unlearn.stages.receipts.timestamps import (  # noqa: PLC0415
+        check_stamps,
         read_certificates,
-        stamp_failures,
     )
 
     beside = {str(path): path.with_suffix(".tsr") for path in paths}
     stamps = {file: read_receipt_file(path) for file, path in beside.items() if path.is_file()}
-    return stamp_failures(checked, stamps, read_certificates(certificate))
+    return check_stamps(checked, stamps, read_certificates(certificate), keys)
 
 
 def _annex_failures(checked: Checked, paths: list[Path], annex: Path) -> list[Failure]:
@@ -246,10 +256,17 @@ def _annex_failures(checked: Checked, paths: list[Path], annex: Path) -> list[Fa
     return []
 
 
-def _answer(checked: Checked, failures: list[Failure]) -> ReceiptVerifyAnswer:
+def _answer(
+    checked: Checked, failures: list[Failure], times: Mapping[str, datetime]
+) -> ReceiptVerifyAnswer:
+    refused = {one.file for one in failures}
     return ReceiptVerifyAnswer(
         verified=not failures,
-        receipts=[_accepted(file, receipt) for file, receipt in checked.receipts.items()],
+        receipts=[
+            _accepted(file, receipt, times.get(file))
+            for file, receipt in checked.receipts.items()
+            if file not in refused
+        ],
         failures=[
             ReceiptFailure(file=one.file, code=one.code, reason=one.reason) for one in failures
         ],
@@ -257,7 +274,7 @@ def _answer(checked: Checked, failures: list[Failure]) -> ReceiptVerifyAnswer:
     )
 
 
-def _accepted(file: str, receipt: Receipt) -> AcceptedReceipt:
+def _accepted(file: str, receipt: Receipt, stamped: datetime | None) -> AcceptedReceipt:
     found = receipt.statement.predicate
     return AcceptedReceipt(
         file=file,
@@ -268,6 +285,7 @@ def _accepted(file: str, receipt: Receipt) -> AcceptedReceipt:
         pending=list(found.purge.pending),
         verdict=found.verification.verdict,
         key=receipt.envelope.signatures[0].keyid,
+        stamped=None if stamped is None else stamped.isoformat(),
     )
 
 
@@ -275,7 +293,8 @@ def _describe(answer: ReceiptVerifyAnswer) -> str:
     lines = [f"{one.file or 'all receipts'}: {one.code}: {one.reason}" for one in answer.failures]
     for one in answer.receipts[:_SHOWN]:
         pending = f", pending: {', '.join(one.pending)}" if one.pending else ""
-        lines.append(f"{one.file}: holds; {one.outcome}{pending}; written {one.created}")
+        stamped = f", stamped {one.stamped}" if one.stamped else ""
+        lines.append(f"{one.file}: holds; {one.outcome}{pending}; written {one.created}{stamped}")
     if len(answer.receipts) > _SHOWN:
         lines.append(f"and {len(answer.receipts) - _SHOWN:,} more that hold")
     lines += [f"note: {note}" for note in answer.notes]

@@ -111,10 +111,7 @@ def check_receipt(content: bytes, keys: Keys, project: str | None = None) -> Rec
     envelope = parse_envelope(content)
     check_kind(envelope)
     (signed,) = envelope.signatures
-    if signed.keyid not in keys:
-        raise RefusedError(
-            "unknown-key", f"it is signed by the key {signed.keyid[:12]}, not a given one"
-        )
+    keys.check_trusted(signed.keyid)
     key = keys[signed.keyid]
     if not key.verifies(signed, envelope.to_sign):
         raise RefusedError("bad-signature", "its signature is not over this content")
@@ -151,7 +148,7 @@ def check_files(
         The date, for what is no longer valid; not checked if None.
     """
     receipts: dict[str, Receipt] = {}
-    failures: list[Failure] = []
+    failures = [Failure(None, "key-fork", reason) for reason in keys.forks]
     for file, content in files.items():
         try:
             found = check_receipt(content, keys, project)

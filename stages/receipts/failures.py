@@ -8,6 +8,7 @@ Code = Literal[
     "bad-envelope",
     "unknown-type",
     "unknown-key",
+    "key-fork",
     "bad-signature",
     "not-canonical",
     "bad-statement",

@@ -78,6 +78,7 @@ def make_key(
     *,
     until: datetime | None = None,
     previous: Signer | None = None,
+    alone: bool = False,
 ) -> NewKey:
     """Make a private key in an encrypted file, and its public key in the project.
 
@@ -91,19 +92,23 @@ def make_key(
         The last time that the key may sign.
     previous
         Signs with the key that this one follows. Needed if the project has keys.
+    alone
+        Follow no key, although the project has keys: none of them can sign any more.
 
     Raises
     ------
     InputError
-        If the file cannot be there, the passphrase is too short, or the project has keys and none
-        of them is that of `previous`. Nothing was changed.
+        If the file cannot be there, the passphrase is too short, the project has keys and none of
+        them is that of `previous`, or that key has ended or is followed already. Nothing was
+        changed.
     """
     check_private_path(path)
     key = Ed25519PrivateKey.generate()
     content = private_bytes(key, passphrase)
     signer = FileSigner(key)
     with exclusive(project.lock_file("receipts"), "another `unlearn receipt`"):
-        statement, file = _prepare(project, (signer, signer.public), until, previous)
+        new = (signer, signer.public)
+        statement, file = _prepare(project, new, until, previous, alone=alone)
         write_bytes(path, content, 0o600)
         try:
             return _store(project, statement, file)
@@ -119,10 +124,11 @@ def adopt_key(
     *,
     until: datetime | None = None,
     previous: Signer | None = None,
+    alone: bool = False,
 ) -> NewKey:
     """Add the public key of a signer that keeps its private key elsewhere; see `make_key`."""
     with exclusive(project.lock_file("receipts"), "another `unlearn receipt`"):
-        statement, file = _prepare(project, (signer, public), until, previous)
+        statement, file = _prepare(project, (signer, public), until, previous, alone=alone)
         return _store(project, statement, file)
 
 
@@ -131,6 +137,8 @@ def _prepare(
     new: tuple[Signer, Ed25519PublicKey],
     until: datetime | None,
     previous: Signer | None,
+    *,
+    alone: bool,
 ) -> tuple[KeyStatement, bytes]:
     """Return what the key's file states, and the file."""
     signer, public = new
@@ -139,14 +147,17 @@ def _prepare(
         raise InputError("the key would end before it begins")
     keys = read_keys(project)
     statement = new_statement(public, _project_id(keys), now, until)
-    if previous is None and keys:
+    if previous is None and keys and not alone:
         raise InputError(
             "the project has a key: who trusts it has to be told of a new one",
             "--previous names the signer of the key that the new one follows",
+            "if that key has ended or is lost, --without-previous makes one that auditors have "
+            "to be given",
         )
     followed = None
     if previous is not None:
         followed = _key_of(keys, previous)
+        _check_can_be_followed(followed, keys, now)
         statement = statement.model_copy(update={"previous": followed.keyid})
     keyid = key_id(statement.public)
     if keyid in {key.keyid for key in keys}:
@@ -161,6 +172,23 @@ def _prepare(
     except RefusedError:
         raise InputError("the signer does not sign with this public key") from None
     return statement, file
+
+
+def _check_can_be_followed(key: PublicKey, keys: list[PublicKey], now: datetime) -> None:
+    """Raise an InputError if nobody would trust a key that follows this one."""
+    for one in keys:
+        if one.statement.previous == key.keyid:
+            raise InputError(
+                f"the previous key {key.keyid[:12]} is followed by {one.keyid[:12]} already: it "
+                "may not sign any more",
+                "--previous names the signer of the newest key",
+            )
+    if key.statement.until is not None and now > key.statement.until:
+        raise InputError(
+            f"the previous key {key.keyid[:12]} ended on {key.statement.until.date()}: it may not "
+            "sign any more",
+            "--without-previous makes a key that follows no other: auditors have to be given it",
+        )
 
 
 def _project_id(keys: list[PublicKey]) -> str:

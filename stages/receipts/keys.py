@@ -4,7 +4,7 @@ A key's file is an envelope that the key itself signed, so that whoever made it 
 When keys rotate, the previous key signs it too: who trusts the first key of a project can follow.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -163,21 +163,46 @@ def read_key(path: Path) -> PublicKey:
 class Keys:
     """The keys that are trusted, with the end that a successor gives each.
 
+    A key is followed by one other key at most. The follower begins while the key may sign: who has
+    a key that ended cannot make another one that is trusted.
+
     Parameters
     ----------
     pinned
         Keys that are trusted by themselves.
     others
-        Keys that are trusted if a trusted key signed their files.
+        Keys that are trusted if a trusted key signed their files, and no second one.
     """
 
     def __init__(self, pinned: Iterable[PublicKey], others: Iterable[PublicKey] = ()) -> None:
         self._trusted: dict[str, PublicKey] = {key.keyid: key for key in pinned}
-        waiting = {key.keyid: key for key in others if key.keyid not in self._trusted}
-        while followers := [key for key in waiting.values() if self._endorses(key)]:
-            for key in followers:
-                self._trusted[key.keyid] = waiting.pop(key.keyid)
-        self._ends = _ends(self._trusted)
+        self._refused: dict[str, RefusedError] = {}
+        self._ends: dict[str, datetime | None] = {}
+        self._forks: list[str] = []
+        rest = [key for key in others if key.keyid not in self._trusted]
+        signed = [(key, True) for key in self._trusted.values()] + [(key, False) for key in rest]
+        pinned_ids = frozenset(self._trusted)
+        waiting = list(self._trusted.values())
+        while waiting:
+            key = waiting.pop()
+            # By their payload: two files of one key that state different things are two.
+            followers = {
+                one.envelope.payload: one
+                for one, is_pinned in signed
+                if one.statement.previous == key.keyid
+                and one.statement.project == key.statement.project
+                and (is_pinned or _signed_by(key, one))
+                and self._begins_in_time(key, one)
+            }
+            by_pin = [one for one in followers.values() if one.keyid in pinned_ids]
+            self._ends[key.keyid] = _end(key, by_pin or followers.values())
+            if len(followers) > 1:
+                self._refuse_fork(key, list(followers.values()))
+                continue
+            for one in followers.values():
+                if one.keyid not in self._trusted:
+                    self._trusted[one.keyid] = one
+                    waiting.append(one)
 
     def __getitem__(self, keyid: str) -> PublicKey:
         return self._trusted[keyid]
@@ -193,6 +218,25 @@ class Keys:
         """Ids of the projects that the keys sign for."""
         return frozenset(key.statement.project for key in self._trusted.values())
 
+    @property
+    def forks(self) -> tuple[str, ...]:
+        """Why keys that several others follow give trust to none of them, in sentences."""
+        return tuple(self._forks)
+
+    def end(self, keyid: str) -> datetime | None:
+        """Return the last time that a key may sign: by its own file, or by that of its follower."""
+        return self._ends[keyid]
+
+    def check_trusted(self, keyid: str) -> None:
+        """Raise `RefusedError` if a key is not trusted."""
+        if keyid in self._trusted:
+            return
+        if keyid in self._refused:
+            raise self._refused[keyid]
+        raise RefusedError(
+            "unknown-key", f"it is signed by the key {_short(keyid)}, not a given one"
+        )
+
     def check_epoch(self, keyid: str, time: datetime) -> None:
         """Raise `RefusedError` if a key may not sign at a time."""
         since, until = self._trusted[keyid].statement.since, self._ends[keyid]
@@ -203,28 +247,49 @@ class Keys:
                 + ("" if until is None else f" to {_text(until)}"),
             )
 
-    def _endorses(self, key: PublicKey) -> bool:
-        previous = self._trusted.get(key.statement.previous or "")
-        if previous is None or previous.statement.project != key.statement.project:
-            return False
-        return any(
-            one.keyid == previous.keyid and previous.verifies(one, key.envelope.to_sign)
-            for one in key.envelope.signatures
+    def _begins_in_time(self, key: PublicKey, follower: PublicKey) -> bool:
+        """Return whether a follower begins while a key may sign, and note it if it does not."""
+        since, until = follower.statement.since, key.statement.until
+        if key.statement.since <= since and (until is None or since <= until):
+            return True
+        reason = (
+            f"its key {_short(follower.keyid)} begins on {_text(since)}, when the key that it "
+            "follows may not sign"
         )
+        self._refused[follower.keyid] = RefusedError("unknown-key", reason)
+        return False
+
+    def _refuse_fork(self, key: PublicKey, followers: list[PublicKey]) -> None:
+        names = ", ".join(sorted(_short(one.keyid) for one in followers))
+        reason = (
+            f"several keys follow the key {_short(key.keyid)} ({names}): at most one is of its "
+            "owner, so none of them is trusted because of it"
+        )
+        self._forks.append(reason)
+        for one in followers:
+            self._refused[one.keyid] = RefusedError("key-fork", reason)
 
 
-def _ends(trusted: Mapping[str, PublicKey]) -> dict[str, datetime | None]:
-    """Return when each key ends: by its own file, or when the first one begins that follows it."""
-    found: dict[str, datetime | None] = {
-        keyid: key.statement.until for keyid, key in trusted.items()
-    }
-    for key in trusted.values():
-        previous = key.statement.previous
-        if previous in found:
-            end = found[previous]
-            since = key.statement.since
-            found[previous] = since if end is None else min(end, since)
-    return found
+def _signed_by(key: PublicKey, follower: PublicKey) -> bool:
+    """Return whether a key signed the file of another one."""
+    return any(
+        one.keyid == key.keyid and key.verifies(one, follower.envelope.to_sign)
+        for one in follower.envelope.signatures
+    )
+
+
+def _end(key: PublicKey, followers: Iterable[PublicKey]) -> datetime | None:
+    """Return when a key ends.
+
+    Of several followers the last one counts: the others may be there to end the key too early.
+    """
+    ends = [key.statement.until] if key.statement.until is not None else []
+    begins = [one.statement.since for one in followers]
+    return min([*ends, max(begins)] if begins else ends, default=None)
+
+
+def _short(keyid: str) -> str:
+    return keyid[:12]
 
 
 def _text(time: datetime) -> str:

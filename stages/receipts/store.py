@@ -11,7 +11,7 @@ from unlearn.stages.project.files import json_bytes, write_bytes
 from unlearn.stages.project.paths import Project
 from unlearn.stages.receipts.envelope import parse_envelope
 from unlearn.stages.receipts.failures import RefusedError
-from unlearn.stages.receipts.keys import PublicKey, parse_key
+from unlearn.stages.receipts.keys import Keys, PublicKey, parse_key
 from unlearn.stages.receipts.statement import (
     Predicate,
     check_kind,
@@ -79,7 +79,7 @@ def read_keys(project: Project) -> list[PublicKey]:
     Raises
     ------
     InputError
-        If a file is not that of a key, or the keys are of several projects.
+        If a file is not that of a key, the keys are of several projects, or several follow one.
     """
     keys = []
     for path in _files(project.receipt_keys):
@@ -92,6 +92,12 @@ def read_keys(project: Project) -> list[PublicKey]:
             f"the keys in {KEYS_FOLDER} name several projects",
             "one of them was made where the others were not known: delete it, and make another "
             "with `unlearn receipt keygen --previous`",
+        )
+    for reason in Keys(keys).forks:
+        raise InputError(
+            f"{KEYS_FOLDER}: {reason}",
+            "delete the file of each key but the right one: receipts that the others signed do "
+            "not hold, so write them again",
         )
     return keys
 

@@ -6,6 +6,7 @@ newest covers all of them. Only `request_stamp` opens a connection.
 
 import urllib.request
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import Any
 from cryptography import x509
 from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.project.paths import Project
-from unlearn.stages.receipts.check import Checked, Failure, Receipt, reached
+from unlearn.stages.receipts.check import Checked, Failure, Receipt
 from unlearn.stages.receipts.failures import RefusedError
+from unlearn.stages.receipts.keys import Keys
 from unlearn.stages.receipts.store import read_receipts, unstamped_heads, write_stamp
 
 _SCHEMES = ("http://", "https://")
@@ -143,10 +145,32 @@ def check_stamp(
     return time
 
 
-def stamp_failures(
-    checked: Checked, stamps: Mapping[str, bytes], certificates: list[x509.Certificate]
-) -> list[Failure]:
-    """Return what is wrong with the stamps of receipts.
+@dataclass(frozen=True)
+class Stamped:
+    """What the check of time stamps found.
+
+    Parameters
+    ----------
+    times
+        The earliest time that a stamp confirms for each receipt, by file.
+    failures
+        What is wrong.
+    """
+
+    times: Mapping[str, datetime]
+    failures: tuple[Failure, ...]
+
+
+def check_stamps(
+    checked: Checked,
+    stamps: Mapping[str, bytes],
+    certificates: list[x509.Certificate],
+    keys: Keys,
+) -> Stamped:
+    """Check the stamps of receipts, and that the key of each had not ended before its stamp.
+
+    Who has a key that ended can write an earlier time into a receipt. No stamp of that time can be
+    had for it.
 
     Parameters
     ----------
@@ -156,26 +180,60 @@ def stamp_failures(
         The stamps by the file of the receipt; not every receipt needs one of its own.
     certificates
         See `check_stamp`.
+    keys
+        The keys that are trusted.
     """
     failures = []
-    covering = []
+    own: dict[str, datetime] = {}
     for file, content in stamps.items():
         if (receipt := checked.receipts.get(file)) is not None:
             try:
-                check_stamp(receipt, content, certificates)
+                own[receipt.name] = check_stamp(receipt, content, certificates).astimezone(UTC)
             except RefusedError as error:
                 failures.append(Failure(file, error.code, error.message))
-            else:
-                covering.append(receipt.name)
-    by_name = {receipt.name: receipt for receipt in checked.receipts.values()}
-    covered = set(reached(by_name, covering))
+    covered = _earliest(checked, own)
     refused = {failure.file for failure in failures}
-    failures += [
-        Failure(file, "no-timestamp", "no time stamp covers it")
+    for file, receipt in checked.receipts.items():
+        if file in refused:
+            continue
+        time = covered.get(receipt.name)
+        if time is None:
+            failures.append(Failure(file, "no-timestamp", "no time stamp covers it"))
+            continue
+        end = keys.end(receipt.envelope.signatures[0].keyid)
+        if end is not None and time > end + _TOLERANCE:
+            reason = (
+                f"its first time stamp is of {_text(time)}, after its key ended on {_text(end)}"
+            )
+            failures.append(Failure(file, "key-epoch", reason))
+    times = {
+        file: covered[receipt.name]
         for file, receipt in checked.receipts.items()
-        if receipt.name not in covered and file not in refused
-    ]
-    return failures
+        if receipt.name in covered
+    }
+    return Stamped(times, tuple(failures))
+
+
+def _earliest(checked: Checked, own: Mapping[str, datetime]) -> dict[str, datetime]:
+    """Return the earliest time that a stamp confirms for each receipt, by name.
+
+    A stamp covers its receipt and all that came before it. With the earliest stamp first, a
+    receipt that was reached needs no second look.
+    """
+    by_name = {receipt.name: receipt for receipt in checked.receipts.values()}
+    found: dict[str, datetime] = {}
+    for start, time in sorted(own.items(), key=lambda item: item[1]):
+        waiting = [start]
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found[name] = time
+                waiting += by_name[name].heads if name in by_name else ()
+    return found
+
+
+def _text(time: datetime) -> str:
+    return time.isoformat(timespec="seconds")
 
 
 def _library() -> Any:

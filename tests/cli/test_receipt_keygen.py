@@ -2,13 +2,16 @@
 
 import json
 import os
+import shutil
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 from unlearn.stages.project.paths import Project
+from unlearn.stages.receipts import keygen as keygen_module
 from unlearn.stages.receipts.keys import Keys
 from unlearn.stages.receipts.store import read_keys
 
@@ -63,6 +66,65 @@ def test_a_new_key_follows_the_one_before_it(fresh: Repo, tmp_path: Path) -> Non
     keys = {key.keyid: key for key in read_keys(Project(fresh.root))}
     trusted = Keys([keys[first["keyid"]]], keys.values())
     assert second["keyid"] in trusted
+
+
+def test_a_key_has_one_follower(fresh: Repo, tmp_path: Path) -> None:
+    first, second, third = (tmp_path / f"{number}.pem" for number in (1, 2, 3))
+    before = made(fresh, first)
+    made(fresh, second, "--previous", str(first))
+
+    done = keygen(fresh, third, "--previous", str(first))
+
+    assert refused(done).startswith(f"the previous key {before['keyid'][:12]} is followed by")
+    assert "the signer of the newest key" in done.err
+    assert not third.exists()
+    assert made(fresh, third, "--previous", str(second))["project"] == before["project"]
+
+
+class _Later(datetime):
+    """A clock that is two years ahead."""
+
+    @classmethod
+    def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+        assert tz is UTC
+        return datetime.now(UTC) + timedelta(days=730)
+
+
+def test_a_key_that_ended_cannot_be_followed(
+    fresh: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tmp_path / "1.pem", tmp_path / "2.pem"
+    until = (datetime.now(UTC) + timedelta(days=9)).date().isoformat()
+    before = made(fresh, first, "--until", until)
+    monkeypatch.setattr(keygen_module, "datetime", _Later)
+
+    done = keygen(fresh, second, "--previous", str(first))
+
+    assert refused(done) == (
+        f"the previous key {before['keyid'][:12]} ended on {until}: it may not sign any more"
+    )
+    assert not second.exists()
+    both = ("--previous", str(first), "--without-previous")
+    assert "not both" in refused(keygen(fresh, second, *both))
+    answer = made(fresh, second, "--without-previous")
+    assert (answer["previous"], answer["project"]) == (None, before["project"])
+
+
+def test_two_followers_of_one_key_are_refused(fresh: Repo, tmp_path: Path) -> None:
+    """Two branches that both followed the key, and were merged."""
+    first = tmp_path / "1.pem"
+    made(fresh, first)
+    other = fresh.copy(tmp_path / "other")
+    made(fresh, tmp_path / "2.pem", "--previous", str(first))
+    answer = made(other, tmp_path / "3.pem", "--previous", str(first))
+    shutil.copy(other.root / answer["file"], fresh.root / answer["file"])
+
+    for previous in ("2.pem", "3.pem"):
+        done = keygen(fresh, tmp_path / "4.pem", "--previous", str(tmp_path / previous))
+        assert "data/receipts/keys: several keys follow the key" in refused(done)
+        assert "delete the file of each key but the right one" in done.err
+    (fresh.root / answer["file"]).unlink()
+    made(fresh, tmp_path / "4.pem", "--previous", str(tmp_path / "2.pem"))
 
 
 @pytest.mark.parametrize("name", ["key.pem", "data/key.pem", ".git/key.pem", "data/receipts/x.pem"])

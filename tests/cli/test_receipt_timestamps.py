@@ -11,21 +11,22 @@ from pathlib import Path
 
 import pytest
 from unlearn.stages.errors import InputError, ToolError
-from unlearn.stages.receipts.check import Checked, Receipt, check_files, check_receipt
+from unlearn.stages.receipts.check import Checked, Failure, Receipt, check_files, check_receipt
 from unlearn.stages.receipts.failures import RefusedError
 from unlearn.stages.receipts.keys import Keys
+from unlearn.stages.receipts.statement import receipt_name
 from unlearn.stages.receipts.timestamps import (
     check_stamp,
+    check_stamps,
     check_url,
     read_certificates,
     request_stamp,
-    stamp_failures,
 )
 
 from tests.cli.conftest import refused, run_all
 from tests.cli.receipts import create, key_for, log_erasure, receipts_of
 from tests.conftest import Repo
-from tests.stages.receipts.receipts import make_chain, make_key, make_statement
+from tests.stages.receipts.receipts import START, make_chain, make_key, make_statement
 
 KEY = make_key(seed=1)
 KEYS = Keys([KEY.public])
@@ -232,16 +233,51 @@ def test_a_stamp_covers_all_receipts_before_it(authority: Authority) -> None:
         for file, receipt in checked.receipts.items()
     }
 
-    assert stamp_failures(checked, {files[2]: stamps[files[2]]}, trusted) == []
-    found = stamp_failures(checked, {files[1]: stamps[files[1]]}, trusted)
+    def stamp_failures(stamps: dict[str, bytes]) -> tuple[Failure, ...]:
+        return check_stamps(checked, stamps, trusted, KEYS).failures
+
+    whole = check_stamps(checked, {files[2]: stamps[files[2]]}, trusted, KEYS)
+    assert whole.failures == ()
+    time = check_stamp(checked.receipts[files[2]], stamps[files[2]], trusted)
+    assert whole.times == dict.fromkeys(files, time)
+    found = stamp_failures({files[1]: stamps[files[1]]})
     assert [(one.file, one.code) for one in found] == [(files[2], "no-timestamp")]
-    found = stamp_failures(checked, {files[2]: stamps[files[1]]}, trusted)
+    found = stamp_failures({files[2]: stamps[files[1]]})
     assert [(one.file, one.code) for one in found] == [
         (files[2], "bad-timestamp"),
         (files[0], "no-timestamp"),
         (files[1], "no-timestamp"),
     ]
-    assert len(stamp_failures(checked, {}, trusted)) == 3
+    assert len(stamp_failures({})) == 3
+
+
+def test_a_key_that_ended_cannot_get_a_stamp_for_an_earlier_receipt(authority: Authority) -> None:
+    """The receipt says an earlier time. Its stamp is of today, or covers it from a later one."""
+    trusted = read_certificates(authority.certificate)
+    first = make_key(seed=1, until=START + timedelta(days=1))
+    second = make_key(seed=2, since=START + timedelta(days=1), previous=first)
+    late = make_statement()
+    newer = make_statement(created=START + timedelta(days=1), heads=[receipt_name(late.payload)])
+    files = {"late": first.sign(late.payload), "newer": second.sign(newer.payload)}
+    keys = Keys([first.public], [second.public])
+    checked = check_files(files, keys, whole=True)
+    assert checked.failures == ()
+    stamps = {
+        file: request_stamp(authority.url, signature_of(receipt))
+        for file, receipt in checked.receipts.items()
+    }
+
+    for given in (stamps, {"newer": stamps["newer"]}):
+        found = check_stamps(checked, given, trusted, keys)
+        assert [(one.file, one.code) for one in found.failures] == [("late", "key-epoch")]
+        time = check_stamp(checked.receipts["late"], stamps["late"], trusted)
+        assert time.date().isoformat() in found.failures[0].reason
+    # The end that only the follower gives is one as well.
+    open_first = make_key(seed=1)
+    follower = make_key(seed=2, since=START + timedelta(days=1), previous=open_first)
+    keys = Keys([open_first.public], [follower.public])
+    found = check_stamps(checked, stamps, trusted, keys)
+    assert [(one.file, one.code) for one in found.failures] == [("late", "key-epoch")]
 
 
 @pytest.mark.parametrize("content", [b"", b"no answer", b"0" * 5000])
@@ -305,6 +341,10 @@ def test_create_gets_a_stamp_and_verify_needs_no_network(
     away = Repo(tmp_path / "away")
     found = away.inline(*line, "--tsa-cert", "tsa.pem", "--json")
     assert (found.code, found.json["failures"]) == (0, [])
+    (accepted,) = found.json["receipts"]
+    assert accepted["stamped"] >= accepted["created"]
+    text = away.inline(*line, "--tsa-cert", "tsa.pem").out
+    assert f", stamped {accepted['stamped']}\n" in text
     (away.root / stamp).unlink()
     found = away.inline(*line, "--tsa-cert", "tsa.pem", "--json")
     assert (found.code, [one["code"] for one in found.json["failures"]]) == (1, ["no-timestamp"])

@@ -3,7 +3,8 @@
 import json
 import subprocess
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +306,73 @@ def test_a_key_that_names_a_previous_one_without_its_signature_is_not_trusted() 
     strange = make_key(OTHER_PROJECT, seed=4, previous=first)
     content = strange.sign(make_statement(project=OTHER_PROJECT).payload)
     assert code(content, Keys([first.public], [strange.public])) == "unknown-key"
+
+
+def days(count: float) -> datetime:
+    return START + timedelta(days=count)
+
+
+def test_a_key_that_ended_makes_no_key_that_is_trusted() -> None:
+    first = make_key(seed=1, until=days(1))
+    second = make_key(seed=2, since=days(1), previous=first)
+    for since in (days(200), days(1) + timedelta(seconds=1), days(-1)):
+        late = make_key(seed=3, since=since, previous=first)
+        content = late.sign(make_statement(created=since).payload)
+
+        for others in ([second, late], [late, second], [late]):
+            keys = Keys([first.public], [one.public for one in others])
+            assert code(content, keys) == "unknown-key"
+            assert keys.forks == ()
+            check_receipt(first.sign(make_statement(created=days(1)).payload), keys)
+
+
+@pytest.mark.parametrize("since", [-1.0, 0.5, 1.0, 1.5, 200.0])
+def test_a_key_that_two_keys_follow_gives_trust_to_none_of_them(since: float) -> None:
+    first, second, third = rotated()
+    stolen = make_key(seed=4, since=days(since), previous=first)
+    files = {
+        "old": first.sign(make_statement(created=days(0.4)).payload),
+        "stolen": stolen.sign(make_statement(created=days(300)).payload),
+        "second": second.sign(make_statement(created=days(1.9)).payload),
+        "third": third.sign(make_statement(created=days(300)).payload),
+    }
+
+    for others in permutations((second.public, third.public, stolen.public)):
+        checked = check_files(files, Keys([first.public], others))
+        found = {failure.file: failure.code for failure in checked.failures}
+        if since < 0:  # it would begin before the key that signed it
+            assert found == {"stolen": "unknown-key"}
+        else:
+            assert found == {
+                None: "key-fork",
+                "stolen": "key-fork",
+                "second": "key-fork",
+                "third": "unknown-key",
+            }
+        assert "old" in checked.receipts
+
+
+def test_a_second_follower_neither_extends_nor_shortens_a_key_whose_follower_is_given() -> None:
+    first, second, third = rotated()
+    for since in (0.5, 200):
+        stolen = make_key(seed=4, since=days(since), previous=first)
+        keys = Keys([first.public, second.public], [stolen.public, third.public])
+
+        assert len(keys.forks) == 1
+        assert keys.end(first.public.keyid) == days(1)
+        assert stolen.public.keyid not in keys
+        assert third.public.keyid in keys
+
+
+def test_two_files_of_one_key_with_different_times_are_two_followers() -> None:
+    first, second, _ = rotated()
+    again = make_key(seed=2, since=days(1), until=days(900), previous=first)
+
+    for others in permutations((second.public, again.public)):
+        keys = Keys([first.public], others)
+        assert second.public.keyid not in keys
+        assert len(keys.forks) == 1
+    assert Keys([first.public], [second.public, second.public]).forks == ()
 
 
 def test_every_change_of_one_bit_of_a_key_fails() -> None:
