@@ -11,9 +11,11 @@ from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural, progress
 from unlearn.cli.reply_files import check_target, write_reply
 from unlearn.stages.context import open_project
+from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import find_project
 from unlearn.stages.requests.drop_lists import is_drop
 from unlearn.stages.requests.replies import drop_reply, opendsr_status
+from unlearn.stages.requests.signatures import check_signature
 
 
 class AnswerAnswer(Answer):
@@ -69,6 +71,15 @@ def answer(
             rich_help_panel=panels.DATA,
         ),
     ] = None,
+    signature: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The signature of the request, in Base64, for the certificate that "
+            "requests.opendsr.certificate in params.yaml pins.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Write the answer to a request of another system.
@@ -79,10 +90,14 @@ def answer(
     check_target(context.project, target, request)
     content, name = content_of(request), request.name
     drop = is_drop(content, name)
+    signed = None if signature is None else content_of(signature)
     if drop:
+        if signed is not None:
+            raise InputError("--signature is not for a download of DROP")
         with progress("contact data", None) as advance:
             reply = drop_reply(context, content, name, advance)
     else:
+        check_signature(context, content, signed, name)
         reply = opendsr_status(context, content, name, ticket)
     written = write_reply(reply, target)
     result = AnswerAnswer(

@@ -26,7 +26,7 @@ from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.ledger.log import NO_FILING, Filing
 from unlearn.stages.project.paths import find_project
 from unlearn.stages.requests.extension import extend as extend_period
-from unlearn.stages.requests.filed import due_of
+from unlearn.stages.requests.filed import due_of, refuse_later_day
 from unlearn.stages.requests.id_file import understand
 from unlearn.stages.requests.incoming import Incoming
 from unlearn.stages.requests.missed import find_missed
@@ -236,10 +236,12 @@ def forget(
     if source is not None:
         given = Source(source, column, signature, exempt, shared, answer_file)
         incoming = given.read(context, ignore_unknown=ignore_unknown)
-        ticket, filing = ticket or incoming.ticket, filing.or_else(incoming.filing)
+        ticket = ticket or incoming.ticket
     else:
         wanted, found = understand(context, read_wanted(ids, one, subjects))
         incoming = Incoming(wanted, notes=tuple(found))
+    refuse_later_day(context, ticket, filing.received)
+    filing = filing.or_else(incoming.filing)
     wanted, notes = incoming.wanted, list(incoming.notes)
     unknown: Unknown = "skip" if ignore_unknown else "suppress" if suppress else "refuse"
     if suppress and incoming.contacts:

@@ -200,7 +200,7 @@ def status(as_json: JsonFlag = False) -> None:
     up_to_date = not changed and found.pending == 0 and list_is_applied(project)
     up_to_date = up_to_date and problem is None
     receipted = receipted_entries(project)
-    filed = filed_requests(log)
+    filed = filed_requests(log, params.requests.regime)
     states = [_state(request, found, receipted, today()) for request in filed]
     answer = StatusAnswer(
         # Without the key a line written by hand is applied to nothing that could be checked.
@@ -222,7 +222,7 @@ def status(as_json: JsonFlag = False) -> None:
         request_states=states,
         late=sum(state.late for state in states),
         to_erase=sum(
-            state.state == "verified" and not request.is_answered(state.state)
+            state.state == "verified" and not request.is_answered(state.state, found)
             for request, state in zip(filed, states, strict=True)
         ),
         batch=batch_answer(find_batch(project, params, forget_list)),
@@ -262,7 +262,7 @@ def _state(
     filed: FiledRequest, found: Standing, receipted: frozenset[str], day: date
 ) -> RequestState:
     state = filed.state(found, receipted)
-    is_open = filed.due is not None and not filed.is_answered(state)
+    is_open = filed.due is not None and not filed.is_answered(state, found)
     days_left = (filed.due - day).days if is_open and filed.due is not None else None
     return RequestState(
         ticket=filed.ticket,

@@ -12,6 +12,7 @@ from unlearn.stages.dvc.lockfile import LockStages, folder_md5, load_lock, lock_
 from unlearn.stages.dvc.pipeline import model_folders
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.check import check_ledger
+from unlearn.stages.ledger.suppressed import dropped_rows
 from unlearn.stages.project.files import digest_file
 from unlearn.stages.project.paths import HOLDOUT, Project
 from unlearn.stages.rows.applied import Applied, read_applied
@@ -148,6 +149,9 @@ class Standing:
         How many applied lines no row has; None where the `forget` stage left no note here.
     applied_lines
         The lines that `applied` counts, and those of canaries that no shard was given.
+    dropped
+        Rows of erased or suppressed people that the dataset has again; None where data/shards is
+        not here.
     """
 
     pending: int
@@ -155,6 +159,7 @@ class Standing:
     verified: bool
     without_rows: int | None = None
     applied_lines: frozenset[str] = field(default=frozenset(), repr=False)
+    dropped: int | None = None
 
 
 def standing(project: Project, params: Params, forget_list: ForgetList) -> Standing:
@@ -171,7 +176,13 @@ def standing(project: Project, params: Params, forget_list: ForgetList) -> Stand
     verified = _is_verified(project)
     if not project.applied.is_file() and verified:
         # A clone without data: the report vouches for the list that it names.
-        return Standing(0, len(lines), verified=True, applied_lines=forget_list.known)
+        return Standing(
+            0,
+            len(lines),
+            verified=True,
+            applied_lines=forget_list.known,
+            dropped=dropped_rows(project),
+        )
     applied = read_applied(project)
     honoured = applied_tokens(project)
     if params.kind == "posthoc":
@@ -198,6 +209,7 @@ def standing(project: Project, params: Params, forget_list: ForgetList) -> Stand
         verified=verified and count == len(lines),
         without_rows=without_rows,
         applied_lines=done | forget_list.left_out,
+        dropped=dropped_rows(project),
     )
 
 

@@ -54,6 +54,14 @@ class Filing(NamedTuple):
 NO_FILING = Filing()
 
 
+def first_day(moment: datetime) -> date:
+    """Return the day of a moment: the earlier one of its own time zone and UTC.
+
+    A period that begins on it never ends after that of the law.
+    """
+    return min(moment.date(), moment.astimezone(UTC).date())
+
+
 @dataclass(frozen=True)
 class Details:
     """What an entry says about its lines, besides them; see `Entry`."""
@@ -129,8 +137,8 @@ class Entry(BaseModel):
 
     @property
     def received_on(self) -> date:
-        """The day when the request was received: the stated one, or that of the entry, in UTC."""
-        return self.received or datetime.fromisoformat(self.time).astimezone(UTC).date()
+        """The day when the request was received: the stated one, or that of the entry."""
+        return self.received or first_day(datetime.fromisoformat(self.time))
 
     @property
     def bare_lines(self) -> frozenset[str]:

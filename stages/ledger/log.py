@@ -132,20 +132,6 @@ class Log:
                     found.setdefault(line, []).append(entry)
         return found
 
-    def erased_by(self, names: Collection[str]) -> Entry | None:
-        """Return the newest complete erasure after entries; None if there is none.
-
-        Parameters
-        ----------
-        names
-            Names of entries. An erasure covers those that it had seen, and not a line that was
-            asked for again later.
-        """
-        for entry, seen in reversed(self.erasures()):
-            if entry.erasure is not None and entry.erasure.complete and seen.issuperset(names):
-                return entry
-        return None
-
     def erasures(self) -> list[tuple[Entry, frozenset[str]]]:
         """Return the erasures, complete or not, with the names of the entries that each had seen.
 

@@ -25,7 +25,7 @@ from unlearn.stages.receipts.facts import (
 )
 from unlearn.stages.receipts.failures import RefusedError
 from unlearn.stages.receipts.keys import Keys, PublicKey
-from unlearn.stages.receipts.requests import ErasedRequest, select_requests
+from unlearn.stages.receipts.requests import ErasedRequest, last_receipt, select_requests
 from unlearn.stages.receipts.roots import roots_before, roots_now
 from unlearn.stages.receipts.signers import Signer
 from unlearn.stages.receipts.statement import (
@@ -160,7 +160,8 @@ def create_receipts(project: Project, signer: Signer, wish: Wish) -> Created:
     with exclusive(project.lock_file("receipts"), "another `unlearn receipt`"):
         receipts = read_receipts(project)
         log = read_log(project)
-        selected = select_requests(log, receipts, wish.ticket)
+        regime = load_params(project.params).requests.regime
+        selected = select_requests(log, receipts, wish.ticket, regime)
         now = _now(receipts, selected)
         expired = expired_annexes(project, now.date())
         heads = heads_of(receipts)
@@ -168,6 +169,8 @@ def create_receipts(project: Project, signer: Signer, wish: Wish) -> Created:
         if selected:
             state = _find_state(project, log, now, wish)
             for one in selected:
+                if _says_no_more(state, one, receipts):
+                    continue
                 statement, annex = _statement(state, one, heads)
                 envelope = _sign(statement.payload, signer, state.keys, now)
                 written.append(_write(state, one, envelope, annex))
@@ -244,7 +247,8 @@ def _statement(
 ) -> tuple[Statement, bytes]:
     """Return what the receipt of a request states, and its annex."""
     salt = new_salt()
-    tokens = sorted(frozenset[str]().union(*(entry.bare_lines for entry in one.request.entries)))
+    # Not those that were taken back: their rows stay.
+    tokens = sorted(one.request.current or ())
     annex = annex_bytes(_annex(state, one, salt, tokens))
     predicate = Predicate(
         created=state.now,
@@ -265,10 +269,21 @@ def _statement(
         suppressed_rows=None
         if state.suppressed is None
         else public_count(state.suppressed, state.min_rows),
-        scope=find_scope(one.erasure, state.verification),
+        scope=find_scope(one.erasure, state.verification, state.suppressed),
         heads=Heads(log=state.log.heads, receipts=heads),
     )
     return Statement(subject=tuple(_subjects(state.after)), predicate=predicate), annex
+
+
+def _says_no_more(state: _State, one: ErasedRequest, receipts: Mapping[str, Predicate]) -> bool:
+    """Return whether a new receipt would say the same as the newest one."""
+    last = last_receipt(one, receipts)
+    outcome = find_outcome(one.erasure, state.verification, state.suppressed)
+    return (
+        last is not None
+        and last.purge.entry == one.entry.name
+        and (last.request.outcome, last.request.reasons) == outcome
+    )
 
 
 def _write(state: _State, one: ErasedRequest, envelope: Envelope, annex: bytes) -> Written:
@@ -281,7 +296,7 @@ def _write(state: _State, one: ErasedRequest, envelope: Envelope, annex: bytes) 
         with suppress(OSError):
             annex_path(state.project, name).unlink()
         raise
-    outcome, reasons = find_outcome(one.erasure, state.verification)
+    outcome, reasons = find_outcome(one.erasure, state.verification, state.suppressed)
     signature = envelope.signatures[0].signature
     return Written(name, file, one.request.ticket, outcome, reasons, signature)
 
@@ -291,7 +306,7 @@ def _until(state: _State) -> date:
 
 
 def _request(state: _State, one: ErasedRequest) -> Request:
-    outcome, reasons = find_outcome(one.erasure, state.verification)
+    outcome, reasons = find_outcome(one.erasure, state.verification, state.suppressed)
     return Request(
         ticket=one.request.ticket if state.wish.publish_ticket else None,
         entries=one.names,
@@ -299,7 +314,7 @@ def _request(state: _State, one: ErasedRequest) -> Request:
         received=one.request.received,
         due=one.request.due,
         extended=one.request.extended,
-        closed=one.entry.received_on,
+        closed=datetime.fromisoformat(one.entry.time).astimezone(UTC).date(),
         outcome=outcome,
         reasons=reasons,
     )

@@ -39,6 +39,10 @@ _NOT_COVERED = (
     "the request's own record: its tokens stay on the forget list, so that the rows stay out",
 )
 _WITHHELD = "withheld, since it has figures"
+_ROWS_AGAIN = "the dataset has rows of erased or suppressed people again"
+_UNKNOWN_ROWS = (
+    "the shards are not here: whether the dataset has rows of erased people again is unknown"
+)
 _APPROXIMATE = "the deployed model was changed by an approximate method, which is no deletion"
 
 
@@ -164,8 +168,20 @@ def public_count(count: int, min_rows: int) -> int | None:
     return count // min_rows * min_rows or (None if count else 0)
 
 
-def find_outcome(erasure: Erasure, verification: Verification) -> tuple[Outcome, tuple[str, ...]]:
-    """Return what came of a request: `partial` while anything is pending or not shown."""
+def find_outcome(
+    erasure: Erasure, verification: Verification, dropped: int | None
+) -> tuple[Outcome, tuple[str, ...]]:
+    """Return what came of a request: `partial` while anything is pending or not shown.
+
+    Parameters
+    ----------
+    erasure
+        The newest erasure that had seen the request.
+    verification
+        The verdict on the models.
+    dropped
+        Rows of erased or suppressed people that the dataset has again; None if nobody knows.
+    """
     reasons = [
         f"{place.name} is pending: {_in_words(place.why) or 'unknown'}" for place in erasure.pending
     ]
@@ -173,11 +189,17 @@ def find_outcome(erasure: Erasure, verification: Verification) -> tuple[Outcome,
         reasons.append(f"the verdict on the models is {verification.verdict}")
     if verification.label == "approximate":
         reasons.append(_APPROXIMATE)
+    if dropped is None:
+        reasons.append(_UNKNOWN_ROWS)
+    elif dropped:
+        reasons.append(_ROWS_AGAIN)
     return ("partial" if reasons else "complete"), tuple(reasons)
 
 
-def find_scope(erasure: Erasure, verification: Verification) -> Scope:
-    """Return what a receipt covers and what it does not."""
+def find_scope(erasure: Erasure, verification: Verification, dropped: int | None) -> Scope:
+    """Return what a receipt covers and what it does not; see `find_outcome`."""
     pending = (f"{place.name}, which is pending" for place in erasure.pending)
     more = [_APPROXIMATE] if verification.label == "approximate" else []
+    if dropped != 0:
+        more.append(_UNKNOWN_ROWS if dropped is None else _ROWS_AGAIN)
     return Scope(covers=_COVERS, not_covered=(*_NOT_COVERED, *pending, *more))

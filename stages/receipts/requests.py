@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from unlearn.stages.config.params import Regime
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.erasure import Erasure
 from unlearn.stages.ledger.log import Entry, Log
+from unlearn.stages.ledger.newest_erasures import newest_erasures
 from unlearn.stages.receipts.statement import Predicate
 from unlearn.stages.requests.filed import FiledRequest, filed_requests
 
@@ -32,28 +34,37 @@ class ErasedRequest:
         return tuple(sorted(entry.name for entry in self.request.entries))
 
 
-def erased_requests(log: Log) -> list[ErasedRequest]:
+def erased_requests(log: Log, regime: Regime | None = None) -> list[ErasedRequest]:
     """Return the requests that an erasure had seen, complete or not; not those taken back."""
-    after = log.erasures()[::-1]
-    found = (_erased(after, request) for request in filed_requests(log) if request.current)
+    erasures = log.erasures()
+    found = (
+        _erased(erasures, request) for request in filed_requests(log, regime) if request.current
+    )
     return [one for one in found if one is not None]
 
 
 def _erased(
     erasures: Sequence[tuple[Entry, frozenset[str]]], request: FiledRequest
 ) -> ErasedRequest | None:
-    """Return a request with the newest complete erasure that had seen it, else the newest one."""
-    names = {entry.name for entry in request.entries}
+    """Return a request with the newest erasure that had seen it.
+
+    Of several branches' newest ones, one that left something pending counts.
+    """
+    newest = newest_erasures(erasures, request.names)
     found = [
         ErasedRequest(request, entry, entry.erasure)
-        for entry, seen in erasures
-        if entry.erasure is not None and seen >= names
+        for entry in reversed(newest)
+        if entry.erasure is not None
     ]
-    return next((one for one in found if one.erasure.complete), next(iter(found), None))
+    pending = (one for one in found if not one.erasure.complete)
+    return next(pending, next(iter(found), None))
 
 
 def select_requests(
-    log: Log, receipts: Mapping[str, Predicate], ticket: str | None
+    log: Log,
+    receipts: Mapping[str, Predicate],
+    ticket: str | None,
+    regime: Regime | None = None,
 ) -> list[ErasedRequest]:
     """Return the requests that need a receipt.
 
@@ -63,13 +74,15 @@ def select_requests(
         The request log, and the receipts that are there, by name.
     ticket
         The reference of one request; all requests if None.
+    regime
+        The law of requests that name none.
 
     Raises
     ------
     InputError
         If the request of the ticket is not there, was taken back, or is not erased.
     """
-    erased = erased_requests(log)
+    erased = erased_requests(log, regime)
     if ticket is not None:
         erased = [one for one in erased if one.request.ticket == ticket]
         if not erased:
@@ -77,13 +90,21 @@ def select_requests(
     return [one for one in erased if not _has_receipt(one, receipts)]
 
 
-def _has_receipt(one: ErasedRequest, receipts: Mapping[str, Predicate]) -> bool:
-    """Return whether a receipt says all that a new one could say."""
-    return any(
-        set(one.names) <= set(receipt.request.entries)
-        and (receipt.request.outcome == "complete" or receipt.purge.entry == one.entry.name)
-        for receipt in receipts.values()
-    )
+def last_receipt(request: ErasedRequest, receipts: Mapping[str, Predicate]) -> Predicate | None:
+    """Return the newest receipt of a request; None if it has none."""
+    names = set(request.names)
+    found = [one for one in receipts.values() if names <= set(one.request.entries)]
+    return max(found, key=lambda one: one.created, default=None)
+
+
+def _has_receipt(request: ErasedRequest, receipts: Mapping[str, Predicate]) -> bool:
+    """Return whether the newest receipt of a request says all that the log can tell."""
+    last = last_receipt(request, receipts)
+    if last is None:
+        return False
+    if request.erasure.complete:  # then the evidence decides whether the outcome is complete
+        return last.request.outcome == "complete"
+    return last.purge.entry == request.entry.name
 
 
 def _no_request(log: Log, ticket: str) -> InputError:

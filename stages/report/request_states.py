@@ -124,7 +124,7 @@ def request_states(project: Project, params: Params, log: Log) -> tuple[RequestS
     found = standing(project, params, forget_list)
     receipted = receipted_entries(project)
     files = []
-    for request in filed_requests(log):
+    for request in filed_requests(log, params.requests.regime):
         state = request.state(found, receipted)
         files.append(
             RequestState(
@@ -136,7 +136,7 @@ def request_states(project: Project, params: Params, log: Log) -> tuple[RequestS
                 count=request.count,
                 state=state,
                 has_rows=request.has_rows,
-                answered=request.is_answered(state),
+                answered=request.is_answered(state, found),
             )
         )
     return tuple(files)

@@ -16,12 +16,14 @@ from unlearn.stages.config.params import Params
 from unlearn.stages.config.requests import BatchParams
 from unlearn.stages.context import Context
 from unlearn.stages.dvc.lockfile import LockStages, load_lock
+from unlearn.stages.dvc.pipeline import reads_suppressed
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.anchor import check_anchor, write_anchor
 from unlearn.stages.ledger.log import Entry, Log, new_entry, read_log
+from unlearn.stages.ledger.suppressed import absent_lines
 from unlearn.stages.ledger.transaction import Change, apply_change
 from unlearn.stages.project.paths import HOLDOUT, Project
-from unlearn.stages.requests.deadlines import due_date, today
+from unlearn.stages.requests.deadlines import due_date, received_today, today
 from unlearn.stages.requests.filed import FiledRequest, filed_requests
 from unlearn.stages.requests.request import hold_list
 from unlearn.stages.rows.applied import read_applied
@@ -134,15 +136,12 @@ def find_batch(
     lines = frozenset(forget_list.tokens) - applied - by_hand
     claims = log.claims()
     entries = {entry.name: entry for line in lines for entry in claims.get(line, ())}
-    found = _waiting(params, log, lines)
+    found = _waiting(params, log, lines, reads_suppressed=reads_suppressed(project))
     day = today()
-    law = params.requests.regime
     # As `repro` and `forget` would log them.
-    new = [Waiting(day, counts=_counts(by_hand, params))] if by_hand else []
+    new = [_new(by_hand, params)] if by_hand else []
     if asked := frozenset(more) - applied:
-        new.append(
-            Waiting(day, None if law is None else due_date(law, day), _counts(asked, params))
-        )
+        new.append(_new(asked, params))
     waiting = [*found, *new]
     due = due_day(waiting, batch, day) if waiting else None
     at_once = _why_at_once(lines, entries, log, lock)
@@ -179,25 +178,35 @@ def _applied_lines(project: Project, lock: LockStages, epochs: Epochs) -> frozen
     return known | frozenset(() if noted is None else noted.tokens)
 
 
-def _waiting(params: Params, log: Log, lines: frozenset[str]) -> list[Waiting]:
+def _new(lines: Iterable[str], params: Params) -> Waiting:
+    """Return a request that is received today, and names no law."""
+    day, law = received_today(), params.requests.regime
+    return Waiting(day, None if law is None else due_date(law, day), _counts(lines, params))
+
+
+def _waiting(
+    params: Params, log: Log, lines: frozenset[str], *, reads_suppressed: bool
+) -> list[Waiting]:
     """Return the requests that name these lines.
 
-    A request counts if it names a line of its own that rows in a shard may have.
+    A request counts if it names a line of its own that rows in a shard may have. A line that was
+    suppressed without a row has none: `shard` drops those that appear later. The log of a project
+    whose stage does not do that yet has no such lines; there, no line of `--suppress` counts.
     """
     found = []
-    counted: frozenset[str] = frozenset()
-    for filed in filed_requests(log):
+    counted: frozenset[str] = absent_lines(log)
+    for filed in filed_requests(log, params.requests.regime):
         named = (filed.current or frozenset()) & lines
         if not named:
             continue
         own = named - counted
-        counts = _may_have_rows(filed) and _counts(own, params)
+        counts = (reads_suppressed or _is_ordinary(filed)) and _counts(own, params)
         counted |= own if counts else frozenset()
         found.append(Waiting(filed.received, filed.due, counts))
     return found
 
 
-def _may_have_rows(filed: FiledRequest) -> bool:
+def _is_ordinary(filed: FiledRequest) -> bool:
     return any(entry.kind != "suppress" for entry in filed.entries)
 
 

@@ -11,6 +11,7 @@ from datetime import date, datetime, timedelta
 
 from unlearn.stages.config.params import Regime
 from unlearn.stages.errors import InputError
+from unlearn.stages.ledger.entry import first_day
 
 _FRIDAY = 4
 
@@ -132,6 +133,11 @@ def confirm_by(regime: Regime, received: date) -> date | None:
 def today() -> date:
     """Return the date at this place."""
     return datetime.now().astimezone().date()
+
+
+def received_today() -> date:
+    """Return the day of a request that is received now: the earlier one, of this place and UTC."""
+    return first_day(datetime.now().astimezone())
 
 
 def check_received(received: date | None) -> None:

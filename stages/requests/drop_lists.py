@@ -11,8 +11,11 @@ import base64
 import binascii
 import csv
 import io
+import lzma
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -34,6 +37,12 @@ _REMOVED = "Removed"
 _MOST_FILES, _MOST_BYTES = 64, 4 << 30
 
 _ZIP = b"PK\x03\x04"
+
+#: What Python's modules raise for archives that are damaged, or of a kind that they cannot read.
+_DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, OSError, ValueError, IndexError, NotImplementedError, RuntimeError),
+)
 
 
 @dataclass(frozen=True)
@@ -150,7 +159,7 @@ def _files(content: bytes, name: str) -> Iterator[tuple[str, bytes]]:
                     text = _at_most(file, left, name)
                 left -= len(text)
                 yield entry.filename, text
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError):
+    except _DAMAGED:
         raise InputError(f"{name} is no whole ZIP archive", facts=Facts(file=name)) from None
 
 

@@ -5,9 +5,8 @@ from datetime import date
 
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
-from unlearn.stages.ledger.log import read_log
 from unlearn.stages.requests.deadlines import today
-from unlearn.stages.requests.filed import filed_requests
+from unlearn.stages.requests.filed import filed_with
 from unlearn.stages.requests.request import check_ticket, hold_list, write_change
 
 
@@ -41,12 +40,10 @@ def extend(context: Context, ticket: str, *, dry_run: bool = False) -> date:
     with ExitStack() as stack:
         if not dry_run:
             hold_list(project, stack)
-        found = [
-            item for item in filed_requests(read_log(project, context.key)) if item.ticket == ticket
-        ]
-        if not found:
+        found = filed_with(context, ticket)
+        if found is None:
             raise InputError(f"no request has the ticket {ticket}")
-        due = found[0].due_if_extended(today())
+        due = found.due_if_extended(today())
         if not dry_run:
             write_change(project, "extend", ticket=ticket)
     return due

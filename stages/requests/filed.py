@@ -10,7 +10,8 @@ from unlearn.stages.config.params import Regime
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.log import Entry, EntryKind, Filing, Log, read_log
-from unlearn.stages.requests.deadlines import TERMS, confirm_by, due_date, today
+from unlearn.stages.ledger.newest_erasures import is_erased
+from unlearn.stages.requests.deadlines import TERMS, confirm_by, due_date, received_today
 from unlearn.stages.rows.forget_list import LEFT_OUT
 
 #: `pending` until no model holds its rows, then `applied`; `verified` once a report passes that
@@ -38,13 +39,17 @@ class FiledRequest:
     extended
         Whether the period was extended.
     erased
-        Whether a complete erasure came after all of these entries.
+        Whether the newest erasure after all of these entries left nothing pending.
     names
         The names of these entries; not of those that an older version logged.
     named
         All lines that the entries name, without marks; None where they are not known.
     absent
         Those of them that were suppressed and that no row had.
+    live
+        The entries that were not wholly taken back since; none if all were.
+    usual_regime
+        The law of requests that name none.
     """
 
     entries: tuple[Entry, ...]
@@ -54,6 +59,8 @@ class FiledRequest:
     names: frozenset[str] = frozenset()
     named: frozenset[str] | None = None
     absent: frozenset[str] = frozenset()
+    live: tuple[Entry, ...] = ()
+    usual_regime: Regime | None = None
 
     @property
     def ticket(self) -> str | None:
@@ -74,15 +81,14 @@ class FiledRequest:
 
     @property
     def received(self) -> date:
-        """The day that was stated last; if none was, that of the first entry."""
-        stated = [entry.received for entry in self.entries if entry.received is not None]
-        return stated[-1] if stated else self.entries[0].received_on
+        """The earliest day of its entries: a later one must not move the due date."""
+        return min(entry.received_on for entry in self.live or self.entries)
 
     @property
     def regime(self) -> Regime | None:
-        """The law that was stated last."""
+        """The law that was stated last; if none was, that of params.yaml."""
         stated = [entry.regime for entry in self.entries if entry.regime is not None]
-        return stated[-1] if stated else None
+        return stated[-1] if stated else self.usual_regime
 
     @property
     def due(self) -> date | None:
@@ -101,12 +107,13 @@ class FiledRequest:
         """Whether it is about rows that the dataset had, and not only about suppressed people."""
         return self.current is None or not self.current <= self.absent
 
-    def is_answered(self, state: State) -> bool:
+    def is_answered(self, state: State, standing: Standing) -> bool:
         """Return whether a request with this state needs no answer any more.
 
-        Where the dataset had no row of it, there is nothing to delete.
+        Where the dataset had no row of it, there is nothing to delete, until the dataset has rows
+        of suppressed people: `shard` counts them, and does not tell whose they are.
         """
-        return state in ANSWERED or not self.has_rows
+        return state in ANSWERED or not (self.has_rows or standing.dropped)
 
     def state(self, standing: Standing, receipted: frozenset[str] = frozenset()) -> State:
         """Return how far the request is.
@@ -124,8 +131,9 @@ class FiledRequest:
             return "restored"
         else:
             done = self.current <= standing.applied_lines
-        # A clone without data knows of an erasure by the log alone.
-        if self.erased and (done or standing.without_rows is None):
+        # A clone without data knows of an erasure by the log alone. Where the dataset has rows of
+        # erased people again, they are to be erased once more.
+        if self.erased and not standing.dropped and (done or standing.without_rows is None):
             return "receipted" if self.names and self.names <= receipted else "erased"
         if not done:
             return "pending"
@@ -157,8 +165,16 @@ class FiledRequest:
         return due_date(self.regime, self.received, extended=True)
 
 
-def filed_requests(log: Log) -> list[FiledRequest]:
-    """Return the requests of a log, in the order of their first entries."""
+def filed_requests(log: Log, regime: Regime | None = None) -> list[FiledRequest]:
+    """Return the requests of a log, in the order of their first entries.
+
+    Parameters
+    ----------
+    log
+        The request log.
+    regime
+        The law of requests that name none: `requests.regime` in params.yaml.
+    """
     groups: dict[str, list[Entry]] = {}
     for number, entry in enumerate(log.entries):
         if entry.is_request:
@@ -166,12 +182,8 @@ def filed_requests(log: Log) -> list[FiledRequest]:
             groups.setdefault(key, []).append(entry)
     claims = log.claims()
     extended = {entry.ticket for entry in log.entries if entry.kind == "extend"}
-    erasures = [
-        seen
-        for entry, seen in log.erasures()
-        if entry.erasure is not None and entry.erasure.complete
-    ]
-    # Entries of an older log have no names: they are older than every erasure.
+    erasures = log.erasures()
+    # Entries of an older log have no names.
     names = {
         key: frozenset(entry.name for entry in entries if entry.lines is not None)
         for key, entries in groups.items()
@@ -181,10 +193,12 @@ def filed_requests(log: Log) -> list[FiledRequest]:
             tuple(entries),
             _current(entries, claims, log),
             extended=entries[0].ticket is not None and entries[0].ticket in extended,
-            erased=any(names[key] <= seen for seen in erasures),
+            erased=is_erased(erasures, entries),
             names=names[key],
             named=_named(entries, log),
             absent=frozenset().union(*map(log.absent_in, entries)),
+            live=tuple(entry for entry in entries if _is_live(entry, claims, log)),
+            usual_regime=regime,
         )
         for key, entries in groups.items()
     ]
@@ -207,6 +221,12 @@ def _current(
     return frozenset(found)
 
 
+def _is_live(entry: Entry, claims: dict[str, list[Entry]], log: Log) -> bool:
+    """Return whether a line of an entry was not taken back; also if it has no known lines."""
+    lines = log.lines_of(entry)
+    return not lines or any(claim is entry for line in lines for claim in claims.get(line, ()))
+
+
 def _named(entries: Iterable[Entry], log: Log) -> frozenset[str] | None:
     """Return all lines of entries; None if one has no known lines."""
     found: set[str] = set()
@@ -227,14 +247,44 @@ def due_of(context: Context, ticket: str | None, filing: Filing) -> date | None:
     filing
         What is stated about it. An older entry of the ticket tells the rest.
     """
-    log = read_log(context.project, context.key)
-    filing = filing._replace(regime=filing.regime or context.params.requests.regime)
-    older = next(
-        (item for item in filed_requests(log) if item.ticket is not None and item.ticket == ticket),
-        None,
-    )
-    if filing.regime is None:
-        return None if older is None else older.due
-    received = filing.received or (today() if older is None else older.received)
-    extended = older is not None and older.extended
-    return due_date(filing.regime, received, extended=extended)
+    older = filed_with(context, ticket)
+    usual = context.params.requests.regime
+    if older is None:
+        regime = filing.regime or usual
+        return None if regime is None else due_date(regime, filing.received or received_today())
+    regime = filing.regime or older.regime
+    received = min(filing.received or older.received, older.received)
+    return None if regime is None else due_date(regime, received, extended=older.extended)
+
+
+def filed_with(context: Context, ticket: str | None) -> FiledRequest | None:
+    """Return the request of a ticket; None if the log has none."""
+    found = filed_requests(read_log(context.project, context.key), context.params.requests.regime)
+    return next((one for one in found if ticket is not None and one.ticket == ticket), None)
+
+
+def refuse_later_day(context: Context, ticket: str | None, received: date | None) -> None:
+    """Refuse to state a later day for a request than the log has: its due date would move.
+
+    Parameters
+    ----------
+    context, ticket
+        The project, and the request's reference.
+    received
+        The day that is stated; None if none is.
+
+    Raises
+    ------
+    InputError
+        If the request was received before this day.
+    """
+    older = filed_with(context, ticket)
+    if older is None or received is None or older.current == frozenset():
+        return
+    if received > older.received:
+        raise InputError(
+            f"the request {ticket} was received on {older.received} by the log: --received "
+            f"{received} would move its due date; nothing was changed",
+            "what came later is a request with a ticket of its own",
+            f"if the day in the log is wrong: `unlearn restore --ticket {ticket}`, and ask again",
+        )

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from unlearn.stages.config.params import Regime
 from unlearn.stages.contacts.index import Identity
 from unlearn.stages.context import Context
 from unlearn.stages.errors import Facts, InputError
+from unlearn.stages.ledger.entry import first_day
 from unlearn.stages.ledger.log import NO_FILING, Filing
 from unlearn.stages.reading.csv_dialect import find_format
 from unlearn.stages.reading.dataset_files import file_kind
@@ -139,7 +140,7 @@ def read_opendsr(context: Context, content: bytes, name: str) -> Incoming:
     OpenDSR 2.0, sections 5 and 7.1.
     """
     request = read_request(context, content, name)
-    received = submitted(request, name)
+    received = received_on(request, name)
     regulation = _text(request, "regulation", name, optional=True)
     if regulation is not None and regulation not in _REGULATIONS:
         raise InputError(f"{name}: the regulation is neither gdpr nor ccpa", facts=Facts(file=name))
@@ -173,7 +174,7 @@ def read_opendsr(context: Context, content: bytes, name: str) -> Incoming:
     return Incoming(
         _wanted(plain),
         ticket=_text(request, "subject_request_id", name),
-        filing=Filing(received.date(), None if regulation is None else _REGULATIONS[regulation]),
+        filing=Filing(received, None if regulation is None else _REGULATIONS[regulation]),
         notes=tuple(notes),
         unmatched=tuple(item.where for item in hashed if item.where not in found),
     )
@@ -254,8 +255,8 @@ def _check_type(request: Mapping[str, Any], name: str) -> None:
         )
 
 
-def submitted(request: Mapping[str, Any], name: str) -> datetime:
-    """Return when a request was submitted, in UTC."""
+def received_on(request: Mapping[str, Any], name: str) -> date:
+    """Return the day when a request was submitted: the earliest of its time zone, UTC and here."""
     text = _text(request, "submitted_time", name)
     try:
         found = datetime.fromisoformat(text or "")
@@ -266,7 +267,7 @@ def submitted(request: Mapping[str, Any], name: str) -> datetime:
             f"{name}: submitted_time is not a time with its offset, such as 2026-01-31T12:00:00Z",
             facts=Facts(file=name),
         )
-    return found.astimezone(UTC)
+    return min(first_day(found), first_day(found.astimezone()))
 
 
 def _identity(identity: object, name: str, where: str) -> tuple[str, str, str]:

@@ -37,15 +37,24 @@ class Missed:
         """How many there are; None if they could not be looked for."""
         return None if self.rows is None else len(self.rows)
 
-    def refuse(self) -> None:
-        """Raise an InputError if there are any, or if nobody knows."""
+    def refuse(
+        self,
+        outcome: str = "nothing was changed",
+        way_out: str = "without --strict the request is added all the same",
+    ) -> None:
+        """Raise an InputError if there are any, or if nobody knows.
+
+        Parameters
+        ----------
+        outcome
+            How the message ends.
+        way_out
+            A hint where nobody knows.
+        """
         if self.rows is None:
-            raise InputError(
-                f"{self._unknown}; nothing was changed",
-                "without --strict the request is added all the same",
-            )
+            raise InputError(f"{self._unknown}; {outcome}", way_out)
         if self.rows:
-            raise InputError(f"{self._sentence}; nothing was changed", _REMEDY)
+            raise InputError(f"{self._sentence}; {outcome}", _REMEDY)
 
     @contextmanager
     def hinted(self) -> Iterator[None]:

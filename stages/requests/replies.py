@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from unlearn.stages.audit.status import standing
+from unlearn.stages.audit.status import Standing, standing
 from unlearn.stages.config.requests import OpenDsrParams
 from unlearn.stages.contacts.index import find_contacts
 from unlearn.stages.context import Context
@@ -16,9 +16,9 @@ from unlearn.stages.project.files import json_bytes
 from unlearn.stages.requests.deadlines import due_date
 from unlearn.stages.requests.drop_lists import DropItem, read_drop
 from unlearn.stages.requests.drop_request import DELETED, NOT_FOUND, item_name
-from unlearn.stages.requests.filed import FiledRequest, State, filed_requests
-from unlearn.stages.requests.incoming import read_opendsr, read_request, submitted
-from unlearn.stages.requests.resolving import resolve
+from unlearn.stages.requests.filed import FiledRequest, State, filed_requests, filed_with
+from unlearn.stages.requests.incoming import read_opendsr, read_request, received_on
+from unlearn.stages.requests.named_people import refuse_others
 
 #: The status that OpenDSR has for each state (section 8). The data is deleted once it is erased.
 _STATUS: Mapping[State, str] = {
@@ -78,7 +78,7 @@ def opendsr_receipt(context: Context, content: bytes, name: str, ticket: str | N
         If params.yaml does not say who the controller is, or no law gives a due date.
     """
     ours, request = _ours(context), read_request(context, content, name)
-    filed = _filed(context).get(ticket or str(request.get("subject_request_id")))
+    filed = filed_with(context, ticket or str(request.get("subject_request_id")))
     received = datetime.now(UTC) if filed is None else _logged(filed)
     body = {
         "controller_id": ours.controller_id,
@@ -98,16 +98,14 @@ def opendsr_status(context: Context, content: bytes, name: str, ticket: str | No
     Raises
     ------
     InputError
-        As `opendsr_receipt`, and if a request that names people is not in the log.
+        As `opendsr_receipt`, and if it names people whom the log has not in this request, or rows
+        of look-alikes would stay. If the rows are not here to look at, nothing is said.
     """
     ours, request = _ours(context), read_request(context, content, name)
-    filed = _filed(context).get(ticket or str(request.get("subject_request_id")))
-    if filed is not None:
-        state = _states(context)(filed)
-        status = "completed" if filed.is_answered(state) and state != "restored" else _STATUS[state]
-    else:
-        _refuse_unfiled(context, content, name)
-        status = "completed"
+    filed = filed_with(context, ticket or str(request.get("subject_request_id")))
+    status = "completed" if filed is None else _status(context, filed)
+    if status != "cancelled":
+        refuse_others(context, read_opendsr(context, content, name).wanted, filed, name)
     body = {
         "controller_id": ours.controller_id,
         "expected_completion_time": _expected(context, request, filed, name),
@@ -126,7 +124,8 @@ def drop_reply(
 ) -> Reply:
     """Return the reply to a download of DROP: a file for each list, with the columns Id and Status.
 
-    Entries whose rows are not erased yet are left out: they have no status.
+    Entries whose rows are not erased yet, or are in the dataset again, are left out: they have no
+    status.
 
     Parameters
     ----------
@@ -145,8 +144,14 @@ def drop_reply(
     lists = read_drop(content, name, context.params.requests.data_broker)
     codes = read_log(context.project).item_codes()
     names = {item: item_name(context, item, codes) for item in lists.items}
-    _refuse_new(context, [item for item in lists.items if names[item] not in codes], name, progress)
-    erased = _erased_items(context)
+    found = _find_people(context, names, progress)
+    if new := found - codes.keys():
+        raise InputError(
+            f"{name}: people were found for {len(new):,} entries that no request names",
+            f"`unlearn forget --from {name}` first",
+        )
+    # Who has rows is not deleted, whatever the log says: somebody took a part of the request back.
+    erased = _erased_items(context) - found
     files: dict[str, bytes] = {}
     waiting = not_found = 0
     for file, items in lists.files.items():
@@ -163,50 +168,56 @@ def drop_reply(
     return Reply(files, len(lists.items) - waiting, waiting, not_found)
 
 
-def _refuse_new(
-    context: Context, items: list[DropItem], name: str, progress: Callable[[int], None]
-) -> None:
-    """Refuse to say of somebody who has rows that nobody was found."""
-    found = find_contacts(context, ((item.list_name, item.digest) for item in items), progress)
-    if found:
-        raise InputError(
-            f"{name}: people were found for {len(found):,} entries that no request names",
-            f"`unlearn forget --from {name}` first",
-        )
+def _find_people(
+    context: Context,
+    names: Mapping[DropItem, str],
+    progress: Callable[[int], None],
+) -> frozenset[str]:
+    """Return the names, as the log has them, of the entries that somebody in the dataset has."""
+    found = find_contacts(context, ((item.list_name, item.digest) for item in names), progress)
+    return frozenset(name for item, name in names.items() if (item.list_name, item.digest) in found)
 
 
 def _erased_items(context: Context) -> frozenset[str]:
     """Return the entries of lists whose rows were erased, as the log names them."""
-    state_of = _states(context)
+    found = standing(context.project, context.params, context.read_list())
     return frozenset(
         item
-        for filed in filed_requests(read_log(context.project))
+        for filed in filed_requests(read_log(context.project, context.key))
         if any(entry.items for entry in filed.entries)
-        and state_of(filed) in ("erased", "receipted")
+        and _is_deleted(filed, filed.state(found), found)
         for entry in filed.entries
         for item in entry.items or ()
     )
 
 
-def _refuse_unfiled(context: Context, content: bytes, name: str) -> None:
-    wanted = read_opendsr(context, content, name).wanted
-    resolved = resolve(context, wanted, context.read_list())
-    if resolved.added or resolved.already:
-        raise InputError(
-            f"{name}: the request log does not name this request, and the dataset or the forget "
-            "list has its people",
-            f"`unlearn forget --from {name}` first",
-        )
-
-
-def _filed(context: Context) -> dict[str, FiledRequest]:
-    found = filed_requests(read_log(context.project))
-    return {item.ticket: item for item in found if item.ticket is not None}
-
-
-def _states(context: Context) -> Callable[[FiledRequest], State]:
+def _status(context: Context, filed: FiledRequest) -> str:
+    """Return the status of a request in the log."""
     found = standing(context.project, context.params, context.read_list())
-    return lambda filed: filed.state(found)
+    state = filed.state(found)
+    if state != "restored" and filed.is_answered(state, found):
+        _is_deleted(filed, state, found)
+        return "completed"
+    return _STATUS[state]
+
+
+def _is_deleted(filed: FiledRequest, state: State, found: Standing) -> bool:
+    """Return whether an answer can say that the rows of a request were deleted.
+
+    Raises
+    ------
+    InputError
+        If an erasure deleted them, and whether they are in the dataset again cannot be seen.
+    """
+    if state not in ("erased", "receipted"):
+        return False
+    if found.dropped is None:
+        raise InputError(
+            f"data/shards is not here: whether rows of {filed.ticket or 'a request'} are in the "
+            "dataset again cannot be seen",
+            "`dvc pull` fetches it, and `unlearn repro` makes it",
+        )
+    return True
 
 
 def _ours(context: Context) -> OpenDsrParams:
@@ -225,7 +236,7 @@ def _expected(
     due = None if filed is None else filed.due
     regime = request.get("regulation") or context.params.requests.regime
     if due is None and regime in ("gdpr", "ccpa", "drop"):
-        due = due_date(regime, submitted(request, name).date())
+        due = due_date(regime, received_on(request, name))
     if due is None:
         raise InputError(
             f"{name} has no due date, which an answer of OpenDSR has to name",

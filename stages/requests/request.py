@@ -5,6 +5,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Literal
 
 from unlearn.stages.contacts.index import Identity
@@ -37,7 +38,7 @@ from unlearn.stages.ledger.suppressed_contacts import change_contacts
 from unlearn.stages.ledger.transaction import Change, apply_change, changed_list, complete_change
 from unlearn.stages.project.locks import PATIENCE, exclusive
 from unlearn.stages.project.paths import Project
-from unlearn.stages.requests.deadlines import check_received
+from unlearn.stages.requests.deadlines import check_received, received_today
 from unlearn.stages.requests.id_file import Wanted, hints
 from unlearn.stages.requests.older_lines import bring_forward
 from unlearn.stages.requests.resolving import Resolved, resolve
@@ -226,11 +227,20 @@ def write_change(
     added, removed = (tuple(sorted(map(written, lines))) for lines in (added, removed))
     also = tuple(map(written, also))
     details = replace(details, absent=frozenset(map(written, details.absent)))
+    if kind not in ("restore", "extend"):
+        filing = _dated(filing)
     after = changed_list(project.forget_list.read_bytes(), added, removed)
     named = removed if kind == "restore" else {*added, *also}
     entry = new_entry(log, kind, named, after, ticket, filing, details=details)
     apply_change(project, Change(added=added, removed=removed, entry=entry))
     write_anchor(read_log(project))
+
+
+def _dated(filing: Filing) -> Filing:
+    """Return a filing with today, where that is before the day that the entry's time has in UTC."""
+    day = received_today()
+    is_before = filing.received is None and day < datetime.now(UTC).date()
+    return filing._replace(received=day) if is_before else filing
 
 
 def _unknown_message(resolved: Resolved, wanted: Wanted) -> str:
@@ -315,7 +325,8 @@ def replace_hand_written(context: Context, forget_list: ForgetList) -> None:
     """
     added, removed = resolved_lines(context, forget_list)
     if added:
-        write_change(context.project, "hand-written", added=added, removed=removed)
+        filing = Filing(regime=context.params.requests.regime)
+        write_change(context.project, "hand-written", added=added, removed=removed, filing=filing)
     if forget_list.older:
         bring_forward(context, forget_list)
 

@@ -2,10 +2,12 @@
 
 import base64
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -13,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from unlearn.stages.context import open_project
+from unlearn.stages.ledger.suppressed import dropped_rows
 from unlearn.stages.project.paths import Project
 
 from tests.cli.conftest import PEOPLE, refused, run_all, unchanged
@@ -119,6 +122,92 @@ def test_what_was_not_asked_for_has_no_status(processor: Repo) -> None:
     assert not path.with_name("x.json").exists()
 
 
+def answered(repo: Repo, path: Path, *options: str) -> str:
+    """Return the message of an answer that is refused; nothing is written."""
+    out = path.with_name("x.json")
+    said = refused(repo.inline("answer", str(path), "--to", str(out), *options))
+    assert not out.exists()
+    return said
+
+
+def identity(person: str) -> dict[str, str]:
+    return {"identity_type": "email", "identity_value": person, "identity_format": "raw"}
+
+
+def without(repo: Repo, *people: str) -> None:
+    """Take rows out of the dataset, as an erasure does."""
+    dataset = repo.root / repo.params()["dataset"]["path"]
+    frame = pd.read_csv(dataset, dtype=str, keep_default_na=False)
+    frame[~frame["person"].isin(people)].to_csv(dataset, index=False)
+
+
+def test_no_one_whom_the_log_does_not_name_is_answered_as_completed(processor: Repo) -> None:
+    path = write(processor)
+    processor.inline("forget", "--from", str(path))
+    run_all(processor)
+    without(processor, PERSON)
+    log_erasure(open_project(Project(processor.root)))
+    assert status_of(processor, path)["request_status"] == "completed"
+
+    # The same reference, and one more person.
+    path = write(processor, subject_identities=[identity(PERSON), identity(OTHER)])
+    assert "the log does not name, or does not name any more (identity 2)" in answered(
+        processor, path
+    )
+    path = write(processor, subject_identities=[identity(PERSON), identity("nobody")])
+    assert status_of(processor, path)["request_status"] == "completed"
+
+
+def test_who_was_taken_back_from_a_request_is_not_answered_as_completed(processor: Repo) -> None:
+    path = write(processor, subject_identities=[identity(PERSON), identity(OTHER)])
+    processor.inline("forget", "--from", str(path))
+    subjects = path.with_name("subjects.txt")
+    subjects.write_text(f"{OTHER}\n", encoding="utf-8")
+    processor.ok("restore", "--subjects", str(subjects), "--yes")
+    run_all(processor)
+    without(processor, PERSON)
+    log_erasure(open_project(Project(processor.root)))
+    assert "(identity 2)" in answered(processor, path)
+    path = write(processor)
+    assert status_of(processor, path)["request_status"] == "completed"
+
+
+def test_rows_that_are_in_the_dataset_again_are_not_answered_as_deleted(processor: Repo) -> None:
+    path = write(processor)
+    processor.inline("forget", "--from", str(path))
+    run_all(processor)
+    project = Project(processor.root)
+    dataset = processor.root / processor.params()["dataset"]["path"]
+    before = dataset.read_bytes()
+    without(processor, PERSON)
+    log_erasure(open_project(project))
+    processor.stages()
+    assert status_of(processor, path)["request_status"] == "completed"
+
+    dataset.write_bytes(before)
+    processor.stages()
+    assert dropped_rows(project)
+    assert status_of(processor, path)["request_status"] == "in_progress"
+    (state,) = processor.inline("status", "--json").json["request_states"]
+    assert state["state"] not in ("erased", "receipted")
+    shutil.rmtree(project.shards)
+    shutil.rmtree(project.retain_set)
+    project.applied.unlink()
+    assert answered(processor, path).startswith("data/shards is not here")
+
+
+def test_nobody_is_found_only_in_the_whole_dataset(processor: Repo) -> None:
+    path = write(processor, subject_identities=[identity("nobody")])
+    run_all(processor)
+    assert status_of(processor, path)["request_status"] == "completed"
+    # In another case, and with a space: a look-alike.
+    path = write(processor, subject_identities=[identity(f" {PERSON.upper()}")])
+    assert answered(processor, path).endswith("nothing was answered")
+    path = write(processor, subject_identities=[identity("nobody")])
+    (processor.root / processor.params()["dataset"]["path"]).unlink()
+    assert "is not here, so that nobody can say" in answered(processor, path)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -213,6 +302,12 @@ def test_signed_requests(processor: Repo, kind: str) -> None:
 
     done = processor.inline("forget", "--from", str(path), "--signature", str(signature))
     assert done.code == 0, done.err
+    assert answered(processor, path).startswith("request.json is not signed")
+    forged = path.with_name("forged.sig")
+    forged.write_bytes(signed(new_key(), path.read_bytes()))
+    assert "is not what the holder of" in answered(processor, path, "--signature", str(forged))
+    to = ("--to", str(path.with_name("status.json")), "--signature", str(signature))
+    assert processor.inline("answer", str(path), *to).code == 0
     processor.set_params(requests={"opendsr": OURS})
     assert "pins no certificate" in refused(
         processor.inline("forget", "--from", str(path), "--signature", str(signature))

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -154,10 +155,54 @@ def test_a_repeated_request_changes_nothing_and_new_dates_are_logged(fresh: Repo
         forget(fresh, "r0001", "--ticket", "T-1", "--received", "2026-01-31")
         assert forget(fresh, "r0001", "--ticket", "T-1")["due"] == "2026-02-28"
 
-    # The day was wrong.
-    assert forget(fresh, "r0001", "--ticket", "T-1", "--received", ago(1))["added"] == 0
+    # An earlier day counts, and a later one would move the due date.
+    assert forget(fresh, "r0001", "--ticket", "T-1", "--received", "2026-01-30")["added"] == 0
+    (state,) = states(fresh, code=1)
+    assert (state["received"], state["due"]) == ("2026-01-30", "2026-02-28")
+    with unchanged(fresh.root):
+        for more in ("r0001", "r0002"):
+            options = ("--id", more, "--ticket", "T-1", "--received", ago(1))
+            said = refused(fresh.inline("forget", *options))
+            assert said.startswith("the request T-1 was received on 2026-01-30 by the log")
+    # Who takes the request back can ask again.
+    fresh.ok("restore", "--ticket", "T-1", "--yes")
+    forget(fresh, "r0001", "--ticket", "T-1", "--received", ago(1))
     (state,) = states(fresh)
     assert state["received"] == ago(1)
+
+
+def test_lines_by_hand_have_the_law_of_the_settings(fresh: Repo) -> None:
+    fresh.set_params(requests={"regime": "gdpr"})
+    with (fresh.root / "data/forget_list.txt").open("a", encoding="ascii") as file:
+        file.write("r0001\n")
+    forget(fresh, "r0002")
+    (entry,) = (
+        json.loads(text)
+        for text in fresh.files("data/requests").values()
+        if b"hand-written" in text
+    )
+    assert entry["regime"] == "gdpr"
+    assert all(state["due"] is not None for state in states(fresh))
+
+
+def test_a_request_that_is_logged_west_of_utc_was_received_on_the_day_there(
+    fresh: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh.set_params(requests={"regime": "ccpa"})
+    # A day behind UTC, but for one minute a day.
+    monkeypatch.setenv("TZ", "FAR23:59")
+    time.tzset()
+    try:
+        answer = forget(fresh, "r0001")
+        (state,) = states(fresh)
+        assert state["received"] == today().isoformat()
+        assert answer["due"] == state["due"] == ahead(45)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    # It is logged: another machine says the same.
+    (elsewhere,) = states(fresh)
+    assert (elsewhere["received"], elsewhere["due"]) == (state["received"], state["due"])
 
 
 def test_a_period_is_extended(fresh: Repo) -> None:

@@ -132,6 +132,24 @@ def test_a_download_is_forgotten_erased_and_answered(broker: Repo, tmp_path: Pat
     assert (out / "20260312_4821_Email.csv").stat().st_mode & 0o077 == 0
 
 
+def test_who_was_taken_back_from_a_download_has_no_status(broker: Repo, tmp_path: Path) -> None:
+    path = download(broker, Email=EMAILS)
+    assert broker.inline("forget", "--from", path).code == 0
+    subjects = tmp_path / "subjects.txt"
+    subjects.write_text(f"{SECOND}\n", encoding="utf-8")
+    assert broker.inline("restore", "--subjects", str(subjects), "--yes").code == 0
+    run_all(broker)
+    dataset = broker.root / broker.params()["dataset"]["path"]
+    frame = pd.read_csv(dataset, dtype=str, keep_default_na=False)
+    frame[frame["person"] != FIRST].to_csv(dataset, index=False)
+    log_erasure(open_project(Project(broker.root)))
+
+    done = broker.inline("answer", path, "--to", str(tmp_path / "reply.csv"), "--json").json
+
+    assert reply(tmp_path / "reply.csv") == {item(1): 3, item(2): 5}
+    assert (done["answered"], done["waiting"]) == (2, 1)
+
+
 def test_exempt_people_stay_and_shared_identities_are_a_choice(
     broker: Repo, tmp_path: Path
 ) -> None:

@@ -162,6 +162,52 @@ def test_the_public_part_has_no_id_token_ticket_or_small_count(erased: Repo, pri
     assert erased.git("status", "--porcelain", ".unlearn") == ""
 
 
+def test_a_receipt_does_not_name_who_was_taken_back(erased: Repo, private: Path) -> None:
+    assert erased.inline("restore", "--id", IDS[10], "--yes").code == 0
+
+    (receipt,) = write(erased, private, Wish("T-2"))
+
+    (content,) = annexes_of(erased).values()
+    assert json.loads(content)["tokens"] == [token_of(erased, IDS[11])]
+    check_annex(receipt, content)
+
+
+@pytest.mark.parametrize("dropped", [b'{"rows": 1}', None])
+def test_rows_that_came_back_make_a_partial_receipt(
+    erased: Repo, private: Path, dropped: bytes | None
+) -> None:
+    project = Project(erased.root)
+    if dropped is None:  # a clone without data
+        shutil.rmtree(project.shards)
+    else:
+        project.dropped.write_bytes(dropped)
+
+    (receipt,) = write(erased, private, Wish("T-1"))
+
+    request = receipt.statement.predicate.request
+    assert request.outcome == "partial"
+    again = any("rows of erased" in reason for reason in request.reasons)
+    assert again
+    assert receipted_entries(project) == frozenset()
+    if dropped is not None:
+        assert write(erased, private, Wish("T-1")) == []  # it would say the same
+        project.dropped.unlink()
+        (better,) = write(erased, private, Wish("T-1"))
+        assert better.statement.predicate.request.outcome == "complete"
+
+
+def test_a_later_erasure_that_found_copies_makes_a_partial_receipt(
+    erased: Repo, private: Path
+) -> None:
+    (first,) = write(erased, private, Wish("T-1"))
+    log_erasure(erased, [PURGED, PENDING])
+    (second,) = write(erased, private, Wish("T-1"))
+    outcomes = [one.statement.predicate.request.outcome for one in (first, second)]
+    assert outcomes == ["complete", "partial"]
+    states = erased.inline("status", "--json").json["request_states"]
+    assert {one["state"] for one in states} == {"verified"}
+
+
 def test_the_ticket_is_published_on_request(erased: Repo, private: Path) -> None:
     (receipt,) = write(erased, private, Wish("T-1", publish_ticket=True))
 

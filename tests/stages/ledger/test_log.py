@@ -9,6 +9,7 @@ import pytest
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.erasure import ErasedPlace, Erasure
 from unlearn.stages.ledger.log import FOLDER, OLD_LOG, Entry, Log, new_entry, parse_log, read_log
+from unlearn.stages.ledger.newest_erasures import is_erased, newest_erasures
 from unlearn.stages.ledger.transaction import Change, apply_change
 from unlearn.stages.requests.filed import filed_requests
 from unlearn.stages.rows.forget_list import LEFT_OUT, render
@@ -318,19 +319,22 @@ def test_an_erasure_covers_the_requests_before_it_once_nothing_is_pending(
     repository.forget(IDS[0], ticket="T-1", commit=False)
     (first,) = read_log(project).entries
     erase(repository, PURGED, PENDING)
-    assert read_log(project).erased_by([first.name]) is None
+    assert not is_erased(read_log(project).erasures(), [first])
 
     complete = erase(repository, PURGED)
     repository.forget(IDS[1], ticket="T-2", commit=False)
     log = read_log(project)
     last = log.entries[-1]
 
-    assert log.erased_by([first.name]) == complete
-    assert log.erased_by([first.name, last.name]) is None
+    assert newest_erasures(log.erasures(), [first.name]) == [complete]
+    assert is_erased(log.erasures(), [first])
+    assert newest_erasures(log.erasures(), [first.name, last.name]) == []
     erase(repository, PENDING)
-    assert read_log(project).erased_by([first.name]) == complete
+    assert not is_erased(read_log(project).erasures(), [first])
     newest = erase(repository, PURGED)
-    assert read_log(project).erased_by([first.name, last.name]) == newest
+    log = read_log(project)
+    assert newest_erasures(log.erasures(), [first.name, last.name]) == [newest]
+    assert is_erased(log.erasures(), [first, last])
 
 
 def test_an_erasure_of_one_branch_does_not_cover_the_request_of_another(
@@ -344,8 +348,8 @@ def test_an_erasure_of_one_branch_does_not_cover_the_request_of_another(
     project.request_file(elsewhere.name).write_bytes(elsewhere.content)
 
     log = read_log(project)
-    assert log.erased_by([first.name]) == done
-    assert log.erased_by([elsewhere.name]) is None
+    assert newest_erasures(log.erasures(), [first.name]) == [done]
+    assert not is_erased(log.erasures(), [elsewhere])
 
 
 def test_an_erasure_is_no_request(repository: GitProject) -> None:

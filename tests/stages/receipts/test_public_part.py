@@ -113,7 +113,9 @@ def test_the_public_part_has_no_token_no_ticket_and_no_small_count(
         assert private["counts"]["suppressedRows"] == suppressed
         assert private["counts"]["lines"] == len(private["tokens"]) > 0
         assert statement.predicate.request.outcome == (
-            "partial" if any(place.state == "pending" for place in erased) else "complete"
+            "partial"
+            if suppressed != 0 or any(place.state == "pending" for place in erased)
+            else "complete"
         )
 
 
@@ -134,17 +136,19 @@ def test_a_count_is_0_or_a_multiple_that_is_not_above_it(count: int, least: int)
     st.lists(places, max_size=5),
     st.sampled_from(["pass", "fail", "inconclusive", "stale"]),
     st.sampled_from(["exact", "certified", "approximate", None]),
+    st.sampled_from([0, 0, 1, 60, None]),
 )
-def test_complete_needs_every_place_a_pass_and_no_approximate_method(
-    erased: list[ErasedPlace], verdict: str, label: str | None
+def test_complete_needs_every_place_a_pass_and_no_rows_that_came_back(
+    erased: list[ErasedPlace], verdict: str, label: str | None, dropped: int | None
 ) -> None:
     verification = Verification.model_validate({"verdict": verdict, "label": label})
-    outcome, reasons = find_outcome(Erasure(places=tuple(erased)), verification)
+    outcome, reasons = find_outcome(Erasure(places=tuple(erased)), verification, dropped)
 
     whole = (
         all(place.state == "purged" for place in erased)
         and verdict == "pass"
         and label != "approximate"
+        and dropped == 0
     )
     assert (outcome == "complete") == whole
     assert bool(reasons) != whole

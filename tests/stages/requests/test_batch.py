@@ -2,14 +2,20 @@
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from itertools import islice
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unlearn.stages.config.requests import BatchParams
-from unlearn.stages.requests.batch import Waiting, due_day
+from unlearn.stages.ledger.log import Details, EntryKind, Log, new_entry
+from unlearn.stages.project.paths import HOLDOUT
+from unlearn.stages.requests.batch import Waiting, _waiting, due_day
 from unlearn.stages.requests.deadlines import TERMS, due_date
+from unlearn.stages.rows.forget_list import place_of_line
+
+from tests.stages.conftest import make_params, token_of
 
 DAY = timedelta(days=1)
 TODAY = date(2026, 11, 26)
@@ -103,3 +109,32 @@ def test_a_run_is_never_due_after_the_law_or_the_wait_and_no_request_delays_it(
             item.law - settings.days_before_due * DAY for item in waiting if item.law is not None
         }
     assert due_day([*waiting, another], settings, day).day <= due
+
+
+def test_a_request_counts_by_its_lines_and_not_by_the_option_that_made_it() -> None:
+    params = make_params(shards=2)
+    # Lines whose rows would be in a shard.
+    lines = (token_of(f"r{number:04d}") for number in range(1000))
+    known, nobody, other = islice(
+        (one for one in lines if place_of_line(one, params.sharding).shard != HOLDOUT), 3
+    )
+    log = Log()
+    asked: list[tuple[EntryKind, list[str], list[str]]] = [
+        ("suppress", [known, nobody], [nobody]),
+        ("suppress", [other], [other]),
+        # Asked for again: the models never had a row of it.
+        ("forget", [other], []),
+    ]
+    for kind, named, absent in asked:
+        details = Details(frozenset(absent))
+        entry = new_entry(log, kind, named, b"", details=details)
+        log = Log((*log.entries, entry))
+    every = frozenset({known, nobody, other})
+
+    found = _waiting(params, log, every, reads_suppressed=True)
+
+    assert [one.counts for one in found] == [True, False, False]
+    # The stage of an older project does not drop them, and its log does not tell them apart.
+    older = Log(tuple(one.model_copy(update={"absent": None}) for one in log.entries))
+    found = _waiting(params, older, every, reads_suppressed=False)
+    assert [one.counts for one in found] == [False, False, True]

@@ -36,8 +36,11 @@ def only(*entries: dict[str, Any]) -> FiledRequest:
     return found
 
 
-def standing(*applied: str, pending: int = 0, verified: bool = False) -> Standing:
-    return Standing(pending, len(applied), verified, applied_lines=frozenset(applied))
+def standing(
+    *applied: str, pending: int = 0, verified: bool = False, dropped: int | None = None
+) -> Standing:
+    lines = frozenset(applied)
+    return Standing(pending, len(applied), verified, applied_lines=lines, dropped=dropped)
 
 
 def test_entries_of_a_ticket_are_one_request() -> None:
@@ -52,15 +55,36 @@ def test_entries_of_a_ticket_are_one_request() -> None:
     assert [(item.ticket, item.count) for item in found] == [("T-1", 3), (None, 1), (None, 1)]
 
 
-def test_the_dates_that_were_stated_last_count() -> None:
+def test_the_earliest_day_and_the_law_that_was_stated_last_count() -> None:
     found = only(
         {"lines": ["a"], "ticket": "T-1"},
         {"lines": ["a"], "ticket": "T-1", "received": "2026-02-10", "regime": "ccpa"},
         {"lines": ["a"], "ticket": "T-1", "received": "2026-02-11", "regime": "gdpr"},
         {"lines": ["b"], "ticket": "T-1"},
     )
-    assert (found.received, found.regime) == (date(2026, 2, 11), "gdpr")
-    assert (found.due, found.confirm_by) == (date(2026, 3, 11), None)
+    assert (found.received, found.regime) == (date(2026, 2, 10), "gdpr")
+    assert (found.due, found.confirm_by) == (date(2026, 3, 10), None)
+
+
+def test_a_request_that_was_taken_back_and_asked_for_again_is_received_again() -> None:
+    entries: list[dict[str, Any]] = [
+        {"lines": ["a"], "ticket": "T-1", "received": "2026-01-10"},
+        {"lines": ["a"], "kind": "restore"},
+    ]
+    assert only(*entries).received == date(2026, 1, 10)
+    entries.append({"lines": ["a"], "ticket": "T-1", "received": "2026-02-20"})
+    assert only(*entries).received == date(2026, 2, 20)
+
+
+def test_the_law_of_the_settings_is_that_of_requests_that_name_none() -> None:
+    found = filed_requests(
+        log(
+            {"lines": ["a"], "kind": "hand-written", "received": "2026-01-31"},
+            {"lines": ["b"], "regime": "ccpa", "received": "2026-01-31"},
+        ),
+        "gdpr",
+    )
+    assert [one.due for one in found] == [date(2026, 2, 28), date(2026, 3, 17)]
 
 
 def test_without_a_stated_day_a_request_was_received_when_it_was_logged() -> None:
@@ -68,8 +92,11 @@ def test_without_a_stated_day_a_request_was_received_when_it_was_logged() -> Non
         {"lines": ["a"], "ticket": "T-1", "regime": "ccpa", "time": "2026-03-01T23:30:00-05:00"},
         {"lines": ["b"], "ticket": "T-1", "regime": "ccpa", "time": "2026-04-01T00:00:00+00:00"},
     )
-    assert found.received == date(2026, 3, 2)  # in UTC
-    assert found.due == date(2026, 4, 16)
+    # The earlier day, here and in UTC: a due date is never after that of the law.
+    assert found.received == date(2026, 3, 1)
+    assert found.due == date(2026, 4, 15)
+    east = only({"lines": ["a"], "time": "2026-03-02T05:00:00+09:00"})
+    assert east.received == date(2026, 3, 1)
     assert only({"lines": ["a"]}).due is None
 
 
@@ -169,10 +196,53 @@ def test_a_request_is_erased_once_a_complete_erasure_has_seen_all_of_its_entries
     assert again.state(standing("a", "b", "c", verified=True), again.names) == "verified"
 
 
+def test_a_later_erasure_that_found_copies_counts_more_than_an_earlier_one() -> None:
+    first = log({"lines": ["a"], "ticket": "T-1"})
+    assert [one.erased for one in filed_requests(with_erasure(first, ERASED))] == [True]
+    found = with_erasure(with_erasure(first, ERASED), PENDING)
+    assert [one.erased for one in filed_requests(found)] == [False]
+    assert [one.erased for one in filed_requests(with_erasure(found, ERASED))] == [True]
+
+
+def test_of_erasures_on_two_branches_one_that_is_pending_counts() -> None:
+    first = log({"lines": ["a"], "ticket": "T-1"})
+    done, pending = (with_erasure(first, kind).entries[-1] for kind in (ERASED, PENDING))
+    for entries in ((done, pending), (pending, done)):
+        merged = Log((*first.entries, *entries))
+        assert [one.erased for one in filed_requests(merged)] == [False]
+        assert [one.erased for one in filed_requests(with_erasure(merged, ERASED))] == [True]
+
+
+@pytest.mark.parametrize(
+    ("time", "erased"),
+    [
+        ("2025-12-31T10:00:00+00:00", True),
+        ("2099-01-01T00:00:00+00:00", False),
+        ("2025-12-31T10:00:00", False),  # no offset: it cannot be compared
+        ("long ago", False),
+    ],
+)
+def test_entries_of_an_older_log_are_erased_by_a_later_erasure_alone(
+    time: str, erased: bool
+) -> None:
+    (one,) = filed_requests(with_erasure(log({"lines": None, "count": 2, "time": time}), ERASED))
+    assert one.erased == erased
+
+
+def test_rows_that_are_in_the_dataset_again_are_not_erased() -> None:
+    (one,) = filed_requests(with_erasure(log({"lines": ["a"], "ticket": "T-1"}), ERASED))
+    assert one.state(standing("a", dropped=0)) == "erased"
+    assert one.state(standing("a", dropped=3, verified=True), one.names) == "verified"
+    absent = only({"lines": ["a"], "absent": ["a"], "kind": "suppress"})
+    assert absent.is_answered("applied", standing("a", dropped=0))
+    assert not absent.is_answered("applied", standing("a", dropped=1))
+
+
 def test_what_answers_a_request() -> None:
     filed = only({"lines": ["a", "b"], "absent": ["b"], "kind": "suppress"})
     states: list[State] = ["pending", "applied", "verified", "erased", "receipted", "restored"]
-    assert [filed.is_answered(state) for state in states] == [False] * 3 + [True] * 3
+    found = standing("a", "b")
+    assert [filed.is_answered(state, found) for state in states] == [False] * 3 + [True] * 3
     # No row of the dataset is meant.
     absent = only({"lines": ["a", "b"], "absent": ["a", "b"], "kind": "suppress"})
-    assert all(absent.is_answered(state) for state in states)
+    assert all(absent.is_answered(state, found) for state in states)
