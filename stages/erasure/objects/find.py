@@ -102,8 +102,6 @@ class Objects(BaseModel):
         The name of the default branch in the settings.
     candidates
         Names of the objects that can hold rows, or models that were trained on them.
-    missing
-        How many lists of folders are nowhere: their files are not among the candidates.
     stores
         DVC's cache and its remotes.
     pending
@@ -117,15 +115,9 @@ class Objects(BaseModel):
     choice: Choice
     branch: str | None
     candidates: tuple[str, ...] = Field(strict=False, repr=False)
-    missing: int
     stores: tuple[StoreObjects, ...] = Field(strict=False)
     pending: tuple[Pending, ...] = Field(strict=False)
     named: tuple[str, ...] = Field(strict=False)
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is known that would stay."""
-        return not self.pending and all(store.why is None for store in self.stores)
 
     @property
     def files(self) -> int:
@@ -149,12 +141,10 @@ class Objects(BaseModel):
             StoreObjects(place=place, why=why, later=True)
             for place, why in now.stores.others.items()
         ]
-        counted = now.survey.lists(now.survey.own(now.named_tips)) & now.candidates
         return cls(
             choice=now.choice,
             branch=branch,
             candidates=tuple(sorted(now.candidates)),
-            missing=len(now.lists.missing(counted)),
             stores=tuple(stores),
             pending=tuple(pending),
             named=tuple(sorted(tip.place for tip in now.named_tips)),
@@ -198,7 +188,7 @@ def find_in(stores: Stores, context: Context, choice: Choice) -> Objects:
     found = survey(context.project, branch)
     choice.check(found.refs.names)
     now = situation(found, choice, stores)
-    pending = pending_refs(now)
+    pending = [*pending_refs(now), *pending_stages(now)]
     if original_saw_rows(context):
         pending.append(Pending(place=IMPORTED_MODEL, why=_IMPORTED))
     return Objects.of(now, branch, pending)
@@ -228,6 +218,20 @@ def pending_refs(now: Situation) -> list[Pending]:
                 why = _SAME
             found.append(Pending(place=tip.place, why=why, objects=len(held), in_use=used))
     return found
+
+
+def pending_stages(now: Situation) -> list[Pending]:
+    """Return the stages of the working tree whose files stay, although they can hold rows.
+
+    Parameters
+    ----------
+    now
+        The situation.
+    """
+    return [
+        Pending(place=place, why=why, objects=len(now.stale.get(place, set()) & now.existing))
+        for place, why in now.standing.pending().items()
+    ]
 
 
 def _found(now: Situation, store: Store, unknown: str | None) -> StoreObjects:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from unlearn.stages.dvc.storage import UnreachedError
@@ -53,6 +54,25 @@ class Lists:
                     if (found := _read(files[file], content)) is not None:
                         self.found[files[file]] = found
             wanted -= self.found.keys()
+
+    def files(self, name: str, stores: Mapping[Store, Listing]) -> dict[str, str] | None:
+        """Return the files in a list by their paths; None if it is nowhere.
+
+        Parameters
+        ----------
+        name, stores
+            As in `load`.
+        """
+        for store, listing in stores.items():
+            for file in listing.objects.get(name, ()):
+                with suppress(UnreachedError):
+                    content = store.read([file]).get(file, b"")
+                    if _read(name, content) is not None:
+                        return {
+                            str(entry["relpath"]): str(entry["md5"])
+                            for entry in json.loads(content)
+                        }
+        return None
 
     def expand(self, names: Collection[str]) -> set[str]:
         """Return names of objects, and those of all files in folders among them."""

@@ -11,6 +11,7 @@ from unlearn.stages.erasure.objects.find import (
     SHARED,
     Objects,
     pending_refs,
+    pending_stages,
     why_not,
 )
 from unlearn.stages.erasure.objects.records import FOLDER_ENDING
@@ -73,13 +74,14 @@ def purge_in(
     reasons = {store: work.purge(store) for store in stores.usable}
     after = situation(found, objects.choice, stores)
     kept = [ref for ref in pending_refs(after) if ref.objects > ref.in_use]
+    kept += pending_stages(after)
     places = [
         place
         for store, why in reasons.items()
         for place in _places(store, why, work.kept(store, after))
     ]
     places += [_pending(place, why) for place, why in stores.others.items()]
-    places += [_pending(ref.place, ref.why) for ref in kept]
+    places += [_pending(keeper.place, keeper.why) for keeper in kept]
     places += [
         ErasedPlace(name=place, state="purged", method=_NAMED_METHOD) for place in objects.named
     ]
@@ -142,6 +144,7 @@ class _Purge:
         if here & self._candidates & (after.linked - after.present):
             return _LINKED
         places = [tip.place for tip, held in after.held.items() if here & held - after.used]
+        places += [stage for stage, held in after.stale.items() if here & held & self._candidates]
         return f"it keeps objects of {', '.join(places)}" if places else None
 
     def _why_not(self, store: Store) -> str | None:

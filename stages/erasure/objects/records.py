@@ -18,6 +18,7 @@ _ANYWHERE = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?:\.dir)?(?![0-9a-f])")
 
 #: A stage's entry of dvc.lock, as DVC writes it.
 _STAGE = re.compile(r"^  (?=\S)", re.MULTILINE)
+_NAME = re.compile(r"  ([a-zA-Z_][\w./@+=-]*):\n")
 _SECTION = re.compile(r"^    (deps|outs):\n((?:    -.*\n|     .*\n)*)", re.MULTILINE)
 #: A file or folder in it, where nothing is quoted and all of it is on lines of its own.
 _PLAIN = re.compile(
@@ -57,11 +58,14 @@ class Record:
         What it reads and writes.
     is_tracked
         Whether it is a *.dvc file: nothing but DVC says what is in it.
+    name
+        The stage's name; empty for a *.dvc file.
     """
 
     deps: tuple[Entry, ...]
     outs: tuple[Entry, ...]
     is_tracked: bool = False
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ def _lock_records(text: str, folder: str) -> list[Record]:
             return [record for block in blocks for record in _parsed(block, folder)]
         except yaml.YAMLError:
             pass  # an entry may refer to another one
-    return [_record(stage, folder) for stage in _stages(parse_yaml(text)).values()]
+    return _records(parse_yaml(text), folder)
 
 
 def _blocks(text: str) -> list[str] | None:
@@ -142,21 +146,24 @@ def _parsed(block: str, folder: str) -> tuple[Record, ...]:
             found["outs"] = ()
             break
         found[name] = tuple(_entry(folder, *facts) for facts in _PLAIN.findall(lines))
-    if not found["outs"]:  # cut short, or in a form that is not known
-        return tuple(_record(stage, folder) for stage in _stages(parse_yaml(block)).values())
-    return (Record(found["deps"], found["outs"]),)
+    name = _NAME.match(block)
+    if not found["outs"] or name is None:  # cut short, or in a form that is not known
+        return tuple(_records(parse_yaml(block), folder))
+    return (Record(found["deps"], found["outs"], name=name[1]),)
 
 
-def _stages(content: Any) -> Mapping[str, Any]:
+def _records(content: Any, folder: str) -> list[Record]:
     if not isinstance(content, Mapping):
         raise TypeError
     # DVC 1 had the stages at the top.
     stages = content["stages"] if "schema" in content else content
-    return {name: stage for name, stage in stages.items() if isinstance(stage["outs"], list)}
-
-
-def _record(stage: Mapping[str, Any], folder: str) -> Record:
-    return Record(_entries(stage.get("deps") or [], folder), _entries(stage["outs"], folder))
+    found = []
+    for name, stage in stages.items():
+        deps, outs = stage.get("deps") or [], stage.get("outs") or []
+        if not deps and not outs:
+            raise ValueError  # cut short
+        found.append(Record(_entries(deps, folder), _entries(outs, folder), name=str(name)))
+    return found
 
 
 def _tracked(content: Any, folder: str) -> Record:

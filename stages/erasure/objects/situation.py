@@ -3,18 +3,20 @@
 import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from unlearn.stages.dvc.storage import UnreachedError
 from unlearn.stages.erasure.objects.choice import Choice
 from unlearn.stages.erasure.objects.lists import Lists
+from unlearn.stages.erasure.objects.standing import Standing, standing
 from unlearn.stages.erasure.objects.stores import Listing, Store, Stores, object_at
 from unlearn.stages.erasure.objects.survey import Survey
 from unlearn.stages.erasure.objects.tips import Tip
 
 #: Why nothing may be deleted, and what to do.
 _NOT_KNOWN = "what the {place} uses is not known: a list of its files is nowhere"
+_DAMAGED = "what the working tree uses is not known: a file of DVC in it cannot be read"
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,24 @@ class Situation:
         return self.present | self.linked
 
     @cached_property
+    def standing(self) -> Standing:
+        """What the working tree uses, by what the files of DVC in it say."""
+        files = cache(lambda name: self.lists.files(name, self.listings))
+        return standing(self.survey.stages(), self.survey.paths, self.survey.history.top, files)
+
+    @cached_property
     def present(self) -> set[str]:
-        """The objects that the files of DVC in the working tree name."""
-        return self.lists.expand(self.survey.names(self.survey.present))
+        """The objects of the working tree, but for those of stages that have to run again."""
+        names = {entry.name for entry in self.standing.used}
+        return self.lists.expand(names | self.survey.damaged())
+
+    @cached_property
+    def stale(self) -> dict[str, set[str]]:
+        """The objects that stay because of a stage that has to run again, by the stage."""
+        return {
+            place: self.lists.expand({out.name for out in outs}) - self.used
+            for place, outs in self.standing.stale.items()
+        }
 
     @cached_property
     def linked(self) -> set[str]:
@@ -75,8 +92,11 @@ class Situation:
 
     @cached_property
     def protected(self) -> set[str]:
-        """The objects that refs outside our history use, but for those that the user named."""
-        found: set[str] = set()
+        """The objects that stages which have to run again wrote, and that other refs use.
+
+        But for refs that the user named.
+        """
+        found = {out.name for outs in self.standing.stale.values() for out in outs}
         for tip in self.other_tips:
             if tip.protects:
                 found |= self.survey.names(tip.versions(self.survey.history))
@@ -108,8 +128,10 @@ class Situation:
             versions = tip.versions(self.survey.history) if tip.protects else ()
             if self.lists.missing(self.survey.lists(versions)):
                 return _NOT_KNOWN.format(place=tip.place.removeprefix("the "))
-        if self.lists.missing(self.survey.lists(self.survey.present)):
+        if self.lists.missing(self.survey.kept_lists(self.standing.entries())):
             return _NOT_KNOWN.format(place="working tree")
+        if not self.survey.pipelines.are_known or self.survey.damaged():
+            return _DAMAGED
         return None
 
     @cached_property

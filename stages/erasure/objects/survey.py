@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from unlearn.stages.context import load_params
+from unlearn.stages.dvc.pipeline import stage_names
 from unlearn.stages.erasure.objects.counted import Paths, counted_names, counted_paths, rows_paths
 from unlearn.stages.erasure.objects.history import (
     PIPELINE,
@@ -15,7 +17,8 @@ from unlearn.stages.erasure.objects.history import (
     read_history,
     staged_versions,
 )
-from unlearn.stages.erasure.objects.records import FOLDER_ENDING, Records, read_records
+from unlearn.stages.erasure.objects.records import FOLDER_ENDING, Entry, Records, read_records
+from unlearn.stages.erasure.objects.standing import Pipelines, Stage
 from unlearn.stages.erasure.objects.tips import Refs, Tip, other_worktrees, read_refs
 from unlearn.stages.erasure.objects.uncached import Patterns
 from unlearn.stages.errors import InputError
@@ -41,6 +44,8 @@ class Survey:
         The paths that can hold rows, or models that were trained on them.
     uncached
         The paths that DVC keeps no objects of, by the dvc.yaml of the working tree and of all tips.
+    pipelines
+        What each dvc.yaml of the working tree says.
     """
 
     history: History
@@ -49,6 +54,7 @@ class Survey:
     present: Collection[Version]
     paths: Paths
     uncached: Patterns
+    pipelines: Pipelines
 
     def names(self, versions: Iterable[Version]) -> set[str]:
         """Return the names of all objects in versions of files."""
@@ -60,13 +66,13 @@ class Survey:
 
     def lists(self, versions: Iterable[Version]) -> set[str]:
         """Return the names of folders whose lists of files DVC keeps."""
-        return {
-            entry.name
+        # Of folders that stages only read, DVC keeps no list.
+        return self.kept_lists(
+            entry
             for found in self._read(versions)
             for record in found.records
-            for entry in record.outs  # of folders that stages only read, DVC keeps no list
-            if entry.name.endswith(FOLDER_ENDING) and not self.uncached.match(entry.path)
-        }
+            for entry in record.outs
+        )
 
     def outs(self) -> set[str]:
         """Return the paths that DVC tracks in the working tree."""
@@ -75,6 +81,27 @@ class Survey:
             for found in self._read(self.present)
             for record in found.records
             for out in record.outs
+        }
+
+    def stages(self) -> list[Stage]:
+        """Return the stages and *.dvc files of the working tree."""
+        return [
+            self.pipelines.stage(version[0], record)
+            for version in self.present
+            if version in self.files
+            for record in self.files[version].records
+        ]
+
+    def damaged(self) -> set[str]:
+        """Return the names of objects in files of the working tree that cannot be parsed."""
+        return {name for found in self._read(self.present) for name in found.damaged}
+
+    def kept_lists(self, entries: Iterable[Entry]) -> set[str]:
+        """Return those of objects that are lists of files which DVC keeps."""
+        return {
+            entry.name
+            for entry in entries
+            if entry.name.endswith(FOLDER_ENDING) and not self.uncached.match(entry.path)
         }
 
     def _read(self, versions: Iterable[Version]) -> Iterator[Records]:
@@ -125,10 +152,28 @@ def survey(project: Project, branch: str | None) -> Survey:
         read.add(_working_tree(worktree))
     read.add(_contents(history, versions | current))
     folder = project.root.resolve().relative_to(history.top.resolve()).as_posix()
-    dataset, written = rows_paths(read.settings, "" if folder == "." else folder)
+    folder = "" if folder == "." else folder
+    dataset, written = rows_paths(read.settings, folder)
     paths = counted_paths(dataset, written, list(read.files.values()))
-    pipelines = [read.pipelines[version] for version in (present | current) & set(read.pipelines)]
-    return Survey(history, refs, read.files, frozenset(present), paths, Patterns(pipelines))
+    uncached = [read.pipelines[version] for version in (present | current) & set(read.pipelines)]
+    here = dict(read.pipelines[version] for version in present & set(read.pipelines))
+    return Survey(
+        history,
+        refs,
+        read.files,
+        frozenset(present),
+        paths,
+        Patterns(uncached),
+        Pipelines(here, folder, _own_stages(project)),
+    )
+
+
+def _own_stages(project: Project) -> list[str] | None:
+    """Return the names of this project's stages; None if the settings cannot be read."""
+    try:
+        return stage_names(load_params(project.params))
+    except InputError:
+        return None
 
 
 @dataclass

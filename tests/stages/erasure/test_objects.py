@@ -1,7 +1,7 @@
 """Which objects of DVC go, which stay, and who keeps them."""
 
 import pytest
-from unlearn.stages.erasure.objects.find import Choice, Objects, find_objects
+from unlearn.stages.erasure.objects.find import SHARED, Choice, Objects, find_objects
 from unlearn.stages.errors import InputError
 
 from tests.stages.erasure.world import State, World
@@ -9,6 +9,11 @@ from tests.stages.erasure.world import State, World
 OLD = State("old", ("a1", "b1"))
 NEW = State("new", ("a2", "b1"), video="v1")
 OTHER = State("other", ("a3", "b3"), video="v2")
+
+
+def is_complete(found: Objects) -> bool:
+    """Return whether nothing is known that would stay."""
+    return not found.pending and all(store.why is None for store in found.stores)
 
 
 def test_older_states_go_and_unrelated_files_stay(world: World) -> None:
@@ -21,7 +26,7 @@ def test_older_states_go_and_unrelated_files_stay(world: World) -> None:
     assert cache.why is None
     assert cache.objects == len(world.counted(OLD) - world.names(NEW))
     assert cache.in_use == len(world.counted(NEW))
-    assert found.complete
+    assert is_complete(found)
     assert Objects.model_validate_json(found.model_dump_json()) == found
 
 
@@ -30,7 +35,7 @@ def test_what_was_never_committed_counts_too(world: World) -> None:
     world.write(NEW)
     found = find_objects(world.context, Choice())
     assert world.counted(NEW) <= set(found.candidates)
-    assert found.complete
+    assert is_complete(found)
 
 
 def test_a_dataset_that_had_another_path_is_found(world: World) -> None:
@@ -62,7 +67,7 @@ def test_a_state_that_only_a_merge_commit_had_is_found(world: World) -> None:
     world.commit(NEW)
     found = find_objects(world.context, Choice())
     assert world.counted(OTHER) <= set(found.candidates)
-    assert found.complete
+    assert is_complete(found)
 
 
 def test_what_amend_replaced_goes(world: World) -> None:
@@ -74,7 +79,7 @@ def test_what_amend_replaced_goes(world: World) -> None:
     world.repo.git("commit", "--quiet", "--amend", "-am", "second try")
     found = find_objects(world.context, Choice())
     assert world.counted(OTHER) <= set(found.candidates)
-    assert found.complete
+    assert is_complete(found)
 
 
 def test_a_stage_of_ones_own_after_the_models_counts(world: World) -> None:
@@ -106,10 +111,10 @@ def test_the_tip_of_another_branch_keeps_its_objects(world: World) -> None:
     found = find_objects(world.context, Choice())
     assert not world.names(OTHER) - world.names(OLD) - world.names(NEW) & set(found.candidates)
     assert [pending.place for pending in found.pending] == ["the branch new-rows"]
-    assert not found.complete
+    assert not is_complete(found)
     named = find_objects(world.context, Choice(branches=("new-rows",)))
     assert world.counted(OTHER) <= set(named.candidates)
-    assert named.complete
+    assert is_complete(named)
     assert named.named == ("the branch new-rows",)
 
 
@@ -119,7 +124,7 @@ def test_a_branch_in_the_history_of_this_one_keeps_nothing(world: World) -> None
     world.repo.git("tag", "v1")
     world.commit(NEW)
     found = find_objects(world.context, Choice())
-    assert found.complete
+    assert is_complete(found)
     assert found.stores[0].objects == len(world.counted(OLD) - world.names(NEW))
 
 
@@ -133,7 +138,7 @@ def test_another_worktree_keeps_what_it_has_checked_out(world: World) -> None:
     world.repo.git("worktree", "add", "--quiet", "--detach", "../second", other)
     found = find_objects(world.context, Choice())
     assert [pending.place for pending in found.pending] == ["the worktree second"]
-    assert find_objects(world.context, Choice(branches=("second",))).complete
+    assert is_complete(find_objects(world.context, Choice(branches=("second",))))
     # What is not committed there is named all the same.
     name = world.put(b"rows that only the second worktree has")
     (world.repo.root.parent / "second/more.csv.dvc").write_text(
@@ -181,7 +186,7 @@ def test_stashes_and_experiments_keep_their_objects_unless_named(world: World, k
     assert [pending.place for pending in found.pending] == [places[kept]]
     assert found.stores[0].objects == len(world.counted(OLD) - world.names(NEW))
     named = find_objects(world.context, Choice.model_validate({kept: True}))
-    assert named.complete
+    assert is_complete(named)
     assert world.counted(OTHER) <= set(named.candidates)
 
 
@@ -218,14 +223,15 @@ def test_a_list_that_another_branch_needs_and_nobody_has_stops_all(world: World)
     assert cache.unnamed_files > 0
 
 
-def test_a_list_that_is_nowhere_is_counted(world: World) -> None:
+def test_a_file_whose_list_is_nowhere_makes_the_cache_a_shared_one(world: World) -> None:
     world.commit(OLD)
     world.commit(NEW)
-    name = world.objects(OLD)["data/retain_set"][0]
+    name, file, _ = world.objects(OLD)["data/shards"]
     world.path(name).unlink()
-    found = find_objects(world.context, Choice())
-    assert found.missing == 1
-    assert found.stores[0].why is not None  # a file of it, which nothing names
+    (cache,) = find_objects(world.context, Choice()).stores
+    assert cache.why == SHARED
+    (cache,) = find_objects(world.context, Choice(owned=True)).stores
+    assert cache.unnamed == (f"files/md5/{file[:2]}/{file[2:]}",)
 
 
 def test_a_lock_that_was_cut_short_loses_no_object(world: World) -> None:
