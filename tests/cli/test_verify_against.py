@@ -3,12 +3,13 @@
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from unlearn.stages.rows.tokens import Key
 
 from tests.cli.conftest import IDS, refused, unchanged
-from tests.conftest import Repo, drop_rows, places, token_of
+from tests.conftest import Repo, drop_rows, make_frame, places, token_of
 from tests.stages.conftest import OTHER_KEY
 
 
@@ -164,6 +165,18 @@ def test_a_final_model_that_is_not_the_one_in_the_lock_is_refused(done: Repo) ->
     assert message == "models/final_model is not on this machine"
 
 
+def test_rows_that_are_not_those_in_the_lock_are_refused(done: Repo) -> None:
+    """Rows of a stage that ran by itself were in no model yet."""
+    ids = trained_ids(done, 14)
+    forget_and_run(done, ids[:12])
+    drop_rows(done, ids[12:])
+    done.stages("shard")
+
+    message = refused(done.inline("verify", "--against", "HEAD~1"))
+
+    assert message == "data/shards is not the one in dvc.lock"
+
+
 @pytest.mark.parametrize("what", ["classes", "features", "key"])
 def test_a_model_of_other_rows_is_refused(done: Repo, what: str) -> None:
     """A revision with the lock of the first run, and settings under which it cannot be compared."""
@@ -186,6 +199,73 @@ def test_a_model_of_other_rows_is_refused(done: Repo, what: str) -> None:
 
     words = {"classes": "other classes", "features": "other features", "key": "another project key"}
     assert words[what] in message
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [
+        ("sharding", "holdout", 0.4),
+        ("sharding", "slices", 3),
+        ("sharding", "shards", ["s000", "s001", "s002", "s003", "s004"]),
+        ("dataset", "id", "age"),
+        ("dataset", "subject", "member"),
+    ],
+)
+def test_a_model_of_rows_that_were_drawn_another_way_is_refused(
+    done: Repo, section: str, name: str, value: object
+) -> None:
+    """Rows that are held out now may have been in the older model."""
+    own = done.params()[section]
+    changed = {name: value}
+    if name in {"id", "subject"}:
+        features = {key: kind for key, kind in own["features"].items() if key != value}
+        changed["features"] = features
+        done.set_params(dataset={"features": features})
+    assert own[name] != value
+    done.set_params(**{section: changed})
+    done.commit("other settings")
+    done.set_params(**{section: {name: own[name]}})
+
+    with unchanged(done.root):
+        found = done.inline("verify", "--against", "HEAD")
+
+    assert f"HEAD has other settings of {section}.{name}: " in refused(found)
+    assert "name a revision from after the change" in found.err
+
+
+def test_another_file_of_held_out_rows_is_refused(compared: Repo) -> None:
+    own = compared.params()
+    compared.set_params(dataset={"held_out": "data/others.csv"}, sharding={"holdout": 0.0})
+    compared.commit("other settings")
+    compared.set_params(dataset={"held_out": None}, sharding=own["sharding"])
+
+    message = refused(compared.inline("verify", "--against", "HEAD"))
+
+    assert message.startswith("HEAD has other settings of sharding.holdout, dataset.held_out: ")
+
+
+def test_rows_that_came_after_the_revision_did_not_go_from_its_model(done: Repo) -> None:
+    measure_few(done)
+    done.commit("few rows are enough")
+    path = done.root / done.params()["dataset"]["path"]
+    frame = make_frame(150)
+    pd.concat([pd.read_csv(path, dtype=str), frame[90:]]).to_csv(path, index=False)
+    done.dvc("add", "--quiet", done.params()["dataset"]["path"])
+    done.stages()
+    where = places(done)
+    came = [raw for raw in frame["id"][90:] if not where[raw].is_holdout][:20]
+    forget_and_run(done, [*trained_ids(done, 14), *came])
+
+    answer = done.inline("verify", "--against", "HEAD~1", "--json")
+
+    assert answer.code == 0, answer.err
+    assert (answer.json["rows"]["lines"], answer.json["rows"]["went"]) == (34, 14)
+    assert any("rows that came later and were forgotten" in note for note in answer.json["notes"])
+    # Its own data/shards are needed for that.
+    drop_cache(done)
+    found = done.inline("verify", "--against", "HEAD~1")
+    assert refused(found).startswith("HEAD~1 has another data/shards, which cannot be had: ")
+    assert "rows that came later would be taken for rows of the older model" in found.err
 
 
 def test_what_else_changed_between_the_models_is_named(done: Repo) -> None:

@@ -4,13 +4,15 @@ The older model is brought from DVC's cache or remote into a folder of its own, 
 at the end.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from unlearn.stages.audit.compare import Snapshot
 from unlearn.stages.audit.git_files import check_revision
 from unlearn.stages.audit.snapshot import take_snapshot
+from unlearn.stages.config.params import Params
 from unlearn.stages.context import Context, load_params
 from unlearn.stages.dvc.checkout import check_out, fetch_outs
 from unlearn.stages.dvc.lockfile import LockStages, folder_md5, md5_of
@@ -24,6 +26,7 @@ from unlearn.stages.verify.measures.modality import modality_of
 from unlearn.stages.verify_report.difference import ModelDifference
 
 FINAL_MODEL = "models/final_model"
+SHARDS = "data/shards"
 
 
 def verify_against(context: Context, revision: str) -> ModelDifference:
@@ -41,21 +44,24 @@ def verify_against(context: Context, revision: str) -> ModelDifference:
     Raises
     ------
     InputError
-        If there is no such revision, no final model in it or now, another project key or other
-        columns or classes, or no rows that went in between.
+        If there is no such revision, no final model in it or now, another project key, other
+        columns or classes, other settings of which rows are held out, or no rows that went in
+        between; or if data/shards has changed and the older one cannot be had.
     ToolError
         If git or DVC failed.
     """
     project = context.project
     check_revision(project.root, revision)
     older, now = take_snapshot(project, revision), take_snapshot(project, None)
-    _check_present_model(project, now.lock)
+    _check_present(project, now.lock)
     if md5_of(_outs(older.lock, "aggregate"), FINAL_MODEL) is None:
         raise InputError(f"{revision} has no final model: dvc.lock does not name one")
     with check_out(project, revision) as there:
         then = _context_of(context, there, revision)
         # Before anything is fetched: without such rows there is nothing to compare.
-        rows = rows_between(context, older.carried_out, now.carried_out)
+        changed = _digests(older.lock, "shard") != _digests(now.lock, "shard")
+        bring = partial(_bring_shards, context, then, revision) if changed else None
+        rows = rows_between(context, older.carried_out, now.carried_out, bring)
         with _open_older(context, then, revision) as model:
             newer = modality_of(context.params).open_final_model(context)
             found = measure_difference(context, model, newer, rows)
@@ -63,7 +69,7 @@ def verify_against(context: Context, revision: str) -> ModelDifference:
     return found.model_copy(update={"notes": notes})
 
 
-def _check_present_model(project: Project, lock: LockStages) -> None:
+def _check_present(project: Project, lock: LockStages) -> None:
     wanted = md5_of(_outs(lock, "aggregate"), FINAL_MODEL)
     if wanted is None:
         raise InputError("there is no final model yet", "`unlearn repro` makes it")
@@ -74,6 +80,12 @@ def _check_present_model(project: Project, lock: LockStages) -> None:
     if folder_md5(project.final_model) != wanted:
         raise InputError(
             f"{FINAL_MODEL} is not the one in dvc.lock", "`unlearn repro` brings both to one state"
+        )
+    if project.shards.is_dir() and folder_md5(project.shards) != md5_of(
+        _outs(lock, "shard"), SHARDS
+    ):
+        raise InputError(
+            f"{SHARDS} is not the one in dvc.lock", "`unlearn repro` brings both to one state"
         )
 
 
@@ -96,7 +108,51 @@ def _context_of(context: Context, there: Project, revision: str) -> Context:
         raise InputError(
             f"{revision} has other classes in schema.yaml: the answers cannot be compared"
         )
+    _check_same_rows(then.params, context.params, revision)
     return then
+
+
+#: Settings that say which rows there are, what their tokens are, and which ones are held out.
+_OF_ROWS = {
+    "sharding": ("shards", "slices", "holdout"),
+    "dataset": ("held_out", "id", "id_type", "subject", "subject_type", "identity", "target"),
+}
+
+
+def _check_same_rows(then: Params, now: Params, revision: str) -> None:
+    """Raise an InputError if a row that is held out now may have been in the older model."""
+    others = [
+        f"{section}.{name}"
+        for section, names in _OF_ROWS.items()
+        for name in names
+        if getattr(getattr(then, section), name) != getattr(getattr(now, section), name)
+    ]
+    if others:
+        raise InputError(
+            f"{revision} has other settings of {', '.join(others)}: which rows its model was "
+            "trained on cannot be compared with now",
+            "name a revision from after the change, or measure before you change them",
+        )
+
+
+def _bring_shards(context: Context, then: Context, revision: str, shards: Sequence[str]) -> Project:
+    """Bring files of the older data/shards, and return the project that has them."""
+    try:
+        fetch_outs(
+            context.project,
+            then.project,
+            [f"{SHARDS}/{shard}.parquet" for shard in shards],
+            "without them, rows that came later would be taken for rows of the older model: "
+            "`dvc fetch --all-commits` fetches what the remote has, or name a revision from after "
+            "the change",
+        )
+    except InputError as error:
+        raise InputError(
+            f"{revision} has another data/shards, which cannot be had: {error.message}",
+            *error.hints,
+            facts=error.facts,
+        ) from None
+    return then.project
 
 
 @contextmanager
@@ -120,8 +176,13 @@ def _notes(older: Snapshot, now: Snapshot, rows: Rows) -> Iterator[str]:
     """Yield what else makes the two models differ, or keeps rows from being compared."""
     if _digests(older.lock, "shard") != _digests(now.lock, "shard"):
         yield (
-            "data/shards has changed as well: rows that came or were edited in between also make "
-            "the models differ, and count as rows that stayed"
+            "data/shards has changed as well: rows that came, were edited or were dropped in "
+            "between also make the models differ"
+        )
+    if rows.later:
+        yield (
+            "rows that came later and were forgotten since are left out: the older model was not "
+            "trained on them"
         )
     if rows.came_back:
         yield "rows of a request that was taken back are in the newer model alone"

@@ -91,7 +91,8 @@ def _why_nothing(
 
 
 _NONE_TRAINED = (
-    "no model was trained on the rows that went: they were held out, so neither model tells of them"
+    "no model was trained on the rows that went: they were held out, or came later, so neither "
+    "model tells of them"
 )
 _NO_SHARD = "the shards of the rows that went have no model left: there is nothing to compare"
 _VOTES = "a final model only votes, and a vote has no score to attack"

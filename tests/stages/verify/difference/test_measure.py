@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import HOLDOUT, Project
 from unlearn.stages.rows.shard_file import read_shard, record_tokens, subject_tokens
+from unlearn.stages.shard import stage as shard_stage
 from unlearn.stages.train import stage as train_stage
 from unlearn.stages.verify.difference.measure import measure_difference
 from unlearn.stages.verify.difference.rows import rows_between
@@ -235,6 +237,43 @@ def test_rows_are_sorted_by_both_lists(built: Context) -> None:
     assert rows.came_back == 1
     assert sorted(record_tokens(rows.stayed("s000"))) == sorted(tokens[6:])
     assert rows.counts.lines == 3
+
+
+@pytest.mark.parametrize("subjects", [0, 60])
+def test_what_the_older_model_was_trained_on_is_read_from_its_own_shards(
+    tmp_path: Path, subjects: int
+) -> None:
+    """Rows that came later, that were edited, and that another share of the rows holds out."""
+    frame = make_frame(240, subjects=subjects)
+    person = "person" if subjects else None
+    edited = frame[:180].assign(age=frame["age"][:180] + 1_000)
+    older = make_context(tmp_path / "then", edited, make_params(holdout=0.1, subject=person))
+    newer = make_context(tmp_path / "now", frame, make_params(holdout=0.3, subject=person))
+    for context in (older, newer):
+        shard_stage.run(context)
+    then = {name: set(tokens_in(older, name)) for name in ("s000", "s001", HOLDOUT)}
+    now = {name: set(tokens_in(newer, name)) for name in then}
+    asked = now["s000"] | set(sorted(now[HOLDOUT])[::2])
+    brought: list[str] = []
+
+    def bring(names: Sequence[str]) -> Project:
+        brought.extend(names)
+        return older.project
+
+    rows = rows_between(newer, NOTHING, Listed(frozenset(asked)), bring)
+
+    assert brought == ["s000", HOLDOUT], "what is not needed is not fetched"
+    assert set(record_tokens(rows.went["s000"])) == now["s000"] & then["s000"]
+    assert min(rows.went["s000"]["age"].to_pylist()) > 500, "as the older model saw them"
+    assert rows.counts.went == len(now["s000"] & then["s000"]) < len(now["s000"])
+    assert rows.counts.held_out == len(asked & now[HOLDOUT] & then[HOLDOUT])
+    assert rows.later == len(asked) - rows.counts.went - rows.counts.held_out > 0
+    assert set(record_tokens(rows.others)) == (now[HOLDOUT] & then[HOLDOUT]) - asked
+    assert now[HOLDOUT] & then["s001"], "rows that are held out now, and were not"
+    assert set(record_tokens(rows.stayed("s001"))) == now["s001"] & then["s001"]
+    # Without a change of data/shards there is nothing to bring.
+    same = rows_between(newer, NOTHING, Listed(frozenset(asked)))
+    assert (same.counts.went, same.later) == (len(now["s000"]), 0)
 
 
 def test_lines_of_persons_and_of_a_persons_record_are_matched(tmp_path: Path) -> None:
