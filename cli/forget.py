@@ -25,12 +25,13 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.ledger.log import NO_FILING, Filing
 from unlearn.stages.project.paths import find_project
+from unlearn.stages.requests.contact_changes import suppress_contacts
 from unlearn.stages.requests.extension import extend as extend_period
 from unlearn.stages.requests.filed import due_of, refuse_later_day
 from unlearn.stages.requests.id_file import understand
 from unlearn.stages.requests.incoming import Incoming
 from unlearn.stages.requests.missed import find_missed
-from unlearn.stages.requests.request import Unknown, add_request, put_back_lost, suppress_contacts
+from unlearn.stages.requests.request import Unknown, add_request, put_back_lost
 
 
 class LookAlikeRow(AnswerPart):

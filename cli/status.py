@@ -44,8 +44,8 @@ class RequestEntry(AnswerPart):
         `forget`, `suppress` for ids that the dataset did not have, `hand-written` for raw ids that
         a person wrote into the list, `restore` for a request that was taken back, `extend` for
         one whose period was extended, `erase` for an erasure of all copies, `run-now` where a run
-        did not wait for its batch, `rekey` for a rotation of the key, or `upgrade` for the lines
-        of a list that an older version logged.
+        did not wait for its batch, `rekey` for a rotation of the key, `contacts` for contact data
+        that consumers took back, or `upgrade` for the lines of a list that an older version logged.
     time
         In UTC, as ISO 8601.
     ticket
@@ -129,7 +129,7 @@ class StatusAnswer(Answer):
     by_hand
         Lines of the list that are raw ids.
     lost
-        Lines that were on the list and are not.
+        Lines that were on the list and are not, and identities that were suppressed and are not.
     not_merged
         Lines that only the default branch, or only other branches and stashes have.
     unlabelled
@@ -213,7 +213,7 @@ def status(as_json: JsonFlag = False) -> None:
         suppressed_contacts=len(contact_lines(project)),
         dropped=dropped_rows(project),
         by_hand=by_hand,
-        lost=len(ledger.lost) + len(ledger.ahead),
+        lost=len(ledger.lost) + len(ledger.ahead) + len(ledger.lost_contacts),
         not_merged=len(ledger.behind) + len(frozenset().union(*ledger.elsewhere.values())),
         unlabelled=_unlabelled(project),
         notes=[*([] if problem is None else [problem.message]), *ledger.notes()],

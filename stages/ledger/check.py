@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from unlearn.stages.contacts.index import Identity
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.anchor import ANCHOR_VARIABLE, anchor_is_empty, unknown_entries
 from unlearn.stages.ledger.comparison import Comparison, Coverage
+from unlearn.stages.ledger.contact_history import lost_contacts, problem_of
 from unlearn.stages.ledger.history import (
     FORGET_LIST,
     Lines,
@@ -77,6 +79,9 @@ class Ledger:
         Entries of the log that were in data/requests and are not; by name the git objects of each.
     ignored
         Whether git ignores the list, or the entries of the log.
+    lost_contacts
+        Contact data that was suppressed, is so no longer, and was not taken back. It is not looked
+        for where the key is not here.
     unknown_default
         Why the list was compared with no default branch; None if it was.
     """
@@ -91,6 +96,7 @@ class Ledger:
     empty_anchor: bool = False
     missing_entries: Mapping[str, list[str]] = field(default_factory=dict)
     ignored: bool = False
+    lost_contacts: frozenset[Identity] = frozenset()
     unknown_default: str | None = None
 
     def problem(self) -> InputError | None:
@@ -103,6 +109,8 @@ class Ledger:
                 "`unlearn forget --lost` puts them back on the list",
                 "`unlearn restore` is for a request that was taken back",
             )
+        if problem := problem_of(self.lost_contacts):
+            return problem
         if self.ahead:
             return InputError(
                 "the default branch is ahead of this commit, and its forget list has "
@@ -230,6 +238,7 @@ def check_ledger(project: Project, branch: str | None, context: Context | None) 
             name: objects for name, objects in history.logged.items() if name not in log.by_name
         },
         ignored=bool(ignored(root, FORGET_LIST, f"{FOLDER}/x.json")),
+        lost_contacts=frozenset() if context is None else lost_contacts(context, branch),
         unknown_default=_why_no_default(branch) if head is not None and not default else None,
     )
 

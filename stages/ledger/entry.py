@@ -19,8 +19,8 @@ _NAME_LENGTH = 32
 #: `hand-written` replaces raw ids that a person wrote into the list, `restore` takes lines back.
 #: `extend` gives the request of a ticket more time. `erase` records where copies of the rows of all
 #: requests before it were deleted. `run-now` ends the wait of requests for their batch. `rekey`
-#: records what became of tokens when the key was rotated. `upgrade` names the lines of a list from
-#: before this log.
+#: records what became of tokens when the key was rotated. `contacts` names contact data that is no
+#: longer suppressed. `upgrade` names the lines of a list from before this log.
 EntryKind = Literal[
     "forget",
     "suppress",
@@ -30,14 +30,18 @@ EntryKind = Literal[
     "erase",
     "run-now",
     "rekey",
+    "contacts",
     "upgrade",
 ]
 
 #: Fields that entries of older versions do not have. Left out if None, so that names stay the same.
-_LATER_FIELDS = ("received", "regime", "erasure", "waiting", "absent", "items", "rotation")
+_LATER_FIELDS = (
+    *("received", "regime", "erasure", "waiting", "absent", "items", "rotation"),
+    *("withdrawn", "renewed"),
+)
 
 #: Entries that are about requests, and are none themselves.
-_ABOUT_REQUESTS = ("restore", "extend", "erase", "run-now", "rekey")
+_ABOUT_REQUESTS = ("restore", "extend", "erase", "run-now", "rekey", "contacts")
 
 
 class Filing(NamedTuple):
@@ -108,6 +112,9 @@ class Entry(BaseModel):
         the code of its reply; None if there is none. Others are in no log.
     rotation
         What became of the tokens; None in entries of other kinds.
+    withdrawn, renewed
+        Lines of contact data that are suppressed no longer, because their consumers took them back,
+        and those of them that are suppressed again; None if there is none.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, populate_by_name=True)
@@ -129,6 +136,8 @@ class Entry(BaseModel):
     absent: tuple[str, ...] | None = Field(default=None, strict=False)
     items: dict[str, int] | None = None
     rotation: Rotation | None = None
+    withdrawn: tuple[str, ...] | None = Field(default=None, strict=False)
+    renewed: tuple[str, ...] | None = Field(default=None, strict=False)
 
     @property
     def is_request(self) -> bool:

@@ -120,7 +120,7 @@ def lines_in_history(
     commits = list(commits)
     if not commits:
         return Lines()
-    versions = _versions(root, commits, without)
+    versions = versions_in_history(root, commits, without)
     if versions is None:
         return Lines(whole=False)
     found = Lines(epochs=epochs)
@@ -159,10 +159,13 @@ def _as_written(line: bytes, epochs: Epochs) -> bytes:
     return line if present is None else epochs.written(present).encode()
 
 
-def _versions(
-    root: Path, commits: Iterable[str], without: Iterable[str]
+def versions_in_history(
+    root: Path,
+    commits: Iterable[str],
+    without: Iterable[str],
+    paths: Iterable[str] = (FORGET_LIST, FOLDER),
 ) -> list[tuple[str, tuple[str, str]]] | None:
-    """Return the objects that the list and the entries of the log have been.
+    """Return the objects that files have been: the list and the entries of the log, or others.
 
     Returns
     -------
@@ -175,7 +178,7 @@ def _versions(
         # Relative paths are never quoted, whatever folders the project is in.
         *(*LOG, "--raw", "--no-abbrev", "-m", "--full-history", "--relative"),
         *("--no-renames", "--format=commit %H", "--ignore-missing", "--stdin"),
-        *("--", FORGET_LIST, FOLDER),
+        *("--", *paths),
         stdin="".join(f"{word}\n" for word in (*commits, *(f"^{c}" for c in without))).encode(),
     )
     if out is None:

@@ -49,7 +49,7 @@ def read_contacts(context: Context) -> list[Identity]:
         If a line is damaged, or is of a later key.
     """
     lines = sorted(contact_lines(context.project))
-    return sorted({_identity(line, context.key) for line in lines})
+    return sorted({contact_of(line, context.key) for line in lines})
 
 
 def change_contacts(
@@ -68,7 +68,7 @@ def change_contacts(
     before = set(read_contacts(context))
     after = (before - set(removed)) | set(added)
     if after != before:
-        lines = {_line(identity, key) for identity in after}
+        lines = {contact_line(identity, key) for identity in after}
         write_bytes(project.suppressed, rendered(project, read_suppressed(project), lines))
 
 
@@ -80,10 +80,17 @@ def contact_line_with(line: str, key: Key) -> str:
     InputError
         If the line is damaged.
     """
-    return _line(_identity(line, key), key)
+    return contact_line(contact_of(line, key), key)
 
 
-def _identity(line: str, key: Key) -> Identity:
+def contact_of(line: str, key: Key) -> Identity:
+    """Return the list and the keyed digest of a line, with the present key.
+
+    Raises
+    ------
+    InputError
+        If the line is damaged, or is of a later key.
+    """
     match = _LINE.fullmatch(line)
     epoch = 0 if match is None else int(match["epoch"] or 1)
     if match is None or epoch > key.epoch:
@@ -97,7 +104,8 @@ def _identity(line: str, key: Key) -> Identity:
     return cast("ContactList", match["list"]), digest
 
 
-def _line(identity: Identity, key: Key) -> str:
+def contact_line(identity: Identity, key: Key) -> str:
+    """Return the line of a list and a keyed digest."""
     name, digest = identity
     epoch = f"{key.epoch}-" if key.older else ""
     return f"{CONTACT_PREFIX}{name}:{epoch}{digest.hex()}"

@@ -2,13 +2,12 @@
 
 import re
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
 
-from unlearn.stages.contacts.index import Identity
 from unlearn.stages.context import Context, present_epoch
 from unlearn.stages.dvc.command import running_reader
 from unlearn.stages.dvc.pipeline import reads_suppressed
@@ -331,24 +330,6 @@ def replace_hand_written(context: Context, forget_list: ForgetList) -> None:
         bring_forward(context, forget_list)
 
 
-def suppress_contacts(
-    context: Context, added: Collection[Identity], removed: Collection[Identity]
-) -> None:
-    """Suppress people who are known by contact data alone, or no longer.
-
-    Parameters
-    ----------
-    context
-        The project.
-    added, removed
-        Lists and keyed digests of contact data; one that is in both is suppressed.
-    """
-    if added or removed:
-        with ExitStack() as stack:
-            hold_list(context.project, stack)
-            change_contacts(context, added, removed)
-
-
 def put_back_lost(context: Context) -> int:
     """Put every line back that was on the list, and that no restore took back.
 
@@ -357,7 +338,7 @@ def put_back_lost(context: Context) -> int:
     Returns
     -------
     int
-        How many lines there were.
+        How many lines there were, those of contact data among them.
     """
     project = context.project
     with ExitStack() as stack:
@@ -375,4 +356,5 @@ def put_back_lost(context: Context) -> int:
         put_back_entries(project, ledger.missing_entries)
         if marked:
             write_change(project, "forget", added=marked)
-    return len(marked)
+        change_contacts(context, ledger.lost_contacts, ())
+    return len(marked) + len(ledger.lost_contacts)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pyarrow as pa
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
+from unlearn.stages.ledger.contact_history import refuse_lost_contacts
 from unlearn.stages.ledger.log import read_log
 from unlearn.stages.ledger.suppressed import check_suppressed, contact_lines, write_dropped
 from unlearn.stages.project.files import move_through, remove_unplanned, scratch_folder
@@ -40,11 +41,13 @@ def run(context: Context, progress: Callable[[int], None] = lambda _rows: None) 
     ------
     InputError
         If dataset or canaries are not what params.yaml says, lines of the forget list would get
-        lost, or data/suppressed.txt is not what the log says; data/shards is left as it was.
+        lost, or data/suppressed.txt is not what the log says, or lost contact data that git's
+        history has; data/shards is left as it was.
     """
     refuse_lost_lines(context)
     suppressed = check_suppressed(context.project, read_log(context.project))
     suppressed |= contact_lines(context.project)
+    refuse_lost_contacts(context)
     project, params = context.project, context.params
     dataset = params.dataset
     names = [*params.sharding.shards, HOLDOUT]

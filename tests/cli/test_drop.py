@@ -373,6 +373,99 @@ def test_entries_without_a_match_are_kept_and_their_people_dropped(broker: Repo)
     assert len((broker.root / "data/suppressed.txt").read_text(encoding="ascii").split()) == 1
 
 
+@pytest.fixture
+def suppressed(broker: Repo) -> Repo:
+    """Return a project with two entries that matched nobody, committed."""
+    dataset = broker.root / broker.params()["dataset"]["path"]
+    whole = pd.read_csv(dataset, dtype=str, keep_default_na=False)
+    whole[whole["person"] != FIRST].to_csv(dataset, index=False)
+    assert broker.inline("forget", "--from", download(broker, Email=EMAILS), "--suppress").code == 0
+    broker.commit("suppress")
+    assert len(contacts(broker)) == 2
+    return broker
+
+
+def contacts(repo: Repo) -> list[str]:
+    text = (repo.root / "data/suppressed.txt").read_text(encoding="ascii")
+    return [line for line in text.split() if line.startswith("contact:")]
+
+
+def cancel(repo: Repo, *hashes: str) -> None:
+    """Forget a download that takes hashes of e-mail addresses back."""
+    taken = [f"{item(50 + number)},{one},Email\n" for number, one in enumerate(hashes)]
+    removed = "".join(["ID,Hash,ListType\n", *taken])
+    path = download(repo, "20260401_4821_DROP.zip", Email=rows((8, HASH)), Removed=removed)
+    assert repo.inline("forget", "--from", path).code == 0
+
+
+LOST = "of contact data left data/suppressed.txt, and the request log has nobody who took"
+
+
+@pytest.mark.parametrize("how", ["revert", "checkout", "hand edit", "checkout of a commit"])
+def test_suppressed_contact_data_is_never_lost_in_silence(suppressed: Repo, how: str) -> None:
+    path = suppressed.root / "data/suppressed.txt"
+    whole = contacts(suppressed)
+    if how == "revert":
+        suppressed.git("revert", "--no-edit", "HEAD")
+        # The request of the person who was found is lost as well, which is said first.
+        assert "left the forget list" in suppressed.inline("stage", "forget").err
+        assert LOST in suppressed.inline("stage", "shard").err
+    elif how == "checkout":
+        suppressed.git("checkout", "HEAD~1", "--", "data/suppressed.txt")
+    elif how == "hand edit":
+        path.write_text(path.read_text(encoding="ascii").replace(f"{whole[0]}\n", ""), "ascii")
+    else:
+        before = suppressed.git("rev-parse", "HEAD~1").strip()
+        suppressed.git("checkout", "--quiet", before)
+    for command in (("stage", "shard"), ("repro",)) if how != "revert" else ():
+        done = suppressed.inline(*command)
+        assert done.code == 2, done.out + done.err
+        assert LOST in done.err or "the default branch is ahead" in done.err
+    if how == "checkout of a commit":
+        suppressed.git("checkout", "--quiet", "-")
+    else:
+        assert suppressed.inline("status", "--json").json["lost"] > 0
+        assert suppressed.inline("forget", "--lost").code == 0
+    assert contacts(suppressed) == whole
+    assert suppressed.inline("stage", "shard").code == 0
+
+
+def test_what_consumers_took_back_is_not_lost_until_they_ask_again(suppressed: Repo) -> None:
+    cancel(suppressed, digest(NOBODY), digest("somebody else"))
+    (left,) = contacts(suppressed)
+    (entry,) = (one for one in read_log(Project(suppressed.root)).entries if one.kind == "contacts")
+    (taken,) = entry.withdrawn or ()
+    assert (entry.renewed, entry.ticket, taken != left) == (None, None, True)
+    suppressed.commit("cancelled")
+    assert suppressed.inline("stage", "shard").code == 0
+    assert suppressed.inline("status", "--json").json["lost"] == 0
+    assert len(suppressed.inline("status", "--json").json["request_states"]) == 1
+
+    assert (
+        suppressed.inline("forget", "--from", download(suppressed, Email=EMAILS), "--suppress").code
+        == 0
+    )
+    suppressed.commit("asked again")
+    assert sorted(contacts(suppressed)) == sorted([left, taken])
+    suppressed.git("revert", "--no-edit", "HEAD")
+    assert contacts(suppressed) == [left]
+    assert LOST in suppressed.inline("stage", "shard").err
+    assert suppressed.inline("forget", "--lost").code == 0
+    assert sorted(contacts(suppressed)) == sorted([left, taken])
+
+
+def test_contact_data_that_was_lost_before_a_rotation_is_put_back(suppressed: Repo) -> None:
+    assert suppressed.inline("rekey", "--yes").code == 0
+    suppressed.commit("rotation")
+    assert suppressed.inline("stage", "shard").code == 0
+    path = suppressed.root / "data/suppressed.txt"
+    whole = path.read_bytes()
+    path.write_bytes(b"")
+    assert LOST in suppressed.inline("stage", "shard").err
+    assert suppressed.inline("forget", "--lost").code == 0
+    assert path.read_bytes() == whole
+
+
 def test_suppressed_contact_data_is_known_after_a_rotation_of_the_key(broker: Repo) -> None:
     dataset = broker.root / broker.params()["dataset"]["path"]
     whole = pd.read_csv(dataset, dtype=str, keep_default_na=False)
