@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,22 @@ def test_a_key_in_the_folder_is_trusted_if_a_given_key_signed_it(folder: Path) -
     (folder / "one/b.json").write_bytes(strange.sign(make_statement(number=8).payload))
     (folder / "one/keys/strange.json").write_bytes(strange.file)
     assert codes(verify(folder, "one", "--json")) == ["unknown-key"]
+
+
+def test_a_key_in_the_folder_that_a_followed_key_signed_fails_by_its_own_name(folder: Path) -> None:
+    second = make_key(seed=2, since=START + timedelta(days=1), previous=KEY)
+    stolen = make_key(seed=3, since=START + timedelta(days=201), previous=KEY)
+    (folder / "receipts/keys/second.json").write_bytes(second.file)
+    assert verify(folder, "receipts").code == 0
+    later = make_statement(created=START + timedelta(days=202), number=9)
+    (folder / "receipts/z.json").write_bytes(stolen.sign(later.payload))
+    (folder / "receipts/keys/stolen.json").write_bytes(stolen.file)
+
+    done = verify(folder, "receipts", "--json")
+
+    assert (done.code, codes(done)) == (1, ["key-fork", "key-fork"])
+    assert [one["file"] for one in done.json["failures"]] == [None, "receipts/z.json"]
+    assert len(done.json["receipts"]) == 3, "receipts of the first key still hold"
 
 
 def test_bad_input_has_one_clear_line(folder: Path) -> None:
