@@ -57,6 +57,14 @@ def refuse_others(context: Context, wanted: Wanted, filed: FiledRequest | None, 
     find_missed(context, others).refuse("nothing was answered", "make the dataset readable here")
 
 
+def have_rows(context: Context, wanted: Wanted) -> bool:
+    """Return whether data/shards or the dataset, as they are here, have rows of ids."""
+    records = _tokenized(context, "record", wanted.records)
+    subjects = _tokenized(context, "subject", wanted.subjects)
+    known = find_tokens(context, set(records), set(subjects))
+    return bool(known.subject_of or known.subjects)
+
+
 def _tokenized(context: Context, kind: Kind, ids: Iterable[tuple[str, str]]) -> _Ids:
     return {context.tokenizer.token(kind, raw): (raw, where) for raw, where in ids}
 

@@ -18,7 +18,7 @@ from unlearn.stages.requests.drop_lists import DropItem, read_drop
 from unlearn.stages.requests.drop_request import DELETED, NOT_FOUND, item_name
 from unlearn.stages.requests.filed import FiledRequest, State, filed_requests, filed_with
 from unlearn.stages.requests.incoming import read_opendsr, read_request, received_on
-from unlearn.stages.requests.named_people import refuse_others
+from unlearn.stages.requests.named_people import have_rows, refuse_others
 
 #: The status that OpenDSR has for each state (section 8). The data is deleted once it is erased.
 _STATUS: Mapping[State, str] = {
@@ -105,7 +105,11 @@ def opendsr_status(context: Context, content: bytes, name: str, ticket: str | No
     filed = filed_with(context, ticket or str(request.get("subject_request_id")))
     status = "completed" if filed is None else _status(context, filed)
     if status != "cancelled":
-        refuse_others(context, read_opendsr(context, content, name).wanted, filed, name)
+        wanted = read_opendsr(context, content, name).wanted
+        refuse_others(context, wanted, filed, name)
+        # A new version of the dataset may have them again, that `shard` has not read yet.
+        if status == "completed" and filed is not None and have_rows(context, wanted):
+            status = "in_progress"
     body = {
         "controller_id": ours.controller_id,
         "expected_completion_time": _expected(context, request, filed, name),

@@ -71,12 +71,12 @@ def test_an_erasure_request_of_opendsr(asked: Repo, tmp_path: Path) -> None:
         "identity 2 (ios_vendor_id) is not in requests.identities, and was left out"
     ]
     (state,) = asked.inline("status", "--json").json["request_states"]
-    # It is the first of February in UTC.
+    # In UTC it is the first of February: the earlier day counts.
     assert (state["ticket"], state["received"], state["regime"], state["due"]) == (
         REQUEST,
-        "2026-02-01",
+        "2026-01-31",
         "gdpr",
-        "2026-03-01",
+        "2026-02-28",
     )
 
 
