@@ -119,6 +119,14 @@ def erase(
             "names are deleted as well.",
         ),
     ] = False,
+    gone: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="This remote, which only an older .dvc/config names, does not exist any more. "
+            "Repeatable.",
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the change.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the result and change nothing.")
@@ -138,6 +146,7 @@ def erase(
         experiments=experiments,
         reflog=reflog,
         owned=owned,
+        gone=tuple(gone or ()),
     )
     with exclusive(context.project.lock_file("repro"), "another run of `unlearn`"):
         start = read_start(context)

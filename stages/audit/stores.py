@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from unlearn.stages.audit.places import Place, unseen
-from unlearn.stages.dvc.checkout import Remotes
-from unlearn.stages.dvc.command import cache_folder, run_dvc
+from unlearn.stages.dvc.storage import Storage
 from unlearn.stages.errors import UnlearnError
 from unlearn.stages.project.paths import Project
 
@@ -31,34 +29,26 @@ class Stores:
 
 
 def find_stores(project: Project) -> Stores:
-    """Return DVC's cache and all remotes of the project's settings, on all levels."""
+    """Return DVC's cache and all remotes of the project's settings, on all levels.
+
+    Which folders they are is DVC's own answer, as an erasure has it.
+    """
     try:
-        cache = cache_folder(project)
-        remotes = Remotes.parse(run_dvc(project.root, "config", "--list", capture=True))
+        with Storage(project) as storage:
+            cache, remotes = storage.places()
     except UnlearnError:
         why = "DVC did not say where it is"
         return Stores({}, (unseen(CACHE, why), unseen("DVC's remotes", why)))
     folders = {CACHE: cache}
     others = []
-    for remote, options in sorted(remotes.options.items()):
-        name = f"the remote {remote}"
-        folder = _folder(project, options.get("url", ""))
-        if folder is None:
-            kind = urlsplit(options.get("url", "")).scheme or "unknown"
-            others.append(unseen(name, f"remotes of the kind {kind} are not searched"))
-        elif folder.is_dir():
-            folders[name] = folder
+    for remote in remotes:
+        name = f"the remote {remote.name}"
+        if remote.kind != "local":
+            others.append(unseen(name, f"remotes of the kind {remote.kind} are not searched"))
+        elif remote.path is None:
+            others.append(unseen(name, remote.why_not or "it has no path"))
+        elif Path(remote.path).is_dir():
+            folders[name] = Path(remote.path)
         else:
             others.append(unseen(name, "its folder is not there"))
     return Stores(folders, tuple(others))
-
-
-def _folder(project: Project, url: str) -> Path | None:
-    """Return the folder that a URL is the path of; None for other kinds."""
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        return Path(unquote(parts.path))
-    if not url or "://" in url:
-        return None
-    # Relative paths start from the file that has the setting.
-    return (project.root / ".dvc" / url).resolve()

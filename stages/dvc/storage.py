@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,12 +32,16 @@ class Remote:
         The folder; of other kinds, the path in them.
     why_not
         Why it cannot be used here; None if it can.
+    url, endpoint
+        Where it is, as the settings have it; empty if they do not say.
     """
 
     name: str
     kind: str
     path: str | None
     why_not: str | None
+    url: str = field(default="", repr=False)
+    endpoint: str = field(default="", repr=False)
 
 
 class Storage:
@@ -81,7 +85,9 @@ class Storage:
         """
         answer = self._ask({"do": "places"})
         remotes = [
-            Remote(name, found["kind"], found["path"], found["why"])
+            Remote(
+                name, found["kind"], found["path"], found["why"], found["url"], found["endpoint"]
+            )
             for name, found in answer["remotes"].items()
         ]
         return Path(answer["cache"]).resolve(), remotes

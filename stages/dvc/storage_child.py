@@ -26,6 +26,9 @@ _REFUSED = ("AccessDenied", "AllAccessDisabled", "Forbidden", "403", "AccountPro
 
 
 _VERSION_AWARE = "remotes that keep versions by themselves (version_aware) are not supported"
+_FILE = (
+    "its URL begins with file://, and DVC takes that for a folder where it runs: use the path alone"
+)
 
 
 class _Bucket:
@@ -191,14 +194,19 @@ class _Storage:
             try:
                 remotes[name] = self._remote(name, options)
             except Exception as error:  # noqa: BLE001 - it is told of this remote alone
-                remotes[name] = _unused("unknown", _why(error))
+                kind = urlsplit(str(options.get("url"))).scheme or "local"
+                remotes[name] = _unused(kind, _why(error))
+            remotes[name]["url"] = str(options.get("url") or "")
+            remotes[name]["endpoint"] = str(options.get("endpointurl") or "")
         return {"cache": self._repo.cache.local_cache_dir, "remotes": remotes}
 
     def _remote(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         from dvc.fs import get_cloud_fs
 
         kind = urlsplit(options.get("url", "")).scheme
-        if kind not in ("", "file", "remote", "s3"):
+        if kind == "file":
+            return _unused(kind, _FILE)
+        if kind not in ("", "remote", "s3"):
             # DVC would take a kind that it does not know for a folder.
             return _unused(kind, f"remotes of the kind {kind} are not supported")
         found, _, path = get_cloud_fs(self._repo.config, name=name)

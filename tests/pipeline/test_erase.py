@@ -162,6 +162,7 @@ def test_a_preview_changes_nothing_and_says_what_goes(planted: Repo) -> None:
         ("not committed", "is not committed"),
         ("another dataset", "is not the version that the models were trained on"),
         ("unknown branch", "there is no branch, tag or worktree"),
+        ("unknown remote", "no older .dvc/config names a remote 'nowhere'"),
         ("no answer", "nothing was changed"),
     ],
 )
@@ -184,6 +185,8 @@ def test_an_erasure_that_may_not_begin_changes_nothing(
                 rows.write("r9999,1.0,2.0,true,Rome,c1\n")
         case "unknown branch":
             options += ["--branch", "nowhere"]
+        case "unknown remote":
+            options += ["--gone", "nowhere"]
         case "no answer":
             options = []
     before = forgotten.snapshot()

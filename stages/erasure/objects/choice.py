@@ -22,6 +22,8 @@ class Choice(BaseModel):
     owned
         Whether nobody but this project uses the cache and the remotes: what no commit names is
         deleted in them, too. Otherwise nothing is deleted where there is such a thing.
+    gone
+        Names of remotes that only older settings of DVC name, and that do not exist any more.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -31,6 +33,7 @@ class Choice(BaseModel):
     experiments: bool = False
     reflog: bool = False
     owned: bool = False
+    gone: tuple[str, ...] = Field(default=(), strict=False)
 
     def names(self, tip: Tip) -> bool:
         """Return whether a ref is one of these."""
@@ -57,4 +60,24 @@ class Choice(BaseModel):
                     f"there is no branch, tag or worktree {name!r}",
                     "`git branch --all` and `git tag` list them; a branch of a remote is named "
                     "origin/NAME",
+                )
+
+    def check_gone(self, earlier: Collection[str]) -> None:
+        """Refuse names of remotes that older settings do not name, or that those of today do.
+
+        Parameters
+        ----------
+        earlier
+            The names of remotes that only older settings of DVC name.
+
+        Raises
+        ------
+        InputError
+            If one is not among them.
+        """
+        for name in self.gone:
+            if name not in earlier:
+                raise InputError(
+                    f"no older .dvc/config names a remote {name!r} that is not in today's settings",
+                    "`unlearn erase --dry-run` lists earlier remotes",
                 )

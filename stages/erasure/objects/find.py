@@ -25,6 +25,10 @@ _NOTHING = "none of this project's objects is in it: is its URL right?"
 #: The original of a post-hoc project that was trained elsewhere.
 IMPORTED_MODEL = "the imported model"
 _IMPORTED = "it was trained elsewhere, on rows that are to be erased, and nothing here replaces it"
+_EARLIER = (
+    "an older .dvc/config names it, and today's settings do not: `dvc remote add` it again, under "
+    "any name, or say --gone if it does not exist any more"
+)
 _HELD = "it uses objects that can hold rows, or its history does"
 _REFLOG = "commits that no branch has any more name objects that can hold rows"
 _SAME = "it uses objects that the working tree uses now, and keeps those that are replaced"
@@ -173,7 +177,7 @@ def find_objects(context: Context, choice: Choice) -> Objects:
     ------
     InputError
         If the project is not in a git repository, git does not have all of its files, or `choice`
-        names a branch that is not there.
+        names a branch that is not there, or a remote that is no earlier one.
     ToolError
         If git or DVC fails.
     """
@@ -188,7 +192,8 @@ def find_in(stores: Stores, context: Context, choice: Choice) -> Objects:
     found = survey(context.project, branch)
     choice.check(found.refs.names)
     now = situation(found, choice, stores)
-    pending = [*pending_refs(now), *pending_stages(now)]
+    choice.check_gone(now.earlier_remotes)
+    pending = [*pending_refs(now), *pending_stages(now), *pending_remotes(now)]
     if original_saw_rows(context):
         pending.append(Pending(place=IMPORTED_MODEL, why=_IMPORTED))
     return Objects.of(now, branch, pending)
@@ -232,6 +237,23 @@ def pending_stages(now: Situation) -> list[Pending]:
         Pending(place=place, why=why, objects=len(now.stale.get(place, set()) & now.existing))
         for place, why in now.standing.pending().items()
     ]
+
+
+def pending_remotes(now: Situation) -> list[Pending]:
+    """Return the remotes that only older settings of DVC name: what was pushed to them is there.
+
+    Parameters
+    ----------
+    now
+        The situation.
+    """
+    names = [name for name in now.earlier_remotes if name not in now.choice.gone]
+    return [Pending(place=earlier_remote(name), why=_EARLIER) for name in names]
+
+
+def earlier_remote(name: str) -> str:
+    """Return what a remote is called that only older settings of DVC name."""
+    return f"the earlier remote {name}"
 
 
 def _found(now: Situation, store: Store, unknown: str | None) -> StoreObjects:

@@ -12,8 +12,10 @@ from unlearn.stages.project.git import LOG, git, git_line, has_repository, read_
 
 #: Files that are looked at: those of DVC, and the settings, which name the dataset.
 LOCK, PIPELINE, SETTINGS, TRACKED = "dvc.lock", "dvc.yaml", "params.yaml", ".dvc"
+#: DVC's settings, which name the remotes.
+CONFIG = ".dvc/config"
 _NAMES = (LOCK, PIPELINE, SETTINGS)
-_PATTERNS = tuple(f":(top,glob)**/{name}" for name in (*_NAMES, f"*{TRACKED}"))
+_PATTERNS = tuple(f":(top,glob)**/{name}" for name in (*_NAMES, f"*{TRACKED}", CONFIG))
 
 #: How many objects of git are in memory at a time.
 _AT_ONCE = 256
@@ -25,7 +27,13 @@ Version = tuple[str, str]
 def is_wanted(path: str) -> bool:
     """Return whether a file says which objects DVC has, or how it is set up."""
     name = posixpath.basename(path)
-    return name in _NAMES or (name.endswith(TRACKED) and name != TRACKED)
+    is_file_of_dvc = name in _NAMES or (name.endswith(TRACKED) and name != TRACKED)
+    return is_file_of_dvc or is_config(path)
+
+
+def is_config(path: str) -> bool:
+    """Return whether a file has DVC's settings."""
+    return path == CONFIG or path.endswith(f"/{CONFIG}")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ from unlearn.stages.erasure.objects.find import (
     IMPORTED_MODEL,
     SHARED,
     Objects,
+    earlier_remote,
     pending_refs,
+    pending_remotes,
     pending_stages,
     why_not,
 )
@@ -27,6 +29,7 @@ RUN_CACHE = "the run cache"
 _METHOD = "deleted file by file, then listed again"
 _RUNS_METHOD = "entries that name a deleted object were deleted, then listed again"
 _NAMED_METHOD = "it was named: what only it used was deleted where DVC's objects are"
+_GONE_METHOD = "it does not exist any more, as the person who erased said"
 _LINKED = "files of the working tree are links to objects in it that dvc.lock does not name"
 _LEFT = "files were there again after they had been deleted"
 _OLDER = "older versions of its files may be left: {why}"
@@ -74,7 +77,7 @@ def purge_in(
     reasons = {store: work.purge(store) for store in stores.usable}
     after = situation(found, objects.choice, stores)
     kept = [ref for ref in pending_refs(after) if ref.objects > ref.in_use]
-    kept += pending_stages(after)
+    kept += [*pending_stages(after), *pending_remotes(after)]
     places = [
         place
         for store, why in reasons.items()
@@ -84,6 +87,10 @@ def purge_in(
     places += [_pending(keeper.place, keeper.why) for keeper in kept]
     places += [
         ErasedPlace(name=place, state="purged", method=_NAMED_METHOD) for place in objects.named
+    ]
+    places += [
+        ErasedPlace(name=earlier_remote(name), state="purged", method=_GONE_METHOD)
+        for name in objects.choice.gone
     ]
     places += [
         _pending(place.place, place.why)

@@ -9,6 +9,7 @@ from pathlib import Path
 from unlearn.stages.dvc.storage import UnreachedError
 from unlearn.stages.erasure.objects.choice import Choice
 from unlearn.stages.erasure.objects.lists import Lists
+from unlearn.stages.erasure.objects.remotes import earlier_remotes
 from unlearn.stages.erasure.objects.standing import Standing, standing
 from unlearn.stages.erasure.objects.stores import Listing, Store, Stores, object_at
 from unlearn.stages.erasure.objects.survey import Survey
@@ -89,6 +90,11 @@ class Situation:
     def linked(self) -> set[str]:
         """The objects that files of the working tree are links to."""
         return set(self._linked())
+
+    @cached_property
+    def earlier_remotes(self) -> list[str]:
+        """The names of remotes that only older settings of DVC name."""
+        return earlier_remotes(self.survey.configs, self.survey.history.top, self.stores.remotes)
 
     @cached_property
     def protected(self) -> set[str]:

@@ -260,11 +260,14 @@ class Stores:
         Those that can be listed and deleted from; the cache first.
     others
         Why a remote cannot be used here, by place.
+    remotes
+        All remotes, as the settings of today name them.
     """
 
     cache: Path
     usable: tuple[Store, ...]
     others: dict[str, str]
+    remotes: tuple[Remote, ...]
 
 
 @contextmanager
@@ -286,7 +289,7 @@ def open_stores(project: Project) -> Iterator[Stores]:
                 others[place] = remote.why_not or "it has no path"
             else:
                 usable.append(_opened(place, remote, remote.path, storage))
-        yield Stores(cache, tuple(usable), others)
+        yield Stores(cache, tuple(usable), others, tuple(remotes))
 
 
 def _opened(place: str, remote: Remote, path: str, storage: Storage) -> Store:

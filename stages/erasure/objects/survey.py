@@ -9,10 +9,12 @@ from unlearn.stages.context import load_params
 from unlearn.stages.dvc.pipeline import stage_names
 from unlearn.stages.erasure.objects.counted import Paths, counted_names, counted_paths, rows_paths
 from unlearn.stages.erasure.objects.history import (
+    CONFIG,
     PIPELINE,
     SETTINGS,
     History,
     Version,
+    is_config,
     is_wanted,
     read_history,
     staged_versions,
@@ -46,6 +48,8 @@ class Survey:
         The paths that DVC keeps no objects of, by the dvc.yaml of the working tree and of all tips.
     pipelines
         What each dvc.yaml of the working tree says.
+    configs
+        Path and content of all versions of DVC's settings that the project has had.
     """
 
     history: History
@@ -55,6 +59,7 @@ class Survey:
     paths: Paths
     uncached: Patterns
     pipelines: Pipelines
+    configs: Collection[tuple[str, bytes]]
 
     def names(self, versions: Iterable[Version]) -> set[str]:
         """Return the names of all objects in versions of files."""
@@ -165,7 +170,14 @@ def survey(project: Project, branch: str | None) -> Survey:
         paths,
         Patterns(uncached),
         Pipelines(here, folder, _own_stages(project)),
+        [(path, content) for path, content in read.configs if _is_of(path, folder)],
     )
+
+
+def _is_of(config: str, folder: str) -> bool:
+    """Return whether settings of DVC are those of a folder, or of one that it is in."""
+    root = config.removesuffix(CONFIG)
+    return f"{folder}/".startswith(root)
 
 
 def _own_stages(project: Project) -> list[str] | None:
@@ -188,11 +200,14 @@ class _Reader:
         Path and content of each params.yaml.
     pipelines
         Path and content of each dvc.yaml.
+    configs
+        Path and content of each .dvc/config.
     """
 
     files: dict[Version, Records] = field(default_factory=dict)
     settings: list[tuple[str, bytes]] = field(default_factory=list)
     pipelines: dict[Version, tuple[str, bytes]] = field(default_factory=dict)
+    configs: list[tuple[str, bytes]] = field(default_factory=list)
 
     def add(self, contents: Iterable[tuple[Version, bytes]]) -> set[Version]:
         """Read files; return their versions."""
@@ -202,6 +217,8 @@ class _Reader:
             name = path.rpartition("/")[2]
             if name == SETTINGS:
                 self.settings.append((path, content))
+            elif is_config(path):
+                self.configs.append((path, content))
             elif name == PIPELINE:
                 self.pipelines[version] = (path, content)
             else:
