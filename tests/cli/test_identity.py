@@ -310,4 +310,4 @@ def test_doctor_names_files_whose_line_ends_git_may_change(done: Repo) -> None:
     assert findings(done) == []
     path.write_text("", encoding="utf-8")
     (found,) = findings(done)
-    assert "data/forget_list.txt, reports/" in found
+    assert "data/forget_list.txt, data/suppressed.txt, reports/" in found

@@ -49,6 +49,7 @@ def by_name(answer: dict[str, object]) -> dict[str, str]:
     return {place["name"]: place["state"] for place in places}
 
 
+@pytest.mark.slow
 def test_no_copy_is_left_once_everything_is_named(planted: Repo) -> None:
     models = planted.files("models")
     others = [
@@ -105,6 +106,7 @@ def _check_history(repo: Repo, models: dict[str, bytes]) -> None:
     assert repo.files("models") == models
 
 
+@pytest.mark.slow
 def test_what_others_use_stays_and_is_pending(planted: Repo) -> None:
     done = planted.unlearn("erase", "--yes", "--json")
 
@@ -129,6 +131,7 @@ def test_what_others_use_stays_and_is_pending(planted: Repo) -> None:
         assert holding(folder, *GONE, RARE) == set()
 
 
+@pytest.mark.slow
 def test_a_preview_changes_nothing_and_says_what_goes(planted: Repo) -> None:
     unnamed = [f"files/md5/ab/{number:030x}" for number in range(7)]
     for name in unnamed:
@@ -197,6 +200,7 @@ def test_an_erasure_that_may_not_begin_changes_nothing(
     assert message in done.err
 
 
+@pytest.mark.slow
 def test_a_project_without_shards_is_trained_again_on_what_is_left(posthoc_people: Repo) -> None:
     gone = ("r0005", "r0050")
     posthoc_people.forget(gone)
