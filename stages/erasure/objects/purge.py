@@ -19,7 +19,14 @@ from unlearn.stages.erasure.objects.find import (
 from unlearn.stages.erasure.objects.records import FOLDER_ENDING
 from unlearn.stages.erasure.objects.runs import naming_runs
 from unlearn.stages.erasure.objects.situation import Situation, situation, unnamed_files
-from unlearn.stages.erasure.objects.stores import Listing, Store, Stores, object_of, open_stores
+from unlearn.stages.erasure.objects.stores import (
+    Listing,
+    RemoteStore,
+    Store,
+    Stores,
+    object_of,
+    open_stores,
+)
 from unlearn.stages.erasure.objects.survey import survey
 from unlearn.stages.ledger.erasure import ErasedPlace
 from unlearn.stages.project.paths import Project
@@ -32,6 +39,10 @@ _NAMED_METHOD = "it was named: what only it used was deleted where DVC's objects
 _GONE_METHOD = "it does not exist any more, as the person who erased said"
 _LINKED = "files of the working tree are links to objects in it that dvc.lock does not name"
 _LEFT = "files were there again after they had been deleted"
+_UNSEARCHED = (
+    "it has objects that DVC's cache does not have, so they were not searched: "
+    "`dvc fetch --all-commits` brings them here"
+)
 _OLDER = "older versions of its files may be left: {why}"
 
 
@@ -152,7 +163,16 @@ class _Purge:
             return _LINKED
         places = [tip.place for tip, held in after.held.items() if here & held - after.used]
         places += [stage for stage, held in after.stale.items() if here & held & self._candidates]
-        return f"it keeps objects of {', '.join(places)}" if places else None
+        if places:
+            return f"it keeps objects of {', '.join(places)}"
+        # A folder is searched itself. In a cloud, only what the cache has as well was searched.
+        in_cache = {
+            name
+            for other, found in after.listings.items()
+            if other.place == CACHE
+            for name in found.objects
+        }
+        return _UNSEARCHED if isinstance(store, RemoteStore) and here - in_cache else None
 
     def _why_not(self, store: Store) -> str | None:
         """Return why nothing may be deleted; None if it may."""

@@ -144,6 +144,24 @@ def test_lists_of_folders_come_from_the_remote_where_the_cache_lacks_them(
     assert not gone & server.keys(bucket)
 
 
+def test_objects_that_the_cache_does_not_have_were_not_searched(
+    world: World, server: S3Server, bucket: str
+) -> None:
+    server.make_bucket(bucket)
+    make_history(world, server, bucket)
+    name = min(world.names(NEW) - world.counted(NEW))
+    content, path = world.path(name).read_bytes(), world.path(name)
+    path.chmod(0o644)
+    path.unlink()
+
+    place = erase(world)[_PLACE]
+    assert place.state == "pending"
+    assert "they were not searched" in (place.why or "")
+    assert key_of(name) in server.keys(bucket)
+    path.write_bytes(content)
+    assert erase(world)[_PLACE].state == "purged"
+
+
 def test_older_versions_that_may_not_be_listed_are_pending(
     world: World, server: S3Server, bucket: str
 ) -> None:
