@@ -15,6 +15,7 @@ from unlearn.stages.project.paths import Project, find_project
 
 #: Arguments with which a command would begin its work.
 ARGUMENTS = {
+    "answer": ["params.yaml", "--to", "../reply.json"],
     "audit": ["HEAD~1..HEAD"],
     "canary": ["--count", "5"],
     "forget": ["--id", "r0001"],
