@@ -58,7 +58,7 @@ def test_what_a_training_raises_comes_through_and_the_rest_is_dropped(plain: Tra
     plain.context.project.retain_file("s001").unlink()
 
     with pytest.raises(InputError, match=r"data/retain_set/s001.parquet is missing"):
-        train(plain, 2)
+        train(plain, 1)  # of two processes, the other may be done with the rest
 
     assert not (plain.root / "models/shard_models/s005").exists()
 
