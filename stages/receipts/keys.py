@@ -1,6 +1,6 @@
 """Public keys of receipts: whose they are, and from when to when each may sign.
 
-A key's file is an envelope that the key itself signed, so that whoever made it has the private key.
+A key's file is an envelope that the key itself signed, so that its author has the private key.
 When keys rotate, the previous key signs it too: who trusts the first key of a project can follow.
 """
 

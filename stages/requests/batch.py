@@ -1,6 +1,6 @@
 """Requests that wait for each other, and the day on which they are applied.
 
-Whoever watches the models before and after a request can infer something about its rows, because
+A person who sees the models before and after a request can infer something about its rows, because
 exact retraining changes nothing else. Requests that are applied together are harder to tell apart.
 The law's due dates go before the batch.
 """

@@ -125,7 +125,7 @@ class Objects(BaseModel):
 
     @property
     def files(self) -> int:
-        """About how many files are to be deleted; progress is told in these."""
+        """About how many files are to be deleted: the unit of progress."""
         return sum(
             store.objects + store.runs + len(store.unnamed)
             for store in self.stores

@@ -27,7 +27,7 @@ _CUT_SHORT = re.compile(
 #: Where DVC has copies of files that it reads from elsewhere, in its cache alone.
 _COPIES = "fs"
 
-#: How many files are deleted before the progress is told.
+#: How many files are deleted between two reports of progress.
 _AT_ONCE = 500
 
 
