@@ -11,11 +11,17 @@ _DISTRIBUTION = "dvc-unlearn"
 
 #: Module of each name that is loaded on first use.
 _MODULES = dict.fromkeys(
-    ("ExactForestClassifier", "ExactLinearClassifier", "ExactNaiveBayesClassifier"),
+    (
+        "ExactBoostingClassifier",
+        "ExactForestClassifier",
+        "ExactLinearClassifier",
+        "ExactNaiveBayesClassifier",
+    ),
     "unlearn.exact_models",
 )
 
 __all__ = [
+    "ExactBoostingClassifier",
     "ExactForestClassifier",
     "ExactLinearClassifier",
     "ExactNaiveBayesClassifier",

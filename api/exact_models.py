@@ -10,11 +10,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from unlearn.stages.config.row_sets import (
+    ExactBoostingOptions,
     ExactForestOptions,
     ExactLinearOptions,
     ExactNaiveBayesOptions,
 )
 from unlearn.stages.estimators.row_sets.base import RowSetEstimator, Shape
+from unlearn.stages.estimators.row_sets.boosting import ExactBoosting
+from unlearn.stages.estimators.row_sets.boosting_model import BoostingModel
 from unlearn.stages.estimators.row_sets.forest import ExactForest, ForestModel
 from unlearn.stages.estimators.row_sets.grids import (
     BUCKETS,
@@ -229,6 +232,66 @@ class ExactForestClassifier(_ExactClassifier):
             candidates=self.candidates,
         )
         return ExactForest(key, shape, options)
+
+
+class ExactBoostingClassifier(_ExactClassifier):
+    """Gradient boosting that forgets rows; see docs/exact-models.md.
+
+    Parameters
+    ----------
+    trees, depth, rate, stage, features, candidates, smoothing, steps
+        As the options of `exact_boosting`.
+    ranges, categorical, key
+        See `ExactForestClassifier`.
+    """
+
+    def __init__(  # noqa: PLR0913 - scikit-learn reads the names of all options here
+        self,
+        trees: int = 180,
+        depth: int = 4,
+        rate: float = 0.25,
+        stage: int = 5,
+        features: int = 12,
+        candidates: int = 8,
+        smoothing: float = 1.0,
+        steps: int = 32,
+        *,
+        ranges: Any = None,
+        categorical: Sequence[int] = (),
+        key: str | None = None,
+    ) -> None:
+        self.trees = trees
+        self.depth = depth
+        self.rate = rate
+        self.stage = stage
+        self.features = features
+        self.candidates = candidates
+        self.smoothing = smoothing
+        self.steps = steps
+        self.ranges = ranges
+        self.categorical = categorical
+        self.key = key
+
+    @property
+    def feature_importances_(self) -> Floats:
+        """The share of each feature in all decreases of the loss, shape (features,)."""
+        check_is_fitted(self)
+        if not isinstance(self._model, BoostingModel):
+            raise TypeError("the model is no boosting model")
+        return self._model.importances()
+
+    def _build(self, key: Key, shape: Shape) -> RowSetEstimator[Any]:
+        options = ExactBoostingOptions(
+            trees=self.trees,
+            depth=self.depth,
+            rate=self.rate,
+            stage=self.stage,
+            features=self.features,
+            candidates=self.candidates,
+            smoothing=self.smoothing,
+            steps=self.steps,
+        )
+        return ExactBoosting(key, shape, options)
 
 
 class ExactLinearClassifier(_ExactClassifier):

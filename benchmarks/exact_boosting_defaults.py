@@ -22,12 +22,12 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"
 
 import numpy as np
 import numpy.typing as npt
+from unlearn.stages.config.row_sets import ExactBoostingOptions
 from unlearn.stages.estimators.row_sets.base import Shape
 from unlearn.stages.estimators.row_sets.boosting import (
     BoostingState,
     ExactBoosting,
 )
-from unlearn.stages.estimators.row_sets.boosting_draws import ExactBoostingOptions
 from unlearn.stages.estimators.row_sets.grids import NumericColumn, find_ends
 from unlearn.stages.estimators.row_sets.row_set import Codes, RowSet, row_set
 from unlearn.stages.rows.tokens import Key

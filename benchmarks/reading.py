@@ -243,7 +243,7 @@ def measure_init(folder: Path, arguments: argparse.Namespace) -> None:
             write_csv(path, arguments.rows, arguments.columns, "needed")
         else:
             write_parquet(path, arguments.rows, arguments.columns)
-        command = [UNLEARN, "init", str(folder / kind), "--dataset", str(path)]
+        command = [UNLEARN, "init", str(folder / kind), "--dataset", str(path), "--model", "mlp"]
         started = time.perf_counter()
         process = subprocess.Popen([*command, "--id", "id", "--target", "y"])
         _, status, usage = os.wait4(process.pid, 0)

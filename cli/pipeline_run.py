@@ -198,9 +198,10 @@ class PipelineRun:
                 say(describe_training(done))
                 advance(1)
                 yield f"train@{done.shard}"
-        timings = {self.trained[name].timing_name: self.trained[name].timing for name in shards}
+        trained = [self.trained[name] for name in shards]
+        timings = {name: timing for one in trained for name, timing in one.timings.items()}
         elapsed = time.perf_counter() - started
-        work = side_by_side([timing.seconds for timing in timings.values()], self.jobs)
+        work = side_by_side([one.timing.seconds for one in trained], self.jobs)
         waited = max(0.0, elapsed - work)
         if not isinstance(self.engine, LocalEngine):
             # `plan` is about this machine: how long nodes and queues take tells it nothing.
@@ -211,7 +212,7 @@ class PipelineRun:
         else:
             self.training_seconds += work
         record_timings(self.project, timings)
-        if any(self.trained[name].reason for name in shards):
+        if any(one.reason for one in trained):
             check_refusals(context, refused_shards(context))
 
     def _not_current(self, files: dict[str, StageFiles]) -> list[str]:

@@ -10,13 +10,12 @@ from typing import Annotated
 import pyarrow as pa
 import pyarrow.compute as pc
 import typer
-from pydantic import Field
 from unlearn.cli import panels
-from unlearn.cli.answers import Answer, AnswerPart
-from unlearn.cli.batch_answer import BatchAnswer, batch_answer, describe_batch, holds
+from unlearn.cli.batch_answer import batch_answer, describe_batch, holds
 from unlearn.cli.ids import read_wanted
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, say
+from unlearn.cli.plan_answer import MethodsPlanAnswer, PlanAnswer, PlanCosts
 from unlearn.stages.audit.status import list_is_applied
 from unlearn.stages.context import Context, open_project
 from unlearn.stages.dvc.command import dvc_status
@@ -25,7 +24,7 @@ from unlearn.stages.project.files import scratch_folder
 from unlearn.stages.project.paths import HOLDOUT, find_project
 from unlearn.stages.project.timings import read_timings
 from unlearn.stages.requests.batch import find_batch
-from unlearn.stages.requests.costs import Option, Work, estimate
+from unlearn.stages.requests.costs import Work, estimate
 from unlearn.stages.requests.id_file import understand
 from unlearn.stages.requests.plan import (
     ShardPlan,
@@ -40,97 +39,14 @@ from unlearn.stages.rows.shard_file import forget_mask, read_shard
 from unlearn.stages.shard.partition import collect, spill_dataset
 from unlearn.stages.shard.planted import planted_canaries
 from unlearn.stages.training.method_record import RETRAIN, WHOLE
+from unlearn.stages.training.recipe import Recipe
+from unlearn.stages.verify.exactness.trees import trees_of
 
 _OPTIONS = {
     "this_request": "this request",
     "whole_pipeline": "training the whole pipeline",
     "one_plain_model": "training one plain model on all remaining rows",
 }
-
-
-class PlanCosts(AnswerPart):
-    """Seconds by the timings of this machine; None where there is none yet.
-
-    Parameters
-    ----------
-    this_request
-        `unlearn repro` as a whole: training, the retraining check and everything else.
-    whole_pipeline
-        The same if every slice of every shard were trained.
-    one_plain_model
-        Training one model without shards on all remaining rows; nothing else.
-    training
-        The part of `this_request` that trains.
-    check
-        The part of `this_request` that is the retraining check of `verify`.
-    cheapest
-        The cheapest of the first three.
-    jobs
-        Shards that are trained in parallel.
-    """
-
-    this_request: float | None
-    whole_pipeline: float | None
-    one_plain_model: float | None
-    training: float | None
-    check: float | None
-    cheapest: Option | None
-    jobs: int
-
-
-class PlanAnswer(Answer):
-    """What the next run would do.
-
-    Parameters
-    ----------
-    shards
-        Shards to retrain.
-    records
-        Rows to forget.
-    rows_to_retrain
-        Rows that training reads; a row counts in each slice that reads it.
-    fraction_of_full_training
-        The same as a share of all.
-    stages
-        Stages to run, in order.
-    seconds_expected
-        What `unlearn repro` will take, by the timings of this machine.
-    slices
-        The first slice to retrain, by shard.
-    rows_remaining
-        Rows that stay.
-    costs
-        Of this and of other ways to the same models.
-    batch
-        The requests that wait for each other, with that of `--ids` and `--subjects`; None if the
-        settings let no request wait.
-    changed
-        Those of `shards` whose model is changed by single rows in place of being trained.
-    """
-
-    shards: list[str]
-    records: int
-    rows_to_retrain: int
-    fraction_of_full_training: float
-    stages: list[str]
-    seconds_expected: float | None
-    slices: dict[str, int]
-    rows_remaining: int
-    costs: PlanCosts
-    batch: BatchAnswer | None = None
-    changed: list[str] = Field(default_factory=list)
-
-
-class MethodsPlanAnswer(PlanAnswer):
-    """The same in a post-hoc pipeline, which has no shards.
-
-    Parameters
-    ----------
-    methods
-        Seconds of the last run, by method to run.
-    """
-
-    methods: dict[str, float | None]
 
 
 def plan(
@@ -209,10 +125,12 @@ def make_plan(
     stale = [plan for plan in plans if plan.first_slice <= params.sharding.slices]
     listed = after.lines != now.lines or not list_is_applied(context.project)
     stages = _stages(context, changed, stale, listed=listed)
+    checked, share = _checked(context, after)
     work = Work(
         stages=stages,
         rewritten=sum(plan.forgotten > 0 for plan in plans) + (held_out > 0),
-        checked=_checked(context, after) if stages else 0,
+        checked=checked if stages else 0,
+        check_share=share,
         attacked=sum(plan.listed for plan in plans) >= params.verify.min_rows,
     )
     costs = estimate(
@@ -230,6 +148,7 @@ def make_plan(
         costs=PlanCosts(**asdict(costs), cheapest=costs.cheapest, jobs=jobs),
         batch=batch,
         changed=[plan.shard for plan in stale if plan.is_change],
+        refitted=[plan.shard for plan in stale if plan.is_refitted],
     )
 
 
@@ -318,11 +237,18 @@ def rows_of_shards(context: Context, *, from_dataset: bool) -> Iterator[Callable
         yield lambda name: collect(scratch, name, context.layout, path)
 
 
-def _checked(context: Context, after: ForgetList) -> int:
-    """Return how many shards `verify` will retrain, of all that the list touches."""
+def _checked(context: Context, after: ForgetList) -> tuple[int, float]:
+    """Return how many of the touched shards `verify` will check, and the share of a training.
+
+    Models of trees are all checked, by some of their trees.
+    """
     touched = len(touched_by(context, after.tokens))
     rerun = context.params.verify.rerun
-    return touched if rerun == "all" else min(rerun, touched)
+    if rerun == "all":
+        return touched, 1.0
+    if trees := touched * trees_of(Recipe.of_project(context)):
+        return touched, min(rerun, trees) / trees
+    return min(rerun, touched), 1.0
 
 
 def _stages(
@@ -351,9 +277,10 @@ def _describe(answer: PlanAnswer, *, sharded: bool) -> str:
         *describe_batch(answer.batch),
         f"records to forget: {answer.records:,}",
         f"shards to retrain: {names(_shards(answer))}",
-        f"rows to retrain: {answer.rows_to_retrain:,}, {share}",
+        f"rows to {_verb(answer)}: {answer.rows_to_retrain:,}, {share}",
         f"stages: {names(answer.stages)}",
     ]
+    lines += _describe_refitted(answer)
     costs = answer.costs
     if costs.cheapest is None:
         return "\n".join([*lines, "seconds: not known before the first training"])
@@ -368,6 +295,18 @@ def _describe(answer: PlanAnswer, *, sharded: bool) -> str:
             f"sharding saves no time for this request: {_OPTIONS[costs.cheapest]} is cheaper"
         )
     return "\n".join(lines)
+
+
+def _verb(answer: PlanAnswer) -> str:
+    """Return what is done with rows: a change reads them."""
+    return "read" if answer.changed and answer.changed == answer.shards else "retrain"
+
+
+def _describe_refitted(answer: PlanAnswer) -> list[str]:
+    if not answer.refitted:
+        return []
+    shards = names(answer.refitted)
+    return [f"to train {shards} is cheaper than to change so many rows; the result is the same"]
 
 
 def _shards(answer: PlanAnswer) -> list[str]:

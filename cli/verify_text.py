@@ -116,8 +116,9 @@ def _verdicts(methods: Mapping[str, MethodResult]) -> list[str]:
 
 def _of_shards(report: Report) -> str:
     found = report.exactness
+    again = "retrained shards" if found.trees is None else "refitted trees"
     return (
-        f"{_count(found.matched)} of {_count(found.reran)} retrained shards matched, "
+        f"{_count(found.matched)} of {_count(found.reran)} {again} matched, "
         f"lineage {'clean' if found.lineage_clean else 'not clean'}"
     )
 

@@ -11,13 +11,19 @@ import pytest
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from unlearn import ExactForestClassifier, ExactLinearClassifier, ExactNaiveBayesClassifier
+from unlearn import (
+    ExactBoostingClassifier,
+    ExactForestClassifier,
+    ExactLinearClassifier,
+    ExactNaiveBayesClassifier,
+)
 from unlearn.exact_models import UnknownIdsError
 
 KEY = "ab" * 32
 
 MODELS: dict[str, Any] = {
     "forest": ExactForestClassifier(trees=15, share=0.4, key=KEY),
+    "boosting": ExactBoostingClassifier(trees=40, depth=4, key=KEY),
     "linear": ExactLinearClassifier(fourier=10, key=KEY),
     "ridge": ExactLinearClassifier(rule="ridge", key=KEY),
     "naive_bayes": ExactNaiveBayesClassifier(key=KEY, categorical=(2,)),
@@ -38,7 +44,13 @@ def rows() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.str_], list[str]]:
 
 
 @parametrize_with_checks(  # type: ignore[untyped-decorator]  # scikit-learn has no types
-    [MODELS["forest"], MODELS["linear"], MODELS["ridge"], ExactNaiveBayesClassifier()]
+    [
+        MODELS["forest"],
+        MODELS["boosting"],
+        MODELS["linear"],
+        MODELS["ridge"],
+        ExactNaiveBayesClassifier(),
+    ]
 )
 def test_scikit_learn_accepts_them(estimator: Any, check: Any) -> None:
     check(estimator)
@@ -117,10 +129,11 @@ def test_ranges_have_two_ends_for_each_feature(rows: tuple[Any, ...]) -> None:
         ExactNaiveBayesClassifier(ranges=[[1, 0]] * 4).fit(values, labels)
 
 
-def test_importances_find_the_feature_that_decides() -> None:
+@pytest.mark.parametrize("name", ["forest", "boosting"])
+def test_importances_find_the_feature_that_decides(name: str) -> None:
     random = np.random.default_rng(6)
     values = random.normal(size=(500, 3))
-    fitted = ExactForestClassifier(trees=20, key=KEY).fit(values, values[:, 1] > 0)
+    fitted = clone(MODELS[name]).fit(values, values[:, 1] > 0)
     found = fitted.feature_importances_
     assert found.sum() == pytest.approx(1)
     assert found.argmax() == 1

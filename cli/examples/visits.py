@@ -32,6 +32,18 @@ CLASSES: Final = ("no", "yes")
 OPTIONS: Final = {"hidden": [256, 128], "activation": "gelu", "dropout": 0.1}
 EPOCHS: Final = 50
 
+#: Ends of the grids of the exact models, as `init` finds them in the rows.
+RANGES: Final = {
+    "age": (18.0, 99.0),
+    "days": (1.0, 26.0),
+    "earlier": (0.0, 11.0),
+    "creatinine": (-10.0, 170.0),
+    "sodium": (130.0, 150.0),
+    "hemoglobin": (9.2, 18.0),
+    "pressure": (83.0, 190.0),
+    "pulse": (46.0, 120.0),
+}
+
 _SEED = 1
 #: The share of visits that are urgent.
 _URGENT = 0.4

@@ -42,6 +42,8 @@ class TableProject(Answer):
         public key of an example.
     ci
         The workflow that was written; None without `--ci`.
+    why_model
+        Why this model was proposed; None where an option decided, and for examples.
     """
 
     root: str
@@ -60,6 +62,7 @@ class TableProject(Answer):
     csv: CsvParams | None
     key: KeyName
     ci: str | None = None
+    why_model: str | None = None
 
 
 class TextProject(Answer):

@@ -208,10 +208,11 @@ def init(
     model: Annotated[
         str | None,
         typer.Option(
-            help="The model of a table: mlp (the default), exact_forest, exact_linear, "
-            "exact_naive_bayes, perturbed_logistic, a scikit-learn "
+            help="The model of a table: exact_forest, exact_boosting, exact_linear, "
+            "exact_naive_bayes, mlp, perturbed_logistic, a scikit-learn "
             "class such as sklearn.naive_bayes.GaussianNB, or a module of your own such as "
-            "path/to/net.py:build. The model of text: lora (the default) or causal_lm.",
+            "path/to/net.py:build. The default is exact_forest, and mlp with --shards, --slices, "
+            "--epochs or --template posthoc. The model of text: lora (the default) or causal_lm.",
             rich_help_panel=panels.MODEL,
         ),
     ] = None,

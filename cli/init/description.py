@@ -56,7 +56,9 @@ def describe(summary: TableProject | TextProject, directory: Path, dataset: Path
 
 
 def _reason(summary: TableProject) -> list[str]:
-    """Return why there are so many shards, where the time of a training decided."""
+    """Return why it is this model, or so many shards where the time of a training decided."""
+    if summary.why_model is not None:
+        return [summary.why_model]
     seconds = summary.plain_training
     if seconds is None:
         return []

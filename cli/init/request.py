@@ -263,6 +263,10 @@ _DATASET_OPTIONS = (
 )
 
 
+#: Those of them that an example takes.
+_OWN_OPTIONS = {Example.AUTHORS: ["--size"], Example.VISITS: ["--model"]}
+
+
 def given_options(options: InitRequest | TextOptions) -> list[str]:
     """Return the options with a value, as they are written on the command line.
 
@@ -291,7 +295,7 @@ def _refuse_ignored(request: InitRequest) -> None:
         if "--missing-columns" in given and request.pinned_missing_columns is None:
             raise InputError("--missing-columns is for a directory of files, not for one file")
         return
-    own = ["--size"] if example is Example.AUTHORS else []
+    own = _OWN_OPTIONS.get(example, [])
     if ignored := [name for name in given if name not in own]:
         raise InputError(
             f"--example {example} does not accept {', '.join(ignored)}",

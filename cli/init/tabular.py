@@ -7,6 +7,7 @@ from unlearn.cli.examples import visits
 from unlearn.cli.examples.digits import CLASSES, DIGITS_PATH, PIXELS, ROWS, digits_csv
 from unlearn.cli.init.answer import KeyName, TableProject
 from unlearn.cli.init.csv_format import find_csv
+from unlearn.cli.init.exact_models import EXACT_MODELS, choose_model, first_options, is_of_sets
 from unlearn.cli.init.file_notes import check_files, say_about_files
 from unlearn.cli.init.files import (
     TableParams,
@@ -15,7 +16,7 @@ from unlearn.cli.init.files import (
     render_pipeline,
     render_table_params,
 )
-from unlearn.cli.init.ranges import PROVISIONAL, columns_with_ranges, find_ranges
+from unlearn.cli.init.ranges import columns_with_ranges, find_ranges
 from unlearn.cli.init.request import Example, Identity, InitRequest
 from unlearn.cli.init.roles import Roles, find_roles
 from unlearn.cli.init.scaffold import DEFAULT_BATCH, Plan, suggest, suggest_by_time
@@ -98,7 +99,11 @@ def init_example(request: InitRequest, name: Example) -> TableProject:
     """Set up an example that is a table; return the summary."""
     example = _EXAMPLES[name]
     values = replace(example.params, template=request.template)
-    if request.is_posthoc:
+    if request.model is not None:
+        if request.is_posthoc:
+            raise InputError("--example visits accepts --model for the exact template only")
+        values = _with_exact_model(values, request.model, example.rows)
+    if request.is_posthoc or request.model is not None:
         values = replace(values, plan=replace(values.plan, shards=1, slices=1))
     key, key_name = choose_key("demo")
     settings = render_table_params(key.check, values)
@@ -112,8 +117,25 @@ def init_example(request: InitRequest, name: Example) -> TableProject:
         check_params(parse(settings)),
         example.rows,
         key=key_name,
-        plain_training=None if request.is_posthoc else _plain_training(values, example.rows),
+        plain_training=(
+            None
+            if request.is_posthoc or request.model is not None
+            else _plain_training(values, example.rows)
+        ),
     )
+
+
+def _with_exact_model(values: TableParams, model: str, rows: int) -> TableParams:
+    """Return the settings of the visits with a model of a set of rows."""
+    if model not in EXACT_MODELS:
+        raise InputError(
+            f"--example visits does not accept --model {model}",
+            f"it takes {', '.join(EXACT_MODELS)}; without --model, it has shards of an mlp",
+        )
+    training = round(rows * (1 - values.holdout))
+    options = first_options(model, values.features, training, len(values.classes))
+    ends = {name: list(pair) for name, pair in visits.RANGES.items()}
+    return replace(values, model=model, options=options | {"range": ends})
 
 
 def _plain_training(values: TableParams, rows: int) -> float | None:
@@ -165,6 +187,7 @@ def init_table(request: InitRequest) -> TableProject:
         )
     copies = copies_of(request)
     path, *others = copies
+    model, why = choose_model(request, features)
     values = TableParams(
         path=path,
         id=request.id,
@@ -184,13 +207,13 @@ def init_table(request: InitRequest) -> TableProject:
         categories=schema.categories or {},
         date_formats=schema.date_formats,
         drop_unlabelled=bool(request.drop_unlabelled),
-        model=request.model or "mlp",
+        model=model,
         template=request.template,
     )
-    numbers = columns_with_ranges(values.model, features)
-    if numbers:
-        provisional = {name: list(PROVISIONAL) for name in numbers}
-        values = replace(values, options=values.options | {"range": provisional})
+    numbers = columns_with_ranges(model, features)
+    training = (1 - values.holdout) * (rows - schema.target.unlabelled) / (request.shards or 1)
+    own = first_options(model, features, round(training), len(classes))
+    values = replace(values, options=values.options | own)
     plan, expected = _plan(request, values, rows - schema.target.unlabelled)
     settings = render_table_params(key.check, replace(values, plan=plan))
     params = check_params(parse(settings))
@@ -205,7 +228,8 @@ def init_table(request: InitRequest) -> TableProject:
         params = check_params(parse(settings))
     say_about_files(request, values.csv)
     _say_about_columns(schema)
-    if expected is None and request.shards is None and not request.is_posthoc:
+    is_decided = request.shards is not None or request.is_posthoc or is_of_sets(model)
+    if expected is None and not is_decided:
         say(
             f"note: how long {values.model} trains is not known, so the number of shards follows "
             "from the rows alone (--shards sets another number)"
@@ -219,9 +243,10 @@ def init_table(request: InitRequest) -> TableProject:
         pipeline_text=pipeline_text,
         hashed=[] if code is None else [code],
     )
-    return _summary(
+    summary = _summary(
         request, params, rows, key=key_name, left_out=schema.left_out, plain_training=expected
     )
+    return summary.model_copy(update={"why_model": why})
 
 
 def _say_about_columns(schema: SchemaFinder) -> None:
@@ -257,6 +282,8 @@ def _plan(request: InitRequest, values: TableParams, rows: int) -> tuple[Plan, f
         return found if request.epochs is None else replace(found, epochs=request.epochs)
 
     shards = 1 if request.is_posthoc else request.shards
+    if shards is None and is_of_sets(model):
+        shards = 1
     return suggest_by_time(
         plan,
         lambda one: _plain_training(replace(values, plan=one), rows),

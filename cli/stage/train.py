@@ -13,7 +13,7 @@ def run(context: Context, shard: str) -> None:
     check_code_is_a_dependency(context.project, context.params)
     stage.remove_others(context)
     trained = stage.run(context, shard)
-    record_timings(context.project, {trained.timing_name: trained.timing})
+    record_timings(context.project, trained.timings)
     say(describe_training(trained))
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from unlearn.stages.config.dataset import DEFAULT_MISSING
 from unlearn.stages.errors import Facts, InputError
+from unlearn.stages.reading.fixed_lists import list_of
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class ColumnChoice:
         """
         for option, named in (("--drop", self.drop), ("--keep", self.keep)):
             for column in named:
-                if column not in columns:
+                lists = {list_of(each) for each in columns} if option == "--drop" else set[str]()
+                if column not in columns and column not in lists:
                     raise InputError(
                         f"{option}: {name} has no column {column!r}",
                         f"its columns: {', '.join(map(repr, columns))}",
@@ -61,3 +63,7 @@ class ColumnChoice:
                         f"{option}: {column!r} is the id, subject or target, not a feature",
                         facts=Facts(column=column),
                     )
+
+    def drops(self, column: str) -> bool:
+        """Return whether a column, or the lists that it is from, is dropped."""
+        return column in self.drop or list_of(column) in self.drop

@@ -103,7 +103,7 @@ class SchemaFinder:
                 "features"
             )
         for column in batch.column_names:
-            if column not in roles and column not in self.choice.drop:
+            if column not in roles and not self.choice.drops(column):
                 self._see_feature(batch, column)
         self._count_categories(batch)
         self.target.see(batch, name)

@@ -68,6 +68,8 @@ class AggregateParams(Section):
 class VerifyParams(Section):
     """How much evidence a run gathers.
 
+    `rerun` is how many touched shards are retrained as a check, or how many trees are fitted again
+    where the models are of trees that are changed in place of being trained.
     `attack` names the attack that decides the membership verdict, within `margin` of what it finds
     where rows were never seen; `verify.membership.registry` checks the name. `reference_models` are
     trained to compare with where fewer than four shards have models. `publish` says what git gets

@@ -41,6 +41,28 @@ class ExactForestOptions(RowSetOptions):
     candidates: Annotated[int, Field(ge=1, le=100)] = 10
 
 
+class ExactBoostingOptions(RowSetOptions):
+    """Options of `exact_boosting`.
+
+    `rate` shrinks what each of the `trees` adds, and all nodes of a level of a tree have one split.
+    `stage` is how many trees choose their splits by the same gradients: less is more accurate,
+    and more is cheaper when rows are forgotten. For each tree as many `features` are drawn, and for
+    each of its `depth` levels as many `candidates` of each; the best one is used. More of both is
+    more accurate, and makes it more likely that a deletion changes a split. `smoothing` is added to
+    the second derivatives of a leaf. `steps` is how many different values a leaf may have per unit
+    of log-odds: with fewer, fewer deletions change a value.
+    """
+
+    trees: Annotated[int, Field(ge=1, le=2000)] = 180
+    depth: Annotated[int, Field(ge=1, le=8)] = 4
+    rate: Annotated[float, Field(gt=0, le=1, strict=False)] = 0.25
+    stage: Annotated[int, Field(ge=1, le=2000)] = 5
+    features: Annotated[int, Field(ge=1, le=1000)] = 12
+    candidates: Annotated[int, Field(ge=1, le=64)] = 8
+    smoothing: Annotated[float, Field(gt=0, strict=False)] = 1.0
+    steps: Annotated[int, Field(ge=4, le=64)] = 32
+
+
 class ExactLinearOptions(RowSetOptions):
     """Options of `exact_linear`.
 

@@ -17,6 +17,7 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.causal_spec import CAUSAL_LM, LORA
 from unlearn.stages.estimators.perturbed_logistic_spec import PERTURBED_LOGISTIC
 from unlearn.stages.estimators.row_sets_spec import (
+    EXACT_BOOSTING,
     EXACT_FOREST,
     EXACT_LINEAR,
     EXACT_NAIVE_BAYES,
@@ -115,5 +116,6 @@ register(PERTURBED_LOGISTIC)
 register(EXACT_FOREST)
 register(EXACT_LINEAR)
 register(EXACT_NAIVE_BAYES)
+register(EXACT_BOOSTING)
 register(LORA)
 register(CAUSAL_LM)

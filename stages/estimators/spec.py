@@ -89,9 +89,13 @@ class RowSetTraining:
     build
         Returns the estimator, given the settings, the key of everything that it draws, and what its
         rows look like.
+    references
+        Reference models that membership attacks get where params.yaml asks for none: more than 0
+        only where a model is fitted by one pass over the rows.
     """
 
     build: "Callable[[TrainParams, Key, Shape], RowSetEstimator[Any]]"
+    references: int = 0
 
 
 @dataclass(frozen=True)

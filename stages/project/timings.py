@@ -8,6 +8,10 @@ from unlearn.stages.project.files import write_json
 from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.paths import Project
 
+#: Names of timings begin with CHANGE where the model of a set of rows was changed, and with FILES
+#: for what such a model takes besides: to read and digest rows, to read and write files.
+CHANGE, FILES = "change@", "files@"
+
 #: Timings that are not of a stage. Of the last run of the pipeline: what takes as long whatever is
 #: retrained, the start of processes that train, and the trainings of the retraining check. Of the
 #: run of `forget` that wrote most files, because a short one says little of what a file takes.
@@ -23,8 +27,8 @@ class Timing:
     seconds
         Wall-clock time of the work itself, without starting Python.
     rows
-        Rows read; in training, a row counts in each slice that reads it. Of `verify`, the forgotten
-        rows that it attacked models with.
+        Rows read; in training, a row counts in each slice that reads it. Of a change, rows in rows
+        of a training. Of `verify`, the forgotten rows that it attacked models with.
     first_slice
         Where training began; None for other stages.
     files

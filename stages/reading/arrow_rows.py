@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 from pyarrow import ipc
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.reading.arrow_types import with_common_types
+from unlearn.stages.reading.fixed_lists import SpreadColumns
 
 #: Rows of a batch.
 _BATCH_ROWS = 16_384
@@ -32,13 +33,15 @@ def read_parquet(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
         file = pq.ParquetFile(
             path, coerce_int96_timestamp_unit="us", page_checksum_verification=True
         )
-        columns = choose(file.schema_arrow.names)
+        spread = SpreadColumns.of(file.schema_arrow)
+        columns = choose(spread.names)
+        own = spread.columns_of_file(columns)
         rows = 0
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=own):
             batch.validate(full=True)
             rows += batch.num_rows
             # Parquet takes the name of a column for that of nested ones, too.
-            yield with_common_types(pa.Table.from_batches([batch]).select(columns))
+            yield with_common_types(spread.select(pa.Table.from_batches([batch]), columns))
     except DAMAGE:
         raise InputError(f"{name} is not readable as Parquet", facts=Facts(file=name)) from None
     metadata = file.metadata
@@ -63,9 +66,11 @@ def read_arrow(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
         for batch in _batches(path):
             batch.validate(full=True)
             table = pa.Table.from_batches([batch])
-            chosen = table.select(choose(table.column_names))
+            spread = SpreadColumns.of(table.schema)
+            columns = choose(spread.names)
             for first in range(0, table.num_rows, _BATCH_ROWS):
-                yield with_common_types(chosen.slice(first, _BATCH_ROWS))
+                part = table.slice(first, _BATCH_ROWS)
+                yield with_common_types(spread.select(part, columns))
     except DAMAGE:
         raise InputError(f"{name} is not readable as Arrow", facts=Facts(file=name)) from None
 

@@ -145,9 +145,11 @@ def basis(report: Report) -> str | None:
     lineages = "Every lineage was recomputed"
     if not found.touched:
         return f"{lineages}; no shard was touched."
-    touched = formatting.plural(found.touched, "touched shard")
     verb = "was" if found.reran == 1 else "were"
-    return f"{lineages}; {found.reran:,} of {touched} {verb} retrained."
+    checked = f"{formatting.plural(found.touched, 'touched shard')} {verb} retrained"
+    if found.trees is not None:
+        checked = f"{formatting.plural(found.trees, 'tree')} {verb} fitted again"
+    return f"{lineages}; {found.reran:,} of {checked}."
 
 
 def _passed(report: Report) -> str:
@@ -202,7 +204,9 @@ def _facts(contents: Contents) -> list[Fact]:
         Fact(
             formatting.out_of(report.exactness.matched, report.exactness.reran),
             "retraining checks agree",
-            "shards retrained on the retained rows",
+            "shards retrained on the retained rows"
+            if report.exactness.trees is None
+            else "trees fitted again on the retained rows",
         ),
     ]
     if contents.officer:

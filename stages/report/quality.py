@@ -144,6 +144,7 @@ class ExactnessView:
     headline: str
     rows: tuple[tuple[str, str], ...]
     is_posthoc: bool
+    is_of_trees: bool = False
 
 
 def exactness(report: Report) -> ExactnessView:
@@ -157,14 +158,27 @@ def exactness(report: Report) -> ExactnessView:
         headline = f"{formatting.plural(problems, 'check')} found a difference."
     elif clean is True and reran and reran == matched:
         headline = "Every link was recomputed, and what was retrained came out the same."
+        if found.trees is not None:
+            headline = "Every link was recomputed, and trees that were fitted again are the same."
     elif clean is True:
         headline = "Every link was recomputed from the rows; no shard was retrained as a check."
     else:
         headline = "Not all checks were made."
+    again = (
+        (
+            ("Of these retrained on the retained rows", formatting.count(reran)),
+            ("Gave the same model", formatting.count(matched)),
+        )
+        if found.trees is None
+        else (
+            ("Trees of their models", formatting.count(found.trees)),
+            ("Of these fitted again on the retained rows", formatting.count(reran)),
+            ("Gave the same tree", formatting.count(matched)),
+        )
+    )
     rows = (
         ("Shards touched by the forget list", formatting.count(found.touched)),
-        ("Of these retrained on the retained rows", formatting.count(reran)),
-        ("Gave the same model", formatting.count(matched)),
+        *again,
         (
             "Lineage of every shard recomputed from its rows",
             formatting.MISSING
@@ -175,7 +189,7 @@ def exactness(report: Report) -> ExactnessView:
         ),
         ("Differences found", formatting.count(problems)),
     )
-    return ExactnessView(headline, rows, is_posthoc=False)
+    return ExactnessView(headline, rows, is_posthoc=False, is_of_trees=found.trees is not None)
 
 
 def _of_one_model(report: Report) -> ExactnessView:

@@ -6,8 +6,10 @@ from statistics import median
 from typing import Literal
 
 from unlearn.stages.project.timings import (
+    CHANGE,
     CHECK,
     EVERYTHING_ELSE,
+    FILES,
     PROCESSES,
     Timing,
     forget_seconds,
@@ -70,6 +72,8 @@ class Work:
         Files that `forget` will write.
     checked
         Shards that `verify` will retrain to check.
+    check_share
+        Share of their training that the check takes.
     attacked
         Whether so many rows are forgotten that `verify` attacks the models.
     """
@@ -77,6 +81,7 @@ class Work:
     stages: Sequence[str] = ()
     rewritten: int = 0
     checked: int = 0
+    check_share: float = 1.0
     attacked: bool = False
 
 
@@ -110,10 +115,9 @@ def estimate(
     in_full = [pace * plan.rows_in_full for plan in plans]
 
     def seconds_of(plan: ShardPlan) -> float:
-        # What a change takes is not in proportion to its rows: the last one is the best guess.
-        known = timings.get(f"change@{plan.shard}") if plan.is_change else None
+        found = _change_seconds(plan, timings) if plan.is_change else None
         rows = plan.rows_in_full if plan.is_change else plan.rows_to_train
-        return pace * rows if known is None else known.seconds
+        return pace * rows if found is None else min(found, pace * plan.rows_in_full)
 
     def train(expected: Iterable[float]) -> float:
         seconds = [one for one in expected if one]
@@ -121,7 +125,7 @@ def estimate(
         return started + side_by_side(seconds, jobs)
 
     training = train(seconds_of(plan) for plan in plans)
-    check = side_by_side([sum(in_full) / len(plans)] * work.checked, jobs)
+    check = side_by_side([work.check_share * sum(in_full) / len(plans)] * work.checked, jobs)
     rest = _seconds(timings, EVERYTHING_ELSE) + check if work.stages else 0.0
     rest += _attacks(timings, work, len(plans))
     for_list = forget_seconds(timings, work.rewritten) if "forget" in work.stages else 0.0
@@ -142,6 +146,22 @@ def _attacks(timings: Mapping[str, Timing], work: Work, shards: int) -> float:
         return 0.0
     others = max(0.0, last.seconds - _seconds(timings, CHECK))
     return _ATTACKS + _ATTACKS_SHARD * shards + _ATTACKS_SHARE * others
+
+
+def _change_seconds(plan: ShardPlan, timings: Mapping[str, Timing]) -> float | None:
+    """Return what changing a shard's model takes; None where its training has no recorded timing.
+
+    Reading and digesting all rows takes as long whatever is changed; the rest is in proportion to
+    the rows that are read. What the last change took is the better guess of the first part.
+    """
+    files, training = timings.get(f"{FILES}{plan.shard}"), timings.get(f"train@{plan.shard}")
+    if files is None or training is None or not training.rows:
+        return None
+    pace = max(0.0, training.seconds - files.seconds) / training.rows
+    last = timings.get(f"{CHANGE}{plan.shard}")
+    if last is None:
+        return files.seconds + pace * plan.rows_to_train
+    return max(0.0, last.seconds + pace * (plan.rows_to_train - last.rows))
 
 
 def _is_training(name: str) -> bool:

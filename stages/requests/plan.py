@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,7 +11,7 @@ from unlearn.stages.context import Context
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask, nonce, read_shard
 from unlearn.stages.training.recipe import Recipe, is_outdated
-from unlearn.stages.training.slices import ShardWork, plan_shard
+from unlearn.stages.training.slices import ShardWork, plan_shard, rows_to_read
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,10 @@ class ShardPlan:
     listed
         Rows of the shard that the list names, those that were forgotten before included.
     is_change
-        Whether a model of a set of rows is changed: then `rows_to_train` are the rows that come or
-        go.
+        Whether a model of a set of rows is changed: then `rows_to_train` are the rows that the
+        change reads, in rows of a training.
+    is_refitted
+        Whether such a model is trained because so many rows come or go that a change is not faster.
     """
 
     shard: str
@@ -45,6 +48,7 @@ class ShardPlan:
     first_slice: int
     listed: int = 0
     is_change: bool = False
+    is_refitted: bool = False
 
 
 def plan_shards(
@@ -76,10 +80,20 @@ def plan_shards(
         kept = nonce(recipe.key, shard, stays, recipe.layout)
         if f"train@{shard}" not in changed and not is_outdated(recipe, shard, folder, kept):
             # Nothing makes it train again, though another environment would from the start.
-            work = replace(work, first=recipe.slices + 1, change=None)
+            work = replace(work, first=recipe.slices + 1, change=None, is_refitted=False)
+        reads = None
+        if work.change is not None:
+            reads = rows_to_read(recipe, work, folder, partial(_forgotten, rows, after))
+            if reads is None:
+                work = replace(work, change=None)
         forgotten = rows_to_forget(context, shard, rows, after)
-        plans.append(_shard_plan(work, forgotten, rows.num_rows - stays.num_rows))
+        listed = rows.num_rows - stays.num_rows
+        plans.append(_shard_plan(work, forgotten, listed, reads))
     return plans
+
+
+def _forgotten(rows: pa.Table, after: ForgetList) -> pa.Table:
+    return rows.filter(forget_mask(rows, after))
 
 
 def rows_to_forget(context: Context, name: str, rows: pa.Table, after: ForgetList) -> int:
@@ -101,16 +115,17 @@ def rows_to_forget(context: Context, name: str, rows: pa.Table, after: ForgetLis
     return int(pc.sum(forget_mask(rows, after)).as_py() or 0)
 
 
-def _shard_plan(work: ShardWork, forgotten: int, listed: int) -> ShardPlan:
+def _shard_plan(work: ShardWork, forgotten: int, listed: int, reads: int | None) -> ShardPlan:
     return ShardPlan(
         shard=work.shard,
         forgotten=forgotten,
         remaining=work.sliced.rows.num_rows,
-        rows_to_train=work.rows_to_train,
+        rows_to_train=work.rows_to_train if reads is None else reads,
         rows_in_full=work.rows_in_full,
         first_slice=work.first,
         listed=listed,
         is_change=work.change is not None,
+        is_refitted=work.is_refitted,
     )
 
 

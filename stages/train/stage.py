@@ -10,14 +10,14 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import find_spec
 from unlearn.stages.project.files import remove_unplanned, write_folder
 from unlearn.stages.project.locks import exclusive
-from unlearn.stages.project.timings import Timing
+from unlearn.stages.project.timings import CHANGE, FILES, Timing
 from unlearn.stages.rows.shard_file import read_shard
 from unlearn.stages.training.lineage import FILE_NAME as LINEAGE_FILE
 from unlearn.stages.training.lineage import read_lineage
 from unlearn.stages.training.method_record import WHOLE
 from unlearn.stages.training.recipe import Recipe, check_recorded
 from unlearn.stages.training.shard_model import read_shard_model
-from unlearn.stages.training.slices import plan_shard, train_shard
+from unlearn.stages.training.slices import ShardWork, TrainedShard, plan_shard, train_shard
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Trained:
         Why a constant model answers with class frequencies; None for every other model.
     changed
         Rows that came or went where the model of a set of rows was changed; else None.
+    rest
+        Seconds that the model of a set of rows took besides fitting or changing it; else None.
     """
 
     shard: str
@@ -50,11 +52,18 @@ class Trained:
     timing: Timing
     reason: str | None = None
     changed: int | None = None
+    rest: float | None = None
 
     @property
     def timing_name(self) -> str:
         """The name of the timing: what a change takes says nothing of a training."""
-        return f"{'train' if self.changed is None else 'change'}@{self.shard}"
+        return f"{CHANGE if self.changed is not None else 'train@'}{self.shard}"
+
+    @property
+    def timings(self) -> dict[str, Timing]:
+        """The timings to record, by name."""
+        rest = {} if self.rest is None else {f"{FILES}{self.shard}": Timing(round(self.rest, 4))}
+        return {self.timing_name: self.timing, **rest}
 
 
 def run(context: Context, shard: str) -> Trained:
@@ -106,6 +115,7 @@ def _train(context: Context, shard: str, path: Path, folder: Path) -> Trained:
         recipe = Recipe.of_project(context)
         check_recorded(context, recipe)
         work = plan_shard(recipe, shard, retained.rows, folder)
+        trained = None
         if work.first <= recipe.slices:
             before = time.perf_counter()
             find_spec(context.params.train.model).load()
@@ -120,16 +130,27 @@ def _train(context: Context, shard: str, path: Path, folder: Path) -> Trained:
         elif lineage := read_lineage(folder):
             remove_unplanned(folder, [*lineage.files, LINEAGE_FILE])
         model = read_shard_model(folder, shard)
+    seconds = time.perf_counter() - started
+    is_changed = trained is not None and trained.changed is not None
+    fitting = None if trained is None else trained.seconds
     return Trained(
         shard=shard,
         kind=model.kind,
         rows=retained.rows.num_rows,
         first_slice=work.first,
         slices=recipe.slices,
-        timing=Timing(time.perf_counter() - started, work.rows_to_train, work.first),
+        timing=Timing(seconds, _rows_read(work, trained), work.first),
         reason=model.description.get("reason"),
-        changed=work.change,
+        changed=work.change if is_changed else None,
+        rest=None if fitting is None else seconds - fitting,
     )
+
+
+def _rows_read(work: ShardWork, trained: TrainedShard | None) -> int:
+    if trained is not None and trained.changed is not None:
+        return trained.changed
+    # A change that was planned may turn out to be a training, because rows that go are not there.
+    return work.rows_to_train if work.change is None else work.rows_in_full
 
 
 def _forgotten(context: Context, shard: str) -> pa.Table | None:

@@ -4,8 +4,9 @@ Both ways give the same bytes. What is on disk can only make it faster: a state 
 its seal, belongs to other settings or cannot be brought to the rows is not used.
 """
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import numpy as np
 import pyarrow as pa
 from unlearn.stages.config.row_sets import RowSetOptions
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.base import IntArray
 from unlearn.stages.estimators.registry import find_spec
 from unlearn.stages.estimators.row_sets.base import (
     STATE_FILE,
     Files,
+    ReadsOthers,
     RowSetEstimator,
     Shape,
     load_digests,
@@ -26,6 +29,7 @@ from unlearn.stages.estimators.row_sets.grids import Grid, make_grid
 from unlearn.stages.estimators.row_sets.preprocessing import CodePreprocessor
 from unlearn.stages.estimators.row_sets.row_set import (
     Bytes,
+    Codes,
     RowSet,
     UnknownRowsError,
     difference,
@@ -78,6 +82,11 @@ class Fitted:
         The content of the weights file.
     description
         What model.json says of the grids.
+    seconds
+        How long the fit or the change took, without reading rows and without the state's files;
+        None where it was not measured.
+    reads
+        Rows that the change read, in rows of a fit; None if it was fitted.
     """
 
     estimator: RowSetEstimator[Any]
@@ -85,6 +94,24 @@ class Fitted:
     digest: str
     weights: bytes
     description: dict[str, Any]
+    seconds: float | None = None
+    reads: int | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What changing an earlier state would take.
+
+    Parameters
+    ----------
+    rows
+        Rows that come or go.
+    is_refitted
+        Whether these are so many that fitting is not slower, so that the model is fitted.
+    """
+
+    rows: int
+    is_refitted: bool
 
 
 class ShardRows:
@@ -108,12 +135,16 @@ class ShardRows:
 
     def of(self, rows: pa.Table) -> RowSet:
         """Return rows of the shard as a set."""
+        return row_set(*self.in_order(rows))
+
+    def in_order(self, rows: pa.Table) -> tuple[Bytes, Codes, IntArray]:
+        """Return digests, codes and class indices of rows, in the order of the table."""
         codes = self.grid.encode(rows)
         classes = targets(rows, self._recipe.layout)
         names = (SUBJECT, RECORD) if SUBJECT in rows.column_names else (RECORD,)
         parts = [digests_of(rows[name]) for name in names]
         parts += [codes.view(np.uint8), classes[:, None].astype("<i4").view(np.uint8)]
-        return row_set(row_digests(self._key, parts), codes, classes)
+        return row_digests(self._key, parts), codes, classes
 
 
 def fit_rows(recipe: Recipe, shard: str, rows: pa.Table, earlier: Earlier | None) -> Fitted:
@@ -130,9 +161,26 @@ def fit_rows(recipe: Recipe, shard: str, rows: pa.Table, earlier: Earlier | None
     """
     own = ShardRows(recipe, shard)
     wanted, estimator = own.of(rows), own.estimator
-    state = None if earlier is None else _changed(recipe, shard, own, wanted, earlier)
-    if state is None:
-        state = estimator.fit(wanted)
+    change = None if earlier is None else _begin(recipe, shard, own, wanted, earlier)
+    started = time.perf_counter()
+    changed = None if change is None else _apply(own, *change)
+    state = estimator.fit(wanted) if changed is None else changed[0]
+    seconds = time.perf_counter() - started
+    fitted = fitted_of(recipe, own, state)
+    return replace(fitted, seconds=seconds, reads=None if changed is None else changed[1])
+
+
+def fitted_of(recipe: Recipe, own: ShardRows, state: Any) -> Fitted:
+    """Return the model that a state of a shard's rows gives.
+
+    Parameters
+    ----------
+    recipe, own
+        The settings, and the estimator of the shard.
+    state
+        A state of this estimator.
+    """
+    estimator = own.estimator
     files = estimator.save(state)
     preprocessor = CodePreprocessor.of_grid(own.grid, recipe.layout.features)
     return Fitted(
@@ -144,8 +192,8 @@ def fit_rows(recipe: Recipe, shard: str, rows: pa.Table, earlier: Earlier | None
     )
 
 
-def rows_to_change(recipe: Recipe, shard: str, rows: pa.Table, folder: Path) -> int | None:
-    """Return how many rows come or go if an earlier state is changed.
+def find_change(recipe: Recipe, shard: str, rows: pa.Table, folder: Path) -> Change | None:
+    """Return what changing an earlier state would take.
 
     Parameters
     ----------
@@ -158,8 +206,8 @@ def rows_to_change(recipe: Recipe, shard: str, rows: pa.Table, folder: Path) -> 
 
     Returns
     -------
-    int or None
-        None if no state can be used, or so many rows change that the model is made from nothing.
+    Change or None
+        None if no state can be used.
     """
     files = _earlier_files(recipe, shard, folder)
     if files is None or rows.num_rows == 0:
@@ -171,9 +219,39 @@ def rows_to_change(recipe: Recipe, shard: str, rows: pa.Table, folder: Path) -> 
         return None
     wanted = own.of(rows).digests
     gone, new = (int(mask.sum()) for mask in difference(have, wanted))
-    if any(own.estimator.refits(moved, len(have)) for moved in (gone, new)):
+    refits = own.estimator.refits
+    return Change(gone + new, refits(gone, len(have)) or refits(new, len(wanted)))
+
+
+def rows_to_read(recipe: Recipe, shard: str, rows: pa.Table, earlier: Earlier) -> int | None:
+    """Return how many rows a change of an earlier state will read; no file is changed.
+
+    Parameters
+    ----------
+    recipe, shard, rows, earlier
+        As `fit_rows` takes them.
+
+    Returns
+    -------
+    int or None
+        Rows, in rows of a fit; None if the state cannot be brought to these rows.
+    """
+    own = ShardRows(recipe, shard)
+    change = _begin(recipe, shard, own, own.of(rows), earlier)
+    if change is None:
         return None
-    return gone + new
+    state, (gone, left), (new, union) = change
+    estimator = own.estimator
+    if not isinstance(estimator, ReadsOthers):
+        return len(gone) + len(new)
+    try:
+        found = estimator.rows_to_read(state, gone, left, -1) if len(gone) else 0
+        if not len(new):
+            return found
+        # What the new rows take depends on the state without those that go. It is in memory.
+        return found + estimator.rows_to_read(estimator.forget(state, gone, left), new, union, 1)
+    except UnknownRowsError:
+        return None
 
 
 def _key_of(recipe: Recipe, shard: str) -> Key:
@@ -190,26 +268,46 @@ def _grid(recipe: Recipe) -> Grid:
         raise InputError(f"train.model {recipe.train.model}: {error}") from None
 
 
-def _changed(recipe: Recipe, shard: str, own: ShardRows, wanted: RowSet, earlier: Earlier) -> Any:
-    """Return an earlier state, changed to other rows; None if none can be used."""
+#: A state, the rows that go and those that are left then, and new rows and all in the end.
+_Steps = tuple[Any, tuple[RowSet, RowSet], tuple[RowSet, RowSet]]
+
+
+def _begin(
+    recipe: Recipe, shard: str, own: ShardRows, wanted: RowSet, earlier: Earlier
+) -> _Steps | None:
+    """Return an earlier state and what brings it to other rows; None if none can be used."""
     files = _earlier_files(recipe, shard, earlier.folder)
     if files is None:
         return None
-    estimator = own.estimator
     try:
-        state = estimator.load(files)
+        state = own.estimator.load(files)
     except InputError:
         return None
-    have = estimator.row_digests(state)
+    have = own.estimator.row_digests(state)
     is_gone, is_new = difference(have, wanted.digests)
     gone = _rows_with(have[is_gone], own, earlier)
     if gone is None:
         return None
+    return state, (gone, wanted.take(~is_new)), (wanted.take(is_new), wanted)
+
+
+def _apply(
+    own: ShardRows, state: Any, less: tuple[RowSet, RowSet], more: tuple[RowSet, RowSet]
+) -> tuple[Any, int] | None:
+    """Return a state after rows went and others came, and the rows that were read.
+
+    None if the state is not of these rows.
+    """
+    estimator, reads = own.estimator, 0
+    counts = isinstance(estimator, ReadsOthers)
     try:
-        state = estimator.forget(state, gone, wanted.take(~is_new))
-        return estimator.add(state, wanted.take(is_new), wanted)
+        for change, (moved, rows) in ((estimator.forget, less), (estimator.add, more)):
+            state = change(state, moved, rows)
+            if len(moved):
+                reads += state.reads if counts else len(moved)
     except UnknownRowsError:
         return None
+    return state, reads
 
 
 def _rows_with(digests: Bytes, own: ShardRows, earlier: Earlier) -> RowSet | None:
@@ -234,11 +332,16 @@ def _earlier_files(recipe: Recipe, shard: str, folder: Path) -> Files | None:
         return None
     if lineage is None or not _is_usable(recipe, shard, folder, lineage):
         return None
+    return state_files(folder, lineage)
+
+
+def state_files(folder: Path, lineage: Lineage) -> Files:
+    """Return the files of the state in a folder that its lineage names and that are there."""
     prefix = f"{STATE_FOLDER}/"
     return {
         name.removeprefix(prefix): (folder / name).read_bytes()
         for name in lineage.files
-        if name.startswith(prefix)
+        if name.startswith(prefix) and (folder / name).is_file()
     }
 
 

@@ -36,7 +36,8 @@ from unlearn.stages.training.lineage import (
     sealed,
 )
 from unlearn.stages.training.recipe import Recipe
-from unlearn.stages.training.row_sets import Earlier, fit_rows, rows_to_change
+from unlearn.stages.training.row_sets import Change, Earlier, Fitted, find_change, fit_rows
+from unlearn.stages.training.row_sets import rows_to_read as rows_of_change
 from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
 from unlearn.stages.training.shard_model import describe_model, model_digest
 from unlearn.stages.training.sliced_rows import SlicedRows, by_slice
@@ -61,6 +62,8 @@ class ShardWork:
         The first slice to train, from 1; one more than there are slices if nothing is to do.
     change
         Rows that come or go where a model of a set of rows is changed; None where it is trained.
+    is_refitted
+        Whether such a model is trained because so many rows come or go that a change is not faster.
     """
 
     shard: str
@@ -69,6 +72,7 @@ class ShardWork:
     environment: dict[str, str]
     first: int
     change: int | None = None
+    is_refitted: bool = False
 
     @property
     def union_rows(self) -> list[int]:
@@ -125,8 +129,34 @@ def plan_shard(recipe: Recipe, shard: str, rows: pa.Table, folder: Path | None) 
     work = ShardWork(shard, sliced, chain, facts, first)
     is_of_sets = isinstance(find_spec(recipe.train.model).training, RowSetTraining)
     if is_of_sets and folder is not None and first <= recipe.slices:
-        work = replace(work, change=rows_to_change(recipe, shard, sliced.rows, folder))
+        work = _with_change(work, find_change(recipe, shard, sliced.rows, folder))
     return work
+
+
+def _with_change(work: ShardWork, change: Change | None) -> ShardWork:
+    if change is None:
+        return work
+    return replace(
+        work,
+        change=None if change.is_refitted else change.rows,
+        is_refitted=change.is_refitted,
+    )
+
+
+def rows_to_read(
+    recipe: Recipe, work: ShardWork, folder: Path, forgotten: Callable[[], pa.Table | None]
+) -> int | None:
+    """Return how many rows the change that `work` says will read; no file is changed.
+
+    It is in rows of a training, so where each row is in several trees it counts once for all of
+    them. None if the model will be trained after all, because rows that go are not known.
+
+    Parameters
+    ----------
+    recipe, work, folder, forgotten
+        As `train_shard` takes them.
+    """
+    return rows_of_change(recipe, work.shard, work.sliced.rows, Earlier(folder, forgotten))
 
 
 @dataclass(frozen=True)
@@ -141,11 +171,17 @@ class TrainedShard:
         The lineage.
     refusal
         What the estimator raised where `lineage.refused`; else None.
+    changed
+        Rows that a change read where the model of a set of rows was changed; else None.
+    seconds
+        How long fitting or changing such a model took, without files; else None.
     """
 
     files: dict[str, bytes]
     lineage: Lineage
     refusal: RefusedRowsError | None = None
+    changed: int | None = None
+    seconds: float | None = None
 
 
 def train_shard(
@@ -185,7 +221,7 @@ def train_shard(
         return _without_weights(recipe, work, {} if constant is None else {"class": constant})
     if isinstance(find_spec(recipe.train.model).training, RowSetTraining):
         earlier = None if work.change is None or folder is None else Earlier(folder, forgotten)
-        return _of_row_set(recipe, work, earlier)
+        return shard_of_set(recipe, work, fit_rows(recipe, work.shard, work.sliced.rows, earlier))
     fitting = prepare(recipe, work.shard, work.sliced)
     try:
         states = _states(recipe, work, fitting, _kept_states(work, folder), progress)
@@ -249,9 +285,16 @@ def _without_weights(recipe: Recipe, work: ShardWork, answer: dict[str, Any]) ->
     return _finish(recipe, work, description, None, {}, [None] * recipe.slices)
 
 
-def _of_row_set(recipe: Recipe, work: ShardWork, earlier: Earlier | None) -> TrainedShard:
-    """Return a model of the set of all rows of the shard, which has one slice."""
-    fitted = fit_rows(recipe, work.shard, work.sliced.rows, earlier)
+def shard_of_set(recipe: Recipe, work: ShardWork, fitted: Fitted) -> TrainedShard:
+    """Return the shard model of the set of all rows of the shard, which has one slice.
+
+    Parameters
+    ----------
+    recipe, work
+        The settings, and the shard's rows.
+    fitted
+        The model of these rows.
+    """
     description = describe_model(
         recipe.train,
         recipe.layout,
@@ -259,9 +302,10 @@ def _of_row_set(recipe: Recipe, work: ShardWork, earlier: Earlier | None) -> Tra
         fitted.description,
         probable=find_spec(recipe.train.model).has_probabilities(recipe.train),
     )
-    return _finish(
+    trained = _finish(
         recipe, work, description, fitted.weights, {}, [fitted.digest], others=fitted.state
     )
+    return replace(trained, changed=fitted.reads, seconds=fitted.seconds)
 
 
 def _with_weights(

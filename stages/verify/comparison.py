@@ -15,7 +15,7 @@ from unlearn.stages.verify.evidence import (
     Evidence,
     not_made,
 )
-from unlearn.stages.verify.exactness.checks import Exactness
+from unlearn.stages.verify.exactness.found import Exactness
 from unlearn.stages.verify.exactness.methods import MethodCheck
 from unlearn.stages.verify.measures.base import Measures
 from unlearn.stages.verify.membership.arrays import Floats

@@ -11,7 +11,8 @@ from unlearn.stages.verify.membership.answers import FinalModel
 from unlearn.stages.verify.membership.attack import Attack
 from unlearn.stages.verify.membership.attacks import Attacked, run_attacks
 from unlearn.stages.verify.membership.calibrated import MIN_REFERENCES
-from unlearn.stages.verify.membership.references import References, train_references
+from unlearn.stages.verify.membership.parts import cheap_references, has_parts, parts_of
+from unlearn.stages.verify.membership.references import Comparison, train_references
 from unlearn.stages.verify.membership.registry import attacks_for, deciding_attack
 from unlearn.stages.verify.membership.sampling import Drawn, draw, non_members
 from unlearn.stages.verify.membership.views import (
@@ -162,13 +163,21 @@ def _unasked(context: Context, why: Missing, counts: tuple[int, int]) -> Evidenc
 
 def _references(
     context: Context, model: FinalModel
-) -> Callable[[str, pa.Table], References] | None:
-    """Return what trains models to compare with, where params.yaml asks for it and it helps."""
+) -> Callable[[str, pa.Table], Comparison] | None:
+    """Return what gives models to compare with, where there are too few other shards.
+
+    Parts of a forest cost nothing, and models of sums next to nothing. Others are trained where
+    params.yaml asks for it.
+    """
     params = context.params
-    count = params.verify.reference_models
-    if count == 0 or len(model.members) > MIN_REFERENCES:
+    if len(model.members) > MIN_REFERENCES:
         return None
     recipe = Recipe.of_project(context)
+    if has_parts(recipe):
+        return lambda shard, _: parts_of(recipe, shard, context.project.shard_models / shard)
+    count = params.verify.reference_models or cheap_references(recipe)
+    if count == 0:
+        return None
     return lambda shard, rows: train_references(recipe, params.dataset, shard, rows, count)
 
 

@@ -6,12 +6,8 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.verify.evidence import NO_EVIDENCE, gather
-from unlearn.stages.verify.exactness.checks import (
-    Retrain,
-    ShardRows,
-    check_exactness,
-    derive_rows,
-)
+from unlearn.stages.verify.exactness.checks import check_exactness, derive_rows
+from unlearn.stages.verify.exactness.found import Retrain, ShardRows
 from unlearn.stages.verify.findings import Findings
 from unlearn.stages.verify.measures.modality import modality_of
 from unlearn.stages.verify.membership.canaries import attack_canaries

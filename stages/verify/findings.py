@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from unlearn.stages.verify.evidence import Evidence
-from unlearn.stages.verify.exactness.checks import Exactness
+from unlearn.stages.verify.exactness.found import Exactness
 from unlearn.stages.verify.verdict import Verdict
 from unlearn.stages.verify_report.membership import CanaryResult
 from unlearn.stages.verify_report.methods import MethodResult, OriginalResult

@@ -16,7 +16,8 @@ from unlearn.stages.rows.holdout import calibration_half, tested_half
 from unlearn.stages.training.method_record import RETRAIN, WHOLE, MethodRows
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.verify.comparison import AskedModel, Comparison
-from unlearn.stages.verify.exactness.checks import Exactness, derive_rows
+from unlearn.stages.verify.exactness.checks import derive_rows
+from unlearn.stages.verify.exactness.found import Exactness
 from unlearn.stages.verify.exactness.methods import (
     ORIGINAL,
     MethodCheck,

@@ -24,7 +24,8 @@ from unlearn.stages.training.environment import environment
 from unlearn.stages.training.recipe import settings_digest
 from unlearn.stages.verify.evidence import Evidence
 from unlearn.stages.verify.exact import verify_shards
-from unlearn.stages.verify.exactness.checks import Retrain, retrain_shards
+from unlearn.stages.verify.exactness.checks import retrain_shards
+from unlearn.stages.verify.exactness.found import Retrain
 from unlearn.stages.verify.findings import Findings, Methods
 from unlearn.stages.verify.measures.modality import modality_of
 from unlearn.stages.verify.membership.registry import deciding_attack
@@ -157,7 +158,9 @@ def _report(
             some["language"] = found.language
         else:
             some["original"] = found.methods.original
-    constant: dict[str, Any] = {"constant": exactness.constant} if exactness.constant else {}
+    some_counts: dict[str, Any] = {"constant": exactness.constant} if exactness.constant else {}
+    if exactness.trees is not None:
+        some_counts["trees"] = exactness.trees
     if found.methods is not None:
         some |= {"deploy": found.methods.deployed, "methods": found.methods.results}
     unlabelled = count_rows(context.project.shard_file(UNLABELLED)) or 0
@@ -179,7 +182,7 @@ def _report(
             matched=exactness.matched,
             lineage_clean=exactness.lineage_clean,
             problems=len(exactness.problems),
-            **constant,
+            **some_counts,
         ),
         models=_models(context),
         settings=settings_digest(params),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from unlearn.stages.verify.exactness.checks import Exactness
+from unlearn.stages.verify.exactness.found import Exactness
 from unlearn.stages.verify.membership.statistics import Interval, rows_for
 from unlearn.stages.verify_report.membership import Outcome
 from unlearn.stages.verify_report.words import UNSETTLED
@@ -115,6 +115,11 @@ def decide(exactness: Exactness, covers: str | None = None) -> Verdict:
         return other_environment(exactness.environment, _OTHER_ENVIRONMENT)
     lineage = "every shard model's lineage is that of its rows without the forgotten ones"
     about = () if covers is None else (covers,)
+    if exactness.reran and exactness.trees is not None:
+        some = "all" if exactness.reran == exactness.trees else "some"
+        same = "trees of the touched shards fitted again from the rows: the same bytes"
+        refitted = f"{exactness.reran} of {exactness.trees} {same}"
+        return Verdict("pass", (lineage, refitted, *about), (lineage, f"{some} {same}", *about))
     if exactness.reran:
         # How many of how many is in the counts of exactness.
         some = "all" if exactness.reran == exactness.touched else "some"

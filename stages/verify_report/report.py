@@ -31,7 +31,10 @@ class ExactnessCounts(Part):
     touched
         Shards that the list names; without shards, whether the list names any row: 0 or 1.
     reran, matched
-        Models trained again to check, and those that came out the same.
+        Models trained again to check, or trees fitted again, and those that came out the same.
+    trees
+        Trees of the touched shards, where `reran` counts trees. Only of models of trees that are
+        changed in place of being trained.
     lineage_clean
         Whether every lineage is that of the rows it should come from.
     problems
@@ -41,11 +44,12 @@ class ExactnessCounts(Part):
         frequencies. Not in reports/verdict.json.
     """
 
-    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"constant"})
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"constant", "trees"})
 
     touched: int | None = None
     reran: int | None = None
     matched: int | None = None
+    trees: int | None = None
     lineage_clean: bool | None = None
     problems: int | None = None
     constant: dict[str, str] = Field(default_factory=dict)

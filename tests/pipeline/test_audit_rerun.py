@@ -16,7 +16,7 @@ from unlearn.stages.project.files import json_bytes
 from unlearn.stages.rows.tokens import Key
 from unlearn.stages.training.lineage import read_lineage, sealed
 from unlearn.stages.training.shard_model import read_shard_model
-from unlearn.stages.verify.exactness.checks import choose_shards
+from unlearn.stages.verify.exactness.choosing import choose_shards
 
 from tests.conftest import Repo, keep_apart
 from tests.pipeline.conftest import change_a_weight, ids_at, wait_for

@@ -6,9 +6,9 @@ holds byte for byte, for the state and for the model, and likewise for `add`. Ea
 use any way to get there; where changing a state would take longer than fitting, it fits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -126,6 +126,61 @@ class RowSetEstimator(Protocol[State]):
 
     def predictor(self, model: bytes) -> CodePredictor:
         """Return the model that `model` wrote, ready to answer."""
+
+
+@runtime_checkable
+class TreeEstimator(RowSetEstimator[State], Protocol[State]):
+    """An estimator of trees, each of which can be fitted again by itself, as a check."""
+
+    @property
+    def tree_count(self) -> int:
+        """Number of trees."""
+
+    def tree_bytes(self, state: State, tree: int) -> bytes:
+        """Return all that a state has of one tree."""
+
+    def refit_trees(
+        self, state: State, rows: RowSet, trees: Sequence[int]
+    ) -> Iterator[tuple[int, bytes]]:
+        """Fit trees again, each given the trees before it as the state has them.
+
+        Parameters
+        ----------
+        state
+            A state that claims to be of these rows.
+        rows
+            The rows.
+        trees
+            Numbers of the trees, ascending.
+
+        Returns
+        -------
+        iterator
+            Of the number of each tree, and what `tree_bytes` would return for it. If these are the
+            same for all trees, the state's trees are those that `fit` returns.
+        """
+
+
+@runtime_checkable
+class ReadsOthers(Protocol):
+    """An estimator whose changes may read more rows than those that come or go.
+
+    Its states have `reads`: how many rows the last change read, in rows of a fit. An estimator
+    that is not of this kind reads the rows that come or go, and no others.
+    """
+
+    def rows_to_read(self, state: Any, moved: RowSet, rows: RowSet, sign: int) -> int:
+        """Return how many rows a change of a state will read; the state stays as it is.
+
+        Parameters
+        ----------
+        state
+            The state before.
+        moved, rows
+            The rows that come or go, and the rows in the end.
+        sign
+            1 if they come, -1 if they go.
+        """
 
 
 def load_digests(content: bytes | None) -> Bytes:

@@ -8,11 +8,14 @@ them; trees are grown again only where a chosen split or a rounded value is anot
 than two classes there is one model for each class against the others.
 """
 
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
+from unlearn.stages.config.row_sets import ExactBoostingOptions
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.row_sets.base import (
     STATE_FILE,
@@ -25,17 +28,14 @@ from unlearn.stages.estimators.row_sets.base import (
 from unlearn.stages.estimators.row_sets.boosting_class import ClassModel
 from unlearn.stages.estimators.row_sets.boosting_draws import (
     BoostingDraws,
-    ExactBoostingOptions,
     Narrow,
     Splits,
-    narrow,
 )
-from unlearn.stages.estimators.row_sets.boosting_growth import leaves_of
+from unlearn.stages.estimators.row_sets.boosting_model import MODEL_KINDS, BoostingModel
 from unlearn.stages.estimators.row_sets.boosting_state import ClassRows, ClassState
 from unlearn.stages.estimators.row_sets.boosting_sums import (
     Integers,
     check_rows,
-    probabilities,
     purity,
 )
 from unlearn.stages.estimators.row_sets.row_set import (
@@ -44,6 +44,7 @@ from unlearn.stages.estimators.row_sets.row_set import (
     RowSet,
     check_split,
     check_union,
+    set_nonce,
 )
 from unlearn.stages.rows.tokens import Key
 
@@ -57,19 +58,6 @@ _STATE_KINDS = {
     "leaf_sums": ("int64", 2),
 }
 
-#: Arrays of a model.
-_MODEL_KINDS = {
-    "cuts": ("uint16", 3),
-    "cuts_of_trees": ("int64", 1),
-    "features": ("uint16", 3),
-    "factors": ("uint8", 3),
-    "shifts": ("uint8", 3),
-    "widths": ("uint8", 3),
-    "starts": ("int64", 1),
-    "values": ("int16", 3),
-    "importances": ("int64", 1),
-}
-
 _TWO = 2
 
 
@@ -81,9 +69,13 @@ class BoostingCosts:
     ----------
     refit_from
         From this share of the rows on, fitting is not slower than changing the state.
+    always_change
+        So many rows are never too many: even where nearly all trees are fitted again, this is not
+        slower than fitting.
     """
 
     refit_from: float = 0.0005
+    always_change: int = 4
 
 
 @dataclass(frozen=True)
@@ -96,71 +88,13 @@ class BoostingState:
         Sorted digests of the rows, shape (rows, 16).
     classes
         The state of each class's model; with two classes there is one, that of the second.
+    reads
+        Rows that the last change read; see `ReadsOthers`. It is not saved.
     """
 
     digests: Bytes
     classes: list[ClassState]
-
-
-@dataclass(frozen=True)
-class BoostingModel:
-    """A boosting model, ready to answer.
-
-    Parameters
-    ----------
-    shape
-        What rows look like.
-    steps
-        Different values of a leaf per unit of log-odds.
-    cuts, cuts_of_trees
-        Sets of cuts of the features, shape (number, features, cuts), and which one a tree has.
-    splits
-        The splits, by class: each of shape (trees, depth).
-    starts
-        The score that rows start from, by class.
-    values
-        Values of leaves, shape (models, trees, leaves).
-    decreases
-        How much each feature decreases the loss, shape (features,).
-    """
-
-    shape: Shape
-    steps: int
-    cuts: Codes
-    cuts_of_trees: Integers
-    splits: list[Splits]
-    starts: Integers
-    values: npt.NDArray[np.int16]
-    decreases: Integers
-
-    def probabilities(self, codes: Codes) -> npt.NDArray[np.float64]:
-        """Return class probabilities; with more than two classes, scaled to a sum of 1."""
-        if self.shape.classes < _TWO:
-            return np.ones((len(codes), self.shape.classes))
-        found = probabilities(self.scores(codes), self.steps)
-        if self.shape.classes == _TWO:
-            return np.hstack([1 - found, found])
-        # No score is so low that a probability is 0.
-        shares: npt.NDArray[np.float64] = found / found.sum(axis=1, keepdims=True)
-        return shares
-
-    def scores(self, codes: Codes) -> Integers:
-        """Return log-odds in units of 1 / steps, shape (rows, models)."""
-        categorical = np.array(self.shape.categorical, bool)
-        found = np.tile(self.starts, (len(codes), 1))
-        for number, cuts in enumerate(self.cuts):
-            own = narrow(codes.T, cuts, categorical)
-            for tree in np.flatnonzero(self.cuts_of_trees == number):
-                for model, splits in enumerate(self.splits):
-                    values = self.values[model, tree].astype(np.int64)
-                    found[:, model] += values[leaves_of(own, splits, int(tree))]
-        return found
-
-    def importances(self) -> npt.NDArray[np.float64]:
-        """Return the share of each feature in all decreases of the loss, shape (features,)."""
-        total = int(self.decreases.sum())
-        found: npt.NDArray[np.float64] = self.decreases / max(total, 1)
-        return found
+    reads: int = 0
 
 
 class _Columns:
@@ -205,7 +139,7 @@ class ExactBoosting:
         options: ExactBoostingOptions,
         costs: BoostingCosts = BoostingCosts(),
     ) -> None:
-        self._shape, self._options, self._costs = shape, options, costs
+        self._key, self._shape, self._options, self._costs = key, shape, options, costs
         self._draws = BoostingDraws(key, shape, options)
         numbers = range(shape.classes) if shape.classes > _TWO else range(1, shape.classes)
         self._models = {number: ClassModel(self._draws, options, number) for number in numbers}
@@ -217,6 +151,32 @@ class ExactBoosting:
         classes = [model.fit(columns.of_class(number)) for number, model in self._models.items()]
         return BoostingState(rows.digests, classes)
 
+    @property
+    def tree_count(self) -> int:
+        """Number of trees; with more than two classes, one of these is a tree of each class."""
+        return self._options.trees
+
+    def tree_bytes(self, state: BoostingState, tree: int) -> bytes:
+        """Return the splits and sums of a tree."""
+        parts = zip(self._models.items(), state.classes, strict=True)
+        return _tree_bytes({number: model.tree(own, tree) for (number, model), own in parts})
+
+    def refit_trees(
+        self, state: BoostingState, rows: RowSet, trees: Sequence[int]
+    ) -> Iterator[tuple[int, bytes]]:
+        """Fit trees again, each given the trees before it."""
+        check_rows(len(rows))
+        columns, parts = (
+            _Columns(self._draws, rows),
+            zip(self._models.items(), state.classes, strict=True),
+        )
+        found = {
+            number: list(model.refit(own, columns.of_class(number), trees))
+            for (number, model), own in parts
+        }
+        for at, tree in enumerate(trees):
+            yield tree, _tree_bytes({number: own[at] for number, own in found.items()})
+
     def forget(self, state: BoostingState, gone: RowSet, left: RowSet) -> BoostingState:
         """Subtract rows from all sums, and choose again what is no longer the best."""
         check_split(state.digests, gone, left)
@@ -227,9 +187,16 @@ class ExactBoosting:
         check_union(state.digests, new, union)
         return self._changed(state, new, union, 1)
 
+    def rows_to_read(self, state: BoostingState, moved: RowSet, rows: RowSet, sign: int) -> int:
+        """Return what `reads` will be if rows come (1) or go (-1); the state stays as it is.
+
+        What moves depends on what moved before, so a copy of the state is changed.
+        """
+        return self._changed(copy.deepcopy(state), moved, rows, sign).reads
+
     def refits(self, moved: int, rows: int) -> bool:
         """Return whether fitting is not slower than changing the state."""
-        return moved >= self._costs.refit_from * rows
+        return moved > self._costs.always_change and moved >= self._costs.refit_from * rows
 
     def row_digests(self, state: BoostingState) -> Bytes:
         """Return the digests of the rows that the sums are over."""
@@ -278,6 +245,7 @@ class ExactBoosting:
         ]
         return save_tensors(
             {
+                "nonce": set_nonce(self._key, state.digests),
                 "cuts": self._draws.cuts,
                 "cuts_of_trees": self._draws.cuts_of_trees.astype(np.int64),
                 "features": joined([own.features for own in splits], "uint16"),
@@ -292,7 +260,7 @@ class ExactBoosting:
 
     def predictor(self, model: bytes) -> BoostingModel:
         """Return the model, ready to answer."""
-        found = load_tensors(model, _MODEL_KINDS)
+        found = load_tensors(model, MODEL_KINDS)
         features = found["features"].astype(np.intp)
         parts = (found["factors"], found["shifts"], found["widths"])
         factors, shifts, widths = (part.astype(np.uint8) for part in parts)
@@ -335,15 +303,20 @@ class ExactBoosting:
         check_rows(len(rows))
         few, many = _Columns(self._draws, moved), _Columns(self._draws, rows)
 
-        def changed(number: int, own: ClassState) -> ClassState:
-            return self._models[number].change(
-                own, few.of_class(number), sign, lambda: many.of_class(number)
-            )
+        asked: set[int] = set()
+
+        def all_rows(number: int) -> ClassRows:
+            asked.add(number)
+            return many.of_class(number)
 
         classes = [
-            changed(number, own) for number, own in zip(self._models, state.classes, strict=True)
+            self._models[number].change(own, few.of_class(number), sign, partial(all_rows, number))
+            for number, own in zip(self._models, state.classes, strict=True)
         ]
-        return BoostingState(rows.digests, classes)
+        # A class where something moves reads all rows, from the stage on where it does.
+        others = -(-len(rows) * len(asked) // max(1, len(self._models)))
+        reads = min(len(moved) + others, max(len(moved), len(rows)))
+        return BoostingState(rows.digests, classes, reads)
 
     def _decreases(self, state: BoostingState) -> Integers:
         """Return how much the splits by each feature decrease the loss, in units of 1 / UNIT."""
@@ -357,6 +330,16 @@ class ExactBoosting:
             features = self._draws.candidates.chosen(own.structure.choices).features
             np.add.at(found, features, decreases)
         return found
+
+
+def _tree_bytes(parts: Mapping[int, Mapping[str, Integers]]) -> bytes:
+    return save_tensors(
+        {
+            f"{number:03d}/{name}": values
+            for number, own in parts.items()
+            for name, values in own.items()
+        }
+    )
 
 
 def _class_file(number: int) -> str:

@@ -6,13 +6,13 @@ trees are each fitted at the scores of the trees before. So a leaf value that ch
 split, and a split that moves changes leaf values, but other splits only if it is of the guide.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from unlearn.stages.config.row_sets import ExactBoostingOptions
 from unlearn.stages.estimators.row_sets.boosting_draws import (
     BoostingDraws,
-    ExactBoostingOptions,
     Narrow,
 )
 from unlearn.stages.estimators.row_sets.boosting_growth import (
@@ -137,6 +137,63 @@ class ClassModel:
         if not is_still.all():
             self._fit_leaves(state, rows(), int(np.argmin(is_still)))
         return state
+
+    def refit(
+        self, state: ClassState, rows: ClassRows, trees: Sequence[int]
+    ) -> Iterator[dict[str, Integers]]:
+        """Fit trees again, each given the trees before it as the state has them.
+
+        Parameters
+        ----------
+        state
+            The state.
+        rows
+            All rows.
+        trees
+            Numbers of the trees, ascending.
+
+        Returns
+        -------
+        iterator
+            What `tree` would return for each of them.
+        """
+        found, splits = self.empty(), self._draws.candidates.chosen(state.structure.choices)
+        found.counts[:] = np.bincount(rows.labels, minlength=2)
+        guide, current = self._index(found, rows), self._index(found, rows)
+        # The scores of the guide move once a stage, those of the leaf values with each tree.
+        steps = np.zeros_like(guide)
+        for tree in range(trees[-1] + 1 if trees else 0):
+            stage, number = divmod(tree, self._stage)
+            codes = rows.codes(int(self._cuts[tree]))
+            own = leaves_of(codes, splits, tree)
+            if number == 0:
+                guide += steps
+                steps = np.take(state.guide_values[stage], own >> (self.depth - self._guide_depth))
+            if tree in trees:
+                weights = np.take(self._table, guide)
+                roots = self._growth.roots(codes, weights)
+                leaves = self._growth.grow(tree, found.structure, (codes, weights), roots)
+                found.leaf_sums[tree] = sums_by(
+                    leaves, np.take(self._table, current), 2**self.depth
+                )
+                found.roots[stage] = int(sums_by(_all_one(rows), weights, 1)[0])
+                if number == 0:
+                    leaves >>= self.depth - self._guide_depth
+                    found.guide_sums[stage] = sums_by(leaves, weights, 2**self._guide_depth)
+                yield self.tree(found, tree)
+            current += np.take(state.leaf_values[tree], own)
+
+    def tree(self, state: ClassState, tree: int) -> dict[str, Integers]:
+        """Return what a state has of a tree, and of the guide where it is the guide's."""
+        stage, number = divmod(tree, self._stage)
+        found = {
+            "counts": state.counts,
+            "choices": state.structure.choices[tree].astype(np.int64),
+            "left": state.structure.left[tree],
+            "root": state.roots[stage : stage + 1],
+            "leaf_sums": state.leaf_sums[tree],
+        }
+        return found | ({"guide_sums": state.guide_sums[stage]} if number == 0 else {})
 
     def restore(self, state: ClassState) -> ClassState:
         """Fill in gains and values, which follow from the sums."""

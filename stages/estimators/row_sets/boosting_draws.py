@@ -1,12 +1,10 @@
 """What boosting draws from the key: cuts of numbers, candidate splits, and dither."""
 
 from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
-from unlearn.stages.config.section import Section
+from unlearn.stages.config.row_sets import ExactBoostingOptions
 from unlearn.stages.estimators.row_sets.base import Shape
 from unlearn.stages.estimators.row_sets.draws import Words, below, secret_words, words_of
 from unlearn.stages.estimators.row_sets.row_set import Codes
@@ -35,28 +33,6 @@ _CUT, _FEATURES, _CANDIDATES, _LEAVES, _GUIDE, _BASE = (
     "guide",
     "base",
 )
-
-
-class ExactBoostingOptions(Section):
-    """Options of `exact_boosting`.
-
-    `rate` shrinks what each of the `trees` adds, and all nodes of a level of a tree have one split.
-    `stage` is how many trees choose their splits by the same gradients: less is more accurate,
-    and more is cheaper when rows are forgotten. For each tree as many `features` are drawn, and for
-    each of its `depth` levels as many `candidates` of each; the best one is used. More of both is
-    more accurate, and makes it more likely that a deletion changes a split. `smoothing` is added to
-    the second derivatives of a leaf. `steps` is how many different values a leaf may have per unit
-    of log-odds: with fewer, fewer deletions change a value.
-    """
-
-    trees: Annotated[int, Field(ge=1, le=2000)] = 200
-    depth: Annotated[int, Field(ge=1, le=8)] = 6
-    rate: Annotated[float, Field(gt=0, le=1, strict=False)] = 0.2
-    stage: Annotated[int, Field(ge=1, le=2000)] = 5
-    features: Annotated[int, Field(ge=1, le=1000)] = 12
-    candidates: Annotated[int, Field(ge=1, le=64)] = 8
-    smoothing: Annotated[float, Field(gt=0, strict=False)] = 1.0
-    steps: Annotated[int, Field(ge=4, le=64)] = 32
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from unlearn.stages.estimators.row_sets.boosting_draws import ExactBoostingOptions, Narrow
+from unlearn.stages.config.row_sets import ExactBoostingOptions
+from unlearn.stages.estimators.row_sets.boosting_draws import Narrow
 from unlearn.stages.estimators.row_sets.boosting_growth import Structure
 from unlearn.stages.estimators.row_sets.boosting_sums import Integers, Pairs
 

@@ -6,6 +6,7 @@ digest chooses.
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,12 @@ from unlearn.stages.estimators.row_sets.forest_nodes import (
     join,
     route,
 )
+from unlearn.stages.estimators.row_sets.forest_state import (
+    Begun,
+    ForestState,
+    counted,
+    numbers_of,
+)
 from unlearn.stages.estimators.row_sets.forest_sums import RowData
 from unlearn.stages.estimators.row_sets.row_set import (
     Bytes,
@@ -39,7 +46,6 @@ from unlearn.stages.estimators.row_sets.row_set import (
     RowSet,
     check_split,
     check_union,
-    find_rows,
     set_nonce,
 )
 from unlearn.stages.rows.tokens import Key
@@ -68,31 +74,8 @@ class ForestCosts:
         Least number of rows of a node that keeps sums of its candidates. States have these sums.
     """
 
-    refit_from: float = 0.04
+    refit_from: float = 0.07
     sums_from: int = 64
-
-
-@dataclass(frozen=True)
-class ForestState:
-    """A forest and what changes need.
-
-    Parameters
-    ----------
-    digests
-        Sorted digests of the rows, shape (rows, 16).
-    trees
-        The trees.
-    orders
-        For each tree, the numbers of its rows, in the order of its leaves; None where they have not
-        been looked up. They follow from the rest, and are not saved.
-    numbers
-        A number for each row, by which `orders` names it. Other rows keep theirs when one goes.
-    """
-
-    digests: Bytes
-    trees: list[Nodes]
-    orders: list[Ints | None]
-    numbers: Ints
 
 
 @dataclass(frozen=True)
@@ -197,7 +180,31 @@ class ExactForest:
             nodes, lengths = growth.grow(buffer, Roots(starts, sizes, states, depths))
             trees += nodes.trees(np.cumsum(lengths))
             orders += [order.copy() for order in np.split(buffer, starts[1:])]
-        return ForestState(rows.digests, trees, orders, _counted(len(rows)))
+        return ForestState(rows.digests, trees, orders, counted(len(rows)))
+
+    @property
+    def tree_count(self) -> int:
+        """Number of trees."""
+        return self._trees
+
+    def tree_bytes(self, state: ForestState, tree: int) -> bytes:
+        """Return the nodes of a tree."""
+        return _tree_bytes(state.trees[tree])
+
+    def refit_trees(
+        self,
+        state: ForestState,  # noqa: ARG002 - no tree depends on the trees before it
+        rows: RowSet,
+        trees: Sequence[int],
+    ) -> Iterator[tuple[int, bytes]]:
+        """Grow trees again."""
+        for tree in trees:
+            yield tree, _tree_bytes(self.fit_tree(rows, tree))
+
+    @property
+    def draws(self) -> ForestDraws:
+        """What is drawn for the forest, such as the trees that a row is in."""
+        return self._draws
 
     def fit_tree(self, rows: RowSet, tree: int) -> Nodes:
         """Grow one tree: the same as in the forest, for checks."""
@@ -213,9 +220,7 @@ class ExactForest:
             return state
         if self.refits(len(gone), len(state.digests)):
             return self.fit(left)
-        stays = np.ones(len(state.digests), bool)
-        stays[find_rows(state.digests, gone.digests)] = False
-        return self._changed(state, gone, left, state.numbers[stays], -1)
+        return self._changed(state, gone, left, -1)
 
     def add(self, state: ForestState, new: RowSet, union: RowSet) -> ForestState:
         """Change the trees that the rows are in."""
@@ -224,13 +229,13 @@ class ExactForest:
             return state
         if self.refits(len(new), len(union)):
             return self.fit(union)
-        is_old = np.ones(len(union), bool)
-        is_old[find_rows(union.digests, new.digests)] = False
-        numbers = np.empty(len(union), np.int32)
-        numbers[is_old] = state.numbers
-        first = int(state.numbers.max(initial=-1)) + 1
-        numbers[~is_old] = first + _counted(len(new))
-        return self._changed(state, new, union, numbers, 1)
+        return self._changed(state, new, union, 1)
+
+    def rows_to_read(self, state: ForestState, moved: RowSet, rows: RowSet, sign: int) -> int:
+        """Return what `reads` will be if rows come (1) or go (-1), without growing anything."""
+        begun = self._begin(state, moved, rows, sign)
+        again = begun.change.rows_to_grow(begun.trees, begun.roots, begun.pairs, begun.orders)
+        return self._reads(moved, again)
 
     def refits(self, moved: int, rows: int) -> bool:
         """Return whether growing all trees is not slower than changing them."""
@@ -242,10 +247,7 @@ class ExactForest:
 
     def save(self, state: ForestState) -> Files:
         """Return a file for each tree, of which a change rewrites some, and one for the digests."""
-        files = {
-            tree_file(number): save_tensors({name: getattr(tree, name) for name in KINDS})
-            for number, tree in enumerate(state.trees)
-        }
+        files = {tree_file(number): _tree_bytes(tree) for number, tree in enumerate(state.trees)}
         return {STATE_FILE: save_tensors({"digests": state.digests}), **files}
 
     def load(self, files: Files) -> ForestState:
@@ -256,7 +258,7 @@ class ExactForest:
             for number in range(self._trees)
         ]
         orders: list[Ints | None] = [None] * self._trees
-        return ForestState(digests.astype(np.uint8), trees, orders, _counted(len(digests)))
+        return ForestState(digests.astype(np.uint8), trees, orders, counted(len(digests)))
 
     def model(self, state: ForestState) -> bytes:
         """Return the nodes of all trees, without sums of candidates and without digests."""
@@ -294,22 +296,20 @@ class ExactForest:
             sizes.append(np.bincount(trees, minlength=count))
         return np.concatenate(buffers), np.concatenate(sizes)
 
-    def _changed(
-        self, state: ForestState, moved: RowSet, rows: RowSet, numbers: Ints, sign: int
-    ) -> ForestState:
-        """Return the state after rows came or went.
+    def _changed(self, state: ForestState, moved: RowSet, rows: RowSet, sign: int) -> ForestState:
+        """Return the state after rows came (1) or went (-1); `rows` are those in the end."""
+        begun = self._begin(state, moved, rows, sign)
+        changed, again = begun.change.apply(begun.trees, begun.roots, begun.pairs, begun.orders)
+        numbers, places = begun.numbers, begun.places
+        trees, orders = list(state.trees), list(state.orders)
+        for tree, nodes, order in zip(begun.touched, changed, begun.orders, strict=True):
+            trees[tree], orders[tree] = nodes, numbers[order]
+        if len(places) > _MANY_NUMBERS * (len(rows) + 1):
+            orders = [None if order is None else places[order].astype(np.int32) for order in orders]
+            numbers = counted(len(rows))
+        return ForestState(rows.digests, trees, orders, numbers, self._reads(moved, again))
 
-        Parameters
-        ----------
-        state
-            The state before.
-        moved, rows
-            These rows, and the rows in the end.
-        numbers
-            Numbers of the rows in the end.
-        sign
-            1 if they came, -1 if they went.
-        """
+    def _begin(self, state: ForestState, moved: RowSet, rows: RowSet, sign: int) -> Begun:
         trees_of_rows = self._draws.all_trees_of(moved.words)
         touched, which = np.unique(trees_of_rows, return_inverse=True)
         own_trees = which.reshape(trees_of_rows.shape)
@@ -319,20 +319,23 @@ class ExactForest:
             own_trees.reshape(-1),
             sign,
         )
+        numbers = numbers_of(state, moved, rows, sign)
         places = np.full(int(max(state.numbers.max(initial=-1), numbers.max(initial=-1))) + 1, -1)
         places[numbers] = np.arange(len(numbers))
-        own_orders = [self._order(state, tree, rows, places, sign) for tree in touched]
-        change = TreeChange(self._draws, self._limits, self._data(rows))
-        changed = change.apply(
-            [state.trees[tree] for tree in touched], self._draws.roots[touched], pairs, own_orders
+        return Begun(
+            TreeChange(self._draws, self._limits, self._data(rows)),
+            touched,
+            [state.trees[tree] for tree in touched],
+            self._draws.roots[touched],
+            pairs,
+            [self._order(state, tree, rows, places, sign) for tree in touched],
+            numbers,
+            places,
         )
-        trees, orders = list(state.trees), list(state.orders)
-        for tree, nodes, order in zip(touched, changed, own_orders, strict=True):
-            trees[tree], orders[tree] = nodes, numbers[order]
-        if len(places) > _MANY_NUMBERS * (len(rows) + 1):
-            orders = [None if order is None else places[order].astype(np.int32) for order in orders]
-            numbers = _counted(len(rows))
-        return ForestState(rows.digests, trees, orders, numbers)
+
+    def _reads(self, moved: RowSet, again: int) -> int:
+        # Growing the forest reads each row in so many trees.
+        return len(moved) + -(-again // self._draws.groups)
 
     def _order(
         self, state: ForestState, number: int, rows: RowSet, places: Places, sign: int
@@ -348,8 +351,8 @@ class ExactForest:
         return members[np.argsort(leaves, kind="stable")].astype(np.int32)
 
 
-def _counted(count: int) -> Ints:
-    return np.arange(count, dtype=np.int32)
+def _tree_bytes(tree: Nodes) -> bytes:
+    return save_tensors({name: getattr(tree, name) for name in KINDS})
 
 
 def tree_file(number: int) -> str:

@@ -95,8 +95,8 @@ class TreeChange:
 
     def apply(
         self, trees: list[Nodes], states: Words, moved: Moved, orders: list[Ints]
-    ) -> list[Nodes]:
-        """Return the trees after rows moved.
+    ) -> tuple[list[Nodes], int]:
+        """Return the trees after rows moved, and how many rows the subtrees have that are regrown.
 
         Parameters
         ----------
@@ -110,21 +110,38 @@ class TreeChange:
             For each tree, the rows that it has in the end, in the order of its leaves. They are put
             into the order of the new leaves.
         """
+        order = np.concatenate(orders)
+        nodes, paths, again = self._count_moved(trees, states, moved, order)
+        rows_again = int(nodes.counts[paths.visited[again]].sum())
+        ends = np.cumsum([len(tree) for tree in trees])
+        nodes, ends = self._grow(nodes, ends, paths, again, order)
+        at = 0
+        for rows in orders:
+            rows[:] = order[at : at + len(rows)]
+            at += len(rows)
+        return nodes.trees(ends), rows_again
+
+    def rows_to_grow(
+        self, trees: list[Nodes], states: Words, moved: Moved, orders: list[Ints]
+    ) -> int:
+        """Return how many rows the subtrees have that `apply` grows again; it changes nothing."""
+        nodes, paths, again = self._count_moved(trees, states, moved, np.concatenate(orders))
+        return int(nodes.counts[paths.visited[again]].sum())
+
+    def _count_moved(
+        self, trees: list[Nodes], states: Words, moved: Moved, order: Ints
+    ) -> tuple[Nodes, _Paths, Places]:
+        """Return copies of the nodes with new counts and sums, and which visited ones to regrow."""
         ends = np.cumsum([len(tree) for tree in trees])
         roots = ends - [len(tree) for tree in trees]
-        nodes, order = join(trees), np.concatenate(orders)
+        nodes = join(trees)
         paths = self._paths(nodes, roots, states, moved)
         is_split_before = nodes.features[paths.visited] >= 0
         self._count(nodes, paths, moved)
         is_other = self._change_sums(nodes, paths, moved, order, is_split_before)
         again = np.flatnonzero(is_other)
         again = again[_topmost(paths.visited[again], nodes.sizes[paths.visited[again]])]
-        nodes, ends = self._grow(nodes, ends, paths, again, order)
-        at = 0
-        for rows in orders:
-            rows[:] = order[at : at + len(rows)]
-            at += len(rows)
-        return nodes.trees(ends)
+        return nodes, paths, again
 
     def _paths(self, nodes: Nodes, roots: Places, states: Words, moved: Moved) -> _Paths:
         at, own = roots[moved.trees], states[moved.trees]

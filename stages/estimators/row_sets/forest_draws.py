@@ -95,8 +95,33 @@ class ForestDraws:
 
     def all_trees_of(self, words: Words) -> Places:
         """Return all trees that each row is in, shape (rows, groups)."""
-        found = [self.trees_of(words, group) for group in range(self.groups)]
-        return np.stack(found, axis=1)
+        numbers = below(words_of(words[:, None] ^ self._of_groups, 1), np.diff(self.first_trees))
+        found: Places = self.first_trees[:-1] + numbers.astype(np.intp)
+        return found
+
+    def sub_forests(self, words: Words) -> Places:
+        """Return sub-forests for each row, each with one tree of each group.
+
+        The first is of the trees that the row is in, and the others are of trees that it is not in.
+        Which is the first follows from the row's digest alone: for a row that no tree has seen, all
+        of them are alike.
+
+        Parameters
+        ----------
+        words
+            The first bytes of the rows' digests; see `RowSet.words`.
+
+        Returns
+        -------
+        numpy.ndarray
+            Numbers of trees, shape (rows, sub-forests, groups). There are as many sub-forests as
+            the smallest group has trees.
+        """
+        firsts, sizes = self.first_trees[:-1], np.diff(self.first_trees)
+        own = self.all_trees_of(words) - firsts
+        steps = np.arange(int(sizes.min()))[:, None]
+        found: Places = firsts + (own[:, None] + steps) % sizes
+        return found
 
     def rows_of(self, words: Words, tree: int) -> Ints:
         """Return the rows of a tree, in their order."""

@@ -166,21 +166,28 @@ class Growth:
         is_open = self._limits.open(level.counts, level.depths)
         sizes = level.counts.sum(axis=1)
         level.has_sums = is_open & (sizes >= self._limits.sums_from)
-        for chosen, ends in ((level.has_sums, True), (is_open & ~level.has_sums, False)):
+        at_once = ENTRIES // self._draws.per_node
+        # Few rows are split in one go: then calls cost more than ends that nobody needs.
+        is_small = int(sizes[is_open].sum()) <= at_once
+        groups = [is_open] if is_small else [level.has_sums, is_open & ~level.has_sums]
+        for chosen in groups:
             nodes = np.flatnonzero(chosen)
-            for part in parts_of(nodes, sizes[nodes], ENTRIES // self._draws.per_node):
-                self._split_part(level, buffer, part, sizes[part], ends=ends)
+            for part in parts_of(nodes, sizes[nodes], at_once):
+                self._split_part(level, buffer, part, sizes[part])
 
-    def _split_part(
-        self, level: Level, buffer: Ints, nodes: Places, sizes: Places, *, ends: bool
-    ) -> None:
+    def _split_part(self, level: Level, buffer: Ints, nodes: Places, sizes: Places) -> None:
         places = ranges(level.starts[nodes], sizes)
         rows = buffer[places]
         starts = np.cumsum(sizes) - sizes
         drawn = self._draws.candidates(level.states[nodes])
-        sums, to_left = sum_candidates(self._data, rows.astype(np.intp), starts, drawn, ends=ends)
-        if ends:
+        with_sums = np.flatnonzero(level.has_sums[nodes])
+        sums, to_left = sum_candidates(
+            self._data, rows.astype(np.intp), starts, drawn, ends=len(with_sums) > 0
+        )
+        if len(with_sums) == len(nodes):
             level.sums.append((nodes, sums))
+        elif len(with_sums):
+            level.sums.append((nodes[with_sums], sums.of(with_sums)))
         best = choose(sums, level.counts[nodes], self._limits.leaf)
         split = np.flatnonzero(best >= 0)
         if not split.size:

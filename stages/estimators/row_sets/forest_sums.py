@@ -44,6 +44,16 @@ class CandidateSums:
     at_high: Counts
     left: Counts
 
+    def of(self, nodes: Places) -> "CandidateSums":
+        """Return those of some nodes."""
+        return CandidateSums(
+            self.lows[:, nodes],
+            self.highs[:, nodes],
+            self.at_low[:, nodes],
+            self.at_high[:, nodes],
+            self.left[:, nodes],
+        )
+
 
 @dataclass(frozen=True)
 class RowData:

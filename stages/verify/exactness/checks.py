@@ -1,14 +1,13 @@
 """Whether every model is what training without the forgotten rows would have made.
 
 Each shard's rows are derived from data/shards and the forget list, every lineage is recomputed
-from them, and some of the touched shards are trained again, from those rows and from nothing. For
+from them, and some of the touched shards are trained again, from those rows and from nothing. Of
+models of trees that are changed in place of being trained, some trees are fitted again. For
 the shards that are retrained, nothing that `forget` or `train` wrote is believed; for the others,
 that whoever wrote their lineage had the project key.
 """
 
-import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,7 +20,6 @@ from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.rows.applied import read_applied
 from unlearn.stages.rows.forget_list import ForgetList, place_of_line
 from unlearn.stages.rows.shard_file import forget_mask, nonce, read_shard
-from unlearn.stages.training.environment import differences, environment
 from unlearn.stages.training.lineage import FILE_NAME as LINEAGE_FILE
 from unlearn.stages.training.lineage import Lineage, read_lineage, seal
 from unlearn.stages.training.recipe import Recipe
@@ -29,51 +27,9 @@ from unlearn.stages.training.shard_model import read_shard_model
 from unlearn.stages.training.sliced_rows import by_slice
 from unlearn.stages.training.slices import expected_links, plan_shard, train_shard
 from unlearn.stages.training.unplanned import unplanned_problems
-
-#: Trains the shards named, each from its rows in data/shards without the listed ones and from
-#: nothing else, and returns their lineages in the same order.
-Retrain = Callable[[Context, ForgetList, Sequence[str]], Iterable[Lineage]]
-
-
-@dataclass(frozen=True)
-class ShardRows:
-    """A shard's rows as data/shards and the list have them."""
-
-    retain: pa.Table
-    forget: pa.Table
-
-
-@dataclass
-class Exactness:
-    """What the checks found.
-
-    Parameters
-    ----------
-    touched
-        Shards that the list names.
-    reran, matched
-        Touched shards retrained, and those that came out the same.
-    lineage_clean
-        Whether every lineage is that of the rows it should come from.
-    problems
-        A sentence for each mismatch.
-    constant
-        Why a shard's model is a constant one, by shard.
-    environment
-        How the models' environment differs from this one, where that kept a check from being made.
-    """
-
-    touched: int = 0
-    reran: int = 0
-    matched: int = 0
-    lineage_clean: bool = True
-    problems: tuple[str, ...] = ()
-    constant: dict[str, str] = field(default_factory=dict)
-    environment: tuple[str, ...] = ()
-
-    def add(self, problem: str) -> None:
-        """Note a mismatch."""
-        self.problems = (*self.problems, problem)
+from unlearn.stages.verify.exactness.again import refit_and_compare, retrain_and_compare
+from unlearn.stages.verify.exactness.choosing import choose_shards
+from unlearn.stages.verify.exactness.found import Exactness, Retrain, ShardRows
 
 
 def derive_rows(context: Context, name: str, forget_list: ForgetList) -> ShardRows:
@@ -154,11 +110,14 @@ def check_exactness(
     _check_final_model(context, found)
     touched = [shard for shard in sharding.shards if shard in named]
     found.touched = len(touched)
-    chosen = choose_shards(touched, forget_list.digest, context.params.verify.rerun)
-    standing = {shard: lineages[shard] for shard in chosen if shard in lineages}
-    for shard, lineage in standing.items():
+    standing = {shard: lineages[shard] for shard in touched if shard in lineages}
+    of_trees = refit_and_compare(context, forget_list, standing, rows_of, found)
+    others = [shard for shard in touched if shard not in of_trees]
+    chosen = choose_shards(others, forget_list.digest, context.params.verify.rerun)
+    retrained = {shard: standing[shard] for shard in chosen if shard in standing}
+    for shard, lineage in retrained.items():
         _check_states(context.project.shard_models / shard, lineage, found, shard)
-    _retrain_and_compare(context, forget_list, standing, retrain, found)
+    retrain_and_compare(context, forget_list, retrained, retrain, found)
     return found
 
 
@@ -198,31 +157,8 @@ def check_shards(
         if lineage is not None:
             standing[shard] = lineage
             check_files(folder, lineage, found, shard)
-    _retrain_and_compare(context, forget_list, standing, retrain, found)
+    retrain_and_compare(context, forget_list, standing, retrain, found)
     return found
-
-
-def choose_shards(
-    shards: Iterable[str], digest: str, count: int | str, *, first: Collection[str] = ()
-) -> list[str]:
-    """Return the shards to retrain, by name; which ones follows from the list alone.
-
-    Parameters
-    ----------
-    shards
-        To choose from.
-    digest
-        The forget list's.
-    count
-        How many; `all`, or more than there are, takes all.
-    first
-        Those to choose before any other.
-    """
-    drawn = sorted(
-        shards,
-        key=lambda name: (name not in first, hashlib.sha256(f"{digest} {name}".encode()).digest()),
-    )
-    return sorted(drawn if count == "all" else drawn[: int(count)])
 
 
 def check_applied(context: Context, forget_list: ForgetList, found: Exactness) -> None:
@@ -387,33 +323,3 @@ def holds_exactly(folder: Path, files: Iterable[tuple[str, bytes]]) -> bool:
         same = same and name in others and (folder / name).read_bytes() == content
         others.discard(name)
     return same and not others
-
-
-def _retrain_and_compare(
-    context: Context,
-    forget_list: ForgetList,
-    standing: Mapping[str, Lineage],
-    retrain: Retrain,
-    found: Exactness,
-) -> None:
-    """Train shards again, and compare the numbers with those that their lineages name.
-
-    By the names of their folders: what stands in a lineage may be anybody's.
-    """
-    if not standing:
-        return
-    here = environment(context.params.train)
-    there = [lineage.environment for lineage in standing.values()]
-    # Each difference once, in the order of the shards.
-    lines = (line for facts in there for line in differences(here, facts))
-    found.environment = tuple(dict.fromkeys(lines))
-    chosen = [shard for shard, lineage in standing.items() if lineage.environment == here]
-    if not chosen:
-        return
-    for shard, again in zip(chosen, retrain(context, forget_list, chosen), strict=True):
-        lineage = standing[shard]
-        found.reran += 1
-        if (again.model, again.slices) == (lineage.model, lineage.slices):
-            found.matched += 1
-        else:
-            found.add(f"{shard}: retraining from its rows gives another model")

@@ -34,14 +34,13 @@ from unlearn.stages.training.shard_model import read_shard_model
 from unlearn.stages.training.slices import plan_shard, train_shard
 from unlearn.stages.training.unplanned import unplanned_problems
 from unlearn.stages.verify.exactness.checks import (
-    Exactness,
-    ShardRows,
     check_applied,
     check_files,
     check_lineage,
     check_retained,
     holds_exactly,
 )
+from unlearn.stages.verify.exactness.found import Exactness, ShardRows
 
 ORIGINAL = "models/original"
 

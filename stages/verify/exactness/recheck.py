@@ -14,12 +14,9 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.tokens import load_key
-from unlearn.stages.verify.exactness.checks import (
-    Retrain,
-    check_shards,
-    choose_shards,
-    retrain_shards,
-)
+from unlearn.stages.verify.exactness.checks import check_shards, retrain_shards
+from unlearn.stages.verify.exactness.choosing import choose_shards
+from unlearn.stages.verify.exactness.found import Retrain
 
 
 @dataclass(frozen=True)

@@ -68,10 +68,14 @@ class ReferenceLogits:
         Shape (rows, models).
     usable
         Which of the models were not trained on each row, shape (rows, models).
+    own
+        The logit of the part of the model under attack that is to be compared with them, shape
+        (rows,); None for the whole model's.
     """
 
     logits: Floats
     usable: Bools
+    own: Floats | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -10,8 +11,24 @@ from unlearn.stages.rows.shard_file import governing_tokens, record_tokens, targ
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.shard_model import ShardModel
 from unlearn.stages.training.slices import plan_shard, train_shard
+from unlearn.stages.verify.membership.answers import ReferenceLogits
 from unlearn.stages.verify.membership.arrays import Bools, Floats
 from unlearn.stages.verify.membership.scores import logit
+
+
+class Comparison(Protocol):
+    """Models of one shard to compare with: trained, or parts of the model under attack."""
+
+    def compare(self, rows: pa.Table, *, trained: bool) -> ReferenceLogits:
+        """Return their logits on rows.
+
+        Parameters
+        ----------
+        rows
+            A table of the recipe's layout.
+        trained
+            Whether the rows are in the shard.
+        """
 
 
 @dataclass(frozen=True)
@@ -60,6 +77,10 @@ class References:
         if trained:
             usable &= ~_drawn_for(self.recipe, self.shard, rows, self.count)
         return self.logits(rows), usable
+
+    def compare(self, rows: pa.Table, *, trained: bool) -> ReferenceLogits:
+        """Return the references' logits; see `Comparison`."""
+        return ReferenceLogits(*self.ask(rows, trained=trained))
 
 
 def train_references(

@@ -16,7 +16,7 @@ from unlearn.stages.verify.membership.answers import (
 )
 from unlearn.stages.verify.membership.arrays import Ints
 from unlearn.stages.verify.membership.attacks import Samples
-from unlearn.stages.verify.membership.references import References
+from unlearn.stages.verify.membership.references import Comparison
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def draw(
     forgotten: Mapping[str, pa.Table],
     retained: Callable[[str], pa.Table],
     holdout: pa.Table,
-    references: Callable[[str, pa.Table], References] | None = None,
+    references: Callable[[str, pa.Table], Comparison] | None = None,
 ) -> Drawn | None:
     """Draw rows by their tokens, and ask the models about them.
 
@@ -152,7 +152,7 @@ def draw(
     holdout
         The holdout's rows that were not forgotten.
     references
-        Trains reference models, given a shard's name and the rows that it retains.
+        Returns reference models, given a shard's name and the rows that it retains.
 
     Returns
     -------
@@ -183,16 +183,21 @@ def non_members(holdout: pa.Table, layout: Layout) -> pa.Table:
 
 
 def _with_references(
-    answers: Answers, rows: pa.Table, trained: dict[int, References], *, in_shard: bool
+    answers: Answers, rows: pa.Table, others: dict[int, Comparison], *, in_shard: bool
 ) -> Answers:
     """Return the answers with the logits of the reference models of each row's shard."""
-    found = {member: of.ask(rows, trained=in_shard) for member, of in trained.items()}
-    shape = next(iter(found.values()))[0].shape
-    logits, usable = np.zeros(shape), np.zeros(shape, dtype=bool)
-    for member, (of_rows, unseen) in found.items():
+    found = {member: of.compare(rows, trained=in_shard) for member, of in others.items()}
+    # Shards without so many have none for the others.
+    count = min(each.logits.shape[1] for each in found.values())
+    logits, usable = np.zeros((len(answers), count)), np.zeros((len(answers), count), dtype=bool)
+    own = np.zeros(len(answers))
+    for member, each in found.items():
         here = answers.home == member
-        logits[here], usable[here] = of_rows[here], unseen[here]
-    return replace(answers, references=ReferenceLogits(logits, usable))
+        logits[here], usable[here] = each.logits[here, :count], each.usable[here, :count]
+        if each.own is not None:
+            own[here] = each.own[here]
+    has_own = all(each.own is not None for each in found.values())
+    return replace(answers, references=ReferenceLogits(logits, usable, own if has_own else None))
 
 
 def _together(parts: list[tuple[pa.Table, int]], most: int) -> tuple[pa.Table, Ints]:

@@ -121,6 +121,7 @@ def of_shard_models(
         own = answers.logits[rows, answers.home]
         if answers.references is not None:
             trained = answers.references
+            own = own if trained.own is None else trained.own
             return _Rows(own, trained.logits, trained.usable, np.zeros_like(answers.home))
         usable = np.ones(answers.logits.shape, dtype=bool)
         usable[rows, answers.home] = False
@@ -169,7 +170,8 @@ def of_final_model(
     def rows_of(answers: Answers) -> _Rows:
         found = references_of(answers)
         one_model = np.zeros_like(answers.home)
-        return _Rows(answers.of_final.logits, found.logits, found.usable, one_model)
+        own = answers.of_final.logits if found.own is None else found.own
+        return _Rows(own, found.logits, found.usable, one_model)
 
     samples = (forgotten, members, others)
     ratios = _ratios_of(rows_of(population))

@@ -42,6 +42,7 @@ FEATURE_CASES: dict[str, dict[str, Any]] = {
     "LogisticRegression": {"model": "sklearn.linear_model.LogisticRegression"},
     "LinearSVC": {"model": "sklearn.svm.LinearSVC"},
     "exact_forest": EXACT | {"options": EXACT["options"] | {"share": 0.5}},
+    "exact_boosting": EXACT | {"model": "exact_boosting"},
     "exact_linear": EXACT | {"model": "exact_linear"},
     "ridge": EXACT | {"model": "exact_linear", "options": EXACT["options"] | {"rule": "ridge"}},
     "fourier": EXACT | {"model": "exact_linear", "options": EXACT["options"] | {"fourier": 9}},

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import date, timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from unlearn.stages.audit.places import Place, unseen
@@ -165,6 +166,12 @@ def test_where_nothing_is_left_to_do_the_page_says_so() -> None:
     assert "Nothing is pending." in Page(render(done)).said
 
 
+def of_trees() -> dict[str, Any]:
+    """Return a report on a model whose trees are checked one by one."""
+    counts = {"touched": 1, "reran": 7, "matched": 7, "trees": 100}
+    return a_report() | {"exactness": counts | {"lineage_clean": True, "problems": 0}}
+
+
 @pytest.mark.parametrize(
     ("contents", "basis"),
     [
@@ -200,6 +207,10 @@ def test_where_nothing_is_left_to_do_the_page_says_so() -> None:
             ),
             "2 checks found a difference.",
         ),
+        (
+            for_officer(report=of_trees()),
+            "Every lineage was recomputed; 7 of 100 trees were fitted again.",
+        ),
         (posthoc(), "This rests on a test of its answers, not on retraining."),
         (
             posthoc(a_posthoc_report(label="exact", deploy="retrain")),
@@ -219,6 +230,19 @@ def test_the_headline_has_what_the_verdict_rests_on(contents: Contents, basis: s
     assert page.count("span", "basis") == (basis is not None)
     if basis is not None:
         assert basis in page.said[: page.said.index(basis) + 200]
+
+
+def test_checks_of_trees_are_not_called_checks_of_shards() -> None:
+    for contents in (full(report=of_trees()), for_officer(report=of_trees())):
+        said = Page(render(contents)).said
+        assert "retraining checks agree 7 of 7 trees fitted again on the retained rows" in said
+        assert "shards retrained on" not in said
+    said = Page(render(full(report=of_trees()))).said
+    assert "trees that were fitted again are the same" in said
+    assert "fits trees of the touched shards' models again" in said
+    assert "retrains some of the touched shards" not in said
+    assert "retrains some of the touched shards from scratch." in Page(render(full())).said
+    assert "Trees of their models 100 Of these fitted again on the retained rows 7" in said
 
 
 def test_held_out_rows_are_explained_beside_their_count() -> None:

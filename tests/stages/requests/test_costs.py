@@ -95,6 +95,13 @@ def test_attacks_that_the_last_run_did_not_make_come_on_top() -> None:
     assert expected(12, attacked=True) == pytest.approx(6)
 
 
+def test_a_check_of_some_trees_takes_a_share_of_a_training() -> None:
+    timings = {"train@s000": Timing(1.0, rows=100)}
+    work = Work(("train@s000", "verify"), checked=1, check_share=0.05)
+    costs = estimate([shard_plan("s000", 100)], timings, work, slices=1, jobs=1)
+    assert costs.check == pytest.approx(0.05)
+
+
 def test_nothing_to_do_takes_nothing() -> None:
     timings = {"train@s000": Timing(1.0, rows=100), EVERYTHING_ELSE: Timing(5.0)}
 
@@ -124,3 +131,31 @@ def test_processes_share_the_work_but_not_a_piece_of_it(seconds: list[float], jo
     assert found * jobs >= sum(seconds) * (1 - 1e-9)
     assert found <= sum(seconds) * (1 + 1e-9)
     assert side_by_side(seconds, jobs + 1) <= found
+
+
+def changed_plan(reads: int, in_full: int = 1000) -> ShardPlan:
+    return ShardPlan("s000", 1, in_full, reads, in_full, 1, is_change=True)
+
+
+def test_a_change_takes_its_files_and_the_rows_that_it_reads() -> None:
+    timings = {
+        "train@s000": Timing(seconds=12.0, rows=1000, first_slice=1),
+        "files@s000": Timing(seconds=2.0),
+    }
+
+    first = estimate([changed_plan(30)], timings, WORK, slices=1, jobs=1)
+    timings["change@s000"] = Timing(seconds=3.0, rows=50, first_slice=1)
+    second = estimate([changed_plan(30)], timings, WORK, slices=1, jobs=1)
+    dear = estimate([changed_plan(1000)], timings, WORK, slices=1, jobs=1)
+
+    # 10 s for 1000 rows.
+    assert first.training == pytest.approx(2 + 30 * 0.01)
+    assert second.training == pytest.approx(3 - 20 * 0.01)
+    # Never more than a training.
+    assert dear.training == pytest.approx(12)
+
+
+def test_a_change_without_a_timing_of_its_files_takes_a_training_at_most() -> None:
+    timings = {"train@s000": Timing(seconds=12.0, rows=1000, first_slice=1)}
+    costs = estimate([changed_plan(30)], timings, WORK, slices=1, jobs=1)
+    assert costs.training == pytest.approx(12)

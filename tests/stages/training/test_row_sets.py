@@ -16,7 +16,7 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.ensemble import load_ensemble
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import HOLDOUT, Project
-from unlearn.stages.requests.plan import plan_shards
+from unlearn.stages.requests.plan import ShardPlan, plan_shards
 from unlearn.stages.rows.shard_file import read_shard, record_tokens
 from unlearn.stages.train import stage as train_stage
 from unlearn.stages.training.recipe import Recipe
@@ -36,6 +36,7 @@ from tests.stages.conftest import (
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "exact_forest": {"trees": 12, "share": 0.3, "leaf": 3},
+    "exact_boosting": {"trees": 10, "depth": 4},
     "exact_linear": {"fourier": 12},
     "exact_naive_bayes": {},
 }
@@ -129,7 +130,7 @@ def test_two_requests_end_in_the_bytes_of_a_clean_room(
     done = after_request(context, token_of(second), token_of(third))
 
     assert (done.changed, done.kind) == (2, model)
-    assert done.timing_name == "change@s000"
+    assert set(done.timings) == {"change@s000", "files@s000"}
     rest = frame[~frame["id"].isin([first, second, third])]
     assert models_of(context) == clean_room(context, model, rest)
 
@@ -185,7 +186,7 @@ def _edit(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [_delete, _cut, _edit])
-@pytest.mark.parametrize("model", ["exact_forest", "exact_linear"])
+@pytest.mark.parametrize("model", ["exact_forest", "exact_boosting", "exact_linear"])
 def test_a_damaged_state_is_not_used(
     model: str, damage: Callable[[Path], None], project: Callable[[str], Context]
 ) -> None:
@@ -250,8 +251,9 @@ def test_rows_that_nobody_has_any_more_are_forgotten_by_fitting(
     forget_stage.run(context)
     context.project.forget_file("s000").unlink()
 
-    train_stage.run(context, "s000")
+    done = train_stage.run(context, "s000")
 
+    assert (done.changed, done.timing.rows) == (None, done.rows)
     from unlearn.stages.aggregate import stage as aggregate_stage
 
     aggregate_stage.run(context)
@@ -343,23 +345,87 @@ def test_nothing_of_a_forgotten_row_is_left_in_the_state(
     assert digest.tobytes() not in b"".join(models_of(context).values())
 
 
-@every
-def test_a_plan_counts_the_rows_that_change(model: str, project: Callable[[str], Context]) -> None:
-    context = project(model)
-    before = models_of(context)
-    ids = trained_ids(context, 2)
-    put_on_list(context, *map(token_of, ids))
-    after = context.read_list()
-
+def plan_of(context: Context) -> ShardPlan:
     def rows_of(shard: str) -> Any:
         return read_shard(context.project.shard_file(shard), shard).rows
 
-    (plan,) = plan_shards(context, rows_of, after, {"forget", "train@s000"})
+    (plan,) = plan_shards(context, rows_of, context.read_list(), {"forget", "train@s000"})
+    return plan
 
-    assert plan.is_change
-    assert plan.rows_to_train == 2
+
+def files_of(context: Context) -> dict[Path, tuple[bytes, int]]:
+    root = context.project.root
+    return {
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in root.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "count"), [(model, count) for model in OPTIONS for count in (1, 4)]
+)
+def test_a_plan_says_what_a_change_will_read(
+    model: str, count: int, project: Callable[[str], Context]
+) -> None:
+    context = project(model)
+    put_on_list(context, *map(token_of, trained_ids(context, count)))
+    before = files_of(context)
+
+    plan = plan_of(context)
+
+    assert files_of(context) == before
+    assert (plan.is_change, plan.is_refitted) == (True, False)
     assert plan.rows_in_full == plan.remaining
-    assert models_of(context) == before
+    done = retrain(context)
+    assert done.changed == count
+    assert done.timing.rows == plan.rows_to_train >= count
+    # A forest reads the rows of the subtrees that it grows again. Boosting reads others only if a
+    # split or a value moves, and models that are sums never do.
+    if model != "exact_boosting":
+        assert (plan.rows_to_train > count) == (model == "exact_forest")
+
+
+@every
+def test_a_plan_for_rows_that_go_and_rows_that_come_back(
+    model: str, project: Callable[[str], Context]
+) -> None:
+    context = project(model)
+    first, second, third = trained_ids(context, 3)
+    after_request(context, token_of(first))
+    context.project.forget_list.write_bytes(b"")
+    put_on_list(context, token_of(second), token_of(third))
+    before = files_of(context)
+
+    plan = plan_of(context)
+
+    assert files_of(context) == before
+    done = retrain(context)
+    assert (plan.is_change, done.changed) == (True, 3)
+    assert done.timing.rows == plan.rows_to_train
+
+
+def test_a_plan_says_that_training_is_cheaper(project: Callable[[str], Context]) -> None:
+    context = project("exact_forest")
+    put_on_list(context, *map(token_of, trained_ids(context, 60)))
+    plan = plan_of(context)
+    assert (plan.is_change, plan.is_refitted) == (False, True)
+    assert plan.rows_to_train == plan.rows_in_full
+    done = retrain(context)
+    assert done.changed is None
+    assert done.timing.rows == plan.rows_to_train
+
+
+@every
+def test_a_plan_without_a_state_is_for_a_training(
+    model: str, project: Callable[[str], Context]
+) -> None:
+    context = project(model)
+    put_on_list(context, *map(token_of, trained_ids(context, 1)))
+    _edit(context.project.shard_models / "s000" / STATE_FOLDER)
+    plan = plan_of(context)
+    assert (plan.is_change, plan.is_refitted) == (False, False)
+    assert plan.rows_to_train == plan.rows_in_full == retrain(context).timing.rows
 
 
 def test_a_forest_that_loses_many_rows_is_grown_again(project: Callable[[str], Context]) -> None:

@@ -18,7 +18,7 @@ from unlearn.stages.project.files import canonical_json, json_bytes
 from unlearn.stages.rows.padding import padded_text
 from unlearn.stages.rows.tokens import Key
 from unlearn.stages.verify.evidence import SHARD_MODELS, Evidence
-from unlearn.stages.verify.exactness.checks import Exactness
+from unlearn.stages.verify.exactness.found import Exactness
 from unlearn.stages.verify.measures.utility import measure
 from unlearn.stages.verify.membership.attacks import Attacked, Weighted
 from unlearn.stages.verify.membership.statistics import Scored, auc_intervals

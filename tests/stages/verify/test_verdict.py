@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unlearn.stages.verify.exactness.checks import Exactness
+from unlearn.stages.verify.exactness.found import Exactness
 from unlearn.stages.verify.membership.statistics import Interval
 from unlearn.stages.verify.verdict import (
     DecidingAttack,
@@ -23,6 +23,11 @@ from unlearn.stages.verify_report.membership import Outcome
         (Exactness(), "pass", "no shard is touched"),
         (Exactness(touched=3, reran=1, matched=1), "pass", "1 of 3 touched shards retrained"),
         (Exactness(touched=3), "pass", "verify.rerun is 0"),
+        (
+            Exactness(touched=1, reran=5, matched=5, trees=100),
+            "pass",
+            "5 of 100 trees of the touched shards fitted again",
+        ),
         (Exactness(problems=("s000: bad",)), "fail", "s000: bad"),
         (
             Exactness(touched=1, environment=("numpy: 2 here, 3 there",)),
@@ -221,6 +226,7 @@ EXACTNESS = st.builds(
     Exactness,
     touched=st.integers(0, 40),
     reran=st.integers(0, 40),
+    trees=st.none() | st.integers(40, 900),
     environment=st.sampled_from([(), ("numpy: 2.4.6 here, 2.5.0 there",)]),
 )
 AUCS = st.builds(around, st.floats(-1, 1), st.floats(0.01, 0.5))

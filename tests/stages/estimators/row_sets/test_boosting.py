@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unlearn.stages.config.row_sets import ExactBoostingOptions
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.row_sets.base import Shape
 from unlearn.stages.estimators.row_sets.boosting import (
     BoostingCosts,
     ExactBoosting,
 )
-from unlearn.stages.estimators.row_sets.boosting_draws import BoostingDraws, ExactBoostingOptions
+from unlearn.stages.estimators.row_sets.boosting_draws import BoostingDraws
 from unlearn.stages.estimators.row_sets.boosting_sums import (
     BLOCK,
     UNIT,
@@ -262,7 +263,7 @@ def test_more_rows_than_sums_hold_are_refused() -> None:
 
 def test_cuts_are_between_codes_and_follow_from_the_key_alone() -> None:
     shape = Shape((BINS + 1, 3, 300), (False, False, True), 2)
-    draws = BoostingDraws(KEY, shape, ExactBoostingOptions())
+    draws = BoostingDraws(KEY, shape, ExactBoostingOptions(trees=200))
     assert draws.cuts[0, 0].min() >= 1
     assert draws.cuts[0, 0].max() < BINS
     # Both ends are cut finely, where features with long tails have their values.

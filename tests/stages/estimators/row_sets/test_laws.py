@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unlearn.stages.config.row_sets import (
+    ExactBoostingOptions,
     ExactForestOptions,
     ExactLinearOptions,
     ExactNaiveBayesOptions,
@@ -23,7 +24,6 @@ from unlearn.stages.estimators.row_sets.boosting import (
     BoostingCosts,
     ExactBoosting,
 )
-from unlearn.stages.estimators.row_sets.boosting_draws import ExactBoostingOptions
 from unlearn.stages.estimators.row_sets.forest import ExactForest, ForestCosts
 from unlearn.stages.estimators.row_sets.linear import ExactLinear
 from unlearn.stages.estimators.row_sets.naive_bayes import ExactNaiveBayes

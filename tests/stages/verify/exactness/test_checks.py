@@ -25,10 +25,10 @@ from unlearn.stages.training.lineage import Lineage, read_lineage, sealed
 from unlearn.stages.verify.exactness.checks import (
     check_exactness,
     check_shards,
-    choose_shards,
     derive_rows,
     retrain_shards,
 )
+from unlearn.stages.verify.exactness.choosing import choose_shards
 
 from tests.stages.conftest import (
     NAIVE_BAYES,
