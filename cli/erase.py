@@ -12,6 +12,7 @@ from unlearn.cli.output import JsonFlag, ask, emit, names, plural, progress, say
 from unlearn.cli.repro import bring_up_to_date
 from unlearn.stages.context import Context, open_project
 from unlearn.stages.dvc.command import run_dvc
+from unlearn.stages.dvc.locking import without_dvc
 from unlearn.stages.dvc.pipeline import check_suppression_is_read
 from unlearn.stages.erasure.conclusion import conclude
 from unlearn.stages.erasure.dataset.nonce import confirm_nonce, refresh_nonce
@@ -209,9 +210,12 @@ def _erase(context: Context, forget_list: ForgetList, journal: Journal) -> Erase
             f"the verdict without the rows is {result.verdict}: no copy was deleted",
             "see `unlearn verify`; `unlearn erase` then goes on",
         )
-    with progress("deleting copies", journal.objects.files) as advance:
+    with (
+        without_dvc(project),
+        progress("deleting copies", journal.objects.files) as advance,
+    ):
         places = purge(project, journal.objects, advance)
-    places += purge_local(project, experiments=journal.objects.choice.experiments)
+        places += purge_local(project, experiments=journal.objects.choice.experiments)
     places.append(ErasedPlace(name="the dataset", state="purged", method=_REWRITTEN))
     with progress("searching for what is left", None) as advance:
         residue = ResidueScan(context, forget_list=forget_list).run(advance)

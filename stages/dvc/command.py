@@ -120,14 +120,35 @@ def running_reader(project: Project, path: Path) -> int | None:
 
     DVC notes in `.dvc/tmp/rwlock` what running stages use, until it has hashed it.
     """
-    rwlock = _dvc_folder(project.root) / "tmp" / "rwlock"
+    held = _running(project)
+    owners = list(held["read"].get(str(path), []))
+    if writer := held["write"].get(str(path)):
+        owners.append(writer)
+    return _living(owners)
+
+
+def running_process(project: Project) -> int | None:
+    """Return the process id of a live dvc stage, if there is one."""
+    held = _running(project)
+    owners = [owner for some in held["read"].values() for owner in some]
+    return _living([*owners, *held["write"].values()])
+
+
+def _running(project: Project) -> dict[str, dict[str, Any]]:
+    """Return DVC's note of what running stages use; empty if there is none or it is cut short."""
+    rwlock = dvc_folder(project.root) / "tmp" / "rwlock"
     try:
         held = json.loads(rwlock.read_text(encoding="utf-8"))
-        owners = list(held.get("read", {}).get(str(path), []))
-        if writer := held.get("write", {}).get(str(path)):
-            owners.append(writer)
+        return {kind: dict(held.get(kind, {})) for kind in ("read", "write")}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {"read": {}, "write": {}}
+
+
+def _living(owners: Iterable[Any]) -> int | None:
+    """Return the first process among owners that DVC noted that lives."""
+    try:
         pids = [int(owner["pid"]) for owner in owners]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError):
         return None
     return next((pid for pid in pids if _alive(pid)), None)
 
@@ -138,7 +159,7 @@ def mend_rwlock(project: Project) -> None:
     That is a note cut short, and owners that died and were never waited for: in a container
     without an init process they stay as zombies, which DVC takes for alive.
     """
-    folder = _dvc_folder(project.root) / "tmp"
+    folder = dvc_folder(project.root) / "tmp"
     rwlock = folder / "rwlock"
     if not rwlock.is_file():
         return
@@ -174,7 +195,8 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def _dvc_folder(root: Path) -> Path:
+def dvc_folder(root: Path) -> Path:
+    """Return the `.dvc` folder of the repository that a folder is in."""
     for folder in (root, *root.parents):
         if (folder / ".dvc").is_dir():
             return folder / ".dvc"

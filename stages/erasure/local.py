@@ -1,6 +1,7 @@
 """What DVC and this tool keep on this machine besides the cache, and deleting it."""
 
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 
 from unlearn.stages.audit.leftovers import clean_leftovers
@@ -20,8 +21,9 @@ OTHER_TREES = "other working trees of git"
 #: How they are purged.
 DELETED = "deleted"
 
-#: Locks, which a process may hold, and the file whose time names the folder of DVC's state.
-_KEPT = ("lock", "rwlock", "rwlock.lock", "btime")
+#: Patterns of locks, which a process may hold, and the file whose time names the folder of DVC's
+#: state.
+_KEPT = ("*lock", "btime")
 #: Queued experiments and their copies of the project.
 _QUEUE = "exps"
 
@@ -118,10 +120,10 @@ def _other_trees(project: Project) -> list[ErasedPlace]:
 
 
 def _emptied(name: str, folder: Path | None, kept: tuple[str, ...] = ()) -> ErasedPlace:
-    """Delete all that is in a folder but some of its entries."""
+    """Delete all that is in a folder but entries whose name has one of some patterns."""
     if folder is not None and folder.is_dir():
         for entry in folder.iterdir():
-            if entry.name in kept:
+            if any(fnmatch(entry.name, pattern) for pattern in kept):
                 continue
             try:
                 if entry.is_dir() and not entry.is_symlink():
