@@ -20,6 +20,7 @@ from unlearn.stages.config.settings_files import FILES, SCHEMA_FILE, SHARDS_FILE
 from unlearn.stages.config.text import AdapterOptions, LanguageMethodSettings
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.estimators.registry import find_spec
+from unlearn.stages.estimators.spec import RowSetTraining
 from unlearn.stages.reading.dataset_files import ending
 
 #: Rates for models of a billion parameters and more: of an adapter, and of all weights.
@@ -157,6 +158,7 @@ def render_table_params(key_check: str, params: TableParams) -> dict[str, bytes]
         impute=spec.preprocessing.impute,
         batch=DEFAULT_BATCH,
         rule=aggregation_rule(params.model),
+        rerun=spec.training.reruns if isinstance(spec.training, RowSetTraining) else 1,
         methods=list(METHODS["tabular"]),
         settings=MethodSettings().model_dump(mode="json"),
     )

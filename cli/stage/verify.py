@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from unlearn.cli.output import say
 from unlearn.cli.workers import retrain_side_by_side
@@ -12,6 +13,7 @@ from unlearn.stages.project.timings import CHECK, Timing, record_timings
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.training.lineage import Lineage
 from unlearn.stages.verify import stage
+from unlearn.stages.verify.exactness.trees import TreesFound, check_trees
 from unlearn.stages.verify_report.report import Report
 
 
@@ -25,11 +27,17 @@ def run(context: Context) -> None:
         find_spec(context.params.train.model).load()  # before the clock, as in training
         began = time.perf_counter()
         lineages = retrain_side_by_side(context, forget_list, shards)
-        checked = time.perf_counter() - began
+        checked += time.perf_counter() - began
         return lineages
 
+    def refit(*asked: Any) -> TreesFound:
+        nonlocal checked
+        found = check_trees(*asked)
+        checked += found.seconds
+        return found
+
     started = time.perf_counter()
-    report = stage.run(context, retrain=retrain)
+    report = stage.run(context, retrain=retrain, refit=refit)
     seconds = time.perf_counter() - started
     record_timings(
         context.project,

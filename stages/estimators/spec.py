@@ -92,10 +92,13 @@ class RowSetTraining:
     references
         Reference models that membership attacks get where params.yaml asks for none: more than 0
         only where a model is fitted by one pass over the rows.
+    reruns
+        What `init` writes as `verify.rerun`: shards to retrain as a check, or trees to fit again.
     """
 
     build: "Callable[[TrainParams, Key, Shape], RowSetEstimator[Any]]"
     references: int = 0
+    reruns: int = 1
 
 
 @dataclass(frozen=True)

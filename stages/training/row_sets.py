@@ -114,6 +114,28 @@ class Change:
     is_refitted: bool
 
 
+@dataclass(frozen=True)
+class KnownRows:
+    """Rows of a shard that were encoded and digested once, for all that needs them.
+
+    Parameters
+    ----------
+    own
+        The estimator of the shard.
+    rows
+        The rows.
+    """
+
+    own: "ShardRows"
+    rows: RowSet
+
+    @classmethod
+    def of(cls, recipe: Recipe, shard: str, rows: pa.Table) -> "KnownRows":
+        """Encode and digest the rows of a shard."""
+        own = ShardRows(recipe, shard)
+        return cls(own, own.of(rows))
+
+
 class ShardRows:
     """The estimator of a shard, and rows as it reads them.
 
@@ -147,24 +169,23 @@ class ShardRows:
         return row_digests(self._key, parts), codes, classes
 
 
-def fit_rows(recipe: Recipe, shard: str, rows: pa.Table, earlier: Earlier | None) -> Fitted:
+def fit_rows(recipe: Recipe, shard: str, known: KnownRows, earlier: Earlier | None) -> Fitted:
     """Return the model of a shard's rows.
 
     Parameters
     ----------
     recipe, shard
         The settings, and the shard's name.
-    rows
+    known
         Its rows, at least one.
     earlier
         What an earlier run left; None to make the model from nothing.
     """
-    own = ShardRows(recipe, shard)
-    wanted, estimator = own.of(rows), own.estimator
-    change = None if earlier is None else _begin(recipe, shard, own, wanted, earlier)
+    own = known.own
+    change = None if earlier is None else _begin(recipe, shard, known, earlier)
     started = time.perf_counter()
     changed = None if change is None else _apply(own, *change)
-    state = estimator.fit(wanted) if changed is None else changed[0]
+    state = own.estimator.fit(known.rows) if changed is None else changed[0]
     seconds = time.perf_counter() - started
     fitted = fitted_of(recipe, own, state)
     return replace(fitted, seconds=seconds, reads=None if changed is None else changed[1])
@@ -192,14 +213,14 @@ def fitted_of(recipe: Recipe, own: ShardRows, state: Any) -> Fitted:
     )
 
 
-def find_change(recipe: Recipe, shard: str, rows: pa.Table, folder: Path) -> Change | None:
+def find_change(recipe: Recipe, shard: str, known: KnownRows, folder: Path) -> Change | None:
     """Return what changing an earlier state would take.
 
     Parameters
     ----------
     recipe, shard
         The settings, and the shard's name.
-    rows
+    known
         The rows that the model is to have.
     folder
         The shard model's folder.
@@ -209,26 +230,25 @@ def find_change(recipe: Recipe, shard: str, rows: pa.Table, folder: Path) -> Cha
     Change or None
         None if no state can be used.
     """
+    wanted = known.rows.digests
     files = _earlier_files(recipe, shard, folder)
-    if files is None or rows.num_rows == 0:
+    if files is None:
         return None
-    own = ShardRows(recipe, shard)
     try:
         have = load_digests(files.get(STATE_FILE))
     except InputError:
         return None
-    wanted = own.of(rows).digests
     gone, new = (int(mask.sum()) for mask in difference(have, wanted))
-    refits = own.estimator.refits
+    refits = known.own.estimator.refits
     return Change(gone + new, refits(gone, len(have)) or refits(new, len(wanted)))
 
 
-def rows_to_read(recipe: Recipe, shard: str, rows: pa.Table, earlier: Earlier) -> int | None:
+def rows_to_read(recipe: Recipe, shard: str, known: KnownRows, earlier: Earlier) -> int | None:
     """Return how many rows a change of an earlier state will read; no file is changed.
 
     Parameters
     ----------
-    recipe, shard, rows, earlier
+    recipe, shard, known, earlier
         As `fit_rows` takes them.
 
     Returns
@@ -236,12 +256,11 @@ def rows_to_read(recipe: Recipe, shard: str, rows: pa.Table, earlier: Earlier) -
     int or None
         Rows, in rows of a fit; None if the state cannot be brought to these rows.
     """
-    own = ShardRows(recipe, shard)
-    change = _begin(recipe, shard, own, own.of(rows), earlier)
+    change = _begin(recipe, shard, known, earlier)
     if change is None:
         return None
     state, (gone, left), (new, union) = change
-    estimator = own.estimator
+    estimator = known.own.estimator
     if not isinstance(estimator, ReadsOthers):
         return len(gone) + len(new)
     try:
@@ -272,10 +291,9 @@ def _grid(recipe: Recipe) -> Grid:
 _Steps = tuple[Any, tuple[RowSet, RowSet], tuple[RowSet, RowSet]]
 
 
-def _begin(
-    recipe: Recipe, shard: str, own: ShardRows, wanted: RowSet, earlier: Earlier
-) -> _Steps | None:
+def _begin(recipe: Recipe, shard: str, known: KnownRows, earlier: Earlier) -> _Steps | None:
     """Return an earlier state and what brings it to other rows; None if none can be used."""
+    own, wanted = known.own, known.rows
     files = _earlier_files(recipe, shard, earlier.folder)
     if files is None:
         return None

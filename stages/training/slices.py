@@ -36,7 +36,13 @@ from unlearn.stages.training.lineage import (
     sealed,
 )
 from unlearn.stages.training.recipe import Recipe
-from unlearn.stages.training.row_sets import Change, Earlier, Fitted, find_change, fit_rows
+from unlearn.stages.training.row_sets import (
+    Earlier,
+    Fitted,
+    KnownRows,
+    find_change,
+    fit_rows,
+)
 from unlearn.stages.training.row_sets import rows_to_read as rows_of_change
 from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
 from unlearn.stages.training.shard_model import describe_model, model_digest
@@ -64,6 +70,8 @@ class ShardWork:
         Rows that come or go where a model of a set of rows is changed; None where it is trained.
     is_refitted
         Whether such a model is trained because so many rows come or go that a change is not faster.
+    known
+        The rows as such a model reads them, where they were needed to find this out.
     """
 
     shard: str
@@ -73,6 +81,7 @@ class ShardWork:
     first: int
     change: int | None = None
     is_refitted: bool = False
+    known: KnownRows | None = None
 
     @property
     def union_rows(self) -> list[int]:
@@ -128,12 +137,14 @@ def plan_shard(recipe: Recipe, shard: str, rows: pa.Table, folder: Path | None) 
             first = first_to_train(folder, lineage, chain, recipe.key)
     work = ShardWork(shard, sliced, chain, facts, first)
     is_of_sets = isinstance(find_spec(recipe.train.model).training, RowSetTraining)
-    if is_of_sets and folder is not None and first <= recipe.slices:
-        work = _with_change(work, find_change(recipe, shard, sliced.rows, folder))
+    if is_of_sets and folder is not None and first <= recipe.slices and rows.num_rows:
+        work = _with_change(recipe, work, folder)
     return work
 
 
-def _with_change(work: ShardWork, change: Change | None) -> ShardWork:
+def _with_change(recipe: Recipe, work: ShardWork, folder: Path) -> ShardWork:
+    work = replace(work, known=_known(recipe, work))
+    change = find_change(recipe, work.shard, _known(recipe, work), folder)
     if change is None:
         return work
     return replace(
@@ -141,6 +152,11 @@ def _with_change(work: ShardWork, change: Change | None) -> ShardWork:
         change=None if change.is_refitted else change.rows,
         is_refitted=change.is_refitted,
     )
+
+
+def _known(recipe: Recipe, work: ShardWork) -> KnownRows:
+    """Return the rows as a model of a set of rows reads them."""
+    return work.known or KnownRows.of(recipe, work.shard, work.sliced.rows)
 
 
 def rows_to_read(
@@ -156,7 +172,7 @@ def rows_to_read(
     recipe, work, folder, forgotten
         As `train_shard` takes them.
     """
-    return rows_of_change(recipe, work.shard, work.sliced.rows, Earlier(folder, forgotten))
+    return rows_of_change(recipe, work.shard, _known(recipe, work), Earlier(folder, forgotten))
 
 
 @dataclass(frozen=True)
@@ -221,7 +237,8 @@ def train_shard(
         return _without_weights(recipe, work, {} if constant is None else {"class": constant})
     if isinstance(find_spec(recipe.train.model).training, RowSetTraining):
         earlier = None if work.change is None or folder is None else Earlier(folder, forgotten)
-        return shard_of_set(recipe, work, fit_rows(recipe, work.shard, work.sliced.rows, earlier))
+        fitted = fit_rows(recipe, work.shard, _known(recipe, work), earlier)
+        return shard_of_set(recipe, work, fitted)
     fitting = prepare(recipe, work.shard, work.sliced)
     try:
         states = _states(recipe, work, fitting, _kept_states(work, folder), progress)

@@ -8,6 +8,7 @@ from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.verify.evidence import NO_EVIDENCE, gather
 from unlearn.stages.verify.exactness.checks import check_exactness, derive_rows
 from unlearn.stages.verify.exactness.found import Retrain, ShardRows
+from unlearn.stages.verify.exactness.trees import Refit
 from unlearn.stages.verify.findings import Findings
 from unlearn.stages.verify.measures.modality import modality_of
 from unlearn.stages.verify.membership.canaries import attack_canaries
@@ -17,7 +18,12 @@ from unlearn.stages.verify_report.quality import KnowledgeOfRows, Utility
 
 
 def verify_shards(
-    context: ExactContext, forget_list: ForgetList, covers: str | None, *, retrain: Retrain
+    context: ExactContext,
+    forget_list: ForgetList,
+    covers: str | None,
+    *,
+    retrain: Retrain,
+    refit: Refit,
 ) -> Findings:
     """Check the models of all shards, and attack and measure them.
 
@@ -29,6 +35,8 @@ def verify_shards(
         What a verdict is about and what it is not; see `decide`.
     retrain
         Trains the shards that the check chose.
+    refit
+        Fits trees of a shard model again.
 
     Raises
     ------
@@ -42,7 +50,7 @@ def verify_shards(
         forgotten[name] = rows.forget
         return rows
 
-    exactness = check_exactness(context, forget_list, rows_of, retrain=retrain)
+    exactness = check_exactness(context, forget_list, rows_of, retrain=retrain, refit=refit)
     holdout = rows_of(HOLDOUT).retain
     utility, evidence = Utility(rows=holdout.num_rows), NO_EVIDENCE
     canaries: CanaryResult | None = None

@@ -26,6 +26,7 @@ from unlearn.stages.verify.evidence import Evidence
 from unlearn.stages.verify.exact import verify_shards
 from unlearn.stages.verify.exactness.checks import retrain_shards
 from unlearn.stages.verify.exactness.found import Retrain
+from unlearn.stages.verify.exactness.trees import Refit, check_trees
 from unlearn.stages.verify.findings import Findings, Methods
 from unlearn.stages.verify.measures.modality import modality_of
 from unlearn.stages.verify.membership.registry import deciding_attack
@@ -42,7 +43,9 @@ from unlearn.stages.verify_report.public import PublicReport, public_part
 from unlearn.stages.verify_report.report import ExactnessCounts, ForgetListState, Report
 
 
-def run(context: Context, *, retrain: Retrain = retrain_shards) -> Report:
+def run(
+    context: Context, *, retrain: Retrain = retrain_shards, refit: Refit = check_trees
+) -> Report:
     """Write the report with its figures, the plots' tables, and the verdicts for git.
 
     Aggregates only: never a row, an id, a token or a score of one record.
@@ -53,6 +56,8 @@ def run(context: Context, *, retrain: Retrain = retrain_shards) -> Report:
         The project.
     retrain
         Trains the shards that the check chose; one after another by default.
+    refit
+        Fits trees of a shard model again, where models are of trees.
 
     Returns
     -------
@@ -71,7 +76,7 @@ def run(context: Context, *, retrain: Retrain = retrain_shards) -> Report:
     if context.params.kind == "posthoc":
         found = verify_methods(context.posthoc(), forget_list)
     else:
-        found = verify_shards(context.exact(), forget_list, covers, retrain=retrain)
+        found = verify_shards(context.exact(), forget_list, covers, retrain=retrain, refit=refit)
     report = _sealed(context.key, _report(context, forget_list, found, covers))
     project = context.project
     # A verdict without its figures is complete; figures without their verdict are not.

@@ -139,6 +139,12 @@ class TreeEstimator(RowSetEstimator[State], Protocol[State]):
     def tree_bytes(self, state: State, tree: int) -> bytes:
         """Return all that a state has of one tree."""
 
+    def counts_rows(self, state: State, rows: RowSet) -> bool:
+        """Return whether every tree counts as many rows of each class as it should have.
+
+        Nothing is fitted for it. A row that was forgotten, and is still in its trees, is seen.
+        """
+
     def refit_trees(
         self, state: State, rows: RowSet, trees: Sequence[int]
     ) -> Iterator[tuple[int, bytes]]:

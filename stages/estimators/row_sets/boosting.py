@@ -161,6 +161,14 @@ class ExactBoosting:
         parts = zip(self._models.items(), state.classes, strict=True)
         return _tree_bytes({number: model.tree(own, tree) for (number, model), own in parts})
 
+    def counts_rows(self, state: BoostingState, rows: RowSet) -> bool:
+        """Compare the rows of each class, all of which are in every tree."""
+        counts = np.bincount(rows.targets, minlength=self._shape.classes)
+        return all(
+            own.counts.tolist() == [len(rows) - counts[number], counts[number]]
+            for number, own in zip(self._models, state.classes, strict=True)
+        )
+
     def refit_trees(
         self, state: BoostingState, rows: RowSet, trees: Sequence[int]
     ) -> Iterator[tuple[int, bytes]]:

@@ -191,6 +191,16 @@ class ExactForest:
         """Return the nodes of a tree."""
         return _tree_bytes(state.trees[tree])
 
+    def counts_rows(self, state: ForestState, rows: RowSet) -> bool:
+        """Compare the counts at the roots of all trees with the rows that are in them."""
+        classes = self._shape.classes
+        expected = np.zeros(self._trees * classes, np.intp)
+        for group in range(self._draws.groups):
+            places = self._draws.trees_of(rows.words, group) * classes + rows.targets
+            expected += np.bincount(places, minlength=len(expected))
+        found = np.concatenate([tree.counts[0] for tree in state.trees])
+        return np.array_equal(found, expected)
+
     def refit_trees(
         self,
         state: ForestState,  # noqa: ARG002 - no tree depends on the trees before it
@@ -365,7 +375,7 @@ def _checked(found: dict[str, Tensor], shape: Shape) -> Nodes:
     nodes = Nodes(**found)
     size, own = len(nodes.sizes), int(nodes.has_sums.sum())
     lengths = {len(getattr(nodes, name)) for name in PER_NODE}
-    is_good = lengths == {size} and nodes.counts.shape[1] == shape.classes
+    is_good = lengths == {size} and size > 0 and nodes.counts.shape[1] == shape.classes
     is_good = is_good and bool(((nodes.features < shape.features) & (nodes.features >= -1)).all())
     is_good = is_good and len(nodes.lows) == own and len(nodes.left) == own
     if not is_good:

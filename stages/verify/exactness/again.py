@@ -9,7 +9,7 @@ from unlearn.stages.training.lineage import Lineage
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.verify.exactness.choosing import choose_trees
 from unlearn.stages.verify.exactness.found import Exactness, Retrain, ShardRows
-from unlearn.stages.verify.exactness.trees import check_trees, trees_of
+from unlearn.stages.verify.exactness.trees import Refit, trees_of
 
 
 def retrain_and_compare(
@@ -41,6 +41,7 @@ def refit_and_compare(
     standing: Mapping[str, Lineage],
     rows_of: Callable[[str], ShardRows],
     found: Exactness,
+    refit: Refit,
 ) -> set[str]:
     """Fit trees of touched shards again, and return the shards that are models of trees."""
     params, project = context.params, context.project
@@ -57,7 +58,7 @@ def refit_and_compare(
     for shard in _of_this_environment(context, drawn, found):
         folder = project.shard_models / shard
         rows = rows_of(shard).retain
-        again = check_trees(recipe, standing[shard], rows, folder, chosen[shard])
+        again = refit(recipe, standing[shard], rows, folder, chosen[shard])
         found.reran += len(chosen[shard])
         found.matched += again.matched
         for problem in again.problems:

@@ -30,6 +30,7 @@ from unlearn.stages.training.unplanned import unplanned_problems
 from unlearn.stages.verify.exactness.again import refit_and_compare, retrain_and_compare
 from unlearn.stages.verify.exactness.choosing import choose_shards
 from unlearn.stages.verify.exactness.found import Exactness, Retrain, ShardRows
+from unlearn.stages.verify.exactness.trees import Refit, check_trees
 
 
 def derive_rows(context: Context, name: str, forget_list: ForgetList) -> ShardRows:
@@ -70,6 +71,7 @@ def check_exactness(
     rows_of: Callable[[str], ShardRows],
     *,
     retrain: Retrain = retrain_shards,
+    refit: Refit = check_trees,
 ) -> Exactness:
     """Run all checks.
 
@@ -84,6 +86,8 @@ def check_exactness(
         of them may be more than memory holds.
     retrain
         Trains the chosen shards again; one after another by default.
+    refit
+        Fits trees of a shard model again, where models are of trees.
     """
     found = Exactness()
     recipe = Recipe.of_project(context)
@@ -111,7 +115,7 @@ def check_exactness(
     touched = [shard for shard in sharding.shards if shard in named]
     found.touched = len(touched)
     standing = {shard: lineages[shard] for shard in touched if shard in lineages}
-    of_trees = refit_and_compare(context, forget_list, standing, rows_of, found)
+    of_trees = refit_and_compare(context, forget_list, standing, rows_of, found, refit)
     others = [shard for shard in touched if shard not in of_trees]
     chosen = choose_shards(others, forget_list.digest, context.params.verify.rerun)
     retrained = {shard: standing[shard] for shard in chosen if shard in standing}

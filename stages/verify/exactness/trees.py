@@ -4,6 +4,8 @@ A tree is fitted given the trees before it as the state has them, so that a chec
 training. What follows from the trees, which is all else, is made again and compared to the byte.
 """
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,10 +31,17 @@ class TreesFound:
         Trees that came out the same.
     problems
         A sentence for each mismatch.
+    seconds
+        How long fitting them took.
     """
 
     matched: int
     problems: tuple[str, ...]
+    seconds: float = 0.0
+
+
+#: Checks a shard model by fitting trees of it again; see `check_trees`.
+Refit = Callable[[Recipe, Lineage, pa.Table, Path, list[int]], TreesFound]
 
 
 def trees_of(recipe: Recipe) -> int:
@@ -73,6 +82,9 @@ def check_trees(
     if not np.array_equal(estimator.row_digests(state), wanted.digests):
         problem = f"{shard}: its state is not of its rows without the forgotten ones"
         return TreesFound(0, (problem,))
+    if not estimator.counts_rows(state, wanted):
+        return TreesFound(0, (f"{shard}: its trees do not have the rows that they should have",))
+    started = time.perf_counter()
     whole = estimator.fit(wanted) if len(trees) == estimator.tree_count else None
     again = (
         estimator.refit_trees(state, wanted, trees)
@@ -80,6 +92,7 @@ def check_trees(
         else ((tree, estimator.tree_bytes(whole, tree)) for tree in trees)
     )
     matched = sum(content == estimator.tree_bytes(state, tree) for tree, content in again)
+    seconds = time.perf_counter() - started
     problems = []
     if matched < len(trees):
         problems.append(f"{shard}: fitting trees again from its rows gives other trees")
@@ -87,7 +100,7 @@ def check_trees(
     made = shard_of_set(recipe, work, fitted_of(recipe, own, state if whole is None else whole))
     if not all(_holds(folder / name, content) for name, content in made.files.items()):
         problems.append(f"{shard}: its files are not those that its rows and its trees give")
-    return TreesFound(matched, tuple(problems))
+    return TreesFound(matched, tuple(problems), seconds)
 
 
 def _holds(path: Path, content: bytes) -> bool:

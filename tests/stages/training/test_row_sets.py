@@ -19,6 +19,8 @@ from unlearn.stages.project.paths import HOLDOUT, Project
 from unlearn.stages.requests.plan import ShardPlan, plan_shards
 from unlearn.stages.rows.shard_file import read_shard, record_tokens
 from unlearn.stages.train import stage as train_stage
+from unlearn.stages.rows.tokens import Key
+from unlearn.stages.training import row_sets
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.row_sets import STATE_FOLDER, ShardRows
 from unlearn.stages.verify.exactness.checks import check_exactness, derive_rows
@@ -152,6 +154,22 @@ def test_requests_of_persons_end_in_the_bytes_of_a_clean_room(model: str, tmp_pa
         assert done.changed == (frame["person"] == person).sum()
     rest = frame[~frame["person"].isin(persons)]
     assert models_of(context) == clean_room(context, model, rest)
+
+
+@every
+def test_a_training_digests_each_row_once(
+    model: str, project: Callable[[str], Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, counts = project(model), []
+    digest = row_sets.row_digests
+
+    def count(key: Key, parts: Any) -> Any:
+        counts.append(len(parts[0]))
+        return digest(key, parts)
+
+    monkeypatch.setattr(row_sets, "row_digests", count)
+    done = after_request(context, token_of(trained_ids(context, 1)[0]))
+    assert sorted(counts) == [1, done.rows]
 
 
 @every

@@ -54,6 +54,7 @@ every = pytest.mark.parametrize("model", OPTIONS)
 
 RIGHT_TREES = "s000: its files are not those that its rows and its trees give"
 OTHER_TREES = "s000: fitting trees again from its rows gives other trees"
+OTHER_COUNTS = "s000: its trees do not have the rows that they should have"
 OTHER_ROWS = "s000: its state is not of its rows without the forgotten ones"
 
 NAMES = st.lists(st.sampled_from([f"s{number:03d}" for number in range(6)]), unique=True)
@@ -213,7 +214,7 @@ def test_as_many_trees_are_fitted_again_as_params_say(
 
 @every
 @pytest.mark.parametrize("rerun", [1, 6, "all"])
-def test_a_tree_that_still_has_the_forgotten_rows_is_found_when_it_is_drawn(
+def test_a_tree_that_still_has_the_forgotten_rows_is_found(
     model: str, rerun: int | str, asked: Callable[[str], Asked]
 ) -> None:
     one = asked(model)
@@ -239,8 +240,12 @@ def test_a_tree_that_still_has_the_forgotten_rows_is_found_when_it_is_drawn(
         found = check(context, rerun)
 
         assert found.reran == len(drawn)
-        assert (found.matched < found.reran) is (tree in drawn)
-        assert (OTHER_TREES in found.problems) is (tree in drawn)
+        if model == "exact_forest":
+            # Rows are counted in all trees, whichever are fitted again.
+            assert (found.matched, found.problems) == (0, (OTHER_COUNTS,))
+        else:
+            assert (found.matched < found.reran) is (tree in drawn)
+            assert (OTHER_TREES in found.problems) is (tree in drawn)
         write_state(context, right)
         assert check(context, rerun).problems == ()
 
@@ -309,6 +314,28 @@ def test_a_tree_that_is_changed_in_the_state_only_is_found_when_it_is_drawn(
         assert (OTHER_TREES in check(context, 1).problems) is (tree in drawn)
         replace_files(context, {name: before})
         assert check(context, "all").problems == ()
+
+
+@every
+def test_rows_that_are_counted_but_gone_are_found_though_nothing_is_fitted(
+    model: str, asked: Callable[[str], Asked]
+) -> None:
+    """The digests are right, and no tree that has the rows is drawn."""
+    context = asked(model).context
+    _, own = own_of(context)
+    state = load_state(context, context.project.shard_models / "s000")
+    rows = own.of(derive_rows(context, "s000", context.read_list()).retain)
+    assert own.estimator.counts_rows(state, rows)  # type: ignore[attr-defined]
+    drawn = drawn_trees(context, 1)
+    if model == "exact_forest":
+        tree = next(tree for tree in range(TREES) if tree not in drawn)
+        state.trees[tree].counts[0, 1] += 1
+    else:
+        state.classes[1].counts[:] += (-1, 1)
+    write_state(context, state)
+
+    assert not own.estimator.counts_rows(state, rows)  # type: ignore[attr-defined]
+    assert check(context, 1).problems == (OTHER_COUNTS,)
 
 
 @every
