@@ -18,8 +18,8 @@ from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import HOLDOUT, Project
 from unlearn.stages.requests.plan import ShardPlan, plan_shards
 from unlearn.stages.rows.shard_file import read_shard, record_tokens
-from unlearn.stages.train import stage as train_stage
 from unlearn.stages.rows.tokens import Key
+from unlearn.stages.train import stage as train_stage
 from unlearn.stages.training import row_sets
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.row_sets import STATE_FOLDER, ShardRows
