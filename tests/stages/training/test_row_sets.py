@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
@@ -18,9 +19,7 @@ from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.paths import HOLDOUT, Project
 from unlearn.stages.requests.plan import ShardPlan, plan_shards
 from unlearn.stages.rows.shard_file import read_shard, record_tokens
-from unlearn.stages.rows.tokens import Key
 from unlearn.stages.train import stage as train_stage
-from unlearn.stages.training import row_sets
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.row_sets import STATE_FOLDER, ShardRows
 from unlearn.stages.verify.exactness.checks import check_exactness, derive_rows
@@ -160,14 +159,15 @@ def test_requests_of_persons_end_in_the_bytes_of_a_clean_room(model: str, tmp_pa
 def test_a_training_digests_each_row_once(
     model: str, project: Callable[[str], Context], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context, counts = project(model), []
-    digest = row_sets.row_digests
+    context = project(model)
+    counts: list[int] = []
+    in_order = ShardRows.in_order
 
-    def count(key: Key, parts: Any) -> Any:
-        counts.append(len(parts[0]))
-        return digest(key, parts)
+    def count(own: ShardRows, rows: pa.Table) -> Any:
+        counts.append(rows.num_rows)
+        return in_order(own, rows)
 
-    monkeypatch.setattr(row_sets, "row_digests", count)
+    monkeypatch.setattr(ShardRows, "in_order", count)
     done = after_request(context, token_of(trained_ids(context, 1)[0]))
     assert sorted(counts) == [1, done.rows]
 
