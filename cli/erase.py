@@ -32,6 +32,7 @@ from unlearn.stages.project.paths import Project, find_project
 from unlearn.stages.project.timings import read_timings
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.scan.residue import ResidueScan
+from unlearn.stages.scan.row_digests import drop_digests, remember_digests
 
 #: How the dataset is purged: its other rows stay.
 _REWRITTEN = "its files were written again without the rows, and read again"
@@ -190,6 +191,7 @@ def _erase(context: Context, forget_list: ForgetList, journal: Journal) -> Erase
     """Erase; every step can be repeated after a kill."""
     project = context.project
     write_journal(project, journal)
+    remember_digests(context, forget_list)
     if not journal.evidence:
         if rests_on_rows(context):
             keep_evidence(project)
@@ -221,6 +223,8 @@ def _erase(context: Context, forget_list: ForgetList, journal: Journal) -> Erase
         residue = ResidueScan(context, forget_list=forget_list).run(advance)
     erasure = conclude(places, residue)
     record_erasure(project, erasure, journal.heads, journal.forget_list)
+    if erasure.complete:
+        drop_digests(project)
     end_journal(project)
     rows = {file.name: file.dropped for file in rewritten.files}
     return _answer(erasure, rows=rows, trained=result.trained)

@@ -111,6 +111,11 @@ class Project:
         return self.private / "erasure.json"
 
     @property
+    def row_digests(self) -> Path:
+        """Digests of rows that an erasure removes, until it is complete."""
+        return self.private / "row_digests.json"
+
+    @property
     def rekeying(self) -> Path:
         """The rotation of the key that is being made."""
         return self.private / "rekey.json"

@@ -29,8 +29,8 @@ class Wanted:
     value
         Its bytes; UTF-8 if it is text.
     is_token
-        Whether it is the digest of a token. As hexadecimal text it counts in cells of tables only:
-        the forget list and the request log hold it, where it belongs.
+        Whether it is the digest of a token or of a row. As hexadecimal text it counts in cells of
+        tables only: the forget list, the request log and what an erasure remembers hold it.
     """
 
     name: str

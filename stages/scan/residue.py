@@ -19,10 +19,12 @@ from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.scan.files import FileResult, FileSearch
 from unlearn.stages.scan.git_objects import git_objects
 from unlearn.stages.scan.patterns import Patterns, Wanted
+from unlearn.stages.scan.row_digests import forgotten_digests
 
 #: What findings call a token, and a row that is found by its id.
 TOKEN = "a token of the forget list"  # noqa: S105 - words
 ROWS = "rows of forgotten records"
+ROW_DIGEST = "the digest of a forgotten row"
 
 _PROJECT = "the project"
 _GIT = "git's objects"
@@ -40,7 +42,7 @@ class Finding:
     file
         The file or git object, and the member of an archive in it.
     what
-        What was found: `ROWS`, `TOKEN`, or the name of a value.
+        What was found: `ROWS`, `TOKEN`, `ROW_DIGEST`, or the name of a value.
     form
         How it is written; None for rows.
     count
@@ -133,7 +135,7 @@ class ResidueScan:
         """
         residue = Residue()
         with scratch_folder(self.context.project.scratch("scan")) as scratch:
-            patterns = Patterns((*self.values, *self._tokens()))
+            patterns = Patterns((*self.values, *self._tokens(), *self._row_digests()))
             files = FileSearch(patterns, scratch, partial(self._holds, scratch=scratch))
             for place, path, name in self._files(residue, scratch):
                 try:
@@ -165,6 +167,11 @@ class ResidueScan:
         older = {before for token in tokens for before in epochs.earlier(token)}
         digests = sorted(split_token(token)[1] for token in (*tokens, *older))
         return [Wanted(TOKEN, bytes.fromhex(digest), is_token=True) for digest in digests]
+
+    def _row_digests(self) -> list[Wanted]:
+        # States of exact models have them as bytes. In hex, what an erasure remembers has them.
+        digests = forgotten_digests(self.context, self._listed)
+        return [Wanted(ROW_DIGEST, bytes.fromhex(digest), is_token=True) for digest in digests]
 
     @cached_property
     def _rows(self) -> Search:

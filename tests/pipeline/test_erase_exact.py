@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -9,6 +10,7 @@ from unlearn.stages.context import Context, open_project
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.shard_file import RECORD, read_shard
 from unlearn.stages.rows.token_arrays import digests_of
+from unlearn.stages.scan.residue import ROW_DIGEST
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.row_sets import ShardRows
 
@@ -80,13 +82,26 @@ def test_an_erasure_leaves_nothing_of_a_row_in_state_model_and_cache(
     assert plan["refitted"] == []
     assert done["rows_trained"] == plan["rows_to_retrain"]
     repo.commit("request")
-    assert repo.inline("scan", "--json").code == 1
+    scan = repo.inline("scan", "--json")
+    assert (scan.code, _with_digests(scan.json)) == (1, ["DVC's cache"])
     models = repo.files("models")
 
+    name = next(each["file"] for each in scan.json["findings"] if each["what"] == ROW_DIGEST)
+    (repo.root / "old").write_bytes((repo.root / ".dvc/cache" / name).read_bytes())
+    with (repo.root / ".git/info/exclude").open("a") as exclude:
+        exclude.write("old\n")
+    # After the first time, no row says any more that this copy is of an older model.
+    for _ in range(2):
+        incomplete = repo.unlearn("erase", "--yes", "--json", "--reflog")
+        assert (incomplete.code, incomplete.json["trained"]) == (1, []), incomplete
+        pending = [place for place in incomplete.json["places"] if place["state"] == "pending"]
+        assert [(place["name"], place["residual"]) for place in pending] == [("the project", 1)]
+        repo.commit("erased, but for a copy")
+    assert _with_digests(repo.inline("scan", "--json").json) == ["the project"]
+    (repo.root / "old").unlink()
     erased = repo.ok("erase", "--yes", "--json", "--reflog").json
 
     assert erased["complete"], erased
-    assert erased["trained"] == []
     for folder in ("models", "data/shards", "data/retain_set", ".dvc/cache"):
         assert list(_holding(repo.root / folder, traces)) == [], folder
     assert repo.files("models") == models
@@ -94,6 +109,11 @@ def test_an_erasure_leaves_nothing_of_a_row_in_state_model_and_cache(
     scan = repo.unlearn("scan", "--json")
     assert (scan.code, scan.json["findings"]) == (0, []), scan.out
     assert repo.unlearn("verify").code == 0
+
+
+def _with_digests(answer: dict[str, Any]) -> list[str]:
+    """Return the places of row digests."""
+    return [each["place"] for each in answer["findings"] if each["what"] == ROW_DIGEST]
 
 
 def _trained(repo: Repo, ids: list[str]) -> list[str]:
