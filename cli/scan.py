@@ -28,8 +28,8 @@ class FindingEntry(AnswerPart):
     file
         The file or git object, and the member of an archive in it.
     what
-        `rows of forgotten records`, `a token of the forget list`, `the digest of a forgotten row`, or
-        which value.
+        `rows of forgotten records`, `a token of the forget list`, `the digest of a forgotten row`,
+        or which value.
     form
         How it is written, such as hexadecimal; null for rows.
     count
