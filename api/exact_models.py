@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Hashable, Iterable, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from unlearn.stages.config.row_sets import (
     ExactForestOptions,
     ExactLinearOptions,
     ExactNaiveBayesOptions,
+    RowSetOptions,
 )
 from unlearn.stages.estimators.row_sets.base import RowSetEstimator, Shape
 from unlearn.stages.estimators.row_sets.boosting import ExactBoosting
@@ -29,7 +30,13 @@ from unlearn.stages.estimators.row_sets.grids import (
 )
 from unlearn.stages.estimators.row_sets.linear import ExactLinear
 from unlearn.stages.estimators.row_sets.naive_bayes import ExactNaiveBayes
-from unlearn.stages.estimators.row_sets.row_set import Bytes, Codes, row_digests, row_set
+from unlearn.stages.estimators.row_sets.row_set import (
+    Bytes,
+    Codes,
+    find_rows,
+    row_digests,
+    row_set,
+)
 from unlearn.stages.rows.tokens import Key
 
 Floats = npt.NDArray[np.float64]
@@ -55,12 +62,21 @@ class _ExactClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         The ids of the rows that it is of.
     """
 
-    ranges: Any
-    categorical: Sequence[int]
-    key: str | None
+    #: What fits the model, and its options, whose names are parameters.
+    _kind: ClassVar[type[Any]]
+    _options: ClassVar[type[RowSetOptions]]
+
+    def __init__(self, *, ranges: Any, categorical: Sequence[int], key: str | None) -> None:
+        self.ranges = ranges
+        self.categorical = categorical
+        self.key = key
 
     def _build(self, key: Key, shape: Shape) -> RowSetEstimator[Any]:
-        raise NotImplementedError
+        names = self._options.model_fields.keys() - {"range"}
+        values = {name: _plain(getattr(self, name)) for name in names}
+        options = self._options.model_validate(values)
+        found: RowSetEstimator[Any] = self._kind(key, shape, options)
+        return found
 
     def fit(self, X: Any, y: Any, ids: Iterable[Hashable] | None = None) -> Self:  # noqa: N803 - as in scikit-learn
         """Fit the model.
@@ -78,7 +94,7 @@ class _ExactClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         values, labels = validate_data(self, X, y, dtype=np.float64, ensure_all_finite="allow-nan")
         check_classification_targets(labels)
         self.classes_, targets = np.unique(labels, return_inverse=True)
-        names = list(range(len(values)) if ids is None else ids)
+        names = list(range(len(values)) if ids is None else map(_plain, ids))
         if len(names) != len(values) or len(set(names)) != len(names):
             raise ValueError("ids: there must be one for each row, and no two may be equal")
         self.ids_ = names
@@ -111,11 +127,13 @@ class _ExactClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
             If one of them is not in the model. Nothing is changed then.
         """
         check_is_fitted(self)
-        names = set(ids)
+        names = set(map(_plain, ids))
         if unknown := names - self._digests.keys():
             raise UnknownIdsError(f"{len(unknown):,} of {len(names):,} ids are not in the model")
-        digests = {self._digests[name].tobytes() for name in names}
-        is_gone = np.array([row.tobytes() in digests for row in self._rows.digests], bool)
+        is_gone = np.zeros(len(self._rows), bool)
+        if names:
+            digests = np.stack([self._digests[name] for name in names])
+            is_gone[find_rows(self._rows.digests, digests)] = True
         gone, left = self._rows.take(is_gone), self._rows.take(~is_gone)
         self._state = self._estimator.forget(self._state, gone, left)
         self._rows = left
@@ -177,7 +195,19 @@ class _ExactClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         return tags
 
 
-class ExactForestClassifier(_ExactClassifier):
+class _Trees(_ExactClassifier):
+    """What the classifiers of trees have in common."""
+
+    @property
+    def feature_importances_(self) -> Floats:
+        """The share of each feature in all decreases of the loss, shape (features,)."""
+        check_is_fitted(self)
+        if not isinstance(self._model, ForestModel | BoostingModel):
+            raise TypeError("the model has no trees")
+        return self._model.importances()
+
+
+class ExactForestClassifier(_Trees):
     """Extremely randomised trees that forget rows; see docs/exact-models.md.
 
     Parameters
@@ -194,6 +224,8 @@ class ExactForestClassifier(_ExactClassifier):
         64 hexadecimal digits that everything is drawn from. None takes a public key.
     """
 
+    _kind, _options = ExactForest, ExactForestOptions
+
     def __init__(
         self,
         trees: int = 100,
@@ -206,35 +238,15 @@ class ExactForestClassifier(_ExactClassifier):
         categorical: Sequence[int] = (),
         key: str | None = None,
     ) -> None:
+        super().__init__(ranges=ranges, categorical=categorical, key=key)
         self.trees = trees
         self.share = share
         self.depth = depth
         self.leaf = leaf
         self.candidates = candidates
-        self.ranges = ranges
-        self.categorical = categorical
-        self.key = key
-
-    @property
-    def feature_importances_(self) -> Floats:
-        """The share of each feature in all decreases of impurity, shape (features,)."""
-        check_is_fitted(self)
-        if not isinstance(self._model, ForestModel):
-            raise TypeError("the model is no forest")
-        return self._model.importances()
-
-    def _build(self, key: Key, shape: Shape) -> RowSetEstimator[Any]:
-        options = ExactForestOptions(
-            trees=self.trees,
-            share=self.share,
-            depth=self.depth,
-            leaf=self.leaf,
-            candidates=self.candidates,
-        )
-        return ExactForest(key, shape, options)
 
 
-class ExactBoostingClassifier(_ExactClassifier):
+class ExactBoostingClassifier(_Trees):
     """Gradient boosting that forgets rows; see docs/exact-models.md.
 
     Parameters
@@ -244,6 +256,8 @@ class ExactBoostingClassifier(_ExactClassifier):
     ranges, categorical, key
         See `ExactForestClassifier`.
     """
+
+    _kind, _options = ExactBoosting, ExactBoostingOptions
 
     def __init__(  # noqa: PLR0913 - scikit-learn reads the names of all options here
         self,
@@ -260,6 +274,7 @@ class ExactBoostingClassifier(_ExactClassifier):
         categorical: Sequence[int] = (),
         key: str | None = None,
     ) -> None:
+        super().__init__(ranges=ranges, categorical=categorical, key=key)
         self.trees = trees
         self.depth = depth
         self.rate = rate
@@ -268,30 +283,6 @@ class ExactBoostingClassifier(_ExactClassifier):
         self.candidates = candidates
         self.smoothing = smoothing
         self.steps = steps
-        self.ranges = ranges
-        self.categorical = categorical
-        self.key = key
-
-    @property
-    def feature_importances_(self) -> Floats:
-        """The share of each feature in all decreases of the loss, shape (features,)."""
-        check_is_fitted(self)
-        if not isinstance(self._model, BoostingModel):
-            raise TypeError("the model is no boosting model")
-        return self._model.importances()
-
-    def _build(self, key: Key, shape: Shape) -> RowSetEstimator[Any]:
-        options = ExactBoostingOptions(
-            trees=self.trees,
-            depth=self.depth,
-            rate=self.rate,
-            stage=self.stage,
-            features=self.features,
-            candidates=self.candidates,
-            smoothing=self.smoothing,
-            steps=self.steps,
-        )
-        return ExactBoosting(key, shape, options)
 
 
 class ExactLinearClassifier(_ExactClassifier):
@@ -305,6 +296,8 @@ class ExactLinearClassifier(_ExactClassifier):
         See `ExactForestClassifier`.
     """
 
+    _kind, _options = ExactLinear, ExactLinearOptions
+
     def __init__(
         self,
         rule: str = "discriminant",
@@ -317,26 +310,12 @@ class ExactLinearClassifier(_ExactClassifier):
         categorical: Sequence[int] = (),
         key: str | None = None,
     ) -> None:
+        super().__init__(ranges=ranges, categorical=categorical, key=key)
         self.rule = rule
         self.fourier = fourier
         self.bandwidth = bandwidth
         self.shrinkage = shrinkage
         self.regularization = regularization
-        self.ranges = ranges
-        self.categorical = categorical
-        self.key = key
-
-    def _build(self, key: Key, shape: Shape) -> RowSetEstimator[Any]:
-        options = ExactLinearOptions.model_validate(
-            {
-                "rule": self.rule,
-                "fourier": self.fourier,
-                "bandwidth": self.bandwidth,
-                "shrinkage": self.shrinkage,
-                "regularization": self.regularization,
-            }
-        )
-        return ExactLinear(key, shape, options)
 
 
 class ExactNaiveBayesClassifier(_ExactClassifier):
@@ -350,6 +329,8 @@ class ExactNaiveBayesClassifier(_ExactClassifier):
         See `ExactForestClassifier`.
     """
 
+    _kind, _options = ExactNaiveBayes, ExactNaiveBayesOptions
+
     def __init__(
         self,
         smoothing: float = 1.0,
@@ -359,15 +340,9 @@ class ExactNaiveBayesClassifier(_ExactClassifier):
         categorical: Sequence[int] = (),
         key: str | None = None,
     ) -> None:
+        super().__init__(ranges=ranges, categorical=categorical, key=key)
         self.smoothing = smoothing
         self.variance = variance
-        self.ranges = ranges
-        self.categorical = categorical
-        self.key = key
-
-    def _build(self, key: Key, shape: Shape) -> RowSetEstimator[Any]:
-        options = ExactNaiveBayesOptions(smoothing=self.smoothing, variance=self.variance)
-        return ExactNaiveBayes(key, shape, options)
 
 
 def _ends(column: Any) -> tuple[float, float]:
@@ -387,9 +362,15 @@ def _id_digests(names: Sequence[Hashable]) -> Bytes:
     return np.frombuffer(joined, np.uint8).reshape(-1, 32)
 
 
+def _plain(value: Any) -> Any:
+    """Return a value as Python has it: NumPy's numbers are other types with other texts."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _hash(values: Floats) -> Codes:
     """Return a code for each value: equal values have one code, NaN has 0."""
-    different, index = np.unique(values, return_inverse=True)
+    # -0 equals 0, and is written in another way.
+    different, index = np.unique(values + 0.0, return_inverse=True)
     codes = [
         0 if np.isnan(value) else int(hashlib.sha256(float(value).hex().encode()).hexdigest(), 16)
         for value in different

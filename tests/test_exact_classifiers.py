@@ -75,6 +75,48 @@ def test_forgetting_is_fitting_on_the_other_rows(model: Any, rows: tuple[Any, ..
 
 
 @every
+def test_the_order_of_rows_and_requests_makes_no_difference(
+    model: Any, rows: tuple[Any, ...]
+) -> None:
+    values, labels, ids = rows
+    fitted = clone(model).fit(values, labels, ids=ids).forget(ids[:7]).forget(ids[7:9])
+    order = np.random.default_rng(2).permutation(400)
+    again = clone(model).fit(values[order], labels[order], ids=[ids[at] for at in order])
+    for one in reversed(ids[:9]):
+        again.forget([one])
+    assert again.model_bytes() == fitted.model_bytes()
+
+
+@every
+def test_everyone_may_be_forgotten(model: Any, rows: tuple[Any, ...]) -> None:
+    values, labels, ids = rows
+    fitted = clone(model).fit(values, labels, ids=ids).forget(ids)
+    assert fitted.ids_ == []
+    assert np.allclose(fitted.predict_proba(values), 1 / 3)
+
+
+def test_minus_zero_is_the_category_zero() -> None:
+    """Which of them stands for both must not follow from the rows that go."""
+    values = np.array([[-0.0], [0.0], [1.0], [0.0], [1.0], [-0.0]])
+    labels = np.array([0, 1, 1, 0, 0, 1])
+    model = ExactNaiveBayesClassifier(categorical=(0,), key=KEY)
+    for gone in ([0, 5], [1, 3]):
+        fitted = clone(model).fit(values, labels).forget(gone)
+        stays = [at for at in range(6) if at not in gone]
+        again = clone(model).fit(values[stays], labels[stays], ids=stays)
+        assert fitted.model_bytes() == again.model_bytes()
+
+
+def test_numbers_of_numpy_are_ids_and_options_as_those_of_python(rows: tuple[Any, ...]) -> None:
+    values, labels, _ = rows
+    plain = ExactForestClassifier(trees=5, key=KEY).fit(values, labels, ids=range(400)).forget([3])
+    model = ExactForestClassifier(trees=np.int64(5), key=KEY)
+    other = model.fit(values, labels, ids=np.arange(400)).forget(np.array([3]))
+    assert other.model_bytes() == plain.model_bytes()
+    assert other.ids_ == plain.ids_
+
+
+@every
 def test_they_learn(model: Any, rows: tuple[Any, ...]) -> None:
     values, labels, _ = rows
     assert cross_val_score(model, values, labels, cv=3).mean() > 0.6

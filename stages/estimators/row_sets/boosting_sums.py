@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from unlearn.stages.estimators.row_sets.integer_sums import SumsTooLargeError
+from unlearn.stages.estimators.row_sets.integer_sums import MORE_SHARDS, SumsTooLargeError
 
 Pairs = npt.NDArray[np.int64]
 Integers = npt.NDArray[np.int64]
@@ -43,7 +43,10 @@ _DIGITS = Context(prec=40)
 def check_rows(count: int) -> None:
     """Raise SumsTooLargeError if there are too many rows for pairs of sums."""
     if count > _MOST_ROWS:
-        raise SumsTooLargeError(f"sums over {count} rows would pass the largest integers")
+        raise SumsTooLargeError(
+            f"exact_boosting takes at most {_MOST_ROWS:,} rows in a model, not {count:,}",
+            MORE_SHARDS,
+        )
 
 
 def logistic(numerator: float, denominator: int) -> Decimal:

@@ -27,6 +27,12 @@ BUCKETS = 254
 #: How many rows have a value at or outside each end of a grid.
 OUTSIDE = 20
 
+#: With few rows, the ends of a grid are so many times the middle one of the magnitudes, or more.
+_TIMES_MIDDLE = 4
+
+#: Ends of a grid are no farther out, so that its width is a number.
+_FARTHEST = 1e307
+
 
 @dataclass(frozen=True)
 class NumericColumn:
@@ -197,12 +203,15 @@ def find_ends(values: npt.NDArray[np.float64]) -> tuple[float, float]:
     Parameters
     ----------
     values
-        Finite values of at least 40 rows. With fewer, or where both ends are one number, the grid
-        is one unit wide at least, or as wide as powers of ten that hold all values.
+        The values of all rows. Of fewer than 40 finite ones, the ends are a power of ten and its
+        negative: the least one that is four times the middle one of the magnitudes. So one row that
+        is far from the others does not decide it either. A grid whose ends would be one number is
+        one unit wide, or as wide as this number if that is more.
     """
-    known = values[np.isfinite(values)]
+    known = np.clip(values[np.isfinite(values)], -_FARTHEST, _FARTHEST)
     if len(known) < 2 * OUTSIDE:
-        bound = _power_of_ten(float(np.abs(known).max())) if len(known) else 1.0
+        middle = np.sort(np.abs(known))[len(known) // 2] if len(known) else 0.0
+        bound = _power_of_ten(_TIMES_MIDDLE * float(middle))
         return -bound, bound
     ordered = np.sort(known)
     low, high = (two_digits(float(ordered[at])) for at in (OUTSIDE - 1, -OUTSIDE))
@@ -215,10 +224,13 @@ def two_digits(value: float) -> float:
 
 
 def _power_of_ten(value: float) -> float:
-    power = 1.0
-    while power < value:
-        power *= 10
-    return power
+    """Return the least power of ten that is at least a value; 1 for 0."""
+    exponent = 0
+    while float(f"1e{exponent}") < value:
+        exponent += 1
+    while 0 < value <= float(f"1e{exponent - 1}"):
+        exponent -= 1
+    return float(f"1e{exponent}")
 
 
 def _bucket(secret: bytes, text: str) -> int:
@@ -230,7 +242,7 @@ def check_columns(columns: Mapping[str, Column]) -> None:
     """Raise ValueError if ends are in the wrong order, or categories are too many or not unique."""
     for name, column in columns.items():
         if isinstance(column, NumericColumn):
-            if not (np.isfinite([column.low, column.high]).all() and column.low < column.high):
+            if not (np.isfinite(column.high - column.low) and column.low < column.high):
                 raise ValueError(f"grid of {name!r}: low must be less than high")
         elif isinstance(column, CategoricalColumn):
             if column.codes > BINS + 1:

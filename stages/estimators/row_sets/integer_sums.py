@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+from unlearn.stages.errors import InputError
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -19,11 +20,14 @@ _EXACT = 2**53
 #: From here on int64 wraps around.
 _TOTAL = 2**63
 
+#: The way out where a model has too many rows.
+MORE_SHARDS = "more shards have fewer rows each (shards.yaml)"
+
 #: Rows of a block: as much as a processor's cache holds.
 _BLOCK = 2048
 
 
-class SumsTooLargeError(ValueError):
+class SumsTooLargeError(InputError, ValueError):
     """There are too many rows for sums without rounding."""
 
 
@@ -45,7 +49,7 @@ def check_bounds(rows: int, left: int, right: int) -> int:
     product = max(1, left * right)
     if product >= _EXACT or max(1, rows) * product >= _TOTAL:
         raise SumsTooLargeError(
-            f"sums over {rows} rows of products up to {product} would be rounded"
+            f"sums over {rows:,} rows of products up to {product:,} would be rounded", MORE_SHARDS
         )
     return max(1, min(_BLOCK, (_EXACT - 1) // product))
 

@@ -34,7 +34,7 @@ from unlearn.stages.estimators.row_sets.row_set import (
     check_union,
     set_nonce,
 )
-from unlearn.stages.estimators.row_sets.solving import solve_positive
+from unlearn.stages.estimators.row_sets.solving import solve_penalised
 from unlearn.stages.rows.tokens import Key
 
 _TWO = 2
@@ -224,8 +224,7 @@ class ExactLinear:
             # Targets are 1 for rows of the class and -1 for all others.
             right = 2.0 * by_class[:, -scores:] - products[:, :1]
             # The constant has no penalty; it is first, so that eliminating it centres the others.
-            penalty = np.append(0.0, np.full(size - 1, self._options.regularization))
-            return solve_positive(products + np.diag(penalty), right)
+            return solve_penalised(products, self._options.regularization, right, free=1)
         return _discriminant(products, by_class, counts, self._options.shrinkage)
 
 
@@ -241,8 +240,7 @@ def _discriminant(products: Floats, by_class: Floats, counts: Integers, shrinkag
     within = products[1:, 1:].copy()
     for label in range(len(counts)):
         within -= np.multiply.outer(by_class[1:, label], means[:, label])
-    within = within / rows + np.diag(np.full(len(within), shrinkage))
-    directions = solve_positive(within, means)
+    directions = solve_penalised(within / rows, shrinkage, means)
     # One term after another, so that no library chooses an order.
     constants = np.zeros(len(counts))
     for mean, direction in zip(means, directions, strict=True):

@@ -10,6 +10,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+#: By what a penalty that is too small is multiplied.
+_STEP = 16.0
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -49,3 +52,30 @@ def solve_positive(matrix: Floats, right: Floats) -> Floats:
         solution[at] /= factor[at, at]
         solution[:at] -= np.multiply.outer(factor[at, :at], solution[at])
     return solution
+
+
+def solve_penalised(matrix: Floats, penalty: float, right: Floats, free: int = 0) -> Floats:
+    """Return X with `(matrix + penalty * I) @ X == right`.
+
+    Where the sum is singular as far as rounding lets it be seen, the penalty is made larger until
+    it is not. So the result is a function of the sums, and there is one for any of them.
+
+    Parameters
+    ----------
+    matrix
+        Symmetric and positive semidefinite, shape (d, d).
+    penalty
+        More than 0.
+    right
+        Shape (d, columns).
+    free
+        So many of the first unknowns have no penalty.
+    """
+    diagonal = np.diag(np.append(np.zeros(free), np.ones(len(matrix) - free)))
+    while True:
+        try:
+            return solve_positive(matrix + penalty * diagonal, right)
+        except SingularError:
+            if not math.isfinite(penalty):
+                raise
+            penalty *= _STEP

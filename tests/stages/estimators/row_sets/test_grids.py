@@ -94,6 +94,42 @@ def test_a_grid_of_few_or_equal_values_is_wide_enough() -> None:
     assert find_ends(np.array([])) == (-1.0, 1.0)
     assert find_ends(np.zeros(100)) == (0.0, 1.0)
     assert find_ends(np.append(np.zeros(100), 1e9)) == (0.0, 1.0)
+    assert find_ends(np.array([0.0])) == (-1.0, 1.0)
+    assert find_ends(np.array([2e-7, 3e-7, 4e-7])) == (-1e-5, 1e-5)
+
+
+@given(
+    values=st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=39),
+    at=st.integers(0, 38),
+    other=st.sampled_from([-1e300, -1.0, 0.0, 1e-300, 1e300]),
+)
+def test_one_of_few_values_moves_no_end_past_what_its_neighbours_give(
+    values: list[float], at: int, other: float
+) -> None:
+    ordered = sorted(map(abs, values))
+    middle = len(values) // 2
+
+    def bound(place: int) -> float:
+        return find_ends(np.full(3, ordered[place]))[1]
+
+    assert find_ends(np.array(values)) == (-bound(middle), bound(middle))
+    replaced = list(values)
+    replaced[at % len(values)] = other
+    low, high = find_ends(np.array(replaced))
+    assert low == -high
+    places = (middle - 1, middle, min(middle + 1, len(values) - 1))
+    is_between = ordered[places[0]] <= abs(other) <= ordered[places[-1]]
+    assert high in [bound(place) for place in places] or is_between
+
+
+@given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=60))
+def test_any_values_have_a_grid(values: list[float]) -> None:
+    low, high = find_ends(np.array(values))
+    column = NumericColumn(low, high)
+    check_columns({"x": column})
+    codes = column.encode(np.array(values))
+    assert ((codes == 0) == np.isnan(np.array(values))).all()
+    assert (codes <= BINS).all()
 
 
 @pytest.mark.parametrize(

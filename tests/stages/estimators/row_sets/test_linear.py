@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import RidgeClassifier
 from unlearn.stages.config.row_sets import ExactLinearOptions
-from unlearn.stages.estimators.row_sets.base import Shape
+from unlearn.stages.estimators.row_sets.base import RowSetEstimator, Shape
 from unlearn.stages.estimators.row_sets.fourier import SCALE, cosines, draw_frequencies
 from unlearn.stages.estimators.row_sets.integer_sums import (
     SumsTooLargeError,
@@ -24,9 +24,14 @@ from unlearn.stages.estimators.row_sets.linear import (
     inputs_of,
 )
 from unlearn.stages.estimators.row_sets.row_set import RowSet
-from unlearn.stages.estimators.row_sets.solving import SingularError, solve_positive
+from unlearn.stages.estimators.row_sets.solving import (
+    SingularError,
+    solve_penalised,
+    solve_positive,
+)
+from unlearn.stages.rows.tokens import Key
 
-from tests.stages.estimators.row_sets.laws import KEY, SHAPE, as_rows, draw_rows
+from tests.stages.estimators.row_sets.laws import KEY, SHAPE, as_rows, check_history, draw_rows
 
 TWO_CLASSES = Shape(SHAPE.sizes, SHAPE.categorical, 2)
 
@@ -136,6 +141,39 @@ def test_equations_are_solved(size: int, columns_right: int, seed: int) -> None:
 def test_singular_equations_are_an_error() -> None:
     with pytest.raises(SingularError):
         solve_positive(np.zeros((2, 2)), np.ones((2, 1)))
+
+
+@pytest.mark.parametrize("free", [0, 1])
+def test_a_penalty_that_is_too_small_is_made_larger(free: int) -> None:
+    """Three columns of which two are the same, and one that is their sum."""
+    inputs = np.random.default_rng(4).integers(-4096, 4096, (50, 2)).astype(np.float64)
+    columns = np.column_stack([np.ones(50), inputs, inputs[:, 0], inputs.sum(axis=1)])
+    matrix, right = columns.T @ columns, columns.T @ inputs[:, :1]
+    with pytest.raises(SingularError):
+        solve_positive(matrix + 1e-300 * np.eye(5), right)
+    found = solve_penalised(matrix, 1e-300, right, free)
+    assert np.allclose(columns @ found, inputs[:, :1], rtol=0, atol=1e-2)
+    ordinary = np.diag(np.append(np.zeros(free), np.full(5 - free, 0.5)))
+    assert np.array_equal(
+        solve_penalised(matrix, 0.5, right, free), solve_positive(matrix + ordinary, right)
+    )
+
+
+@pytest.mark.parametrize("rule", ["ridge", "discriminant"])
+def test_no_rows_are_refused_however_small_the_penalty_is(rule: str) -> None:
+    """The columns of the categories add up to the constant."""
+    options = ExactLinearOptions.model_validate(
+        {"rule": rule, "regularization": 1e-300, "shrinkage": 1e-300}
+    )
+
+    def build(key: Key, shape: Shape) -> RowSetEstimator[Any]:
+        return ExactLinear(key, shape, options)
+
+    rows = draw_rows(80, 3)
+    check_history(build, rows, frozenset(range(80)), [(frozenset({1, 50}), False)])
+    estimator = build(KEY, SHAPE)
+    answers = estimator.predictor(estimator.model(estimator.fit(rows))).probabilities(rows.codes)
+    assert np.isfinite(answers).all()
 
 
 def test_sums_have_no_rounding_up_to_their_bounds() -> None:
