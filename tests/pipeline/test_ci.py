@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Repo, fresh_models, keep_apart
-from tests.pipeline.conftest import FORGOTTEN, ids_at, stages_run
+from tests.conftest import Repo, fresh_models, keep_apart, make_frame, make_project
+from tests.pipeline.conftest import FORGOTTEN, KEY, ids_at, stages_run
 
 
 def _clone(origin: Path, target: Path) -> Repo:
@@ -74,3 +74,32 @@ def test_a_request_that_was_committed_before_it_was_carried_out_explains_the_cha
 
     assert found["retrained"] == ["train@s001", "train@s003"]
     assert found["unexplained"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["exact_forest", "exact_boosting"])
+def test_a_clone_changes_the_model_that_it_pulled(
+    model: str, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state comes with the model; rows that go are in the forget set of the clone's own run."""
+    origin = workspace / "origin.git"
+    Repo(workspace).git("init", "--quiet", "--bare", "--initial-branch", "main", str(origin))
+    project = make_project(workspace / "project", make_frame(300), "--model", model, key=KEY)
+    project.ok("repro", "-j", "1")
+    project.git("remote", "add", "origin", str(origin))
+    project.dvc("remote", "add", "--default", "store", str(workspace / "store"))
+    project.commit("first run")
+    project.git("push", "--quiet", "origin", "HEAD:main")
+    project.dvc("push", "--quiet")
+    first, second = ids_at(project, "s000")[:2]
+
+    monkeypatch.setenv("UNLEARN_KEY", KEY)
+    clone = _clone(origin, workspace / "clone")
+    clone.dvc("pull", "--quiet")
+    assert clone.files("models") == project.files("models")
+    clone.forget([first])
+    clone.forget([second])
+
+    assert "changed by 2 rows" in clone.ok("repro", "-j", "1").err
+    assert clone.files("models") == fresh_models(project, workspace / "room", [first, second])
+    assert clone.ok("verify", "--json").json["verdict"] == "pass"

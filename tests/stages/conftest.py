@@ -154,6 +154,13 @@ def put_on_list(context: Context, *tokens: str) -> None:
     path.write_text("".join(f"{line}\n" for line in sorted(lines)), encoding="ascii")
 
 
+def change_a_number(path: Path) -> None:
+    """Change the first number of a safetensors file; its rows' digests come last."""
+    content = bytearray(path.read_bytes())
+    content[8 + int.from_bytes(content[:8], "little")] ^= 1
+    path.write_bytes(bytes(content))
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file."""
     value = json.loads(path.read_text(encoding="utf-8"))
