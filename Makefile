@@ -28,7 +28,7 @@ test: venv
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not slow' $(PYTEST)
 
 test-all: venv
-	$(BIN)/python -m pytest -n $(JOBS)
+	UNLEARN_TESTS_MANY_EXAMPLES=1 $(BIN)/python -m pytest -n $(JOBS)
 
 lint: venv
 	$(BIN)/ruff check .

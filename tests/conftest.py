@@ -7,9 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -268,14 +270,25 @@ def keep_apart(root: Path) -> None:
 
 def start_repositories(root: Path) -> Repo:
     """Return a new folder that is a git and a DVC repository, and no project yet."""
-    repo = Repo(root)
-    root.mkdir(parents=True)
+    shutil.copytree(Path(_new_repositories().name) / "new", root, symlinks=True)
+    keep_apart(root)
+    return Repo(root)
+
+
+@cache
+def _new_repositories() -> "tempfile.TemporaryDirectory[str]":
+    """Return a folder that git and DVC were initialised in, to copy; removed at the end."""
+    folder = tempfile.TemporaryDirectory()
+    repo = Repo(Path(folder.name) / "new")
+    repo.root.mkdir()
     repo.git("init", "--quiet")
     repo.git("config", "user.email", "tests@example.org")
     repo.git("config", "user.name", "Tests")
+    # Examples that git never runs; every copy of a project would have them.
+    for hook in (repo.root / ".git/hooks").glob("*.sample"):
+        hook.unlink()
     repo.dvc("init", "--quiet")
-    keep_apart(root)
-    return repo
+    return folder
 
 
 def make_frame(

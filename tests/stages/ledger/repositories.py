@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from unlearn.stages.context import Context
 from unlearn.stages.forget import stage as forget_stage
@@ -98,10 +99,10 @@ class GitProject:
                 shutil.copy(source, target / name)
         return GitProject(replace(self.context, project=Project(target)))
 
-    def copy(self, target: Path) -> "GitProject":
+    def copy(self, target: Path) -> Self:
         """Return a copy of everything."""
         shutil.copytree(self.root, target)
-        return GitProject(replace(self.context, project=Project(target)))
+        return replace(self, context=replace(self.context, project=Project(target)))
 
 
 def make_git_project(root: Path, *, subjects: int = 0) -> GitProject:

@@ -1,12 +1,11 @@
 """The law of rotations: no sequence of git operations and rotations brings a record back."""
 
 import shutil
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from unlearn.stages.config.params import read_yaml
 from unlearn.stages.errors import InputError
@@ -16,9 +15,10 @@ from unlearn.stages.rows.epochs import is_token_line, split_token
 from unlearn.stages.rows.tokens import Key, Tokenizer, key_of_text, load_key
 from unlearn.stages.shard import stage as shard_stage
 
+from tests.properties import tried_on
 from tests.stages.conftest import KEY
+from tests.stages.ledger.laws import OPERATIONS, Steps, forget_first, operate, run_law
 from tests.stages.ledger.repositories import IDS, GitProject
-from tests.stages.ledger.test_law import OPERATIONS, operate
 
 #: Rotations are as likely as all else together.
 STEPS = st.lists(
@@ -58,6 +58,14 @@ def start(built: GitProject, folder: Path) -> Rotating:
     return project
 
 
+@pytest.fixture(scope="session")
+def rotating(built_repository: GitProject, tmp_path_factory: pytest.TempPathFactory) -> Rotating:
+    """Return a project after its first requests, which tests only copy."""
+    project = start(built_repository, tmp_path_factory.mktemp("rotations") / "project")
+    forget_first(project)
+    return project
+
+
 def forms(raw: str, keys: Key) -> list[str]:
     """Return the digest of an id's token in each epoch, from the first."""
     found = []
@@ -67,23 +75,15 @@ def forms(raw: str, keys: Key) -> list[str]:
     return found
 
 
-def run_law(built: GitProject, steps: list[tuple[str, int]]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        project = start(built, Path(folder) / "project")
-        wanted: list[str] = []
-        for raw in IDS[:2]:
-            project.forget(raw)
-            wanted.append(raw)
-        for operation, number in steps:
-            try:
-                now = project.now()
-                if operation == "rekey":
-                    now.rotate()
-                else:
-                    operate(now, operation, number, wanted)
-            except InputError:
-                continue  # what the tool refuses changes nothing
-        check_law(project, wanted)
+def operate_or_rotate(project: Rotating, operation: str, number: int, wanted: list[str]) -> None:
+    try:
+        now = project.now()
+        if operation == "rekey":
+            now.rotate()
+        else:
+            operate(now, operation, number, wanted)
+    except InputError:
+        return  # what the tool refuses changes nothing
 
 
 def check_law(project: Rotating, wanted: list[str]) -> None:
@@ -110,11 +110,7 @@ def check_law(project: Rotating, wanted: list[str]) -> None:
     assert all(is_token_line(line) for line in project.lines())
 
 
-@settings(
-    max_examples=20,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@tried_on(few=4, many=150)
 @given(STEPS)
 @example([("rekey", 0)])
 @example([("rekey", 0), ("rekey", 0), ("forget", 2)])
@@ -123,23 +119,8 @@ def check_law(project: Rotating, wanted: list[str]) -> None:
 @example([("rekey", 0), ("revert", 0)])
 @example([("rekey", 0), ("old list", 0), ("commit", 0)])
 @example([("forget", 5), ("rekey", 0), ("stash", 1), ("reset", 1)])
-def test_no_sequence_with_rotations_brings_a_record_back(
-    built_repository: GitProject, steps: list[tuple[str, int]]
-) -> None:
-    run_law(built_repository, steps)
-
-
-@pytest.mark.slow
-@settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
-@given(STEPS)
-def test_no_long_sequence_with_rotations_brings_a_record_back(
-    built_repository: GitProject, steps: list[tuple[str, int]]
-) -> None:
-    run_law(built_repository, steps)
+def test_no_sequence_with_rotations_brings_a_record_back(rotating: Rotating, steps: Steps) -> None:
+    run_law(rotating, steps, operate_or_rotate, check_law)
 
 
 @pytest.mark.parametrize("rotations", [1, 2, 3])

@@ -1,0 +1,38 @@
+"""Properties that are tried on few examples by `make test`, and on many by `.ci/run`."""
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+#: The environment variable that `.ci/run` sets to 1 when it runs the tests marked `property`.
+MANY = "UNLEARN_TESTS_MANY_EXAMPLES"
+
+Test = TypeVar("Test", bound=Callable[..., Any])
+
+
+def tried_on(*, few: int, many: int) -> Callable[[Test], Test]:
+    """Decorate a test of hypothesis that is dear: it is tried on `few` examples, or on `many`.
+
+    Its fixtures may be those of a single test: what an example changes is a copy of its own.
+
+    Parameters
+    ----------
+    few
+        How many examples `make test` draws, besides the explicit ones.
+    many
+        How many examples `.ci/run` draws.
+    """
+    budget = settings(
+        max_examples=many if os.environ.get(MANY) == "1" else few,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    )
+
+    def decorate(test: Test) -> Test:
+        marked: Test = pytest.mark.property(budget(test))
+        return marked
+
+    return decorate
