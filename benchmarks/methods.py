@@ -209,8 +209,8 @@ def run_seed(
     if not pinned.is_dir():
         new_project(pinned, task.source, "--template", "posthoc", "--holdout", "0.3")
     if set(sets) != {"mislabelled"}:
-        plain = _place(task, pinned, folder / f"{task.name}-{seed}", seed)
-        for name, tokens in _forget_sets(task, plain, seed):
+        plain = place(task, pinned, folder / f"{task.name}-{seed}", seed)
+        for name, tokens in forget_sets(task, plain, seed):
             if name.split()[0] in sets or name.split()[-1] in sets:
                 yield name, _forget(task, plain, tokens, seed)
         shutil.rmtree(plain.project.root)
@@ -218,13 +218,13 @@ def run_seed(
         return
     changed = folder / f"{task.name}-{seed}.csv"
     ids = mislabel(task.source, changed, seed)
-    noisy = _place(task, pinned, folder / f"{task.name}-{seed}-mislabelled", seed, changed)
+    noisy = place(task, pinned, folder / f"{task.name}-{seed}-mislabelled", seed, changed)
     wrong = [noisy.tokenizer.token("record", raw) for raw in ids]
     yield "mislabelled", _forget(task, noisy, wrong, seed)
     shutil.rmtree(noisy.project.root)
 
 
-def _forget_sets(task: Task, context: Context, seed: int) -> Iterator[tuple[str, list[str]]]:
+def forget_sets(task: Task, context: Context, seed: int) -> Iterator[tuple[str, list[str]]]:
     """Yield the tokens of each forget set among records as they are, and its name."""
     draw = np.random.default_rng(seed)
     shard = read_shard(context.project.shard_file(WHOLE), WHOLE).rows
@@ -255,9 +255,7 @@ def mislabel(source: Path, target: Path, seed: int) -> list[str]:
     return [rows[index]["id"] for index in chosen]
 
 
-def _place(
-    task: Task, pinned: Path, target: Path, seed: int, source: Path | None = None
-) -> Context:
+def place(task: Task, pinned: Path, target: Path, seed: int, source: Path | None = None) -> Context:
     """Return a project without git and DVC, with its rows placed and its original trained."""
     (target / "data").mkdir(parents=True)
     for name in ("params.yaml", "schema.yaml", "dvc.yaml", "unlearn.key"):

@@ -26,6 +26,12 @@ from unlearn.stages.reading.dataset_files import ending
 #: Rates for models of a billion parameters and more: of an adapter, and of all weights.
 _RATES: Final = {"lora": 1e-4, "causal_lm": 2e-5}
 
+#: What new projects have instead of a default that older projects keep (docs/methods.md).
+_NEW: Final[Mapping[str, Mapping[str, Any]]] = {
+    "finetune": {"optimizer": "training"},
+    "scrub": {"decay": 0.1},
+}
+
 
 @dataclass(frozen=True)
 class TableParams:
@@ -160,9 +166,15 @@ def render_table_params(key_check: str, params: TableParams) -> dict[str, bytes]
         rule=aggregation_rule(params.model),
         rerun=spec.training.reruns if isinstance(spec.training, RowSetTraining) else 1,
         methods=list(METHODS["tabular"]),
-        settings=MethodSettings().model_dump(mode="json"),
+        settings=_of_new_projects(),
     )
     return {"params.yaml": text} | _render_lists(params)
+
+
+def _of_new_projects() -> dict[str, dict[str, Any]]:
+    """Return the settings of methods for tables, as new projects have them."""
+    settings = MethodSettings().model_dump(mode="json")
+    return {name: values | _NEW.get(name, {}) for name, values in settings.items()}
 
 
 def render_text_params(key_check: str, params: TextParams) -> dict[str, bytes]:

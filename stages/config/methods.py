@@ -8,7 +8,7 @@ import difflib
 import re
 from functools import cache
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -17,6 +17,11 @@ from pydantic import (
     SerializeAsAny,
     create_model,
     model_validator,
+)
+from unlearn.stages.config.retain_methods import (
+    L1SparseSettings,
+    MsgSettings,
+    ShrinkPerturbSettings,
 )
 from unlearn.stages.config.section import Modality, Section
 from unlearn.stages.config.text import LanguageMethodSettings, LanguageSettings
@@ -52,12 +57,18 @@ class FinetuneSettings(Section):
 
     Warnecke et al. 2021 and Golatkar et al. 2020 call it the simplest baseline; rate, momentum,
     decay and schedule as in Jia et al., "Model Sparsity Can Simplify Machine Unlearning",
-    NeurIPS 2023, appendix.
+    NeurIPS 2023, appendix. They are those of SGD: with `optimizer: training` the settings of
+    `train.optimizer` are read instead, its rate times `rate_factor`. Projects from before that
+    setting train with SGD.
     """
 
+    later: ClassVar[frozenset[str]] = frozenset({"optimizer", "rate_factor"})
+
+    optimizer: Literal["sgd", "training"] = "sgd"
     rate: Rate = 0.1
     momentum: Momentum = 0.9
     weight_decay: NotNegative = 5e-4
+    rate_factor: Rate = 8.0
     epochs: Epochs = 5
 
 
@@ -111,13 +122,18 @@ class CertifiedRemovalSettings(CertificateSettings):
 class ScrubSettings(Section):
     """Kurmanji et al., NeurIPS 2023, section 3: alternate max and min steps.
 
-    The numbers, and SGD with its momentum and decay, are those of the authors' code.
+    The numbers, and SGD with its momentum and decay, are those of the authors' code. `decay`
+    multiplies the rate after the epochs 5, 8 and 9, theirs is .1; projects from before that setting
+    have a constant rate.
     """
+
+    later: ClassVar[frozenset[str]] = frozenset({"decay"})
 
     temperature: Rate = 4.0
     alpha: NotNegative = 0.001
     gamma: NotNegative = 0.99
     rate: Rate = 5e-4
+    decay: Annotated[float, Field(gt=0, le=1, strict=False)] = 1.0
     momentum: Momentum = 0.9
     weight_decay: NotNegative = 5e-4
     forget_epochs: Epochs = 3
@@ -165,6 +181,9 @@ class MethodSettings(Section):
     ssd: SsdSettings = Field(default_factory=SsdSettings)
     salun: SalunSettings = Field(default_factory=SalunSettings)
     bad_teacher: BadTeacherSettings = Field(default_factory=BadTeacherSettings)
+    shrink_perturb: ShrinkPerturbSettings = Field(default_factory=ShrinkPerturbSettings)
+    msg: MsgSettings = Field(default_factory=MsgSettings)
+    l1_sparse: L1SparseSettings = Field(default_factory=L1SparseSettings)
 
 
 #: The settings of all built-in methods of either modality.

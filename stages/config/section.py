@@ -1,7 +1,7 @@
 """What every section of params.yaml has in common."""
 
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -10,11 +10,26 @@ Modality = Literal["tabular", "text"]
 
 
 class Section(BaseModel):
-    """A section: no unknown keys, no silent conversions, no infinities."""
+    """A section: no unknown keys, no silent conversions, no infinities.
+
+    Attributes
+    ----------
+    later
+        Settings that projects have had only since a later version. With their defaults they are no
+        part of a digest, so that the digests of older projects stay as they are.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset()
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, ser_json_inf_nan="strings"
     )
+
+    def digested(self) -> dict[str, Any]:
+        """Return the settings as JSON values, as a digest has them; see `later`."""
+        fields = type(self).model_fields
+        absent = {name for name in self.later if getattr(self, name) == fields[name].default}
+        return self.model_dump(mode="json", exclude=absent)
 
 
 def inside_the_project(value: str | None) -> str | None:

@@ -60,6 +60,18 @@ class MlpEstimator(TorchEstimator):
         refuse_diverged(self._train.model, [network.weights])
         return save_tensors({name: value.cpu().clone() for name, value in named.items()})
 
+    def steps(self, module: nn.Module, draw: torch.Generator) -> "MlpSteps":
+        """Return training's steps for a module that `load` or `fresh` returned.
+
+        Parameters
+        ----------
+        module
+            Its weights are where the steps start.
+        draw
+            Draws the masks of dropout, on the estimator's device.
+        """
+        return MlpSteps(module, self._train, draw)
+
     def _take_steps(self, network: MlpGradients, optimizer: FlatOptimizer, data: SliceData) -> None:
         rows = torch.from_numpy(data.inputs).to(self.device)
         classes = torch.from_numpy(data.targets).to(self.device).unsqueeze(1)
@@ -79,6 +91,56 @@ class MlpEstimator(TorchEstimator):
                 optimizer.step()
             left -= len(targets)
             epoch += 1
+
+
+class MlpSteps:
+    """Training's own optimizer on single batches of rows, without autograd.
+
+    Parameters
+    ----------
+    module
+        A module of `build_mlp`. It changes only when `write` is called.
+    train
+        The settings of the model.
+    draw
+        Draws the masks of dropout.
+    """
+
+    def __init__(self, module: nn.Module, train: TrainParams, draw: torch.Generator) -> None:
+        options = MlpOptions.model_validate(train.options)
+        self._module, self._draw = module, draw
+        self._network = MlpGradients(module, options.activation, options.dropout)
+        self._optimizer = make_flat_optimizer(
+            train.optimizer, self._network.weights, self._network.gradients
+        )
+
+    def take(
+        self, inputs: torch.Tensor, targets: torch.Tensor, *, rate: float, l1: float = 0.0
+    ) -> None:
+        """Take a step on the mean cross-entropy of a batch, and l1 times the absolute weights.
+
+        Parameters
+        ----------
+        inputs, targets
+            Rows, shape (rows, width), and their classes, shape (rows,).
+        rate
+            The learning rate.
+        l1
+            Weighs the sum of the absolute weights and biases.
+        """
+        network = self._network
+        with torch.no_grad():
+            network.differentiate(inputs, targets.unsqueeze(1), self._draw)
+            if l1:
+                network.gradients.add_(torch.sign(network.weights), alpha=l1)
+            self._optimizer.rate = rate
+            self._optimizer.step()
+
+    def write(self) -> None:
+        """Give the module the weights as they are now."""
+        with torch.no_grad():
+            for name, weight in self._module.named_parameters():
+                weight.copy_(self._network.weights_by_name[name])
 
 
 def build_mlp(inputs: int, classes: int, **options: Any) -> nn.Module:

@@ -199,7 +199,7 @@ def inputs_digest(context: PosthocContext, method: str, original: str, rows: Met
         settings = settings_of(context, method)
         code = own_code(method)
         facts += [
-            settings.model_dump(mode="json") if code is None else settings,
+            settings.digested() if code is None else settings,
             context.unlearn.guard.model_dump(mode="json"),
             None
             if code is None

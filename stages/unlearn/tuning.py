@@ -202,9 +202,10 @@ def tune(
 def candidates(context: PosthocContext, method: str, budget: int) -> list[dict[str, Any]]:
     """Return the settings to try, those of params.yaml first."""
     key = context.key
-    now = getattr(context.unlearn.settings, method).model_dump(mode="json")
+    settings = getattr(context.unlearn.settings, method)
+    now = settings.model_dump(mode="json")
     seeds = (key.seed(context.params.seed, "tune", method, n) for n in range(1, budget + 1))
-    ranges = find_method(method, "tabular").ranges
+    ranges = find_method(method, "tabular").ranges_of(settings)
     return [now, *(now | draw_settings(ranges, seed) for seed in seeds)]
 
 

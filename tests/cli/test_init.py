@@ -200,7 +200,10 @@ def test_a_project_for_one_model_without_shards(repositories: Repo, tmp_path: Pa
     params = check_params(params_of(repositories.root))
     assert params.unlearn is not None
     assert params.unlearn.methods == list(METHODS["tabular"])
-    assert params.unlearn.settings == MethodSettings()
+    # Older projects keep the defaults that these two are instead of.
+    assert params.unlearn.settings == MethodSettings.model_validate(
+        {"finetune": {"optimizer": "training"}, "scrub": {"decay": 0.1}}
+    )
     assert (params.sharding.shards, params.sharding.slices) == (["s000"], 1)
     stages = repositories.run("dvc", "stage", "list", "--name-only").out.split()
     assert stages == stage_names(params)

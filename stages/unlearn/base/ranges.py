@@ -55,6 +55,9 @@ EPOCHS = Whole(1, 10)
 #: From steps that hardly change a weight to steps that destroy most networks.
 RATE = Span(1e-5, 1e-1, logarithmic=True)
 
+#: Around the rate of training.
+FACTOR = Span(0.3, 30.0, logarithmic=True)
+
 
 def draw_settings(ranges: Mapping[str, Range], seed: int) -> dict[str, float]:
     """Return a value for every setting that has a range; all follow from the seed.

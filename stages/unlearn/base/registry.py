@@ -58,6 +58,8 @@ class Method:
         Where `tune` searches, by setting; empty where nothing is to be searched.
     needs
         What the rows must have for the method to apply.
+    unread
+        Returns the settings that are not read, given all of them; None where all are.
     """
 
     name: str
@@ -67,6 +69,12 @@ class Method:
     label: Label = "approximate"
     ranges: Mapping[str, Range] = field(default_factory=dict)
     needs: frozenset[Need] = frozenset()
+    unread: Callable[[Any], frozenset[str]] | None = None
+
+    def ranges_of(self, settings: Any) -> Mapping[str, Range]:
+        """Return where `tune` searches, without the settings that are not read with these."""
+        unread = frozenset[str]() if self.unread is None else self.unread(settings)
+        return {name: span for name, span in self.ranges.items() if name not in unread}
 
     @property
     def certifies(self) -> bool:

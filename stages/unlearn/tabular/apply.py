@@ -84,6 +84,8 @@ def make_problem(
         batch=params.train.batch,
         objective=opened.objective,
         fresh=lambda: opened.fresh(context.key.seed(params.seed, WHOLE, "fresh", name)),
+        optimizer=params.train.optimizer,
+        steps=opened.steps,
     )
 
 

@@ -15,6 +15,7 @@ from unlearn.stages.config.train import OptimizerParams, PerturbedLogisticOption
 from unlearn.stages.estimators import skops_file, torch_models
 from unlearn.stages.estimators.base import Dtype, FloatArray
 from unlearn.stages.estimators.linear import LinearModel, from_sklearn, to_sklearn, unsupported
+from unlearn.stages.estimators.mlp import MlpEstimator
 from unlearn.stages.estimators.perturbed_logistic import (
     PerturbedLogisticEstimator,
     bounded,
@@ -30,7 +31,7 @@ from unlearn.stages.unlearn.tabular.linear_objective import (
     objective_of_perturbed,
     objective_of_sklearn,
 )
-from unlearn.stages.unlearn.tabular.problem import Objective
+from unlearn.stages.unlearn.tabular.problem import MakeSteps, Objective
 from unlearn.stages.unlearn.tabular.rows import Rows
 
 
@@ -52,6 +53,8 @@ class Opened:
         Returns the content of the weights file that holds a module of this kind: with the same
         model.json, but for `rows`, it is a model again. Raises NotApplicableError if the module's
         numbers are no longer finite.
+    steps
+        Returns training's own steps for a module of this kind; None where autograd takes them.
     """
 
     module: nn.Module
@@ -59,6 +62,7 @@ class Opened:
     rows: Callable[[pa.Table], Rows]
     fresh: Callable[[int], nn.Module]
     close: Callable[[nn.Module], bytes]
+    steps: MakeSteps | None = None
 
 
 def open_model(model: ShardModel, code: Path | None, *, init_seed: int) -> Opened:
@@ -136,6 +140,7 @@ def _open_network(
         rows=lambda table: transform.rows(table, estimator.device),
         fresh=estimator.fresh,
         close=_close_module,
+        steps=estimator.steps if isinstance(estimator, MlpEstimator) else None,
     )
 
 

@@ -21,8 +21,9 @@ _CHECKS_AN_EPOCH = 4
 
 #: How the guard looks on. `strict`: within epochs too, and a fall past the budget ends the phase.
 #: `recovers`: the same, but within an epoch such a state is only not kept, because the losses
-#: recover accuracy on the retain rows by its end. `epochs`: at the ends of epochs alone.
-Looks = Literal["strict", "recovers", "epochs"]
+#: recover accuracy on the retain rows by its end. `epochs`: at the ends of epochs alone. `end`:
+#: after the last step alone, for what starts from a model that was damaged on purpose.
+Looks = Literal["strict", "recovers", "epochs", "end"]
 
 #: Yields the losses of an epoch's steps; each is computed when it is requested.
 Losses = Callable[[int], Iterator[torch.Tensor]]
@@ -45,7 +46,7 @@ def iterate(
     """Take the steps until they are through or the guard stops them.
 
     The guard measures at the end of every epoch, some times in each, and after the steps 1, 2, 4, 8
-    and so on of all: too large a rate shows at once.
+    and so on of all: too large a rate shows at once. `looks` may be less.
 
     Parameters
     ----------
@@ -89,10 +90,12 @@ def iterate(
             for name, moving in moves.items():
                 _hold(parameters[name], moving, before[name])
             total += 1
-            due = looks != "epochs" and taken < steps and is_due(total, taken, every)
+            within = looks in ("strict", "recovers")
+            due = within and taken < steps and is_due(total, taken, every)
             if due and problem.guard.stops(model, recovers=looks == "recovers"):
                 return False
-        if problem.guard.stops(model):
+        ends = looks != "end" or epoch == epochs - 1
+        if ends and problem.guard.stops(model):
             return False
     return True
 

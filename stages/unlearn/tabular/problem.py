@@ -5,16 +5,33 @@ A method may replace `problem.model` by another module, or change it in place.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import torch
 from torch import nn
+from unlearn.stages.config.train import OptimizerParams
 from unlearn.stages.unlearn.base.ledger import EPOCHS_SHARE, Side, limited_epochs
 from unlearn.stages.unlearn.base.problem import Problem
 from unlearn.stages.unlearn.tabular.guard import TabularGuard
 from unlearn.stages.unlearn.tabular.rows import Rows
 
 AnyRows = TypeVar("AnyRows", bound=Rows)
+
+
+class Steps(Protocol):
+    """Training's own steps without autograd; see `mlp.MlpSteps`."""
+
+    def take(
+        self, inputs: torch.Tensor, targets: torch.Tensor, *, rate: float, l1: float = 0.0
+    ) -> None:
+        """Take a step on a batch."""
+
+    def write(self) -> None:
+        """Give the module the weights as they are now."""
+
+
+#: Returns the steps of a module, given what draws the masks of dropout.
+MakeSteps = Callable[[nn.Module, torch.Generator], Steps]
 
 
 @dataclass(frozen=True)
@@ -95,12 +112,19 @@ class TabularProblem(Problem[Rows, TabularGuard]):
         What training made small.
     fresh
         Returns a module of the same kind with new random weights.
+    optimizer
+        The optimizer of training, `train.optimizer`. A scikit-learn model has the section's
+        defaults, which its own training does not read.
+    steps
+        Returns training's own steps for the model; None where autograd takes them.
     """
 
     model: nn.Module
     batch: int
     objective: Objective
     fresh: Callable[[], nn.Module]
+    optimizer: OptimizerParams = field(default_factory=OptimizerParams, kw_only=True)
+    steps: MakeSteps | None = field(default=None, kw_only=True)
 
     def epochs_of(self, wanted: int, cost: float = 1.0) -> int:
         """Return how many epochs an update may take: as wanted, or a fifth of training's.

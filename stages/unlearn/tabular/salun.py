@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
-from torch import nn
 from unlearn.stages.config.methods import SalunSettings
 from unlearn.stages.unlearn.base.problem import NotApplicableError, draws
 from unlearn.stages.unlearn.base.ranges import EPOCHS, RATE, Span
 from unlearn.stages.unlearn.base.registry import Method, register
 from unlearn.stages.unlearn.tabular.iterate import both, iterate, mixed, sgd
 from unlearn.stages.unlearn.tabular.problem import TabularProblem
-from unlearn.stages.unlearn.tabular.rows import Rows
+from unlearn.stages.unlearn.tabular.saliency import salient
 
 
 def salun(problem: TabularProblem) -> None:
@@ -70,41 +69,6 @@ def salun(problem: TabularProblem) -> None:
         looks="recovers",
     )
     problem.guard.settle(model)
-
-
-def salient(
-    model: nn.Module, forget: Rows, share: float, problem: TabularProblem
-) -> dict[str, torch.Tensor]:
-    """Return by parameter name which weights the forget rows' mean loss depends on most.
-
-    Parameters
-    ----------
-    model
-        Asked in evaluation mode.
-    forget
-        Read once.
-    share
-        Of all weights, how many; at least one.
-    run
-        Counts the rows.
-    """
-    model.eval()
-    parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    sums = {name: torch.zeros_like(value) for name, value in parameters.items()}
-    for piece in forget.pieces(problem.batch):
-        loss = problem.objective.losses(model(piece.inputs), piece.targets).sum() / len(forget)
-        found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
-        for name, gradient in zip(parameters, found, strict=True):
-            if gradient is not None:
-                sums[name] += gradient
-    problem.ledger.count("forget", len(forget))
-    sizes = torch.cat([value.abs().flatten() for value in sums.values()])
-    # Stable, so that equal gradients always fall the same way.
-    order = torch.sort(sizes, descending=True, stable=True).indices
-    chosen = torch.zeros_like(sizes, dtype=torch.bool)
-    chosen[order[: max(1, round(share * len(sizes)))]] = True
-    pieces = torch.split(chosen, [value.numel() for value in sums.values()])
-    return {n: piece.view_as(sums[n]) for n, piece in zip(sums, pieces, strict=True)}
 
 
 def other_labels(targets: torch.Tensor, classes: int, problem: TabularProblem) -> torch.Tensor:

@@ -10,6 +10,9 @@ from unlearn.stages.unlearn.tabular.iterate import iterate, outputs, sgd, steps_
 from unlearn.stages.unlearn.tabular.problem import TabularProblem
 from unlearn.stages.unlearn.tabular.teacher import Taught, ask, divergence
 
+#: After how many epochs the authors' code lowers the rate.
+_DECAY_AFTER = (5, 8, 9)
+
 
 def scrub(problem: TabularProblem) -> None:
     """Alternate steps away from the original on forget rows with steps towards it on retain rows.
@@ -54,6 +57,8 @@ def scrub(problem: TabularProblem) -> None:
         return settings.temperature**2 * divergence(batch, answers, settings.temperature).mean()
 
     def losses(epoch: int) -> Iterator[torch.Tensor]:
+        for group in optimizer.param_groups:
+            group["lr"] = settings.rate * settings.decay ** sum(epoch >= e for e in _DECAY_AFTER)
         if epoch < settings.forget_epochs:
             for batch in problem.batches(taught_forget, epoch, "forget"):
                 yield -distance(batch, outputs(model, batch, "forget"))

@@ -25,7 +25,7 @@ def _section(method: str) -> str:
 
 
 def test_every_method_has_a_section_and_no_other() -> None:
-    shown = re.findall(r"(?m)^### ([a-z_]+)$", PAGE.read_text(encoding="utf-8"))
+    shown = re.findall(r"(?m)^### ([a-z0-9_]+)$", PAGE.read_text(encoding="utf-8"))
 
     assert tuple(shown) == METHODS["tabular"]
     assert [find_method(name, "tabular").name for name in shown] == shown
@@ -33,16 +33,23 @@ def test_every_method_has_a_section_and_no_other() -> None:
 
 @pytest.mark.parametrize("method", METHODS["tabular"])
 def test_every_setting_stands_with_its_default(method: str) -> None:
-    shown: dict[str, float] = {}
+    shown: dict[str, float | str] = {}
     for line in _section(method).splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if not line.startswith("| `"):
             continue
         names, values = re.findall(r"`([a-z_.]+)`", cells[0]), cells[1].split(",")
-        shown |= {name: float(value) for name, value in zip(names, values, strict=True)}
+        shown |= {name: _value(cell) for name, cell in zip(names, values, strict=True)}
     defaults = getattr(MethodSettings(), method).model_dump()
 
     assert {name: shown.get(name) for name in defaults} == defaults
+
+
+def _value(cell: str) -> float | str:
+    try:
+        return float(cell)
+    except ValueError:
+        return cell.strip().strip("`")
 
 
 def test_the_method_that_is_shown_runs_with_its_settings(tmp_path: Path) -> None:

@@ -135,6 +135,16 @@ def test_draws_follow_from_key_seed_and_method(tunable: PosthocContext) -> None:
     assert len({each["rate"] for each in drawn(tunable)}) == 4
 
 
+def test_settings_that_are_not_read_are_not_searched(tunable: PosthocContext) -> None:
+    """Of SGD, where fine-tuning takes training's own optimizer, and the other way round."""
+    sgd = candidates(tunable, "finetune", 4)
+    own = candidates(with_settings(tunable, finetune={"optimizer": "training"}), "finetune", 4)
+
+    assert {drawn["rate_factor"] for drawn in sgd} == {sgd[0]["rate_factor"]}
+    assert {drawn["rate"] for drawn in own} == {own[0]["rate"]}
+    assert len({drawn["rate"] for drawn in sgd}) == len({drawn["rate_factor"] for drawn in own}) > 1
+
+
 def test_trial_0_is_what_params_yaml_says_and_the_best_is_the_nearest(
     tunable: PosthocContext,
 ) -> None:

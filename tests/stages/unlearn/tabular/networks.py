@@ -18,11 +18,14 @@ from unlearn.stages.unlearn.tabular.bad_teacher import bad_teacher
 from unlearn.stages.unlearn.tabular.finetune import finetune
 from unlearn.stages.unlearn.tabular.gradient_ascent import gradient_ascent
 from unlearn.stages.unlearn.tabular.guard import Probes, TabularGuard
+from unlearn.stages.unlearn.tabular.l1_sparse import l1_sparse
+from unlearn.stages.unlearn.tabular.msg import msg
 from unlearn.stages.unlearn.tabular.negative_gradient_plus import negative_gradient_plus
 from unlearn.stages.unlearn.tabular.problem import Objective, TabularProblem
 from unlearn.stages.unlearn.tabular.rows import Rows
 from unlearn.stages.unlearn.tabular.salun import salun
 from unlearn.stages.unlearn.tabular.scrub import scrub
+from unlearn.stages.unlearn.tabular.shrink_perturb import shrink_perturb
 from unlearn.stages.unlearn.tabular.ssd import ssd
 
 # As in production, and faster: these products are too small to be shared out.
@@ -37,7 +40,13 @@ NETWORK_METHODS: dict[str, Function] = {
     "ssd": ssd,
     "salun": salun,
     "bad_teacher": bad_teacher,
+    "shrink_perturb": shrink_perturb,
+    "msg": msg,
+    "l1_sparse": l1_sparse,
 }
+
+#: Those that train on the retain rows alone: nothing in them ascends the forget loss.
+RETAIN_METHODS = frozenset({"finetune", "shrink_perturb", "msg", "l1_sparse"})
 
 
 class Line(nn.Module):

@@ -10,10 +10,12 @@ from unlearn.stages.unlearn.tabular.gradient_ascent import gradient_ascent
 from unlearn.stages.unlearn.tabular.negative_gradient_plus import negative_gradient_plus
 from unlearn.stages.unlearn.tabular.problem import Objective, TabularProblem
 from unlearn.stages.unlearn.tabular.rows import Rows
-from unlearn.stages.unlearn.tabular.salun import salient, salun
+from unlearn.stages.unlearn.tabular.saliency import salient
+from unlearn.stages.unlearn.tabular.salun import salun
 
 from tests.stages.unlearn.tabular.networks import (
     NETWORK_METHODS,
+    RETAIN_METHODS,
     Normed,
     accuracy_of,
     loss_of,
@@ -37,6 +39,9 @@ LIVELY: dict[str, dict[str, Any]] = {
     "ssd": {"selection": 1.5},
     "salun": {"rate": 0.03},
     "bad_teacher": {"rate": 3e-3, "epochs": 10},
+    "shrink_perturb": {"keep": 0.9},
+    "msg": {"share": 0.1},
+    "l1_sparse": {},
 }
 
 
@@ -160,7 +165,7 @@ def test_negative_gradient_plus_raises_the_forget_loss_and_keeps_its_budget() ->
 
 
 @pytest.mark.trained
-@pytest.mark.parametrize("name", sorted(set(ITERATIVE) - {"finetune"}))
+@pytest.mark.parametrize("name", sorted(set(ITERATIVE) - RETAIN_METHODS))
 def test_every_method_that_reads_forget_rows_makes_them_less_familiar_within_the_budget(
     name: str,
 ) -> None:
@@ -202,7 +207,7 @@ def test_the_same_inputs_twice_give_the_same_bytes(name: str, active: bool) -> N
     assert made[0][0] != state_bytes(digits.model)
 
 
-@pytest.mark.parametrize("name", ["gradient_ascent", "salun", "bad_teacher"])
+@pytest.mark.parametrize("name", ["gradient_ascent", "salun", "bad_teacher", "shrink_perturb"])
 def test_another_seed_gives_another_model(name: str) -> None:
     digits = trained_on_digits()
     made = [
@@ -229,6 +234,9 @@ def test_another_seed_gives_another_model(name: str) -> None:
         ("ssd", 40, 300),
         ("salun", 40 + 2 * 40, 2 * 300),
         ("bad_teacher", 2 * 40, 2 * 90),
+        ("shrink_perturb", 0, 2 * 300),
+        ("msg", 40, 2 * 300),
+        ("l1_sparse", 0, 2 * 300),
     ],
 )
 def test_the_ledger_says_how_many_rows_were_read(name: str, forget: int, retain: int) -> None:
@@ -247,7 +255,7 @@ def test_the_ledger_says_how_many_rows_were_read(name: str, forget: int, retain:
     assert (run.ledger.forget, run.ledger.retain) == (forget, retain)
 
 
-@pytest.mark.parametrize("name", [name for name in ITERATIVE if name != "finetune"])
+@pytest.mark.parametrize("name", sorted(set(ITERATIVE) - RETAIN_METHODS))
 def test_a_model_with_nothing_left_to_forget_stays_byte_for_byte(name: str) -> None:
     digits = trained_on_digits()
     run = digits.run(target=0.0)

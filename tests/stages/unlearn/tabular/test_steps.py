@@ -1,16 +1,24 @@
 """Steps of the network methods on two parameters, against gradients written out by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
+from unlearn.stages.config.train import OptimizerParams
 from unlearn.stages.unlearn.base.problem import NotApplicableError
 from unlearn.stages.unlearn.tabular.bad_teacher import bad_teacher
 from unlearn.stages.unlearn.tabular.finetune import finetune
 from unlearn.stages.unlearn.tabular.gradient_ascent import gradient_ascent
+from unlearn.stages.unlearn.tabular.l1_sparse import l1_sparse
+from unlearn.stages.unlearn.tabular.msg import msg
 from unlearn.stages.unlearn.tabular.negative_gradient_plus import negative_gradient_plus
+from unlearn.stages.unlearn.tabular.problem import TabularProblem
 from unlearn.stages.unlearn.tabular.rows import Rows
-from unlearn.stages.unlearn.tabular.salun import other_labels, salient, salun
+from unlearn.stages.unlearn.tabular.saliency import salient
+from unlearn.stages.unlearn.tabular.salun import other_labels, salun
 from unlearn.stages.unlearn.tabular.scrub import scrub
+from unlearn.stages.unlearn.tabular.shrink_perturb import shrink_perturb
 from unlearn.stages.unlearn.tabular.teacher import ask, divergence
 
 from tests.stages.unlearn.tabular.networks import (
@@ -77,6 +85,83 @@ def test_finetune_lowers_its_rate_along_half_a_cosine_over_all_steps() -> None:
     w = start()
     for step in range(4):
         w -= 0.3 * (1 + np.cos(np.pi * step / 4)) / 2 * loss_gradient(w, retain)
+    same(weights_of(model), w)
+
+
+#: Another optimizer than the default, so that a test shows whose settings are read.
+TRAINING = OptimizerParams(name="sgd", rate=0.05, weight_decay=0.1, momentum=0.5)
+
+#: What is drawn for a new model.
+DRAWN = [-1.5, 0.6]
+
+
+def drawing() -> TabularProblem:
+    """Return a problem with an optimizer of training's own, whose new models are `DRAWN`."""
+    run = run_of(FORGET, RETAIN, fresh=lambda: Line(DRAWN))
+    return dataclasses.replace(run, optimizer=TRAINING)
+
+
+def trained_by_hand(w: Array, rate: float, epochs: int, penalties: list[float]) -> Array:
+    """Return the weights after steps of `TRAINING` at a rate that falls along half a cosine."""
+    speed = np.zeros(2)
+    for step, penalty in zip(range(epochs), penalties, strict=True):
+        gradient = loss_gradient(w, RETAIN) + penalty * np.sign(w) + 0.1 * w
+        speed = gradient if step == 0 else 0.5 * speed + gradient
+        w = w - rate * (1 + np.cos(np.pi * step / epochs)) / 2 * speed
+    return w
+
+
+def test_shrink_perturb_moves_towards_a_new_model_and_trains_as_training_did() -> None:
+    settings = settings_for("shrink_perturb", keep=0.3, rate_factor=4, epochs=3)
+
+    model = applied(shrink_perturb, Line(START), FORGET, RETAIN, settings, drawing())
+
+    w = 0.3 * start() + 0.7 * np.array(DRAWN)
+    same(weights_of(model), trained_by_hand(w, 0.2, 3, [0, 0, 0]))
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_msg_draws_the_weight_with_the_smaller_forget_gradient_again(swapped: bool) -> None:
+    """Of the same rows with their columns swapped, it is the other weight."""
+    settings = settings_for("msg", share=0.5, rate_factor=2, epochs=2)
+    forget = Rows(FORGET.inputs.flip(1), FORGET.targets) if swapped else FORGET
+    w = start()
+    sizes = np.abs(loss_gradient(w, forget))
+    assert sizes[0] != sizes[1]
+    smaller = int(sizes.argmin())
+
+    model = applied(msg, Line(START), forget, RETAIN, settings, drawing())
+
+    w[smaller] = DRAWN[smaller]
+    same(weights_of(model), trained_by_hand(w, 0.1, 2, [0, 0]))
+
+
+def test_l1_sparse_adds_the_signs_of_the_weights_with_a_weight_that_falls_by_epoch() -> None:
+    settings = settings_for("l1_sparse", penalty=0.3, rate_factor=2, epochs=3)
+
+    model = applied(l1_sparse, Line(START), FORGET, RETAIN, settings, drawing())
+
+    same(weights_of(model), trained_by_hand(start(), 0.1, 3, [0.3, 0.2, 0.1]))
+
+
+def test_finetune_takes_trainings_own_optimizer_where_it_is_asked_to() -> None:
+    settings = settings_for("finetune", optimizer="training", rate_factor=2, rate=9.0, epochs=3)
+
+    model = applied(finetune, Line(START), FORGET, RETAIN, settings, drawing())
+
+    same(weights_of(model), trained_by_hand(start(), 0.1, 3, [0, 0, 0]))
+
+
+def test_scrub_lowers_its_rate_after_the_epochs_5_8_and_9() -> None:
+    values = {"rate": 0.3, "momentum": 0.0, "weight_decay": 0.0, "alpha": 0.0, "gamma": 1.0}
+    settings = settings_for("scrub", decay=0.1, epochs=10, forget_epochs=1, **values)
+
+    model = applied(scrub, Line(START), FORGET, RETAIN, settings, run_of(FORGET, RETAIN))
+
+    w = start()
+    for rate in [0.3] * 5 + [0.03] * 3 + [0.003] + [0.0003]:
+        w = w - rate * loss_gradient(w, RETAIN)
+    # The first max-steps do not move a student that is its teacher.
     same(weights_of(model), w)
 
 
