@@ -72,7 +72,10 @@ class VerifyParams(Section):
     where the models are of trees that are changed in place of being trained.
     `attack` names the attack that decides the membership verdict, within `margin` of what it finds
     where rows were never seen; `verify.membership.registry` checks the name. `reference_models` are
-    trained to compare with where fewer than four shards have models. `publish` says what git gets
+    trained to compare with where fewer than four shards have models. `negatives` says what the
+    forgotten rows of a post-hoc method are compared with: unseen rows of their classes, or pairs
+    that retrained models find as unlikely, which are `matched`. `references` is the number of
+    retrained models for that, the method `retrain` included. `publish` says what git gets
     of the report: verdicts in words, or its figures too.
     """
 
@@ -81,6 +84,8 @@ class VerifyParams(Section):
     attack: str = "lira"
     margin: Annotated[float, Field(gt=0, lt=0.5, strict=False)] = 0.1
     reference_models: int = Field(default=0, ge=0)
+    negatives: Literal["class", "matched"] = "class"
+    references: int = Field(default=1, ge=1)
     publish: Literal["verdict", "figures"] = "verdict"
 
     @field_validator("reference_models")
@@ -90,6 +95,12 @@ class VerifyParams(Section):
         if 0 < value < 5:  # noqa: PLR2004 - see above
             raise ValueError("must be 0 or at least 5")
         return value
+
+    @model_validator(mode="after")
+    def _references_are_for_matching(self) -> "VerifyParams":
+        if self.references > 1 and self.negatives != "matched":
+            raise ValueError("references: more than 1 needs `negatives: matched`")
+        return self
 
 
 #: Laws that give a request a due date: the GDPR, California's CCPA, and its Delete Act, whose
@@ -143,6 +154,19 @@ class Params(Section):
         if self.unlearn is not None and (len(self.sharding.shards), self.sharding.slices) != (1, 1):
             raise ValueError(
                 "sharding: post-hoc methods are for one model, so `shards: [s000]` and `slices: 1`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_match_by(self) -> "Params":
+        if self.verify.negatives != "matched":
+            return self
+        if self.unlearn is None or self.modality == "text":
+            raise ValueError("verify.negatives: matched is for post-hoc methods on classifiers")
+        if "retrain" not in self.unlearn.methods:
+            raise ValueError(
+                "verify.negatives: matched compares with the retrained model, so unlearn.methods "
+                "needs `retrain`; `class` does not"
             )
         return self
 

@@ -17,6 +17,7 @@ from unlearn.stages.verify.evidence import (
 )
 from unlearn.stages.verify.exactness.found import Exactness
 from unlearn.stages.verify.exactness.methods import MethodCheck
+from unlearn.stages.verify.matched_evidence import MatchedEvidence
 from unlearn.stages.verify.measures.base import Measures
 from unlearn.stages.verify.membership.arrays import Floats
 from unlearn.stages.verify.membership.attack import Attack
@@ -61,6 +62,9 @@ class Comparison:
         What each method made; None for one that made no model.
     measures
         What was measured of them.
+    matched
+        What attacks find on pairs that are as hard; None if unseen rows of the same classes
+        decide.
     """
 
     context: PosthocContext
@@ -68,6 +72,7 @@ class Comparison:
     original: AskedModel | None
     answering: Mapping[str, AskedModel | None]
     measures: Measures[Any]
+    matched: MatchedEvidence | None = None
 
     def result(self, name: str, made: MethodCheck, common: Exactness) -> MethodResult:
         """Return all that is known of a method."""
@@ -145,7 +150,10 @@ class Comparison:
             return found
         away = self._difference(model, retrained, name)
         difference = None if away is None else MeasuredDifference(auc=away.value, ci=away.wide)
-        return found.model_copy(update={"difference_from_retrain": difference})
+        added: dict[str, Any] = {"difference_from_retrain": difference}
+        if self.matched is not None:
+            added["matched"] = self.matched.result(name)
+        return found.model_copy(update=added)
 
     def evidence(self, name: str) -> Evidence:
         """Return the membership evidence on what a method made."""
@@ -204,6 +212,8 @@ class Comparison:
         if forgotten < params.min_rows:
             few = f"forgotten rows: {forgotten}, fewer than verify.min_rows ({params.min_rows})"
             return Verdict("inconclusive", (few,), (FEW_ROWS,))
+        if self.matched is not None:
+            return self.matched.verdict(name)
         found = None if model is None else model.attacks.get(params.attack)
         if model is None or found is None:
             return judge_membership(None, params.margin, self._missing())

@@ -26,6 +26,7 @@ from unlearn.stages.verify.exactness.methods import (
     check_unlearned,
 )
 from unlearn.stages.verify.findings import Findings, Methods
+from unlearn.stages.verify.matched_evidence import MatchedEvidence
 from unlearn.stages.verify.measures.base import Measures, Setting
 from unlearn.stages.verify.measures.modality import modality_of
 from unlearn.stages.verify.membership.attacks import run_attacks
@@ -110,7 +111,11 @@ def _ask_models(setting: Setting, holdout: pa.Table, made: dict[str, MethodCheck
     """Open, measure and attack every model, one after another."""
     context = setting.context
     measures = modality_of(context.params).measures(setting)
-    ask = _asker(setting, holdout, measures)
+    enough = setting.rows.forget.num_rows >= setting.min_rows
+    matched = None
+    if context.params.verify.negatives == "matched" and enough:
+        matched = MatchedEvidence(setting)
+    ask = _asker(setting, holdout, measures, matched)
     unlearned = context.project.unlearned
     # The retrained model first, and then the original: others are compared with them.
     # A reference that fails its checks is none: nothing is compared with it.
@@ -123,11 +128,14 @@ def _ask_models(setting: Setting, holdout: pa.Table, made: dict[str, MethodCheck
     original = ask(context.project.original, ORIGINAL)
     asked |= {name: ask(unlearned / name, name) for name in with_model if name != RETRAIN}
     answering = {name: asked.get(name) for name in made}
-    return Comparison(context, setting.rows, original, answering, measures)
+    return Comparison(context, setting.rows, original, answering, measures, matched)
 
 
 def _asker(
-    setting: Setting, holdout: pa.Table, measures: Measures[Any]
+    setting: Setting,
+    holdout: pa.Table,
+    measures: Measures[Any],
+    matched: MatchedEvidence | None,
 ) -> Callable[[Path, str], AskedModel | None]:
     """Return what opens a model, measures it and asks it about all samples."""
     context, rows = setting.context, setting.rows
@@ -153,6 +161,8 @@ def _asker(
         measures.look(name, model)
         if rows.forget.num_rows < params.verify.min_rows:
             return AskedModel()
+        if matched is not None:
+            matched.ask(name, model)
         drawn = draw(
             model,
             context.layout,

@@ -273,6 +273,53 @@ class Difference:
     rows: int
 
 
+#: A model passes only where at least this share of the forgotten rows could be matched.
+_LEAST_MATCHED = 0.8
+
+
+def judge_matched(found: Difference, rows: int, margin: float) -> Verdict:
+    """Judge an approximate method by its distance from retraining on matched pairs.
+
+    As `judge_difference`, except that a model does not pass if more than a fifth of the forgotten
+    rows have no match: nothing is known of those.
+
+    Parameters
+    ----------
+    found
+        What the attack found; its `rows` are the forgotten rows with a match.
+    rows
+        How many forgotten rows there were.
+    margin
+        See `judge_difference`.
+    """
+    verdict = judge_difference(found, margin)
+    said = (
+        f"compared with pairs of a held-out row and a forgotten row's label that are as unlikely "
+        f"to the retrained model: {found.rows:,} of {rows:,} forgotten rows have such pairs"
+    )
+    if verdict.outcome == "pass" and found.rows < _LEAST_MATCHED * rows:
+        few = "too few of the forgotten rows have pairs that are as hard: the others are not judged"
+        reasons = (*verdict.reasons, said, f"{few}, and at least {_LEAST_MATCHED:.0%} are needed")
+        return Verdict("inconclusive", reasons, (few,))
+    return Verdict(verdict.outcome, (*verdict.reasons, said), verdict.in_words)
+
+
+def no_matches(matched: int, rows: int, min_rows: int) -> Verdict:
+    """Return the verdict if too few forgotten rows have a match to measure anything.
+
+    Parameters
+    ----------
+    matched, rows
+        Forgotten rows with a match, and all of them.
+    min_rows
+        The fewest that anything is told about.
+    """
+    few = "too few forgotten rows have pairs that are as hard for the retrained model"
+    count = "none" if matched == 0 else f"{matched:,}"
+    reason = f"{few}: {count} of {rows:,}, and verify.min_rows is {min_rows}"
+    return Verdict("inconclusive", (reason,), (few,))
+
+
 def judge_difference(found: Difference, margin: float) -> Verdict:
     """Judge an approximate method by its distance from retraining; see `judge_membership`.
 

@@ -66,6 +66,53 @@ class Difference(Part):
     ci: Interval | None = None
 
 
+class MatchedResult(Part):
+    """What the deciding attack finds on pairs that are as hard as the forgotten rows.
+
+    A pair is a held-out row with a forgotten row's label. None where too few forgotten rows have a
+    match to give any number.
+
+    Parameters
+    ----------
+    rows
+        Forgotten rows.
+    matched_rows
+        Those with at least one match: the others are not judged.
+    harder_rows, easier_rows
+        Those without a match because all pairs of their label are easier, or harder.
+    pairs
+        Matches.
+    holdout_rows
+        Held-out rows in any match.
+    caliper
+        The largest difference of logits within a match.
+    references
+        Retrained models, the method `retrain` included.
+    auc, retrained_auc
+        Of forgotten rows against pairs: by this model, and by retrained models on average.
+    difference
+        By how much the former is larger, less what it is for a retrained model on average.
+    control
+        The same of the original.
+    spread
+        Standard deviation of the difference among retrained models; None with one.
+    """
+
+    rows: int | None = None
+    matched_rows: int | None = None
+    harder_rows: int | None = None
+    easier_rows: int | None = None
+    pairs: int | None = None
+    holdout_rows: int | None = None
+    caliper: float | None = None
+    references: int | None = None
+    auc: float | None = None
+    retrained_auc: float | None = None
+    difference: Difference = Difference()
+    control: Difference = Difference()
+    spread: float | None = None
+
+
 class ModelAttacks(Part):
     """All attacks on one model, by name."""
 
@@ -91,10 +138,13 @@ class Membership(AttackResult):
         All attacks on the final model.
     difference_from_retrain
         For a post-hoc method; None if it could not be measured.
+    matched
+        The deciding attack on pairs that are as hard, which decides the verdict if
+        `verify.negatives` is `matched`; absent if it is not, and None if it could not be measured.
     """
 
     OPTIONAL: ClassVar[frozenset[str]] = frozenset(
-        {"difference_from_retrain", "reasons_in_words", "room"}
+        {"difference_from_retrain", "matched", "reasons_in_words", "room"}
     )
 
     attack: str | None = None
@@ -105,6 +155,7 @@ class Membership(AttackResult):
     attacks: dict[str, AttackResult] = Field(default_factory=dict)
     final_model: ModelAttacks = ModelAttacks()
     difference_from_retrain: Difference | None = None
+    matched: MatchedResult | None = None
 
 
 class CanaryResult(Part):

@@ -16,6 +16,7 @@ from unlearn.stages.verify.membership.answers import (
     MemberModel,
     Question,
 )
+from unlearn.stages.verify.membership.arrays import Floats
 from unlearn.stages.verify_report.quality import KnowledgeOfRows, Utility
 
 
@@ -31,6 +32,15 @@ class MeasuredModel(FinalModel, Protocol):
             A table of the project's columns.
         min_rows
             What fewer rows than this would show alone is left out.
+        """
+
+    def probabilities(self, rows: pa.Table) -> Floats | None:
+        """Return class probabilities, shape (rows, classes); None for text, and for votes.
+
+        Parameters
+        ----------
+        rows
+            A table of the project's columns. The model has at least one member.
         """
 
     def memorisation(
@@ -66,6 +76,11 @@ class NoModel:
         """Return the count of rows alone."""
         del min_rows
         return Utility(rows=rows.num_rows)
+
+    def probabilities(self, rows: pa.Table) -> Floats | None:
+        """Return None: there is no member to ask."""
+        del rows
+        return None
 
     def memorisation(
         self, forgotten: pa.Table, utility: Utility, min_rows: int

@@ -11,6 +11,7 @@ from unlearn.stages.final_model.members import Member, StoredMember
 from unlearn.stages.rows.shard_file import Layout, targets
 from unlearn.stages.verify.measures.utility import measure
 from unlearn.stages.verify.membership.answers import Answers, Question
+from unlearn.stages.verify.membership.arrays import Floats
 from unlearn.stages.verify.membership.class_answers import ask_classes
 from unlearn.stages.verify_report.quality import KnowledgeOfRows, Utility
 
@@ -60,6 +61,10 @@ class TabularModel:
             has_probabilities=self.has_probabilities,
             min_rows=min_rows,
         )
+
+    def probabilities(self, rows: pa.Table) -> Floats | None:
+        """Return class probabilities; None where they are votes; see `MeasuredModel`."""
+        return self.ensemble.probabilities(rows) if self.has_probabilities else None
 
     def memorisation(
         self, forgotten: pa.Table, utility: Utility, min_rows: int

@@ -12,6 +12,7 @@ from unlearn.stages.final_model.text_loading import load_language_model
 from unlearn.stages.verify.measures.base import MeasuredModel, NoModel
 from unlearn.stages.verify.measures.memorisation import forgotten_beside_unseen, language_utility
 from unlearn.stages.verify.membership.answers import Answers, Question
+from unlearn.stages.verify.membership.arrays import Floats
 from unlearn.stages.verify.membership.text_answers import ask_language
 from unlearn.stages.verify_report.quality import KnowledgeOfRows, Utility
 
@@ -50,6 +51,11 @@ class TextModel:
     def utility(self, rows: pa.Table, min_rows: int) -> Utility:
         """Return token accuracy and what the model knows; see `MeasuredModel`."""
         return language_utility(self.ensemble, rows, min_rows)
+
+    def probabilities(self, rows: pa.Table) -> Floats | None:
+        """Return None: rows of text have no classes; see `MeasuredModel`."""
+        del rows
+        return None
 
     def memorisation(
         self, forgotten: pa.Table, utility: Utility, min_rows: int

@@ -9,7 +9,7 @@ import pyarrow as pa
 from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.rows.shard_file import governing_tokens, record_tokens, targets
 from unlearn.stages.training.recipe import Recipe
-from unlearn.stages.training.shard_model import ShardModel
+from unlearn.stages.training.shard_model import RowPredictor, ShardModel
 from unlearn.stages.training.slices import plan_shard, train_shard
 from unlearn.stages.verify.membership.answers import ReferenceLogits
 from unlearn.stages.verify.membership.arrays import Bools, Floats
@@ -113,6 +113,26 @@ def train_references(
     else:
         logits = _of_columns(recipe, models)
     return References(recipe, shard, count, empty, logits)
+
+
+def retrained_again(recipe: Recipe, name: str, rows: pa.Table, count: int) -> list[RowPredictor]:
+    """Train models like a retrained one, which differ from it in their random numbers alone.
+
+    Parameters
+    ----------
+    recipe, name
+        The settings of the models, and the name of the retrained model's shard.
+    rows
+        The retained rows, in the order of their file.
+    count
+        How many.
+    """
+    found = []
+    for number in range(1, count + 1):
+        work = plan_shard(recipe, f"{name} retrained {number}", rows, folder=None)
+        model = ShardModel.of_files(train_shard(recipe, work, folder=None).files)
+        found.append(model.predictor(recipe.code))
+    return found
 
 
 def _of_columns(

@@ -52,7 +52,8 @@ def deciding_attack(params: Params) -> Attack:
     Raises
     ------
     InputError
-        If it is none of the attacks on such a project's models.
+        If it is none of the attacks on such a project's models, or if it cannot score the pairs
+        of `verify.negatives: matched`.
     """
     known = {attack.name: attack for attack in attacks_for(params)}
     wanted = params.verify.attack
@@ -62,7 +63,14 @@ def deciding_attack(params: Params) -> Attack:
             f"params.yaml: verify.attack: must be one of {', '.join(known)}",
             *(f"did you mean `{name}`?" for name in near),
         )
-    return known[wanted]
+    attack = known[wanted]
+    if params.verify.negatives == "matched" and attack.is_calibrated:
+        alone = ", ".join(name for name, one in known.items() if not one.is_calibrated)
+        raise InputError(
+            f"params.yaml: verify.attack: with `negatives: matched` it must be one of {alone}",
+            f"{wanted} compares each row with reference models: `verify.negatives: class`",
+        )
+    return attack
 
 
 for _attack in (

@@ -177,6 +177,11 @@ def draw(
     return Drawn(samples, of_population)
 
 
+def forgotten_sample(forgotten: pa.Table, layout: Layout) -> pa.Table:
+    """Return the forgotten rows of one model as `draw` takes them; many are thinned."""
+    return fewest(forgotten, _most(layout).forgotten)
+
+
 def non_members(holdout: pa.Table, layout: Layout) -> pa.Table:
     """Return the half of the holdout that is the non-members; a large one is thinned."""
     return fewest(tested_half(holdout), _most(layout).others)

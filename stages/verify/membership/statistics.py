@@ -59,7 +59,7 @@ def auc(members: Floats, others: Floats, weights: Floats, other_weights: Floats)
     weights, other_weights
         Of the same shapes; each sums to more than 0.
     """
-    return _Order.of(members, others).auc(weights, other_weights)
+    return Order.of(members, others).auc(weights, other_weights)
 
 
 #: More than the sums of an AUC can be off by.
@@ -67,7 +67,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class _Order:
+class Order:
     """The order of two samples' scores: all that an AUC takes besides weights.
 
     Parameters
@@ -84,7 +84,7 @@ class _Order:
     up_to: Ints
 
     @classmethod
-    def of(cls, members: Floats, others: Floats) -> "_Order":
+    def of(cls, members: Floats, others: Floats) -> "Order":
         """Return the order of scores, at least one each."""
         order = np.argsort(others)
         ordered = others[order]
@@ -225,7 +225,7 @@ def auc_intervals(
     draws
         How many.
     """
-    orders = [_Order.of(one.scores, other.scores) for one, other in pairs]
+    orders = [Order.of(one.scores, other.scores) for one, other in pairs]
     values = [
         order.auc(one.weights, other.weights)
         for order, (one, other) in zip(orders, pairs, strict=True)
@@ -234,7 +234,7 @@ def auc_intervals(
     drawn = np.empty((draws, len(pairs)))
     for number in range(draws):
         if rescore is not None and number % _ROWS_A_SCORING == 0:
-            orders = [_Order.of(*scores) for scores in rescore(rng)]
+            orders = [Order.of(*scores) for scores in rescore(rng)]
         for index, (order, (one, other)) in enumerate(zip(orders, resamplers, strict=True)):
             drawn[number, index] = order.auc(one.draw(rng), other.draw(rng))
     return [
@@ -267,7 +267,7 @@ def difference_interval(
         How many.
     """
     pairs = (one, other)
-    orders = [_Order.of(sample.scores, rest.scores) for sample, rest in pairs]
+    orders = [Order.of(sample.scores, rest.scores) for sample, rest in pairs]
 
     def difference(weights: Floats, other_weights: Floats) -> float:
         first, second = (order.auc(weights, other_weights) for order in orders)
@@ -278,7 +278,7 @@ def difference_interval(
     drawn = np.empty(draws)
     for number in range(draws):
         if rescore is not None and number % _ROWS_A_SCORING == 0:
-            orders = [_Order.of(*scores) for scores in rescore(rng)]
+            orders = [Order.of(*scores) for scores in rescore(rng)]
         drawn[number] = difference(rows.draw(rng), rest.draw(rng))
     wide, narrow = (_percentiles(drawn, value, (1 - level) / 2) for level in (0.95, 0.90))
     return Interval(value, wide, narrow)

@@ -176,6 +176,10 @@ def test_what_is_left_out_has_a_default() -> None:
         ("verify.rerun", "some", "verify.rerun"),
         ("verify.rerun", True, "verify.rerun"),
         ("verify.min_rows", 0, "verify.min_rows"),
+        ("verify.negatives", "all", "verify.negatives"),
+        ("verify.negatives", "matched", "verify.negatives: matched is for post-hoc methods"),
+        ("verify.references", 0, "verify.references"),
+        ("verify.references", 3, "references: more than 1 needs `negatives: matched`"),
     ],
 )
 def test_a_wrong_value_is_named_by_its_place(where: str, value: object, said: str) -> None:
