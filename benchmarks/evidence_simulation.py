@@ -154,7 +154,8 @@ class Networks:
         generator = torch.Generator().manual_seed(seed)
 
         def uniform(shape: tuple[int, ...], fan_in: int) -> torch.Tensor:
-            return (torch.rand(draws, *shape, generator=generator) * 2 - 1) / fan_in**0.5
+            drawn = torch.rand(draws, *shape, generator=generator) * 2 - 1
+            return drawn / float(np.sqrt(fan_in))
 
         self._weights = [
             uniform((features, size.hidden), features),
@@ -244,11 +245,11 @@ def simulate(
 
 
 def _simulated(rows: Draws, size: Size, seed: int, references: int) -> Iterator[dict[str, Judged]]:
-    everything = tuple(
+    inputs, labels = (
         torch.cat(pair, 1) for pair in zip(rows.retained, rows.forgotten, strict=True)
     )
     models = {
-        "original": Networks(*everything, size, seed),
+        "original": Networks(inputs, labels, size, seed),
         "another retraining": Networks(*rows.retained, size, seed + 1),
     }
     retrained = [Networks(*rows.retained, size, seed + 2 + index) for index in range(references)]
