@@ -10,6 +10,7 @@ from unlearn.cli.engine_choice import EngineChoice
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, ask, emit, names, plural, progress, say
 from unlearn.cli.repro import bring_up_to_date
+from unlearn.stages.config.methods import YOUNG
 from unlearn.stages.context import Context, open_project
 from unlearn.stages.dvc.command import run_dvc
 from unlearn.stages.dvc.locking import without_dvc
@@ -298,7 +299,7 @@ def _retraining_seconds(project: Project) -> float | None:
     known = [
         timing.seconds
         for name, timing in read_timings(project).items()
-        if name == "train" or name.startswith("unlearn@")
+        if name in ("train", YOUNG) or name.startswith("unlearn@")
     ]
     return sum(known) if known else None
 

@@ -119,7 +119,7 @@ def _check(context: PosthocContext, source: Path) -> Imported:
     method = next(
         (
             name
-            for name in context.unlearn.methods
+            for name in context.unlearn.compared
             if folder == (project.unlearned / name).resolve()
         ),
         None,

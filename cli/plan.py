@@ -17,9 +17,10 @@ from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, say
 from unlearn.cli.plan_answer import MethodsPlanAnswer, PlanAnswer, PlanCosts
 from unlearn.stages.audit.status import list_is_applied
+from unlearn.stages.config.methods import YOUNG
 from unlearn.stages.context import Context, open_project
 from unlearn.stages.dvc.command import dvc_status
-from unlearn.stages.dvc.pipeline import stage_names
+from unlearn.stages.dvc.pipeline import model_folders, stage_names
 from unlearn.stages.project.files import scratch_folder
 from unlearn.stages.project.paths import HOLDOUT, find_project
 from unlearn.stages.project.timings import read_timings
@@ -40,6 +41,7 @@ from unlearn.stages.shard.partition import collect, spill_dataset
 from unlearn.stages.shard.planted import planted_canaries
 from unlearn.stages.training.method_record import RETRAIN, WHOLE
 from unlearn.stages.training.recipe import Recipe
+from unlearn.stages.training.young import counts_epochs, young_epochs
 from unlearn.stages.verify.exactness.trees import trees_of
 
 _OPTIONS = {
@@ -163,13 +165,16 @@ def _plan_methods(
         )
         remaining = whole.num_rows - int(pc.sum(forget_mask(whole, after)).as_py() or 0)
     to_run = set(changed)
+    makers = {stage: method for method, (stage, _) in model_folders(context.params).items()}
     if "shard" in changed:
         to_run |= {"train", "forget"}
     if listed:
         to_run.add("forget")
-    if {"forget", "train"} & to_run:
-        to_run |= {name for name in stage_names(context.params) if name.startswith("unlearn@")}
-    if any(name.startswith("unlearn@") for name in to_run):
+    if "forget" in to_run and YOUNG in makers:
+        to_run.add(YOUNG)
+    if {"forget", "train", YOUNG} & to_run:
+        to_run |= makers.keys() - {YOUNG}
+    if to_run & makers.keys():
         to_run.add("aggregate")
     if to_run:
         to_run.add("verify")
@@ -177,13 +182,16 @@ def _plan_methods(
     timings = read_timings(context.project)
     known = {name: timings[name].seconds for name in stages if name in timings}
     training = timings.get("train")
-    trainings = [name for name in ("train", f"unlearn@{RETRAIN}") if name in stages]
+    trainings = float(sum(name in stages for name in ("train", f"unlearn@{RETRAIN}")))
+    train = context.params.train
+    if YOUNG in stages and counts_epochs(train):
+        trainings += young_epochs(train) / train.epochs
     seconds = round(sum(known.values()), 4) if known else None
     return MethodsPlanAnswer(
         shards=[],
         records=records,
-        rows_to_retrain=remaining * len(trainings),
-        fraction_of_full_training=float(len(trainings)),
+        rows_to_retrain=round(remaining * trainings),
+        fraction_of_full_training=trainings,
         stages=stages,
         seconds_expected=seconds,
         slices={},
@@ -197,11 +205,7 @@ def _plan_methods(
             cheapest=None,
             jobs=jobs,
         ),
-        methods={
-            name.partition("@")[2]: known.get(name)
-            for name in stages
-            if name.startswith("unlearn@")
-        },
+        methods={makers[name]: known.get(name) for name in stages if name in makers},
     )
 
 

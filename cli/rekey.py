@@ -7,6 +7,7 @@ from unlearn.cli.answers import Answer
 from unlearn.cli.init.answer import KeyName
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, say
+from unlearn.stages.config.methods import YOUNG
 from unlearn.stages.config.params import Params
 from unlearn.stages.context import open_project
 from unlearn.stages.dvc.pipeline import stage_names
@@ -89,7 +90,7 @@ def _answer(
     stages = stage_names(params)
     timings = read_timings(project)
     known = {name: timings[name].seconds for name in stages if name in timings}
-    training = {name for name in stages if name.startswith(("train", "unlearn@"))}
+    training = {name for name in stages if name.startswith(("train", YOUNG, "unlearn@"))}
     return RekeyAnswer(
         epoch=found.epoch,
         lines=found.lines,
@@ -118,7 +119,7 @@ def _cost(answer: RekeyAnswer) -> str:
         if answer.seconds is None
         else f"they took {answer.seconds:,.1f} s when they ran last, one after another"
     )
-    trained = [name for name in answer.stages if name.startswith(("train", "unlearn@"))]
+    trained = [name for name in answer.stages if name.startswith(("train", YOUNG, "unlearn@"))]
     return (
         f"every row moves to another place, and every stage runs again: {names(trained)} and the "
         f"others; {took}"

@@ -16,6 +16,7 @@ from unlearn.stages.dvc.pipeline import (
     check_figures_are_where_they_belong,
     check_lists_are_read,
     check_rows_are_dependencies,
+    model_folders,
 )
 from unlearn.stages.dvc.recording import mend_lock
 from unlearn.stages.dvc.session import Session
@@ -195,10 +196,11 @@ def bring_up_to_date(
     trained = [run.trained[shard] for shard in sorted(run.trained)]
     methods = [name for name, found in _method_records(context).items() if before[name] != found]
     timings = read_timings(project) if methods else {}
+    made_by = model_folders(context.params)
     return ReproAnswer(
         trained=methods or [done.shard for done in trained],
         rows_trained=sum(done.timing.rows for done in trained)
-        + sum(timings[f"unlearn@{name}"].rows for name in methods),
+        + sum(timings[made_by[name][0]].rows for name in methods),
         slices={done.shard: done.first_slice for done in trained},
         verdict=read_public(project).verdict,
     )

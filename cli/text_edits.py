@@ -152,8 +152,8 @@ def without_settings(text: str, section: str, names: Sequence[str]) -> str:
     return _apply(text, edits, expected, f"params.yaml: {section}", "remove them by hand")
 
 
-def with_stages(text: str, blocks: Mapping[str, str]) -> str:
-    """Return dvc.yaml's text with other texts for stages; a new one comes before all others.
+def with_stages(text: str, blocks: Mapping[str, str], *, before: str | None = None) -> str:
+    """Return dvc.yaml's text with other texts for stages.
 
     Parameters
     ----------
@@ -161,6 +161,8 @@ def with_stages(text: str, blocks: Mapping[str, str]) -> str:
         The file as it is.
     blocks
         The whole text of each stage, by its name.
+    before
+        The stage above which a new one comes; by default the first of all.
 
     Raises
     ------
@@ -172,7 +174,8 @@ def with_stages(text: str, blocks: Mapping[str, str]) -> str:
     edits: list[_Edit] | None = None
     if isinstance(node, yaml.MappingNode) and not node.flow_style and node.value:
         edits = []
-        first = _line_start(text, node.value[0][0])
+        above = node.value[0][0] if before is None else _key(node, before)
+        first = _line_start(text, above)
         for name, block in blocks.items():
             expected["stages"][name] = yaml.safe_load(block)[name]
             place = _block(text, node, name) if _value(node, name) else (first, first)

@@ -32,12 +32,13 @@ from unlearn.cli.text_edits import (
     with_setting,
     without_settings,
 )
-from unlearn.cli.upgrade_pipeline import is_current, upgraded_pipeline
+from unlearn.cli.upgrade_pipeline import has_own_young, is_current, upgraded_pipeline
 from unlearn.stages.config.dataset import DatasetParams, IdType
+from unlearn.stages.config.methods import UnlearnParams
 from unlearn.stages.config.params import ALGORITHM, Params, read_yaml
 from unlearn.stages.config.settings_files import FILES, SHARDS_FILE, split
 from unlearn.stages.context import Context, check_params, open_project
-from unlearn.stages.dvc.pipeline import own_base, stage_names
+from unlearn.stages.dvc.pipeline import model_folders, own_base, stage_names
 from unlearn.stages.erasure.dataset.oracles import find_testable
 from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.ledger.hand_written import check_hand_written
@@ -146,7 +147,7 @@ def plan_upgrade(project: Project) -> Upgrade:
     params = check_params(parse(settings))
     files = {project.root / name: content for name, content in settings.items()}
     pipeline = text_of(project.pipeline)
-    if not is_current(pipeline):
+    if not is_current(pipeline, params):
         made_with = params.train.code_path or own_base(project, params)
         new = upgraded_pipeline(pipeline, params, made_with)
         files[project.pipeline] = new.encode()
@@ -167,9 +168,13 @@ def plan_upgrade(project: Project) -> Upgrade:
     if logs_list:
         changed.append("data/requests: an entry with the lines that the forget list has now")
     notes += find_testable(project, params.dataset).notes
-    retrains = []
+    makers = {stage for stage, _ in model_folders(params).values()}
+    retrains: list[str] = []
     if older != ALGORITHM:
-        retrains = [name for name in stage_names(params) if name.startswith(("train", "unlearn@"))]
+        retrains = [name for name in stage_names(params) if name == "train" or name in makers]
+    elif params.methods != _methods(before):
+        # All methods read the model of the new stage.
+        retrains = [name for name in stage_names(params) if name in makers]
     return Upgrade(
         files={
             path: content
@@ -182,6 +187,14 @@ def plan_upgrade(project: Project) -> Upgrade:
         retrains=retrains,
         notes=notes,
     )
+
+
+def _methods(settings: dict[str, Any]) -> tuple[str, ...]:
+    """Return the names of the post-hoc methods, `young` included, that settings have."""
+    unlearn = settings.get("unlearn")
+    if not isinstance(unlearn, dict):
+        return ()
+    return UnlearnParams.model_validate(unlearn).compared
 
 
 def _new_settings(
@@ -225,6 +238,16 @@ def _new_params(
     if isinstance(verify, dict) and "publish" not in verify:
         text = with_entries(text, ("verify",), {"publish": "verdict"})
         changed.append("params.yaml: verify.publish is verdict")
+    unlearn = before.get("unlearn")
+    if isinstance(unlearn, dict) and "young" not in unlearn:
+        if has_own_young(text_of(project.pipeline)):
+            notes.append("unlearn.young stays false: dvc.yaml has a stage young of your own")
+        else:
+            text = with_entries(text, ("unlearn",), {"young": True})
+            changed.append(
+                "params.yaml: unlearn.young is true; methods now stop at the loss of that model on "
+                "the forgotten rows (`target: class` in unlearn.guard is what they did before)"
+            )
     if "ledger" not in before:
         branch = default_branch_name(project.root)
         gap = "" if text.endswith("\n") else "\n"

@@ -12,8 +12,10 @@ from unlearn.cli.text_edits import (
     with_stages,
     with_variables,
 )
+from unlearn.stages.config.methods import YOUNG
 from unlearn.stages.config.params import Params
 from unlearn.stages.config.settings_files import SHARDS_FILE
+from unlearn.stages.dvc.pipeline import YOUNG_FOLDER
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.suppressed import SUPPRESSED
 
@@ -44,23 +46,32 @@ def upgraded_pipeline(text: str, params: Params, made_with: str | None) -> str:
     before = _stages(text)
     if "verify" not in before:
         raise InputError("dvc.yaml has no stage verify with outputs")
-    if "recipe" in before:
-        return with_dependency(text, "shard", SUPPRESSED)
+    has_young = params.unlearn is not None and params.unlearn.young
     new_text = render_pipeline(
         Template.SISA if params.kind == "exact" else Template.POSTHOC,
         is_text=params.modality == "text",
         made_with=made_with,
         held_out=params.dataset.held_out is not None,
         generic=params.generic,
+        young=has_young,
     ).decode()
+    if "recipe" in before:
+        upgraded = text
+        if SUPPRESSED not in _deps(before, "shard"):
+            upgraded = with_dependency(upgraded, "shard", SUPPRESSED)
+        if has_young and not _has_young(before):
+            block = stage_block(new_text, YOUNG)
+            upgraded = with_stages(upgraded, {YOUNG: block}, before="unlearn")
+            upgraded = with_dependency(upgraded, "unlearn", YOUNG_FOLDER)
+        return upgraded
     if params.verify.publish == "figures":
         new_text = _with_figures_in_git(new_text)
     new = _stages(new_text)
     # Of an imported model, no stage is the training.
-    names = [name for name in new if name in before or name == "recipe"]
+    names = [name for name in new if name in before or name in ("recipe", YOUNG)]
     upgraded = with_stages(text, {name: stage_block(new_text, name) for name in names})
     for name in names:
-        if name == "recipe":
+        if name not in before:
             continue
         _refuse_own_settings(name, before[name], new[name])
         known = {*new[name]["deps"], made_with}
@@ -70,12 +81,31 @@ def upgraded_pipeline(text: str, params: Params, made_with: str | None) -> str:
     return with_variables(upgraded, SHARDS_FILE) if params.kind == "exact" else upgraded
 
 
-def is_current(text: str) -> bool:
+def is_current(text: str, params: Params) -> bool:
     """Return whether a dvc.yaml has the stages of this version."""
     stages = _stages(text)
-    shard = stages.get("shard")
-    dependencies = shard.get("deps") if isinstance(shard, dict) else None
-    return "recipe" in stages and SUPPRESSED in (dependencies or [])
+    has_young = params.unlearn is not None and params.unlearn.young
+    return (
+        "recipe" in stages
+        and SUPPRESSED in _deps(stages, "shard")
+        and (_has_young(stages) or not has_young)
+    )
+
+
+def has_own_young(text: str) -> bool:
+    """Return whether a dvc.yaml has a stage `young` of the user's own."""
+    stages = _stages(text)
+    return YOUNG in stages and not _has_young(stages)
+
+
+def _has_young(stages: dict[str, Any]) -> bool:
+    stage = stages.get(YOUNG)
+    return isinstance(stage, dict) and stage.get("cmd") == f"unlearn stage {YOUNG}"
+
+
+def _deps(stages: dict[str, Any], name: str) -> list[Any]:
+    stage = stages.get(name)
+    return list((stage.get("deps") if isinstance(stage, dict) else None) or [])
 
 
 def _stages(text: str) -> dict[str, Any]:

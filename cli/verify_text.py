@@ -6,6 +6,7 @@ from unlearn.cli import knowledge_tables
 from unlearn.cli.output import names, table
 from unlearn.cli.verify_answer import Shown
 from unlearn.stages.audit.models import ModelsFound
+from unlearn.stages.config.methods import YOUNG
 from unlearn.stages.rows.seals import SealState
 from unlearn.stages.verify.measures.utility_change import UtilityChange
 from unlearn.stages.verify.membership.registry import registered
@@ -52,8 +53,8 @@ def describe(shown: Shown) -> str:
     lines += [f"  {reason}" for reason in shown.reasons]
     if report.kind == "posthoc":
         lines.append(f"deployed: {report.deploy}, {report.label}")
-        first = ["retrain", report.deploy]
-        order = sorted(report.methods, key=lambda name: (name not in first, name != "retrain"))
+        first = {report.deploy: 2, YOUNG: 1, "retrain": 0}
+        order = sorted(report.methods, key=lambda name: first.get(name, len(first)))
         methods = {name: report.methods[name] for name in order}
         lines += _methods(methods, shown.seconds) if shown.figures else _verdicts(methods)
         lines += _knowledge(knowledge_tables.of_methods(methods, report.original), _OF_METHODS)

@@ -242,6 +242,7 @@ def render_pipeline(
     made_with: str | None = None,
     held_out: bool = False,
     generic: str | None = None,
+    young: bool = True,
 ) -> bytes:
     """Return dvc.yaml.
 
@@ -259,6 +260,8 @@ def render_pipeline(
         Whether rows that no model is trained on are in a file of their own.
     generic
         The file of text that is about nobody in the dataset, if there is one.
+    young
+        Whether a post-hoc pipeline has the stage of this name.
     """
     return _render(
         f"{template}/dvc.yaml.jinja",
@@ -266,6 +269,7 @@ def render_pipeline(
         made_with=made_with,
         held_out=held_out,
         generic=generic,
+        young=young,
     )
 
 

@@ -15,6 +15,7 @@ _WHOLE = {
     "shard": "unlearn.cli.stage.shard",
     "forget": "unlearn.cli.stage.forget",
     "train": "unlearn.cli.stage.train_whole",
+    "young": "unlearn.cli.stage.young",
     "aggregate": "unlearn.cli.stage.aggregate",
     "verify": "unlearn.cli.stage.verify",
 }
@@ -27,8 +28,8 @@ def stage(
         str,
         typer.Argument(
             metavar="STAGE",
-            help="The stage: recipe, shard, forget, train, train@sNNN, unlearn@METHOD, aggregate "
-            "or verify.",
+            help="The stage: recipe, shard, forget, train, train@sNNN, young, unlearn@METHOD, "
+            "aggregate or verify.",
         ),
     ],
 ) -> None:
@@ -66,7 +67,8 @@ def run_stage(context: Context, name: str) -> None:
     else:
         raise InputError(
             f"there is no stage {name!r}",
-            "stages: recipe, shard, forget, train@sNNN, train, unlearn@METHOD, aggregate, verify",
+            "stages: recipe, shard, forget, train@sNNN, train, young, unlearn@METHOD, "
+            "aggregate, verify",
         )
 
 

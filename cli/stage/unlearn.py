@@ -16,11 +16,14 @@ def run(context: Context, method: str) -> None:
     timing = Timing(round(done.seconds or 0.0, 4), done.retained)
     record_timings(context.project, {f"unlearn@{method}": timing})
     record_method(context.project, method, done.seconds)
+    say(f"unlearn@{method}: {plural(done.forgotten, 'row')} to forget, {outcome_of(done)}")
+
+
+def outcome_of(done: stage.Done) -> str:
+    """Return what a method came to, in a few words."""
     record = done.record
     if record.why_not is not None:
-        outcome = f"not applicable: {record.why_not}"
-    elif done.seconds is None:
-        outcome = "up to date"
-    else:
-        outcome = f"{record.label}, {str(record.stopped_by).replace('_', ' ')}"
-    say(f"unlearn@{method}: {plural(done.forgotten, 'row')} to forget, {outcome}")
+        return f"not applicable: {record.why_not}"
+    if done.seconds is None:
+        return "up to date"
+    return f"{record.label}, {str(record.stopped_by).replace('_', ' ')}"

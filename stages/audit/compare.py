@@ -10,7 +10,7 @@ from typing import Literal
 
 from unlearn.stages.audit.training_reasons import same_sections, training_reasons
 from unlearn.stages.config.params import ShardingParams
-from unlearn.stages.dvc.lockfile import LockStage, LockStages, lock_gaps, md5_of
+from unlearn.stages.dvc.lockfile import LockStage, LockStages, item_of, lock_gaps, md5_of
 from unlearn.stages.rows.epochs import FIRST, Epochs, epoch_in
 from unlearn.stages.rows.forget_list import governing_token, place_of_line
 
@@ -201,7 +201,7 @@ def _judge_training(
     environment_changed: bool,
 ) -> None:
     """Hold one training stage's change, or its lack, against what could have caused it."""
-    shard = stage.partition("@")[2]
+    shard = stage.partition("@")[2] or stage
     added = _added(old, new)
     before, after = old.lock.get(stage), new.lock.get(stage)
 
@@ -318,11 +318,16 @@ def _items(snapshot: Snapshot) -> tuple[str, ...] | None:
 def _training(old: Snapshot, new: Snapshot) -> list[str]:
     """Return the stages of either lock that make a model which the settings still name."""
     prefix = "train@" if new.methods is None else "unlearn@"
-    locks = (old.lock, new.lock)
-    found = sorted({name for lock in locks for name in lock if name.startswith(prefix)})
+    stages = [*old.lock.items(), *new.lock.items()]
+    found = {
+        name: item
+        for name, stage in stages
+        if (item := item_of(name, stage)) is not None
+        and (name.startswith(prefix) or (item == name and new.methods is not None))
+    }
     named = _items(new)
     # DVC keeps the entries of stages that no longer exist.
-    return [name for name in found if named is None or name.partition("@")[2] in named]
+    return sorted(name for name, item in found.items() if named is None or item in named)
 
 
 def _left_behind(old: LockStages, new: LockStages) -> Iterable[str]:
@@ -333,7 +338,7 @@ def _left_behind(old: LockStages, new: LockStages) -> Iterable[str]:
         ("unlearn@", "models/unlearned", ("verify",)),
     ):
         changed = any(
-            name.startswith(prefix) and name in old and old[name]["outs"] != stage["outs"]
+            _makes(name, stage, prefix) and name in old and old[name]["outs"] != stage["outs"]
             for name, stage in new.items()
         )
         for name in readers if changed else ():
@@ -342,6 +347,12 @@ def _left_behind(old: LockStages, new: LockStages) -> Iterable[str]:
             if after is None or before == after:
                 what = "shard models" if prefix == "train@" else "unlearned models"
                 yield f"{what} changed, but {name} was not run with them"
+
+
+def _makes(name: str, stage: LockStage, prefix: str) -> bool:
+    """Return whether a stage makes one of the models that stages of this prefix make."""
+    young = prefix == "unlearn@" and item_of(name, stage) == name
+    return name.startswith(prefix) or young
 
 
 def _out_changed_alone(before: LockStage | None, after: LockStage | None) -> bool:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from unlearn.stages.audit.compare import Listed, Snapshot
 from unlearn.stages.audit.git_files import check_revision, read_tracked
 from unlearn.stages.audit.reports import md5_bytes, verdict_out
+from unlearn.stages.config.methods import YOUNG
 from unlearn.stages.config.params import ShardingParams, parse_yaml
 from unlearn.stages.config.settings_files import FILES, merged
 from unlearn.stages.context import load_params
@@ -199,8 +200,10 @@ def _sharding(settings: Mapping[str, Any]) -> ShardingParams | None:
 
 def _methods(settings: Mapping[str, Any]) -> tuple[str, ...] | None:
     try:
-        return tuple(str(name) for name in settings["unlearn"]["methods"])
-    except (KeyError, TypeError):
+        unlearn = settings["unlearn"]
+        young = (YOUNG,) if unlearn.get("young") is True else ()
+        return (*young, *(str(name) for name in unlearn["methods"]))
+    except (KeyError, TypeError, AttributeError):
         return None
 
 

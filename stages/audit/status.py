@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 from unlearn.stages.audit.reports import key_at_hand, read_found, seal_reasons, verdict_out
+from unlearn.stages.config.methods import YOUNG
 from unlearn.stages.config.params import Params
 from unlearn.stages.context import load_params
 from unlearn.stages.dvc.lockfile import LockStages, folder_md5, load_lock, lock_gaps, md5_of
@@ -266,14 +267,22 @@ def _deployed_is_fresh(project: Project, method: str, applied: Applied | None) -
         return False
     try:
         lock = load_lock(project)
-        made, final = lock[f"unlearn@{method}"], lock["aggregate"]
+        made = lock[YOUNG if method == YOUNG else f"unlearn@{method}"]
+        final = lock["aggregate"]
         read_record(project.unlearned / method, method)
     except (InputError, KeyError):
         return False
-    folder = f"models/unlearned/{method}"
+    folder, deps = f"models/unlearned/{method}", made.get("deps", [])
+    if method == YOUNG:
+        retained = project.retain_file(WHOLE)
+        path = retained.relative_to(project.root).as_posix()
+        is_of_these_rows = md5_of(deps, path) == digest_file(retained, "md5")
+    else:
+        is_of_these_rows = md5_of(deps, "data/retain_set") == folder_md5(
+            project.retain_set
+        ) and md5_of(deps, "data/forget_set") == folder_md5(project.forget_set)
     return (
-        md5_of(made.get("deps", []), "data/retain_set") == folder_md5(project.retain_set)
-        and md5_of(made.get("deps", []), "data/forget_set") == folder_md5(project.forget_set)
+        is_of_these_rows
         and md5_of(made["outs"], folder) == folder_md5(project.unlearned / method)
         and md5_of(final.get("deps", []), folder) == md5_of(made["outs"], folder)
     )

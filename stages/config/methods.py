@@ -28,6 +28,12 @@ from unlearn.stages.config.text import LanguageMethodSettings, LanguageSettings
 
 AnySection = TypeVar("AnySection", bound=BaseModel)
 
+#: The stage that trains a fresh model on the retained rows for few epochs, and its name in tables.
+YOUNG = "young"
+
+#: What says that the forget rows are forgotten: see `GuardParams`.
+Target = Literal["young", "class"]
+
 Rate = Annotated[float, Field(gt=0, strict=False)]
 Share = Annotated[float, Field(ge=0, le=1, strict=False)]
 NotNegative = Annotated[float, Field(ge=0, strict=False)]
@@ -294,23 +300,30 @@ class GuardParams(Section):
     `budget` is how much accuracy on retained rows a method may cost - of a language model, which
     share of its probability of retained answers - and `gradient_limit` the norm at which a gradient
     counts as exploding. If it is not `active`, a method runs without limits.
+
+    `target` says which loss of the forget rows counts as forgotten: `young`, that of the model of
+    the stage `young` on them, or `class`, that of the original on unseen rows of their classes. By
+    default it is `young` where the project has that stage.
     """
 
     active: bool = True
     budget: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.02
     gradient_limit: Annotated[float, Field(gt=0, strict=False)] = 1000.0
+    target: Target | None = None
 
 
 class UnlearnParams(Section):
     """Post-hoc methods, for a model that was trained without shards.
 
     `original` says whether the `train` stage makes the model or it was imported. Each of `methods`
-    is applied to it; `deploy` names the one that becomes the final model. A user's method is
+    is applied to it; `deploy` names the one that becomes the final model. `young` says whether the
+    pipeline has the stage of that name, whose model is compared with theirs. A user's method is
     `path/to/file.py:function`, with settings under `own` by that name. Language models have their
     settings under `language`, all others under `settings`.
     """
 
     original: Literal["trained", "imported"] = "trained"
+    young: bool = False
     methods: list[str] = Field(min_length=1)
     deploy: str
     guard: GuardParams = Field(default_factory=GuardParams)
@@ -325,6 +338,8 @@ class UnlearnParams(Section):
     @model_validator(mode="after")
     def _known_methods(self) -> "UnlearnParams":
         known = [*method_names("tabular"), *method_names("text")]
+        if YOUNG in self.methods:
+            raise ValueError("methods: young is a stage of its own; `young: true` is its setting")
         for name in self.methods:
             if name not in known and own_code(name) is None:
                 near = difflib.get_close_matches(name, known, n=1)
@@ -335,11 +350,25 @@ class UnlearnParams(Section):
                 )
         if len(set(self.methods)) != len(self.methods):
             raise ValueError("methods: the same method stands twice")
-        if self.deploy not in self.methods:
+        if self.deploy == YOUNG and not self.young:
+            raise ValueError("deploy: young needs `young: true`")
+        if self.deploy not in self.compared:
             raise ValueError(f"deploy: {self.deploy!r} is not among unlearn.methods")
+        if self.guard.target == YOUNG and not self.young:
+            raise ValueError("guard.target: young needs `young: true`")
         if others := sorted(set(self.own) - set(self.methods)):
             raise ValueError(f"own: {others[0]!r} is not among unlearn.methods")
         return self
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Names of all models that are compared: `young`, if there is one, and the methods."""
+        return (*((YOUNG,) if self.young else ()), *self.methods)
+
+    @property
+    def target(self) -> Target:
+        """Which loss of the forget rows counts as forgotten."""
+        return self.guard.target or ("young" if self.young else "class")
 
     @property
     def for_language(self) -> LanguageMethodSettings:

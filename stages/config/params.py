@@ -249,8 +249,8 @@ class Params(Section):
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Names of the post-hoc methods; none in a project of shards."""
-        return () if self.unlearn is None else tuple(self.unlearn.methods)
+        """Names of the post-hoc methods, `young` included; none in a project of shards."""
+        return () if self.unlearn is None else self.unlearn.compared
 
     @property
     def generic(self) -> str | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from unlearn.stages.config.methods import YOUNG
 from unlearn.stages.config.params import parse_yaml
 from unlearn.stages.dvc.listing import listing_md5
 from unlearn.stages.errors import InputError
@@ -71,6 +72,21 @@ def folder_md5(folder: Path) -> str:
     return listing_md5({name: digest_file(folder / name, "md5") for name in names})
 
 
+def item_of(name: str, stage: LockStage) -> str | None:
+    """Return the shard, or the post-hoc method, whose model a stage makes; None for other stages.
+
+    Parameters
+    ----------
+    name, stage
+        The stage's name, and its entry.
+    """
+    group, _, item = name.partition("@")
+    if item and group in ("train", "unlearn"):
+        return item
+    # A stage of the user's own may have this name.
+    return YOUNG if name == YOUNG and stage.get("cmd") == f"unlearn stage {YOUNG}" else None
+
+
 def current_entries(lock: LockStages, items: Collection[str] | None) -> LockStages:
     """Return the entries of stages that the settings name.
 
@@ -89,7 +105,7 @@ def current_entries(lock: LockStages, items: Collection[str] | None) -> LockStag
     return {
         name: stage
         for name, stage in lock.items()
-        if not name.startswith(("train@", "unlearn@")) or name.partition("@")[2] in items
+        if (item := item_of(name, stage)) is None or item in items
     }
 
 

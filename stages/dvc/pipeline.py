@@ -4,6 +4,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
+from unlearn.stages.config.methods import YOUNG
 from unlearn.stages.config.params import Params, parse_yaml
 from unlearn.stages.config.settings_files import SCHEMA_FILE, SHARDS_FILE
 from unlearn.stages.errors import InputError
@@ -11,6 +12,9 @@ from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.ledger.suppressed import SUPPRESSED, contact_lines, read_suppressed
 from unlearn.stages.project.paths import Project
 from unlearn.stages.verify_report.reading import VERDICT
+
+#: What the stage `young` writes, and every `unlearn@` reads.
+YOUNG_FOLDER = f"models/unlearned/{YOUNG}"
 
 
 def read_pipeline(project: Project) -> dict[str, Any]:
@@ -59,6 +63,7 @@ def check_lists_are_read(project: Project, params: Params) -> None:
         needed |= {"shard": [SCHEMA_FILE, SHARDS_FILE], "aggregate": [SHARDS_FILE]}
     else:
         _check_matrix(content, "unlearn", "method", "unlearn.methods")
+        _check_young(content["stages"], has_young=params.posthoc.young)
     for name, files in needed.items():
         for file in files:
             _check_dependency(content["stages"], name, file)
@@ -88,6 +93,27 @@ def _check_matrix(content: dict[str, Any], name: str, variable: str, setting: st
             f"dvc.yaml: the stage {name} does not run for each of {setting}",
             f"write `matrix: {{{variable}: ${{{setting}}}}}` under stages.{name} in dvc.yaml",
         )
+
+
+def _check_young(stages: dict[str, Any], *, has_young: bool) -> None:
+    """Refuse a pipeline that has the stage `young` and settings that do not, or the reverse.
+
+    A stage of the user's own may have that name in a project without ours.
+    """
+    stage = stages.get(YOUNG)
+    found = isinstance(stage, dict) and stage.get("cmd") == f"unlearn stage {YOUNG}"
+    if has_young and not found:
+        raise InputError(
+            f"unlearn.young is true, but dvc.yaml has no stage {YOUNG}",
+            "`unlearn upgrade` adds it; or set unlearn.young to false",
+        )
+    if found and not has_young:
+        raise InputError(
+            f"dvc.yaml has the stage {YOUNG}, but unlearn.young is false",
+            "set unlearn.young to true; or remove the stage, and the dependency of unlearn on it",
+        )
+    if has_young:
+        _check_dependency(stages, "unlearn", YOUNG_FOLDER)
 
 
 def _check_dependency(stages: dict[str, Any], name: str, file: str) -> None:
@@ -236,8 +262,8 @@ def stage_names(params: Params) -> list[str]:
     """Return the names of all stages in the order in which they run."""
     if params.kind == "posthoc":
         training = ["train"] if params.posthoc.original == "trained" else []
-        methods = [f"unlearn@{method}" for method in params.methods]
-        return ["recipe", "shard", *training, "forget", *methods, "aggregate", "verify"]
+        makers = [stage for stage, _ in model_folders(params).values()]
+        return ["recipe", "shard", *training, "forget", *makers, "aggregate", "verify"]
     training = [f"train@{shard}" for shard in params.sharding.shards]
     return ["recipe", "shard", "forget", *training, "aggregate", "verify"]
 
@@ -246,7 +272,11 @@ def model_folders(params: Params) -> dict[str, tuple[str, str]]:
     """Return the stage and the folder of every model that a report looks at, by its name there."""
     if params.kind == "posthoc":
         return {
-            method: (f"unlearn@{method}", f"models/unlearned/{method}") for method in params.methods
+            method: (
+                YOUNG if method == YOUNG else f"unlearn@{method}",
+                f"models/unlearned/{method}",
+            )
+            for method in params.methods
         }
     return {
         shard: (f"train@{shard}", f"models/shard_models/{shard}")

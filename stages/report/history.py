@@ -104,7 +104,7 @@ def last_run(contents: Contents) -> RunView:
 
 def _applied(run: LastRun) -> RunView:
     """Return which methods the last run applied, and whether it touched the original."""
-    methods = [stage for stage, _ in run.stages if stage.startswith("unlearn@")]
+    methods = [stage for stage, _ in run.stages if stage != "train"]
     if not run.stages:
         headline = "The last run made no model."
     else:

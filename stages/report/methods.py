@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from markupsafe import Markup
+from unlearn.stages.config.methods import YOUNG
 from unlearn.stages.report import formatting, pictures
 from unlearn.stages.report.contents import Contents
 from unlearn.stages.report.trade_off import Point, trade_off
@@ -32,6 +33,7 @@ _CERTIFIED = re.compile(r"certified\(epsilon=([0-9.e+-]{1,12}), delta=([0-9.e+-]
 _STOPPED = {
     "done": "took its single step",
     "epochs": "took all its epochs",
+    "young_target": "stopped: reached the loss of a fresh model that never saw the records",
     "forget_target": "stopped: reached the loss of unseen records",
     "forgetting": "stopped: further repair would undo the forgetting",
     "retain_budget": "stopped: it cost more accuracy than the budget allows",
@@ -155,8 +157,8 @@ def methods(contents: Contents) -> MethodsView | None:
     report = contents.report
     if report.kind != "posthoc":
         return None
-    first = {REFERENCE: 0, report.deploy: 1}
-    order = sorted(report.methods, key=lambda name: (first.get(name, 2), name))
+    first = {report.deploy: 2, YOUNG: 1, REFERENCE: 0}
+    order = sorted(report.methods, key=lambda name: (first.get(name, 3), name))
     entries = {name: report.methods[name] for name in order}
     rows = tuple(_row(contents, name, entries) for name in entries)
     picture, caption = _picture(contents, entries)

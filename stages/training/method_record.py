@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from unlearn.stages.config.methods import method_names, own_code
+from unlearn.stages.config.methods import YOUNG, method_names, own_code
 from unlearn.stages.config.params import ALGORITHM
 from unlearn.stages.context import Context, PosthocContext
 from unlearn.stages.errors import InputError
@@ -25,7 +25,8 @@ from unlearn.stages.rows.shard_file import digest_rows
 from unlearn.stages.rows.tokens import Key
 from unlearn.stages.training.environment import environment
 from unlearn.stages.training.recipe import Recipe
-from unlearn.stages.training.shard_model import digest_code
+from unlearn.stages.training.shard_model import ShardModel, digest_code, read_shard_model
+from unlearn.stages.training.young import young_recipe
 
 FILE_NAME = "record.json"
 
@@ -46,7 +47,7 @@ class Record:
     label
         `exact`, `certified(epsilon=..., delta=...)` or `approximate`.
     inputs
-        Keyed digest of all that the method read: settings, rows, original, code, environment.
+        Keyed digest of all that the method read: settings, rows, models, code, environment.
     why_not
         Why the method does not apply; None where it does.
     stopped_by
@@ -172,8 +173,9 @@ def _digest_of(path: Path, name: str) -> str:
 def inputs_digest(context: PosthocContext, method: str, original: str, rows: MethodRows) -> str:
     """Return the keyed digest of all that a method reads, in hex.
 
-    `retrain` reads neither the original nor the forget rows, and its digest does not depend on
-    them: it is that of a clean room.
+    `retrain` and `young` read neither the original nor the forget rows, and their digests do not
+    depend on them: they are those of a clean room. The others read the model of `young` where it
+    gives the guard its target.
 
     Parameters
     ----------
@@ -187,6 +189,8 @@ def inputs_digest(context: PosthocContext, method: str, original: str, rows: Met
         What the method is given.
     """
     recipe = Recipe.of_project(context)
+    if method == YOUNG:
+        recipe = young_recipe(recipe)
     key = context.key
     facts: list[Any] = [
         ALGORITHM,
@@ -195,12 +199,13 @@ def inputs_digest(context: PosthocContext, method: str, original: str, rows: Met
         environment(context.params.train),
         digest_rows(key, rows.retain, "retain"),
     ]
-    if method != RETRAIN:
+    if method not in (RETRAIN, YOUNG):
         settings = settings_of(context, method)
         code = own_code(method)
         facts += [
             settings.digested() if code is None else settings,
-            context.unlearn.guard.model_dump(mode="json"),
+            # Records from before there was a choice stay valid: theirs was the class.
+            context.unlearn.guard.model_dump(mode="json", exclude={"target"}),
             None
             if code is None
             else digest_code(context.project.root / code[0], "unlearn.methods"),
@@ -209,7 +214,25 @@ def inputs_digest(context: PosthocContext, method: str, original: str, rows: Met
             digest_rows(key, rows.calibration, "calibration"),
             *_shared_settings(context),
         ]
+        if context.unlearn.target == "young":
+            young = read_young(context)
+            facts.append({"young": None if young is None else young.digest})
     return digest_json(facts)
+
+
+def read_young(context: Context) -> ShardModel | None:
+    """Return the model of the stage `young`; None where this kind of model has none.
+
+    Raises
+    ------
+    InputError
+        If the stage has not run, or its folder does not hold what it wrote.
+    """
+    folder, name = context.project.unlearned / YOUNG, f"models/unlearned/{YOUNG}"
+    record = read_record(folder, name)
+    if not is_genuine(context.key, folder, record):
+        raise InputError(f"{name} is not what its record says", "`unlearn repro` makes it again")
+    return None if record.why_not is not None else read_shard_model(folder, name)
 
 
 def other_models(context: Context) -> list[str]:

@@ -148,6 +148,12 @@ def settings_digest(params: Params) -> str:
     del settings["ledger"], settings["requests"]
     if settings["unlearn"] is None:
         del settings["unlearn"]
-    elif settings["unlearn"]["language"] is None:
-        del settings["unlearn"]["language"]
+    else:
+        if settings["unlearn"]["language"] is None:
+            del settings["unlearn"]["language"]
+        # Reports from before these settings stay current.
+        if not settings["unlearn"]["young"]:
+            del settings["unlearn"]["young"]
+        if settings["unlearn"]["guard"]["target"] is None:
+            del settings["unlearn"]["guard"]["target"]
     return digest_json(settings)

@@ -1,11 +1,12 @@
 """Entry of the `unlearn` stage, for one method."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
-from unlearn.stages.config.methods import own_code
+from unlearn.stages.config.methods import YOUNG, own_code
 from unlearn.stages.context import Context, PosthocContext
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import find_spec
@@ -24,18 +25,21 @@ from unlearn.stages.training.method_record import (
     inputs_digest,
     is_genuine,
     read_record,
+    read_young,
     sealed,
 )
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
 from unlearn.stages.training.shard_model import ShardModel, read_shard_model
 from unlearn.stages.training.slices import TrainedShard, plan_shard, train_shard
+from unlearn.stages.training.young import counts_epochs, young_epochs, young_recipe
 from unlearn.stages.unlearn.base.problem import Changed, MustRetrainError, NotApplicableError
 from unlearn.stages.unlearn.base.registry import Method, find_method
 from unlearn.stages.unlearn.base.user_method import user_method
 
 NOTHING = "nothing_to_forget"
 TRAINED = "trained"
+NO_ROW_LEFT = "no row is left to keep: there is no model without them"
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,6 @@ def run(context: Context, name: str) -> Done:
     posthoc = context.posthoc()
     if name not in posthoc.unlearn.methods:
         raise InputError(f"params.yaml names no method {name!r}")
-    folder = context.project.unlearned / name
     with exclusive(context.project.lock_file(f"unlearn-{name.replace('/', '-')}"), "another run"):
         original = read_shard_model(context.project.original, "models/original")
         if original.layout != context.layout:
@@ -93,19 +96,74 @@ def run(context: Context, name: str) -> Done:
             )
         rows = read_rows(context)
         inputs = inputs_digest(posthoc, name, original.digest, rows)
-        counts = rows.forget.num_rows, rows.retain.num_rows
-        try:
-            found = read_record(folder, name)
-        except InputError:
-            found = None
-        if found is not None and found.inputs == inputs and is_genuine(context.key, folder, found):
-            return Done(found, *counts, None)
-        started = time.perf_counter()
-        result = unlearn_rows(posthoc, name, original, rows)
-        record = sealed(context.key, replace(result.record, inputs=inputs), result.files)
-        content = result.files | {FILE_NAME: json_bytes(record.as_json())}
-        write_folder(folder, content, last=FILE_NAME)
-    return Done(record, *counts, time.perf_counter() - started)
+        young = read_young(context) if posthoc.unlearn.target == "young" else None
+        record, seconds = finished(
+            context,
+            name,
+            inputs,
+            lambda: unlearn_rows(posthoc, name, original, rows, young),
+        )
+    return Done(record, rows.forget.num_rows, rows.retain.num_rows, seconds)
+
+
+def run_young(context: Context) -> Done:
+    """Make `models/unlearned/young` from the retain set alone; see `unlearn.stages.training.young`.
+
+    Parameters
+    ----------
+    context
+        The project.
+
+    Raises
+    ------
+    InputError
+        If params.yaml does not ask for it, or the retain set is not as it must be.
+    """
+    posthoc = context.posthoc()
+    if not posthoc.unlearn.young:
+        raise InputError("unlearn.young is false", "set it to true in params.yaml")
+    with exclusive(context.project.lock_file("unlearn-young"), "another run"):
+        retain = read_side(context, context.project.retain_file(WHOLE))
+        nothing = retain.slice(0, 0)
+        inputs = inputs_digest(posthoc, YOUNG, "", MethodRows(nothing, retain, nothing))
+        record, seconds = finished(context, YOUNG, inputs, lambda: train_young(context, retain))
+    return Done(record, 0, retain.num_rows, seconds)
+
+
+def finished(
+    context: Context, name: str, inputs: str, make: Callable[[], Unlearned]
+) -> tuple[Record, float | None]:
+    """Return the record of a method's model, which is made unless it is there already.
+
+    Parameters
+    ----------
+    context, name
+        The project, and the method.
+    inputs
+        See `Record`.
+    make
+        Applies the method.
+
+    Returns
+    -------
+    record, seconds
+        How long it took to apply the method, without reading and writing; None where finished work
+        was there.
+    """
+    folder = context.project.unlearned / name
+    try:
+        found = read_record(folder, name)
+    except InputError:
+        found = None
+    if found is not None and found.inputs == inputs and is_genuine(context.key, folder, found):
+        return found, None
+    started = time.perf_counter()
+    result = make()
+    seconds = time.perf_counter() - started
+    record = sealed(context.key, replace(result.record, inputs=inputs), result.files)
+    content = result.files | {FILE_NAME: json_bytes(record.as_json())}
+    write_folder(folder, content, last=FILE_NAME)
+    return record, seconds
 
 
 def read_rows(context: Context) -> MethodRows:
@@ -142,7 +200,11 @@ def read_side(context: Context, path: Path) -> pa.Table:
 
 
 def unlearn_rows(
-    context: PosthocContext, name: str, original: ShardModel, rows: MethodRows
+    context: PosthocContext,
+    name: str,
+    original: ShardModel,
+    rows: MethodRows,
+    young: ShardModel | None = None,
 ) -> Unlearned:
     """Apply a method; its record has no inputs, files and seal yet.
 
@@ -156,6 +218,8 @@ def unlearn_rows(
         The model to start from.
     rows
         What the method is given.
+    young
+        The model whose loss on the forget rows is the guard's target; None where there is none.
     """
     method = method_of(context, name)
     record = Record(name, method.label_of({}), "", environment=environment(context.params.train))
@@ -165,7 +229,7 @@ def unlearn_rows(
         return Unlearned(_files_of(original), replace(record, stopped_by=NOTHING))
     try:
         _check_sides(rows)
-        changed = _changed(context, method, original, rows)
+        changed = _changed(context, method, original, rows, young)
     except NotApplicableError as error:
         return Unlearned({}, replace(record, why_not=str(error)))
     except MustRetrainError as error:
@@ -199,7 +263,7 @@ def method_of(context: PosthocContext, name: str) -> Method:
 def _check_sides(rows: MethodRows) -> None:
     forgotten, retained = rows.forget.num_rows, rows.retain.num_rows
     if retained == 0:
-        raise NotApplicableError("no row is left to keep: there is no model without them")
+        raise NotApplicableError(NO_ROW_LEFT)
     if forgotten > retained:
         raise NotApplicableError(
             f"more rows are to be forgotten ({forgotten:,}) than stay ({retained:,}): "
@@ -208,35 +272,65 @@ def _check_sides(rows: MethodRows) -> None:
 
 
 def _changed(
-    context: PosthocContext, method: Method, original: ShardModel, rows: MethodRows
+    context: PosthocContext,
+    method: Method,
+    original: ShardModel,
+    rows: MethodRows,
+    young: ShardModel | None,
 ) -> Changed:
     # Language models do without loading scikit-learn, and all others without the text stack.
     if method.modality == "text":
         from unlearn.stages.unlearn.text.apply import unlearn_text
 
-        return unlearn_text(context, method, original, rows)
+        return unlearn_text(context, method, original, rows, young)
     from unlearn.stages.unlearn.tabular.apply import unlearn_table
 
-    return unlearn_table(context, method, original, rows)
+    return unlearn_table(context, method, original, rows, young)
 
 
 def _retrained(context: Context, rows: MethodRows, record: Record) -> Unlearned:
-    trained = train_from_scratch(context, rows.retain)
-    train = context.params.train
-    passes = {}
-    training = find_spec(train.model).training
-    if not isinstance(training, FeatureTraining) or training.counts_epochs:
-        passes = {"forget": 0.0, "retain": float(train.epochs) if rows.retain.num_rows else 0.0}
+    trained = train_from_scratch(Recipe.of_project(context), rows.retain)
+    passes = _passes(context, context.params.train.epochs, rows.retain)
     return Unlearned(trained.files, replace(record, stopped_by=TRAINED, passes=passes))
 
 
-def train_from_scratch(context: Context, rows: pa.Table) -> TrainedShard:
-    """Train from nothing, as the `train` stage would on these rows.
+def train_young(context: Context, retain: pa.Table) -> Unlearned:
+    """Train the model of the stage `young`; its record has no inputs, files and seal yet.
 
     Parameters
     ----------
     context
-        The project.
+        The project; nothing in it is written.
+    retain
+        The rows that stay, in the order of their file.
+    """
+    train = context.params.train
+    record = Record(YOUNG, "exact", "", environment=environment(train))
+    if not counts_epochs(train):
+        why_not = f"the training of {train.model} has no epochs that could be fewer"
+        return Unlearned({}, replace(record, why_not=why_not))
+    if retain.num_rows == 0:
+        return Unlearned({}, replace(record, why_not=NO_ROW_LEFT))
+    trained = train_from_scratch(young_recipe(Recipe.of_project(context)), retain)
+    passes = _passes(context, young_epochs(train), retain)
+    return Unlearned(trained.files, replace(record, stopped_by=TRAINED, passes=passes))
+
+
+def _passes(context: Context, epochs: int, retain: pa.Table) -> dict[str, float]:
+    """Return how often a training reads each row; nothing where that is not counted."""
+    train = context.params.train
+    if not counts_epochs(train) and isinstance(find_spec(train.model).training, FeatureTraining):
+        return {}
+    return {"forget": 0.0, "retain": float(epochs) if retain.num_rows else 0.0}
+
+
+def train_from_scratch(recipe: Recipe, rows: pa.Table) -> TrainedShard:
+    """Train from nothing, as the `train` stage would on these rows.
+
+    Parameters
+    ----------
+    recipe
+        What the model is made from, besides the rows.
     rows
         Rows of the model, in the order of their file.
 
@@ -245,7 +339,6 @@ def train_from_scratch(context: Context, rows: pa.Table) -> TrainedShard:
     InputError
         If the model cannot be trained on them: there is no other one to answer.
     """
-    recipe = Recipe.of_project(context)
     trained = train_shard(recipe, plan_shard(recipe, WHOLE, rows, folder=None), folder=None)
     if trained.refusal is not None:
         raise trained.refusal

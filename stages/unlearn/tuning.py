@@ -13,15 +13,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from unlearn.stages.config.methods import own_code
+from unlearn.stages.config.methods import YOUNG, own_code
 from unlearn.stages.context import PosthocContext
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.distance import Floats, divergence
 from unlearn.stages.training.method_record import MethodRows
+from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.shard_model import ShardModel
 from unlearn.stages.unlearn.base.ranges import draw_settings
 from unlearn.stages.unlearn.base.registry import all_methods, find_method
-from unlearn.stages.unlearn.stage import train_from_scratch, unlearn_rows
+from unlearn.stages.unlearn.stage import train_from_scratch, train_young, unlearn_rows
 from unlearn.stages.unlearn.tuning_rows import Sample, sample_rows
 
 #: Digits of a distance. What differs beyond them is a tie.
@@ -134,6 +135,11 @@ def check_tunable(method: str) -> None:
     """
     methods = all_methods("tabular")
     searched = f"methods to tune: {', '.join(name for name, m in methods.items() if m.ranges)}"
+    if method == YOUNG:
+        raise InputError(
+            "young is not tuned: it is training itself, with the settings of `train`",
+            searched,
+        )
     if own_code(method) is not None:
         raise InputError(
             f"{method} is a method of your own: the ranges of its settings are unknown",
@@ -177,12 +183,12 @@ def tune(
     """
     check_tunable(method)
     sampled = sample_rows(context, most_rows)
-    rows = sampled.rows
-    original = ShardModel.of_files(train_from_scratch(context, sampled.whole).files)
+    rows, recipe = sampled.rows, Recipe.of_project(context)
+    original = ShardModel.of_files(train_from_scratch(recipe, sampled.whole).files)
     advance(1)
-    reference = ShardModel.of_files(train_from_scratch(context, rows.retain).files)
+    reference = ShardModel.of_files(train_from_scratch(recipe, rows.retain).files)
     advance(1)
-    judge = _Judge(context, rows, _Judge.ask(context, reference, rows))
+    judge = _Judge(context, rows, _Judge.ask(context, reference, rows), _young(context, rows))
     trials = []
     for number, settings in enumerate(candidates(context, method, budget)):
         trials.append(judge.trial(method, number, settings, original))
@@ -197,6 +203,14 @@ def tune(
         sampled.whole.num_rows,
         rows.calibration.num_rows,
     )
+
+
+def _young(context: PosthocContext, rows: MethodRows) -> ShardModel | None:
+    """Return what `young` would be on these rows, where its loss is the guard's target."""
+    if context.unlearn.target != "young":
+        return None
+    files = train_young(context, rows.retain).files
+    return ShardModel.of_files(files) if files else None
 
 
 def candidates(context: PosthocContext, method: str, budget: int) -> list[dict[str, Any]]:
@@ -248,11 +262,14 @@ class _Judge:
         The project, and the rows to search on.
     reference
         The retrained model's answers.
+    young
+        The model whose loss on the rows to forget is the guard's target; None where there is none.
     """
 
     context: PosthocContext
     rows: MethodRows
     reference: Answers
+    young: ShardModel | None
 
     @staticmethod
     def ask(context: PosthocContext, model: ShardModel, rows: MethodRows) -> Answers:
@@ -269,7 +286,7 @@ class _Judge:
     ) -> Trial:
         """Apply the method with these settings, and measure."""
         context = _with_settings(self.context, method, settings)
-        result = unlearn_rows(context, method, original, self.rows)
+        result = unlearn_rows(context, method, original, self.rows, self.young)
         if result.record.why_not is not None:
             return Trial(number, settings, why_not=result.record.why_not)
         answers = self.ask(context, ShardModel.of_files(result.files), self.rows)

@@ -58,7 +58,7 @@ def verify_methods(context: PosthocContext, forget_list: ForgetList) -> Findings
     rows = MethodRows(whole.forget, whole.retain, calibration_half(holdout.retain))
     modality = modality_of(context.params)
     common = check_original(context, forget_list, whole, holdout)
-    made = {name: check_unlearned(context, name, rows) for name in context.unlearn.methods}
+    made = {name: check_unlearned(context, name, rows) for name in context.unlearn.compared}
     setting = Setting(context, rows, tested_half(holdout.retain))
     comparison = _ask_models(setting, holdout.retain, made)
     name = context.unlearn.deploy

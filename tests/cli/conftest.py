@@ -80,7 +80,7 @@ METHODS = ["retrain", "ssd", "negative_gradient_plus", "certified_removal"]
 def run_methods(repo: Repo, *stages: str) -> None:
     """Do what `dvc repro` does in a project without shards: all stages, or those that are named."""
     methods = [f"unlearn@{method}" for method in METHODS]
-    repo.stages(*(stages or ("shard", "train", "forget", *methods, "aggregate", "verify")))
+    repo.stages(*(stages or ("shard", "train", "forget", "young", *methods, "aggregate", "verify")))
     repo.dvc("commit", "--force", "--quiet")
     repo.commit("run")
 

@@ -55,7 +55,7 @@ def test_verify_has_a_table_of_all_methods(compared: Repo) -> None:
     lines = done.out.splitlines()
     assert lines[0] == "verdict: pass"
     assert "deployed: retrain, exact" in lines
-    for name in METHODS:
+    for name in ("young", *METHODS):
         entry = found["methods"][name]
         cells = line_of(done.out, "method label", name)
         assert cells[:3] == [name, entry["label"].partition("(")[0], entry["verdict"]]
@@ -91,7 +91,7 @@ def test_json_has_every_method_with_its_seconds(compared: Repo) -> None:
     done = compared.inline("verify", "--json")
     timings = json.loads((compared.root / "reports/timings.json").read_text(encoding="utf-8"))
 
-    assert done.json["methods"].keys() == set(METHODS)
+    assert done.json["methods"].keys() == {"young", *METHODS}
     for name, entry in done.json["methods"].items():
         assert entry.keys() >= KEYS, name
         assert entry["seconds"] == timings["seconds"][name]
@@ -151,7 +151,7 @@ def test_the_page_compares_the_methods(compared: Repo) -> None:
     assert "<bdi>retrain</bdi></b> is <b>exact</b>" in page
     assert "The deployed model is what training without the forgotten records produces." in page
     assert "was retrained on the retained records: the result is the same." in page
-    for name in METHODS:
+    for name in ("young", *METHODS):
         assert f"<bdi>{name}</bdi>" in page
         assert (f">{name}</text>" in page) == (name != "certified_removal")
     assert page.count('class="aim"') == 2, "in the picture and in its legend"
@@ -163,10 +163,10 @@ def test_the_page_tells_what_a_request_ran(compared: Repo) -> None:
     compared.inline("forget", "--id", raw)
     assert "Do not rely on it." in page_of(compared)
     methods = [f"unlearn@{method}" for method in METHODS]
-    run_methods(compared, "forget", *methods, "aggregate", "verify")
+    run_methods(compared, "forget", "young", *methods, "aggregate", "verify")
     page = page_of(compared)
 
-    assert "The last run applied 4 methods; the original did not change." in page
+    assert "The last run applied 5 methods; the original did not change." in page
     assert "new lines on the forget list" in page
 
 

@@ -23,7 +23,16 @@ CLASSES = ["no", "yes"]
 COLUMNS = ["first", "second", "third"]
 PLAIN = {"scale": "none", "impute": "zero"}
 LINEAR = {"model": "sklearn.linear_model.LogisticRegression", "options": {}, "preprocessing": PLAIN}
-STAGES = ("shard", "train", "forget", "unlearn@retrain", "unlearn@finetune", "aggregate", "verify")
+STAGES = (
+    "shard",
+    "train",
+    "forget",
+    "young",
+    "unlearn@retrain",
+    "unlearn@finetune",
+    "aggregate",
+    "verify",
+)
 
 
 def make_numbers(rows: int = 120) -> pd.DataFrame:
@@ -375,7 +384,7 @@ def forgotten_by_finetune(repo: Repo, raw: str) -> None:
     put(repo, "net.pt", trained())
     assert repo.inline("import-model", "net.pt").code == 0
     assert repo.inline("forget", "--id", raw).code == 0
-    repo.stages("shard", "forget", "unlearn@finetune")
+    repo.stages("shard", "forget", "young", "unlearn@finetune")
 
 
 def drop_without_dvc(repo: Repo, raw: str) -> None:
@@ -411,7 +420,7 @@ def test_an_unlearned_model_as_the_original_honours_its_list(posthoc: Repo) -> N
     assert json.loads(original["import.json"])["honours"] == [token_of(posthoc, first)]
     drop_without_dvc(posthoc, first)
     assert posthoc.inline("forget", "--id", second).code == 0
-    posthoc.stages("shard", "forget", "unlearn@finetune")
+    posthoc.stages("shard", "forget", "young", "unlearn@finetune")
     assert posthoc.files("models/unlearned/finetune")["model.safetensors"] != unlearned
     # And a second time: what the first one honoured is honoured still.
     assert posthoc.inline("import-model", "models/unlearned/finetune").code == 0
@@ -444,7 +453,7 @@ def test_an_unlearned_model_must_be_of_the_list_as_it_stands(
     ran: Repo, spoil: Callable[[Repo], object], said: str
 ) -> None:
     ran.inline("forget", "--id", ids_at(ran, "s000")[0])
-    ran.stages("forget", "unlearn@finetune")
+    ran.stages("forget", "young", "unlearn@finetune")
     spoil(ran)
     with unchanged(ran.root):
         done = ran.inline("import-model", "models/unlearned/finetune")

@@ -1,9 +1,11 @@
 """dvc.yaml has to read the files with the schema and the shards: `repro` and `doctor` check it."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.cli.conftest import refused, unchanged
-from tests.conftest import Repo
+from tests.conftest import Repo, make_frame, make_project
 
 FROM_FILE = "vars:\n  - shards.yaml\n"
 NO_FILE = "dvc.yaml does not take the names of shards from shards.yaml"
@@ -67,6 +69,42 @@ def test_a_pipeline_that_would_train_other_shards_is_refused(done: Repo, name: s
     assert [refused(said) for said in (answer, *stages)] == [error] * 3
     (hint,) = [line for line in answer.err.splitlines() if line.startswith("hint: ")]
     assert findings(done) == [f"{error}; {hint.removeprefix('hint: ')}"]
+
+
+#: What is taken out of dvc.yaml or set in params.yaml of a post-hoc project, and the error.
+YOUNG_FAULTS = {
+    "no stage": (
+        "    cmd: unlearn stage young\n",
+        "    cmd: echo\n",
+        True,
+        "unlearn.young is true, but dvc.yaml has no stage young",
+    ),
+    "no setting": (
+        "",
+        "",
+        False,
+        "dvc.yaml has the stage young, but unlearn.young is false",
+    ),
+    "no dependency": (
+        "      - models/unlearned/young\n      - data/retain_set\n",
+        "      - data/retain_set\n",
+        True,
+        "dvc.yaml does not list models/unlearned/young as a dependency of unlearn",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", YOUNG_FAULTS)
+def test_the_stage_young_and_its_setting_belong_together(name: str, workspace: Path) -> None:
+    repo = make_project(workspace / "p", make_frame(60), "--template", "posthoc")
+    before, after, has_young, error = YOUNG_FAULTS[name]
+    if before:
+        edit(repo, before, after)
+    repo.set_params(unlearn={"young": has_young, "guard": {"target": "class"}})
+
+    with unchanged(repo.root):
+        assert refused(repo.inline("repro")) == error
+    assert any(said.startswith(error) for said in findings(repo))
 
 
 @pytest.mark.parametrize(

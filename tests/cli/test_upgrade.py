@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 import yaml
+from unlearn.cli.init.files import render_pipeline
+from unlearn.cli.init.request import Template
+from unlearn.cli.text_edits import stage_block
 from unlearn.stages.config.params import ALGORITHM
+from unlearn.stages.dvc.pipeline import YOUNG_FOLDER
 from unlearn.stages.ledger.log import read_log
 from unlearn.stages.project.paths import Project
 
 from tests.cli.conftest import refused, unchanged
-from tests.conftest import Repo, fresh_models, make_frame, start_repositories
+from tests.conftest import Repo, fresh_models, make_frame, make_project, start_repositories
 from tests.pipeline.conftest import KEY
 
 PROJECTS = Path(__file__).parent / "projects"
@@ -126,6 +130,56 @@ def test_a_project_from_before_suppression_gets_the_file_and_the_dependency(fres
     # Now the line is suppressed, if that is asked for again.
     assert fresh.inline("forget", "--id", "nobody", "--suppress").code == 0
     assert fresh.inline("status", "--json").json["suppressed"] == 1
+
+
+def current_posthoc(root: Path) -> Repo:
+    """Return a post-hoc project of this version, but without the stage `young`."""
+    repo = make_project(root, make_frame(60), "--template", "posthoc", key=KEY)
+    pipeline, params = root / "dvc.yaml", root / "params.yaml"
+    text = pipeline.read_text(encoding="utf-8")
+    text = text.replace(stage_block(text, "young"), "").replace(f"      - {YOUNG_FOLDER}\n", "")
+    pipeline.write_text(text, encoding="utf-8")
+    lines = params.read_text(encoding="utf-8").splitlines(keepends=True)
+    own = ("  young: true\n", "    target: young\n")
+    params.write_text("".join(line for line in lines if line not in own), encoding="utf-8")
+    return repo
+
+
+def test_an_older_posthoc_project_gets_the_stage_young(workspace: Path) -> None:
+    repo = current_posthoc(workspace / "project")
+    assert repo.inline("status").code == 0, "without it, the project is whole"
+
+    answer = repo.inline("upgrade", "--json").json
+
+    stages = yaml.safe_load((repo.root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    expected = yaml.safe_load(render_pipeline(Template.POSTHOC))["stages"]
+    assert list(stages) == list(expected), "it is where `init` has it"
+    assert stages["young"] == expected["young"]
+    assert sorted(stages["unlearn"]["deps"]) == sorted(expected["unlearn"]["deps"])
+    assert repo.params()["unlearn"]["young"] is True
+    methods = repo.params()["unlearn"]["methods"]
+    assert answer["retrains"] == ["young", *(f"unlearn@{name}" for name in methods)]
+    assert repo.inline("upgrade", "--json").json["changed"] == []
+
+
+def test_who_does_not_want_young_keeps_the_pipeline(workspace: Path) -> None:
+    repo = current_posthoc(workspace / "project")
+    repo.set_params(unlearn={"young": False})
+    with unchanged(repo.root):
+        assert repo.inline("upgrade", "--json").json["changed"] == []
+
+
+def test_a_stage_young_of_ones_own_stays(workspace: Path) -> None:
+    repo = current_posthoc(workspace / "project")
+    own = "  young:\n    cmd: echo 1 > mine.txt\n    outs:\n      - mine.txt\n"
+    pipeline = repo.root / "dvc.yaml"
+    text = pipeline.read_text(encoding="utf-8").replace("stages:\n", f"stages:\n{own}", 1)
+    pipeline.write_text(text, encoding="utf-8")
+    with unchanged(repo.root):
+        answer = repo.inline("upgrade", "--json").json
+
+    assert answer["changed"] == []
+    assert any("stage young of your own" in note for note in answer["notes"])
 
 
 def test_types_of_ids_are_pinned_where_nobody_is_on_the_list(workspace: Path) -> None:

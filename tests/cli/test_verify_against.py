@@ -286,7 +286,7 @@ def test_the_deployed_model_of_a_project_without_shards_is_compared(compared: Re
     ids = [raw for raw in where if not where[raw].is_holdout][40:60]
     compared.forget(ids)
     methods = [f"unlearn@{name}" for name in compared.params()["unlearn"]["methods"]]
-    compared.stages("forget", *methods, "aggregate", "verify")
+    compared.stages("forget", "young", *methods, "aggregate", "verify")
     compared.dvc("commit", "--force", "--quiet")
     compared.commit("forget")
 

@@ -74,7 +74,7 @@ def test_methods_are_held_against_retraining(workspace: Path) -> None:
     found, methods = done.json, done.json["methods"]
     # Of an approximate method no more is said than what was found.
     assert done.code == (0 if found["verdict"] == "pass" else 1)
-    assert {name for name, of in methods.items() if of["label"] == "exact"} == {"retrain"}
+    assert {name for name, of in methods.items() if of["label"] == "exact"} == {"retrain", "young"}
     assert {of["label"] for of in methods.values()} == {"exact", "approximate"}
     assert methods["retrain"]["verdict"] == "pass"
 

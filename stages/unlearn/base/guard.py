@@ -1,7 +1,7 @@
 """The core of the guards around iterative methods: when to stop, and which state to keep.
 
-Forgetting too much reveals a row as clearly as forgetting too little: the target is the loss of
-unseen rows, not the largest loss.
+Forgetting too much reveals a row as clearly as forgetting too little: the target is the loss of a
+model that never saw the rows, or of unseen rows, not the largest loss.
 
 A guard measures the model on fixed probes. What it keeps is, of the states within the limits, the
 one whose forget loss is nearest to the target; `settle` goes back to it.
@@ -13,13 +13,16 @@ from collections.abc import Mapping
 from typing import Generic, Literal, Protocol, TypeVar
 
 import torch
+from unlearn.stages.config.methods import Target
 
 #: Why a phase ended. `done`: it had no steps to take. `epochs`: all of them were taken.
-#: `forgetting`: more steps of a second phase would undo the first's. `perplexity` and
-#: `repetition`: of language models alone.
+#: `young_target`: the forget loss reached that of the model of the stage `young`; `forget_target`:
+#: it reached that of unseen rows. `forgetting`: more steps of a second phase would undo the
+#: first's. `perplexity` and `repetition`: of language models alone.
 StoppedBy = Literal[
     "done",
     "epochs",
+    "young_target",
     "forget_target",
     "forgetting",
     "retain_budget",
@@ -56,6 +59,8 @@ class Guard(ABC, Generic[AnyState]):
     target
         Mean forget loss at which the forget rows count as forgotten; None where it is unknown, so
         that nothing but a limit stops a method.
+    target_of
+        Whose loss the target is.
     gradient_limit
         Norm of the whole gradient at which it counts as exploding.
     active
@@ -80,7 +85,14 @@ class Guard(ABC, Generic[AnyState]):
         is still to be recovered.
     """
 
-    def __init__(self, target: float | None, *, gradient_limit: float, active: bool) -> None:
+    def __init__(
+        self,
+        target: float | None,
+        *,
+        gradient_limit: float,
+        active: bool,
+        target_of: Target = "class",
+    ) -> None:
         self.stopped_by: StoppedBy = "done"
         self.over = False
         self.target = target
@@ -91,6 +103,7 @@ class Guard(ABC, Generic[AnyState]):
         self.pauses = False
         self.active = active
         self._gradient_limit = gradient_limit
+        self._at_target: StoppedBy = "young_target" if target_of == "young" else "forget_target"
         self._best: dict[str, torch.Tensor] = {}
 
     @abstractmethod
@@ -138,7 +151,7 @@ class Guard(ABC, Generic[AnyState]):
             self._end("not_finite")
         elif self._reached(self.start):
             if ascends:
-                self._end("forget_target")
+                self._end(self._at_target)
             else:
                 self.target = None
 
@@ -198,7 +211,7 @@ class Guard(ABC, Generic[AnyState]):
         # nothing but chance must not make the method's answer the untouched model.
         if not self.moved or self._distance(state) <= self._distance(self.kept):
             self._keep(state)
-        return self._reached(state) and self._end("forget_target")
+        return self._reached(state) and self._end(self._at_target)
 
     def _reached(self, state: AnyState) -> bool:
         return self.target is not None and state.forget_loss >= self.target

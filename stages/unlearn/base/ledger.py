@@ -5,9 +5,6 @@ from typing import Literal
 
 Side = Literal["forget", "retain"]
 
-#: An update method takes at most this share of the epochs that training took.
-EPOCHS_SHARE = 5
-
 #: Digits of a number of passes.
 _DIGITS = 4
 

@@ -2,6 +2,7 @@
 
 import copy
 
+import pyarrow as pa
 from unlearn.stages.context import PosthocContext
 from unlearn.stages.project.files import json_bytes
 from unlearn.stages.rows.holdout import fewest
@@ -9,19 +10,23 @@ from unlearn.stages.rows.shard_file import targets
 from unlearn.stages.training.method_record import WHOLE, MethodRows, settings_of
 from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
 from unlearn.stages.training.shard_model import ShardModel
-from unlearn.stages.unlearn.base.problem import Changed, apply
+from unlearn.stages.unlearn.base.problem import Changed, NotApplicableError, apply
 from unlearn.stages.unlearn.base.registry import Method
 from unlearn.stages.unlearn.tabular.bridge import Opened, open_model
 from unlearn.stages.unlearn.tabular.guard import Probes, TabularGuard
 from unlearn.stages.unlearn.tabular.problem import TabularProblem
-from unlearn.stages.unlearn.tabular.targets import unseen_loss
+from unlearn.stages.unlearn.tabular.targets import unseen_loss, young_loss
 
 #: The guard's probes: enough to see a loss move, few enough to measure often.
 _MOST_FORGET, _MOST_RETAIN = 1_000, 2_000
 
 
 def unlearn_table(
-    context: PosthocContext, method: Method, original: ShardModel, rows: MethodRows
+    context: PosthocContext,
+    method: Method,
+    original: ShardModel,
+    rows: MethodRows,
+    young: ShardModel | None = None,
 ) -> Changed:
     """Apply a method to a classifier.
 
@@ -35,6 +40,8 @@ def unlearn_table(
         The model to start from.
     rows
         What the method is given; both sides have rows.
+    young
+        The model whose loss on the forget rows is the guard's target; None where there is none.
 
     Raises
     ------
@@ -50,7 +57,7 @@ def unlearn_table(
         context.code,
         init_seed=context.key.seed(context.params.seed, WHOLE, "init"),
     )
-    problem = make_problem(context, method.name, opened, rows)
+    problem = make_problem(context, method.name, opened, rows, young)
     apply(method, problem)
     weights = opened.close(problem.model)
     description = {**original.description, "rows": rows.retain.num_rows}
@@ -59,14 +66,21 @@ def unlearn_table(
 
 
 def make_problem(
-    context: PosthocContext, name: str, opened: Opened, rows: MethodRows
+    context: PosthocContext,
+    name: str,
+    opened: Opened,
+    rows: MethodRows,
+    young: ShardModel | None = None,
 ) -> TabularProblem:
     """Return what a method is given; see `unlearn_table`."""
     params, guard = context.params, context.unlearn.guard
+    forget = fewest(rows.forget, _MOST_FORGET)
+    target = None if young is None else _target_of_young(young, context, forget)
     probes = Probes(
-        forget=opened.rows(fewest(rows.forget, _MOST_FORGET)),
+        forget=opened.rows(forget),
         retain=opened.rows(fewest(rows.retain, _MOST_RETAIN)),
-        target=_target(opened, context, rows),
+        target=_target(opened, context, rows) if target is None else target,
+        target_of="class" if target is None else "young",
     )
     return TabularProblem(
         forget=opened.rows(rows.forget),
@@ -87,6 +101,15 @@ def make_problem(
         optimizer=params.train.optimizer,
         steps=opened.steps,
     )
+
+
+def _target_of_young(young: ShardModel, context: PosthocContext, forget: pa.Table) -> float | None:
+    """Return the loss of the model of the stage `young` on the forget probe, if it has one."""
+    try:
+        opened = open_model(young, context.code, init_seed=0)
+    except NotApplicableError:
+        return None  # trained on rows of one class: it is a constant
+    return young_loss(opened.module, opened.rows(forget))
 
 
 def _target(opened: Opened, context: PosthocContext, rows: MethodRows) -> float | None:

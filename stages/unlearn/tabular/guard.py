@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from unlearn.stages.config.methods import Target
 from unlearn.stages.unlearn.base.guard import Guard, StoppedBy
 from unlearn.stages.unlearn.tabular.rows import Rows
 
@@ -31,13 +32,17 @@ class Probes:
     forget, retain
         Some of the rows of either side; the same ones throughout.
     target
-        Mean loss at which the forget rows count as forgotten: that of unseen rows of their classes.
-        None where there are none, so that nothing but the budget stops a method.
+        Mean loss at which the forget rows count as forgotten. None where it is not known, so that
+        nothing but the budget stops a method.
+    target_of
+        Whose loss that is: that of the model of the stage `young` on the forget rows, or that of
+        the original on unseen rows of their classes.
     """
 
     forget: Rows
     retain: Rows
     target: float | None
+    target_of: Target = "class"
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,12 @@ class TabularGuard(Guard[State]):
     def __init__(
         self, probes: Probes, *, budget: float, gradient_limit: float, active: bool = True
     ) -> None:
-        super().__init__(probes.target, gradient_limit=gradient_limit, active=active)
+        super().__init__(
+            probes.target,
+            target_of=probes.target_of,
+            gradient_limit=gradient_limit,
+            active=active,
+        )
         self.held_by: StoppedBy | None = None
         self._probes = probes
         self._budget = budget

@@ -10,7 +10,8 @@ from typing import Literal, Protocol, TypeVar
 import torch
 from torch import nn
 from unlearn.stages.config.train import OptimizerParams
-from unlearn.stages.unlearn.base.ledger import EPOCHS_SHARE, Side, limited_epochs
+from unlearn.stages.training.young import EPOCHS_SHARE
+from unlearn.stages.unlearn.base.ledger import Side, limited_epochs
 from unlearn.stages.unlearn.base.problem import Problem
 from unlearn.stages.unlearn.tabular.guard import TabularGuard
 from unlearn.stages.unlearn.tabular.rows import Rows

@@ -1,4 +1,6 @@
-"""The target of forgetting: the loss of rows that the model was not trained on."""
+"""The target of forgetting: the loss of a model on rows that it was not trained on."""
+
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -27,12 +29,42 @@ def unseen_loss(model: nn.Module, unseen: Rows, forget: npt.NDArray[np.int64]) -
     float or None
         None where no unseen row has a class of theirs.
     """
+    found, classes = _losses(model, unseen), unseen.targets.cpu().numpy()
+    present = np.intersect1d(forget, classes)
+    if present.size == 0:
+        return None
+    shares = np.array([np.count_nonzero(forget == index) for index in present], dtype=np.float64)
+    means = np.array([found[classes == index].mean() for index in present])
+    return float((shares * means).sum() / shares.sum())
+
+
+def young_loss(young: nn.Module, forget: Rows) -> float | None:
+    """Return the mean cross-entropy of the forget rows in a model that never saw them.
+
+    Parameters
+    ----------
+    young
+        The model of the stage `young`.
+    forget
+        The rows as that model reads them.
+
+    Returns
+    -------
+    float or None
+        None where it is no number.
+    """
+    loss = float(_losses(young, forget).mean()) if len(forget) else math.nan
+    return loss if math.isfinite(loss) else None
+
+
+def _losses(model: nn.Module, rows: Rows) -> npt.NDArray[np.float64]:
+    """Return every row's cross-entropy, shape (rows,)."""
     was_training = model.training
     model.eval()
     # Not inference mode: what a user's module keeps from it could not be trained through later.
     with torch.no_grad():
         pieces = zip(
-            torch.split(unseen.inputs, _PIECE), torch.split(unseen.targets, _PIECE), strict=True
+            torch.split(rows.inputs, _PIECE), torch.split(rows.targets, _PIECE), strict=True
         )
         losses = torch.cat(
             [
@@ -41,10 +73,5 @@ def unseen_loss(model: nn.Module, unseen: Rows, forget: npt.NDArray[np.int64]) -
             ]
         )
     model.train(was_training)
-    found, classes = losses.cpu().numpy(), unseen.targets.cpu().numpy()
-    present = np.intersect1d(forget, classes)
-    if present.size == 0:
-        return None
-    shares = np.array([np.count_nonzero(forget == index) for index in present], dtype=np.float64)
-    means = np.array([found[classes == index].mean() for index in present])
-    return float((shares * means).sum() / shares.sum())
+    found: npt.NDArray[np.float64] = losses.cpu().numpy()
+    return found

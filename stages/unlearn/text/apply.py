@@ -1,5 +1,6 @@
 """From a tuned model in its folder, through one method, to the model that is written."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,7 +29,11 @@ _MOST, _MOST_GENERIC, _MOST_PROMPTS = 32, 16, 4
 
 
 def unlearn_text(
-    context: PosthocContext, method: Method, original: ShardModel, rows: MethodRows
+    context: PosthocContext,
+    method: Method,
+    original: ShardModel,
+    rows: MethodRows,
+    young: ShardModel | None = None,
 ) -> Changed:
     """Apply a method to a tuned language model.
 
@@ -42,6 +47,8 @@ def unlearn_text(
         The model to start from.
     rows
         What the method is given; both sides have rows.
+    young
+        The model whose loss on the forget rows is the guard's target; None where there is none.
 
     Raises
     ------
@@ -51,7 +58,7 @@ def unlearn_text(
     NotApplicableError
         If the method does not apply to this model or these rows.
     """
-    problem = make_problem(context, method.name, original, rows)
+    problem = make_problem(context, method.name, original, rows, young)
     _check_gate(context, problem, rows.forget)
     if "prompt" in method.needs and problem.tuned.encoder.layout.column("prompt") is None:
         raise NotApplicableError("running text has no prompt that another answer could follow")
@@ -69,11 +76,17 @@ def unlearn_text(
 
 
 def make_problem(
-    context: PosthocContext, name: str, original: ShardModel, rows: MethodRows
+    context: PosthocContext,
+    name: str,
+    original: ShardModel,
+    rows: MethodRows,
+    young: ShardModel | None = None,
 ) -> TextProblem:
     """Return what a method is given; see `unlearn_text`."""
     params = context.params
     shared = context.unlearn.for_language
+    # Before the original is opened: there may be no room for two models.
+    target = None if young is None else _target_of_young(young, context, rows)
     seed = context.key.seed(params.seed, WHOLE, "unlearn", name)
     tuned = Tuned(original, shared.adapter, context.project.root, seed)
     encoder = tuned.encoder
@@ -86,12 +99,26 @@ def make_problem(
         shared=shared,
         seed=seed,
         epochs=params.train.epochs,
-        guard=_guard_of(tuned, context.unlearn, rows, read_generic(context)),
+        guard=_guard_of(tuned, context.unlearn, rows, read_generic(context), target),
     )
 
 
+def _target_of_young(young: ShardModel, context: PosthocContext, rows: MethodRows) -> float | None:
+    """Return the loss of a token of the forget probe in the model of the stage `young`."""
+    try:
+        opened = Tuned(young, None, context.project.root, seed=0)
+    except NotApplicableError:
+        return None
+    loss = float(opened.losses(_probe(opened, fewest(rows.forget, _MOST))).by_token())
+    return loss if math.isfinite(loss) else None
+
+
 def _guard_of(
-    tuned: Tuned, unlearn: UnlearnParams, rows: MethodRows, generic: pa.Table | None
+    tuned: Tuned,
+    unlearn: UnlearnParams,
+    rows: MethodRows,
+    generic: pa.Table | None,
+    young: float | None,
 ) -> TextGuard:
     shared, guard = unlearn.for_language, unlearn.guard
     probes = TextProbes(
@@ -100,6 +127,7 @@ def _guard_of(
         unseen=_probe(tuned, fewest(rows.calibration, _MOST)),
         generic=_probe(tuned, None if generic is None else _spread(generic, _MOST_GENERIC)),
         prompts=_prompts(tuned, rows.calibration, generic),
+        young=young,
     )
     limits = Limits(
         budget=guard.budget,

@@ -39,12 +39,15 @@ class TextProbes:
     forget, retain
         Some of the sequences of either side; the same ones throughout.
     unseen
-        Sequences that the fine-tuned model was not trained on, whose loss is the target; may be
-        empty, so that only a limit stops a method.
+        Sequences that the fine-tuned model was not trained on, whose loss is the target where
+        `young` gives none; may be empty, so that only a limit stops a method.
     generic
         Generic text, about nobody in the dataset; may be empty.
     prompts
         Tokens that generations continue; may be empty.
+    young
+        The loss of a token of the forget probe in the model of the stage `young`, which is the
+        target; None where there is no such model or another target is chosen.
     """
 
     forget: Sequences
@@ -52,6 +55,7 @@ class TextProbes:
     unseen: Sequences
     generic: Sequences
     prompts: Sequence[Sequence[int]] = ()
+    young: float | None = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,12 @@ class TextGuard(Guard[TextState]):
         self, tuned: Tuned, probes: TextProbes, limits: Limits, *, active: bool = True
     ) -> None:
         # What unseen sequences cost is measured where the model is watched from.
-        super().__init__(None, gradient_limit=limits.gradient, active=active)
+        super().__init__(
+            probes.young,
+            target_of="class" if probes.young is None else "young",
+            gradient_limit=limits.gradient,
+            active=active,
+        )
         self.settled = False
         self._tuned = tuned
         self._probes = probes
@@ -139,7 +148,8 @@ class TextGuard(Guard[TextState]):
         ascends
             Whether the method ascends the forget rows' loss without a bound.
         """
-        if len(self._probes.unseen):
+        self.target = self._probes.young
+        if self.target is None and len(self._probes.unseen):
             self.target = float(self._tuned.losses(self._probes.unseen).by_token())
         self.settled = False
         self._begin(ascends=ascends)

@@ -11,7 +11,8 @@ import pyarrow as pa
 import torch
 from unlearn.stages.config.text import LanguageSettings
 from unlearn.stages.text.sequences import Ints, Sequences
-from unlearn.stages.unlearn.base.ledger import EPOCHS_SHARE, limited_epochs
+from unlearn.stages.training.young import EPOCHS_SHARE
+from unlearn.stages.unlearn.base.ledger import limited_epochs
 from unlearn.stages.unlearn.base.problem import Problem, draws
 from unlearn.stages.unlearn.text.guard import TextGuard
 from unlearn.stages.unlearn.text.tuned import Tuned

@@ -9,7 +9,7 @@ was sealed with the key and names these rows, this original and these settings.
 from dataclasses import dataclass
 
 import pyarrow as pa
-from unlearn.stages.config.methods import gives_certificate
+from unlearn.stages.config.methods import YOUNG, gives_certificate
 from unlearn.stages.context import PosthocContext
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.ensemble import final_model_files
@@ -33,6 +33,7 @@ from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
 from unlearn.stages.training.shard_model import read_shard_model
 from unlearn.stages.training.slices import plan_shard, train_shard
 from unlearn.stages.training.unplanned import unplanned_problems
+from unlearn.stages.training.young import young_recipe
 from unlearn.stages.verify.exactness.checks import (
     check_applied,
     check_files,
@@ -176,7 +177,10 @@ def check_unlearned(context: PosthocContext, name: str, rows: MethodRows) -> Met
             )
         found.environment = tuple(there)
     if record.label == "exact" and record.why_not is None:
-        return _check_exact(context, name, record, rows.retain, found)
+        recipe = Recipe.of_project(context)
+        if name == YOUNG:
+            recipe = young_recipe(recipe)
+        return _check_exact(context, recipe, record, rows.retain, found)
     genuine = not found.problems
     certified = gives_certificate(record.method, context.params.modality)
     return MethodCheck(
@@ -194,12 +198,11 @@ def _label(record: Record, *, certified: bool) -> str:
 
 
 def _check_exact(
-    context: PosthocContext, name: str, record: Record, retain: pa.Table, found: Exactness
+    context: PosthocContext, recipe: Recipe, record: Record, retain: pa.Table, found: Exactness
 ) -> MethodCheck:
     """Hold a model that is called exact against its lineage, and against training again."""
-    folder = context.project.unlearned / name
-    label = f"models/unlearned/{name}"
-    recipe = Recipe.of_project(context)
+    folder = context.project.unlearned / record.method
+    label = f"models/unlearned/{record.method}"
     lineage = check_lineage(folder, recipe, WHOLE, retain, found, label)
     if lineage is not None:
         check_files(folder, lineage, found, label, beside=[FILE_NAME])

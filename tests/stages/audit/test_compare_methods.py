@@ -144,6 +144,53 @@ def test_other_causes(of: dict[str, str], train: tuple[str, ...], method: str) -
         assert method in reasons(found)[f"unlearn@{name}"]
 
 
+def with_young(lock: Lock, rows: str, model: str) -> Lock:
+    """Return the lock of a project with the stage `young`, whose model every method reads."""
+    young = stage({"data/retain_set/s000.parquet": rows}, {"models/unlearned/young": model})
+    for name in METHODS:
+        lock[f"unlearn@{name}"]["deps"].append(entry("models/unlearned/young", model))
+    return lock | {"young": young | {"cmd": "unlearn stage young"}}
+
+
+def young_snapshot(name: str, lock: Lock, *tokens: str, listed: str = "list-0") -> Snapshot:
+    return replace(snapshot(name, lock, *tokens, listed=listed), methods=("young", *METHODS))
+
+
+OLD_YOUNG = young_snapshot("old", with_young(make_lock(), "rows-0", "young-0"))
+
+
+def test_a_request_has_to_change_young_as_well() -> None:
+    lock = with_young(make_lock(listed="list-1"), "rows-1", "young-1")
+    found = compare(OLD_YOUNG, young_snapshot("new", lock, ANN, listed="list-1"))
+    stays = with_young(make_lock(listed="list-1"), "rows-0", "young-0")
+    left_out = compare(OLD_YOUNG, young_snapshot("new", stays, ANN, listed="list-1"))
+
+    assert reasons(found)["young"] == ("1 new line",)
+    assert found.unexplained == ()
+    assert "1 new line for young, but young did not change" in left_out.unexplained
+
+
+def test_young_that_changed_without_a_cause_is_found() -> None:
+    lock = with_young(make_lock(models="1"), "rows-0", "young-1")
+    found = compare(OLD_YOUNG, young_snapshot("new", lock))
+
+    assert "young changed without a cause" in found.unexplained
+
+
+def test_the_entry_of_a_young_stage_that_is_gone_says_nothing() -> None:
+    """Nor does a stage of the user's own by that name."""
+    lock = with_young(make_lock(), "rows-0", "young-0")
+    for name in METHODS:
+        lock[f"unlearn@{name}"]["deps"].pop()
+    gone = compare(snapshot("old", lock), snapshot("new", lock | {"young": lock["young"]}))
+    lock["young"]["cmd"] = "echo"
+    own = compare(OLD, snapshot("new", lock))
+
+    assert "young" not in (*gone.untouched, *reasons(gone))
+    assert "young" not in (*own.untouched, *reasons(own))
+    assert gone.unexplained == own.unexplained == ()
+
+
 def set_out(name: str, md5: str) -> Change:
     def change(lock: Lock) -> None:
         lock[name]["outs"][0]["md5"] = md5

@@ -16,6 +16,7 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.rows import holdout
 from unlearn.stages.rows.shard_file import RECORD, TARGET, read_shard, record_tokens, write_shard
+from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.shard_model import ShardModel
 from unlearn.stages.unlearn import tuning
 from unlearn.stages.unlearn.base.ranges import Span
@@ -169,8 +170,9 @@ def test_a_distance_is_the_surprise_at_the_answers_of_a_model_retrained_without_
 ) -> None:
     sampled = sample_rows(tunable, MOST)
     rows = sampled.rows
-    original = ShardModel.of_files(train_from_scratch(tunable, sampled.whole).files)
-    retrained = ShardModel.of_files(train_from_scratch(tunable, rows.retain).files).predictor()
+    recipe = Recipe.of_project(tunable)
+    original = ShardModel.of_files(train_from_scratch(recipe, sampled.whole).files)
+    retrained = ShardModel.of_files(train_from_scratch(recipe, rows.retain).files).predictor()
     made = unlearn_rows(tunable, "finetune", original, rows).files
     mine = ShardModel.of_files(made).predictor()
 
@@ -266,6 +268,21 @@ def test_a_half_of_too_few_rows_counts_for_nothing(tunable: PosthocContext) -> N
     assert all(line["on_calibration"] == "" for line in table(tune(tunable, "ssd", 1, MOST)))
 
 
+def test_the_search_has_a_young_model_of_its_own(tunable: PosthocContext) -> None:
+    """Trained on the rows of the search: with it, methods stop where they do in the project."""
+    # Every step goes far.
+    fast = with_settings(tunable, gradient_ascent={"rate": 0.5})
+    unlearn = fast.unlearn.model_copy(
+        update={"young": True, "guard": fast.unlearn.guard.model_copy(update={"budget": 1.0})}
+    )
+    context = replace(fast, params=fast.params.model_copy(update={"unlearn": unlearn}))
+
+    found = tune(context, "gradient_ascent", 1, MOST).trials[0]
+
+    assert found.stopped_by == "young_target"
+    assert not context.project.unlearned.exists()
+
+
 def test_a_model_without_weights_is_refused_with_the_reason(tmp_path: Path) -> None:
     train = {"model": "sklearn.naive_bayes.GaussianNB"}
     context = make_tunable(tmp_path / "project", make_frame(120), train=train)
@@ -279,6 +296,7 @@ def test_a_model_without_weights_is_refused_with_the_reason(tmp_path: Path) -> N
     [
         ("retrain", "retrain has no setting to search"),
         ("certified_removal", "certified_removal has no setting to search"),
+        ("young", "young is not tuned"),
         ("my.py:forget_it", "my.py:forget_it is a method of your own"),
         ("scrubb", "there is no method 'scrubb'"),
     ],

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unlearn.stages.config.methods import METHODS
+from unlearn.stages.config.methods import METHODS, YOUNG
 from unlearn.stages.config.text import AdapterOptions, LanguageMethodSettings
 from unlearn.stages.unlearn.base.registry import find_method
 
@@ -27,6 +27,7 @@ def test_every_method_has_a_line_and_is_built_in() -> None:
     table = text[text.index("| method | forget | retain |") :].partition("\n\n")[0]
     shown = re.findall(r"(?m)^\| `([a-z_]+)` \|", table)
 
+    assert shown.pop(1) == YOUNG, "it is no item of `unlearn.methods`"
     assert tuple(shown) == METHODS["text"]
     assert [find_method(name, "text").name for name in shown] == shown
 
