@@ -33,8 +33,9 @@ from unlearn.stages.project.threads import use_one_thread
 from unlearn.stages.rows.forget_list import render
 from unlearn.stages.rows.shard_file import read_shard, targets
 from unlearn.stages.training.method_record import MethodRows
+from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.shard_model import ShardModel, read_shard_model
-from unlearn.stages.unlearn.base.ledger import EPOCHS_SHARE
+from unlearn.stages.training.young import young_recipe
 from unlearn.stages.unlearn.stage import read_rows, train_from_scratch, unlearn_rows
 
 from benchmarks import adult
@@ -178,17 +179,15 @@ def _measured(context: Context, methods: list[str]) -> Iterator[tuple[str, Measu
     rows = read_rows(context)
     held_out = read_shard(context.project.retain_file(HOLDOUT), HOLDOUT).rows
     started = time.process_time()
-    retrained = ShardModel.of_files(train_from_scratch(context, rows.retain).files)
+    recipe = Recipe.of_project(context)
+    retrained = ShardModel.of_files(train_from_scratch(recipe, rows.retain).files)
     seconds = time.process_time() - started
     original = read_shard_model(context.project.original, "original")
     reference = _Reference(context, rows, held_out, retrained, seconds)
     yield "untouched", reference.measure(original, 0.0, "")
     yield "retrain", reference.measure(retrained, seconds, "")
-    short = context.params.train.epochs // EPOCHS_SHARE
-    train = context.params.train.model_copy(update={"epochs": short})
-    fewer = replace(context, params=context.params.model_copy(update={"train": train}))
     started = time.process_time()
-    fresh = ShardModel.of_files(train_from_scratch(fewer, rows.retain).files)
+    fresh = ShardModel.of_files(train_from_scratch(young_recipe(recipe), rows.retain).files)
     took = time.process_time() - started
     yield "a fresh model, a fifth of the epochs", reference.measure(fresh, took, "")
     for method in methods:
