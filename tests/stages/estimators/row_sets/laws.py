@@ -61,6 +61,22 @@ def row_sets(draw: st.DrawFn) -> RowSet:
     return as_rows(np.arange(count), np.ascontiguousarray(codes), np.array(targets, np.int64))
 
 
+@st.composite
+def shaped_rows(draw: st.DrawFn) -> tuple[Shape, RowSet]:
+    """Draw rows of any shape: of one feature or more, without numbers or without categories."""
+    categories = st.sampled_from([2, 3, 40])
+    kinds = draw(st.lists(st.one_of(st.none(), categories), min_size=1, max_size=4))
+    sizes = tuple(BINS + 1 if size is None else size for size in kinds)
+    shape = Shape(sizes, tuple(size is not None for size in kinds), draw(st.integers(1, 4)))
+    count = draw(st.integers(1, 24))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    # Codes from the whole grid or few of them, 0 among them, which is a missing value.
+    few = draw(st.booleans())
+    columns = [random.integers(0, min(size, 3) if few else size, count) for size in sizes]
+    targets = random.integers(0, draw(st.integers(1, shape.classes)), count)
+    return shape, as_rows(np.arange(count), np.array(columns, np.uint16).T.copy(), targets)
+
+
 #: Steps of a history: which rows change sides, and whether the state goes through its files.
 Steps = Sequence[tuple[frozenset[int], bool]]
 

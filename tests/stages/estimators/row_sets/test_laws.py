@@ -41,6 +41,7 @@ from tests.stages.estimators.row_sets.laws import (
     draw_rows,
     mask_of,
     row_sets,
+    shaped_rows,
 )
 
 
@@ -120,6 +121,16 @@ def test_any_history_ends_as_fitting_does(
     build: Build, rows: RowSet, start: frozenset[int], steps: Steps
 ) -> None:
     check_history(build, rows, start, steps)
+
+
+@every
+@settings(deadline=None, max_examples=20)
+@given(shaped=shaped_rows(), start=st.frozensets(st.integers(0, 23)), steps=HISTORIES)
+def test_rows_of_any_shape_keep_the_law(
+    build: Build, shaped: tuple[Shape, RowSet], start: frozenset[int], steps: Steps
+) -> None:
+    shape, rows = shaped
+    check_history(build, rows, start, steps, shape)
 
 
 @every
