@@ -7,13 +7,12 @@ matrix, which has no rows in it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 from unlearn.stages.config.row_sets import ExactLinearOptions
 from unlearn.stages.estimators.row_sets.base import (
-    STATE_FILE,
-    Files,
     Shape,
     load_tensors,
     save_tensors,
@@ -23,42 +22,20 @@ from unlearn.stages.estimators.row_sets.grids import BINS
 from unlearn.stages.estimators.row_sets.integer_sums import (
     Floats,
     Integers,
-    check_bounds,
     sum_of_products,
 )
 from unlearn.stages.estimators.row_sets.row_set import (
-    Bytes,
     Codes,
     RowSet,
-    check_split,
-    check_union,
-    set_nonce,
 )
 from unlearn.stages.estimators.row_sets.solving import solve_penalised
+from unlearn.stages.estimators.row_sets.sums import Sums, SumsEstimator, SumsState
 from unlearn.stages.rows.tokens import Key
 
 _TWO = 2
 
 #: Rows that are answered at a time.
 _BLOCK = 4096
-
-
-@dataclass(frozen=True)
-class LinearState:
-    """Sums over a set of rows.
-
-    Parameters
-    ----------
-    digests
-        Sorted digests of the rows, shape (rows, 16).
-    sums
-        Products of columns, summed over the rows, shape (width, width). The columns are the
-        constant 1, the inputs and the Fourier features times SCALE, and for each class whether a
-        row is of it.
-    """
-
-    digests: Bytes
-    sums: Integers
 
 
 @dataclass(frozen=True)
@@ -113,8 +90,12 @@ class LinearModel:
         return answer
 
 
-class ExactLinear:
+class ExactLinear(SumsEstimator):
     """`RowSetEstimator` of linear models.
+
+    The state is one matrix: the products of all pairs of columns, summed over the rows. The columns
+    are the constant 1, the inputs and the Fourier features times SCALE, and for each class whether
+    a row is of it.
 
     Parameters
     ----------
@@ -126,60 +107,28 @@ class ExactLinear:
         The settings.
     """
 
+    _dimensions = MappingProxyType({"sums": 2})
+    _bounds = (SCALE, SCALE)
+
     def __init__(self, key: Key, shape: Shape, options: ExactLinearOptions) -> None:
-        self._key = key
-        self._shape = shape
+        super().__init__(key, shape)
         self._options = options
         self._frequencies, self._phases = draw_frequencies(
             key, "exact_linear", (input_width(shape), options.fourier), options.bandwidth
         )
         self._width = 1 + input_width(shape) + options.fourier
 
-    def fit(self, rows: RowSet) -> LinearState:
-        """Return the sums over a set of rows."""
-        return LinearState(rows.digests, self._sums(rows))
-
-    def forget(self, state: LinearState, gone: RowSet, left: RowSet) -> LinearState:
-        """Subtract the sums over the rows that go; none of the others is read."""
-        check_split(state.digests, gone, left)
-        return LinearState(left.digests, state.sums - self._sums(gone))
-
-    def add(self, state: LinearState, new: RowSet, union: RowSet) -> LinearState:
-        """Add the sums over the new rows; none of the others is read."""
-        check_union(state.digests, new, union)
-        # The bounds hold for all rows together, too.
-        check_bounds(len(union), SCALE, SCALE)
-        return LinearState(union.digests, state.sums + self._sums(new))
-
-    def refits(self, moved: int, rows: int) -> bool:
-        """Return False: each row is subtracted or added at the cost of one row of fitting."""
-        del moved, rows
-        return False
-
-    def row_digests(self, state: LinearState) -> Bytes:
-        """Return the digests of the rows that the sums are over."""
-        return state.digests
-
-    def save(self, state: LinearState) -> Files:
-        """Return the sums and the digests as one file."""
-        return {STATE_FILE: save_tensors({"digests": state.digests, "sums": state.sums})}
-
-    def load(self, files: Files) -> LinearState:
-        """Return the state that `save` wrote."""
-        found = load_tensors(files.get(STATE_FILE), {"digests": ("uint8", 2), "sums": ("int64", 2)})
-        return LinearState(found["digests"].astype(np.uint8), found["sums"].astype(np.int64))
-
-    def model(self, state: LinearState) -> bytes:
+    def model(self, state: SumsState) -> bytes:
         """Solve for the weights."""
-        classes = slice(self._width, None)
-        counts = state.sums[0, classes]
+        sums = state.sums["sums"]
+        counts = sums[0, self._width :]
         return save_tensors(
             {
-                "weights": self._weights(state.sums, counts),
+                "weights": self._weights(sums, counts),
                 "counts": counts,
                 "frequencies": self._frequencies,
                 "phases": self._phases,
-                "nonce": set_nonce(self._key, state.digests),
+                "nonce": self._nonce(state),
             }
         )
 
@@ -196,10 +145,10 @@ class ExactLinear:
             *(found[name].astype(np.int64) for name in ("counts", "frequencies", "phases")),
         )
 
-    def _sums(self, rows: RowSet) -> Integers:
+    def _sums(self, rows: RowSet) -> Sums:
         width = self._width + self._shape.classes
         if len(rows) == 0:
-            return np.zeros((width, width), np.int64)
+            return {"sums": np.zeros((width, width), np.int64)}
 
         def factors(part: slice) -> tuple[Floats, Floats]:
             inputs = with_features(
@@ -209,7 +158,7 @@ class ExactLinear:
             block = np.hstack([inputs, targets])
             return block, block
 
-        return sum_of_products(len(rows), (SCALE, SCALE), factors)
+        return {"sums": sum_of_products(len(rows), self._bounds, factors)}
 
     def _weights(self, sums: Integers, counts: Integers) -> Floats:
         """Return the weights of each score, with the constant's first, shape (columns, scores)."""

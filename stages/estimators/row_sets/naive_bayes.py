@@ -5,13 +5,12 @@ the class. A missing number says nothing of a row; a missing category is a categ
 """
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 from unlearn.stages.config.row_sets import ExactNaiveBayesOptions
 from unlearn.stages.estimators.row_sets.base import (
-    STATE_FILE,
-    Files,
     Shape,
     load_tensors,
     save_tensors,
@@ -20,17 +19,13 @@ from unlearn.stages.estimators.row_sets.grids import BINS
 from unlearn.stages.estimators.row_sets.integer_sums import (
     Floats,
     Integers,
-    check_bounds,
     sum_of_products,
 )
 from unlearn.stages.estimators.row_sets.row_set import (
-    Bytes,
     Codes,
     RowSet,
-    check_split,
-    check_union,
-    set_nonce,
 )
+from unlearn.stages.estimators.row_sets.sums import Sums, SumsEstimator, SumsState
 from unlearn.stages.rows.tokens import Key
 
 #: Numbers are multiples of 1 / SCALE, between -1 and 1.
@@ -58,14 +53,6 @@ class NaiveBayesSums:
     classes: Integers
     moments: Integers
     categories: Integers
-
-
-@dataclass(frozen=True)
-class NaiveBayesState:
-    """Sums over a set of rows, and the sorted digests of the rows, shape (rows, 16)."""
-
-    digests: Bytes
-    sums: NaiveBayesSums
 
 
 @dataclass(frozen=True)
@@ -116,8 +103,8 @@ class NaiveBayesModel:
         return found
 
 
-class ExactNaiveBayes:
-    """`RowSetEstimator` of naive Bayes models.
+class ExactNaiveBayes(SumsEstimator):
+    """`RowSetEstimator` of naive Bayes models; see `NaiveBayesSums`.
 
     Parameters
     ----------
@@ -129,57 +116,25 @@ class ExactNaiveBayes:
         The settings.
     """
 
+    _dimensions = MappingProxyType({"classes": 1, "moments": 2, "categories": 2})
+    _bounds = (1, _SCALE**2)
+
     def __init__(self, key: Key, shape: Shape, options: ExactNaiveBayesOptions) -> None:
-        self._key = key
-        self._shape = shape
+        super().__init__(key, shape)
         self._options = options
 
-    def fit(self, rows: RowSet) -> NaiveBayesState:
-        """Return the sums over a set of rows."""
-        return NaiveBayesState(rows.digests, self._sums(rows))
-
-    def forget(self, state: NaiveBayesState, gone: RowSet, left: RowSet) -> NaiveBayesState:
-        """Subtract the sums over the rows that go; none of the others is read."""
-        check_split(state.digests, gone, left)
-        return NaiveBayesState(left.digests, _combined(state.sums, self._sums(gone), -1))
-
-    def add(self, state: NaiveBayesState, new: RowSet, union: RowSet) -> NaiveBayesState:
-        """Add the sums over the new rows; none of the others is read."""
-        check_union(state.digests, new, union)
-        check_bounds(len(union), 1, _SCALE**2)
-        return NaiveBayesState(union.digests, _combined(state.sums, self._sums(new), 1))
-
-    def refits(self, moved: int, rows: int) -> bool:
-        """Return False: each row is subtracted or added at the cost of one row of fitting."""
-        del moved, rows
-        return False
-
-    def row_digests(self, state: NaiveBayesState) -> Bytes:
-        """Return the digests of the rows that the sums are over."""
-        return state.digests
-
-    def save(self, state: NaiveBayesState) -> Files:
-        """Return the sums and the digests as one file."""
-        return {STATE_FILE: save_tensors({"digests": state.digests, **_tensors(state.sums)})}
-
-    def load(self, files: Files) -> NaiveBayesState:
-        """Return the state that `save` wrote."""
-        found = load_tensors(files.get(STATE_FILE), {"digests": ("uint8", 2), **_KINDS})
-        sums = NaiveBayesSums(**{name: found[name].astype(np.int64) for name in _KINDS})
-        return NaiveBayesState(found["digests"].astype(np.uint8), sums)
-
-    def model(self, state: NaiveBayesState) -> bytes:
+    def model(self, state: SumsState) -> bytes:
         """Return the sums."""
-        nonce = set_nonce(self._key, state.digests)
-        return save_tensors({"nonce": nonce, **_tensors(state.sums)})
+        return save_tensors({"nonce": self._nonce(state), **state.sums})
 
     def predictor(self, model: bytes) -> NaiveBayesModel:
         """Return the model, ready to answer."""
-        found = load_tensors(model, {"nonce": ("uint8", 1), **_KINDS})
-        sums = NaiveBayesSums(**{name: found[name].astype(np.int64) for name in _KINDS})
+        kinds = {name: ("int64", count) for name, count in self._dimensions.items()}
+        found = load_tensors(model, {"nonce": ("uint8", 1), **kinds})
+        sums = NaiveBayesSums(**{name: found[name].astype(np.int64) for name in kinds})
         return NaiveBayesModel(self._shape, self._options, sums)
 
-    def _sums(self, rows: RowSet) -> NaiveBayesSums:
+    def _sums(self, rows: RowSet) -> Sums:
         shape, targets = self._shape, rows.targets
         numbers = _features(shape, categorical=False)
         categories = [
@@ -189,11 +144,12 @@ class ExactNaiveBayes:
             ).reshape(shape.classes, -1)
             for feature in _features(shape, categorical=True)
         ]
-        return NaiveBayesSums(
-            np.bincount(targets, minlength=shape.classes).astype(np.int64),
-            self._moments(rows, numbers),
-            np.hstack([np.zeros((shape.classes, 0), np.int64), *categories]).astype(np.int64),
-        )
+        nothing = np.zeros((shape.classes, 0), np.int64)
+        return {
+            "classes": np.bincount(targets, minlength=shape.classes).astype(np.int64),
+            "moments": self._moments(rows, numbers),
+            "categories": np.hstack([nothing, *categories]).astype(np.int64),
+        }
 
     def _moments(self, rows: RowSet, numbers: list[int]) -> Integers:
         classes = self._shape.classes
@@ -206,22 +162,7 @@ class ExactNaiveBayes:
             moments = np.hstack([codes > 0, values, values**2])
             return np.eye(classes)[rows.targets[part]], moments
 
-        return sum_of_products(len(rows), (1, _SCALE**2), factors)
-
-
-_KINDS = {"classes": ("int64", 1), "moments": ("int64", 2), "categories": ("int64", 2)}
-
-
-def _tensors(sums: NaiveBayesSums) -> dict[str, Integers]:
-    return {"classes": sums.classes, "moments": sums.moments, "categories": sums.categories}
-
-
-def _combined(first: NaiveBayesSums, second: NaiveBayesSums, sign: int) -> NaiveBayesSums:
-    return NaiveBayesSums(
-        first.classes + sign * second.classes,
-        first.moments + sign * second.moments,
-        first.categories + sign * second.categories,
-    )
+        return sum_of_products(len(rows), self._bounds, factors)
 
 
 def _features(shape: Shape, *, categorical: bool) -> list[int]:
