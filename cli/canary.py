@@ -40,7 +40,8 @@ from unlearn.stages.rows.canaries import (
     next_number,
 )
 from unlearn.stages.rows.forget_list import place_of_line
-from unlearn.stages.rows.schema import as_text, feature_columns
+from unlearn.stages.rows.schema import feature_columns
+from unlearn.stages.rows.texts import as_text
 from unlearn.stages.rows.tokens import Kind
 
 _POLL = 0.1

@@ -44,7 +44,7 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.reading.decimals import find_decimal
 from unlearn.stages.reading.needed_columns import require_column
 from unlearn.stages.reading.records import RowPlace, place_of_row
-from unlearn.stages.rows.schema import as_text
+from unlearn.stages.rows.texts import as_text
 
 #: More distinct values than this in a text column look like names or free text.
 MANY_CATEGORIES = 200

@@ -12,7 +12,8 @@ from unlearn.stages.config.dataset import DEFAULT_MISSING
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.reading.records import RowPlace, place_of_row
 from unlearn.stages.reading.spelling import folded_text
-from unlearn.stages.rows.schema import as_text, is_float, is_unlabelled
+from unlearn.stages.rows.schema import is_float, is_unlabelled
+from unlearn.stages.rows.texts import as_text
 
 #: More distinct targets than this are no classes.
 MAX_CLASSES = 10_000

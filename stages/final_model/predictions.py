@@ -14,7 +14,7 @@ from unlearn.stages.final_model.new_rows import NewRows
 from unlearn.stages.project.files import write_through
 from unlearn.stages.reading.reading import Reading
 from unlearn.stages.reading.records import read_batches
-from unlearn.stages.rows.schema import as_text
+from unlearn.stages.rows.texts import as_text
 
 PREDICTION = "prediction"
 

@@ -13,7 +13,7 @@ from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
 from unlearn.stages.reading.needed_columns import require_columns
 from unlearn.stages.reading.reading import Reading
 from unlearn.stages.reading.records import read_batches
-from unlearn.stages.rows.schema import as_text
+from unlearn.stages.rows.texts import as_text
 from unlearn.stages.text.metrics import perplexity
 
 PERPLEXITY, GENERATION = "perplexity", "generation"

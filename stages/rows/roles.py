@@ -11,7 +11,7 @@ from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.reading.needed_columns import require_column
 from unlearn.stages.reading.records import place_of_row
 from unlearn.stages.rows.ids import IdKind, IdRules, fold, is_cut, lost_digits, whole_number
-from unlearn.stages.rows.schema import as_text
+from unlearn.stages.rows.texts import as_text
 from unlearn.stages.rows.tokens import PREFIX, check_raw_id
 
 #: Whole numbers below this are the same in every floating point type of that many bits.

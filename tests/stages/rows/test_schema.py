@@ -14,7 +14,8 @@ from unlearn.stages.columns.target_facts import MAX_CLASSES
 from unlearn.stages.config.dataset import DEFAULT_MISSING, FeatureKind
 from unlearn.stages.errors import InputError
 from unlearn.stages.reading.needed_columns import require_column, require_columns
-from unlearn.stages.rows.schema import as_text, feature_column, feature_columns, target_column
+from unlearn.stages.rows.schema import feature_column, feature_columns, target_column
+from unlearn.stages.rows.texts import as_text
 
 from tests.stages.conftest import make_params
 
