@@ -54,13 +54,13 @@ class ExactBoostingOptions(RowSetOptions):
     """
 
     trees: Annotated[int, Field(ge=1, le=2000)] = 180
-    depth: Annotated[int, Field(ge=1, le=8)] = 4
+    depth: Annotated[int, Field(ge=1, le=8)] = 5
     rate: Annotated[float, Field(gt=0, le=1, strict=False)] = 0.25
     stage: Annotated[int, Field(ge=1, le=2000)] = 5
     features: Annotated[int, Field(ge=1, le=1000)] = 12
     candidates: Annotated[int, Field(ge=1, le=64)] = 8
     smoothing: Annotated[float, Field(gt=0, strict=False)] = 1.0
-    steps: Annotated[int, Field(ge=4, le=64)] = 32
+    steps: Annotated[int, Field(ge=4, le=64)] = 16
 
 
 class ExactLinearOptions(RowSetOptions):

@@ -9,6 +9,7 @@ than two classes there is one model for each class against the others.
 """
 
 import copy
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -58,6 +59,8 @@ _STATE_KINDS = {
     "leaf_sums": ("int64", 2),
 }
 
+_CODES_FILE = "codes.safetensors"
+
 _TWO = 2
 
 
@@ -86,6 +89,11 @@ class BoostingState:
     ----------
     digests
         Sorted digests of the rows, shape (rows, 16).
+    code_counts
+        How many rows have each code; see `CommonCodes.count`.
+    cuts
+        Cuts between codes, which follow from the counts; see `BoostingDraws.cuts`. They are not
+        saved with the state.
     classes
         The state of each class's model; with two classes there is one, that of the second.
     reads
@@ -93,6 +101,8 @@ class BoostingState:
     """
 
     digests: Bytes
+    code_counts: Integers
+    cuts: Codes
     classes: list[ClassState]
     reads: int = 0
 
@@ -100,8 +110,8 @@ class BoostingState:
 class _Columns:
     """Rows by feature, in 8 bits; those by the cuts that were last asked for are kept."""
 
-    def __init__(self, draws: BoostingDraws, rows: RowSet) -> None:
-        self._draws, self._rows = draws, rows
+    def __init__(self, draws: BoostingDraws, cuts: Codes, rows: RowSet) -> None:
+        self._draws, self._cuts, self._rows = draws, cuts, rows
         self._last: tuple[int, Narrow] | None = None
 
     @cached_property
@@ -110,7 +120,7 @@ class _Columns:
 
     def codes(self, number: int) -> Narrow:
         if self._last is None or self._last[0] != number:
-            self._last = number, self._draws.narrow(self._columns, number)
+            self._last = number, self._draws.narrow(self._columns, self._cuts[number])
         return self._last[1]
 
     def of_class(self, number: int) -> ClassRows:
@@ -147,9 +157,10 @@ class ExactBoosting:
     def fit(self, rows: RowSet) -> BoostingState:
         """Fit the model of each class."""
         check_rows(len(rows))
-        columns = _Columns(self._draws, rows)
+        counts, cuts = self._cuts_of(rows)
+        columns = _Columns(self._draws, cuts, rows)
         classes = [model.fit(columns.of_class(number)) for number, model in self._models.items()]
-        return BoostingState(rows.digests, classes)
+        return BoostingState(rows.digests, counts, cuts, classes)
 
     @property
     def tree_count(self) -> int:
@@ -159,7 +170,8 @@ class ExactBoosting:
     def tree_bytes(self, state: BoostingState, tree: int) -> bytes:
         """Return the splits and sums of a tree."""
         parts = zip(self._models.items(), state.classes, strict=True)
-        return _tree_bytes({number: model.tree(own, tree) for (number, model), own in parts})
+        found = {number: model.tree(own, tree) for (number, model), own in parts}
+        return _tree_bytes(found, state.code_counts)
 
     def counts_rows(self, state: BoostingState, rows: RowSet) -> bool:
         """Compare the rows of each class, all of which are in every tree."""
@@ -174,16 +186,15 @@ class ExactBoosting:
     ) -> Iterator[tuple[int, bytes]]:
         """Fit trees again, each given the trees before it."""
         check_rows(len(rows))
-        columns, parts = (
-            _Columns(self._draws, rows),
-            zip(self._models.items(), state.classes, strict=True),
-        )
+        counts, cuts = self._cuts_of(rows)
+        columns = _Columns(self._draws, cuts, rows)
+        parts = zip(self._models.items(), state.classes, strict=True)
         found = {
             number: list(model.refit(own, columns.of_class(number), trees))
             for (number, model), own in parts
         }
         for at, tree in enumerate(trees):
-            yield tree, _tree_bytes({number: own[at] for number, own in found.items()})
+            yield tree, _tree_bytes({number: own[at] for number, own in found.items()}, counts)
 
     def forget(self, state: BoostingState, gone: RowSet, left: RowSet) -> BoostingState:
         """Subtract rows from all sums, and choose again what is no longer the best."""
@@ -211,7 +222,7 @@ class ExactBoosting:
         return state.digests
 
     def save(self, state: BoostingState) -> Files:
-        """Return a file for each class, and one for the digests."""
+        """Return a file for each class, one for the digests, and one for the codes."""
         files = {
             _class_file(number): save_tensors(
                 {
@@ -225,16 +236,23 @@ class ExactBoosting:
             )
             for number, own in zip(self._models, state.classes, strict=True)
         }
+        files[_CODES_FILE] = save_tensors({"counts": state.code_counts.astype(np.uint32)})
         return {STATE_FILE: save_tensors({"digests": state.digests}), **files}
 
     def load(self, files: Files) -> BoostingState:
         """Return the state that `save` wrote."""
-        digests = load_tensors(files.get(STATE_FILE), {"digests": ("uint8", 2)})["digests"]
+        found = load_tensors(files.get(STATE_FILE), {"digests": ("uint8", 2)})
+        digests = found["digests"].astype(np.uint8)
+        found = load_tensors(files.get(_CODES_FILE), {"counts": ("uint32", 2)})
+        counts = found["counts"].astype(np.int64)
+        if counts.shape != self._draws.common.shape:
+            raise InputError("a file of an exact boosting model belongs to another model")
+        cuts = self._draws.cuts(self._draws.common.among(counts, len(digests)))
         classes = [
             _restored(model, load_tensors(files.get(_class_file(number)), _STATE_KINDS))
             for number, model in self._models.items()
         ]
-        return BoostingState(digests.astype(np.uint8), classes)
+        return BoostingState(digests, counts, cuts, classes)
 
     def model(self, state: BoostingState) -> bytes:
         """Return splits, values of leaves and importances."""
@@ -254,7 +272,7 @@ class ExactBoosting:
         return save_tensors(
             {
                 "nonce": set_nonce(self._key, state.digests),
-                "cuts": self._draws.cuts,
+                "cuts": state.cuts,
                 "cuts_of_trees": self._draws.cuts_of_trees.astype(np.int64),
                 "features": joined([own.features for own in splits], "uint16"),
                 "factors": joined([own.factors for own in splits], "uint8"),
@@ -279,7 +297,7 @@ class ExactBoosting:
             all(part.shape == places for part in (features, *parts))
             and values.shape == (*places[:2], 2 ** places[2])
             and starts.shape == places[:1]
-            and found["cuts"].shape == self._draws.cuts.shape
+            and found["cuts"].shape == self._draws.shape_of_cuts
             and np.array_equal(found["cuts_of_trees"], self._draws.cuts_of_trees)
             and len(decreases) == self._shape.features
             and int(features.max(initial=0)) < self._shape.features
@@ -300,6 +318,11 @@ class ExactBoosting:
             decreases,
         )
 
+    def _cuts_of(self, rows: RowSet) -> tuple[Integers, Codes]:
+        """Return how many rows have each code, and the cuts that follow."""
+        counts = self._draws.common.count(rows.codes)
+        return counts, self._draws.cuts(self._draws.common.among(counts, len(rows)))
+
     def _changed(
         self, state: BoostingState, moved: RowSet, rows: RowSet, sign: int
     ) -> BoostingState:
@@ -309,8 +332,14 @@ class ExactBoosting:
         if self.refits(len(moved), len(rows)):
             return self.fit(rows)
         check_rows(len(rows))
-        few, many = _Columns(self._draws, moved), _Columns(self._draws, rows)
-
+        common = self._draws.common
+        counts = state.code_counts + sign * common.count(moved.codes)
+        before = common.among(state.code_counts, len(state.digests))
+        if not np.array_equal(common.among(counts, len(rows)), before):
+            # With other cuts, all narrow codes are others.
+            return dataclasses.replace(self.fit(rows), reads=len(rows))
+        few = _Columns(self._draws, state.cuts, moved)
+        many = _Columns(self._draws, state.cuts, rows)
         asked: set[int] = set()
 
         def all_rows(number: int) -> ClassRows:
@@ -324,7 +353,7 @@ class ExactBoosting:
         # A class where something moves reads all rows, from the stage on where it does.
         others = -(-len(rows) * len(asked) // max(1, len(self._models)))
         reads = min(len(moved) + others, max(len(moved), len(rows)))
-        return BoostingState(rows.digests, classes, reads)
+        return BoostingState(rows.digests, counts, state.cuts, classes, reads)
 
     def _decreases(self, state: BoostingState) -> Integers:
         """Return how much the splits by each feature decrease the loss, in units of 1 / UNIT."""
@@ -340,14 +369,14 @@ class ExactBoosting:
         return found
 
 
-def _tree_bytes(parts: Mapping[int, Mapping[str, Integers]]) -> bytes:
-    return save_tensors(
-        {
-            f"{number:03d}/{name}": values
-            for number, own in parts.items()
-            for name, values in own.items()
-        }
-    )
+def _tree_bytes(parts: Mapping[int, Mapping[str, Integers]], code_counts: Integers) -> bytes:
+    """Return what a tree follows from and what it is, without the trees before it."""
+    found = {
+        f"{number:03d}/{name}": values
+        for number, own in parts.items()
+        for name, values in own.items()
+    }
+    return save_tensors({"code_counts": code_counts, **found})
 
 
 def _class_file(number: int) -> str:

@@ -42,7 +42,7 @@ from unlearn.stages.estimators.row_sets.boosting_sums import (
 _GUIDE_RATE, _GUIDE_STEPS = 0.6, 8
 
 #: Levels of a stage's first tree that belong to the guide.
-_GUIDE_DEPTH = 4
+_GUIDE_DEPTH = 3
 
 #: Log-odds that all rows may start from, at most.
 _FARTHEST_START = 8

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from unlearn.stages.config.row_sets import ExactBoostingOptions
 from unlearn.stages.estimators.row_sets.base import Shape
+from unlearn.stages.estimators.row_sets.boosting_cuts import CommonCodes, Flags
 from unlearn.stages.estimators.row_sets.draws import Words, below, secret_words, words_of
 from unlearn.stages.estimators.row_sets.row_set import Codes
 from unlearn.stages.rows.tokens import Key
@@ -21,6 +22,9 @@ WIDTH = 256
 #: Cuts that are drawn for a feature with an order, and how many trees share them. With few, all
 #: trees would be blind between the same two cuts.
 _CUTS, _TREES_PER_CUTS = 250, 20
+
+#: How many of them follow from the key alone, at least.
+_LEAST_DRAWN = 100
 
 #: Half of all narrow codes: how many a random set of categories has.
 _HALF_OF_CODES = 127
@@ -96,14 +100,37 @@ class BoostingDraws:
         self.slots = min(options.features, shape.features)
         #: For each tree, which cuts it has. They are the same in all trees of a stage.
         self.cuts_of_trees = _cuts_of_trees(options)
-        #: Cuts between codes, shape (number, features, cuts).
-        self.cuts = self._draw_cuts(shape.features)
+        #: Which codes have cuts on both sides.
+        self.common = CommonCodes(key, shape)
+        #: Cuts between codes that follow from the key alone, shape (number, features, cuts).
+        self._drawn = self._draw_cuts(shape.features)
         #: Candidates of each level of each tree, shape (trees, depth, slots * candidates).
         self.candidates = self._draw_candidates(shape.features)
 
-    def narrow(self, columns: Codes, number: int) -> Narrow:
+    @property
+    def shape_of_cuts(self) -> tuple[int, ...]:
+        """How many sets of cuts, features, and cuts of a feature."""
+        return self._drawn.shape
+
+    def cuts(self, is_common: Flags) -> Codes:
+        """Return cuts between codes, shape (number, features, cuts).
+
+        Parameters
+        ----------
+        is_common
+            What `CommonCodes.among` returns.
+        """
+        found = self._drawn.copy()
+        for feature, edges in self.common.edges(is_common).items():
+            if len(edges):
+                # Few are repeated, so that they are candidates as often as many are.
+                found[:, feature, _LEAST_DRAWN:] = np.resize(edges, _CUTS - _LEAST_DRAWN)
+        found.sort(axis=2)
+        return found
+
+    def narrow(self, columns: Codes, cuts: Codes) -> Narrow:
         """Return codes in 8 bits by one set of cuts; see `narrow`."""
-        return narrow(columns, self.cuts[number], self._categorical)
+        return narrow(columns, cuts, self._categorical)
 
     def dither(self, number: int) -> tuple[Floats, Floats, float]:
         """Return what is added before values are rounded down, from 0 to below 1.
@@ -148,7 +175,8 @@ class BoostingDraws:
         low = np.where(kind < np.uint64(2), even, near)
         # The least cut is above code 1: code 0 is a missing value.
         cuts = np.where(kind == np.uint64(3), most - low, low + np.uint64(1))
-        return np.sort(cuts.astype(np.uint16), axis=2)
+        found: Codes = cuts.astype(np.uint16)
+        return found
 
     def _draw_candidates(self, features: int) -> Splits:
         options = self._options

@@ -264,16 +264,17 @@ def test_more_rows_than_sums_hold_are_refused() -> None:
 def test_cuts_are_between_codes_and_follow_from_the_key_alone() -> None:
     shape = Shape((BINS + 1, 3, 300), (False, False, True), 2)
     draws = BoostingDraws(KEY, shape, ExactBoostingOptions(trees=200))
-    assert draws.cuts[0, 0].min() >= 1
-    assert draws.cuts[0, 0].max() < BINS
+    cuts = draws.cuts(np.zeros(draws.common.shape, bool))
+    assert cuts[0, 0].min() >= 1
+    assert cuts[0, 0].max() < BINS
     # Both ends are cut finely, where features with long tails have their values.
-    assert (draws.cuts[0, 0] < 40).sum() > 10
-    assert (draws.cuts[0, 0] > BINS - 40).sum() > 10
-    assert set(draws.cuts[0, 1]) == {1}
-    assert draws.cuts.shape == (10, 3, 250)
-    assert len({own.tobytes() for own in draws.cuts}) == 10
+    assert (cuts[0, 0] < 40).sum() > 10
+    assert (cuts[0, 0] > BINS - 40).sum() > 10
+    assert set(cuts[0, 1]) == {1}
+    assert cuts.shape == (10, 3, 250)
+    assert len({own.tobytes() for own in cuts}) == 10
     codes = np.array([[0, 1, 0], [5, 2, 299], [BINS, 2, 255], [1, 1, 256]], np.uint16)
-    own = draws.narrow(codes.T, 0)
+    own = draws.narrow(codes.T, cuts[0])
     assert own[0, 0] == 0 < own[0, 3] <= own[0, 1] < own[0, 2]
     assert list(own[1]) == [1, 251, 251, 1]
     assert list(own[2]) == [0, 1 + 298 % 255, 255, 1 + 255 % 255]
@@ -299,6 +300,7 @@ def test_candidates_are_cuts_categories_and_sets_of_categories() -> None:
 def test_few_and_many_rows_have_the_same_narrow_codes() -> None:
     draws = BoostingDraws(KEY, SHAPE, ExactBoostingOptions())
     columns = np.ascontiguousarray(draw_rows(6000, 10).codes.T)
-    many = draws.narrow(columns, 3)
-    few = [draws.narrow(columns[:, at : at + 7], 3) for at in range(0, 6000, 7)]
+    cuts = draws.cuts(np.zeros(draws.common.shape, bool))[3]
+    many = draws.narrow(columns, cuts)
+    few = [draws.narrow(columns[:, at : at + 7], cuts) for at in range(0, 6000, 7)]
     assert np.array_equal(np.concatenate(few, axis=1), many)
