@@ -2,13 +2,15 @@
 
 Small networks are trained on digits, many draws at once: an original on all rows, a retrained
 model and another retraining on the retained rows. The original and the other retraining are then
-judged as `verify` judges the models of post-hoc methods. The original should never pass, and the
-other retraining should fail in at most one draw in twenty.
+judged as `verify` judges the models of post-hoc methods, and so is the original with noise on its
+weights. The original should never pass, and the other retraining should fail in at most one draw in
+twenty.
 """
 
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,6 +26,7 @@ from unlearn.stages.verify.membership.matched import (
     matched_difference,
     retrained_models,
 )
+from unlearn.stages.verify.membership.relative import Finding, relation
 from unlearn.stages.verify.membership.scores import logit, loss
 from unlearn.stages.verify.membership.statistics import (
     Scored,
@@ -44,6 +47,9 @@ KINDS: tuple[Kind, ...] = ("random", "class", "mislabelled", "duplicates", "outl
 
 #: As in params.yaml.
 MARGIN, MIN_ROWS = 0.1, 10
+
+#: What is judged. The disturbed original has noise on its weights: it changed, and did not forget.
+MODELS = ("original", "another retraining", "disturbed original")
 
 #: Draws that are trained together.
 _TOGETHER = 50
@@ -68,7 +74,7 @@ class Size:
     epochs: int = 80
 
 
-#: What tests use.
+#: As the first, but trained in a moment.
 SMALL = Size(trained=300, held_out=200, forgotten=30, hidden=64, epochs=50)
 
 
@@ -181,6 +187,16 @@ class Networks:
                     scale = (square / (1 - 0.999**step)).sqrt_().add_(1e-8)
                     weight.addcdiv_(mean, scale, value=-rate / (1 - 0.9**step))
 
+    def disturbed(self, seed: int) -> "Networks":
+        """Return copies with noise on the weights, of a fifth of each layer's deviation."""
+        generator = torch.Generator().manual_seed(seed)
+        found = copy(self)
+        found._weights = [  # noqa: SLF001 - a copy of its own
+            weight + 0.2 * weight.std() * torch.randn(weight.shape, generator=generator)
+            for weight in self._weights
+        ]
+        return found
+
     def _gradients(self, inputs: torch.Tensor, labels: torch.Tensor) -> list[torch.Tensor]:
         first, bias, second, other_bias = self._weights
         hidden = torch.baddbmm(bias, inputs, first).relu_()
@@ -213,6 +229,8 @@ class Judged:
         The verdicts on matched pairs, and on unseen rows of the same classes.
     difference
         The statistic on matched pairs; None without a match.
+    finding
+        What the relative test says.
     unmatched
         Share of the forgotten rows without a match.
     """
@@ -220,13 +238,14 @@ class Judged:
     matched: Outcome
     by_class: Outcome
     difference: float | None
+    finding: Finding
     unmatched: float
 
 
 def simulate(
     kind: Kind, size: Size, draws: int, seed: int = 0, references: int = 1
 ) -> dict[str, list[Judged]]:
-    """Return what is found of the original and of another retraining, by their names.
+    """Return what is found of each of `MODELS`.
 
     Parameters
     ----------
@@ -235,7 +254,7 @@ def simulate(
     references
         Retrained models to compare with.
     """
-    found: dict[str, list[Judged]] = {"original": [], "another retraining": []}
+    found: dict[str, list[Judged]] = {name: [] for name in MODELS}
     for start in range(0, draws, _TOGETHER):
         rows = draw_rows(kind, size, min(_TOGETHER, draws - start), seed * 10_000 + start)
         for judged in _simulated(rows, size, seed * 10_000 + start, references):
@@ -248,10 +267,9 @@ def _simulated(rows: Draws, size: Size, seed: int, references: int) -> Iterator[
     inputs, labels = (
         torch.cat(pair, 1) for pair in zip(rows.retained, rows.forgotten, strict=True)
     )
-    models = {
-        "original": Networks(inputs, labels, size, seed),
-        "another retraining": Networks(*rows.retained, size, seed + 1),
-    }
+    original = Networks(inputs, labels, size, seed)
+    again = Networks(*rows.retained, size, seed + 1)
+    models = dict(zip(MODELS, (original, again, original.disturbed(seed)), strict=True))
     retrained = [Networks(*rows.retained, size, seed + 2 + index) for index in range(references)]
     answers = [
         (each.probabilities(rows.forgotten[0]), each.probabilities(rows.held_out[0]))
@@ -261,7 +279,8 @@ def _simulated(rows: Draws, size: Size, seed: int, references: int) -> Iterator[
         zip(rows.forgotten[1].numpy(), rows.held_out[1].numpy(), strict=True)
     ):
         asked = [(one[draw], other[draw]) for one, other in answers]
-        yield judge(dict(zip(models, asked, strict=False)), asked[2:], forgotten, held_out)
+        named = dict(zip(models, asked[: len(models)], strict=True))
+        yield judge(named, asked[len(models) :], forgotten, held_out)
 
 
 def judge(
@@ -301,9 +320,18 @@ def judge(
             verdict.outcome,
             _by_class(each, models["original"], retrained[0], (targets, others)),
             None if own is None else own.difference.value,
+            _finding([logit(one[0], targets) for one in (each, retrained[0], models["original"])]),
             1 - matched / len(targets),
         )
     return judged
+
+
+def _finding(answers: Sequence[Floats]) -> Finding:
+    """Return what the relative test says of a model, the retrained one and the original."""
+    model, retrained, original = answers
+    persons = np.arange(len(model))
+    found = relation(model, retrained, original, persons, np.random.default_rng(0))
+    return "unclear" if found is None else found.finding
 
 
 def _pairs(
@@ -347,10 +375,12 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=300)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--references", type=int, default=1, help="retrained models")
+    parser.add_argument("--large", action="store_true", help="800 trained rows in place of 300")
     parser.add_argument("--quick", action="store_true", help="a small part, to see that it works")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    size, draws = (SMALL, 20) if arguments.quick else (Size(), arguments.draws)
+    size = Size() if arguments.large else SMALL
+    draws = 20 if arguments.quick else arguments.draws
     print(machine())
     rows = []
     for kind in arguments.kinds:
@@ -365,6 +395,7 @@ def main() -> None:
                     _counts([one.by_class for one in found]),
                     f"{np.mean(differences):+.3f} ({np.std(differences):.3f})",
                     f"{np.mean([one.unmatched for one in found]):.1%}",
+                    _named([one.finding for one in found]),
                 ]
             )
     show(
@@ -376,12 +407,17 @@ def main() -> None:
             "rows of the same classes: the same",
             "matched difference, mean (standard deviation)",
             "without a match",
+            "relative test",
         ),
         rows,
         f"{draws} draws each, {size.trained} trained and {size.held_out} held-out digits, "
         f"{size.forgotten} forgotten rows (of a class, all), margin {MARGIN:g}, "
         f"retrained models to match by: {arguments.references}.",
     )
+
+
+def _named(findings: Sequence[Finding]) -> str:
+    return ", ".join(f"{findings.count(one)} {one}" for one in dict.fromkeys(sorted(findings)))
 
 
 def _counts(verdicts: Sequence[Outcome]) -> str:
