@@ -26,7 +26,7 @@ from unlearn.stages.verify.membership.matched import (
     matched_difference,
     retrained_models,
 )
-from unlearn.stages.verify.membership.relative import Finding, relation
+from unlearn.stages.verify.membership.relative import relation
 from unlearn.stages.verify.membership.scores import logit, loss
 from unlearn.stages.verify.membership.statistics import (
     Scored,
@@ -35,6 +35,7 @@ from unlearn.stages.verify.membership.statistics import (
 )
 from unlearn.stages.verify.verdict import Difference, judge_difference, judge_matched, no_matches
 from unlearn.stages.verify_report.membership import Outcome
+from unlearn.stages.verify_report.methods import Finding
 
 from benchmarks.harness import machine, say, show
 
@@ -328,9 +329,8 @@ def judge(
 
 def _finding(answers: Sequence[Floats]) -> Finding:
     """Return what the relative test says of a model, the retrained one and the original."""
-    model, retrained, original = answers
-    persons = np.arange(len(model))
-    found = relation(model, retrained, original, persons, np.random.default_rng(0))
+    persons = np.arange(len(answers[0]))
+    found = relation(np.array(answers), persons, np.random.default_rng(0))
     return "unclear" if found is None else found.finding
 
 

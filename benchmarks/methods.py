@@ -130,9 +130,15 @@ class Found:
 
     @property
     def membership(self) -> tuple[float, float, float] | None:
-        """The attack's AUC less that on the retrained model, and its 95 % interval."""
-        found = (self.result["membership"] or {}).get("difference_from_retrain")
-        return None if found is None else (found["auc"], *found["ci"])
+        """The attack's AUC less that on the retrained model, and its 95 % interval.
+
+        On matched pairs, where these decide.
+        """
+        membership = self.result["membership"] or {}
+        found = (membership.get("matched") or {}).get("difference")
+        if found is None:
+            found = membership.get("difference_from_retrain")
+        return None if found is None or found["ci"] is None else (found["auc"], *found["ci"])
 
 
 #: By method, what each seed found; by forget set.

@@ -37,13 +37,21 @@ _COSTS = (
     "retain passes",
     "stopped by",
 )
+_COMPARED = (
+    "method",
+    "matched rows",
+    "AUC less retrain's",
+    "95 % interval",
+    "nearer to",
+    "p",
+)
 #: Titles of the tables of language models' memorisation.
 _OF_METHODS = (
     "on the forgotten rows (utility, and perplexity of generic text, relative to the original):"
 )
 _OF_ROWS = "memorisation of the final model, on forgotten rows and on unseen rows:"
 #: Columns of words.
-_LEFT = {"method", "label", "verdict", "stopped by", "rows"}
+_LEFT = {"method", "label", "verdict", "stopped by", "rows", "nearer to"}
 
 
 def describe(shown: Shown) -> str:
@@ -147,6 +155,9 @@ def _methods(methods: Mapping[str, MethodResult], seconds: Mapping[str, float]) 
     lines += table(_METHODS, [_quality(name, found) for name, found in methods.items()], _LEFT)
     costs = [_cost(name, found, seconds.get(name)) for name, found in made.items()]
     lines += table(_COSTS, costs, _LEFT)
+    compared = [_compared(name, found) for name, found in made.items()]
+    if any(set(cells[1:]) != {_UNKNOWN} for cells in compared):
+        lines += table(_COMPARED, compared, _LEFT)
     for name, found in methods.items():
         if found.verdict in {"fail", "not applicable"}:
             lines.append(f"  {name}: {found.verdict}")
@@ -167,6 +178,23 @@ def _quality(name: str, found: MethodResult) -> list[str]:
         _number(membership.auc),
         _interval(membership.ci),
     ]
+
+
+def _compared(name: str, found: MethodResult) -> list[str]:
+    """Return how a model compares with the retrained one: matched pairs, and relative test."""
+    matched = (found.membership or Membership()).matched
+    cells = [_UNKNOWN] * 3
+    if matched is not None:
+        low, high = matched.difference.ci or (None, None)
+        cells = [
+            f"{matched.matched_rows} of {matched.rows}",
+            _UNKNOWN if matched.difference.auc is None else f"{matched.difference.auc:+.3f}",
+            _UNKNOWN if low is None or high is None else f"{low:+.3f} to {high:+.3f}",
+        ]
+    relative = found.relative
+    if relative is None:
+        return [name, *cells, _UNKNOWN, _UNKNOWN]
+    return [name, *cells, relative.nearer or _UNKNOWN, _number(relative.strongest)]
 
 
 def _cost(name: str, found: MethodResult, seconds: float | None) -> list[str]:

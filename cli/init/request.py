@@ -12,7 +12,7 @@ from unlearn.cli.examples.visits import VISITS_PATH
 from unlearn.cli.init.scaffold import DEFAULT_HOLDOUT
 from unlearn.stages.columns.column_choice import ColumnChoice
 from unlearn.stages.config.dataset import DEFAULT_MISSING
-from unlearn.stages.config.params import VerifyParams
+from unlearn.stages.config.verify import VerifyParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.containment import check_contained, check_folder
 

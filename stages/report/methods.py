@@ -9,6 +9,7 @@ from markupsafe import Markup
 from unlearn.stages.config.methods import YOUNG
 from unlearn.stages.report import formatting, pictures
 from unlearn.stages.report.contents import Contents
+from unlearn.stages.report.retraining import ComparedRow, compared_rows
 from unlearn.stages.report.trade_off import Point, trade_off
 from unlearn.stages.verify_report.membership import Membership
 from unlearn.stages.verify_report.methods import MethodResult
@@ -84,6 +85,7 @@ class MethodsView:
 
     headline: str
     rows: tuple[MethodRow, ...]
+    compared: tuple[ComparedRow, ...]
     picture: Markup | None
     caption: str
     no_picture: str
@@ -166,6 +168,7 @@ def methods(contents: Contents) -> MethodsView | None:
     return MethodsView(
         headline=_headline(contents, entries),
         rows=rows,
+        compared=compared_rows(entries, REFERENCE),
         picture=picture,
         caption=caption,
         no_picture=(

@@ -24,6 +24,7 @@ from unlearn.stages.verify.membership.arrays import Floats
 from unlearn.stages.verify.membership.attack import Attack
 from unlearn.stages.verify.membership.attacks import Attacked, Samples
 from unlearn.stages.verify.membership.registry import attacks_for, deciding_attack
+from unlearn.stages.verify.membership.relative import relation
 from unlearn.stages.verify.membership.statistics import Interval, Pair, Scored, difference_interval
 from unlearn.stages.verify.membership.views import View
 from unlearn.stages.verify.verdict import (
@@ -37,7 +38,7 @@ from unlearn.stages.verify.verdict import (
 )
 from unlearn.stages.verify_report.membership import Difference as MeasuredDifference
 from unlearn.stages.verify_report.membership import Membership, Outcome
-from unlearn.stages.verify_report.methods import MethodResult, ModelKnowledge
+from unlearn.stages.verify_report.methods import MethodResult, ModelKnowledge, RelativeResult
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,22 @@ class Comparison:
             stopped_by=record.stopped_by,
             rolled_back=record.rolled_back,
             facts=self._told(record.facts),
+            **self._relation(name),
             **self._numbers(name, record.facts),
         )
+
+    def _relation(self, name: str) -> dict[str, RelativeResult]:
+        """Return the result of the relative test, if there are all three models to compare."""
+        asked = [self.answering[name], self.answering.get(RETRAIN), self.original]
+        views = [model.view for model in asked if model is not None and model.view is not None]
+        samples = None if asked[0] is None else asked[0].samples
+        if name == RETRAIN or len(views) < len(asked) or samples is None:
+            return {}
+        seed = self.context.key.seed(self.context.params.seed, "verify", "relative")
+        rng = np.random.Generator(np.random.PCG64(seed))
+        logits = np.array([view.forgotten.logits for view in views])
+        found = relation(logits, samples.forgotten.groups, rng)
+        return {} if found is None else {"relative": found.result()}
 
     def _numbers(self, name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Return what was measured; of a language model with what records and attacks add."""

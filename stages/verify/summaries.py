@@ -53,6 +53,7 @@ def method_summary(result: MethodResult) -> dict[str, Any]:
         "retain": result.retain_accuracy,
         "holdout": result.holdout_accuracy,
         "auc": membership.auc,
+        "matched": None if membership.matched is None else membership.matched.difference.auc,
         "disagreement": result.disagreement_with_retrain,
         "relearning": result.relearning_ratio,
         "stopped": result.stopped_by,

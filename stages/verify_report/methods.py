@@ -7,6 +7,9 @@ from unlearn.stages.verify_report.membership import Membership
 from unlearn.stages.verify_report.part import Part, Sentences
 from unlearn.stages.verify_report.quality import Knowledge
 
+#: What a model answers like; see `RelativeResult`.
+Finding = Literal["retrained", "changed", "original", "unclear"]
+
 MethodOutcome = Literal["pass", "fail", "inconclusive", "not applicable"]
 
 
@@ -87,6 +90,52 @@ class OriginalResult(Part):
     language: ModelKnowledge | None = None
 
 
+class RelativeResult(Part):
+    """Whether a model answers the forgotten rows like the retrained model or like the original.
+
+    Distances are maximum mean discrepancies of the logits of the right answers; 0 is no distance.
+
+    Parameters
+    ----------
+    nearer
+        `original`: the model is nearer to the original than to the retrained model. `changed`: it
+        is not, but further from the retrained model than the original is. `retrained`: it is
+        nearer to the retrained model than to the original, and nearer than the original is.
+        `unclear`: none of these is significant at 5 %.
+    to_retrained, to_original
+        The model's distances.
+    original_to_retrained
+        The distance of the original from the retrained model.
+    p_value, p_value_original
+        Of the model being nearer to the retrained model than to the original, and the reverse.
+    p_value_closer, p_value_further
+        Of the model being nearer to the retrained model than the original is, and the reverse.
+    rows
+        Forgotten rows that were compared.
+    """
+
+    nearer: Finding | None = None
+    to_retrained: float | None = None
+    to_original: float | None = None
+    original_to_retrained: float | None = None
+    p_value: float | None = None
+    p_value_original: float | None = None
+    p_value_closer: float | None = None
+    p_value_further: float | None = None
+    rows: int | None = None
+
+    @property
+    def strongest(self) -> float | None:
+        """The p-value behind `nearer`: of two that are both needed the larger one."""
+        if self.nearer == "original":
+            return self.p_value_original
+        if self.nearer == "changed":
+            return self.p_value_further
+        if self.nearer is None or self.p_value is None or self.p_value_closer is None:
+            return None
+        return max(self.p_value, self.p_value_closer)
+
+
 class MethodResult(Part):
     """What is known of one method; None where it could not be measured, or too few rows allow it.
 
@@ -101,6 +150,9 @@ class MethodResult(Part):
         On forgotten rows, on retained rows, and on held-out rows that no guard looked at.
     membership
         What the attacks found.
+    relative
+        The relative test; absent if there is no retrained model or no original to compare with,
+        and of the retrained model itself.
     disagreement_with_retrain, kl_from_retrain
         On these held-out rows; see `final_model/distance.py`.
     disagreement_on_forgotten
@@ -117,7 +169,7 @@ class MethodResult(Part):
         For a language model; absent for other models.
     """
 
-    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"language", "reasons_in_words"})
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"language", "reasons_in_words", "relative"})
 
     label: str | None = None
     verdict: MethodOutcome = "inconclusive"
@@ -127,6 +179,7 @@ class MethodResult(Part):
     retain_accuracy: float | None = None
     holdout_accuracy: float | None = None
     membership: Membership | None = None
+    relative: RelativeResult | None = None
     disagreement_with_retrain: float | None = None
     kl_from_retrain: float | None = None
     disagreement_on_forgotten: float | None = None

@@ -9,10 +9,10 @@ Tests", AISTATS 2026, propose a relative test for unlearning.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from unlearn.stages.verify.membership.arrays import Bools, Floats, Ints
+from unlearn.stages.verify_report.methods import Finding, RelativeResult
 
 #: At most so many rows are compared: time and memory grow with their square.
 MOST_ROWS = 1_000
@@ -22,11 +22,6 @@ FLIPS = 1_999
 
 #: A test is significant if its p-value is not larger.
 LEVEL = 0.05
-
-#: What a model answers like. `original`: it is nearer to the original than to the retrained model.
-#: `changed`: it is not, but the original is nearer to the retrained model than it is. `retrained`: it
-#: is nearer to the retrained model than to the original, and nearer than the original is.
-Finding = Literal["retrained", "changed", "original", "unclear"]
 
 #: Widths of the Gaussian kernels that are averaged, in medians of all distances.
 _WIDTHS = (0.5, 1.0, 2.0)
@@ -70,7 +65,7 @@ class Relation:
 
     @property
     def finding(self) -> Finding:
-        """What the tests show at a level of 5 %, each by itself."""
+        """What the tests show, each by itself; see `RelativeResult.nearer`."""
         if self.model.p_value_other <= LEVEL:
             return "original"
         if self.retrained.p_value_other <= LEVEL:
@@ -79,16 +74,29 @@ class Relation:
             return "retrained"
         return "unclear"
 
+    def result(self) -> RelativeResult:
+        """Return what the report has of it."""
+        return RelativeResult(
+            nearer=self.finding,
+            to_retrained=self.model.to_one,
+            to_original=self.model.to_other,
+            original_to_retrained=self.retrained.to_other,
+            p_value=self.model.p_value,
+            p_value_original=self.model.p_value_other,
+            p_value_closer=self.retrained.p_value,
+            p_value_further=self.retrained.p_value_other,
+            rows=self.rows,
+        )
 
-def relation(
-    model: Floats, retrained: Floats, original: Floats, persons: Ints, rng: np.random.Generator
-) -> Relation | None:
+
+def relation(answers: Floats, persons: Ints, rng: np.random.Generator) -> Relation | None:
     """Relate a model to the retrained model and to the original.
 
     Parameters
     ----------
-    model, retrained, original
-        The answers on the same rows: the logit of the right answer, shape (rows,).
+    answers
+        The logit of the right answer of each row by the model, by the retrained model, and by the
+        original, shape (3, rows).
     persons
         A number for each row; rows of one person share it.
     rng
@@ -99,12 +107,11 @@ def relation(
     Relation or None
         None if there are rows of one person alone, or an answer is no number.
     """
-    answers = np.array([model, retrained, original])[:, :MOST_ROWS]
     kept = persons[:MOST_ROWS]
-    if len(np.unique(kept)) < 2 or not np.isfinite(answers).all():  # noqa: PLR2004 - a pair
+    model, retrained, original = few = answers[:, :MOST_ROWS]
+    if len(np.unique(kept)) < 2 or not np.isfinite(few).all():  # noqa: PLR2004 - a pair
         return None
-    width = _median_distance(answers)
-    model, retrained, original = answers
+    width = _median_distance(few)
     return Relation(
         nearer(model, retrained, original, kept, rng, width),
         nearer(retrained, model, original, kept, rng, width),

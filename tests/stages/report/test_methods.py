@@ -217,3 +217,67 @@ def test_the_last_run_names_the_methods_that_were_applied_and_why() -> None:
 
     assert "The last run applied 6 methods; the original did not change." in text
     assert "negative_gradient_plus, retrain, ssd new lines on the forget list" in text
+
+
+def compared(**found: Any) -> dict[str, Any]:
+    """Return a report in which the deployed method was compared with the retrained one."""
+    report = a_posthoc_report()
+    method = report["methods"]["negative_gradient_plus"]
+    method["relative"] = found.pop("relative", None)
+    method["membership"]["matched"] = {
+        "rows": 40,
+        "matched_rows": 38,
+        "difference": {"auc": 0.2134, "ci": [0.1, 0.3267]},
+    } | found
+    return report
+
+
+def test_matched_pairs_and_the_relative_test_have_a_table() -> None:
+    relative = {"nearer": "original", "p_value": 0.999, "p_value_original": 0.0005}
+    (row,) = view(compared(relative=relative)).compared
+
+    assert (row.name, row.matched) == ("negative_gradient_plus", "38 of 40")
+    assert (row.difference.value, row.difference.span) == ("+0.213", "+0.100 to +0.327")
+    assert (row.nearer, row.p_value) == ("nearer to the original", "0.0005")
+    text = said(compared(relative=relative))
+    assert "Compared with retraining" in text
+    assert "nearer to the original" in text
+
+
+def test_without_matches_there_is_no_number_in_the_table() -> None:
+    (row,) = view(compared(matched_rows=0, difference={})).compared
+
+    assert (row.matched, row.difference.value, row.difference.span) == (
+        "0 of 40",
+        "not measured",
+        None,
+    )
+    assert row.nearer == row.p_value == "not measured"
+
+
+def test_a_report_without_such_comparisons_has_no_such_table() -> None:
+    assert view().compared == ()
+    assert "Compared with retraining" not in said()
+
+
+@pytest.mark.parametrize(
+    ("nearer", "words", "p_value"),
+    [
+        ("retrained", "nearer to the retrained model", "0.03"),
+        ("changed", "further from the retrained model than the original is", "0.04"),
+        ("unclear", "not clear", "0.03"),
+        ("<b>", "not measured", "not measured"),
+    ],
+)
+def test_every_finding_has_words_and_its_own_p_value(nearer: str, words: str, p_value: str) -> None:
+    relative = {
+        "nearer": nearer,
+        "p_value": 0.01,
+        "p_value_original": 0.02,
+        "p_value_closer": 0.03,
+        "p_value_further": 0.04,
+    }
+    (row,) = view(compared(relative=relative)).compared
+
+    assert row.nearer.endswith(words)
+    assert row.p_value == p_value

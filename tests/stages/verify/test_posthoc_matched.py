@@ -74,6 +74,13 @@ def test_the_original_fails_and_another_retraining_does_not(known_by_heart: Cont
     of_retrain = report["methods"]["retrain"]["membership"]["matched"]
     assert of_retrain["difference"] == {"auc": 0, "ci": [0, 0]}
     assert any("forgotten rows have such pairs" in said for said in untouched["reasons"])
+    assert untouched["relative"]["nearer"] == "original"
+    assert untouched["relative"]["p_value_original"] <= 0.05
+    assert untouched["relative"]["to_original"] == 0
+    assert untouched["relative"]["rows"] == 30
+    assert again["relative"]["nearer"] in ("retrained", "unclear")
+    assert again["relative"]["p_value_original"] > 0.05
+    assert "relative" not in report["methods"]["retrain"]
     public = (known_by_heart.project.root / "reports" / "verdict.json").read_text()
     assert "caliper" not in public
     for content in files_in(known_by_heart.project.root / "reports").values():

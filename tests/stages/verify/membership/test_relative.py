@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unlearn.stages.verify.membership.arrays import Floats, Ints
-from unlearn.stages.verify.membership.relative import FLIPS, Finding, nearer, relation
+from unlearn.stages.verify.membership.relative import FLIPS, nearer, relation
+from unlearn.stages.verify_report.methods import Finding
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -112,8 +113,8 @@ def test_a_model_that_forgot_is_told_from_one_that_only_changed(
     model: float, finding: Finding
 ) -> None:
     draw = rng(3)
-    answers = [shift + draw.normal(0, 2, 40) for shift in (model, -9.0, 6.0)]
-    found = relation(*answers, np.arange(40), draw)
+    answers = np.array([shift + draw.normal(0, 2, 40) for shift in (model, -9.0, 6.0)])
+    found = relation(answers, np.arange(40), draw)
 
     assert found is not None
     assert found.finding == finding
@@ -123,7 +124,7 @@ def test_a_model_that_forgot_is_told_from_one_that_only_changed(
 def test_the_original_itself_is_at_no_distance_from_itself() -> None:
     draw = rng(4)
     original, retrained = draw.normal(5, 1, 30), draw.normal(-5, 1, 30)
-    found = relation(original, retrained, original, np.arange(30), draw)
+    found = relation(np.array([original, retrained, original]), np.arange(30), draw)
 
     assert found is not None
     assert found.model.to_other == pytest.approx(0, abs=1e-7)
@@ -134,14 +135,14 @@ def test_the_original_itself_is_at_no_distance_from_itself() -> None:
 def test_there_is_no_answer_without_two_persons_or_without_numbers() -> None:
     answers = rng().normal(size=(3, 5))
 
-    assert relation(*answers, np.zeros(5, dtype=np.int64), rng()) is None
+    assert relation(answers, np.zeros(5, dtype=np.int64), rng()) is None
     answers[1, 2] = np.nan
-    assert relation(*answers, np.arange(5), rng()) is None
+    assert relation(answers, np.arange(5), rng()) is None
 
 
 def test_equal_answers_everywhere_tell_nothing() -> None:
     same = np.full(10, 3.0)
-    found = relation(same, same, same, np.arange(10), rng())
+    found = relation(np.array([same, same, same]), np.arange(10), rng())
 
     assert found is not None
     assert found.model.p_value == found.model.p_value_other == 1
