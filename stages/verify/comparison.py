@@ -38,7 +38,7 @@ from unlearn.stages.verify.verdict import (
 )
 from unlearn.stages.verify_report.membership import Difference as MeasuredDifference
 from unlearn.stages.verify_report.membership import Membership, Outcome
-from unlearn.stages.verify_report.methods import MethodResult, ModelKnowledge, RelativeResult
+from unlearn.stages.verify_report.methods import MethodResult, ModelKnowledge
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Comparison:
             **self._numbers(name, record.facts),
         )
 
-    def _relation(self, name: str) -> dict[str, RelativeResult]:
+    def _relation(self, name: str) -> dict[str, Any]:
         """Return the result of the relative test, if there are all three models to compare."""
         asked = [self.answering[name], self.answering.get(RETRAIN), self.original]
         views = [model.view for model in asked if model is not None and model.view is not None]
