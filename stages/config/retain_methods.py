@@ -42,6 +42,6 @@ class L1SparseSettings(Section):
     `penalty` weighs the sum of absolute weights in the first epoch.
     """
 
-    penalty: Annotated[float, Field(ge=0, strict=False)] = 1e-3
+    penalty: Annotated[float, Field(ge=0, strict=False)] = 5e-4
     rate_factor: Factor = 8.0
     epochs: Epochs = 10

@@ -180,6 +180,38 @@ class TaskVectorSettings(Section):
     scale: Rate = 1.0
 
 
+class WgaSettings(Section):
+    """Wang et al., "Rethinking LLM Unlearning Objectives", ICLR 2025: weighted gradient ascent."""
+
+    beta: Annotated[float, Field(ge=0, strict=False)] = 1.0
+    alpha: Share = 0.5
+
+
+class UndialSettings(Section):
+    """Dong et al., "UNDIAL", NAACL 2025: self-distillation with adjusted logits.
+
+    `beta` is by how much the logit of a token to forget is lowered.
+    """
+
+    beta: Rate = 10.0
+    alpha: Share = 0.5
+
+
+class AltPoSettings(Section):
+    """Mekala et al., "Alternate Preference Optimization", COLING 2025.
+
+    `column` has an alternative answer to each row; if it is empty, the tuned model samples them,
+    from its `top` most probable tokens at `temperature`, `samples` for each row.
+    """
+
+    beta: Rate = 0.1
+    alpha: Share = 0.5
+    column: str = ""
+    samples: int = Field(default=8, ge=1)
+    top: int = Field(default=10, ge=1)
+    temperature: Rate = 2.0
+
+
 class LanguageFinetuneSettings(Section):
     """Cross-entropy on the retain set alone."""
 
@@ -246,3 +278,6 @@ class LanguageMethodSettings(LanguageSettings):
     rmu: RmuSettings = Field(default_factory=RmuSettings)
     task_vector: TaskVectorSettings = Field(default_factory=TaskVectorSettings)
     finetune: LanguageFinetuneSettings = Field(default_factory=LanguageFinetuneSettings)
+    wga: WgaSettings = Field(default_factory=WgaSettings)
+    undial: UndialSettings = Field(default_factory=UndialSettings)
+    alt_po: AltPoSettings = Field(default_factory=AltPoSettings)

@@ -58,10 +58,8 @@ def sequence_loss(logits: torch.Tensor, labels: torch.Tensor) -> SequenceLoss:
     labels
         Shape (b, t).
     """
-    following, counted = _following(labels)
-    tokens = nn.functional.cross_entropy(
-        _at(logits, counted).float(), following[counted], reduction="none"
-    )
+    _, counted = _following(labels)
+    tokens = _token_losses(logits, labels)
     # Back to a row a sequence, whose sum has one order on any device; adding into places has not.
     places = torch.zeros(counted.shape, dtype=tokens.dtype, device=tokens.device)
     return SequenceLoss(places.masked_scatter(counted, tokens).sum(dim=1), counted.sum(dim=1))
@@ -96,6 +94,67 @@ def gradient_difference(alpha: float, forget: SequenceLoss, retain: SequenceLoss
     models Maini et al., "TOFU", COLM 2024, section 3. Without a lower bound as well.
     """
     return combined(alpha, gradient_ascent(forget), retain.by_token())
+
+
+def wga_loss(logits: torch.Tensor, labels: torch.Tensor, beta: float) -> torch.Tensor:
+    """Return -mean_i p_i^beta * -log p_i over the answer tokens of a batch, a scalar.
+
+    Wang et al., "Rethinking LLM Unlearning Objectives: A Gradient Perspective and Go Beyond", ICLR
+    2025 (weighted gradient ascent). p_i = p(y_i | y_<i, prompt) weighs its own token and gets no
+    gradient: a token that is forgotten hardly pulls any more, where `gradient_ascent` pulls the
+    harder the less likely it is. For beta 0 it is that.
+
+    Parameters
+    ----------
+    logits, labels
+        Of forget sequences; see `sequence_loss` for shapes.
+    beta
+        At least 0: how soon a token counts as forgotten.
+    """
+    nll = _token_losses(logits, labels)
+    weights = torch.exp(-beta * nll.detach())
+    return -(weights * nll).sum() / max(len(nll), 1)
+
+
+def undial_loss(
+    logits: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor, beta: float
+) -> torch.Tensor:
+    """Return the mean cross-entropy of answer tokens from adjusted answers of a teacher, a scalar.
+
+        q_i = softmax(t_i - beta * onehot(y_i)),      loss = mean_i -sum_v q_iv log p_iv
+
+    Dong et al., "UNDIAL: Self-Distillation with Adjusted Logits for Robust Unlearning in Large
+    Language Models", NAACL 2025, section 3. t_i are the logits of the model before unlearning, y_i
+    the token that is to be forgotten, and p = softmax(logits). The target is fixed, so that the
+    loss has a lower bound.
+
+    Only positions with a label count. A widespread implementation takes the mean over all
+    positions, padding and prompts among them, and reads their label of -100 as the token at place
+    -100 of the vocabulary, whose logit it lowers as well.
+
+    Parameters
+    ----------
+    logits, teacher
+        Of the model and of the frozen one, shape (b, t, v); the latter gets no gradient.
+    labels
+        Shape (b, t).
+    beta
+        Larger than 0: by how much the logit of the token to forget is lowered.
+    """
+    following, counted = _following(labels)
+    targets = _at(teacher.detach(), counted).float()
+    lowered = torch.full_like(following[counted], -beta, dtype=targets.dtype).unsqueeze(1)
+    wanted = torch.softmax(targets.scatter_add(1, following[counted].unsqueeze(1), lowered), dim=1)
+    given = torch.log_softmax(_at(logits, counted).float(), dim=1)
+    return -(wanted * given).sum() / max(len(given), 1)
+
+
+def _token_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return -log p of every answer token of a batch, in nats, shape (tokens,)."""
+    following, counted = _following(labels)
+    return nn.functional.cross_entropy(
+        _at(logits, counted).float(), following[counted], reduction="none"
+    )
 
 
 def npo_loss(nll: torch.Tensor, nll_reference: torch.Tensor, beta: float) -> torch.Tensor:

@@ -9,7 +9,7 @@ from torch import nn
 from unlearn.stages.config.train import OptimizerParams
 from unlearn.stages.estimators.torch_models import make_optimizer
 from unlearn.stages.text.losses import SequenceLoss, combined, sequence_loss
-from unlearn.stages.text.sequences import Ints, Sequences
+from unlearn.stages.text.sequences import Batch, Ints, Sequences
 from unlearn.stages.unlearn.base.ledger import is_due
 from unlearn.stages.unlearn.text.problem import Endless, TextProblem
 
@@ -167,6 +167,27 @@ def retain_alone(problem: TextProblem) -> Callable[[int], Iterator[tuple[Ints, I
     """Return batches of retain rows, as many an epoch as the forget set would make."""
     stays, none = Endless(problem), np.zeros(0, dtype=np.int64)
     return lambda _epoch: ((none, stays.take(problem.shared.batch)) for _ in range(problem.steps))
+
+
+def split_batch(
+    problem: TextProblem, forgotten: Ints, retained: Ints
+) -> tuple[torch.Tensor, Batch, SequenceLoss]:
+    """Return the logits of forget sequences, their batch, and the losses of retain sequences.
+
+    From one forward pass.
+
+    Parameters
+    ----------
+    problem
+        Its model is evaluated.
+    forgotten, retained
+        Indices of the sequences.
+    """
+    together = problem.forget.take(forgotten).followed_by(problem.retain.take(retained))
+    batch = problem.tuned.batch(together, np.arange(len(together)))
+    logits, at = problem.tuned.forward(batch.inputs), len(forgotten)
+    rest = sequence_loss(logits[at:], batch.labels[at:])
+    return logits[:at], Batch(batch.inputs[:at], batch.labels[:at]), rest
 
 
 def split_losses(

@@ -21,6 +21,8 @@ from unlearn.stages.text.losses import (
     rmu_retain,
     sequence_loss,
     simnpo_loss,
+    undial_loss,
+    wga_loss,
 )
 
 # Two sequences of a prompt token and answers of two and one tokens, the second padded on the right.
@@ -461,3 +463,69 @@ def test_the_direction_has_length_1_and_follows_its_seed() -> None:
     assert (first >= 0).all()
     assert torch.equal(first, rmu_direction(50, torch.Generator().manual_seed(3)))
     assert not torch.equal(first, rmu_direction(50, torch.Generator().manual_seed(4)))
+
+
+def test_weighted_ascent_by_hand() -> None:
+    beta = 0.7
+    tokens = [0.5, 0.7, 0.3]
+
+    found = wga_loss(logits(), LABELS, beta)
+
+    wanted = sum(p**beta * math.log(p) for p in tokens) / 3
+    assert found.item() == pytest.approx(wanted)
+
+
+def test_weighted_ascent_does_not_differentiate_its_weights() -> None:
+    """Each token's gradient is that of plain ascent, times the power of its probability."""
+    at = logits()
+    plain = gradient(gradient_ascent(sequence_loss(at, LABELS)), at)
+
+    found = gradient(wga_loss(at, LABELS, 0.7), at)
+
+    for place, p in (((0, 0), 0.5), ((0, 1), 0.7), ((1, 0), 0.3)):
+        torch.testing.assert_close(found[place], plain[place] * p**0.7)
+    torch.testing.assert_close(gradient(wga_loss(at, LABELS, 0.0), at), plain)
+
+
+def test_self_distillation_by_hand() -> None:
+    beta = 1.5
+    lowered = math.exp(-beta)
+    total = 0.0
+    for (row, place), token in (((0, 0), 0), ((0, 1), 2), ((1, 0), 1)):
+        wanted = [p * (lowered if v == token else 1) for v, p in enumerate(REFERENCE[row][place])]
+        total -= sum(
+            q / sum(wanted) * math.log(p)
+            for q, p in zip(wanted, PROBABILITIES[row][place], strict=True)
+        )
+
+    found = undial_loss(logits(), logits(REFERENCE), LABELS, beta)
+
+    assert found.item() == pytest.approx(total / 3)
+
+
+def test_self_distillation_counts_labelled_positions_alone() -> None:
+    """A vocabulary of more than 100 tokens, of which the label -100 would be one, and padding."""
+    draw = torch.Generator().manual_seed(1)
+    student, teacher = (torch.randn(2, 4, 150, generator=draw) for _ in range(2))
+    labels = torch.tensor([[IGNORED, 3, 149, 7], [IGNORED, 8, IGNORED, IGNORED]])
+    found = undial_loss(student, teacher, labels, 5.0)
+
+    spoilt = student.clone(), teacher.clone()
+    for values in spoilt:
+        values[0, 3] = values[1, 1:] = float("nan")
+    torch.testing.assert_close(undial_loss(*spoilt, labels, 5.0), found)
+    padded = torch.nn.functional.pad(labels, (0, 3), value=IGNORED)
+    wider = [torch.nn.functional.pad(values, (0, 0, 0, 3)) for values in (student, teacher)]
+    torch.testing.assert_close(undial_loss(wider[0], wider[1], padded, 5.0), found)
+
+
+def test_self_distillation_gives_the_teacher_no_gradient_and_is_lowest_at_its_target() -> None:
+    at, teacher = logits(), logits(REFERENCE)
+    undial_loss(at, teacher, LABELS, 2.0).backward()  # type: ignore[no-untyped-call]  # of torch
+    assert teacher.grad is None
+    target = torch.tensor(REFERENCE).log()
+    for place in ((0, 0, 0), (0, 1, 2), (1, 0, 1)):
+        target[place] -= 2.0
+    best = target.requires_grad_()
+
+    assert gradient(undial_loss(best, teacher, LABELS, 2.0), best).abs().max() < 1e-6

@@ -181,6 +181,9 @@ def _out_of_range(value: Any) -> list[Any]:
     """Return values that no setting of this one's type may have."""
     if isinstance(value, list):
         return [[], "text"]
+    if value == "":
+        # Any text may be set.
+        return [-1, float("nan"), float("inf"), None]
     return [-1, float("nan"), float("inf"), "text", None]
 
 

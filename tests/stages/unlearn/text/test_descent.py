@@ -1,5 +1,6 @@
 """The loop of all methods for language models: its steps, its batches and what it costs."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -88,6 +89,73 @@ def test_a_step_is_that_of_a_plain_loop(
     assert (stepped - before).abs().max() > 1e-4
     # AdamW's first step is the sign of the gradient: where that is next to 0 it may be either.
     close = torch.isclose(stepped, expected, rtol=0, atol=2e-5)
+    assert close.float().mean() > 0.995
+
+
+def tokens_by_hand(module: Any, sequences: Sequences) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the log-probabilities before all answer tokens, and the tokens, without padding."""
+    logs, targets = [], []
+    for index in range(len(sequences)):
+        tokens = torch.from_numpy(sequences.sequence(index))[None]
+        start = int(sequences.answers[index])
+        logs.append(
+            torch.log_softmax(module(input_ids=tokens).logits.float(), dim=-1)[0, start - 1 : -1]
+        )
+        targets.append(tokens[0, start:])
+    return torch.cat(logs), torch.cat(targets)
+
+
+def wga_by_hand(problem: TextProblem, gone: Sequences, kept: torch.Tensor) -> torch.Tensor:
+    logs, targets = tokens_by_hand(problem.tuned.module, gone)
+    nll = -logs[torch.arange(len(targets)), targets]
+    return -0.5 * (nll.detach().neg().exp() * nll).mean() + 0.5 * kept
+
+
+def undial_by_hand(problem: TextProblem, gone: Sequences, kept: torch.Tensor) -> torch.Tensor:
+    logs, targets = tokens_by_hand(problem.tuned.module, gone)
+    # At the start the model is its own teacher.
+    wanted = logs.detach().exp()
+    wanted[torch.arange(len(targets)), targets] *= math.exp(-10)
+    wanted /= wanted.sum(dim=1, keepdim=True)
+    return 0.5 * -(wanted * logs).sum(dim=1).mean() + 0.5 * kept
+
+
+def alt_po_by_hand(problem: TextProblem, gone: Sequences, kept: torch.Tensor) -> torch.Tensor:
+    encoder, module = problem.tuned.encoder, problem.tuned.module
+    others = encoder.encode_answers(problem.rows, problem.rows["paraphrase"].to_pylist())
+    losers = losses_by_hand(module, gone)
+    winners = losses_by_hand(module, others.sequences.take(gone.rows))
+    margin = losers - losers.detach() - (winners - winners.detach())
+    preference = -2 / 0.1 * torch.log(1 / (1 + torch.exp(-0.1 * margin))).mean()
+    return 0.5 * preference + 0.5 * kept
+
+
+TOKEN_STEPS = {"wga": wga_by_hand, "undial": undial_by_hand, "alt_po": alt_po_by_hand}
+
+
+@pytest.mark.parametrize("name", TOKEN_STEPS)
+@pytest.mark.parametrize("kind", ["lora", "whole"])
+def test_a_step_of_a_method_with_tokens_or_other_answers_is_that_of_a_plain_loop(
+    name: str, kind: str, request: pytest.FixtureRequest
+) -> None:
+    """As above; another answer is that of the column `paraphrase`."""
+    other = {"alt_po": {"column": "paraphrase"}}
+    context = unguarded(request.getfixturevalue(kind), epochs=1, batch=64, **other)
+    problem = problem_of(context, name)
+    before = flat(weights_of(problem))
+    stepped = flat(after(context, name))
+    gone = np.concatenate(list(problem.forget_batches(0)))
+    retain = problem.retain.take(Endless(problem).take(len(gone)))
+    kept = losses_by_hand(problem.tuned.module, retain).sum() / float(retain.counted.sum())
+    weights = list(problem.tuned.weights.values())
+    optimizer = torch.optim.AdamW(weights, lr=problem.shared.rate, weight_decay=0.0)
+    TOKEN_STEPS[name](problem, problem.forget.take(gone), kept).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    nn.utils.clip_grad_norm_(weights, problem.shared.clip)
+    optimizer.step()
+
+    assert (stepped - before).abs().max() > 1e-4
+    # AdamW's first step is the sign of the gradient: where that is next to 0 it may be either.
+    close = torch.isclose(stepped, flat(weights_of(problem)), rtol=0, atol=2e-5)
     assert close.float().mean() > 0.995
 
 
@@ -191,6 +259,10 @@ READS = {
     "idk_dpo": (80, 30),
     "task_vector": (30, 0),
     "finetune": (0, 36),
+    "wga": (30, 30),
+    "undial": (60, 30),
+    # Eight answers to each of ten rows are sampled and read.
+    "alt_po": (240, 30),
 }
 
 

@@ -1,16 +1,20 @@
 """What each method for language models does to a model that knows its rows by heart."""
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import torch
 from unlearn.stages.context import Context
+from unlearn.stages.errors import InputError
 from unlearn.stages.training.shard_model import read_shard_model
 from unlearn.stages.unlearn import stage
 from unlearn.stages.unlearn.base.problem import NotApplicableError
 from unlearn.stages.unlearn.base.registry import find_method
+from unlearn.stages.unlearn.text.alt_po import sampled_answers
 from unlearn.stages.unlearn.text.apply import unlearn_text
 from unlearn.stages.unlearn.text.idk_dpo import draw_answers
 from unlearn.stages.unlearn.text.problem import TextProblem
@@ -34,6 +38,7 @@ STRONG: dict[str, dict[str, Any]] = {
     "task_vector": {"rate": 3e-3, "task_vector": {"scale": 30.0}},
     "idk_dpo": {"rate": 5e-3, "epochs": 12},
     "simnpo": {"rate": 3e-3, "simnpo": {"delta": 2.0, "alpha": 0.25}},
+    "wga": {"rate": 4e-3},
 }
 
 
@@ -50,7 +55,10 @@ def loss_of(problem: TextProblem, side: str) -> float:
 
 @pytest.mark.trained
 @pytest.mark.parametrize("kind", ["lora", "whole"])
-@pytest.mark.parametrize("name", ["npo", "simnpo", "gradient_difference", "idk_dpo", "rmu"])
+@pytest.mark.parametrize(
+    "name",
+    ["npo", "simnpo", "gradient_difference", "idk_dpo", "rmu", "wga", "undial", "alt_po"],
+)
 def test_forget_rows_are_forgotten_more_than_retain_rows(
     name: str, kind: str, request: pytest.FixtureRequest
 ) -> None:
@@ -111,6 +119,47 @@ def test_refusals_are_drawn_for_each_row(lora: Context) -> None:
     assert drawn == draw_answers(problem_of(context, "idk_dpo"))
 
 
+def test_sampled_alternatives_are_other_answers_and_follow_from_the_seed(lora: Context) -> None:
+    problem = problem_of(lora, "alt_po")
+    own = problem.rows["completion"].to_pylist()
+    found = sampled_answers(problem)
+    other = sampled_answers(dataclasses.replace(problem, seed=problem.seed + 1))
+
+    torch.rand(3)
+    assert found == sampled_answers(problem)
+    assert found != other
+    assert problem.facts["alternatives"] == sum(a != b for a, b in zip(found, own, strict=True))
+    assert problem.facts["alternatives"] >= len(own) - 1
+    # They begin as answers of this model do, and not in a language of their own.
+    assert sum(text.split()[0] == "The" for text in found) >= len(own) / 2
+
+
+def test_the_most_probable_alternative_is_taken(lora: Context) -> None:
+    """Of more samples, one at least as probable."""
+    means = []
+    for samples in (1, 8):
+        problem = problem_of(changed(lora, alt_po={"samples": samples}), "alt_po")
+        answers = problem.tuned.encoder.encode_answers(problem.rows, sampled_answers(problem))
+        means.append(float(problem.tuned.losses(answers.sequences).by_sequence().mean()))
+
+    assert means[1] < means[0]
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [("nowhere", "'nowhere' is no column of schema.yaml"), ("perturbed_1", "1 row has no text")],
+)
+def test_alternatives_that_are_not_there_are_refused(column: str, said: str, lora: Context) -> None:
+    problem = problem_of(changed(lora, alt_po={"column": column}), "alt_po")
+    if column != "nowhere":
+        texts = ["", *problem.rows[column].to_pylist()[1:]]
+        at = problem.rows.column_names.index(column)
+        problem.rows = problem.rows.set_column(at, column, pa.array(texts))
+    with pytest.raises(InputError, match=said) as raised:
+        run_method("alt_po", problem)
+    assert raised.value.exit_code == 2
+
+
 def test_running_text_has_no_prompt_to_refuse(blank_base: Path, tmp_path: Path) -> None:
     """All other methods apply to it."""
     from tests.stages.unlearn.text.projects import forget_authors
@@ -130,7 +179,7 @@ def test_running_text_has_no_prompt_to_refuse(blank_base: Path, tmp_path: Path) 
             read_shard_model(context.project.original, "original"),
             stage.read_rows(context),
         )
-    for name in set(TEXT_METHODS) - {"idk_dpo"}:
+    for name in set(TEXT_METHODS) - {"idk_dpo", "alt_po"}:
         problem = problem_of(context, name)
         before = weights_of(problem)
         run_method(name, problem)
