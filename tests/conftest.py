@@ -23,6 +23,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 from unlearn.stages.config.settings_files import FILES, merged, split
+from unlearn.stages.dvc import command
 from unlearn.stages.rows.tokens import (
     KEY_VARIABLE,
     Key,
@@ -32,6 +33,8 @@ from unlearn.stages.rows.tokens import (
     key_of_text,
     place,
 )
+
+from tests.forked_dvc import call_dvc
 
 # No law fails by the clock: other processes slow a test down.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -47,6 +50,20 @@ def _apart_from_this_machine() -> None:
     here = str(Path(sys.executable).parent)
     if here not in os.environ["PATH"].split(os.pathsep):
         os.environ["PATH"] = here + os.pathsep + os.environ["PATH"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_dvc(_apart_from_this_machine: None) -> Iterator[None]:
+    """Let what runs in this process call DVC as the tests do; see `forked_dvc`."""
+
+    def call(root: Path, arguments: Sequence[str], *, capture: bool) -> tuple[int, str, str]:
+        code, out, err = call_dvc(arguments, root, command.dvc_environment())
+        if capture:
+            return code, out, err
+        return code, "", command.pass_on(err.splitlines(keepends=True))
+
+    with mock.patch.object(command, "_call", call):
+        yield
 
 
 @dataclass(frozen=True)
@@ -153,7 +170,7 @@ class Repo:
 
     def dvc(self, *arguments: str, env: dict[str, str] | None = None) -> Done:
         """Run `dvc` and insist that it succeeds."""
-        done = self.run(sys.executable, "-m", "dvc", *arguments, env=env)
+        done = Done(*call_dvc(arguments, self.root, {**os.environ, **(env or {})}))
         assert done.code == 0, f"dvc {arguments}: {done.code}\n{done.out}\n{done.err}"
         return done
 
