@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from unlearn.cli.init.request import Identity, InitRequest
 from unlearn.cli.init.roles import find_roles
@@ -31,6 +31,7 @@ from unlearn.stages.requests.request import add_request
 from unlearn.stages.rows.shard_file import read_shard
 from unlearn.stages.shard import stage as shard_stage
 
+from tests.properties import tried_on
 from tests.stages.conftest import KEY
 
 #: An id as a file holds it, and as the text that means the same to everyone.
@@ -166,7 +167,7 @@ def params(roles: Any, path: str) -> Any:
 _MIXED = "digits with leading zeros"
 
 
-@settings(max_examples=40, deadline=None)
+@tried_on(few=12, many=80)
 @given(
     parts=files(),
     csv=st.booleans(),

@@ -58,7 +58,8 @@ def who_trained(context: Context) -> list[tuple[int, str]]:
 
 
 @pytest.mark.parametrize(
-    ("processors", "shards"), [(2, ["s002", "s000", "s001"]), (8, ["s002", "s001"])]
+    ("processors", "shards"),
+    [(2, ["s002", "s000", "s001"]), pytest.param(8, ["s002", "s001"], marks=pytest.mark.slow)],
 )
 def test_several_shards_are_retrained_in_other_processes_and_come_out_in_order(
     own_code: Context, monkeypatch: pytest.MonkeyPatch, processors: int, shards: list[str]

@@ -17,6 +17,7 @@ def _clone(origin: Path, target: Path) -> Repo:
     return clone
 
 
+@pytest.mark.slow
 def test_a_pushed_line_runs_only_its_shard_in_a_clone_and_resumes_at_its_slice(
     forgotten: Repo, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,10 @@ _MOST = 200
 
 
 @pytest.mark.parametrize("fault", ["kill", "disk full"])
-@pytest.mark.parametrize("stage", ["shard", "train@s001", "aggregate", "verify"])
+@pytest.mark.parametrize(
+    "stage",
+    [pytest.param("shard", marks=pytest.mark.slow), "train@s001", "aggregate", "verify"],
+)
 def test_a_stage_ends_with_the_same_bytes_after_a_fault_at_any_file_operation(
     small: Repo, workspace: Path, stage: str, fault: Fault
 ) -> None:

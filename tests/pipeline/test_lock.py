@@ -43,6 +43,7 @@ def test_both_ways_to_run_write_the_same_bytes_on_a_first_run(new_mlp: Repo, mlp
     assert new_mlp.snapshot() == mlp.snapshot() == by_dvc
 
 
+@pytest.mark.slow
 def test_both_ways_to_run_write_the_same_bytes_after_a_request(mlp: Repo, forgotten: Repo) -> None:
     mlp.forget(FORGOTTEN)
     # The time of a request is the one thing that differs.

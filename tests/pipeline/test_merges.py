@@ -14,6 +14,7 @@ def _carry_out(repo: Repo, raw: str) -> None:
     repo.commit("request")
 
 
+@pytest.mark.slow
 def test_after_a_merge_of_two_requests_one_run_settles_the_lock_and_the_reports(
     forgotten: Repo, workspace: Path
 ) -> None:

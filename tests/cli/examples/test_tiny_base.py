@@ -59,6 +59,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SIZES, "tiny", replace(SIZES["tiny"], authors=8, epochs=1))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_the_same_seed_makes_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     script = (

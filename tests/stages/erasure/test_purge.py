@@ -206,9 +206,11 @@ def test_no_older_commit_brings_a_row_back(world: World) -> None:
     assert seen  # what stands now is there
 
 
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_a_kill_at_any_file_operation_loses_nothing_and_is_finished_by_the_next_call(
-    world: World,
+    world: World, step: int
 ) -> None:
+    """Each operation in turn, or some of them; the last of all calls is never killed."""
     world.commit(OLD)
     world.commit(NEW)
     write_run(world, world.objects(OLD)["models/final_model"][0])
@@ -219,7 +221,7 @@ def test_a_kill_at_any_file_operation_loses_nothing_and_is_finished_by_the_next_
     shutil.copytree(world.cache, cache)
     shutil.copytree(remote, pushed)
     with open_stores(world.project) as stores:
-        for number in range(1, _MOST):
+        for count, number in enumerate(range(1, _MOST, step)):
             for folder, before in ((world.cache, cache), (remote, pushed)):
                 shutil.rmtree(folder)
                 shutil.copytree(before, folder)
@@ -232,7 +234,7 @@ def test_a_kill_at_any_file_operation_loses_nothing_and_is_finished_by_the_next_
             for folder in (world.cache, remote):
                 assert kept <= set(names_below(folder)), number
             # The journal may be lost with the process: the search finds what is left.
-            lost = number % 5 == 0
+            lost = count % 5 == 4
             again = find_objects(world.context, Choice()) if lost else objects
             places = purge_in(stores, world.project, again, lambda _count: None)
             assert Erasure(places=tuple(places)).complete, number

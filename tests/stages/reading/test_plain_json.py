@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from unlearn.stages.errors import InputError
 from unlearn.stages.reading import json_rows
 from unlearn.stages.reading.plain_json import PlainLines
 from unlearn.stages.reading.records import read_batches
+
+from tests.properties import tried_on
 
 Row = dict[str, Any]
 
@@ -67,7 +69,7 @@ def written(names: list[str], rows: list[list[str]], styles: list[tuple[str, str
     return lines
 
 
-@settings(max_examples=1000, deadline=None)
+@tried_on(few=200, many=2000)
 @given(st.data())
 def test_plain_lines_are_read_as_python_reads_them(data: st.DataObject) -> None:
     names = data.draw(st.lists(NAMES, min_size=1, max_size=3))
@@ -78,7 +80,7 @@ def test_plain_lines_are_read_as_python_reads_them(data: st.DataObject) -> None:
     check(lines)
 
 
-@settings(max_examples=500, deadline=None)
+@tried_on(few=200, many=1000)
 @given(
     st.lists(
         st.text(st.sampled_from('{}[]:,"\\ \n\tnulltrefas0123.-+eEé'), max_size=14), max_size=3
@@ -103,7 +105,7 @@ PLAIN = [
 ]
 
 
-@settings(max_examples=2000, deadline=None)
+@tried_on(few=400, many=4000)
 @given(
     st.sampled_from(PLAIN),
     st.integers(0, 100),

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from unlearn.stages.config.row_sets import (
     ExactBoostingOptions,
@@ -30,6 +30,7 @@ from unlearn.stages.estimators.row_sets.naive_bayes import ExactNaiveBayes
 from unlearn.stages.estimators.row_sets.row_set import RowSet, UnknownRowsError, row_set
 from unlearn.stages.rows.tokens import Key
 
+from tests.properties import tried_on
 from tests.stages.estimators.row_sets.laws import (
     HISTORIES,
     KEY,
@@ -115,7 +116,7 @@ for name, build in ESTIMATORS.items():
 
 
 @every
-@settings(deadline=None, max_examples=40)
+@tried_on(few=10, many=60)
 @given(rows=row_sets(), start=st.frozensets(st.integers(0, 23)), steps=HISTORIES)
 def test_any_history_ends_as_fitting_does(
     build: Build, rows: RowSet, start: frozenset[int], steps: Steps
@@ -124,7 +125,7 @@ def test_any_history_ends_as_fitting_does(
 
 
 @every
-@settings(deadline=None, max_examples=20)
+@tried_on(few=6, many=30)
 @given(shaped=shaped_rows(), start=st.frozensets(st.integers(0, 23)), steps=HISTORIES)
 def test_rows_of_any_shape_keep_the_law(
     build: Build, shaped: tuple[Shape, RowSet], start: frozenset[int], steps: Steps
