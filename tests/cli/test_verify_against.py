@@ -36,6 +36,19 @@ def drop_cache(repo: Repo) -> None:
     shutil.rmtree(repo.root / ".dvc/cache")
 
 
+@pytest.fixture(scope="session")
+def _asked(_done: Repo, tmp_path_factory: pytest.TempPathFactory) -> Repo:
+    repo = _done.copy(tmp_path_factory.mktemp("against") / "asked")
+    forget_and_run(repo, trained_ids(repo, 14))
+    return repo
+
+
+@pytest.fixture
+def asked(_asked: Repo, workspace: Path) -> Repo:
+    """Return a project after a request for 14 records, for the test to change."""
+    return _asked.copy(workspace / "asked")
+
+
 def test_two_final_models_are_attacked_together(done: Repo) -> None:
     ids = trained_ids(done, 14)
     measure_few(done)
@@ -126,9 +139,8 @@ def test_after_an_erasure_there_is_nothing_to_measure(done: Repo) -> None:
     assert "an erasure leaves no rows to measure with" in found.err
 
 
-def test_what_cannot_be_compared_is_refused_and_changes_nothing(done: Repo) -> None:
-    forget_and_run(done, trained_ids(done, 14))
-    with unchanged(done.root):
+def test_what_cannot_be_compared_is_refused_and_changes_nothing(asked: Repo) -> None:
+    with unchanged(asked.root):
         for options, message in (
             (["--against", "nowhere"], "git knows no revision 'nowhere' here"),
             (["--against", "HEAD"], "no request was carried out between the two models"),
@@ -137,31 +149,29 @@ def test_what_cannot_be_compared_is_refused_and_changes_nothing(done: Repo) -> N
             (["--against", "HEAD~1", "--full"], "--against measures by itself"),
             (["--against", "HEAD~1", "--before", "HEAD~1"], "--against measures by itself"),
         ):
-            assert message in refused(done.inline("verify", *options)), options
+            assert message in refused(asked.inline("verify", *options)), options
 
 
-def test_a_model_that_was_purged_is_refused(done: Repo) -> None:
-    forget_and_run(done, trained_ids(done, 14))
-    drop_cache(done)
+def test_a_model_that_was_purged_is_refused(asked: Repo) -> None:
+    drop_cache(asked)
 
-    found = done.inline("verify", "--against", "HEAD~1")
+    found = asked.inline("verify", "--against", "HEAD~1")
 
     message = refused(found)
     assert message.startswith("HEAD~1: models/final_model: not in DVC's cache on this machine")
     assert "a model that was purged cannot be compared" in found.err
 
 
-def test_a_final_model_that_is_not_the_one_in_the_lock_is_refused(done: Repo) -> None:
-    forget_and_run(done, trained_ids(done, 14))
-    path = done.root / "models/final_model/ensemble.json"
+def test_a_final_model_that_is_not_the_one_in_the_lock_is_refused(asked: Repo) -> None:
+    path = asked.root / "models/final_model/ensemble.json"
     content = path.read_bytes()
     path.unlink()
     path.write_bytes(content + b"\n")
-    message = refused(done.inline("verify", "--against", "HEAD~1"))
+    message = refused(asked.inline("verify", "--against", "HEAD~1"))
     assert message == "models/final_model is not the one in dvc.lock"
 
-    shutil.rmtree(done.root / "models/final_model")
-    message = refused(done.inline("verify", "--against", "HEAD~1"))
+    shutil.rmtree(asked.root / "models/final_model")
+    message = refused(asked.inline("verify", "--against", "HEAD~1"))
     assert message == "models/final_model is not on this machine"
 
 

@@ -210,7 +210,7 @@ def test_no_older_commit_brings_a_row_back(world: World) -> None:
 def test_a_kill_at_any_file_operation_loses_nothing_and_is_finished_by_the_next_call(
     world: World, step: int
 ) -> None:
-    """Each operation in turn, or some of them; the last of all calls is never killed."""
+    """Each operation is killed in turn, or every fourth."""
     world.commit(OLD)
     world.commit(NEW)
     write_run(world, world.objects(OLD)["models/final_model"][0])
