@@ -31,8 +31,8 @@ from unlearn.stages.verify.membership.scores import logit, loss
 from unlearn.stages.verify.membership.statistics import (
     Scored,
     difference_interval,
-    matching_weights,
 )
+from unlearn.stages.verify.membership.weights import matching_weights
 from unlearn.stages.verify.verdict import Difference, judge_difference, judge_matched, no_matches
 from unlearn.stages.verify_report.membership import Outcome
 from unlearn.stages.verify_report.methods import Finding

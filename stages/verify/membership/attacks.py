@@ -15,11 +15,11 @@ from unlearn.stages.verify.membership.statistics import (
     Scored,
     auc_intervals,
     detectable_auc,
-    matching_weights,
     roc,
     share_interval,
 )
 from unlearn.stages.verify.membership.views import View
+from unlearn.stages.verify.membership.weights import matching_weights
 from unlearn.stages.verify_report.membership import AttackResult, Control
 
 #: False positive rates at which reports give the share of members found.

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import betaincinv, ndtr, ndtri
+from scipy.special import betaincinv, expit, logit, ndtr, ndtri
 from unlearn.stages.verify.membership.arrays import Floats, Ints
+from unlearn.stages.verify.membership.small_samples import Part, correction
 
 #: Bootstrap draws behind every interval.
 DRAWS = 400
@@ -92,6 +93,12 @@ class Order:
         if (ordered[np.minimum(below, len(ordered) - 1)] == members).any():
             return cls(order, below, np.searchsorted(ordered, members, "right"))
         return cls(order, below, below)  # no score of one is one of the others
+
+    def shares(self, other_weights: Floats) -> Floats:
+        """Return the weighted share of the others below each member, ties counting half."""
+        sums = np.concatenate([[0.0], np.cumsum(other_weights[self.others])])
+        found: Floats = (sums[self.below] + sums[self.up_to]) / (2 * sums[-1])
+        return found
 
     def auc(self, weights: Floats, other_weights: Floats) -> float:
         """Return the AUC under weights; see `auc`."""
@@ -209,6 +216,8 @@ def auc_intervals(
 ) -> list[Interval]:
     """Bootstrap the AUC of each pair of samples; bias-corrected percentiles (Efron 1981).
 
+    With fewer than `FEW` persons in a sample, percentiles are too narrow: see `small_samples`.
+
     Rows are drawn with replacement, all rows of a person together. Where scores rest on reference
     models these are drawn too: shared references shift all scores together, which drawing rows
     alone does not show. A draw has fewer different references and so a weaker attack, which is the
@@ -238,8 +247,8 @@ def auc_intervals(
         for index, (order, (one, other)) in enumerate(zip(orders, resamplers, strict=True)):
             drawn[number, index] = order.auc(one.draw(rng), other.draw(rng))
     return [
-        _as_interval(drawn[:, index], value, min(one.effective, other.effective))
-        for index, (value, (one, other)) in enumerate(zip(values, pairs, strict=True))
+        _as_interval(drawn[:, index], value, pair)
+        for index, (value, pair) in enumerate(zip(values, pairs, strict=True))
     ]
 
 
@@ -253,7 +262,8 @@ def difference_interval(
     """Bootstrap how much larger the AUC of one pair of samples is than that of another.
 
     Both are the same rows, in the same order and with the same weights, scored by two models: each
-    draw of rows serves both, so that what is hard about the rows cancels. See `auc_intervals`.
+    draw of rows serves both, so that what is hard about the rows cancels. See `auc_intervals`; with
+    few persons the interval is Student's, around the difference.
 
     Parameters
     ----------
@@ -280,7 +290,19 @@ def difference_interval(
         if rescore is not None and number % _ROWS_A_SCORING == 0:
             orders = [Order.of(*scores) for scores in rescore(rng)]
         drawn[number] = difference(rows.draw(rng), rest.draw(rng))
-    wide, narrow = (_percentiles(drawn, value, (1 - level) / 2) for level in (0.95, 0.90))
+    (mine, theirs), (mine_other, theirs_other) = (_placements(pair) for pair in pairs)
+    corrected = correction(
+        [
+            Part(mine - mine_other, one[0].weights, one[0].groups),
+            Part(theirs - theirs_other, one[1].weights, one[1].groups),
+        ]
+    )
+    if corrected is None:
+        wide, narrow = (_percentiles(drawn, value, (1 - level) / 2) for level in (0.95, 0.90))
+        return Interval(value, wide, narrow)
+    wide, narrow = (
+        (value - half, value + half) for half in corrected.half_widths(float(drawn.std()))
+    )
     return Interval(value, wide, narrow)
 
 
@@ -305,7 +327,33 @@ class _Resampler:
         return weights if weights.any() else self._sample.weights
 
 
-def _as_interval(drawn: Floats, value: float, rows: float) -> Interval:
+def _placements(pair: Pair) -> tuple[Floats, Floats]:
+    """Return what each row contributes to the AUC: the weighted share of the others on its side.
+
+    The mean of either, by weight, is the AUC; ties count half.
+    """
+    one, other = pair
+    return (
+        Order.of(one.scores, other.scores).shares(other.weights),
+        1 - Order.of(other.scores, one.scores).shares(one.weights),
+    )
+
+
+def _as_interval(drawn: Floats, value: float, pair: Pair) -> Interval:
+    corrected = correction(
+        [
+            Part(placements, sample.weights, sample.groups)
+            for placements, sample in zip(_placements(pair), pair, strict=True)
+        ]
+    )
+    if corrected is not None and 0 < value < 1:
+        error = float(drawn.std()) / (value * (1 - value))
+        wide, narrow = (
+            (float(expit(logit(value) - half)), float(expit(logit(value) + half)))
+            for half in corrected.half_widths(error)
+        )
+        return Interval(value, wide, narrow)
+    rows = min(sample.effective for sample in pair)
     wide, narrow = (_interval(drawn, value, rows, level) for level in (0.95, 0.90))
     return Interval(value, wide, narrow)
 
@@ -330,37 +378,3 @@ def _percentiles(drawn: Floats, value: float, tail: float) -> tuple[float, float
     edges = ndtr(shift + ndtri([tail, 1 - tail]))
     low, high = (float(edge) for edge in np.quantile(drawn, edges))
     return low, high
-
-
-def matching_weights(wanted: tuple[Ints, ...], found: tuple[Ints, ...], rounds: int = 20) -> Floats:
-    """Return weights that give rows the same share of each group as other rows have.
-
-    Iterative proportional fitting (Deming and Stephan 1940): several groupings together, each by
-    its shares alone, so that it also works where no row is in two rare groups together.
-
-    Parameters
-    ----------
-    wanted
-        For each grouping, the group of every row whose shares are wanted.
-    found
-        For each grouping, the group of every row to be weighted.
-    rounds
-        How often all groupings are fitted in turn.
-
-    Returns
-    -------
-    numpy.ndarray
-        Sums to the number of rows that count. Groups that are not wanted get 0; all weights are
-        0 if nothing is left.
-    """
-    weights = np.ones(len(found[0]))
-    for _ in range(rounds):
-        for groups, mine in zip(wanted, found, strict=True):
-            size = int(max(groups.max(initial=0), mine.max(initial=0))) + 1
-            shares = np.bincount(groups, minlength=size)
-            held = np.bincount(mine, weights, size)
-            factor = np.divide(shares, held, out=np.zeros(size), where=held > 0)
-            weights = weights * factor[mine]
-    total = weights.sum()
-    counted = np.count_nonzero(weights)
-    return weights * (counted / total) if total > 0 else weights

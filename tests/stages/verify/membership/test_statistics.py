@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 from unlearn.stages.verify.membership.calibrated import lira
+from unlearn.stages.verify.membership.small_samples import FEW, Part, correction
 from unlearn.stages.verify.membership.statistics import (
     Interval,
     Scored,
@@ -17,11 +18,13 @@ from unlearn.stages.verify.membership.statistics import (
     auc_intervals,
     detectable_auc,
     difference_interval,
-    matching_weights,
     roc,
     rows_for,
     share_interval,
 )
+from unlearn.stages.verify.membership.weights import matching_weights
+
+from benchmarks.interval_coverage import coverage, coverage_of_difference
 
 Floats = npt.NDArray[np.float64]
 
@@ -498,3 +501,73 @@ def test_other_reference_models_widen_the_difference() -> None:
 
     assert max(map(abs, fixed.wide)) == 0
     assert found.wide[0] < 0 < found.wide[1]
+
+
+def test_the_parts_of_the_variance_are_delongs() -> None:
+    """Against the definition of DeLong et al. 1988, with n - 1 in place of n."""
+    draw = np.random.default_rng(4)
+    one, other = draw.normal(1, 1, 7), draw.normal(0, 1, 9)
+    wins = (one[:, None] > other[None, :]).astype(float)
+    parts = [
+        Part(wins.mean(axis=1), np.ones(7), np.arange(7)),
+        Part(wins.mean(axis=0), np.ones(9), np.arange(9)),
+    ]
+    delong = [wins.mean(axis=1).var(ddof=1) / 7, wins.mean(axis=0).var(ddof=1) / 9]
+    found = correction(parts)
+
+    assert [part.variance for part in parts] == pytest.approx(
+        [delong[0] * 6 / 7, delong[1] * 8 / 9]
+    )
+    assert found is not None
+    biased = delong[0] * 6 / 7 + delong[1] * 8 / 9
+    assert found.factor == pytest.approx(np.sqrt(sum(delong) / biased))
+    assert found.freedom == pytest.approx(
+        sum(delong) ** 2 / (delong[0] ** 2 / 6 + delong[1] ** 2 / 8)
+    )
+    wide, narrow = found.half_widths(0.1)
+    assert wide == pytest.approx(0.1 * found.factor * stats.t.ppf(0.975, found.freedom))
+    assert narrow == pytest.approx(0.1 * found.factor * stats.t.ppf(0.95, found.freedom))
+
+
+def test_rows_of_one_person_are_one_observation() -> None:
+    draw = np.random.default_rng(5)
+    of_persons = draw.normal(size=6)
+    twice = Part(np.repeat(of_persons, 2), np.ones(12), np.repeat(np.arange(6), 2))
+    once = Part(of_persons, np.ones(6), np.arange(6))
+
+    assert twice.count == once.count == 6
+    assert twice.variance == pytest.approx(once.variance)
+
+
+def test_large_samples_and_samples_without_variance_are_not_corrected() -> None:
+    large = Part(np.arange(float(FEW)), np.ones(FEW), np.arange(FEW))
+    same = Part(np.ones(5), np.ones(5), np.arange(5))
+    single = Part(np.arange(5.0), np.ones(5), np.zeros(5, dtype=np.int64))
+
+    assert correction([large, large]) is None
+    assert correction([same, same]) is None
+    assert correction([single, large]) is None
+
+
+@pytest.mark.parametrize("rows", [20, 50])
+@pytest.mark.parametrize("auc", [0.5, 0.8])
+def test_intervals_of_few_rows_cover(rows: int, auc: float) -> None:
+    """In 300 draws; the standard error is .013."""
+    assert 0.92 <= coverage(rows, 100, auc, 300, seed=3) <= 0.985
+
+
+@pytest.mark.parametrize("rows", [20, 50])
+def test_intervals_of_differences_of_few_rows_cover(rows: int) -> None:
+    assert 0.92 <= coverage_of_difference(rows, 100, 0.65, 300, seed=3) <= 0.985
+
+
+@given(st.integers(0, 10**6), st.integers(2, 30), st.integers(2, 30))
+def test_intervals_of_few_rows_are_within_0_and_1_and_nested(
+    seed: int, rows: int, others: int
+) -> None:
+    draw = np.random.default_rng(seed)
+    pair = alike(draw.normal(1, 1, rows)), alike(draw.normal(0, 1, others))
+    (found,) = auc_intervals([pair], np.random.default_rng(0), draws=50)
+
+    assert 0 <= found.wide[0] <= found.narrow[0] <= found.value
+    assert found.value <= found.narrow[1] <= found.wide[1] <= 1
