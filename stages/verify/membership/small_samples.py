@@ -1,9 +1,10 @@
-"""Intervals of AUCs from few rows: a corrected standard error, and Student's quantiles.
+"""Intervals of AUCs that cover with few rows: a corrected standard error, and Student's quantiles.
 
-The percentiles of a bootstrap of few rows are too narrow, for two reasons: its variance is that of
-n rows divided by n and not by n - 1, and the variance itself is an estimate. Here the variance is
-corrected and the quantiles are Student's, with the degrees of freedom of Welch and Satterthwaite
-from the variance's two parts (DeLong et al. 1988): that of the members and that of the others.
+The percentiles of a bootstrap of few rows are too narrow, for three reasons: its variance is that
+of n rows divided by n and not by n - 1, the variance itself is an estimate, and percentiles of a
+few hundred draws are noisy. Here the variance is corrected and the quantiles are Student's, with
+the degrees of freedom of Welch and Satterthwaite from the variance's two parts (DeLong et al.
+1988): that of the members and that of the others.
 """
 
 from collections.abc import Sequence
@@ -12,9 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 from unlearn.stages.verify.membership.arrays import Floats, Ints
-
-#: With fewer persons than this in a sample, intervals are corrected.
-FEW = 100
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class Correction:
 
 
 def correction(parts: Sequence[Part]) -> Correction | None:
-    """Return the correction for independent samples; None if none of them is small.
+    """Return the correction for independent samples.
 
     Parameters
     ----------
@@ -87,10 +85,10 @@ def correction(parts: Sequence[Part]) -> Correction | None:
     Returns
     -------
     Correction or None
-        None, too, if the samples show no variance: nothing can be estimated from them.
+        None if the samples show no variance: nothing can be estimated from them.
     """
     counts = [part.count for part in parts]
-    if min(counts) >= FEW or min(counts) < 2:  # noqa: PLR2004 - one person has no variance
+    if min(counts) < 2:  # noqa: PLR2004 - one person has no variance
         return None
     biased = np.array([part.variance for part in parts])
     if biased.sum() <= 0:

@@ -18,6 +18,9 @@ DRAWS = 400
 #: Draws of rows for each draw of reference models: scoring takes most of the time.
 _ROWS_A_SCORING = 4
 
+#: With reference models: with fewer persons than this in a sample, percentiles are too narrow.
+FEW = 100
+
 #: Standard normal quantiles of a two-sided test at 5 % and of a power of 80 %.
 _TWO_SIDED, _POWER = 1.959964, 0.841621
 
@@ -214,9 +217,11 @@ def auc_intervals(
     rescore: Callable[[np.random.Generator], Sequence[tuple[Floats, Floats]]] | None = None,
     draws: int = DRAWS,
 ) -> list[Interval]:
-    """Bootstrap the AUC of each pair of samples; bias-corrected percentiles (Efron 1981).
+    """Bootstrap the AUC of each pair of samples.
 
-    With fewer than `FEW` persons in a sample, percentiles are too narrow: see `small_samples`.
+    The interval is Student's around the logit of the AUC; see `small_samples`. Where scores rest on
+    reference models and no sample has fewer than `FEW` persons, it consists of bias-corrected
+    percentiles (Efron 1981).
 
     Rows are drawn with replacement, all rows of a person together. Where scores rest on reference
     models these are drawn too: shared references shift all scores together, which drawing rows
@@ -247,7 +252,7 @@ def auc_intervals(
         for index, (order, (one, other)) in enumerate(zip(orders, resamplers, strict=True)):
             drawn[number, index] = order.auc(one.draw(rng), other.draw(rng))
     return [
-        _as_interval(drawn[:, index], value, pair)
+        _as_interval(drawn[:, index], value, pair, is_calibrated=rescore is not None)
         for index, (value, pair) in enumerate(zip(values, pairs, strict=True))
     ]
 
@@ -262,8 +267,8 @@ def difference_interval(
     """Bootstrap how much larger the AUC of one pair of samples is than that of another.
 
     Both are the same rows, in the same order and with the same weights, scored by two models: each
-    draw of rows serves both, so that what is hard about the rows cancels. See `auc_intervals`; with
-    few persons the interval is Student's, around the difference.
+    draw of rows serves both, so that what is hard about the rows cancels. See `auc_intervals`; the
+    interval without reference models, or with few persons, is Student's around the difference.
 
     Parameters
     ----------
@@ -291,12 +296,12 @@ def difference_interval(
             orders = [Order.of(*scores) for scores in rescore(rng)]
         drawn[number] = difference(rows.draw(rng), rest.draw(rng))
     (mine, theirs), (mine_other, theirs_other) = (_placements(pair) for pair in pairs)
-    corrected = correction(
-        [
-            Part(mine - mine_other, one[0].weights, one[0].groups),
-            Part(theirs - theirs_other, one[1].weights, one[1].groups),
-        ]
-    )
+    parts = [
+        Part(mine - mine_other, one[0].weights, one[0].groups),
+        Part(theirs - theirs_other, one[1].weights, one[1].groups),
+    ]
+    calibrated = rescore is not None
+    corrected = correction(parts) if _by_student(parts, is_calibrated=calibrated) else None
     if corrected is None:
         wide, narrow = (_percentiles(drawn, value, (1 - level) / 2) for level in (0.95, 0.90))
         return Interval(value, wide, narrow)
@@ -327,6 +332,10 @@ class _Resampler:
         return weights if weights.any() else self._sample.weights
 
 
+def _by_student(parts: Sequence[Part], *, is_calibrated: bool) -> bool:
+    return not is_calibrated or min(part.count for part in parts) < FEW
+
+
 def _placements(pair: Pair) -> tuple[Floats, Floats]:
     """Return what each row contributes to the AUC: the weighted share of the others on its side.
 
@@ -339,13 +348,12 @@ def _placements(pair: Pair) -> tuple[Floats, Floats]:
     )
 
 
-def _as_interval(drawn: Floats, value: float, pair: Pair) -> Interval:
-    corrected = correction(
-        [
-            Part(placements, sample.weights, sample.groups)
-            for placements, sample in zip(_placements(pair), pair, strict=True)
-        ]
-    )
+def _as_interval(drawn: Floats, value: float, pair: Pair, *, is_calibrated: bool) -> Interval:
+    parts = [
+        Part(placements, sample.weights, sample.groups)
+        for placements, sample in zip(_placements(pair), pair, strict=True)
+    ]
+    corrected = correction(parts) if _by_student(parts, is_calibrated=is_calibrated) else None
     if corrected is not None and 0 < value < 1:
         error = float(drawn.std()) / (value * (1 - value))
         wide, narrow = (
