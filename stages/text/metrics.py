@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from unlearn.stages.text.stemming import rouge_stem
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -148,14 +149,14 @@ class RougeL(NamedTuple):
     f_measure: float
 
 
-def rouge_l(answer: str, reference: str) -> RougeL:
+def rouge_l(answer: str, reference: str, *, stemmed: bool = False) -> RougeL:
     """Return precision L / a, recall L / r and their harmonic mean.
 
     L is the length of the longest common subsequence of the answer's a and the reference's r
     words; all three are 0 where there is none. Lin, "ROUGE: A Package for Automatic Evaluation of
     Summaries", 2004, section 3, with beta = 1.
 
-    Words are as in the library `rouge_score` without stemming: runs of a-z and 0-9 in lower case.
+    Words are as in the library `rouge_score`: runs of a-z and 0-9 in lower case, or their stems.
     Letters of other scripts separate words: an answer without any Latin letter or digit scores 0.
 
     Parameters
@@ -164,8 +165,12 @@ def rouge_l(answer: str, reference: str) -> RougeL:
         What the model said.
     reference
         What is true.
+    stemmed
+        Whether words count as the same if their stems are; see `stemming.rouge_stem`.
     """
     said, true = _WORD.findall(answer.lower()), _WORD.findall(reference.lower())
+    if stemmed:
+        said, true = [rouge_stem(word) for word in said], [rouge_stem(word) for word in true]
     common = _common_subsequence(said, true)
     if common == 0:
         return RougeL(0.0, 0.0, 0.0)
@@ -173,12 +178,13 @@ def rouge_l(answer: str, reference: str) -> RougeL:
     return RougeL(precision, recall, 2 * precision * recall / (precision + recall))
 
 
-def rouge_l_recall(answer: str, reference: str) -> float:
+def rouge_l_recall(answer: str, reference: str, *, stemmed: bool = False) -> float:
     """Return the share of the reference's words that the answer has in their order.
 
-    TOFU's measure of generated answers (Maini et al. 2024, section 2.2); see `rouge_l`.
+    TOFU's measure of generated answers (Maini et al. 2024, section 2.2), whose published figures
+    are by stems; see `rouge_l`.
     """
-    return rouge_l(answer, reference).recall
+    return rouge_l(answer, reference, stemmed=stemmed).recall
 
 
 def has_words(text: str) -> bool:

@@ -22,6 +22,8 @@ class Knowledge(Part):
     rouge_l
         Recall of greedy generation, on a sample; None for rows without prompts, or whose answers
         have no word that ROUGE sees.
+    rouge_l_stemmed
+        The same by the stems of words, as in published figures of TOFU.
     """
 
     rows: int | None = None
@@ -32,6 +34,7 @@ class Knowledge(Part):
     perplexity: float | None = None
     truth_ratio: float | None = None
     rouge_l: float | None = None
+    rouge_l_stemmed: float | None = None
 
 
 class KnowledgeOfRows(Part):

@@ -4,6 +4,7 @@ The model is evaluated once and the results are kept by row; this module returns
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -84,8 +85,8 @@ def measure_knowledge(
     ratios = truth_ratios(model, rows) if ratios is None else ratios
     enough = len(ratios) >= max(min_rows, 1)
     truth = _mean(told(float(ratio)) for ratio in ratios) if enough else None
-    recall = rouge_recall(model, rows, min_rows) if generate else None
-    return found.model_copy(update={"truth_ratio": truth, "rouge_l": recall})
+    recall = rouge_recall(model, rows, min_rows) if generate else Recall()
+    return found.model_copy(update={"truth_ratio": truth} | recall.as_knowledge())
 
 
 def truth_ratios(model: LanguageEnsemble, rows: pa.Table) -> Floats:
@@ -111,14 +112,27 @@ def truth_ratios(model: LanguageEnsemble, rows: pa.Table) -> Floats:
     )
 
 
-def rouge_recall(model: LanguageEnsemble, rows: pa.Table, min_rows: int = 1) -> float | None:
-    """Return the mean ROUGE-L recall of what a model generates; None for rows without prompts."""
-    return generated_recall(model, {"": fewest(rows, _MOST_GENERATED)}, min_rows).get("")
+@dataclass(frozen=True)
+class Recall:
+    """The mean ROUGE-L recall of generated answers, by words and by their stems."""
+
+    plain: float | None = None
+    stemmed: float | None = None
+
+    def as_knowledge(self) -> dict[str, float | None]:
+        """Return the fields of `Knowledge`."""
+        return {"rouge_l": self.plain, "rouge_l_stemmed": self.stemmed}
+
+
+def rouge_recall(model: LanguageEnsemble, rows: pa.Table, min_rows: int = 1) -> Recall:
+    """Return the mean ROUGE-L recall of what a model generates; none for rows without prompts."""
+    sample = {"": fewest(rows, _MOST_GENERATED)}
+    return generated_recall(model, sample, min_rows).get("", Recall())
 
 
 def generated_recall(
     model: LanguageEnsemble, samples: Mapping[str, pa.Table], min_rows: int = 1
-) -> dict[str, float]:
+) -> dict[str, Recall]:
     """Return the mean ROUGE-L recall on each of some samples, all texts being generated together.
 
     Parameters
@@ -144,17 +158,23 @@ def generated_recall(
     said = model.generate(rows, min(longest, _MOST_TOKENS))
     recalls = np.array(
         [
-            rouge_l_recall(answer, true) if has_words(true) else np.nan
+            [rouge_l_recall(answer, true, stemmed=stemmed) for stemmed in (False, True)]
+            if has_words(true)
+            else [np.nan, np.nan]
             for answer, true in zip(said, answer_texts(rows, layout), strict=True)
         ]
     )
     ends = np.cumsum([sample.num_rows for sample in samples.values()])
     parts = {
-        name: part[~np.isnan(part)]
+        name: part[~np.isnan(part[:, 0])]
         for name, part in zip(samples, np.split(recalls, ends[:-1]), strict=True)
     }
     least = max(min_rows, 1)
-    return {name: float(part.mean()) for name, part in parts.items() if len(part) >= least}
+    return {
+        name: Recall(*map(float, part.mean(axis=0)))
+        for name, part in parts.items()
+        if len(part) >= least
+    }
 
 
 def utility_of(parts: Sequence[Knowledge]) -> float:

@@ -23,6 +23,7 @@ from unlearn.stages.training.shard_model import read_shard_model
 from unlearn.stages.verify.exactness.methods import ORIGINAL
 from unlearn.stages.verify.measures.base import Modality, Setting
 from unlearn.stages.verify.measures.memorisation import (
+    Recall,
     generated_recall,
     knowledge_of,
     measure_knowledge,
@@ -256,7 +257,8 @@ class LanguageMeasures:
         samples = {kind: fewest(rows, most) for kind, rows in self._rows.items()}
         recall = generated_recall(model, samples, self._setting.min_rows)
         return {
-            kind: of.model_copy(update={"rouge_l": recall.get(kind)}) for kind, of in known.items()
+            kind: of.model_copy(update=recall.get(kind, Recall()).as_knowledge())
+            for kind, of in known.items()
         }
 
     def _perplexity(self, model: LanguageEnsemble) -> float | None:

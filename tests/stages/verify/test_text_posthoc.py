@@ -498,9 +498,11 @@ def test_a_rouge_of_few_rows_is_not_told(tuned: Context) -> None:
     rows = rows.set_column(rows.column_names.index("completion"), "completion", others)
     model = opened(tuned, "finetune")
 
-    assert measure_knowledge(model, rows, min_rows=2).rouge_l is None
-    seen = measure_knowledge(model, rows, min_rows=1).rouge_l
-    assert seen == pytest.approx(rouge_recall(model, rows.slice(0, 1)))
+    few = measure_knowledge(model, rows, min_rows=2)
+    assert (few.rouge_l, few.rouge_l_stemmed) == (None, None)
+    seen, alone = measure_knowledge(model, rows, min_rows=1), rouge_recall(model, rows.slice(0, 1))
+    assert seen.rouge_l == pytest.approx(alone.plain)
+    assert seen.rouge_l_stemmed == pytest.approx(alone.stemmed)
 
 
 def test_few_forgotten_rows_give_counts_only(tuned: Context) -> None:
