@@ -26,6 +26,9 @@ class Knowledge(Part):
         The same by the stems of words, as in published figures of TOFU.
     """
 
+    #: Older reports do not have it.
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"rouge_l_stemmed"})
+
     rows: int | None = None
     tokens: int | None = None
     extraction_strength: float | None = None
