@@ -162,7 +162,7 @@ def route(nodes: Nodes, roots: Places, codes: Codes, rows: Places) -> Places:
     rows
         Which of them, shape (rows,).
     """
-    at = roots.copy()
+    at, codes = roots.copy(), np.ascontiguousarray(codes)
     moving = np.flatnonzero(nodes.features[at] >= 0)
     while moving.size:
         here = at[moving]
@@ -175,12 +175,14 @@ def route(nodes: Nodes, roots: Places, codes: Codes, rows: Places) -> Places:
 
 def goes_left(nodes: Nodes, at: Places, codes: Codes, rows: Places) -> Mask:
     """Return whether rows go to the left at nodes that have a split."""
-    values = codes[rows, nodes.features[at]]
-    found: Mask = positions(values, nodes.factors[at], nodes.offsets[at]) <= nodes.cuts[at]
+    # `take` is several times faster than an index of two arrays.
+    values = codes.take(rows * codes.shape[1] + nodes.features.take(at))
+    factors, offsets = nodes.factors.take(at), nodes.offsets.take(at)
+    found: Mask = positions(values, factors, offsets) <= nodes.cuts.take(at)
     return found
 
 
 def next_nodes(nodes: Nodes, at: Places, to_left: Mask) -> Places:
     """Return the children of nodes that have a split, on one side of each."""
     found: Places = at + 1
-    return found + np.where(to_left, 0, nodes.sizes[found])
+    return found + np.where(to_left, 0, nodes.sizes.take(found))

@@ -95,13 +95,15 @@ def row_digests(key: Key, parts: Sequence[Bytes]) -> Bytes:
         The row's ids and values as bytes, each of shape (rows, width).
     """
     joined = np.ascontiguousarray(np.hstack(parts))
-    width, subkey = joined.shape[1], key.subkey("row-set rows")
-    data, digest = joined.tobytes(), hashlib.blake2b
-    found = b"".join(
-        digest(data[at : at + width], digest_size=DIGEST_BYTES, key=subkey).digest()
-        for at in range(0, len(data), width)
-    )
-    return np.frombuffer(found, np.uint8).reshape(-1, DIGEST_BYTES)
+    width, data = joined.shape[1], joined.tobytes()
+    # A copy has read the key, which is a block of its own.
+    keyed = hashlib.blake2b(digest_size=DIGEST_BYTES, key=key.subkey("row-set rows")).copy
+    found = []
+    for at in range(0, len(data), width):
+        digest = keyed()
+        digest.update(data[at : at + width])
+        found.append(digest.digest())
+    return np.frombuffer(b"".join(found), np.uint8).reshape(-1, DIGEST_BYTES)
 
 
 def set_digest(key: Key, digests: Bytes) -> str:
