@@ -65,7 +65,7 @@ def compare(
     bench = new_project(folder / model, source, "--model", model)
     say(f"{model}: first run")
     first = bench.unlearn("repro").processor
-    lines = []
+    lines: list[list[object]] = []
     for number in range(requests):
         say(f"{model}: request {number}")
         forget = bench.unlearn("forget", "--ids", "-", stdin=f"r{1_000 + 7 * number:07d}\n")
