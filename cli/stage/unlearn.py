@@ -15,7 +15,7 @@ def run(context: Context, method: str) -> None:
     done = stage.run(context, method)
     timing = Timing(round(done.seconds or 0.0, 4), done.retained)
     record_timings(context.project, {f"unlearn@{method}": timing})
-    record_method(context.project, method, done.seconds)
+    record_method(context.project, method, done.seconds, done.guard_seconds)
     say(f"unlearn@{method}: {plural(done.forgotten, 'row')} to forget, {outcome_of(done)}")
 
 

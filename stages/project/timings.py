@@ -79,19 +79,40 @@ def record_timings(project: Project, new: dict[str, Timing]) -> None:
         )
 
 
-def read_method_seconds(project: Project) -> dict[str, float]:
-    """Return how long each post-hoc method took; empty where that cannot be read."""
+def read_method_seconds(project: Project, of: str = "seconds") -> dict[str, float]:
+    """Return how long each post-hoc method took; empty where that cannot be read.
+
+    Parameters
+    ----------
+    project
+        The project.
+    of
+        `seconds`, or `guard_seconds` of the measurements of its guard.
+    """
     try:
-        methods = json.loads(project.method_timings.read_text(encoding="utf-8"))["seconds"]
+        methods = json.loads(project.method_timings.read_text(encoding="utf-8"))[of]
         return {str(name): float(value) for name, value in methods.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
-def record_method(project: Project, method: str, seconds: float | None) -> None:
-    """Record how long a post-hoc method took, in reports/; None if it had nothing to do."""
+def record_method(project: Project, method: str, seconds: float | None, guard: float = 0.0) -> None:
+    """Record how long a post-hoc method took, in reports/.
+
+    Parameters
+    ----------
+    project, method
+        The project, and the method.
+    seconds
+        How long it worked; None if it had nothing to do.
+    guard
+        How much of that the measurements of its guard took.
+    """
     if seconds is None:
         return
     with exclusive(project.lock_file("timings"), "another stage"):
-        found = read_method_seconds(project) | {method: round(seconds, 4)}
-        write_json(project.method_timings, {"schema_version": 1, "seconds": found})
+        found = {
+            name: read_method_seconds(project, name) | {method: round(value, 4)}
+            for name, value in (("seconds", seconds), ("guard_seconds", guard))
+        }
+        write_json(project.method_timings, {"schema_version": 1, **found})

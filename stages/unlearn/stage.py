@@ -53,13 +53,18 @@ class Done:
     forgotten, retained
         Rows of either side.
     seconds
-        How long the method worked; None where finished work stood in place.
+        How long the method worked, by the clock, on a project that is open; None where finished
+        work stood in place.
+    processor_seconds, guard_seconds
+        The same in processor time; and how much of `seconds` the measurements of the guard took.
     """
 
     record: Record
     forgotten: int
     retained: int
     seconds: float | None
+    processor_seconds: float = 0.0
+    guard_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ class Unlearned:
 
     files: dict[str, bytes]
     record: Record
+    guard_seconds: float = 0.0
 
 
 def run(context: Context, name: str) -> Done:
@@ -97,13 +103,13 @@ def run(context: Context, name: str) -> Done:
         rows = read_rows(context)
         inputs = inputs_digest(posthoc, name, original.digest, rows)
         young = read_young(context) if posthoc.unlearn.target == "young" else None
-        record, seconds = finished(
+        done = finished(
             context,
             name,
             inputs,
             lambda: unlearn_rows(posthoc, name, original, rows, young),
         )
-    return Done(record, rows.forget.num_rows, rows.retain.num_rows, seconds)
+    return replace(done, forgotten=rows.forget.num_rows, retained=rows.retain.num_rows)
 
 
 def run_young(context: Context) -> Done:
@@ -126,14 +132,12 @@ def run_young(context: Context) -> Done:
         retain = read_side(context, context.project.retain_file(WHOLE))
         nothing = retain.slice(0, 0)
         inputs = inputs_digest(posthoc, YOUNG, "", MethodRows(nothing, retain, nothing))
-        record, seconds = finished(context, YOUNG, inputs, lambda: train_young(context, retain))
-    return Done(record, 0, retain.num_rows, seconds)
+        done = finished(context, YOUNG, inputs, lambda: train_young(context, retain))
+    return replace(done, retained=retain.num_rows)
 
 
-def finished(
-    context: Context, name: str, inputs: str, make: Callable[[], Unlearned]
-) -> tuple[Record, float | None]:
-    """Return the record of a method's model, which is made unless it is there already.
+def finished(context: Context, name: str, inputs: str, make: Callable[[], Unlearned]) -> Done:
+    """Return what a method came to, without its rows; its model is made unless it is there.
 
     Parameters
     ----------
@@ -142,13 +146,7 @@ def finished(
     inputs
         See `Record`.
     make
-        Applies the method.
-
-    Returns
-    -------
-    record, seconds
-        How long it took to apply the method, without reading and writing; None where finished work
-        was there.
+        Applies the method. It alone is timed, not what reads the project and writes the model.
     """
     folder = context.project.unlearned / name
     try:
@@ -156,14 +154,15 @@ def finished(
     except InputError:
         found = None
     if found is not None and found.inputs == inputs and is_genuine(context.key, folder, found):
-        return found, None
-    started = time.perf_counter()
+        return Done(found, 0, 0, None)
+    started, by_processor = time.perf_counter(), time.process_time()
     result = make()
+    by_processor = time.process_time() - by_processor
     seconds = time.perf_counter() - started
     record = sealed(context.key, replace(result.record, inputs=inputs), result.files)
     content = result.files | {FILE_NAME: json_bytes(record.as_json())}
     write_folder(folder, content, last=FILE_NAME)
-    return record, seconds
+    return Done(record, 0, 0, seconds, by_processor, result.guard_seconds)
 
 
 def read_rows(context: Context) -> MethodRows:
@@ -243,7 +242,7 @@ def unlearn_rows(
         passes=changed.passes,
         facts=changed.facts,
     )
-    return Unlearned(changed.files, record)
+    return Unlearned(changed.files, record, changed.guard_seconds)
 
 
 def method_of(context: PosthocContext, name: str) -> Method:

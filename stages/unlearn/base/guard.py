@@ -8,6 +8,7 @@ one whose forget loss is nearest to the target; `settle` goes back to it.
 """
 
 import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Generic, Literal, Protocol, TypeVar
@@ -32,6 +33,13 @@ StoppedBy = Literal[
     "gradient",
     "unguarded",
 ]
+
+
+#: Share of a method's work that the measurements of its guard may take.
+SHARE = 0.15
+
+#: What a step costs in rows that are passed through the network and back.
+_PASSES_A_STEP = 3
 
 
 class Measured(Protocol):
@@ -61,6 +69,11 @@ class Guard(ABC, Generic[AnyState]):
         that nothing but a limit stops a method.
     target_of
         Whose loss the target is.
+    look
+        What one measurement costs, in rows that pass once through the model. The first one and the
+        one after the last step are always made; others are made as far as all of them stay below
+        `SHARE` of the method's work. It is counted and not timed: the same steps give the same
+        bytes.
     gradient_limit
         Norm of the whole gradient at which it counts as exploding.
     active
@@ -80,6 +93,8 @@ class Guard(ABC, Generic[AnyState]):
         Whether the kept state is another one than the original.
     rolled_back
         Whether steps were taken back.
+    seconds
+        How long its measurements took, by the clock; no result depends on it.
     pauses
         Whether forgetting has to wait: the forget loss has reached its target, and what that cost
         is still to be recovered.
@@ -92,6 +107,7 @@ class Guard(ABC, Generic[AnyState]):
         gradient_limit: float,
         active: bool,
         target_of: Target = "class",
+        look: float = 0.0,
     ) -> None:
         self.stopped_by: StoppedBy = "done"
         self.over = False
@@ -105,6 +121,9 @@ class Guard(ABC, Generic[AnyState]):
         self._gradient_limit = gradient_limit
         self._at_target: StoppedBy = "young_target" if target_of == "young" else "forget_target"
         self._best: dict[str, torch.Tensor] = {}
+        self._look = look
+        self._looked = self._work = 0.0
+        self.seconds = 0.0
 
     @abstractmethod
     def _measure(self) -> AnyState:
@@ -126,11 +145,35 @@ class Guard(ABC, Generic[AnyState]):
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Give the model these weights, by name."""
 
+    @property
+    def affords_a_look(self) -> bool:
+        """Whether one more measurement stays within the share that they may take."""
+        return self._looked + self._look <= SHARE * self._work
+
+    def count_step(self, rows: int, overhead: float = 0.0) -> None:
+        """Add a step to the work of the method.
+
+        Parameters
+        ----------
+        rows
+            That the step read.
+        overhead
+            What a step costs besides them, in rows that pass once through the model.
+        """
+        self._work += _PASSES_A_STEP * rows + overhead
+
+    def _take_a_look(self) -> AnyState:
+        started = time.perf_counter()
+        self._looked += self._look
+        state = self._measure()
+        self.seconds += time.perf_counter() - started
+        return state
+
     def accept(self) -> bool:
         """Keep the model as it is if it is within the limits; else note which one it is past."""
         if not self.active:
             return True
-        state = self._measure()
+        state = self._take_a_look()
         limit = self._past_limit(state)
         if limit is not None:
             self.stopped_by = limit
@@ -141,7 +184,7 @@ class Guard(ABC, Generic[AnyState]):
 
     def _begin(self, *, ascends: bool) -> None:
         """Take the model as it is for the start; see `watch` of the subclasses."""
-        self.start = self.kept = self._measure()
+        self.start = self.kept = self._take_a_look()
         self._best = self._copy()
         self.moved = self.rolled_back = self.over = self.pauses = False
         self.stopped_by = "epochs" if self.active else "unguarded"
@@ -177,7 +220,7 @@ class Guard(ABC, Generic[AnyState]):
             return False
         if self.start is None:
             raise RuntimeError("watch() comes before stops()")
-        state = self._measure()
+        state = self._take_a_look()
         limit = self._past_limit(state)
         if limit is not None:
             self.pauses = self._reached(state)
@@ -188,7 +231,7 @@ class Guard(ABC, Generic[AnyState]):
     def _goes_back(self) -> None:
         """Put the model into its best state; where nothing is guarded, it stays as it is."""
         if not self.active:
-            self.kept = self._measure()
+            self.kept = self._take_a_look()
             self.moved = True
             return
         weights = self._weights()

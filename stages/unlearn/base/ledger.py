@@ -20,6 +20,11 @@ class Ledger:
         """Add rows that were read, for a step or for a sum over all of them."""
         setattr(self, side, getattr(self, side) + rows)
 
+    @property
+    def rows(self) -> int:
+        """Rows of both sides."""
+        return self.forget + self.retain
+
     def passes(self, forget: int, retain: int) -> dict[str, float]:
         """Return how often each row of either side was read, on average.
 
@@ -45,16 +50,3 @@ def limited_epochs(wanted: int, most: float) -> int:
         The epochs that read as many rows as a fifth of training does.
     """
     return min(wanted, max(1, int(most)))
-
-
-def is_due(total: int, taken: int, every: int) -> bool:
-    """Return whether the guard measures after a step: after the first ones, then at intervals.
-
-    Parameters
-    ----------
-    total, taken
-        Steps taken in all, and in this epoch.
-    every
-        After how many of an epoch's steps it measures.
-    """
-    return (total < every and total & (total - 1) == 0) or taken % every == 0

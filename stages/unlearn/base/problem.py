@@ -88,6 +88,7 @@ class Problem(Generic[AnySide, AnyGuard]):
             rolled_back=self.guard.rolled_back,
             passes=self.ledger.passes(len(self.forget), len(self.retain)),
             facts=self.facts,
+            guard_seconds=self.guard.seconds,
         )
 
 
@@ -111,6 +112,8 @@ class Changed:
         How often the method read each row of either side, on average.
     facts
         What else there is to report, as JSON values.
+    guard_seconds
+        How long the measurements of the guard took.
     """
 
     files: dict[str, bytes]
@@ -118,6 +121,7 @@ class Changed:
     rolled_back: bool
     passes: dict[str, float]
     facts: dict[str, Any]
+    guard_seconds: float = 0.0
 
 
 def apply(method: Method, problem: Problem[Any, Any]) -> None:

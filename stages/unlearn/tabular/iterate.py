@@ -11,18 +11,15 @@ from typing import Literal
 
 import torch
 from torch import nn
-from unlearn.stages.unlearn.base.ledger import Side, is_due
+from unlearn.stages.unlearn.base.ledger import Side
 from unlearn.stages.unlearn.base.problem import draws
 from unlearn.stages.unlearn.tabular.problem import AnyRows, TabularProblem
 from unlearn.stages.unlearn.tabular.rows import Rows
 
-#: How often per epoch the guard measures, not counting the very first steps.
-_CHECKS_AN_EPOCH = 4
-
-#: How the guard looks on. `strict`: within epochs too, and a fall past the budget ends the phase.
-#: `recovers`: the same, but within an epoch such a state is only not kept, because the losses
-#: recover accuracy on the retain rows by its end. `epochs`: at the ends of epochs alone. `end`:
-#: after the last step alone, for what starts from a model that was damaged on purpose.
+#: How the guard looks on. `strict`: in the middle of epochs too, and a fall past the budget ends
+#: the phase. `recovers`: the same, but within an epoch such a state is only not kept, because the
+#: losses recover accuracy on the retain rows by its end. `epochs`: at the ends of epochs alone.
+#: `end`: after the last step alone, for what starts from a model that was damaged on purpose.
 Looks = Literal["strict", "recovers", "epochs", "end"]
 
 #: Yields the losses of an epoch's steps; each is computed when it is requested.
@@ -45,8 +42,8 @@ def iterate(
 ) -> bool:
     """Take the steps until they are through or the guard stops them.
 
-    The guard measures at the end of every epoch, some times in each, and after the steps 1, 2, 4, 8
-    and so on of all: too large a rate shows at once. `looks` may be less.
+    The guard measures in the middle and at the end of every epoch, as long as that takes no more
+    than its share of the work, and after the last step. `looks` may be less.
 
     Parameters
     ----------
@@ -70,32 +67,33 @@ def iterate(
     bool
         False if the guard stopped it.
     """
-    if problem.guard.over:
+    guard, ledger = problem.guard, problem.ledger
+    if guard.over:
         return False
-    every = max(1, -(-steps // _CHECKS_AN_EPOCH))
+    middle = -(-steps // 2)
     parameters = dict(model.named_parameters())
     moves = mask or {}
     before = {name: parameters[name].detach().clone() for name in moves}
     model.train()
-    total = 0
     for epoch in range(epochs):
+        read = ledger.rows
         for taken, loss in enumerate(losses(epoch), start=1):
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             for name, moving in moves.items():
                 _silence(parameters[name], moving)
-            if not problem.guard.allows(model):
+            if not guard.allows(model):
                 return False
             optimizer.step()
             for name, moving in moves.items():
                 _hold(parameters[name], moving, before[name])
-            total += 1
-            within = looks in ("strict", "recovers")
-            due = within and taken < steps and is_due(total, taken, every)
-            if due and problem.guard.stops(model, recovers=looks == "recovers"):
+            guard.count_step(ledger.rows - read, guard.overhead)
+            read = ledger.rows
+            due = looks in ("strict", "recovers") and taken == middle < steps
+            if due and guard.affords_a_look and guard.stops(model, recovers=looks == "recovers"):
                 return False
-        ends = looks != "end" or epoch == epochs - 1
-        if ends and problem.guard.stops(model):
+        ends = looks != "end" and guard.affords_a_look
+        if (ends or epoch == epochs - 1) and guard.stops(model):
             return False
     return True
 

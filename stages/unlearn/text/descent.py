@@ -10,12 +10,7 @@ from unlearn.stages.config.train import OptimizerParams
 from unlearn.stages.estimators.torch_models import make_optimizer
 from unlearn.stages.text.losses import SequenceLoss, combined, sequence_loss
 from unlearn.stages.text.sequences import Batch, Ints, Sequences
-from unlearn.stages.unlearn.base.ledger import is_due
 from unlearn.stages.unlearn.text.problem import Endless, TextProblem
-
-#: How often in an epoch the guard measures, the first steps of all apart; and how many steps
-#: lie between at least, because it costs about as much as two of them.
-_CHECKS_AN_EPOCH, _FEWEST_BETWEEN = 4, 16
 
 #: How much each of some sequences weighs in a mean over a batch, by their indices.
 Weighs = Callable[[Ints], float]
@@ -91,9 +86,9 @@ def descend(problem: TextProblem, objective: Objective, descent: Descent) -> Non
     """Take a method's steps, until they are through or the guard stops them.
 
     AdamW at a constant rate without weight decay, gradients clipped to a norm. The guard
-    measures at the end of every epoch, some times in long ones, and after the steps 1, 2, 4, 8 and
-    so on of all; `problem.guard.watch()` comes before, `settle()` after. While it lets forgetting
-    pause, steps are on the retain side alone.
+    measures in the middle and at the end of every epoch, as long as that takes no more than its
+    share of the work, and after the last step; `problem.guard.watch()` comes before, `settle()`
+    after. While it lets forgetting pause, steps are on the retain side alone.
 
     Parameters
     ----------
@@ -104,26 +99,29 @@ def descend(problem: TextProblem, objective: Objective, descent: Descent) -> Non
     descent
         The steps.
     """
-    guard = problem.guard
+    guard, ledger = problem.guard, problem.ledger
     weights = list(problem.tuned.weights.values())
     optimizer = make_optimizer(OptimizerParams(name="adamw", rate=problem.shared.rate), weights)
-    every = max(_FEWEST_BETWEEN, -(-problem.steps // _CHECKS_AN_EPOCH))
+    middle = -(-problem.steps // 2)
     total = paused = epoch = 0
     while epoch < descent.epochs and not (descent.watched and guard.over):
         for taken, (forgotten, retained) in enumerate(descent.batches(epoch), start=1):
             pauses = descent.watched and descent.recovers and guard.pauses
             sides = forgotten[:0] if pauses else forgotten, retained
+            read = ledger.rows
             norm = _backward(problem, objective, weights, sides)
             if descent.watched and not guard.allows(norm):
                 break
             optimizer.step()
             total += 1
             paused += pauses
-            within = taken < problem.steps and is_due(total, taken, every)
-            if descent.watched and within and guard.stops(recovers=descent.recovers):
+            guard.count_step(ledger.rows - read)
+            due = descent.watched and taken == middle < problem.steps and guard.affords_a_look
+            if due and guard.stops(recovers=descent.recovers):
                 break
         epoch += 1
-        if descent.watched and not guard.over:
+        due = guard.affords_a_look or epoch == descent.epochs
+        if descent.watched and due and not guard.over:
             guard.stops(recovers=descent.recovers and epoch < descent.epochs)
     optimizer.zero_grad(set_to_none=True)
     problem.facts |= {"steps": total, "paused": paused, "epochs": epoch}
