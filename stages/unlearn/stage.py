@@ -1,8 +1,7 @@
 """Entry of the `unlearn` stage, for one method."""
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +13,7 @@ from unlearn.stages.estimators.spec import FeatureTraining
 from unlearn.stages.project.files import json_bytes, write_folder
 from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.paths import HOLDOUT
+from unlearn.stages.project.stopwatch import Stopwatch
 from unlearn.stages.rows.holdout import calibration_half
 from unlearn.stages.rows.shard_file import read_shard
 from unlearn.stages.training.environment import environment
@@ -53,8 +53,8 @@ class Done:
     forgotten, retained
         Rows of either side.
     seconds
-        How long the method worked, by the clock, on a project that is open; None where finished
-        work stood in place.
+        How long the method worked, by the clock, on rows and a model that are open; None where
+        finished work was in place.
     processor_seconds, guard_seconds
         The same in processor time; and how much of `seconds` the measurements of the guard took.
     """
@@ -73,6 +73,7 @@ class Unlearned:
 
     files: dict[str, bytes]
     record: Record
+    time: Stopwatch = field(default_factory=Stopwatch)
     guard_seconds: float = 0.0
 
 
@@ -146,7 +147,7 @@ def finished(context: Context, name: str, inputs: str, make: Callable[[], Unlear
     inputs
         See `Record`.
     make
-        Applies the method. It alone is timed, not what reads the project and writes the model.
+        Applies the method.
     """
     folder = context.project.unlearned / name
     try:
@@ -155,14 +156,12 @@ def finished(context: Context, name: str, inputs: str, make: Callable[[], Unlear
         found = None
     if found is not None and found.inputs == inputs and is_genuine(context.key, folder, found):
         return Done(found, 0, 0, None)
-    started, by_processor = time.perf_counter(), time.process_time()
     result = make()
-    by_processor = time.process_time() - by_processor
-    seconds = time.perf_counter() - started
+    spent = result.time
     record = sealed(context.key, replace(result.record, inputs=inputs), result.files)
     content = result.files | {FILE_NAME: json_bytes(record.as_json())}
     write_folder(folder, content, last=FILE_NAME)
-    return Done(record, 0, 0, seconds, by_processor, result.guard_seconds)
+    return Done(record, 0, 0, spent.seconds, spent.processor_seconds, result.guard_seconds)
 
 
 def read_rows(context: Context) -> MethodRows:
@@ -242,7 +241,7 @@ def unlearn_rows(
         passes=changed.passes,
         facts=changed.facts,
     )
-    return Unlearned(changed.files, record, changed.guard_seconds)
+    return Unlearned(changed.files, record, changed.time, changed.guard_seconds)
 
 
 def method_of(context: PosthocContext, name: str) -> Method:
@@ -288,9 +287,10 @@ def _changed(
 
 
 def _retrained(context: Context, rows: MethodRows, record: Record) -> Unlearned:
-    trained = train_from_scratch(Recipe.of_project(context), rows.retain)
+    spent = Stopwatch()
+    trained = train_from_scratch(Recipe.of_project(context), rows.retain, spent)
     passes = _passes(context, context.params.train.epochs, rows.retain)
-    return Unlearned(trained.files, replace(record, stopped_by=TRAINED, passes=passes))
+    return Unlearned(trained.files, replace(record, stopped_by=TRAINED, passes=passes), spent)
 
 
 def train_young(context: Context, retain: pa.Table) -> Unlearned:
@@ -310,9 +310,10 @@ def train_young(context: Context, retain: pa.Table) -> Unlearned:
         return Unlearned({}, replace(record, why_not=why_not))
     if retain.num_rows == 0:
         return Unlearned({}, replace(record, why_not=NO_ROW_LEFT))
-    trained = train_from_scratch(young_recipe(Recipe.of_project(context)), retain)
+    spent = Stopwatch()
+    trained = train_from_scratch(young_recipe(Recipe.of_project(context)), retain, spent)
     passes = _passes(context, young_epochs(train), retain)
-    return Unlearned(trained.files, replace(record, stopped_by=TRAINED, passes=passes))
+    return Unlearned(trained.files, replace(record, stopped_by=TRAINED, passes=passes), spent)
 
 
 def _passes(context: Context, epochs: int, retain: pa.Table) -> dict[str, float]:
@@ -323,7 +324,9 @@ def _passes(context: Context, epochs: int, retain: pa.Table) -> dict[str, float]
     return {"forget": 0.0, "retain": float(epochs) if retain.num_rows else 0.0}
 
 
-def train_from_scratch(recipe: Recipe, rows: pa.Table) -> TrainedShard:
+def train_from_scratch(
+    recipe: Recipe, rows: pa.Table, spent: Stopwatch | None = None
+) -> TrainedShard:
     """Train from nothing, as the `train` stage would on these rows.
 
     Parameters
@@ -332,13 +335,17 @@ def train_from_scratch(recipe: Recipe, rows: pa.Table) -> TrainedShard:
         What the model is made from, besides the rows.
     rows
         Rows of the model, in the order of their file.
+    spent
+        Measures how long the training takes, without reading and digesting the rows.
 
     Raises
     ------
     InputError
         If the model cannot be trained on them: there is no other one to answer.
     """
-    trained = train_shard(recipe, plan_shard(recipe, WHOLE, rows, folder=None), folder=None)
+    work = plan_shard(recipe, WHOLE, rows, folder=None)
+    with (spent or Stopwatch()).running():
+        trained = train_shard(recipe, work, folder=None)
     if trained.refusal is not None:
         raise trained.refusal
     return trained

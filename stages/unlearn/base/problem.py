@@ -13,6 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import json_bytes
+from unlearn.stages.project.stopwatch import Stopwatch
 from unlearn.stages.unlearn.base.guard import Guard, StoppedBy
 from unlearn.stages.unlearn.base.ledger import Ledger
 from unlearn.stages.unlearn.base.registry import Method
@@ -63,6 +64,8 @@ class Problem(Generic[AnySide, AnyGuard]):
         What was read.
     facts
         What else the report shows, as JSON values; a method may add to it.
+    time
+        How long the method worked.
     """
 
     forget: AnySide
@@ -73,6 +76,7 @@ class Problem(Generic[AnySide, AnyGuard]):
     guard: AnyGuard
     ledger: Ledger = field(default_factory=Ledger, kw_only=True)
     facts: dict[str, Any] = field(default_factory=dict, kw_only=True)
+    time: Stopwatch = field(default_factory=Stopwatch, kw_only=True)
 
     def changed(self, files: dict[str, bytes]) -> "Changed":
         """Return the result of a method that has worked on this problem.
@@ -88,6 +92,7 @@ class Problem(Generic[AnySide, AnyGuard]):
             rolled_back=self.guard.rolled_back,
             passes=self.ledger.passes(len(self.forget), len(self.retain)),
             facts=self.facts,
+            time=self.time,
             guard_seconds=self.guard.seconds,
         )
 
@@ -112,6 +117,8 @@ class Changed:
         How often the method read each row of either side, on average.
     facts
         What else there is to report, as JSON values.
+    time
+        How long the method worked on the rows and the model, which were opened before.
     guard_seconds
         How long the measurements of the guard took.
     """
@@ -121,6 +128,7 @@ class Changed:
     rolled_back: bool
     passes: dict[str, float]
     facts: dict[str, Any]
+    time: Stopwatch = field(default_factory=Stopwatch)
     guard_seconds: float = 0.0
 
 
@@ -146,7 +154,7 @@ def apply(method: Method, problem: Problem[Any, Any]) -> None:
     if method.function is None:
         raise NotApplicableError(f"{method.name} starts from no model")
     torch.manual_seed(problem.seed)
-    with _failures_by_name():
+    with _failures_by_name(), problem.time.running():
         method.function(problem)
     try:
         json_bytes(problem.facts)
