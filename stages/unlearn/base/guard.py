@@ -71,9 +71,10 @@ class Guard(ABC, Generic[AnyState]):
         Whose loss the target is.
     look
         What one measurement costs, in rows that pass once through the model. The first one and the
-        one after the last step are always made; others are made as far as all of them stay below
-        `SHARE` of the method's work. It is counted and not timed: the same steps give the same
-        bytes.
+        one after the last step are always made; others are made as far as all of them stay within
+        `share`. It is counted and not timed: the same steps give the same bytes.
+    share
+        Share of the method's work that measurements may take.
     gradient_limit
         Norm of the whole gradient at which it counts as exploding.
     active
@@ -108,6 +109,7 @@ class Guard(ABC, Generic[AnyState]):
         active: bool,
         target_of: Target = "class",
         look: float = 0.0,
+        share: float = SHARE,
     ) -> None:
         self.stopped_by: StoppedBy = "done"
         self.over = False
@@ -121,7 +123,7 @@ class Guard(ABC, Generic[AnyState]):
         self._gradient_limit = gradient_limit
         self._at_target: StoppedBy = "young_target" if target_of == "young" else "forget_target"
         self._best: dict[str, torch.Tensor] = {}
-        self._look = look
+        self._look, self._share = look, share
         self._looked = self._work = 0.0
         self.seconds = 0.0
 
@@ -148,7 +150,7 @@ class Guard(ABC, Generic[AnyState]):
     @property
     def affords_a_look(self) -> bool:
         """Whether one more measurement stays within the share that they may take."""
-        return self._looked + self._look <= SHARE * self._work
+        return self._looked + self._look <= self._share * self._work
 
     def count_step(self, rows: int, overhead: float = 0.0) -> None:
         """Add a step to the work of the method.

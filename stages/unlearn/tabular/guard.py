@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from unlearn.stages.config.methods import Target
-from unlearn.stages.unlearn.base.guard import Guard, StoppedBy
+from unlearn.stages.unlearn.base.guard import SHARE, Guard, StoppedBy
 from unlearn.stages.unlearn.tabular.rows import Rows
 
 _PIECE = 4096
@@ -81,8 +81,9 @@ class TabularGuard(Guard[State]):
     active
         False lets a method do what it does: nothing stops it and nothing is rolled back.
     overhead
-        What a step, or a measurement, costs besides its rows, in rows that pass once through the
-        model.
+        What a step costs besides its rows, in rows that pass once through the model.
+    share
+        Share of the method's work that measurements may take.
 
     Attributes
     ----------
@@ -98,6 +99,7 @@ class TabularGuard(Guard[State]):
         gradient_limit: float,
         active: bool = True,
         overhead: float = 0.0,
+        share: float = SHARE,
     ) -> None:
         super().__init__(
             probes.target,
@@ -105,6 +107,7 @@ class TabularGuard(Guard[State]):
             gradient_limit=gradient_limit,
             active=active,
             # It switches modules to evaluation, looks at all weights and may copy them.
+            share=share,
             look=len(probes.forget) + len(probes.retain) + _LOOK_OVERHEAD * overhead,
         )
         self.overhead = overhead

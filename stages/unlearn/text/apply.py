@@ -24,8 +24,8 @@ from unlearn.stages.unlearn.text.problem import TextProblem
 from unlearn.stages.unlearn.text.tuned import Tuned
 
 #: The guard's probes, in rows, and in sequences where a row is several: enough to see a loss move,
-#: few enough that asking costs about as much as two steps of 32 rows.
-_MOST, _MOST_GENERIC, _MOST_PROMPTS = 32, 16, 4
+#: few enough that asking costs about half as much as a step of 32 rows of either side.
+_MOST, _MOST_GENERIC, _MOST_PROMPTS = 16, 8, 2
 
 
 def unlearn_text(

@@ -14,7 +14,7 @@ from unlearn.stages.text.generation import greedy
 from unlearn.stages.text.losses import SequenceLoss
 from unlearn.stages.text.metrics import repetition
 from unlearn.stages.text.sequences import Sequences
-from unlearn.stages.unlearn.base.guard import Guard, StoppedBy
+from unlearn.stages.unlearn.base.guard import SHARE, Guard, StoppedBy
 from unlearn.stages.unlearn.text.tuned import Tuned
 
 #: Tokens that are generated from each prompt, and of how many a repetition consists.
@@ -118,6 +118,8 @@ class TextGuard(Guard[TextState]):
         What it may cost.
     active
         False lets a method do what it does: nothing stops it and nothing is rolled back.
+    share
+        Share of the method's work that measurements may take.
 
     Attributes
     ----------
@@ -126,12 +128,20 @@ class TextGuard(Guard[TextState]):
     """
 
     def __init__(
-        self, tuned: Tuned, probes: TextProbes, limits: Limits, *, active: bool = True
+        self,
+        tuned: Tuned,
+        probes: TextProbes,
+        limits: Limits,
+        *,
+        active: bool = True,
+        share: float = SHARE,
     ) -> None:
         # What unseen sequences cost is measured where the model is watched from.
         super().__init__(
             probes.young,
             target_of="class" if probes.young is None else "young",
+            look=_look(probes),
+            share=share,
             gradient_limit=limits.gradient,
             active=active,
         )
@@ -249,6 +259,12 @@ class TextGuard(Guard[TextState]):
             finite=all(map(math.isfinite, (forget, retain, generic)))
             and all(bool(torch.isfinite(weight).all()) for weight in tuned.weights.values()),
         )
+
+
+def _look(probes: TextProbes) -> float:
+    """Return what a measurement costs, in sequences that pass once through the model."""
+    texts = len(probes.forget) + len(probes.retain) + len(probes.generic)
+    return float(texts + _GENERATED * len(probes.prompts))
 
 
 def _mean(losses: SequenceLoss) -> float:

@@ -1,6 +1,7 @@
 """Small networks, rows for them, and runs: what the methods for networks are tested on."""
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -117,6 +118,8 @@ def run_of(
             budget=budget,
             gradient_limit=gradient_limit,
             active=active,
+            # Whatever it costs: what is tested is what the guard does when it looks.
+            share=math.inf,
         ),
     )
 
