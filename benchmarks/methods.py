@@ -43,7 +43,7 @@ DIGITS = Path(__file__).parent.parent / "data" / "digits.csv"
 #: Two methods to measure by. One does nothing: what it reaches, any method must beat. The other
 #: retrains from other random numbers: nothing can be expected to come nearer than this.
 UNTOUCHED, AGAIN = "yardsticks.py:untouched", "yardsticks.py:another_retraining"
-_YARDSTICKS = """\
+YARDSTICKS = """\
 import torch
 
 
@@ -269,7 +269,7 @@ def place(task: Task, pinned: Path, target: Path, seed: int, source: Path | None
     (target / "data").mkdir(parents=True)
     for name in ("params.yaml", "schema.yaml", "dvc.yaml", "unlearn.key"):
         shutil.copy(pinned / name, target / name)
-    (target / "yardsticks.py").write_text(_YARDSTICKS, encoding="utf-8")
+    (target / "yardsticks.py").write_text(YARDSTICKS, encoding="utf-8")
     bench = Bench(target)
     shutil.copy(source or task.source, target / bench.context().params.dataset.path)
     (target / "data" / "forget_list.txt").write_bytes(b"")

@@ -34,6 +34,8 @@ FILE_NAME = "record.json"
 WHOLE = "s000"
 
 RETRAIN = "retrain"
+#: How often and where guards look. A method ends elsewhere when this changes, so it runs again.
+GUARD_LOOKS = 2
 
 
 @dataclass(frozen=True)
@@ -214,6 +216,8 @@ def inputs_digest(context: PosthocContext, method: str, original: str, rows: Met
             digest_rows(key, rows.calibration, "calibration"),
             *_shared_settings(context),
         ]
+        if context.unlearn.guard.active:
+            facts.append({"looks": GUARD_LOOKS})
         if context.unlearn.target == "young":
             young = read_young(context)
             facts.append({"young": None if young is None else young.digest})

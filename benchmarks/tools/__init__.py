@@ -1,0 +1,1 @@
+"""Ten checks of exactness that any unlearning tool can be put through."""
