@@ -205,7 +205,8 @@ def test_an_audit_finds_what_was_tampered_with(asked: Repo, tamper: Any) -> None
 def test_a_setting_of_one_method_trains_nothing(asked: Repo) -> None:
     before = asked.lock()
     models = asked.files("models/unlearned")
-    asked.set_params(unlearn={"settings": {"ssd": {"selection": 1.5}}})
+    settings = asked.params()["unlearn"]["settings"]
+    asked.set_params(unlearn={"settings": settings | {"ssd": {"selection": 1.5}}})
     plan = asked.inline("plan", "--json").json
     done = asked.ok("repro", "--json").json
     after = asked.files("models/unlearned")

@@ -194,7 +194,11 @@ def test_two_models_of_text_tell_which_authors_went(tuned: Tuned) -> None:
         assert loss.ci is not None
         assert loss.ci[0] > 0.85
         assert loss.stayed.ci is not None
-        assert loss.stayed.ci[1] < loss.ci[0], "who stayed is not taken for who went"
+        assert loss.stayed.auc is not None
+        assert loss.auc is not None
+        # Who stayed is not taken for who went: each AUC is outside of the other's interval.
+        assert loss.stayed.auc < loss.ci[0]
+        assert loss.auc > loss.stayed.ci[1]
 
 
 def test_attacks_through_the_pipeline_score_as_directly(tuned: Tuned) -> None:
