@@ -78,7 +78,7 @@ def _findings(make: Callable[[Path], Tool], folder: Path) -> dict[str, Finding] 
     try:
         return Checks(make, folder, _case()).run()
     # Whatever another tool raises is a result, and must not keep the others from being tried.
-    except Exception as error:  # noqa: BLE001
+    except (Exception, SystemExit) as error:  # noqa: BLE001
         traceback.print_exc()
         return f"{type(error).__name__}: {error}"
 

@@ -105,7 +105,6 @@ class PostHoc(Shards):
     """
 
     options = ("--template", "posthoc", "--model", "mlp")
-    model = "models/unlearned/scrub"
 
     def start(self) -> None:
         """Choose the methods."""
