@@ -63,8 +63,16 @@ class Tool(Protocol):
     def has_files(self) -> bool:
         """Whether the tool writes files of its own, so that copies of rows may be left in them."""
 
-    def train(self, rows: Rows) -> None:
-        """Start a project on these rows and train it."""
+    def train(self, rows: Rows, like: "Tool | None" = None) -> None:
+        """Start a project on these rows and train it.
+
+        Parameters
+        ----------
+        rows
+            Its rows.
+        like
+            A project whose settings it has, where the tool chooses settings by the rows.
+        """
 
     def forget(self, ids: Sequence[str]) -> None:
         """Carry out a request. Raises `RefusedError` if the tool refuses it."""

@@ -80,7 +80,8 @@ class Checks:
         case, both = self._case, (*self._case.first, *self._case.second)
         found: dict[str, Finding] = {}
         untouched, _ = self._trained("untouched", case.rows)
-        clean, training = self._trained("clean", case.rows.without(case.first))
+        rest = case.rows.without(case.first)
+        clean, training = self._trained("clean", rest, like=untouched)
         tool, _ = self._trained("requests", case.rows)
 
         request = _seconds(lambda: tool.forget(case.first))
@@ -114,12 +115,12 @@ class Checks:
         found["leftovers"] = self._leftovers(twice, self._folder / "twice", both)
         return {name: found[name] for name in QUESTIONS}
 
-    def _trained(self, name: str, rows: Rows) -> tuple[Tool, float]:
+    def _trained(self, name: str, rows: Rows, like: Tool | None = None) -> tuple[Tool, float]:
         """Return a project that was trained on rows, and the processor time that it took."""
         folder = self._folder / name
         folder.mkdir(parents=True)
         tool = self._make(folder)
-        return tool, _seconds(lambda: tool.train(rows))
+        return tool, _seconds(lambda: tool.train(rows, like))
 
     def _unknown(self, tool: Tool) -> Finding:
         before = dict(tool.models())

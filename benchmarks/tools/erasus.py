@@ -16,7 +16,7 @@ class Erasus(network.Library):
     version = property(lambda _: importlib.metadata.version("erasus"))
     _last: Any = None
 
-    def train(self, rows: Rows) -> None:
+    def train(self, rows: Rows, like: Tool | None = None) -> None:  # noqa: ARG002 - no settings
         """Train a plain network: the library has no training of its own."""
         from erasus.data.datasets.unlearning import UnlearningDataset
         from erasus.unlearners.continual_unlearner import ContinualUnlearner

@@ -25,7 +25,7 @@ class TorchUnlearn(network.Library):
 
     version = property(lambda _: importlib.metadata.version("torchunlearn"))
 
-    def train(self, rows: Rows) -> None:
+    def train(self, rows: Rows, like: Tool | None = None) -> None:  # noqa: ARG002 - no settings
         """Train a plain network: the library's trainers are for images."""
         if not (_folder() / "unlearn" / "trainers").is_dir():
             raise RuntimeError("torchunlearn/unlearn/trainers, which it imports, is not in it")
