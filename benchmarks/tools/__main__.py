@@ -78,7 +78,9 @@ def _findings(make: Callable[[Path], Tool], folder: Path) -> dict[str, Finding] 
     try:
         return Checks(make, folder, _case()).run()
     # Whatever another tool raises is a result, and must not keep the others from being tried.
-    except (Exception, SystemExit) as error:  # noqa: BLE001
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and not isinstance(error.code, str):
+            raise
         traceback.print_exc()
         return f"{type(error).__name__}: {error}"
 
