@@ -73,7 +73,7 @@ QUICK = {"attack": "loss", "rerun": 0}
 
 
 def make(root: Path, base: Path, **train: Any) -> Context:
-    """Return a project whose original learned its authors, three of whom three methods forgot."""
+    """Return a project whose original learned its authors, six of whom three methods forgot."""
     params = language_params(
         base,
         "causal_lm",
@@ -93,7 +93,7 @@ def make(root: Path, base: Path, **train: Any) -> Context:
     others = [row for row in public_authors(163, 1) if int(row.author[1:]) >= 160]
     (root / "data/generic.jsonl").write_bytes(jsonl(others))
     train_original(context)
-    forget_authors(context, *authors_in(context, WHOLE)[:3])
+    forget_authors(context, *authors_in(context, WHOLE)[:6])
     forget_stage.run(context)
     for method in METHODS:
         unlearn_stage.run(context, method)
@@ -506,7 +506,7 @@ def test_a_rouge_of_few_rows_is_not_told(tuned: Context) -> None:
 
 
 def test_few_forgotten_rows_give_counts_only(tuned: Context) -> None:
-    found = run(changed_params(tuned, "verify", min_rows=31))
+    found = run(changed_params(tuned, "verify", min_rows=61))
     one = found["methods"]["finetune"]
 
     assert one["language"]["forget"] is None
