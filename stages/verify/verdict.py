@@ -312,7 +312,7 @@ def no_matches(matched: int, rows: int, min_rows: int) -> Verdict:
     matched, rows
         Forgotten rows with a match, and all of them.
     min_rows
-        The fewest that anything is told about.
+        The fewest rows for which a result is given.
     """
     few = "too few forgotten rows have pairs that are as hard for the retrained model"
     count = "none" if matched == 0 else f"{matched:,}"

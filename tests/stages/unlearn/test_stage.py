@@ -15,6 +15,7 @@ from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.project.files import json_bytes
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.shard_file import read_shard, write_shard
+from unlearn.stages.training import method_record
 from unlearn.stages.training.method_record import (
     WHOLE,
     Record,
@@ -433,6 +434,16 @@ def test_a_setting_reruns_its_own_method_and_no_other(project: Context) -> None:
     assert ran == {"retrain": False, "finetune": False, "ssd": True}
     assert made(project, "ssd") != before["ssd"]
     assert all(made(project, name) == before[name] for name in ("retrain", "finetune"))
+
+
+def test_methods_with_a_guard_run_again_where_guards_look_elsewhere(
+    project: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget(project, *tokens_of(project)[:6])
+    monkeypatch.setattr(method_record, "GUARD_LOOKS", method_record.GUARD_LOOKS + 1)
+    ran = {name: stage.run(project, name).seconds is not None for name in METHODS}
+
+    assert ran == {"retrain": False, "finetune": True, "ssd": True}
 
 
 CHANGES: dict[str, tuple[str, dict[str, Any], set[str]]] = {
