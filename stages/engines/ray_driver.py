@@ -10,7 +10,6 @@ the run has ended or was killed, everything that was started here is ended.
 import json
 import os
 import queue
-import shutil
 import socket
 import sys
 import threading
@@ -22,7 +21,7 @@ from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, TextIO
 
-import psutil
+from unlearn.stages.engines.ray_sweep import start_sweep
 
 #: Memory of the object store of a cluster that is started here, in bytes: about the least that Ray
 #: allows. Only names and digests go through it.
@@ -34,8 +33,8 @@ _LOOK_AGAIN = 1.0
 #: Seconds for Ray to let go of a cluster before this process ends all the same.
 _LET_GO = 3.0
 
-#: Seconds to try and end what was started.
-_SWEEP = 10.0
+#: Seconds until this process ends itself, where the process that is to kill it does not.
+_END = 10.0
 
 Event = dict[str, Any]
 
@@ -79,15 +78,17 @@ class Driver:
     ----------
     events
         Where they are written.
+    folder
+        Of a cluster that is to be started; None to connect to one.
     """
 
-    def __init__(self, events: TextIO) -> None:
+    def __init__(self, events: TextIO, folder: Path | None) -> None:
         self._events = events
         self._inbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._running: dict[str, tuple[Any, frozenset[str]]] = {}
         self._gpus = 0
         self._patience = 0.0
-        self._folder: Path | None = None
+        self._folder = folder
         self._task: Any = None
         self._no_node_since: float | None = None
 
@@ -97,7 +98,8 @@ class Driver:
             self._inbox.put(json.loads(line))
         self._inbox.put(None)
         # The other thread may be waiting for Ray, and nobody waits for it any more.
-        time.sleep(_LET_GO)
+        if self._folder is None:
+            time.sleep(_LET_GO)
         self.end()
 
     def run(self) -> None:
@@ -115,12 +117,12 @@ class Driver:
             import ray
 
             ray.shutdown()
-        self.end()
 
     def end(self) -> None:
-        """End this process, and with it all that it started."""
-        sweep(os.getpid(), self._folder)
-        os._exit(0)
+        """End this process and all that it started."""
+        start_sweep(os.getpid(), self._folder)
+        time.sleep(_END)
+        os._exit(1)
 
     def _carry_out(self, order: Event) -> None:
         match order.pop("order"):
@@ -135,12 +137,9 @@ class Driver:
             case unknown:
                 raise AssertionError(unknown)
 
-    def _start(
-        self, address: str | None, folder: str | None, cpus: int, gpus: int, patience: float
-    ) -> None:
+    def _start(self, address: str | None, cpus: int, gpus: int, patience: float) -> None:
         self._gpus = gpus
         self._patience = patience
-        self._folder = None if folder is None else Path(folder)
         try:
             import ray
 
@@ -152,7 +151,7 @@ class Driver:
                     include_dashboard=False,
                     log_to_driver=False,
                     configure_logging=False,
-                    _temp_dir=folder,
+                    _temp_dir=str(self._folder),
                     _node_ip_address=_LOOPBACK,
                 )
             else:
@@ -226,42 +225,9 @@ class Driver:
         return bool(has.get("CPU", 0) >= 1 and has.get("GPU", 0) >= self._gpus)
 
     def _send(self, event: Event) -> None:
-        self._events.write(json.dumps(event) + "\n")
-        self._events.flush()
-
-
-def sweep(session: int, folder: Path | None) -> None:
-    """Kill the processes of a session, but not its leader, and delete a folder.
-
-    Parameters
-    ----------
-    session
-        Number of the process that leads it.
-    folder
-        What Ray kept there is deleted; None if it kept nothing.
-    """
-    deadline = time.monotonic() + _SWEEP
-    while time.monotonic() < deadline:
-        found = _members(session)
-        for process in found:
-            with suppress(psutil.Error):
-                process.kill()
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-        if not found and (folder is None or not folder.exists()):
-            break
-        time.sleep(0.02)
-
-
-def _members(session: int) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if os.getsid(process.pid) != session or process.pid == session:
-                continue
-            if process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
+        with suppress(OSError):  # the run has ended: `read` ends this process
+            self._events.write(json.dumps(event) + "\n")
+            self._events.flush()
 
 
 def _outcome(done: "Future[Event]") -> Event:
@@ -300,16 +266,19 @@ def _own_address(address: str) -> dict[str, str]:
 
 
 def main() -> None:
-    """Carry out the orders on standard input."""
+    """Carry out the orders on standard input; an argument names the folder of a new cluster."""
     orders = os.fdopen(os.dup(0), encoding="utf-8")
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     for number, mode in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
         nowhere = os.open(os.devnull, mode)
         os.dup2(nowhere, number)
         os.close(nowhere)
-    driver = Driver(events)
+    driver = Driver(events, Path(sys.argv[1]) if len(sys.argv) > 1 else None)
     threading.Thread(target=driver.read, args=(orders,), daemon=True).start()
-    driver.run()
+    try:
+        driver.run()
+    finally:
+        driver.end()
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from typing import Any, Self
 from unlearn.stages.context import Context
 from unlearn.stages.engines.failures import error_of_json
 from unlearn.stages.engines.protocol import Note
-from unlearn.stages.engines.ray_driver import sweep
+from unlearn.stages.engines.ray_sweep import sweep
 from unlearn.stages.engines.remote import Job, Losses, Result, accept, up_to_date
 from unlearn.stages.errors import InputError, ToolError, UnlearnError
 from unlearn.stages.train.stage import Trained
@@ -189,8 +189,9 @@ class _DriverProcess:
 
     def __init__(self, local: bool) -> None:
         self._folder = _new_folder() if local else None
+        folder = [] if self._folder is None else [str(self._folder)]
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "unlearn.stages.engines.ray_driver"],
+            [sys.executable, "-P", "-m", "unlearn.stages.engines.ray_driver", *folder],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -212,10 +213,8 @@ class _DriverProcess:
         ToolError
             If there is no cluster after some time.
         """
-        folder = None if self._folder is None else str(self._folder)
         cpus = jobs or os.cpu_count() or 1
-        where = {"address": address, "folder": folder}
-        self.order("start", **where, cpus=cpus, gpus=gpus, patience=WAIT_FOR_NODES)
+        self.order("start", address=address, cpus=cpus, gpus=gpus, patience=WAIT_FOR_NODES)
         seconds = START_SECONDS if address is None else CONNECT_SECONDS
         try:
             event = self.event(seconds)

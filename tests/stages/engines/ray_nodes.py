@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 
 import psutil
 from unlearn.stages.context import open_project
-from unlearn.stages.engines.ray_driver import sweep
 from unlearn.stages.engines.ray_engine import RayEngine
+from unlearn.stages.engines.ray_sweep import sweep
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.tokens import Key
 from unlearn.stages.train.stage import Trained

@@ -138,10 +138,13 @@ def test_without_ray_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("least", [1, 2, 3])
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
-def test_a_cluster_that_is_starting_ends_too(plain: Trainable, ending: signal.Signals) -> None:
+def test_a_cluster_that_is_starting_ends_too(
+    plain: Trainable, ending: signal.Signals, least: int
+) -> None:
     run = subprocess.Popen([sys.executable, "-c", RUN, str(plain.root)], stderr=subprocess.DEVNULL)
-    cluster = own_cluster(run.pid, least=2)  # the one that starts the others, and its first
+    cluster = own_cluster(run.pid, least=least)  # the one that starts the others, and these
     run.send_signal(ending)
     run.wait()
     wait_for(lambda: cluster.is_gone, 15)
