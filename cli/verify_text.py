@@ -10,7 +10,7 @@ from unlearn.stages.config.methods import YOUNG
 from unlearn.stages.rows.seals import SealState
 from unlearn.stages.verify.measures.utility_change import UtilityChange
 from unlearn.stages.verify.membership.registry import registered
-from unlearn.stages.verify_report.membership import AttackResult, Membership
+from unlearn.stages.verify_report.membership import AttackResult, MatchedResult, Membership
 from unlearn.stages.verify_report.methods import MethodResult
 from unlearn.stages.verify_report.quality import Utility
 from unlearn.stages.verify_report.report import Report
@@ -25,9 +25,10 @@ _METHODS = (
     "forget",
     "retain",
     "holdout",
-    "AUC",
-    "95 % interval",
 )
+#: Its last two columns, by the evidence that decides: unseen rows, or matched pairs.
+_UNSEEN = ("AUC", "95 % interval")
+_MATCHED = ("AUC less retrain's", "95 % interval")
 _COSTS = (
     "method",
     "disagreement",
@@ -37,14 +38,9 @@ _COSTS = (
     "retain passes",
     "stopped by",
 )
-_COMPARED = (
-    "method",
-    "matched rows",
-    "AUC less retrain's",
-    "95 % interval",
-    "nearer to",
-    "p",
-)
+#: The AUC against all unseen rows decides nothing where there are matched pairs.
+_COMPARED = ("matched rows", "AUC, unmatched", "95 % interval")
+_NEARER = ("nearer to", "p")
 #: Titles of the tables of language models' memorisation.
 _OF_METHODS = (
     "on the forgotten rows (utility, and perplexity of generic text, relative to the original):"
@@ -151,13 +147,16 @@ def _of_one_model(report: Report) -> str:
 def _methods(methods: Mapping[str, MethodResult], seconds: Mapping[str, float]) -> list[str]:
     """Return the tables of all methods, and why some failed or do not apply."""
     made = {name: found for name, found in methods.items() if found.verdict != "not applicable"}
+    matched = any(_matched(found) is not None for found in made.values())
     lines = ["methods:"]
-    lines += table(_METHODS, [_quality(name, found) for name, found in methods.items()], _LEFT)
+    heads = (*_METHODS, *(_MATCHED if matched else _UNSEEN))
+    lines += table(heads, [_quality(*each, matched=matched) for each in methods.items()], _LEFT)
     costs = [_cost(name, found, seconds.get(name)) for name, found in made.items()]
     lines += table(_COSTS, costs, _LEFT)
-    compared = [_compared(name, found) for name, found in made.items()]
+    compared = [_compared(*each, matched=matched) for each in made.items()]
     if any(set(cells[1:]) != {_UNKNOWN} for cells in compared):
-        lines += table(_COMPARED, compared, _LEFT)
+        heads = ("method", *(_COMPARED if matched else ()), *_NEARER)
+        lines += table(heads, compared, _LEFT)
     for name, found in methods.items():
         if found.verdict in {"fail", "not applicable"}:
             lines.append(f"  {name}: {found.verdict}")
@@ -165,7 +164,7 @@ def _methods(methods: Mapping[str, MethodResult], seconds: Mapping[str, float]) 
     return lines
 
 
-def _quality(name: str, found: MethodResult) -> list[str]:
+def _quality(name: str, found: MethodResult, *, matched: bool) -> list[str]:
     membership = found.membership or Membership()
     return [
         name,
@@ -175,26 +174,36 @@ def _quality(name: str, found: MethodResult) -> list[str]:
         _number(found.forget_accuracy),
         _number(found.retain_accuracy),
         _number(found.holdout_accuracy),
-        _number(membership.auc),
-        _interval(membership.ci),
+        *(_difference(found) if matched else (_number(membership.auc), _interval(membership.ci))),
     ]
 
 
-def _compared(name: str, found: MethodResult) -> list[str]:
-    """Return how a model compares with the retrained one: matched pairs, and relative test."""
-    matched = (found.membership or Membership()).matched
-    cells = [_UNKNOWN] * 3
-    if matched is not None:
-        low, high = matched.difference.ci or (None, None)
-        cells = [
-            f"{matched.matched_rows} of {matched.rows}",
-            _UNKNOWN if matched.difference.auc is None else f"{matched.difference.auc:+.3f}",
-            _UNKNOWN if low is None or high is None else f"{low:+.3f} to {high:+.3f}",
-        ]
+def _matched(found: MethodResult) -> MatchedResult | None:
+    """Return what the attack finds on matched pairs; where there are any, this decides."""
+    return (found.membership or Membership()).matched
+
+
+def _difference(found: MethodResult) -> list[str]:
+    """Return the AUC on matched pairs less the retrained model's, and its interval."""
+    difference = (_matched(found) or MatchedResult()).difference
+    low, high = difference.ci or (None, None)
+    return [
+        _UNKNOWN if difference.auc is None else f"{difference.auc:+.3f}",
+        _UNKNOWN if low is None or high is None else f"{low:+.3f} to {high:+.3f}",
+    ]
+
+
+def _compared(name: str, found: MethodResult, *, matched: bool) -> list[str]:
+    """Return matched rows and the AUC that decides nothing, and the relative test."""
+    cells = [name]
+    if matched:
+        membership, pairs = found.membership or Membership(), _matched(found)
+        rows = _UNKNOWN if pairs is None else f"{pairs.matched_rows} of {pairs.rows}"
+        cells += [rows, _number(membership.auc), _interval(membership.ci)]
     relative = found.relative
     if relative is None:
-        return [name, *cells, _UNKNOWN, _UNKNOWN]
-    return [name, *cells, relative.nearer or _UNKNOWN, _number(relative.strongest)]
+        return [*cells, _UNKNOWN, _UNKNOWN]
+    return [*cells, relative.nearer or _UNKNOWN, _number(relative.strongest)]
 
 
 def _cost(name: str, found: MethodResult, seconds: float | None) -> list[str]:

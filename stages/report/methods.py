@@ -9,7 +9,12 @@ from markupsafe import Markup
 from unlearn.stages.config.methods import YOUNG
 from unlearn.stages.report import formatting, pictures
 from unlearn.stages.report.contents import Contents
-from unlearn.stages.report.retraining import ComparedRow, compared_rows
+from unlearn.stages.report.retraining import (
+    ComparedRow,
+    compared_rows,
+    is_matched,
+    matched_auc,
+)
 from unlearn.stages.report.trade_off import Point, trade_off
 from unlearn.stages.verify_report.membership import Membership
 from unlearn.stages.verify_report.methods import MethodResult
@@ -93,6 +98,7 @@ class MethodsView:
     reasons: tuple[tuple[str, str, tuple[str, ...]], ...]
     has_reference: bool
     has_seconds: bool
+    is_matched: bool
 
 
 def kind_of(label: str | None) -> str:
@@ -186,6 +192,7 @@ def methods(contents: Contents) -> MethodsView | None:
         ),
         has_reference=REFERENCE in entries and _has_model(entries[REFERENCE]),
         has_seconds=any(name in contents.seconds for name in entries),
+        is_matched=is_matched(entries),
     )
 
 
@@ -235,7 +242,11 @@ def _row(contents: Contents, name: str, entries: Mapping[str, MethodResult]) -> 
         forget=formatting.percent(entry.forget_accuracy),
         retain=formatting.percent(entry.retain_accuracy),
         holdout=formatting.percent(entry.holdout_accuracy),
-        auc=_auc(entry.membership, None if retrained is None else retrained.auc),
+        auc=(
+            matched_auc(entry.membership)
+            if is_matched(entries)
+            else _auc(entry.membership, None if retrained is None else retrained.auc)
+        ),
         has_model=entry.verdict != "not applicable",
         apart=own if apart is None else formatting.percent(apart),
         apart_forgotten=own if apart_forgotten is None else formatting.percent(apart_forgotten),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from unlearn.stages.report import formatting
+from unlearn.stages.report import formatting, pictures
 from unlearn.stages.verify_report.membership import MatchedResult, Membership
 from unlearn.stages.verify_report.methods import MethodResult, RelativeResult
 
@@ -21,7 +21,7 @@ class ComparedRow:
 
     name: str
     matched: str
-    difference: formatting.Measured
+    unmatched: formatting.Measured
     nearer: str
     p_value: str
 
@@ -38,7 +38,8 @@ def compared_rows(entries: Mapping[str, MethodResult], reference: str) -> tuple[
     """
     rows = []
     for name, entry in entries.items():
-        matched = (entry.membership or Membership()).matched
+        membership = entry.membership or Membership()
+        matched = membership.matched
         if name == reference or (matched is None and entry.relative is None):
             continue
         relative = entry.relative or RelativeResult()
@@ -48,7 +49,7 @@ def compared_rows(entries: Mapping[str, MethodResult], reference: str) -> tuple[
             ComparedRow(
                 formatting.plain(name, 40),
                 _matched(matched),
-                _difference(matched),
+                _unmatched(membership),
                 nearer,
                 formatting.MISSING if p_value is None else f"{p_value:.3g}",
             )
@@ -62,9 +63,41 @@ def _matched(found: MatchedResult | None) -> str:
     return f"{found.matched_rows:,} of {found.rows:,}"
 
 
-def _difference(found: MatchedResult | None) -> formatting.Measured:
-    if found is None or found.difference.auc is None:
+def _unmatched(found: Membership) -> formatting.Measured:
+    if found.auc is None:
         return formatting.Measured(formatting.MISSING, None)
-    ends = found.difference.ci
+    return formatting.Measured(formatting.decimal(found.auc), formatting.between(found.ci))
+
+
+def is_matched(entries: Mapping[str, MethodResult]) -> bool:
+    """Return whether matched pairs decide: the report then has their counts at least.
+
+    Parameters
+    ----------
+    entries
+        All methods, by name.
+    """
+    found = (entry.membership for entry in entries.values())
+    return any(one is not None and one.matched is not None for one in found)
+
+
+def matched_auc(membership: Membership | None) -> formatting.Measured:
+    """Return by how much the AUC on matched pairs is larger than the retrained model's.
+
+    Its picture shows where the AUC would be: at the retrained model's plus this difference.
+
+    Parameters
+    ----------
+    membership
+        What the deciding attack found in a method's model.
+    """
+    found = (membership or Membership()).matched or MatchedResult()
+    value, ends, at = found.difference.auc, found.difference.ci, found.retrained_auc
+    if value is None:
+        return formatting.Measured(formatting.MISSING, None)
     span = None if ends is None else f"{ends[0]:+.3f} to {ends[1]:+.3f}"
-    return formatting.Measured(f"{found.difference.auc:+.3f}", span)
+    picture = None
+    if at is not None:
+        places = None if ends is None else (at + ends[0], at + ends[1])
+        picture = pictures.on_a_scale(at + value, places, at, "forgotten")
+    return formatting.Measured(f"{value:+.3f}", span, picture)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from unlearn.stages.report import methods
+from unlearn.stages.report.formatting import Measured
 from unlearn.stages.report.page import render
 
 from tests.stages.report.samples import METHODS, a_posthoc_report, full, posthoc
@@ -227,9 +228,18 @@ def compared(**found: Any) -> dict[str, Any]:
     method["membership"]["matched"] = {
         "rows": 40,
         "matched_rows": 38,
+        "retrained_auc": 0.5,
         "difference": {"auc": 0.2134, "ci": [0.1, 0.3267]},
     } | found
     return report
+
+
+def auc_of(report: dict[str, Any] | None = None) -> Measured:
+    """Return what the first table has as the deployed method's AUC."""
+    rows = view(report).rows if report is not None else view().rows
+    found = next(row.auc for row in rows if row.name == "negative_gradient_plus")
+    assert found is not None
+    return found
 
 
 def test_matched_pairs_and_the_relative_test_have_a_table() -> None:
@@ -237,21 +247,31 @@ def test_matched_pairs_and_the_relative_test_have_a_table() -> None:
     (row,) = view(compared(relative=relative)).compared
 
     assert (row.name, row.matched) == ("negative_gradient_plus", "38 of 40")
-    assert (row.difference.value, row.difference.span) == ("+0.213", "+0.100 to +0.327")
+    assert (row.unmatched.value, row.unmatched.span) == ("0.582", "0.539 to 0.623")
     assert (row.nearer, row.p_value) == ("nearer to the original", "0.0005")
     text = said(compared(relative=relative))
     assert "Compared with retraining" in text
     assert "nearer to the original" in text
 
 
-def test_without_matches_there_is_no_number_in_the_table() -> None:
-    (row,) = view(compared(matched_rows=0, difference={})).compared
+def test_where_matched_pairs_decide_the_first_table_has_their_difference() -> None:
+    """Not the AUC against all unseen rows: the verdict is about the difference from retrain."""
+    auc = auc_of(compared())
 
-    assert (row.matched, row.difference.value, row.difference.span) == (
-        "0 of 40",
-        "not measured",
-        None,
-    )
+    assert (auc.value, auc.span) == ("+0.213", "+0.100 to +0.327")
+    # The retrained model's AUC is .5: the dot is where .5 + .2134 is on a scale of 148 pixels.
+    assert 'cx="111.6"' in str(auc.picture)
+    assert "AUC less the retrained model's" in said(compared())
+    assert "AUC less the retrained model's" not in said()
+    assert auc_of().value == "0.582"
+
+
+def test_without_matches_there_is_no_number_in_the_table() -> None:
+    report = compared(matched_rows=0, difference={})
+    (row,) = view(report).compared
+    auc = auc_of(report)
+
+    assert (row.matched, auc.value, auc.span) == ("0 of 40", "not measured", None)
     assert row.nearer == row.p_value == "not measured"
 
 
