@@ -134,6 +134,14 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _no_exact_project_trains_on_forgotten_rows(self) -> "Params":
+        if self.verify.online and self.unlearn is None:
+            raise ValueError(
+                "verify.online: trains models on forgotten rows, and is for post-hoc methods"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _held_out_once(self) -> "Params":
         if self.dataset.held_out is None:
             return self

@@ -285,7 +285,7 @@ class Comparison:
             return None
         seed = self.context.key.seed(self.context.params.seed, "verify", "difference", name)
         rng = np.random.Generator(np.random.PCG64(seed))
-        count = views[0].reference_count
+        count = views[0].reference_count(attack)
 
         def rescored(rng: np.random.Generator) -> list[tuple[Floats, Floats]]:
             drawn = rng.multinomial(count, np.full(count, 1 / count)).astype(np.float64)

@@ -29,11 +29,16 @@ from unlearn.stages.verify.findings import Findings, Methods
 from unlearn.stages.verify.matched_evidence import MatchedEvidence
 from unlearn.stages.verify.measures.base import Measures, Setting
 from unlearn.stages.verify.measures.modality import modality_of
+from unlearn.stages.verify.membership.answers import ReferenceLogits
 from unlearn.stages.verify.membership.attacks import run_attacks
 from unlearn.stages.verify.membership.canaries import attack_canaries
-from unlearn.stages.verify.membership.references import References, train_references
+from unlearn.stages.verify.membership.references import (
+    References,
+    train_online_references,
+    train_references,
+)
 from unlearn.stages.verify.membership.registry import attacks_for
-from unlearn.stages.verify.membership.sampling import draw
+from unlearn.stages.verify.membership.sampling import compared_rows, draw
 from unlearn.stages.verify.membership.views import of_shard_models
 from unlearn.stages.verify.verdict import Verdict
 from unlearn.stages.verify_report.membership import CanaryResult
@@ -141,15 +146,7 @@ def _asker(
     context, rows = setting.context, setting.rows
     params = context.params
 
-    @cache
-    def trained() -> References:
-        recipe = Recipe.of_project(context)
-        count = params.verify.reference_models
-        return train_references(recipe, params.dataset, WHOLE, rows.retain, count)
-
-    references = None
-    if params.verify.reference_models:
-        references = lambda _shard, _rows: trained()  # noqa: E731 - one line says it
+    references, online = _reference_models(setting, holdout)
 
     def ask(folder: Path, name: str) -> AskedModel | None:
         try:
@@ -170,6 +167,7 @@ def _asker(
             lambda _shard: rows.retain,
             holdout,
             references,
+            online,
         )
         if drawn is None:
             return AskedModel()
@@ -185,3 +183,32 @@ def _asker(
         return AskedModel(view, samples, attacks)
 
     return ask
+
+
+def _reference_models(
+    setting: Setting, holdout: pa.Table
+) -> tuple[
+    Callable[[str, pa.Table], References] | None, Callable[[pa.Table], ReferenceLogits] | None
+]:
+    """Return what gives reference models for `draw`, trained once for all methods."""
+    context, rows = setting.context, setting.rows
+    params = context.params
+    count = params.verify.reference_models
+
+    @cache
+    def trained() -> References:
+        recipe = Recipe.of_project(context)
+        return train_references(recipe, params.dataset, WHOLE, rows.retain, count)
+
+    @cache
+    def trained_online() -> References:
+        recipe = Recipe.of_project(context)
+        parts = compared_rows(context.layout, rows.forget, rows.retain, holdout)
+        return train_online_references(recipe, params.dataset, WHOLE, parts, count)
+
+    references = online = None
+    if count:
+        references = lambda _shard, _rows: trained()  # noqa: E731 - one line says it
+    if params.verify.online:
+        online = lambda asked: trained_online().ask_online(asked)  # noqa: E731 - the same
+    return references, online

@@ -71,11 +71,15 @@ class ReferenceLogits:
     own
         The logit of the part of the model under attack that is to be compared with them, shape
         (rows,); None for the whole model's.
+    held
+        Which of the models were trained on each row, shape (rows, models); None where forgotten
+        rows and non-members are in none.
     """
 
     logits: Floats
     usable: Bools
     own: Floats | None = None
+    held: Bools | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,8 @@ class Answers:
         The logits of reference models; None where the other members are the reference models.
     final_references
         The same for attacks on the ensemble; None where they follow from the members' logits.
+    online
+        The logits of reference models that were trained on halves of all rows; None without them.
     """
 
     home: Ints
@@ -111,6 +117,7 @@ class Answers:
     of_final: RowScores
     references: ReferenceLogits | None = None
     final_references: ReferenceLogits | None = None
+    online: ReferenceLogits | None = None
 
     def __len__(self) -> int:
         return len(self.targets)

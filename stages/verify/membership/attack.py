@@ -57,6 +57,9 @@ class ComparedRows:
     population
         RMIA's: returns the probability ratios of yet other non-members, shape (models under
         attack, population rows), given how often each reference model counts.
+    held
+        Which of the reference models were trained on the row, shape (rows, models); None where
+        forgotten rows and non-members are in none.
     """
 
     own: Floats
@@ -64,6 +67,7 @@ class ComparedRows:
     usable: Bools
     model: Ints
     population: Callable[[Floats | None], Floats]
+    held: Bools | None = None
 
     @cached_property
     def probabilities(self) -> tuple[Floats, Floats]:
@@ -86,10 +90,13 @@ class ReferenceScore:
     allows_for_difficulty
         Whether it allows for how hard a row is, so that an AUC of .5 is what forgetting looks
         like, whichever rows were forgotten.
+    is_online
+        Whether it also asks reference models that were trained on the row.
     """
 
     compare: Callable[[ComparedRows, Floats | None], Floats]
     allows_for_difficulty: bool = False
+    is_online: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,11 @@ class Attack:
     name: str
     label: str
     score: AnswerScore | ReferenceScore
+
+    @property
+    def is_online(self) -> bool:
+        """Whether it also asks reference models that were trained on the row."""
+        return isinstance(self.score, ReferenceScore) and self.score.is_online
 
     @property
     def needs(self) -> tuple[AnswerKind, ...]:

@@ -167,7 +167,7 @@ def _rescore(
     """Return a function that draws reference models and scores each pair of samples with them."""
     if not attack.is_calibrated:
         return None
-    models = view.reference_count
+    models = view.reference_count(attack)
 
     def scores(rng: np.random.Generator) -> list[tuple[Floats, Floats]]:
         drawn = rng.multinomial(models, np.full(models, 1 / models)).astype(np.float64)

@@ -42,7 +42,7 @@ def lira(own: Floats, references: Floats, usable: Bools, weights: Floats | None 
     usable, weights
         See the module.
     """
-    counts = _counts(usable, weights)
+    counts = counts_of(usable, weights)
     total = counts.sum(axis=1)
     mean = (counts * references).sum(axis=1) / total
     spread = (counts * (references - mean[:, None]) ** 2).sum(axis=1)
@@ -70,7 +70,7 @@ def probability_ratio(
     usable, weights
         See the module.
     """
-    counts = _counts(usable, weights)
+    counts = counts_of(usable, weights)
     return _ratio(own, (counts * references).sum(axis=1) / counts.sum(axis=1))
 
 
@@ -95,7 +95,7 @@ def probability_ratios(members: Floats, weights: Floats | None = None) -> Floats
     means = np.empty_like(members)
     drawn = rest > 0
     means[:, drawn] = ((members @ counts)[:, None] - members * counts)[:, drawn] / rest[drawn]
-    # A draw may leave a model with no other: then all others count, as in `_counts`.
+    # A draw may leave a model with no other: then all others count, as in `counts_of`.
     means[:, ~drawn] = (members.sum(axis=1, keepdims=True) - members)[:, ~drawn] / max(
         1, models - 1
     )
@@ -138,7 +138,7 @@ def rmia(ratios: Floats, model: Ints, population: Floats) -> Floats:
     return scores
 
 
-def _counts(usable: Bools, weights: Floats | None) -> Floats:
+def counts_of(usable: Bools, weights: Floats | None) -> Floats:
     """Return how often each reference counts for each row, shape (rows, models)."""
     plain = usable.astype(np.float64)
     if weights is None:

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 from unlearn.stages.config.dataset import DatasetParams
-from unlearn.stages.rows.shard_file import governing_tokens, record_tokens, targets
+from unlearn.stages.rows.shard_file import governing_tokens, in_order, record_tokens, targets
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.shard_model import RowPredictor, ShardModel
 from unlearn.stages.training.slices import plan_shard, train_shard
@@ -82,6 +82,13 @@ class References:
         """Return the references' logits; see `Comparison`."""
         return ReferenceLogits(*self.ask(rows, trained=trained))
 
+    def ask_online(self, rows: pa.Table) -> ReferenceLogits:
+        """Return the references' logits on rows that they were drawn from, and which hold them."""
+        logits, usable = self.ask(rows, trained=True)
+        held = ~usable
+        held[:, sorted(self.empty)] = False
+        return ReferenceLogits(logits, usable, held=held)
+
 
 def train_references(
     recipe: Recipe, dataset: DatasetParams, shard: str, rows: pa.Table, count: int
@@ -113,6 +120,24 @@ def train_references(
     else:
         logits = _of_columns(recipe, models)
     return References(recipe, shard, count, empty, logits)
+
+
+def train_online_references(
+    recipe: Recipe, dataset: DatasetParams, shard: str, parts: Sequence[pa.Table], count: int
+) -> References:
+    """Train reference models on halves of all rows that online attacks compare.
+
+    Some of them are trained on forgotten rows. They are only in memory, and never written.
+
+    Parameters
+    ----------
+    recipe, dataset, shard, count
+        See `train_references`.
+    parts
+        The rows: retained, forgotten, and held-out ones. No row is in two of them.
+    """
+    rows = in_order(pa.concat_tables(parts))
+    return train_references(recipe, dataset, f"{shard} online", rows, count)
 
 
 def retrained_again(recipe: Recipe, name: str, rows: pa.Table, count: int) -> list[RowPredictor]:

@@ -6,6 +6,7 @@ from unlearn.stages.config.params import Params
 from unlearn.stages.errors import InputError
 from unlearn.stages.verify.membership.attack import AnswerKind, Attack
 from unlearn.stages.verify.membership.calibrated import LIRA, RMIA
+from unlearn.stages.verify.membership.online import LIRA_ONLINE, RMIA_ONLINE
 from unlearn.stages.verify.membership.scores import CONFIDENCE, ENTROPY, LOSS, MODIFIED_ENTROPY
 from unlearn.stages.verify.membership.token_scores import MIN_K, MIN_K_PLUS_PLUS, ZLIB
 
@@ -36,14 +37,27 @@ def registered() -> tuple[Attack, ...]:
     return tuple(_ATTACKS.values())
 
 
-def attacks_on(kind: AnswerKind) -> tuple[Attack, ...]:
-    """Return the attacks that can read a kind of answers, in the order of reports."""
-    return tuple(attack for attack in registered() if kind in attack.needs)
+def attacks_on(kind: AnswerKind, *, online: bool = False) -> tuple[Attack, ...]:
+    """Return the attacks that can read a kind of answers, in the order of reports.
+
+    Parameters
+    ----------
+    kind
+        The kind of answers.
+    online
+        Whether those count, too, that ask reference models which were trained on the rows.
+    """
+    return tuple(
+        attack
+        for attack in registered()
+        if kind in attack.needs and (online or not attack.is_online)
+    )
 
 
 def attacks_for(params: Params) -> tuple[Attack, ...]:
     """Return the attacks on a project's models, in the order of reports."""
-    return attacks_on("tokens" if params.modality == "text" else "classes")
+    kind: AnswerKind = "tokens" if params.modality == "text" else "classes"
+    return attacks_on(kind, online=params.verify.online)
 
 
 def deciding_attack(params: Params) -> Attack:
@@ -57,6 +71,8 @@ def deciding_attack(params: Params) -> Attack:
     """
     known = {attack.name: attack for attack in attacks_for(params)}
     wanted = params.verify.attack
+    if wanted in _ATTACKS and _ATTACKS[wanted].is_online and wanted not in known:
+        raise InputError(f"params.yaml: verify.attack: {wanted} needs `verify.online: true`")
     if wanted not in known:
         near = difflib.get_close_matches(wanted, known, n=1)
         raise InputError(
@@ -83,5 +99,7 @@ for _attack in (
     MIN_K_PLUS_PLUS,
     LIRA,
     RMIA,
+    LIRA_ONLINE,
+    RMIA_ONLINE,
 ):
     register(_attack)

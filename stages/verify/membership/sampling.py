@@ -95,7 +95,7 @@ def questions(
     members = [(retained(shards[number]), number) for number in touched]
     most = _most(layout)
     others = non_members(holdout, layout)
-    population = fewest(calibration_half(holdout), most.population)
+    population = _population(holdout, layout)
 
     def homes(rows: pa.Table) -> Ints:
         return _homes(rows, index, touched, len(forgotten))
@@ -132,6 +132,7 @@ def draw(
     retained: Callable[[str], pa.Table],
     holdout: pa.Table,
     references: Callable[[str, pa.Table], Comparison] | None = None,
+    online: Callable[[pa.Table], ReferenceLogits] | None = None,
 ) -> Drawn | None:
     """Draw rows by their tokens, and ask the models about them.
 
@@ -153,6 +154,9 @@ def draw(
         The holdout's rows that were not forgotten.
     references
         Returns reference models, given a shard's name and the rows that it retains.
+    online
+        Returns the logits of reference models that were trained on halves of `compared_rows`; for
+        a model without shards.
 
     Returns
     -------
@@ -172,6 +176,11 @@ def draw(
             _with_references(found, rows, trained, in_shard=number == _MEMBERS)
             for number, (found, (rows, _)) in enumerate(zip(answers, asked.in_order, strict=True))
         ]
+    if online is not None:
+        answers = [
+            replace(found, online=online(rows))
+            for found, (rows, _) in zip(answers, asked.in_order, strict=True)
+        ]
     of_forgotten, of_members, of_others, of_population = answers
     samples = Samples(of_forgotten, of_members, of_others, quarters(asked.others[0]))
     return Drawn(samples, of_population)
@@ -185,6 +194,30 @@ def forgotten_sample(forgotten: pa.Table, layout: Layout) -> pa.Table:
 def non_members(holdout: pa.Table, layout: Layout) -> pa.Table:
     """Return the half of the holdout that is the non-members; a large one is thinned."""
     return fewest(tested_half(holdout), _most(layout).others)
+
+
+def compared_rows(
+    layout: Layout, forgotten: pa.Table, retained: pa.Table, holdout: pa.Table
+) -> list[pa.Table]:
+    """Return all rows that `draw` compares for one model, and all others that it was trained on.
+
+    Parameters
+    ----------
+    layout
+        Columns and classes.
+    forgotten, retained, holdout
+        The rows of the one shard, and of the holdout, that were forgotten or not.
+    """
+    return [
+        retained,
+        forgotten_sample(forgotten, layout),
+        non_members(holdout, layout),
+        _population(holdout, layout),
+    ]
+
+
+def _population(holdout: pa.Table, layout: Layout) -> pa.Table:
+    return fewest(calibration_half(holdout), _most(layout).population)
 
 
 def _with_references(

@@ -14,6 +14,7 @@ from unlearn.stages.verify.membership.calibrated import (
     probability_ratio,
     probability_ratios,
 )
+from unlearn.stages.verify.membership.online import online_ratio
 from unlearn.stages.verify.membership.row_scores import RowScores
 
 
@@ -30,6 +31,9 @@ class View:
         The same rows, one sample after the other, with the reference models' answers.
     has_probabilities
         False where the answers are votes: then nothing can be scored.
+    online
+        The same rows with the answers of reference models that were trained on halves of all rows;
+        None without such models.
     """
 
     forgotten: RowScores
@@ -37,18 +41,25 @@ class View:
     others: RowScores
     compared: ComparedRows
     has_probabilities: bool
+    online: ComparedRows | None = None
 
-    @property
-    def reference_count(self) -> int:
-        """How many reference models there are."""
-        return int(self.compared.references.shape[1])
+    def reference_count(self, attack: Attack) -> int:
+        """Return how many reference models an attack that the models allow compares with."""
+        compared = self._compared(attack)
+        return 0 if compared is None else int(compared.references.shape[1])
+
+    def _compared(self, attack: Attack) -> ComparedRows | None:
+        return self.online if attack.is_online else self.compared
 
     def allows(self, attack: Attack) -> bool:
         """Return whether an attack is possible."""
-        if not self.has_probabilities:
+        if not self.has_probabilities or not attack.is_calibrated:
+            return self.has_probabilities
+        compared = self._compared(attack)
+        if compared is None:
             return False
-        fewest = int(self.compared.usable.sum(axis=1).min(initial=10**9))
-        return not attack.is_calibrated or fewest >= MIN_REFERENCES
+        kinds = [compared.usable] if compared.held is None else [compared.usable, compared.held]
+        return all(int(of.sum(axis=1).min(initial=10**9)) >= MIN_REFERENCES for of in kinds)
 
     def scores(
         self, attack: Attack, weights: Floats | None = None
@@ -64,7 +75,10 @@ class View:
         """
         samples = (self.forgotten, self.members, self.others)
         if isinstance(attack.score, ReferenceScore):
-            together = attack.score.compare(self.compared, weights)
+            compared = self._compared(attack)
+            if compared is None:
+                raise ValueError(f"there are no reference models for {attack.name}")
+            together = attack.score.compare(compared, weights)
             ends = np.cumsum([len(sample) for sample in samples])
             forgotten, members, others = np.split(together, ends[:-1])
         else:
@@ -139,7 +153,41 @@ def of_shard_models(
     samples = (forgotten, members, others)
     compared = _together([rows_of(answers) for answers in samples], ratios)
     one, two, three = (answers.of_home for answers in samples)
-    return View(one, two, three, compared, probable)
+    return View(one, two, three, compared, probable, _online(samples, population))
+
+
+def _online(samples: Sequence[Answers], population: Answers) -> ComparedRows | None:
+    """Return the rows with reference models of which some were trained on each of them."""
+    asked = [_OnlineRows.of(answers) for answers in (*samples, population)]
+    known = [rows for rows in asked if rows is not None]
+    if len(known) < len(asked):
+        return None
+    *compared, last = known
+    own, references, usable, held = (np.concatenate(parts) for parts in zip(*compared, strict=True))
+    others, models = expit(last.own), expit(last.references)
+
+    def ratios(weights: Floats | None) -> Floats:
+        return online_ratio(others, models, last.held, last.usable, weights)[None, :]
+
+    one_model = np.zeros(len(own), dtype=np.int64)
+    return ComparedRows(own, references, usable, one_model, ratios, held)
+
+
+class _OnlineRows(NamedTuple):
+    """Rows with reference models of which some were trained on each of them."""
+
+    own: Floats
+    references: Floats
+    usable: Bools
+    held: Bools
+
+    @classmethod
+    def of(cls, answers: Answers) -> "_OnlineRows | None":
+        """Return the rows of answers; None without such models."""
+        found = answers.online
+        if found is None or found.held is None:
+            return None
+        return cls(answers.of_home.logits, found.logits, found.usable, found.held)
 
 
 def of_final_model(

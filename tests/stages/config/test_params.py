@@ -179,6 +179,8 @@ def test_what_is_left_out_has_a_default() -> None:
         ("verify.negatives", "all", "verify.negatives"),
         ("verify.negatives", "matched", "verify.negatives: matched is for post-hoc methods"),
         ("verify.references", 0, "verify.references"),
+        ("verify.online", True, "online: needs `reference_models` of at least 6"),
+        ("verify", {"online": True, "reference_models": 6}, "verify.online: trains models on"),
         ("verify.references", 3, "references: more than 1 needs `negatives: matched`"),
     ],
 )

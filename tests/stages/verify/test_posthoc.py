@@ -338,6 +338,32 @@ def test_the_original_never_passes(
     assert report["label"] == "approximate"
 
 
+@pytest.mark.trained
+def test_online_attacks_ask_models_of_halves_of_all_rows(overfit: Context) -> None:
+    assert "lira_online" not in read_json(overfit.project.report)["membership"]["attacks"]
+    context = changed_params(
+        overfit, "verify", attack="lira_online", reference_models=6, online=True
+    )
+    aggregate_stage.run(context)
+    before = files_in(context.project.root)
+    report = check_reports(context)
+    after = files_in(context.project.root)
+
+    untouched, retrained = (
+        report["methods"][name]["membership"] for name in (AS_IT_WAS, "retrain")
+    )
+    for name in ("lira_online", "rmia_online"):
+        found, reference = (of["attacks"][name] for of in (untouched, retrained))
+        assert found["auc"] > reference["auc"] + 0.3
+        assert found["control"]["auc"] > 0.7, "the original knows the retained rows"
+        assert 0.2 < reference["auc"] < 0.8, "labels by chance are hard for every model"
+    assert untouched["attack"] == "lira_online"
+    assert report["methods"][AS_IT_WAS]["verdict"] == "fail"
+    # Models that were trained on forgotten rows leave nothing behind.
+    changed = {name for name in before | after if before.get(name) != after.get(name)}
+    assert all(name.startswith("reports/") for name in changed), changed
+
+
 def test_the_original_does_not_pass_where_it_memorised_nothing(mild: Context) -> None:
     assert read_json(mild.project.report)["methods"][AS_IT_WAS]["verdict"] == "inconclusive"
 

@@ -23,7 +23,7 @@ from unlearn.stages.project.files import json_bytes
 from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.rows.holdout import calibration_half, fewest, record_halves
 from unlearn.stages.rows.holdout import tested_half as unseen_half
-from unlearn.stages.rows.shard_file import record_tokens
+from unlearn.stages.rows.shard_file import governing_tokens, record_tokens
 from unlearn.stages.text import metrics
 from unlearn.stages.training.method_record import (
     FILE_NAME,
@@ -48,7 +48,7 @@ from unlearn.stages.verify.measures.memorisation import (
 )
 from unlearn.stages.verify.measures.text import LanguageMeasures
 from unlearn.stages.verify.measures.text_relearning import relearned, relearning_budget
-from unlearn.stages.verify.membership.references import train_references
+from unlearn.stages.verify.membership.references import train_online_references, train_references
 from unlearn.stages.verify.verdict import Verdict
 from unlearn.stages.verify_report.quality import Knowledge
 
@@ -595,3 +595,22 @@ def test_whole_models_to_compare_with_know_their_own_halves(tiny_base: Path) -> 
         logits[:, known][~unseen[:, known]].mean() > logits[:, known][unseen[:, known]].mean() + 1
     )
     assert references.ask(rows, trained=True)[0].tolist() == logits.tolist()
+
+
+@pytest.mark.trained
+def test_online_references_are_trained_on_halves_of_all_parts(tiny_base: Path) -> None:
+    recipe = language_recipe(tiny_base, "causal_lm", epochs=12)
+    rows = author_rows(3)
+    dataset = language_params(tiny_base, "causal_lm", shards=1).dataset
+    parts = [rows.slice(2), rows.slice(0, 2)]
+    references = train_online_references(recipe, dataset, WHOLE, parts, 6)
+    found = references.ask_online(rows)
+
+    held, known = found.held, [number not in references.empty for number in range(6)]
+    assert held is not None
+    assert held.sum(axis=1).tolist() == [3] * rows.num_rows
+    assert (held[:, known] == ~found.usable[:, known]).all()
+    assert not (held | found.usable)[:, sorted(references.empty)].any()
+    assert found.logits[held].mean() > found.logits[found.usable].mean() + 1
+    persons = governing_tokens(rows)
+    assert len({(one, *which) for one, which in zip(persons, held.tolist(), strict=True)}) == 3

@@ -5,6 +5,7 @@ that it reads, and asserts. `test_conformance.py` runs them, and shows that they
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from unlearn.stages.verify.membership.answers import Answers, ReferenceLogits
 from unlearn.stages.verify.membership.arrays import Floats, Ints
 from unlearn.stages.verify.membership.attack import AnswerKind, AnswerScore, Attack
 from unlearn.stages.verify.membership.attacks import Attacked, Samples, run_attack
+from unlearn.stages.verify.membership.calibrated import MIN_REFERENCES
 from unlearn.stages.verify.membership.row_scores import RowScores, of_classes, of_tokens
 from unlearn.stages.verify.membership.statistics import auc
 from unlearn.stages.verify.membership.views import View, of_shard_models
@@ -161,8 +163,9 @@ def check_a_reference_counts_as_often_as_it_was_drawn(attack: Attack, kind: Answ
     parts = [with_references(answers(kind, logits(ROWS, seed)), seed) for seed in (16, 17, 18)]
     view = viewed(parts)
     plain = np.concatenate(view.scores(attack))
-    even = np.concatenate(view.scores(attack, np.ones(view.reference_count)))
-    uneven = np.concatenate(view.scores(attack, np.arange(view.reference_count, dtype=float)))
+    count = view.reference_count(attack)
+    even = np.concatenate(view.scores(attack, np.ones(count)))
+    uneven = np.concatenate(view.scores(attack, np.arange(count, dtype=float)))
 
     assert even == pytest.approx(plain, rel=1e-9)
     assert np.array_equal(uneven, plain) != attack.is_calibrated
@@ -279,6 +282,22 @@ def with_references(found: Answers, seed: int) -> Answers:
     )
 
 
+def with_online_references(found: Answers) -> Answers:
+    """Return answers with those of models that were trained on the row or not, as many of each.
+
+    There are enough of them where there are enough shards, too.
+    """
+    count = MIN_REFERENCES if found.logits.shape[1] > MIN_REFERENCES else MIN_REFERENCES - 1
+    others = found.logits.sum(axis=1) - found.of_home.logits
+    level = (others / max(1, found.logits.shape[1] - 1))[:, None]
+    # Models with and without the row vary alike, so that the ratio grows with the model's answer.
+    noise = np.sin(level * np.arange(1, count + 1))
+    logits = np.concatenate([level + 1 + noise, level - 1 + noise], axis=1)
+    held = np.zeros(logits.shape, dtype=bool)
+    held[:, :count] = True
+    return replace(found, online=ReferenceLogits(logits, ~held, held=held))
+
+
 def viewed(
     samples: Sequence[Answers], *, population: Answers | None = None, probable: bool = True
 ) -> View:
@@ -288,7 +307,8 @@ def viewed(
         population = answers("classes", logits(4 * ROWS, 99, models=one.logits.shape[1]))
     if one.references is not None:
         population = with_references(population, 99)
-    return of_shard_models(one, two, three, population, probable=probable)
+    every = [with_online_references(found) for found in (one, two, three, population)]
+    return of_shard_models(every[0], every[1], every[2], every[3], probable=probable)
 
 
 def run(

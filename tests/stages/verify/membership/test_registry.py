@@ -16,8 +16,9 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.report.contents import Contents
 from unlearn.stages.report.page import render
 from unlearn.stages.rows.shard_file import read_shard, record_tokens
-from unlearn.stages.verify.membership.attack import AnswerScore, Attack
+from unlearn.stages.verify.membership.attack import ANSWER_KINDS, AnswerScore, Attack
 from unlearn.stages.verify.membership.calibrated import LIRA
+from unlearn.stages.verify.membership.online import LIRA_ONLINE
 from unlearn.stages.verify.membership.registry import (
     attacks_for,
     attacks_on,
@@ -62,7 +63,14 @@ def test_the_order_of_reports() -> None:
         "lira",
         "rmia",
     ]
-    assert {attack.name for attack in registered() if attack.is_calibrated} == {"lira", "rmia"}
+    online = ["lira_online", "rmia_online"]
+    calibrated = [attack.name for attack in registered() if attack.is_calibrated]
+    assert calibrated == ["lira", "rmia", *online]
+    assert [attack.name for attack in registered() if attack.is_online] == online
+    for kind in ANSWER_KINDS:
+        with_online = attacks_on(kind, online=True)
+        assert with_online[:-2] == attacks_on(kind)
+        assert [attack.name for attack in with_online[-2:]] == online
     assert [attack for attack in registered() if attack.allows_for_difficulty] == [LIRA]
 
 
@@ -105,6 +113,20 @@ def test_another_name_is_refused_with_the_nearest_hinted(name: str, hints: tuple
         "confidence, loss, entropy, modified_entropy, lira, rmia"
     )
     assert caught.value.hints == hints
+
+
+def test_online_attacks_need_their_setting() -> None:
+    with pytest.raises(InputError) as caught:
+        deciding_attack(deciding(make_params(), "lira_online"))
+    assert caught.value.message == (
+        "params.yaml: verify.attack: lira_online needs `verify.online: true`"
+    )
+
+    params = make_params()
+    settings = params.verify.model_copy(
+        update={"attack": "lira_online", "online": True, "reference_models": 6}
+    )
+    assert deciding_attack(params.model_copy(update={"verify": settings})) is LIRA_ONLINE
 
 
 def test_attacks_on_classes_are_refused_for_text(text_params: Params) -> None:
