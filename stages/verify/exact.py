@@ -1,5 +1,7 @@
 """Verification of the exact pipeline: models that were trained on shards."""
 
+from functools import lru_cache
+
 import pyarrow as pa
 from unlearn.stages.context import ExactContext
 from unlearn.stages.errors import InputError
@@ -45,6 +47,8 @@ def verify_shards(
     """
     forgotten: dict[str, pa.Table] = {}
 
+    # Of one shard at a time: all of them may be more than memory holds.
+    @lru_cache(maxsize=1)
     def rows_of(name: str) -> ShardRows:
         rows = derive_rows(context, name, forget_list)
         forgotten[name] = rows.forget

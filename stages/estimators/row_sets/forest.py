@@ -30,6 +30,7 @@ from unlearn.stages.estimators.row_sets.forest_nodes import (
     Ints,
     Nodes,
     Places,
+    find_leaves,
     join,
     route,
 )
@@ -105,14 +106,15 @@ class ForestModel:
 
     def tree_probabilities(self, codes: Codes, tree: int) -> npt.NDArray[np.float64]:
         """Return the shares of the classes in a row's leaf of one tree."""
-        rows = np.arange(len(codes))
-        root = 0 if tree == 0 else int(self.ends[tree - 1])
-        leaves = route(self.nodes, np.full(len(codes), root), codes, rows)
-        counts = self.nodes.counts[leaves]
+        first = 0 if tree == 0 else int(self.ends[tree - 1])
+        of_tree = slice(first, int(self.ends[tree]))
+        leaves = find_leaves(self.nodes, of_tree, codes)
+        counts = self.nodes.counts[of_tree]
         sizes = counts.sum(axis=1, keepdims=True)
         even = 1 / self.shape.classes
+        # Of each node once, not of each row: the same division.
         shares: npt.NDArray[np.float64] = np.where(sizes > 0, counts / np.maximum(sizes, 1), even)
-        return shares
+        return shares.take(leaves, axis=0)
 
     def importances(self) -> npt.NDArray[np.float64]:
         """Return the share of each feature in all decreases of the Gini impurity.

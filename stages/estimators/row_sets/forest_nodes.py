@@ -14,6 +14,9 @@ Mask = npt.NDArray[np.bool_]
 #: Codes and the numbers that they become have 12 bits; see `positions`.
 RING = np.uint16(4095)
 
+#: Steps down a tree until rows that are in their leaves are put aside.
+_STEPS = 4
+
 
 @dataclass(frozen=True)
 class Nodes:
@@ -171,6 +174,51 @@ def route(nodes: Nodes, roots: Places, codes: Codes, rows: Places) -> Places:
         at[moving] = here
         moving = moving[nodes.features[here] >= 0]
     return at
+
+
+def find_leaves(nodes: Nodes, of_tree: slice, codes: Codes) -> Places:
+    """Return the leaf of each row in one tree, as `route` does, counted from the tree's first node.
+
+    It is for many rows: what the nodes have is looked up in the fewest steps, and rows that are in
+    their leaves are put aside only now and then.
+
+    Parameters
+    ----------
+    nodes
+        The trees.
+    of_tree
+        The nodes of the tree.
+    codes
+        Codes of the rows, shape (rows, features).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (rows,).
+    """
+    features, sizes = nodes.features[of_tree], nodes.sizes[of_tree]
+    factors, offsets = nodes.factors[of_tree], nodes.offsets[of_tree]
+    cuts = nodes.cuts[of_tree]
+    is_split = features >= 0
+    split = np.flatnonzero(is_split)
+    # A leaf is its own child, so that rows in leaves stay there.
+    children = np.repeat(np.arange(len(sizes)), 2)
+    children[2 * split] = split + 1
+    children[2 * split + 1] = split + 1 + sizes[split + 1]
+    columns = np.where(is_split, features, 0).astype(np.intp)
+    values = np.ascontiguousarray(codes).reshape(-1)
+    found = at = np.zeros(len(codes), np.intp)
+    moving, firsts = np.arange(len(codes)), np.arange(len(codes)) * codes.shape[1]
+    while True:
+        still = np.flatnonzero(is_split.take(at))
+        if not still.size:
+            return found
+        moving, firsts, at = moving.take(still), firsts.take(still), at.take(still)
+        for _ in range(_STEPS):
+            here = values.take(firsts + columns.take(at))
+            beyond = positions(here, factors.take(at), offsets.take(at)) > cuts.take(at)
+            at = children.take(2 * at + beyond)
+        found[moving] = at
 
 
 def goes_left(nodes: Nodes, at: Places, codes: Codes, rows: Places) -> Mask:
