@@ -17,7 +17,7 @@ from unlearn.stages.estimators.row_sets.forest import (
     tree_file,
 )
 from unlearn.stages.estimators.row_sets.forest_draws import ForestDraws
-from unlearn.stages.estimators.row_sets.forest_nodes import KINDS
+from unlearn.stages.estimators.row_sets.forest_nodes import KINDS, find_leaves, join, route
 from unlearn.stages.estimators.row_sets.row_set import RowSet
 
 from tests.stages.estimators.row_sets.laws import KEY, SHAPE, draw_rows, mask_of
@@ -177,6 +177,19 @@ def test_predictions_are_averages_of_the_leaves() -> None:
             node = node["left"] if place <= cut else node["right"]
         expected += np.array(node["counts"]) / sum(node["counts"])
     assert np.allclose(answers[5], expected / OPTIONS.trees)
+
+
+def test_leaves_of_many_rows_are_those_that_rows_are_routed_to() -> None:
+    rows, estimator = draw_rows(500, 33), ExactForest(KEY, SHAPE, OPTIONS)
+    state = estimator.fit(rows)
+    forest = join([*state.trees, estimator.fit(draw_rows(0, 34)).trees[0]])
+    ends = np.cumsum([len(tree) for tree in state.trees] + [1])
+    for first, last in zip([0, *ends[:-1]], ends, strict=True):
+        found = find_leaves(forest, slice(first, last), rows.codes)
+        everywhere = np.arange(len(rows))
+        expected = route(forest, np.full(len(rows), first), rows.codes, everywhere)
+        assert np.array_equal(found + first, expected)
+        assert len(find_leaves(forest, slice(first, last), rows.codes[:0])) == 0
 
 
 def test_importances_are_decreases_of_impurity() -> None:
