@@ -1,6 +1,5 @@
 """A group of commands, each imported when it is named and not before."""
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -158,11 +157,6 @@ def load(name: str, entry: Entry) -> Any:
         Typer's own, made of the function and its options.
     """
     command = declared(entry)
-    if "pyarrow" in sys.modules:
-        # Commands that do without pyarrow do not wait for it.
-        from unlearn.stages.project.pandas_import import keep_pandas_out  # noqa: PLC0415
-
-        keep_pandas_out()
     app = typer.Typer(pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None)
     app.command(name, cls=_PanelCommand, epilog=command.example)(command.function)
     return typer.main.get_command(app)

@@ -9,9 +9,8 @@ import pytest
 from tests.conftest import Repo
 from tests.pipeline.conftest import BAYES, MLP, Shape, without_dvc
 
-#: Libraries that take long to import.
+#: Libraries that take long to import. pandas is not among them: pyarrow imports it by itself.
 HEAVY = {
-    "pandas",
     "torch",
     "torch._dynamo",
     "sklearn",
@@ -22,8 +21,8 @@ HEAVY = {
     "peft",
     "dvc",
 }
-#: scikit-learn imports all of scipy.stats, and pandas.
-OF_SKLEARN = {"pandas", "sklearn", "skops", "scipy", "scipy.stats"}
+#: scikit-learn imports all of scipy.stats.
+OF_SKLEARN = {"sklearn", "skops", "scipy", "scipy.stats"}
 
 _RUN = """
 import json, sys
