@@ -206,9 +206,10 @@ def _reference_models(
         parts = compared_rows(context.layout, rows.forget, rows.retain, holdout)
         return train_online_references(recipe, params.dataset, WHOLE, parts, count)
 
-    references = online = None
-    if count:
-        references = lambda _shard, _rows: trained()  # noqa: E731 - one line says it
-    if params.verify.online:
-        online = lambda asked: trained_online().ask_online(asked)  # noqa: E731 - the same
-    return references, online
+    def references(_shard: str, _rows: pa.Table) -> References:
+        return trained()
+
+    def online(asked: pa.Table) -> ReferenceLogits:
+        return trained_online().ask_online(asked)
+
+    return (references if count else None), (online if params.verify.online else None)

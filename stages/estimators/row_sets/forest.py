@@ -112,7 +112,7 @@ class ForestModel:
         counts = self.nodes.counts[of_tree]
         sizes = counts.sum(axis=1, keepdims=True)
         even = 1 / self.shape.classes
-        # Of each node once, not of each row: the same division.
+        # There are fewer nodes than rows, so the division is by node.
         shares: npt.NDArray[np.float64] = np.where(sizes > 0, counts / np.maximum(sizes, 1), even)
         return shares.take(leaves, axis=0)
 

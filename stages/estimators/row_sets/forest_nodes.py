@@ -14,7 +14,7 @@ Mask = npt.NDArray[np.bool_]
 #: Codes and the numbers that they become have 12 bits; see `positions`.
 RING = np.uint16(4095)
 
-#: Steps down a tree until rows that are in their leaves are put aside.
+#: Steps down a tree after which rows that have reached their leaves are removed.
 _STEPS = 4
 
 
@@ -179,8 +179,8 @@ def route(nodes: Nodes, roots: Places, codes: Codes, rows: Places) -> Places:
 def find_leaves(nodes: Nodes, of_tree: slice, codes: Codes) -> Places:
     """Return the leaf of each row in one tree, as `route` does, counted from the tree's first node.
 
-    It is for many rows: what the nodes have is looked up in the fewest steps, and rows that are in
-    their leaves are put aside only now and then.
+    It is faster than `route` for many rows, because rows that have reached their leaves are removed
+    only after every few steps.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def find_leaves(nodes: Nodes, of_tree: slice, codes: Codes) -> Places:
     cuts = nodes.cuts[of_tree]
     is_split = features >= 0
     split = np.flatnonzero(is_split)
-    # A leaf is its own child, so that rows in leaves stay there.
+    # A leaf is its own child, so that rows stay in their leaves.
     children = np.repeat(np.arange(len(sizes)), 2)
     children[2 * split] = split + 1
     children[2 * split + 1] = split + 1 + sizes[split + 1]
