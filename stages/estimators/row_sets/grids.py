@@ -211,7 +211,7 @@ def find_ends(values: npt.NDArray[np.float64]) -> tuple[float, float]:
     known = np.clip(values[np.isfinite(values)], -_FARTHEST, _FARTHEST)
     if len(known) < 2 * OUTSIDE:
         middle = np.sort(np.abs(known))[len(known) // 2] if len(known) else 0.0
-        bound = _power_of_ten(_TIMES_MIDDLE * float(middle))
+        bound = min(_power_of_ten(_TIMES_MIDDLE * float(middle)), _FARTHEST)
         return -bound, bound
     ordered = np.sort(known)
     low, high = (two_digits(float(ordered[at])) for at in (OUTSIDE - 1, -OUTSIDE))

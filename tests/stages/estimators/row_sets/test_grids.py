@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from unlearn.stages.config.dataset import FeatureKind
 from unlearn.stages.estimators.row_sets.grids import (
@@ -123,6 +123,8 @@ def test_one_of_few_values_moves_no_end_past_what_its_neighbours_give(
 
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=60))
+@example([3e306])
+@example([-1e308] * 20 + [1e308] * 20)
 def test_any_values_have_a_grid(values: list[float]) -> None:
     low, high = find_ends(np.array(values))
     column = NumericColumn(low, high)
