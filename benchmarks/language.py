@@ -1,10 +1,11 @@
 """Language models: how fast they are tuned, what a request costs, and what methods leave behind.
 
-Four tables, all on made-up authors and bases that are made here:
+Five tables, all on made-up authors and bases that are made here:
 
 speed       tuning and NPO against bare loops of transformers and PEFT, in turns
 forget      the exact path: what one author's request retrains, byte for byte, and the whole story
 methods     every post-hoc method against tuning from scratch, by what reports/verify.json says
+sampling    what `alt_po` takes to sample alternative answers
 sharded     what shards cost in what is known of rows, seen and unseen
 """
 
@@ -19,7 +20,7 @@ from unlearn.stages.project.threads import use_one_thread
 
 from benchmarks.harness import machine, workplace
 
-TABLES = ("speed", "forget", "methods", "sharded")
+TABLES = ("speed", "forget", "methods", "sampling", "sharded")
 
 
 def main() -> None:
@@ -28,7 +29,7 @@ def main() -> None:
     parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"of {', '.join(TABLES)}")
     parser.add_argument("--quick", action="store_true", help="a small part, to see that it works")
     parser.add_argument("--sizes", nargs="+", help="of bases, where a table has several")
-    parser.add_argument("--seeds", type=int, default=3, help="forget sets of `methods`")
+    parser.add_argument("--seeds", type=int, default=3, help="forget sets of methods and sampling")
     parser.add_argument("--unguarded", action="store_true", help="let methods do what they do")
     parser.add_argument("--pairs", type=int, default=5, help="turns of `speed`")
     parser.add_argument("--authors", type=int, help="requests of `forget`; all by default")
@@ -54,6 +55,8 @@ def _table(name: str) -> Callable[[Path, argparse.Namespace], None]:
         from benchmarks.language_forget import measure
     elif name == "methods":
         from benchmarks.language_posthoc import measure
+    elif name == "sampling":
+        from benchmarks.language_sampling import measure
     else:
         from benchmarks.language_sharded import measure
     return measure

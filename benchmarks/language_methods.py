@@ -1,10 +1,10 @@
 """Post-hoc methods on a tuned language model: what `language.py methods` and `tofu.py` share.
 
 Stages run in this process, one after another, so that their times compare: processor time, which a
-busy machine does not stretch. All other numbers are those of reports/verify.json.
+busy machine does not stretch, of methods on a project that is open. All other numbers are those of
+reports/verify.json.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from unlearn.stages.aggregate import stage as aggregate_stage
+from unlearn.stages.config.methods import YOUNG
 from unlearn.stages.context import Context
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.rows.forget_list import render
@@ -57,7 +58,8 @@ class Found:
     result
         Its entry in reports/verify.json.
     seconds
-        Processor time of its stage; None for the original.
+        Processor time of the method: rows and the original are read before, and its model is
+        written after. None for the original.
     """
 
     result: Mapping[str, Any]
@@ -103,10 +105,10 @@ def apply_methods(context: Context, tokens: Sequence[str]) -> dict[str, Found]:
     applied = forget_stage.run(context)
     say(f"  {applied.forgotten:,} rows of {len(tokens)} persons to forget")
     seconds = {}
+    if unlearn.young:
+        seconds[YOUNG] = unlearn_stage.run_young(context).processor_seconds
     for method in unlearn.methods:
-        started = time.process_time()
-        unlearn_stage.run(context, method)
-        seconds[method] = time.process_time() - started
+        seconds[method] = unlearn_stage.run(context, method).processor_seconds
         say(f"  {method}: {seconds[method]:.1f} s of processor time")
     aggregate_stage.run(context)
     report = verify_stage.run(context).as_json()
