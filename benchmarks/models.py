@@ -103,6 +103,7 @@ def place_copy(target: Bench, like: Bench, source: Path, *, shards: int, slices:
     for name in ("params.yaml", *FILES, "dvc.yaml", "unlearn.key"):
         (target.root / name).write_bytes((like.root / name).read_bytes())
     os.link(source, target.root / "data" / f"dataset{source.suffix}")
+    (target.root / "data/forget_list.txt").touch()
     target.set_params(sharding={"shards": shard_names(shards), "slices": slices})
     place_rows(target.context())
 

@@ -36,7 +36,7 @@ from unlearn.stages.dvc.pipeline import (
 )
 from unlearn.stages.erasure.dataset.oracles import Testable, find_testable
 from unlearn.stages.errors import InputError, UnlearnError
-from unlearn.stages.estimators.registry import text_options
+from unlearn.stages.estimators.registry import find_spec, text_options
 from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.ledger.suppressed import SUPPRESSED
 from unlearn.stages.project.files import TEMPORARY_PREFIX
@@ -95,7 +95,8 @@ def doctor(as_json: JsonFlag = False) -> None:
     """
     project = find_project()
     packages = (*_PACKAGES, *(_LANGUAGE_PACKAGES if _is_language(project) else ()))
-    facts = {name: _version(name) for name in packages} | {"python": platform.python_version()}
+    facts = {name: _version(name) for name in packages} | _extra(project)
+    facts["python"] = platform.python_version()
     leftovers = clean_leftovers(project)
     findings = list(_findings(project, leftovers))
     places = list(search_places(project))
@@ -132,6 +133,15 @@ def _is_language(project: Project) -> bool:
         return load_params(project.params).modality == "text"
     except InputError:
         return False  # a finding of its own
+
+
+def _extra(project: Project) -> dict[str, str]:
+    """Return the version of the library that only this project's model needs."""
+    try:
+        extra = find_spec(load_params(project.params).train.model).extra
+    except InputError:
+        return {}  # a finding of its own
+    return {} if extra is None else {extra.name: extra.version or "missing"}
 
 
 def _testable(project: Project) -> Testable:
@@ -252,6 +262,10 @@ def _params_findings(project: Project, params: Params) -> Iterator[str]:
             f"{params.train.model} stores training rows inside the model: a person who has the "
             "model also has the rows that were not forgotten"
         )
+    try:
+        find_spec(params.train.model).check_installed()
+    except InputError as error:
+        yield "; ".join((error.message, *error.hints))
     for check in _PIPELINE_CHECKS:
         try:
             check(project, params)

@@ -210,9 +210,10 @@ def init(
         typer.Option(
             help="The model of a table: exact_forest, exact_boosting, exact_linear, "
             "exact_naive_bayes, mlp, perturbed_logistic, a scikit-learn "
-            "class such as sklearn.naive_bayes.GaussianNB, or a module of your own such as "
-            "path/to/net.py:build. The default is exact_forest, and mlp with --shards, --slices, "
-            "--epochs or --template posthoc. The model of text: lora (the default) or causal_lm.",
+            "class such as sklearn.naive_bayes.GaussianNB, xgboost.XGBClassifier, or a module of "
+            "your own such as path/to/net.py:build. The default is exact_forest, and mlp with "
+            "--shards, --slices, --epochs or --template posthoc. The model of text: lora (the "
+            "default) or causal_lm.",
             rich_help_panel=panels.MODEL,
         ),
     ] = None,

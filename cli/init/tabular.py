@@ -140,11 +140,14 @@ def _with_exact_model(values: TableParams, model: str, rows: int) -> TableParams
 
 def _plain_training(values: TableParams, rows: int) -> float | None:
     """Return about how long one plain model trains on all rows; None if that is not known."""
-    return find_spec(values.model).seconds(
+    spec = find_spec(values.model)
+    return spec.seconds(
         TrainingSize(
             model=values.model,
             rows=max(1, round(rows * (1 - values.holdout))),
-            inputs=_inputs(values.features, values.categories),
+            inputs=(
+                len(values.features) if spec.native else _inputs(values.features, values.categories)
+            ),
             classes=len(values.classes),
             epochs=values.plan.epochs,
             batch=DEFAULT_BATCH,
@@ -188,6 +191,7 @@ def init_table(request: InitRequest) -> TableProject:
     copies = copies_of(request)
     path, *others = copies
     model, why = choose_model(request, features)
+    find_spec(model).check_installed()
     values = TableParams(
         path=path,
         id=request.id,

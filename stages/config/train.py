@@ -31,7 +31,8 @@ class PreprocessingParams(Section):
     """What turns columns into numbers; fitted on a shard's first non-empty slice and frozen."""
 
     scale: Literal["standard", "none"] = "standard"
-    impute: Literal["median", "mean", "zero"] = "median"
+    #: `none` leaves missing values as they are, for models that read them.
+    impute: Literal["median", "mean", "zero", "none"] = "median"
 
 
 class MlpOptions(Section):
@@ -86,8 +87,8 @@ class OptimizerParams(Section):
 class TrainParams(Section):
     """One shard model.
 
-    `model` names it to a family of estimators, such as `mlp`, a scikit-learn classifier's import
-    path, or `path/to/net.py:build`; `options` are that family's.
+    `model` names it to a family of estimators, such as `mlp`, the import path of a classifier of
+    scikit-learn or XGBoost, or `path/to/net.py:build`; `options` are that family's.
     """
 
     model: str

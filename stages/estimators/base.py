@@ -36,6 +36,9 @@ class SliceData:
         Mini-batch steps to take.
     seed
         The seed of an epoch of this slice, by its number from 0.
+    categories
+        By input column, how many categories its codes are of; 0 for a number. Empty where all
+        columns are numbers.
     """
 
     inputs: FloatArray
@@ -43,6 +46,7 @@ class SliceData:
     new: int
     steps: int
     seed: Callable[[int], int]
+    categories: tuple[int, ...] = ()
 
 
 class Predictor(Protocol):

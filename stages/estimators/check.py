@@ -49,6 +49,10 @@ def _check_sections(params: Params, spec: EstimatorSpec) -> None:
         raise InputError(
             f"sharding.slices is {slices}, but {model} cannot go on from a state and takes 1 slice"
         )
+    if params.train.preprocessing.impute == "none" and not spec.native:
+        raise InputError(
+            f"train.preprocessing.impute is none, but {model} does not read missing values"
+        )
     if params.modality != spec.modality:
         rows = "text: a prompt and completion, or a body"
         raise InputError(

@@ -29,7 +29,8 @@ class Preprocessor:
     columns
         By feature, in order: `{"kind": "numeric", "mean", "scale", "fill"}`, the same with the kind
         `datetime` for dates and times in seconds since 1970,
-        `{"kind": "boolean", "fill"}` or `{"kind": "categorical", "categories"}`.
+        `{"kind": "boolean", "fill"}` or `{"kind": "categorical", "categories"}`; or, for models
+        that read them as they are, `{"kind": "number"}` or `{"kind": "code", "categories"}`.
     """
 
     columns: Mapping[str, Mapping[str, Any]]
@@ -38,6 +39,16 @@ class Preprocessor:
     def width(self) -> int:
         """Number of columns that `transform` returns."""
         return sum(_width(column) for column in self.columns.values())
+
+    @property
+    def categories(self) -> tuple[int, ...]:
+        """By column, how many categories its codes are of; 0 for a number; see `SliceData`."""
+        if all(column["kind"] != "code" for column in self.columns.values()):
+            return ()
+        return tuple(
+            len(column["categories"]) + 1 if column["kind"] == "code" else 0
+            for column in self.columns.values()
+        )
 
     def transform(self, rows: pa.Table, dtype: type[np.float32] | type[np.float64]) -> FloatArray:
         """Return the rows as numbers, shape (rows, width)."""
@@ -48,6 +59,13 @@ class Preprocessor:
             target = out[:, at : at + width]
             if column["kind"] == "categorical":
                 _one_hot(rows[name], column["categories"], target)
+            elif column["kind"] == "code":
+                target[:, 0] = _codes(rows[name], column["categories"])
+            elif column["kind"] == "number":
+                with np.errstate(over="ignore"):
+                    target[:, 0] = _numbers(rows[name])
+                if np.isinf(target).any():
+                    raise _too_large(name)
             elif column["kind"] == "boolean":
                 values = pc.cast(rows[name], pa.float64())
                 target[:, 0] = pc.fill_null(values, column["fill"]).to_numpy()
@@ -107,6 +125,35 @@ def fit_preprocessor(
                 raise _too_large(name)
             columns[name] = {"kind": kind, **fitted}
     return Preprocessor(columns)
+
+
+def native_preprocessor(
+    rows: pa.Table,
+    features: Mapping[str, FeatureKind],
+    pinned: Mapping[str, Sequence[str]] | None = None,
+) -> Preprocessor:
+    """Return the preprocessor of a model that reads categories and missing values as they are.
+
+    A category is its place in the list of categories, and all that are not in the list are one
+    more category. A missing value is not a number.
+
+    Parameters
+    ----------
+    rows, features, pinned
+        As `fit_preprocessor` takes them.
+    """
+    pinned = pinned or {}
+    return Preprocessor(
+        {
+            name: {"kind": "number"}
+            if kind != "categorical"
+            else {
+                "kind": "code",
+                "categories": list(pinned[name]) if name in pinned else _learned(rows[name]),
+            }
+            for name, kind in features.items()
+        }
+    )
 
 
 def _learned(values: pa.ChunkedArray) -> list[str]:
@@ -175,3 +222,19 @@ def _one_hot(values: pa.ChunkedArray, categories: list[str], out: FloatArray) ->
     index = pc.if_else(pc.is_null(values), missing, pc.fill_null(index, unknown))
     out[:] = 0
     out[np.arange(len(values)), index.to_numpy()] = 1
+
+
+def _codes(values: pa.ChunkedArray, categories: list[str]) -> npt.NDArray[np.float64]:
+    """Return the place of each value in the list; its length for others, NaN for missing ones."""
+    index = pc.fill_null(pc.index_in(values, pa.array(categories, pa.string())), len(categories))
+    found: npt.NDArray[np.float64] = np.array(index.to_numpy(), dtype=np.float64)
+    found[pc.is_null(values).to_numpy()] = np.nan
+    return found
+
+
+def _numbers(values: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    """Return numbers, and 0 and 1 for booleans; NaN for missing ones."""
+    found: npt.NDArray[np.float64] = pc.fill_null(
+        pc.cast(values, pa.float64()), float("nan")
+    ).to_numpy()
+    return found

@@ -8,6 +8,8 @@ import what they need when they are called.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec as find_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,6 +17,7 @@ import pyarrow as pa
 from unlearn.stages.config.params import Params
 from unlearn.stages.config.section import Modality, Section
 from unlearn.stages.config.train import PreprocessingParams, TrainParams
+from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.formats import WeightsFormat
 from unlearn.stages.rows.shard_file import Layout
 
@@ -171,6 +174,41 @@ def _accept(_params: Params) -> None:
 
 
 @dataclass(frozen=True)
+class Extra:
+    """A library that is installed only where a model needs it.
+
+    Parameters
+    ----------
+    name
+        The extra of this package that installs it, and the name of its module.
+    distributions
+        Distributions that have the module; the first is the one that the extra installs.
+    """
+
+    name: str
+    distributions: tuple[str, ...]
+
+    @property
+    def version(self) -> str | None:
+        """Version, with the distribution where it is another than the extra's; None if missing."""
+        for distribution in self.distributions:
+            try:
+                found = version(distribution)
+            except PackageNotFoundError:
+                continue
+            is_first = distribution == self.distributions[0]
+            return found if is_first else f"{found} ({distribution})"
+        return None
+
+    def check(self) -> None:
+        """Raise InputError, with how to install it, if the library is missing."""
+        if find_module(self.name) is None:
+            raise InputError(
+                f"{self.name} is not installed", f"pip install 'dvc-unlearn[{self.name}]'"
+            )
+
+
+@dataclass(frozen=True)
 class EstimatorSpec:
     """A family of estimators.
 
@@ -201,11 +239,16 @@ class EstimatorSpec:
         new project has shards by it, so it depends on nothing but the size.
     preprocessing
         Value of `train.preprocessing` in a new project.
+    native
+        Whether its models read each feature as one column, with categories and missing values as
+        they are: `impute: none`.
     check
         Raises InputError where the rest of params.yaml does not suit the family. It is called
         after `options` were accepted.
     libraries
         Distributions whose versions decide the bytes of a model.
+    extra
+        A library that does so and that may be missing.
     facts
         What else of this machine decides them, by topic.
     preload
@@ -226,8 +269,10 @@ class EstimatorSpec:
     has_probabilities: Callable[[TrainParams], bool] = _yes
     seconds: Callable[[TrainingSize], float | None] = _unknown
     preprocessing: PreprocessingParams = field(default_factory=PreprocessingParams)
+    native: bool = False
     check: Callable[[Params], None] = _accept
     libraries: tuple[str, ...] = ()
+    extra: Extra | None = None
     facts: Callable[[TrainParams], dict[str, str]] = _no_facts
     preload: tuple[str, ...] = ()
     importers: Mapping[str, Importer] = field(default_factory=dict)
@@ -238,9 +283,21 @@ class EstimatorSpec:
         return "text" if isinstance(self.training, TextTraining) else "tabular"
 
     def load(self) -> None:
-        """Import what a training needs; it takes seconds, once in each process."""
+        """Import what a training needs; it takes seconds, once in each process.
+
+        Raises
+        ------
+        InputError
+            If its library is not installed.
+        """
+        self.check_installed()
         for name in self.preload:
             import_module(name)
+
+    def check_installed(self) -> None:
+        """Raise InputError if its library is not installed."""
+        if self.extra is not None:
+            self.extra.check()
 
     def accepts(self, model: str) -> bool:
         """Tell whether a value of `train.model` names one of its models."""

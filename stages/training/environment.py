@@ -26,6 +26,8 @@ def environment(train: TrainParams) -> dict[str, str]:
         "numpy": version("numpy"),
     }
     spec = find_spec(train.model)
+    if spec.extra is not None:
+        facts[spec.extra.name] = spec.extra.version or "none"
     return facts | {name: _version(name) for name in spec.libraries} | spec.facts(train)
 
 

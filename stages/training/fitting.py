@@ -1,7 +1,7 @@
 """The estimator of a shard, with the shard's rows as it reads them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -95,6 +95,7 @@ def _of_features(
 
     def fit(state: bytes | None, number: int, seed: int) -> bytes | None:
         data = _slice_data(recipe, shard, sliced, inputs, number)
+        data = replace(data, categories=preprocessor.categories)
         if data.steps == 0 or len(data.targets) < estimator.min_rows:
             return state
         return estimator.fit_slice(state, data, seed)

@@ -46,7 +46,14 @@ def fits_trial_rows(recipe: Recipe) -> bool:
     # One epoch, in whole batches.
     steps = max(1, len(targets) // recipe.train.batch)
     seed = recipe.key.seed(recipe.seed, "trial")
-    data = SliceData(inputs, targets, len(targets), steps, lambda epoch: seed + epoch)
+    data = SliceData(
+        inputs,
+        targets,
+        len(targets),
+        steps,
+        lambda epoch: seed + epoch,
+        categories=preprocessor.categories,
+    )
     try:
         estimator.fit_slice(None, data, seed)
     except RefusedRowsError:

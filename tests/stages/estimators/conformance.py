@@ -87,6 +87,29 @@ def _write_skops(arrays: Arrays, like: bytes) -> bytes:
     return out.getvalue()
 
 
+#: Of each tree, numbers that stand alone: others have to match each other.
+_XGBOOST_NUMBERS = ("base_weights", "loss_changes", "split_conditions", "sum_hessian")
+
+
+def _read_xgboost(content: bytes) -> Arrays:
+    trees = json.loads(content)["learner"]["gradient_booster"]["model"]["trees"]
+    return {
+        f"{number} {name}": np.array(tree[name], dtype=np.float64)
+        for number, tree in enumerate(trees)
+        for name in _XGBOOST_NUMBERS
+    }
+
+
+def _write_xgboost(arrays: Arrays, like: bytes) -> bytes:
+    value = json.loads(like)
+    value["version"] = [99, 0, 0]
+    trees = value["learner"]["gradient_booster"]["model"]["trees"]
+    for place, array in arrays.items():
+        number, name = place.split()
+        trees[int(number)][name] = array.tolist()
+    return json.dumps(value, indent=1).encode()
+
+
 CONTAINERS: Mapping[str, Container] = {
     "safetensors": Container(
         lambda content: {name: value.numpy() for name, value in load(content).items()},
@@ -96,6 +119,7 @@ CONTAINERS: Mapping[str, Container] = {
         ),
     ),
     "skops": Container(_read_skops, _write_skops),
+    "XGBoost JSON": Container(_read_xgboost, _write_xgboost),
 }
 
 

@@ -20,6 +20,12 @@ ROWS = make_rows(60)
 #: Settings that learn the rows within a second.
 LEARNS = {"epochs": 30, "optimizer": {"name": "adam", "rate": 0.02}}
 
+#: Few trees, for few rows; missing values and categories are left to the library.
+BOOSTED: dict[str, Any] = {
+    "options": {"n_estimators": 5},
+    "preprocessing": {"scale": "none", "impute": "none"},
+}
+
 FEATURE_CASES: dict[str, dict[str, Any]] = {
     "adam": MLP | LEARNS,
     "dropout and momentum": MLP
@@ -47,6 +53,7 @@ FEATURE_CASES: dict[str, dict[str, Any]] = {
     "ridge": EXACT | {"model": "exact_linear", "options": EXACT["options"] | {"rule": "ridge"}},
     "fourier": EXACT | {"model": "exact_linear", "options": EXACT["options"] | {"fourier": 9}},
     "exact_naive_bayes": EXACT | {"model": "exact_naive_bayes"},
+    "xgboost": BOOSTED | {"model": "xgboost.XGBClassifier"},
 }
 
 NET = """

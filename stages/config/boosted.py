@@ -1,0 +1,111 @@
+"""Options of the models of other libraries for boosted trees.
+
+Names and defaults are those of the libraries' own classes for scikit-learn. What is not given is
+the library's default. Options that the pipeline sets are refused with the reason.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from unlearn.stages.config.section import Section
+
+Share = Annotated[float, Field(gt=0, le=1, strict=False)]
+NotNegative = Annotated[float, Field(ge=0, strict=False)]
+Positive = Annotated[float, Field(gt=0, strict=False)]
+Count = Annotated[int, Field(ge=1)]
+#: Of each feature, in their order in schema.yaml: 1 rises, -1 falls, 0 is free.
+Monotone = list[Literal[-1, 0, 1]]
+
+_KEYED = "it is derived from the project key"
+_ONE_THREAD = "one thread is used, so that a training gives the same bytes everywhere"
+_ON_CPU = "models are trained on the processor, so that a training gives the same bytes everywhere"
+_NO_FUNCTION = "a function cannot be given in params.yaml"
+_NOTHING_EVALUATED = "nothing is evaluated during training, so it would have no effect"
+_NATIVE = "missing values and categories are passed to the library as schema.yaml has them"
+_QUIET = "the library prints nothing"
+_OF_CLASSES = "it follows from the classes in schema.yaml"
+_NO_STOPPING = (
+    "early stopping needs rows that no shard model is trained on, or a random part of the shard: "
+    "set the number of trees in n_estimators, and a lower learning_rate for more of them"
+)
+
+
+class BoostedOptions(Section):
+    """What the options of all of these libraries have.
+
+    Attributes
+    ----------
+    refused
+        Why an option cannot be given, by its name.
+    called
+        The name here of an option that the library knows by several names.
+    """
+
+    refused: ClassVar[Mapping[str, str]] = {}
+    called: ClassVar[Mapping[str, str]] = {}
+
+    monotone_constraints: Monotone | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _explain(cls, value: Any) -> Any:
+        for name in value if isinstance(value, dict) else ():
+            if name in cls.refused:
+                raise ValueError(f"{name} cannot be set: {cls.refused[name]}")
+            if name in cls.called:
+                raise ValueError(f"{name} is called {cls.called[name]} here")
+        return value
+
+    @model_serializer(mode="wrap")
+    def _given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if value is not None}
+
+
+class XGBoostOptions(BoostedOptions):
+    """Options of `xgboost.XGBClassifier`."""
+
+    refused: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("random_state", "seed", "seed_per_iteration"), _KEYED),
+        **dict.fromkeys(("n_jobs", "nthread"), _ONE_THREAD),
+        **dict.fromkeys(("device", "gpu_id", "predictor", "sampling_method"), _ON_CPU),
+        **dict.fromkeys(("missing", "enable_categorical", "feature_types"), _NATIVE),
+        **dict.fromkeys(("objective", "num_class"), _OF_CLASSES),
+        **dict.fromkeys(("verbosity", "verbose"), _QUIET),
+        "callbacks": _NO_FUNCTION,
+        "eval_metric": _NOTHING_EVALUATED,
+        "importance_type": "importances are not computed",
+        "early_stopping_rounds": _NO_STOPPING,
+        "booster": "models are of the kind gbtree",
+        "multi_strategy": "each class has trees of its own",
+    }
+    called: ClassVar[Mapping[str, str]] = {
+        "eta": "learning_rate",
+        "lambda": "reg_lambda",
+        "alpha": "reg_alpha",
+        "min_split_loss": "gamma",
+        "num_boost_round": "n_estimators",
+        "num_round": "n_estimators",
+    }
+
+    n_estimators: Annotated[int, Field(ge=1, le=100_000)] = 100
+    max_depth: Annotated[int, Field(ge=0, le=64)] = 6
+    learning_rate: Positive = 0.3
+    max_leaves: Annotated[int, Field(ge=0)] | None = None
+    max_bin: Annotated[int, Field(ge=2, le=65_536)] | None = None
+    grow_policy: Literal["depthwise", "lossguide"] | None = None
+    tree_method: Literal["hist", "approx", "exact"] | None = None
+    gamma: NotNegative | None = None
+    min_child_weight: NotNegative | None = None
+    max_delta_step: NotNegative | None = None
+    subsample: Share | None = None
+    colsample_bytree: Share | None = None
+    colsample_bylevel: Share | None = None
+    colsample_bynode: Share | None = None
+    reg_alpha: NotNegative | None = None
+    reg_lambda: NotNegative | None = None
+    scale_pos_weight: Positive | None = None
+    base_score: Annotated[float, Field(strict=False)] | None = None
+    num_parallel_tree: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    max_cat_to_onehot: Count | None = None
+    max_cat_threshold: Count | None = None

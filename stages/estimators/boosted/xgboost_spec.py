@@ -1,0 +1,72 @@
+"""The family of XGBoost's boosted trees."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unlearn.stages.config.boosted import XGBoostOptions
+from unlearn.stages.config.params import Params
+from unlearn.stages.config.train import TrainParams
+from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.boosted.declared import NATIVE, check_native, native_columns
+from unlearn.stages.estimators.formats import WeightsFormat
+from unlearn.stages.estimators.spec import EstimatorSpec, Extra, FeatureTraining, TrainingSize
+from unlearn.stages.estimators.tensors import NamedTensor
+
+if TYPE_CHECKING:
+    from unlearn.stages.estimators.base import Estimator
+
+
+def _build(
+    train: TrainParams, inputs: int, classes: int, *, sliced: bool, code: Path | None
+) -> "Estimator":
+    XGBOOST.check_installed()
+    from unlearn.stages.estimators.boosted.xgboost_models import XGBoostEstimator
+
+    del sliced, code  # it takes one slice, and has no code of the user's
+    return XGBoostEstimator(train, inputs, classes)
+
+
+def _read(content: bytes) -> list[NamedTensor]:
+    from unlearn.stages.estimators.boosted.xgboost_file import read_tensors
+
+    return read_tensors(content)
+
+
+def _check(params: Params) -> None:
+    options = XGBoostOptions.model_validate(params.train.options)
+    check_native(params, options.monotone_constraints)
+    features = params.dataset.features
+    categorical = [name for name, kind in features.items() if kind == "categorical"]
+    if options.tree_method == "exact" and categorical:
+        raise InputError(
+            "train.options.tree_method: exact takes no categorical feature, and "
+            f"{categorical[0]!r} is one; hist and approx do"
+        )
+
+
+def _seconds(size: TrainingSize) -> float:
+    options = XGBoostOptions.model_validate(size.options)
+    trees = options.n_estimators * (options.num_parallel_tree or 1) * size.problems
+    depth = options.max_depth or 10
+    """Return about how long trees are grown: measured on Adult and on rows of normal numbers."""
+    return trees * (1e-3 + 1e-9 * size.rows * size.inputs * depth)
+
+
+XGBOOST = EstimatorSpec(
+    name="xgboost.XGBClassifier",
+    models=("xgboost.XGBClassifier",),
+    kind="xgboost",
+    training=FeatureTraining(
+        _build, preprocessor=native_columns, needs_two_classes=True, counts_epochs=False
+    ),
+    options=XGBoostOptions,
+    can_slice=lambda _model: False,
+    seconds=_seconds,
+    preprocessing=NATIVE,
+    native=True,
+    check=_check,
+    format=WeightsFormat("XGBoost JSON", ".xgboost.json", _read),
+    file_name="model.xgboost.json",
+    extra=Extra("xgboost", ("xgboost", "xgboost-cpu")),
+    preload=("unlearn.stages.estimators.boosted.xgboost_models",),
+)

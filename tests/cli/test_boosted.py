@@ -1,0 +1,57 @@
+"""`init` and `doctor` where a library for boosted trees is missing, and what `init` writes."""
+
+from pathlib import Path
+
+import pytest
+from unlearn.stages.estimators import spec as spec_module
+
+from tests.cli.conftest import refused, unchanged
+from tests.conftest import Done, Repo, make_frame, start_repositories
+from tests.stages.estimators.boosted.libraries import LIBRARIES, Library
+
+
+@pytest.fixture(params=LIBRARIES)
+def library(request: pytest.FixtureRequest) -> Library:
+    return LIBRARIES[request.param]
+
+
+def init(repo: Repo, model: str, *options: str) -> Done:
+    source = repo.root.parent / "rows.csv"
+    make_frame(300).to_csv(source, index=False)
+    columns = ("--id", "id", "--target", "label")
+    return repo.inline("init", ".", "--dataset", str(source), *columns, "--model", model, *options)
+
+
+def test_init_writes_the_options_that_matter_most(library: Library, tmp_path: Path) -> None:
+    repo = start_repositories(tmp_path / "project")
+
+    done = init(repo, library.model)
+
+    assert done.code == 0, done.err
+    settings = repo.params()
+    assert settings["train"]["options"] == library.spec.options().model_dump()  # type: ignore[misc]  # it has some
+    assert list(settings["train"]["options"]) == ["n_estimators", "max_depth", "learning_rate"]
+    assert settings["train"]["preprocessing"] == {"scale": "none", "impute": "none"}
+    assert settings["sharding"]["slices"] == 1
+    assert len(settings["sharding"]["shards"]) == 1
+    assert settings["aggregate"]["rule"] == "mean_probability"
+
+
+def test_a_missing_library_stops_init_and_is_a_finding_of_doctor(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = start_repositories(tmp_path / "project")
+    assert init(repo, library.model).code == 0
+    name = library.module
+    assert name in repo.inline("doctor", "--json").json["environment"]
+    empty = start_repositories(tmp_path / "other")
+    monkeypatch.setattr(spec_module, "find_module", lambda _name: None)
+
+    with unchanged(empty.root):
+        done = init(empty, library.model)
+
+    assert refused(done) == f"{name} is not installed"
+    assert done.err.splitlines()[1] == f"hint: pip install 'dvc-unlearn[{name}]'"
+    found = repo.inline("doctor", "--json").json["findings"]
+    assert f"{name} is not installed; pip install 'dvc-unlearn[{name}]'" in found
+    assert repo.inline("stage", "train", "s000").code == 2

@@ -1,0 +1,95 @@
+"""The libraries for boosted trees, with settings that are quick to train."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from unlearn.stages.config.train import TrainParams
+from unlearn.stages.estimators.base import Estimator, SliceData
+from unlearn.stages.estimators.registry import find_spec, make_estimator
+from unlearn.stages.estimators.spec import EstimatorSpec
+from unlearn.stages.rows.shard_file import TARGET
+from unlearn.stages.training.recipe import Recipe
+from unlearn.stages.training.shard_model import ShardModel
+
+from tests.stages.conftest import make_recipe, make_rows, train_at_once
+
+#: Missing values and categories are left to the library.
+NATIVE = {"scale": "none", "impute": "none"}
+
+ROWS = make_rows(90)
+
+
+@dataclass(frozen=True)
+class Library:
+    """A library, and how a test uses it.
+
+    Parameters
+    ----------
+    module
+        Its module, which is also the name of the extra.
+    model
+        Value of `train.model`.
+    options
+        Options with which it learns `ROWS` within a second.
+    """
+
+    module: str
+    model: str
+    options: dict[str, Any]
+
+    @property
+    def spec(self) -> EstimatorSpec:
+        """Return the declaration."""
+        return find_spec(self.model)
+
+    def train(self, **options: Any) -> dict[str, Any]:
+        """Return the section `train`, with more options."""
+        return {
+            "model": self.model,
+            "options": self.options | options,
+            "preprocessing": NATIVE,
+        }
+
+    def estimator(self, inputs: int = 4, classes: int = 3, **options: Any) -> Estimator:
+        """Return the estimator for so many columns and classes."""
+        train = TrainParams.model_validate(self.train(**options))
+        return make_estimator(train, inputs, classes, sliced=False, code=None)
+
+    def recipe(self, **options: Any) -> Recipe:
+        """Return a recipe for rows of `make_rows`."""
+        return make_recipe(self.train(**options))
+
+    def fit(self, rows: pa.Table = ROWS, **options: Any) -> ShardModel:
+        """Return a model of rows."""
+        return ShardModel.of_files(train_at_once(self.recipe(**options), rows))
+
+
+LIBRARIES = {
+    "xgboost": Library("xgboost", "xgboost.XGBClassifier", {"n_estimators": 5}),
+}
+
+
+def of_classes(*names: str) -> pa.Table:
+    """Return the rows of some classes."""
+    return ROWS.filter(pa.array(np.isin(ROWS[TARGET].to_pylist(), names)))
+
+
+def with_cities(*names: str | None) -> pa.Table:
+    """Return the first rows with these cities."""
+    rows = ROWS.slice(0, len(names))
+    at = rows.column_names.index("city")
+    return rows.set_column(at, rows.schema.field(at), pa.array(names, pa.string()))
+
+
+def slice_of(count: int, *, classes: int = 3) -> SliceData:
+    """Return rows as an estimator reads them: three numbers and a category of five."""
+    draw = np.random.default_rng(count)
+    truth = draw.integers(0, classes, count)
+    numbers = draw.normal(size=(count, 3)) + truth[:, None]
+    numbers[draw.random(numbers.shape) < 0.1] = np.nan
+    inputs = np.column_stack([numbers, draw.integers(0, 5, count)])
+    return SliceData(
+        inputs.astype(np.float32), truth, count, 1, lambda _epoch: 0, categories=(0, 0, 0, 6)
+    )
