@@ -17,6 +17,7 @@ from unlearn.cli.examples.visits import VISITS_PATH
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, progress
 from unlearn.stages.audit.copies import Search, store_megabytes
+from unlearn.stages.audit.estimator_types import notes_on_types, stored_rows
 from unlearn.stages.audit.git_places import docker_finding, foreign_names, git_places
 from unlearn.stages.audit.identity import line_end_findings, look_alike_findings
 from unlearn.stages.audit.leftovers import Leftovers, clean_leftovers
@@ -76,15 +77,6 @@ _PIPELINE_CHECKS = (
     check_figures_are_where_they_belong,
 )
 
-#: Estimators that keep training rows inside the model.
-_ROW_STORING = (
-    "sklearn.neighbors.",
-    "sklearn.svm.SVC",
-    "sklearn.svm.NuSVC",
-    "sklearn.gaussian_process.",
-    "sklearn.semi_supervised.",
-)
-
 
 def doctor(as_json: JsonFlag = False) -> None:
     """Check the project and this machine for problems.
@@ -107,7 +99,7 @@ def doctor(as_json: JsonFlag = False) -> None:
         findings=findings,
         healthy=not findings,
         testable_md5s=testable.md5s,
-        notes=list(testable.notes),
+        notes=[*testable.notes, *_notes_on_types(project)],
         places=[
             PlaceEntry(
                 name=place.name,
@@ -142,6 +134,13 @@ def _extra(project: Project) -> dict[str, str]:
     except InputError:
         return {}  # a finding of its own
     return {} if extra is None else {extra.name: extra.version or "missing"}
+
+
+def _notes_on_types(project: Project) -> list[str]:
+    try:
+        return notes_on_types(load_params(project.params))
+    except InputError:
+        return []  # a finding of its own
 
 
 def _testable(project: Project) -> Testable:
@@ -257,11 +256,7 @@ def _public_files(project: Project) -> list[str]:
 
 
 def _params_findings(project: Project, params: Params) -> Iterator[str]:
-    if params.train.model.startswith(_ROW_STORING):
-        yield (
-            f"{params.train.model} stores training rows inside the model: a person who has the "
-            "model also has the rows that were not forgotten"
-        )
+    yield from stored_rows(project, params)
     try:
         find_spec(params.train.model).check_installed()
     except InputError as error:

@@ -261,5 +261,8 @@ def _state(files: StageFiles) -> _Files:
 def _runs_own_code(context: Context, group: str) -> bool:
     """Return whether a stage runs code of the user, which may change its process for good."""
     params = context.params
+    if group == "recipe":
+        tried = find_spec(params.train.model).trial == "two fits"
+        return tried and params.train.code_path is not None
     paths = [params.train.code_path, *(params.posthoc.code_paths if params.unlearn else ())]
-    return group not in ("recipe", "shard", "forget") and any(paths)
+    return group not in ("shard", "forget") and any(paths)

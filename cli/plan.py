@@ -41,6 +41,7 @@ from unlearn.stages.shard.partition import collect, spill_dataset
 from unlearn.stages.shard.planted import planted_canaries
 from unlearn.stages.training.method_record import RETRAIN, WHOLE
 from unlearn.stages.training.recipe import Recipe
+from unlearn.stages.training.trial import is_untried, notes_on_options, try_settings
 from unlearn.stages.training.young import counts_epochs, young_epochs
 from unlearn.stages.verify.exactness.trees import trees_of
 
@@ -122,6 +123,7 @@ def make_plan(
         answer = _plan_methods(context, after, changed, jobs, listed=listed)
         return answer.model_copy(update={"batch": batch})
     with rows_of_shards(context, from_dataset="shard" in changed) as rows_of:
+        _try_settings(context, rows_of)
         plans = plan_shards(context, rows_of, after, changed)
         held_out = rows_to_forget(context, HOLDOUT, rows_of(HOLDOUT), after)
     stale = [plan for plan in plans if plan.first_slice <= params.sharding.slices]
@@ -159,6 +161,7 @@ def _plan_methods(
 ) -> MethodsPlanAnswer:
     """Return the plan of a project whose model was trained without shards."""
     with rows_of_shards(context, from_dataset="shard" in changed) as rows_of:
+        _try_settings(context, rows_of)
         whole = rows_of(WHOLE)
         records = sum(
             rows_to_forget(context, name, rows_of(name), after) for name in (WHOLE, HOLDOUT)
@@ -207,6 +210,28 @@ def _plan_methods(
         ),
         methods={makers[name]: known.get(name) for name in stages if name in makers},
     )
+
+
+def _try_settings(context: Context, rows_of: Callable[[str], pa.Table]) -> None:
+    """Fit few rows of a shard if no model has been trained with these settings yet.
+
+    Raises
+    ------
+    InputError
+        If the settings are wrong.
+    """
+    recipe = Recipe.of_project(context)
+    for note in notes_on_options(recipe):
+        say(f"note: {note}")
+    project, shards = context.project, context.params.sharding.shards
+    if context.params.kind == "posthoc":
+        folders = {WHOLE: project.original}
+    else:
+        folders = {shard: project.shard_models / shard for shard in shards}
+    if is_untried(recipe, folders):
+        refused = try_settings(recipe, rows_of(shards[0]))
+        if refused is not None:
+            say(f"note: with the first rows of {shards[0]} alone, {refused}")
 
 
 def _with_request(

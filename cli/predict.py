@@ -87,7 +87,7 @@ def predict(
         bool,
         typer.Option(
             "--trust-code",
-            help="Run the torch code in the model's folder.",
+            help="Run the Python code in the model's folder, and load the types that it names.",
             rich_help_panel=panels.MODEL,
         ),
     ] = False,
@@ -227,7 +227,7 @@ def _load(chosen: _Chosen) -> tuple[Predictor, NewRows]:
         own_code = None if code is None else root / code
     if modality_of(folder) == "text":
         if chosen.trust_code:
-            raise InputError("--trust-code is for torch code; language models contain none")
+            raise InputError("--trust-code is for Python code; language models contain none")
         if chosen.as_written:
             raise InputError("--as-written is for categories, and language models have none")
         return _language(folder, root, chosen)

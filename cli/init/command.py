@@ -19,6 +19,7 @@ from unlearn.cli.csv_options import (
 from unlearn.cli.init import tabular
 from unlearn.cli.init.answer import TableProject, TextProject
 from unlearn.cli.init.description import describe
+from unlearn.cli.init.model_options import RawFlag, TrustedTypes
 from unlearn.cli.init.request import (
     CiSystem,
     Example,
@@ -210,13 +211,16 @@ def init(
         typer.Option(
             help="The model of a table: exact_forest, exact_boosting, exact_linear, "
             "exact_naive_bayes, mlp, perturbed_logistic, a scikit-learn "
-            "class such as sklearn.naive_bayes.GaussianNB, xgboost.XGBClassifier, or a module of "
-            "your own such as path/to/net.py:build. The default is exact_forest, and mlp with "
-            "--shards, --slices, --epochs or --template posthoc. The model of text: lora (the "
+            "class such as sklearn.naive_bayes.GaussianNB, xgboost.XGBClassifier, or a torch "
+            "module or an estimator of your own, returned by path/to/model.py:build. The default "
+            "is exact_forest, and mlp with --shards, --slices, --epochs or --template posthoc. The "
+            "model of text: lora (the "
             "default) or causal_lm.",
             rich_help_panel=panels.MODEL,
         ),
     ] = None,
+    raw: RawFlag = False,
+    trust_type: TrustedTypes = None,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -337,6 +341,8 @@ def init(
             slices=slices,
             holdout=holdout,
             model=model,
+            raw=raw,
+            trust_type=tuple(trust_type or ()),
             epochs=epochs,
             size=size,
             text=TextOptions(

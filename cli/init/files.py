@@ -15,7 +15,7 @@ from unlearn.cli.init.scaffold import DEFAULT_BATCH, DEFAULT_HOLDOUT, Plan
 from unlearn.cli.text_edits import as_yaml
 from unlearn.stages.config.dataset import DEFAULT_MISSING, CsvParams, MissingColumns
 from unlearn.stages.config.methods import METHODS, MethodSettings
-from unlearn.stages.config.params import ALGORITHM, parse_yaml, shard_names
+from unlearn.stages.config.params import ALGORITHM, AggregationRule, parse_yaml, shard_names
 from unlearn.stages.config.settings_files import FILES, SCHEMA_FILE, SHARDS_FILE, merged
 from unlearn.stages.config.text import AdapterOptions, LanguageMethodSettings
 from unlearn.stages.config.train import TrainParams
@@ -61,6 +61,10 @@ class TableParams:
         Whether rows without a class are left out.
     options
         Options of the model that differ from the defaults.
+    raw, trusted_types
+        Settings of an estimator with scikit-learn's interface.
+    rule
+        How models answer together; None where the family of the model says it.
     """
 
     path: str
@@ -83,6 +87,9 @@ class TableParams:
     drop_unlabelled: bool = False
     model: str = "mlp"
     options: dict[str, Any] = field(default_factory=dict)
+    raw: bool = False
+    trusted_types: tuple[str, ...] = ()
+    rule: AggregationRule | None = None
     template: Template = Template.SISA
 
 
@@ -157,13 +164,16 @@ def render_table_params(key_check: str, params: TableParams) -> dict[str, bytes]
     defaults = {} if spec.options is None else spec.options().model_dump(mode="json")
     text = _render(
         f"{params.template}/params.yaml.jinja",
-        **vars(params) | {"missing": list(params.missing), "options": defaults | params.options},
+        **vars(params)
+        | {"missing": list(params.missing), "options": defaults | params.options}
+        | {"trusted_types": list(params.trusted_types)}
+        | {"rule": params.rule or aggregation_rule(params.model)},
+        has_interface=spec.takes_raw,
         algorithm=ALGORITHM,
         key_check=key_check,
         scale=spec.preprocessing.scale,
         impute=spec.preprocessing.impute,
         batch=DEFAULT_BATCH,
-        rule=aggregation_rule(params.model),
         rerun=spec.training.reruns if isinstance(spec.training, RowSetTraining) else 1,
         methods=list(METHODS["tabular"]),
         settings=_of_new_projects(),

@@ -155,6 +155,8 @@ class InitRequest:
     slices: int | None = None
     holdout: float | None = None
     model: str | None = None
+    raw: bool = False
+    trust_type: tuple[str, ...] = ()
     epochs: int | None = None
     size: str | None = None
     text: TextOptions = field(default_factory=TextOptions)
@@ -258,6 +260,8 @@ _DATASET_OPTIONS = (
     "slices",
     "holdout",
     "model",
+    "raw",
+    "trust_type",
     "epochs",
     "size",
 )

@@ -5,7 +5,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -43,7 +43,12 @@ _ORIGIN = "refs/remotes/origin/"
 
 
 def check_rows(
-    sources: dict[str, Path], params: Params, key: Key, columns: Collection[str] = ()
+    sources: dict[str, Path],
+    params: Params,
+    key: Key,
+    columns: Collection[str] = (),
+    *,
+    look: Callable[[pa.Table], None] | None = None,
 ) -> list[pa.Table]:
     """Do what the shard stage will do, into a temporary folder: all its checks, and no change.
 
@@ -55,6 +60,8 @@ def check_rows(
         Of the new project.
     columns
         What to return besides the tokens of records; a whole table takes much memory.
+    look
+        Is called with all columns of the first shard.
 
     Returns
     -------
@@ -89,6 +96,9 @@ def check_rows(
         ]
         if dataset.held_out is not None:
             refuse_shared_ids(tables[0], tables[1], (dataset.path, dataset.held_out))
+        if look is not None:
+            first = params.sharding.shards[0]
+            look(collect(Path(scratch), first, Layout.of(dataset), dataset.path))
         return tables
 
 

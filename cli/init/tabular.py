@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from unlearn.cli.examples import visits
 from unlearn.cli.examples.digits import CLASSES, DIGITS_PATH, PIXELS, ROWS, digits_csv
@@ -16,6 +17,7 @@ from unlearn.cli.init.files import (
     render_pipeline,
     render_table_params,
 )
+from unlearn.cli.init.own_estimators import look_at, needs_trial, try_model
 from unlearn.cli.init.ranges import columns_with_ranges, find_ranges
 from unlearn.cli.init.request import Example, Identity, InitRequest
 from unlearn.cli.init.roles import Roles, find_roles
@@ -191,6 +193,8 @@ def init_table(request: InitRequest) -> TableProject:
     copies = copies_of(request)
     path, *others = copies
     model, why = choose_model(request, features)
+    own = look_at(request, model)
+    model = own.model
     find_spec(model).check_installed()
     values = TableParams(
         path=path,
@@ -212,19 +216,21 @@ def init_table(request: InitRequest) -> TableProject:
         date_formats=schema.date_formats,
         drop_unlabelled=bool(request.drop_unlabelled),
         model=model,
+        raw=own.raw,
+        trusted_types=own.trusted_types,
+        rule=own.rule,
         template=request.template,
     )
     numbers = columns_with_ranges(model, features)
     training = (1 - values.holdout) * (rows - schema.target.unlabelled) / (request.shards or 1)
-    own = first_options(model, features, round(training), len(classes))
-    values = replace(values, options=values.options | own)
+    first = first_options(model, features, round(training), len(classes))
+    values = replace(values, options=values.options | first)
     plan, expected = _plan(request, values, rows - schema.target.unlabelled)
     settings = render_table_params(key.check, replace(values, plan=plan))
     params = check_params(parse(settings))
     code = params.train.code_path
-    if code is not None and not (root / code).is_file():
-        raise InputError(f"--model: there is no {code} in {root.name}")
-    tables = check_rows(copies, params, key, numbers)
+    look = partial(try_model, params, key, root) if needs_trial(model) else None
+    tables = check_rows(copies, params, key, numbers, look=look)
     if numbers:
         options = values.options | {"range": find_ranges(tables, numbers)}
         values = replace(values, plan=plan, options=options)

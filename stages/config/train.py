@@ -2,7 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import (
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+)
 from unlearn.stages.config.methods import own_code
 from unlearn.stages.config.section import Section
 
@@ -25,6 +31,11 @@ INCREMENTAL_ON_NEW_ROWS = frozenset(
         "sklearn.naive_bayes.MultinomialNB",
     }
 )
+
+
+#: Begins values of `train.model` that name an estimator with scikit-learn's interface: a function
+#: of the user's that returns one, or a class of an installed package.
+SKLEARN_INTERFACE = "sklearn:"
 
 
 class PreprocessingParams(Section):
@@ -84,11 +95,20 @@ class OptimizerParams(Section):
     momentum: Annotated[float, Field(ge=0, lt=1, strict=False)] = 0.0
 
 
+#: A type by its full name, such as `package.module.Class`.
+TypeName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
+
+
 class TrainParams(Section):
     """One shard model.
 
     `model` names it to a family of estimators, such as `mlp`, the import path of a classifier of
     scikit-learn or XGBoost, or `path/to/net.py:build`; `options` are that family's.
+
+    Estimators of one's own with scikit-learn's interface can have two more settings. With `raw`
+    they read a pandas DataFrame of the features in place of numbers. `trusted_types` are types of
+    other packages than scikit-learn that their files may hold. Both are recorded only where they
+    are used: models of other families have the same files as before these settings.
     """
 
     model: str
@@ -98,9 +118,21 @@ class TrainParams(Section):
     optimizer: OptimizerParams = Field(default_factory=OptimizerParams)
     preprocessing: PreprocessingParams = Field(default_factory=PreprocessingParams)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    raw: bool = False
+    trusted_types: list[TypeName] = Field(default_factory=list)
+
+    @model_serializer(mode="wrap")
+    def _without_unused(
+        self, handler: SerializerFunctionWrapHandler, _info: SerializationInfo
+    ) -> dict[str, Any]:
+        found: dict[str, Any] = handler(self)
+        for name in ("raw", "trusted_types"):
+            if not getattr(self, name):
+                found.pop(name, None)
+        return found
 
     @property
     def code_path(self) -> str | None:
         """The user's own module, relative to the project; None for other models."""
-        code = own_code(self.model)
+        code = own_code(self.model.removeprefix(SKLEARN_INTERFACE))
         return None if code is None else code[0]

@@ -20,6 +20,24 @@ class RefusedRowsError(InputError):
     """
 
 
+class UnansweredRowError(InputError):
+    """An estimator refuses to answer for rows.
+
+    Parameters
+    ----------
+    reason
+        What it is, without values of a row.
+    row
+        The first row that it refuses alone, counted from 0 in the rows that it was given; None if
+        it answers for each of them alone.
+    """
+
+    def __init__(self, reason: str, row: int | None) -> None:
+        self.reason, self.row = reason, row
+        place = "" if row is None else f"data row {row + 1}: "
+        super().__init__(f"{place}{reason}", "--debug shows the whole error, with values of rows")
+
+
 @dataclass(frozen=True)
 class SliceData:
     """What one slice's training reads.

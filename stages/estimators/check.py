@@ -2,6 +2,7 @@
 
 from pydantic import ValidationError
 from unlearn.stages.config.params import Params, as_input_error
+from unlearn.stages.config.train import SKLEARN_INTERFACE
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import find_spec
 from unlearn.stages.estimators.spec import EstimatorSpec, TextTraining
@@ -59,5 +60,11 @@ def _check_sections(params: Params, spec: EstimatorSpec) -> None:
             f"train.model: {model} takes "
             + (rows if spec.modality == "text" else "a target and classes")
         )
+    for name in ("raw", "trusted_types"):
+        if getattr(params.train, name) and not spec.takes_raw:
+            raise InputError(
+                f"train.{name}: is for estimators with scikit-learn's interface, whose train.model "
+                f"begins with {SKLEARN_INTERFACE!r}"
+            )
     if isinstance(spec.training, TextTraining) and not spec.training.combines and len(shards) > 1:
         raise InputError(f"train.model: {model} makes one model; use lora for shards")

@@ -111,7 +111,7 @@ def fit_preprocessor(
     columns: dict[str, dict[str, Any]] = {}
     for name, kind in features.items():
         if kind == "categorical":
-            categories = list(pinned[name]) if name in pinned else _learned(rows[name])
+            categories = list(pinned[name]) if name in pinned else learned_categories(rows[name])
             columns[name] = {"kind": kind, "categories": categories}
         elif kind == "boolean":
             known = pc.cast(rows[name].drop_null(), pa.float64()).to_numpy()
@@ -149,14 +149,17 @@ def native_preprocessor(
             if kind != "categorical"
             else {
                 "kind": "code",
-                "categories": list(pinned[name]) if name in pinned else _learned(rows[name]),
+                "categories": list(pinned[name])
+                if name in pinned
+                else learned_categories(rows[name]),
             }
             for name, kind in features.items()
         }
     )
 
 
-def _learned(values: pa.ChunkedArray) -> list[str]:
+def learned_categories(values: pa.ChunkedArray) -> list[str]:
+    """Return the different values of a column that are not missing, in order."""
     return sorted(value for value in pc.unique(values).to_pylist() if value is not None)
 
 

@@ -16,6 +16,7 @@ from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.boosted.xgboost_spec import XGBOOST
 from unlearn.stages.estimators.causal_spec import CAUSAL_LM, LORA
+from unlearn.stages.estimators.own_sklearn_spec import OWN_SKLEARN
 from unlearn.stages.estimators.perturbed_logistic_spec import PERTURBED_LOGISTIC
 from unlearn.stages.estimators.row_sets_spec import (
     EXACT_BOOSTING,
@@ -113,6 +114,7 @@ def text_options(train: TrainParams) -> LanguageOptions:
 register(MLP)
 register(SKLEARN)
 register(OWN_MODULE)
+register(OWN_SKLEARN)
 register(PERTURBED_LOGISTIC)
 register(EXACT_FOREST)
 register(EXACT_LINEAR)

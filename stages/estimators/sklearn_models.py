@@ -14,6 +14,7 @@ from unlearn.stages.config.train import INCREMENTAL_ON_NEW_ROWS, TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators import skops_file
 from unlearn.stages.estimators.base import Dtype, FloatArray, IntArray, RefusedRowsError, SliceData
+from unlearn.stages.estimators.option_names import check_names, parameters_of
 
 
 def blas_facts() -> dict[str, str]:
@@ -26,7 +27,7 @@ def blas_facts() -> dict[str, str]:
     return {"blas": ", ".join(sorted(blas))}
 
 
-def _one_thread() -> AbstractContextManager[object]:
+def one_thread() -> AbstractContextManager[object]:
     """Return a context in which numerical libraries have one thread.
 
     To look for the libraries of the process takes longer than a small model; they are looked for
@@ -72,7 +73,7 @@ class SklearnEstimator:
         """Fit, or go on with, the classifier; see the class."""
         try:
             model = _seeded(self._blank, init_seed) if state is None else skops_file.load(state)
-            with _one_thread():
+            with one_thread():
                 self._fit(model, data)
         except ValueError as error:
             reason = str(error).partition("\n")[0]
@@ -137,7 +138,7 @@ class SklearnPredictor:
         answer = np.zeros((len(inputs), self._classes))
         # Callers check answers that are no numbers; numpy's warnings of how it
         # came about would be printed for each model.
-        with _one_thread(), np.errstate(all="ignore"):
+        with one_thread(), np.errstate(all="ignore"):
             if hasattr(self._model, "predict_proba"):
                 answer[:, self._model.classes_] = self._model.predict_proba(inputs)
             else:
@@ -154,8 +155,16 @@ def _resolve(train: TrainParams) -> Any:
         raise InputError(f"train.model: scikit-learn has no {train.model}") from None
     if not (isinstance(kind, type) and issubclass(kind, BaseEstimator)):
         raise InputError(f"train.model: {train.model} is not a classifier")
+    known = parameters_of(kind)[0]
+    own = {
+        name: value for name, value in train.options.items() if name in known or "__" not in name
+    }
     try:
-        model = kind(**train.options)
+        check_names(train.model, own, known)
+        model = kind(**own)
+        parts = {name: value for name, value in train.options.items() if name not in own}
+        check_names(train.model, parts, model.get_params(deep=True))
+        model.set_params(**parts)
     except TypeError:
         raise InputError(f"train.options: {train.model} does not take these options") from None
     if not is_classifier(model):

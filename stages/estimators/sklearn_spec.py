@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from unlearn.stages.config.train import INCREMENTAL_ON_NEW_ROWS, INCREMENTAL_ON_UNION, TrainParams
 from unlearn.stages.estimators.formats import SKOPS
 from unlearn.stages.estimators.imported_weights import SKOPS_FILES
+from unlearn.stages.estimators.option_names import SET_BY_TRAINING
 from unlearn.stages.estimators.sklearn_times import training_seconds
 from unlearn.stages.estimators.spec import EstimatorSpec, FeatureTraining
 
@@ -41,6 +42,8 @@ SKLEARN = EstimatorSpec(
     kind="sklearn",
     training=FeatureTraining(_build, needs_two_classes=True, counts_epochs=False),
     can_slice=lambda model: model in INCREMENTAL_ON_UNION | INCREMENTAL_ON_NEW_ROWS,
+    trial="fit",
+    set_by_training=SET_BY_TRAINING,
     has_probabilities=_has_probabilities,
     format=SKOPS,
     file_name="model.skops",

@@ -9,6 +9,7 @@ import importlib
 import io
 import json
 import zipfile
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,21 @@ _TRUSTED_PACKAGE = "sklearn."
 _trusted: set[str] = set()
 
 
-def dump(estimator: Any) -> bytes:
-    """Return a fitted scikit-learn estimator as a skops file with canonical names."""
+def _nothing(_name: str) -> bool:
+    return False
+
+
+def dump(estimator: Any, *, ordered: bool = False) -> bytes:
+    """Return a fitted scikit-learn estimator as a skops file with canonical names.
+
+    Parameters
+    ----------
+    estimator
+        The estimator.
+    ordered
+        Whether dictionaries keep their order. Those of scikit-learn's classifiers need not, and
+        their files have sorted keys.
+    """
     # It loads scikit-learn, which who reads only numbers does not need.
     from unlearn.stages.estimators.skops_library import skops_io
 
@@ -42,12 +56,16 @@ def dump(estimator: Any) -> bytes:
             for name in archive.namelist()
             if name in renamed.files
         }
-    members[_SCHEMA] = canonical_json(renamed.schema)
+    members[_SCHEMA] = _as_text(renamed.schema) if ordered else canonical_json(renamed.schema)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(members):
             archive.writestr(zipfile.ZipInfo(name, _STAMP), members[name])
     return out.getvalue()
+
+
+def _as_text(schema: Any) -> bytes:
+    return json.dumps(schema, separators=(",", ":"), allow_nan=False).encode()
 
 
 class _Renamer:
@@ -69,6 +87,9 @@ class _Renamer:
         if not isinstance(node, dict):
             return node
         renamed = dict(node)
+        if node.get("__loader__") == "SetNode":
+            # The order of a set of texts differs from process to process.
+            renamed["content"] = sorted(node["content"], key=_without_addresses)
         if "__id__" in node:
             renamed["__id__"] = self._number(node)
         if isinstance(node.get("file"), str):
@@ -92,6 +113,19 @@ class _Renamer:
     def _fresh(self) -> int:
         self._next += 1
         return self._next
+
+
+def _without_addresses(node: Any) -> str:
+    """Return what a node of a schema says, as text."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        return {key: plain(item) for key, item in value.items() if key not in ("__id__", "file")}
+
+    return json.dumps(plain(node), sort_keys=True)
 
 
 def _as_int(text: str) -> int:
@@ -123,14 +157,22 @@ def _zero_padded(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return clean
 
 
-def load(content: bytes) -> Any:
+def load(content: bytes, trusted: Callable[[str], bool] = _nothing) -> Any:
     """Return the estimator in a skops file.
+
+    Parameters
+    ----------
+    content
+        The file.
+    trusted
+        Tells for the full name of a type of another package than scikit-learn whether the file may
+        hold it.
 
     Raises
     ------
     InputError
         If `content` is something else, such as a pickle, names types that scikit-learn's estimators
-        are not made of, or unpacks to far more than its own size.
+        are not made of and that are not trusted, or unpacks to far more than its own size.
     """
     from unlearn.stages.estimators.skops_library import skops_io
 
@@ -140,15 +182,54 @@ def load(content: bytes) -> Any:
             return skops_io.loads(content, trusted=sorted(_trusted))
         except skops_io.exceptions.UntrustedTypesFoundException:
             found = skops_io.get_untrusted_types(data=content)
-        foreign = [name for name in found if not _is_sklearn_class(name)]
+        own = [name for name in found if _is_sklearn_class(name)]
+        foreign = [name for name in found if name not in own and not trusted(name)]
         if not foreign:
-            _trusted.update(found)
+            _trusted.update(own)
             return skops_io.loads(content, trusted=found)
     except InputError:
         raise
     except Exception:  # noqa: BLE001 - a damaged file makes skops and zipfile raise anything
         raise InputError("a model file is not in the skops format") from None
     raise InputError(f"a model file holds a type that is not trusted: {foreign[0]}")
+
+
+def named_types(content: bytes) -> set[str]:
+    """Return the full names of all types and functions in a file; nothing is imported.
+
+    Raises
+    ------
+    InputError
+        If the content is not in the skops format.
+    """
+    found: set[str] = set()
+
+    def see(node: Any) -> None:
+        if isinstance(node, list):
+            for item in node:
+                see(item)
+        elif isinstance(node, dict):
+            if "__module__" in node and "__class__" in node:
+                found.add(f"{node['__module__']}.{node['__class__']}")
+            for item in node.values():
+                see(item)
+
+    try:
+        with zipfile.ZipFile(io.BytesIO(unpacked(content))) as archive:
+            see(json.loads(archive.read(_SCHEMA)))
+    except InputError:
+        raise
+    except Exception:  # noqa: BLE001 - a damaged file makes zipfile and json raise anything
+        raise InputError("a model file is not in the skops format") from None
+    return found
+
+
+def foreign_types(content: bytes) -> list[str]:
+    """Return the types in a file that `dump` wrote which are not of scikit-learn, by full name."""
+    from unlearn.stages.estimators.skops_library import skops_io
+
+    found = skops_io.get_untrusted_types(data=content)
+    return [name for name in found if not _is_sklearn_class(name)]
 
 
 def _is_sklearn_class(name: str) -> bool:

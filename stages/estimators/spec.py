@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec as find_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pyarrow as pa
 from unlearn.stages.config.params import Params
@@ -22,11 +22,13 @@ from unlearn.stages.estimators.formats import WeightsFormat
 from unlearn.stages.rows.shard_file import Layout
 
 if TYPE_CHECKING:
-    from unlearn.stages.estimators.base import Estimator
+    from unlearn.stages.estimators.base import Dtype, Estimator
     from unlearn.stages.estimators.causal import CausalEstimator
-    from unlearn.stages.estimators.preprocessing import Preprocessor
     from unlearn.stages.estimators.row_sets.base import RowSetEstimator, Shape
     from unlearn.stages.rows.tokens import Key
+
+#: What has to be fitted on few rows to check options.
+Trial = Literal["none", "fit", "two fits"]
 
 #: Turns a weights file from elsewhere into one of the family's own, given the file's name (for
 #: errors), its content, and the columns and classes that the model is for. Raises InputError.
@@ -54,10 +56,44 @@ class FeatureBuilder(Protocol):
         """
 
 
-def _fit_preprocessor(rows: pa.Table, layout: Layout, train: TrainParams) -> "Preprocessor":
+#: What model.json keeps of a `RowTransform`: name and facts of each feature.
+StoredTransform = list[list[Any]]
+
+
+class RowTransform(Protocol):
+    """Turns the features of rows into what an estimator reads."""
+
+    @property
+    def columns(self) -> Mapping[str, Mapping[str, Any]]:
+        """What is known of each feature, in order: its `kind`, and `categories` if it has any."""
+
+    @property
+    def width(self) -> int:
+        """Number of columns that `transform` returns."""
+
+    @property
+    def categories(self) -> tuple[int, ...]:
+        """How many categories the codes of each column are of; see `SliceData`."""
+
+    def transform(self, rows: pa.Table, dtype: "Dtype") -> Any:
+        """Return rows as the estimator reads them: numbers, shape (rows, width), or a DataFrame."""
+
+    def as_json(self) -> StoredTransform:
+        """Return the state as JSON values."""
+
+
+def fit_numbers(rows: pa.Table, layout: Layout, train: TrainParams) -> RowTransform:
+    """Return what turns features into numbers, by the settings of `train.preprocessing`."""
     from unlearn.stages.estimators.preprocessing import fit_preprocessor
 
     return fit_preprocessor(rows, layout.features, train.preprocessing, layout.categories)
+
+
+def stored_numbers(value: StoredTransform, _train: TrainParams) -> RowTransform:
+    """Return what `fit_numbers` returned, by what it keeps."""
+    from unlearn.stages.estimators.preprocessing import Preprocessor
+
+    return Preprocessor.from_json(value)
 
 
 @dataclass(frozen=True)
@@ -69,8 +105,10 @@ class FeatureTraining:
     build
         Builds the estimator.
     preprocessor
-        Returns what turns features into numbers, given the rows of the first slice that has rows,
-        the columns, and the settings.
+        Returns what turns features into what the estimator reads, given the rows of the first slice
+        that has rows, the columns, and the settings.
+    stored
+        Returns the same, given what it keeps in model.json, and the settings.
     needs_two_classes
         Whether rows of a single class cannot be fitted: the model of such a shard is `constant`.
     counts_epochs
@@ -78,7 +116,8 @@ class FeatureTraining:
     """
 
     build: FeatureBuilder
-    preprocessor: Callable[[pa.Table, Layout, TrainParams], "Preprocessor"] = _fit_preprocessor
+    preprocessor: Callable[[pa.Table, Layout, TrainParams], RowTransform] = fit_numbers
+    stored: Callable[[StoredTransform, TrainParams], RowTransform] = stored_numbers
     needs_two_classes: bool = False
     counts_epochs: bool = True
 
@@ -232,6 +271,13 @@ class EstimatorSpec:
         Model of `train.options`; None where the estimator checks them when it is built.
     can_slice
         Tells for a value of `train.model` whether its training can go on from a state.
+    trial
+        What is needed to find out whether options are right: no fit, because `options` says it all;
+        a fit on few rows; or two fits, because its models may differ from fit to fit.
+    set_by_training
+        Last parts of names of options that have no effect.
+    takes_raw
+        Whether it takes `train.raw` and `train.trusted_types`.
     has_probabilities
         Whether answers of a model with these settings are more than votes.
     seconds
@@ -266,6 +312,9 @@ class EstimatorSpec:
     answers_to: Callable[[str], bool] = _no_model
     options: type[Section] | None = None
     can_slice: Callable[[str], bool] = _every_model
+    trial: Trial = "none"
+    set_by_training: tuple[str, ...] = ()
+    takes_raw: bool = False
     has_probabilities: Callable[[TrainParams], bool] = _yes
     seconds: Callable[[TrainingSize], float | None] = _unknown
     preprocessing: PreprocessingParams = field(default_factory=PreprocessingParams)

@@ -21,9 +21,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
-from unlearn.stages.config.train import OptimizerParams, TrainParams
+from unlearn.stages.config.train import SKLEARN_INTERFACE, OptimizerParams, TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import Dtype, FloatArray, RefusedRowsError, SliceData
+from unlearn.stages.estimators.option_names import check_names, parameters_of
 from unlearn.stages.project.user_code import load_function
 
 #: What the names of weights, and of what an optimizer keeps, begin with in a state.
@@ -192,14 +193,23 @@ class TorchEstimator:
         return {} if self._code is None else {"code": self._code}
 
     def _module(self) -> nn.Module:
+        names, takes_any = parameters_of(self._build)
+        if not takes_any:
+            check_names(self._train.model, self._train.options, names[2:])
         try:
             module = self._build(self._inputs, self._classes, **self._train.options)
         except TypeError:
             raise InputError(
-                f"{self._train.model} does not take (inputs, classes, **train.options)"
+                f"{self._train.model} does not take (inputs, classes, **train.options)",
+                "a function that returns a scikit-learn estimator is named "
+                f"{SKLEARN_INTERFACE}{self._train.model}",
             ) from None
         if not isinstance(module, nn.Module):
-            raise InputError(f"{self._train.model} does not return a torch module")
+            raise InputError(
+                f"{self._train.model} does not return a torch module",
+                "a function that returns a scikit-learn estimator is named "
+                f"{SKLEARN_INTERFACE}{self._train.model}",
+            )
         return module.to(self._device)
 
 

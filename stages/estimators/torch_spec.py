@@ -85,6 +85,7 @@ MLP = EstimatorSpec(
 OWN_MODULE = EstimatorSpec(
     name="path/to/net.py:build",
     answers_to=lambda model: own_code(model) is not None,
+    trial="fit",
     kind="torch",
     training=FeatureTraining(_build_own),
     format=SAFETENSORS,

@@ -1,7 +1,7 @@
 """The final model: shard models that answer as one."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -104,7 +104,7 @@ class Ensemble:
         for member in self.members:
             preprocessor = member.predictor.preprocessor
             for name, column in (preprocessor.columns if preprocessor else {}).items():
-                if column["kind"] == "categorical":
+                if "categories" in column:
                     known.setdefault(name, set()).update(column["categories"])
         return {name: frozenset(categories) for name, categories in known.items()}
 
@@ -240,6 +240,7 @@ def load_ensemble(
     *,
     trust_code: bool = False,
     own_code: Path | None = None,
+    own_types: Collection[str] = (),
     keep: bool = True,
 ) -> Ensemble:
     """Load a final model from its folder, which is all that it needs.
@@ -249,10 +250,13 @@ def load_ensemble(
     folder
         `models/final_model`, or a copy of it.
     trust_code
-        A final model of a user's own torch module carries that module's source. Loading it runs
-        the source, so it has to be allowed.
+        A final model of a user's own module or estimator carries its source. Loading it runs the
+        source, so it has to be allowed. Types of other packages that it says it needs are then
+        loaded, too.
     own_code
         A module file that is trusted anyway: the same bytes in the folder need no permission.
+    own_types
+        Types that are trusted anyway: those of `train.trusted_types`.
     keep
         Whether the members are held in memory. Else each is opened whenever it is asked.
 
@@ -275,7 +279,13 @@ def load_ensemble(
         raise InputError("this final model reads text: load_language_model loads it")
     code = _trusted_code(folder, description.code, trust_code=trust_code, own_code=own_code)
     members = [
-        _member(folder, shard, model, code, keep=keep)
+        _member(
+            folder,
+            (shard, model),
+            code,
+            model.trusted_types if trust_code else tuple(own_types),
+            keep=keep,
+        )
         for shard, model in _checked_members(folder, description)
     ]
     return Ensemble(
@@ -314,12 +324,24 @@ def read_final_model(folder: Path) -> tuple[Description, list[tuple[str, ShardMo
 
 
 def _member(
-    folder: Path, shard: str, model: ShardModel, code: Path | None, *, keep: bool
+    folder: Path,
+    named: tuple[str, ShardModel],
+    code: Path | None,
+    trusted: tuple[str, ...],
+    *,
+    keep: bool,
 ) -> Member | StoredMember:
+    shard, model = named
+    if foreign := [name for name in model.trusted_types if name not in trusted]:
+        raise InputError(
+            f"this final model loads types of other packages, such as {foreign[0]}",
+            "allow them with --trust-code if you trust who made it",
+        )
     rows, probable = int(model.description["rows"]), model.has_probabilities
     if keep:
-        return Member(shard, rows, model.predictor(code), probable)
-    return StoredMember(shard, rows, probable, folder / "members" / shard, model.digest, code)
+        return Member(shard, rows, model.predictor(code, trusted), probable)
+    stored = folder / "members" / shard
+    return StoredMember(shard, rows, probable, stored, model.digest, code, trusted)
 
 
 def _checked_members(folder: Path, description: Description) -> Iterator[tuple[str, ShardModel]]:
@@ -361,7 +383,7 @@ def _trusted_code(
     own = own_code is not None and own_code.is_file() and digest_file(own_code) == code.sha256
     if not (trust_code or own):
         raise InputError(
-            "this final model contains torch code, which prediction would run",
+            "this final model contains Python code, which prediction would run",
             f"read {path.name} in its folder; then allow it with --trust-code",
         )
     return path

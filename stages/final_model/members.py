@@ -41,6 +41,8 @@ class StoredMember:
         The digest that it had when the final model was opened.
     code
         The user's own module, for a model made with one.
+    trusted
+        Types of other packages that its file may hold.
     """
 
     shard: str
@@ -49,6 +51,7 @@ class StoredMember:
     folder: Path
     digest: str
     code: Path | None
+    trusted: tuple[str, ...] = ()
 
     @property
     def predictor(self) -> RowPredictor:
@@ -63,4 +66,4 @@ class StoredMember:
         model = read_shard_model(self.folder, name)
         if model.digest != self.digest:
             raise InputError(f"{name} changed while it was read")
-        return model.predictor(self.code)
+        return model.predictor(self.code, self.trusted)

@@ -5,15 +5,18 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.base import UnansweredRowError
 from unlearn.stages.final_model.ensemble import Ensemble
 from unlearn.stages.final_model.new_rows import NewRows
 from unlearn.stages.project.files import write_through
 from unlearn.stages.reading.reading import Reading
-from unlearn.stages.reading.records import read_batches
+from unlearn.stages.reading.records import place_of_row, read_batches
 from unlearn.stages.rows.texts import as_text
 
 PREDICTION = "prediction"
@@ -91,7 +94,7 @@ def _tables(
     for batch in read_batches(source, source.name, reading=Reading.of(rows.dataset)):
         if batch.num_rows == 0:
             continue
-        probabilities = ensemble.probabilities(rows.typed(batch, source.name, 1))
+        probabilities = _answered(ensemble, rows.typed(batch, source.name, 1), batch, source.name)
         columns = {}
         answers = [PREDICTION, *(f"probability_{label}" for label in ensemble.classes)]
         if ensemble.dataset.id in answers:
@@ -106,6 +109,19 @@ def _tables(
             columns[name] = pa.array(probabilities[:, index])
         yield pa.table(columns)
         progress(batch.num_rows)
+
+
+def _answered(
+    ensemble: Ensemble, typed: pa.Table, batch: pa.Table, name: str
+) -> npt.NDArray[np.float64]:
+    """Return the answers for a batch; an error names file and row, as those of reading do."""
+    try:
+        return ensemble.probabilities(typed)
+    except UnansweredRowError as error:
+        if error.row is None:
+            raise
+        place = place_of_row(batch, error.row, name, 1).facts()
+        raise InputError(f"{place}: {error.reason}", *error.hints, facts=place) from error
 
 
 def _write_csv(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:

@@ -5,6 +5,7 @@ from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.project.files import json_bytes, write_bytes
 from unlearn.stages.text.base import find_base
 from unlearn.stages.training.recipe import Recipe
+from unlearn.stages.training.trial import check_repeatable
 
 
 def run(context: Context) -> None:
@@ -17,9 +18,10 @@ def run(context: Context) -> None:
     ------
     InputError
         If the base of a language model is not the one that params.yaml names: DVC is about to
-        record it.
+        record it. Or if two fits of an estimator with one seed differ.
     """
     recipe = Recipe.of_project(context)
     if recipe.layout.modality == "text":
         find_base(text_options(recipe.train), context.project.root)
+    check_repeatable(recipe)
     write_bytes(context.project.recipe, json_bytes(recipe.as_json()))

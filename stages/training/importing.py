@@ -237,7 +237,7 @@ def _checked(
     if context.params.modality == "text":
         return _checked_text(context, name, model, files, training, holdout)
     try:
-        predictor = model.predictor(context.code)
+        predictor = model.predictor(context.code, context.params.train.trusted_types)
         answers = {side: predictor.probabilities(rows) for side, rows in _sides(training, holdout)}
     except InputError as error:
         raise InputError(f"{name}: {error.message}", *error.hints, facts=error.facts) from None

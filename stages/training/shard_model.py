@@ -13,7 +13,7 @@ estimator takes two: these answer with the class frequencies of their rows.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,13 @@ import pyarrow as pa
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import Predictor
-from unlearn.stages.estimators.preprocessing import Preprocessor
 from unlearn.stages.estimators.registry import find_spec, make_estimator
-from unlearn.stages.estimators.spec import EstimatorSpec, RowSetTraining
+from unlearn.stages.estimators.spec import (
+    EstimatorSpec,
+    FeatureTraining,
+    RowSetTraining,
+    RowTransform,
+)
 from unlearn.stages.project.files import digest_json
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.rows.tokens import Key
@@ -151,22 +155,34 @@ class ShardModel:
         """Whether its probabilities are more than votes."""
         return bool(self.description["has_probabilities"])
 
-    def predictor(self, code: Path | None = None) -> "RowPredictor":
+    @property
+    def trusted_types(self) -> tuple[str, ...]:
+        """Types of other packages that its file may hold, as it states them itself."""
+        return tuple(map(str, self.description.get("train", {}).get("trusted_types", ())))
+
+    def predictor(self, code: Path | None = None, trusted: Collection[str] = ()) -> "RowPredictor":
         """Return the model ready to answer on rows.
 
         Parameters
         ----------
         code
             The user's own module file, for a model made with one. It is run.
+        trusted
+            Types of other packages that its file may hold. What the model itself states is not
+            enough, for a hostile one can state anything.
         """
         classes = len(self.layout.classes)
         if self.kind == "constant":
             return RowPredictor(None, None, self._answer(classes), classes, np.float64)
         train = TrainParams.model_validate(self.description["train"])
+        if train.trusted_types:
+            train = train.model_copy(update={"trusted_types": list(trusted)})
         training = spec_of(self.description).training
         if isinstance(training, RowSetTraining):
             return self._of_row_set(training, train)
-        preprocessor = Preprocessor.from_json(self.description["preprocessing"])
+        if not isinstance(training, FeatureTraining):
+            raise InputError(f"{FILE_NAME} is of a model that reads text")
+        preprocessor = training.stored(self.description["preprocessing"], train)
         estimator = make_estimator(
             train, preprocessor.width, classes, sliced=True, code=code if train.code_path else None
         )
@@ -202,7 +218,7 @@ class ShardModel:
 class RowPredictor:
     """A shard model that answers on rows with the features of its layout."""
 
-    preprocessor: Preprocessor | None
+    preprocessor: RowTransform | None
     model: Predictor | None
     constant: tuple[float, ...] | None
     classes: int

@@ -1,12 +1,25 @@
-"""Rows that are made up, to tell wrong settings from rows that an estimator refuses."""
+"""Fits on few rows, which find what is wrong with the settings before anything is trained.
+
+Some of the rows are made up, to tell wrong settings from rows that an estimator refuses.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import RefusedRowsError, SliceData
 from unlearn.stages.estimators.registry import find_spec
 from unlearn.stages.estimators.spec import FeatureTraining
+from unlearn.stages.rows.shard_file import targets
+from unlearn.stages.training.lineage import read_lineage
 from unlearn.stages.training.recipe import Recipe
 
+#: So many rows of a shard are fitted to try the settings. A shard's file has its rows in the order
+#: of their tokens, which the key decides.
+FEW_ROWS = 50
 #: Rows of each class: more than cross-validation within an estimator splits them into.
 _ROWS_A_CLASS = 20
 #: More than this many rows would take long.
@@ -30,10 +43,111 @@ def fits_trial_rows(recipe: Recipe) -> bool:
     InputError
         If the settings are wrong whatever the rows are.
     """
-    training = find_spec(recipe.train.model).training
-    if not isinstance(training, FeatureTraining):
+    if not isinstance(find_spec(recipe.train.model).training, FeatureTraining):
         return False
-    rows, targets = _rows(recipe)
+    try:
+        _fit(recipe, *_rows(recipe))
+    except RefusedRowsError:
+        return False
+    return True
+
+
+def is_untried(recipe: Recipe, folders: Mapping[str, Path]) -> bool:
+    """Return whether the settings need a fit to be checked, and no model was trained with them.
+
+    Parameters
+    ----------
+    recipe
+        The settings.
+    folders
+        Folders of models by the name of their shard.
+    """
+    if find_spec(recipe.train.model).trial == "none":
+        return False
+    for shard, folder in folders.items():
+        with suppress(InputError):
+            lineage = read_lineage(folder)
+            if lineage is not None and lineage.recipe == recipe.digest(shard):
+                return False
+    return True
+
+
+def try_settings(recipe: Recipe, rows: pa.Table) -> str | None:
+    """Fit the estimator of a project on few rows of a shard.
+
+    Parameters
+    ----------
+    recipe
+        The settings.
+    rows
+        The shard's rows, in the order of its file.
+
+    Returns
+    -------
+    str or None
+        Why it refuses these rows, if it can be fitted on others; None if it is fitted, or no fit is
+        needed to check the options of its family.
+
+    Raises
+    ------
+    InputError
+        If the settings are wrong whatever the rows are.
+    """
+    if find_spec(recipe.train.model).trial == "none":
+        return None
+    few = rows.slice(0, FEW_ROWS)
+    truth = targets(few, recipe.layout)
+    if len(np.unique(truth)) < min(2, len(recipe.layout.classes)):
+        few, truth = _rows(recipe)
+    try:
+        _fit(recipe, few, truth)
+    except RefusedRowsError as refused:
+        try:
+            _fit(recipe, *_rows(recipe))
+        except RefusedRowsError as error:
+            raise InputError(f"train.options: {error.message}", *error.hints) from error
+        return refused.message
+    return None
+
+
+def check_repeatable(recipe: Recipe) -> None:
+    """Make sure that two fits with one seed give one model, if the family does not promise it.
+
+    Raises
+    ------
+    InputError
+        If they do not, or the settings are wrong whatever the rows are.
+    """
+    if find_spec(recipe.train.model).trial == "two fits":
+        # Whether rows that are made up are refused means nothing here.
+        with suppress(RefusedRowsError):
+            _fit(recipe, *_rows(recipe))
+
+
+def notes_on_options(recipe: Recipe) -> list[str]:
+    """Return a sentence for each option that has no effect, because training sets it."""
+    names = find_spec(recipe.train.model).set_by_training
+    return [
+        f"train.options: {option!r} has no effect, because training sets {name} itself"
+        for option in recipe.train.options
+        if (name := option.rpartition("__")[2]) in names
+    ]
+
+
+def _fit(recipe: Recipe, rows: pa.Table, truth: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
+    """Fit the estimator on rows, once or twice, in one epoch.
+
+    Raises
+    ------
+    RefusedRowsError
+        If it refuses the rows.
+    InputError
+        If the settings are wrong, or two fits differ.
+    """
+    spec = find_spec(recipe.train.model)
+    training = spec.training
+    if not isinstance(training, FeatureTraining):
+        raise InputError(f"train.model: {recipe.train.model} is not trained slice by slice")
     preprocessor = training.preprocessor(rows, recipe.layout, recipe.train)
     estimator = training.build(
         recipe.train,
@@ -43,22 +157,25 @@ def fits_trial_rows(recipe: Recipe) -> bool:
         code=recipe.code,
     )
     inputs = preprocessor.transform(rows, estimator.dtype)
-    # One epoch, in whole batches.
-    steps = max(1, len(targets) // recipe.train.batch)
+    # In whole batches.
+    steps = max(1, len(truth) // recipe.train.batch)
     seed = recipe.key.seed(recipe.seed, "trial")
     data = SliceData(
         inputs,
-        targets,
-        len(targets),
+        truth,
+        len(truth),
         steps,
         lambda epoch: seed + epoch,
         categories=preprocessor.categories,
     )
-    try:
-        estimator.fit_slice(None, data, seed)
-    except RefusedRowsError:
-        return False
-    return True
+    fitted = estimator.fit_slice(None, data, seed)
+    if spec.trial == "two fits" and estimator.fit_slice(None, data, seed) != fitted:
+        raise InputError(
+            f"train.model: two fits of {recipe.train.model} with the same seed give two different "
+            "models, so that no model could be checked",
+            "give everything that draws random numbers a parameter random_state, or a fixed seed; "
+            "do not keep times or addresses in the estimator",
+        )
 
 
 def _rows(recipe: Recipe) -> tuple[pa.Table, np.ndarray[tuple[int], np.dtype[np.int64]]]:

@@ -370,7 +370,8 @@ def test_git_keeps_the_line_ends_of_what_dvc_hashes(repositories: Repo, tmp_path
     (repositories.root / ".dockerignore").write_text("*.log\n!unlearn.key", encoding="utf-8")
     module = repositories.root / "my code" / "n[e]t.py"
     module.parent.mkdir()
-    module.write_text("def build(width: int, classes: int) -> object: ...\n", encoding="utf-8")
+    code = "import torch\ndef build(width, classes):\n    return torch.nn.Linear(width, classes)\n"
+    module.write_text(code, encoding="utf-8")
     model = ("--model", "my code/n[e]t.py:build")
 
     done = init(repositories, ".", "--dataset", str(table(tmp_path)), *ASKED, *model)

@@ -308,7 +308,7 @@ def test_predict_reads_a_moved_final_model_with_the_base_named(tuned: Repo, tmp_
         (("--base", "../nope"), "the base ../nope is not there"),
         (("--base", "nope/../../nope"), "the base nope/../../nope is not there"),
         (("--base", "no such name"), "the base no such name is neither a folder nor"),
-        (("--trust-code",), "--trust-code is for torch code"),
+        (("--trust-code",), "--trust-code is for Python code"),
     ],
 )
 def test_predict_refuses_what_it_has_no_use_for(

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from unlearn.cli.init.files import render_pipeline
 
 from tests.conftest import Repo, clean_room, fresh_models, make_frame, make_project
 from tests.pipeline.conftest import FORGOTTEN, KEY, SGD, ids_at
+from tests.stages.estimators.own_models import PIPELINE
 
 
 def test_two_requests_leave_the_bytes_of_a_clean_room_with_torch(
@@ -79,6 +81,33 @@ def test_two_requests_leave_the_bytes_of_a_clean_room_with_a_changed_model(
     assert project.ok("verify", "--json").json["verdict"] == "pass"
     again = "5 of 5 refitted trees" if has_trees else "1 of 1 retrained shards"
     assert f"exactness: {again} matched, lineage clean" in project.ok("verify").out
+
+
+@pytest.mark.slow
+def test_two_requests_leave_the_bytes_of_a_clean_room_with_a_pipeline_of_ones_own(
+    workspace: Path,
+) -> None:
+    train = {"model": "sklearn:model.py:build", "raw": True, "options": {"features": 2}}
+    project = make_project(
+        workspace / "own", make_frame(120, subjects=80), "--shards", "2", train=train, key=KEY
+    )
+    (project.root / "model.py").write_text(PIPELINE, encoding="utf-8")
+    (project.root / "dvc.yaml").write_bytes(render_pipeline(made_with="model.py"))
+    project.ok("repro", "-j", "1")
+    first = ids_at(project, "s000")[:2]
+    second = [*ids_at(project, "s000")[4:5], *ids_at(project, "s001")[:1]]
+    project.forget(first)
+    project.dvc("repro", "--quiet", "train")
+    project.forget(second)
+    project.ok("repro", "-j", "2")
+
+    room = clean_room(project, workspace / "room", [*first, *second])
+    room.dvc("repro", "--quiet", "aggregate")
+
+    made = project.files("models")
+    assert made == room.files("models")
+    assert "final_model/model.py" in made
+    assert project.ok("verify", "--json").json["verdict"] == "pass"
 
 
 @pytest.mark.slow

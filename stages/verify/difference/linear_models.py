@@ -92,12 +92,15 @@ def _direction(
 ) -> Floats | None:
     if older.model is None or newer.model is None:
         return None
-    if older.preprocessor is None or newer.preprocessor is None:
-        return None
-    moves = between(older.preprocessor, newer.preprocessor)
+    preparations = older.preprocessor, newer.preprocessor
+    if not isinstance(preparations[0], Preprocessor) or not isinstance(
+        preparations[1], Preprocessor
+    ):
+        return None  # empty, or no numbers
+    moves = between(preparations[0], preparations[1])
     if moves is None:
         return None
-    width = newer.preprocessor.width
+    width = preparations[1].width
     before, after = LinearWeights.of(older.model, width), LinearWeights.of(newer.model, width)
     if before is None or after is None:
         return None

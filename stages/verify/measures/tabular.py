@@ -41,7 +41,7 @@ class ClassMeasures:
         model = read_shard_model(folder, name)
         if model.kind == "empty":
             return None
-        predictor = model.predictor(context.code)
+        predictor = model.predictor(context.code, context.params.train.trusted_types)
         member = Member(WHOLE, int(model.description["rows"]), predictor, model.has_probabilities)
         ensemble = Ensemble(
             context.params.dataset, "mean_probability", (member,), model.has_probabilities

@@ -79,5 +79,10 @@ def open_final_model(context: Context) -> TabularModel:
 
     Its members are read one at a time: all of them may be more than memory holds.
     """
-    ensemble = load_ensemble(context.project.final_model, own_code=context.code, keep=False)
+    ensemble = load_ensemble(
+        context.project.final_model,
+        own_code=context.code,
+        own_types=context.params.train.trusted_types,
+        keep=False,
+    )
     return TabularModel(ensemble, context.layout)

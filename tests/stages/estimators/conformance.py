@@ -176,7 +176,8 @@ class Case:
         """Return a model's probabilities: of classes, or of the tokens that may come next."""
         asked = self.rows if rows is None else rows
         if self.spec.modality == "tabular":
-            return model.predictor(self.recipe.code).probabilities(asked)
+            train = self.recipe.train
+            return model.predictor(self.recipe.code, train.trusted_types).probabilities(asked)
         recipe = self.recipe
         estimator = make_text_estimator(recipe.train, recipe.layout, recipe.root)
         module = estimator.open(model.weights or b"", model.description)

@@ -13,6 +13,7 @@ from unlearn.stages.rows.shard_file import Layout
 from tests.language_models import author_rows, language_recipe
 from tests.stages.conftest import CLASSES, EXACT, FEATURES, MLP, NAIVE_BAYES, make_recipe, make_rows
 from tests.stages.estimators.conformance import CHECKS, CONTAINERS, Case
+from tests.stages.estimators.own_models import NUMBERS, PIPELINE, THIRD_PARTY
 from tests.stages.estimators.perturbed import PREPROCESSING
 
 ROWS = make_rows(60)
@@ -65,7 +66,15 @@ def build(inputs, classes, width=8):
     )
 """
 
-CASES = (*FEATURE_CASES, "own module", "perturbed_logistic", "lora", "causal_lm")
+CASES = (
+    *FEATURE_CASES,
+    "own module",
+    "own pipeline",
+    "own pipeline of numbers",
+    "perturbed_logistic",
+    "lora",
+    "causal_lm",
+)
 
 
 def of_features(train: dict[str, Any], code: Path | None = None) -> Case:
@@ -101,6 +110,11 @@ def case_of(
             code = tmp_path_factory.mktemp("own") / "net.py"
             code.write_text(NET, encoding="utf-8")
             return of_features(MLP | LEARNS | {"model": "net.py:build", "options": {}}, code)
+        if name.startswith("own pipeline"):
+            raw = name == "own pipeline"
+            code = tmp_path_factory.mktemp("own") / "model.py"
+            code.write_text(PIPELINE if raw else NUMBERS, encoding="utf-8")
+            return of_features({"model": "sklearn:model.py:build", "raw": raw}, code)
         if name == "perturbed_logistic":
             return of_perturbed()
         return Case(
@@ -128,3 +142,33 @@ def test_a_family_conforms(
     tmp_path: Path,
 ) -> None:
     check(case_of(name), tmp_path)
+
+
+@pytest.fixture(scope="module")
+def third_party_case(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[str], Case]]:
+    """Return what makes a case of an estimator of another package, and trains it once."""
+
+    @cache
+    def make(package: str) -> Case:
+        content, raw, types = THIRD_PARTY[package]
+        code = tmp_path_factory.mktemp(package) / "model.py"
+        code.write_text(content, encoding="utf-8")
+        train = {"model": "sklearn:model.py:build", "raw": raw, "trusted_types": types}
+        return of_features(train, code)
+
+    yield make
+    make.cache_clear()
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("package", THIRD_PARTY)
+def test_an_estimator_of_another_package_conforms(
+    package: str,
+    check: Callable[[Case, Path], None],
+    third_party_case: Callable[[str], Case],
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip(package)
+    check(third_party_case(package), tmp_path)

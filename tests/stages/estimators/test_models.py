@@ -155,7 +155,7 @@ def test_whether_a_classifier_has_probabilities(
     [
         ("linear_model.NoSuchThing", {}, "scikit-learn has no sklearn.linear_model.NoSuchThing"),
         ("nothing.Here", {}, "scikit-learn has no sklearn.nothing.Here"),
-        ("linear_model.LogisticRegression", {"c": 1.0}, "does not take these options"),
+        ("linear_model.LogisticRegression", {"c": 1.0}, "does not take 'c'"),
         ("linear_model.LinearRegression", {}, "is not a classifier"),
         ("preprocessing.StandardScaler", {}, "is not a classifier"),
         ("utils.Bunch", {}, "is not a classifier"),

@@ -328,7 +328,7 @@ def with_code(code_context: Context, tmp_path: Path) -> Path:
 
 
 def test_code_in_a_model_is_not_run_without_leave(with_code: Path) -> None:
-    with pytest.raises(InputError, match="contains torch code") as caught:
+    with pytest.raises(InputError, match="contains Python code") as caught:
         load_ensemble(with_code)
 
     assert any("--trust-code" in hint for hint in caught.value.hints)
@@ -348,9 +348,9 @@ def test_code_that_is_ones_own_needs_no_leave(with_code: Path, code_context: Con
     assert load_ensemble(with_code, own_code=own).members
     other = with_code.parent / "net.py"
     other.write_text(NET + "\n", encoding="utf-8")
-    with pytest.raises(InputError, match="contains torch code"):
+    with pytest.raises(InputError, match="contains Python code"):
         load_ensemble(with_code, own_code=other)
-    with pytest.raises(InputError, match="contains torch code"):
+    with pytest.raises(InputError, match="contains Python code"):
         load_ensemble(with_code, own_code=with_code.parent / "missing.py")
 
 

@@ -383,7 +383,7 @@ def test_a_change_of_the_users_module_retrains(tmp_path: Path) -> None:
         ("raise RuntimeError('no')", {}, r"net.py does not load \(RuntimeError\)"),
         ("def build(:", {}, r"net.py does not load \(SyntaxError\)"),
         ("def build(inputs, classes): return 3", {}, "does not return a torch module"),
-        (NET, {"depth": 3}, r"does not take \(inputs, classes, \*\*train.options\)"),
+        (NET, {"depth": 3}, "does not take 'depth'"),
     ],
 )
 def test_a_users_module_that_is_none_is_an_error(

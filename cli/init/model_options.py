@@ -1,0 +1,27 @@
+"""Options of `unlearn init` about an estimator of one's own."""
+
+from typing import Annotated
+
+import typer
+from unlearn.cli import panels
+
+RawFlag = Annotated[
+    bool,
+    typer.Option(
+        "--raw",
+        help="Give an estimator of your own a pandas DataFrame of the features, in place of scaled "
+        "numbers.",
+        rich_help_panel=panels.MODEL,
+    ),
+]
+
+TrustedTypes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust-type",
+        metavar="NAME",
+        help="A type of another package than scikit-learn that model files of your own estimator "
+        "may hold. Repeat the option for more types.",
+        rich_help_panel=panels.MODEL,
+    ),
+]
