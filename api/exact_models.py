@@ -19,15 +19,14 @@ from unlearn.stages.config.row_sets import (
 from unlearn.stages.estimators.row_sets.base import RowSetEstimator, Shape
 from unlearn.stages.estimators.row_sets.boosting import ExactBoosting
 from unlearn.stages.estimators.row_sets.boosting_model import BoostingModel
-from unlearn.stages.estimators.row_sets.forest import ExactForest, ForestModel
-from unlearn.stages.estimators.row_sets.grids import (
+from unlearn.stages.estimators.row_sets.code_columns import (
     BUCKETS,
-    Grid,
+    Column,
     HashedColumn,
     NumericColumn,
-    check_columns,
-    find_ends,
 )
+from unlearn.stages.estimators.row_sets.forest import ExactForest, ForestModel
+from unlearn.stages.estimators.row_sets.grids import Grid, check_columns, find_ends
 from unlearn.stages.estimators.row_sets.linear import ExactLinear
 from unlearn.stages.estimators.row_sets.naive_bayes import ExactNaiveBayes
 from unlearn.stages.estimators.row_sets.row_set import (
@@ -170,7 +169,7 @@ class _ExactClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         given = None if ranges is None else np.asarray(ranges, np.float64)
         if given is not None and given.shape != (features, 2):
             raise ValueError(f"ranges: the shape must be ({features}, 2)")
-        columns: dict[str, NumericColumn | HashedColumn] = {}
+        columns: dict[str, Column] = {}
         for at in range(features):
             if at in self.categorical:
                 columns[str(at)] = HashedColumn(PUBLIC_KEY)

@@ -28,7 +28,8 @@ from unlearn.stages.estimators.row_sets.boosting import (
     BoostingState,
     ExactBoosting,
 )
-from unlearn.stages.estimators.row_sets.grids import NumericColumn, find_ends
+from unlearn.stages.estimators.row_sets.code_columns import NumericColumn
+from unlearn.stages.estimators.row_sets.grids import find_ends
 from unlearn.stages.estimators.row_sets.row_set import Codes, RowSet, row_set
 from unlearn.stages.rows.tokens import Key
 

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+from unlearn.stages.config.dataset import FeatureKind
 from unlearn.stages.config.row_sets import (
     ExactBoostingOptions,
     ExactForestOptions,
@@ -38,6 +39,7 @@ from unlearn.stages.estimators.row_sets.grids import Grid, find_ends, make_grid
 from unlearn.stages.estimators.row_sets.linear import ExactLinear
 from unlearn.stages.estimators.row_sets.naive_bayes import ExactNaiveBayes
 from unlearn.stages.estimators.row_sets.row_set import RowSet, row_digests, row_set
+from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.rows.tokens import Key
 
 from benchmarks.adult import COLUMNS
@@ -76,11 +78,11 @@ class Data:
         numbers = [name for name in self.train.columns[:-1] if self.train[name].dtype.kind in "if"]
         ends = {name: find_ends(self.train[name].to_numpy(np.float64)) for name in numbers}
         others = [name for name in self.train.columns[:-1] if name not in ends]
-        pinned = {name: sorted(self.train[name].dropna().unique()) for name in others}
-        kinds = {
+        pinned = {name: tuple(sorted(self.train[name].dropna().unique())) for name in others}
+        kinds: dict[str, FeatureKind] = {
             name: "numeric" if name in ends else "categorical" for name in self.train.columns[:-1]
         }
-        return make_grid(kinds, ends, pinned, KEY)  # type: ignore[arg-type]  # two kinds of many
+        return make_grid(Layout(kinds, (), subjects=False, categories=pinned), ends, KEY)
 
     def rows(self, frame: pd.DataFrame, grid: Grid) -> tuple[RowSet, npt.NDArray[np.uint16]]:
         """Return rows as a set, and their codes in the order of the frame."""

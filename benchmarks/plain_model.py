@@ -59,7 +59,7 @@ def main() -> None:
         for shard in params.sharding.shards
     ).combine_chunks()
     layout = context.layout
-    preprocessor = fit_preprocessor(rows, layout.features, train.preprocessing, layout.categories)
+    preprocessor = fit_preprocessor(rows, layout, train.preprocessing)
     estimator = make_estimator(
         train, preprocessor.width, len(layout.classes), sliced=False, code=None
     )

@@ -197,7 +197,7 @@ def _edits(context: Context, name: str) -> dict[Path, str]:
 def _new_rows(context: Context, present: Iterable[str], count: int) -> list[list[str]]:
     """Make canaries with unused ids: of no record, no person and no line of the forget list."""
     dataset, params = context.params.dataset, context.params
-    about = Aggregates(dataset.features, params.verify.min_rows)
+    about = Aggregates(dataset, params.verify.min_rows)
     taken = _look_through(context, about)
     gone = {part for line in context.read_list().lines for part in line.split(".")}
 

@@ -135,6 +135,16 @@ def init(
             rich_help_panel=panels.DATA,
         ),
     ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=KIND",
+            help="What a column of a table is: numeric, boolean, categorical, datetime, calendar "
+            "(a date with its weekday and month), ordinal:LEAST,...,GREATEST or hashed_text (its "
+            "words). Repeat the option for more columns.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
     missing: Annotated[
         list[str] | None,
         typer.Option(
@@ -333,6 +343,7 @@ def init(
             encoding=encoding,
             drop=tuple(drop or ()),
             keep=tuple(keep or ()),
+            kind=tuple(kind or ()),
             missing=tuple(missing or ()),
             missing_columns=missing_columns,
             rare_categories=rare_categories,

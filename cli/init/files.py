@@ -55,6 +55,8 @@ class TableParams:
         Texts that mean a missing value in a feature.
     rare_categories, categories
         What happens to categories that few rows share, and those to pin for it.
+    hashed_columns
+        How many columns of numbers each hashed text becomes.
     date_formats
         How dates and times are written, by feature, where not as ISO 8601 says.
     drop_unlabelled
@@ -83,6 +85,7 @@ class TableParams:
     missing: tuple[str, ...] = DEFAULT_MISSING
     rare_categories: str = "bucket"
     categories: dict[str, list[str]] = field(default_factory=dict)
+    hashed_columns: dict[str, int] = field(default_factory=dict)
     date_formats: dict[str, Any] = field(default_factory=dict)
     drop_unlabelled: bool = False
     model: str = "mlp"

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from unlearn.stages.config.dataset import NUMBER_KINDS
 from unlearn.stages.estimators.registry import find_spec
 from unlearn.stages.estimators.row_sets.grids import find_ends
 from unlearn.stages.estimators.spec import RowSetTraining
@@ -11,14 +12,12 @@ from unlearn.stages.estimators.spec import RowSetTraining
 #: Ends until the rows have been read.
 PROVISIONAL = (0.0, 1.0)
 
-_NUMBERS = ("numeric", "datetime")
-
 
 def columns_with_ranges(model: str, features: Mapping[str, str]) -> list[str]:
     """Return the features whose ends a model needs to have pinned."""
     if not isinstance(find_spec(model).training, RowSetTraining):
         return []
-    return [name for name, kind in features.items() if kind in _NUMBERS]
+    return [name for name, kind in features.items() if kind in NUMBER_KINDS]
 
 
 def find_ranges(tables: Iterable[pa.Table], names: Sequence[str]) -> dict[str, list[float]]:

@@ -9,6 +9,7 @@ from unlearn.cli.csv_options import DecimalMark, DelimiterName, EncodingName, Qu
 from unlearn.cli.examples.authors import AUTHORS_PATH, BASE_PATH, GENERIC_PATH
 from unlearn.cli.examples.digits import DIGITS_PATH
 from unlearn.cli.examples.visits import VISITS_PATH
+from unlearn.cli.init.kinds import read_kinds
 from unlearn.cli.init.scaffold import DEFAULT_HOLDOUT
 from unlearn.stages.columns.column_choice import ColumnChoice
 from unlearn.stages.config.dataset import DEFAULT_MISSING
@@ -147,6 +148,7 @@ class InitRequest:
     encoding: EncodingName | None = None
     drop: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
+    kind: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     missing_columns: MissingColumns | None = None
     rare_categories: RareCategories | None = None
@@ -207,12 +209,18 @@ class InitRequest:
         """Return what the user says about columns that are no id, subject or target."""
         if both := sorted(set(self.drop) & set(self.keep)):
             raise InputError(f"column {both[0]!r} cannot be both in --drop and in --keep")
+        chosen = read_kinds(self.kind)
+        if both := sorted(set(self.drop) & set(chosen.kinds)):
+            raise InputError(f"column {both[0]!r} cannot be both in --drop and in --kind")
         return ColumnChoice(
             drop=self.drop,
             keep=self.keep,
             missing=tuple(dict.fromkeys((*DEFAULT_MISSING, *self.missing))),
             min_rows=None if self.keeps_rare else VerifyParams().min_rows,
             drop_unlabelled=bool(self.drop_unlabelled),
+            kinds=chosen.kinds,
+            orders=chosen.orders,
+            hashed_columns=chosen.hashed_columns,
         )
 
     @property
@@ -252,6 +260,7 @@ _DATASET_OPTIONS = (
     "encoding",
     "drop",
     "keep",
+    "kind",
     "missing",
     "missing_columns",
     "rare_categories",

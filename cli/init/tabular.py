@@ -32,6 +32,7 @@ from unlearn.cli.init.setup import (
     write_project,
 )
 from unlearn.cli.output import say
+from unlearn.stages.columns.column_notes import notes_on_kinds
 from unlearn.stages.columns.schema_finder import SchemaFinder
 from unlearn.stages.config.params import Params
 from unlearn.stages.context import check_params
@@ -212,7 +213,8 @@ def init_table(request: InitRequest) -> TableProject:
         csv=None if csv is None else csv.model_copy(update={"decimal": schema.decimal}),
         missing=schema.choice.missing,
         rare_categories="keep" if request.keeps_rare else "bucket",
-        categories=schema.categories or {},
+        categories=schema.categories,
+        hashed_columns=dict(schema.choice.hashed_columns),
         date_formats=schema.date_formats,
         drop_unlabelled=bool(request.drop_unlabelled),
         model=model,
@@ -236,14 +238,6 @@ def init_table(request: InitRequest) -> TableProject:
         values = replace(values, plan=plan, options=options)
         settings = render_table_params(key.check, values)
         params = check_params(parse(settings))
-    say_about_files(request, values.csv)
-    _say_about_columns(schema)
-    is_decided = request.shards is not None or request.is_posthoc or is_of_sets(model)
-    if expected is None and not is_decided:
-        say(
-            f"note: how long {values.model} trains is not known, so the number of shards follows "
-            "from the rows alone (--shards sets another number)"
-        )
     pipeline_text = render_pipeline(request.template, made_with=code, held_out=bool(others))
     put_in_place(
         root,
@@ -253,6 +247,14 @@ def init_table(request: InitRequest) -> TableProject:
         pipeline_text=pipeline_text,
         hashed=[] if code is None else [code],
     )
+    say_about_files(request, values.csv)
+    _say_about_columns(schema)
+    is_decided = request.shards is not None or request.is_posthoc or is_of_sets(model)
+    if expected is None and not is_decided:
+        say(
+            f"note: how long {values.model} trains is not known, so the number of shards follows "
+            "from the rows alone (--shards sets another number)"
+        )
     summary = _summary(
         request, params, rows, key=key_name, left_out=schema.left_out, plain_training=expected
     )
@@ -260,6 +262,9 @@ def init_table(request: InitRequest) -> TableProject:
 
 
 def _say_about_columns(schema: SchemaFinder) -> None:
+    say("features by kind (--kind COLUMN=KIND chooses another one):")
+    for line in notes_on_kinds(schema.features):
+        say(f"  {line}")
     for column, reason in schema.left_out.items():
         say(f"note: column {column!r} was left out: {reason}")
     for note in (

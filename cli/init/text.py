@@ -93,6 +93,7 @@ def init_text(request: InitRequest) -> TextProject:
         ("--drop", request.drop),
         ("--keep", request.keep),
         ("--missing", request.missing),
+        ("--kind", request.kind),
         ("--rare-categories", request.rare_categories),
         ("--drop-unlabelled", request.drop_unlabelled),
     ):

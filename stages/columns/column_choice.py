@@ -1,9 +1,9 @@
 """What the user of `init` says about columns that are no id, subject or target."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
-from unlearn.stages.config.dataset import DEFAULT_MISSING
+from unlearn.stages.config.dataset import DEFAULT_MISSING, FeatureKind
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.reading.fixed_lists import list_of
 
@@ -24,6 +24,12 @@ class ColumnChoice:
         all values are.
     drop_unlabelled
         Whether rows without a class are left out.
+    kinds
+        Kind by column, where the user chose it.
+    orders
+        The values of each ordinal column, from the least to the greatest.
+    hashed_columns
+        How many columns of numbers each hashed text becomes.
     """
 
     drop: tuple[str, ...] = ()
@@ -31,6 +37,9 @@ class ColumnChoice:
     missing: tuple[str, ...] = DEFAULT_MISSING
     min_rows: int | None = None
     drop_unlabelled: bool = False
+    kinds: Mapping[str, FeatureKind] = field(default_factory=dict)
+    orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    hashed_columns: Mapping[str, int] = field(default_factory=dict)
 
     def check(
         self, columns: Collection[str], name: str, roles: Collection[str], target: str
@@ -49,7 +58,8 @@ class ColumnChoice:
         InputError
             If a column is not there, or is an id, the subject or the target.
         """
-        for option, named in (("--drop", self.drop), ("--keep", self.keep)):
+        options = (("--drop", self.drop), ("--keep", self.keep), ("--kind", tuple(self.kinds)))
+        for option, named in options:
             for column in named:
                 lists = {list_of(each) for each in columns} if option == "--drop" else set[str]()
                 if column not in columns and column not in lists:
@@ -63,6 +73,10 @@ class ColumnChoice:
                         f"{option}: {column!r} is the id, subject or target, not a feature",
                         facts=Facts(column=column),
                     )
+
+    def is_kept(self, column: str) -> bool:
+        """Return whether the user says that a column is a feature."""
+        return column in self.keep or column in self.kinds
 
     def drops(self, column: str) -> bool:
         """Return whether a column, or the lists that it is from, is dropped."""

@@ -25,9 +25,10 @@ from unlearn.stages.reading.datetimes import DateKind, date_kind
 from unlearn.stages.reading.decimals import COMMA_NUMBER, DecimalFacts
 from unlearn.stages.reading.records import RowPlace
 from unlearn.stages.rows.schema import is_float, is_number
+from unlearn.stages.rows.texts import as_text
 
 #: Words that make a text column boolean; 0 and 1 stay numbers there.
-_BOOLEAN_WORDS = frozenset({"true", "false"})
+_BOOLEAN_WORDS = frozenset({"true", "false", "yes", "no"})
 
 #: Words that people write for a missing value, besides those of `DEFAULT_MISSING`.
 USUAL_WORDS = frozenset(
@@ -317,6 +318,19 @@ def why_text(values: pa.Array) -> TextValues | None:
 def is_long(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return which values are too long for a category."""
     return pc.greater(pc.utf8_length(values), LONGEST_CATEGORY)
+
+
+def why_unreadable(kind: pa.DataType) -> str | None:
+    """Return why a column of this type cannot be a feature; None if it can be one."""
+    if pa.types.is_nested(kind):
+        return "it has lists or objects"
+    if pa.types.is_dictionary(kind):
+        return why_unreadable(kind.value_type)
+    try:
+        as_text(pa.chunked_array([], kind), "")
+    except (InputError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return f"it has type {kind}; write it as text or numbers to use it"
+    return None
 
 
 def stray_line_end(name: str, place: RowPlace) -> InputError:

@@ -1,11 +1,11 @@
 """What `init` says about columns: what their values look like, and what to do about it."""
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from unlearn.stages.columns.category_counts import CategoryCounts
 from unlearn.stages.columns.column_facts import ColumnFacts, how_to_write
-from unlearn.stages.config.dataset import DateFormat, FeatureKind
+from unlearn.stages.config.dataset import MAX_CATEGORIES, DateFormat, FeatureKind
 from unlearn.stages.rows.schema import is_float
 
 #: How many groups of categories notes name.
@@ -20,6 +20,69 @@ _DATES: dict[DateFormat | None, str] = {
     "month_first": f"dates with the month first: {_NUMBER} 1970",
     "time": f"times of day: {_NUMBER} midnight",
 }
+
+#: Formats of texts that have days.
+_DAYS = (None, "year_first", "day_first", "month_first")
+
+
+#: What a model reads of a feature, by kind.
+_READ_AS: Mapping[FeatureKind, str] = {
+    "numeric": "numbers",
+    "boolean": "true or false, yes or no",
+    "categorical": "texts that rows share; each is a column",
+    "datetime": "dates or times as a number of seconds",
+    "calendar": "dates as a number of seconds, weekday and month",
+    "ordinal": "values in the order that you gave",
+    "hashed_text": "the words of texts, which are hashed into columns",
+}
+
+#: How many columns of a kind are named.
+_NAMED = 8
+
+
+def notes_on_kinds(features: Mapping[str, FeatureKind]) -> Iterator[str]:
+    """Yield a line for each kind of feature: which columns have it, and what models read of them.
+
+    Parameters
+    ----------
+    features
+        Kind by feature.
+    """
+    for kind, read_as in _READ_AS.items():
+        names = [name for name, other in features.items() if other == kind]
+        if names:
+            more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+            yield f"{kind}: {', '.join(names[:_NAMED])}{more} ({read_as})"
+
+
+def notes_on_rare_categories(
+    pinned: Mapping[str, Sequence[str]],
+    counts: Mapping[str, CategoryCounts],
+    shared_by: str,
+) -> Iterator[str]:
+    """Yield a sentence for each column with values that are no categories.
+
+    Parameters
+    ----------
+    pinned
+        The categories of each column.
+    counts
+        The rows of each category, by column.
+    shared_by
+        How many rows or people share a value that is a category.
+    """
+    for name, categories in pinned.items():
+        found = counts.get(name)
+        rare = 0 if found is None else found.different - len(categories)
+        if found is None or rare == 0:
+            continue
+        at_least = "at least " if found.is_cut else ""
+        common = found.count_shared - len(categories)
+        after = f", and {common:,} after the {MAX_CATEGORIES:,} most common ones"
+        yield (
+            f"column {name!r}: values of fewer than {shared_by} share one bucket: "
+            f"{at_least}{rare - common:,} of {found.different:,}" + (after if common else "")
+        )
 
 
 def notes_on_dates(
@@ -39,8 +102,11 @@ def notes_on_dates(
         How dates are written, where not as ISO 8601 says.
     """
     for name, kind in features.items():
+        form = formats.get(name)
         if kind == "datetime":
-            yield f"column {name!r} has {_DATES[formats.get(name)]}"
+            chosen = shlex.quote(f"{name}=calendar")
+            more = f" (--kind={chosen} adds weekday and month)" if form in _DAYS else ""
+            yield f"column {name!r} has {_DATES[form]}{more}"
     for name, found in facts.items():
         if found.has_two_readings:
             yield (
@@ -49,19 +115,17 @@ def notes_on_dates(
             )
 
 
-def notes_on_codes(
-    features: Mapping[str, FeatureKind], facts: Mapping[str, ColumnFacts]
-) -> Iterator[str]:
+def notes_on_codes(features: Iterable[str], facts: Mapping[str, ColumnFacts]) -> Iterator[str]:
     """Yield a sentence for each feature whose numbers are codes.
 
     Parameters
     ----------
     features
-        Kind by feature.
+        Features whose kind the user did not choose.
     facts
         What was found about each column, of a table whose decimal mark is known.
     """
-    for name in features:
+    for name in sorted(features):
         if (codes := facts[name].codes) is not None:
             place, count = codes
             values = "1 number begins" if count == 1 else f"{count:,} numbers begin"
@@ -76,7 +140,7 @@ def notes_on_marks(
 ) -> Iterator[str]:
     """Yield a sentence for each categorical feature whose values look like numbers.
 
-    See `notes_on_codes` for parameters.
+    `features` has the kind of each feature; see `notes_on_codes` for `facts`.
     """
     for name, kind in features.items():
         if kind == "categorical" and facts[name].like_numbers:
@@ -91,7 +155,7 @@ def notes_on_nines(
 ) -> Iterator[str]:
     """Yield a sentence for each number that may mean a missing value.
 
-    See `notes_on_codes` for the other parameters.
+    `features` has the kind of each feature; see `notes_on_codes` for `facts`.
 
     Parameters
     ----------

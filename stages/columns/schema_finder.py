@@ -20,12 +20,14 @@ from unlearn.stages.columns.column_facts import (
     stray_line_end,
     values_by_kind,
     why_text,
+    why_unreadable,
 )
 from unlearn.stages.columns.column_notes import (
     notes_on_codes,
     notes_on_dates,
     notes_on_marks,
     notes_on_nines,
+    notes_on_rare_categories,
     notes_on_spellings,
     why_no_feature,
 )
@@ -34,6 +36,8 @@ from unlearn.stages.columns.number_facts import any_numbers, plain_numbers
 from unlearn.stages.columns.number_marks import marks_of
 from unlearn.stages.columns.target_facts import TargetFacts
 from unlearn.stages.config.dataset import (
+    DATE_KINDS,
+    LISTED_KINDS,
     MAX_CATEGORIES,
     MAX_FEATURES,
     DateFormat,
@@ -117,7 +121,7 @@ class SchemaFinder:
     def _see_feature(self, batch: pa.Table, name: str) -> None:
         facts = self._facts.setdefault(name, ColumnFacts())
         column = batch[name]
-        if problem := _unreadable(column.type):
+        if problem := why_unreadable(column.type):
             facts.left_out = problem
         if facts.left_out is not None:
             return
@@ -177,7 +181,7 @@ class SchemaFinder:
         if self.subject_column is not None:
             people = hash_people(as_text(batch[self.subject_column], self.subject_column))
         for name, facts in self._facts.items():
-            is_typed = kind_of_type(batch[name].type) is not None and name not in self.choice.keep
+            is_typed = kind_of_type(batch[name].type) is not None and not self.choice.is_kept(name)
             is_text = facts.text is not None and facts.line_end is None
             if facts.left_out is not None or is_text or is_typed:
                 self._counts.pop(name, None)
@@ -256,6 +260,9 @@ class SchemaFinder:
             keeps a column that cannot be a feature.
         """
         for name, facts in self._settled.items():
+            if name in self.choice.kinds:
+                self._check_chosen(name, facts)
+                continue
             if facts.line_end is not None and self._is_no_text(name, facts):
                 raise stray_line_end(name, facts.line_end)
             if name not in self.choice.keep:
@@ -265,7 +272,22 @@ class SchemaFinder:
             elif problem := facts.left_out or (facts.kind == "categorical" and facts.text):
                 raise InputError(f"--keep: column {name!r} cannot be a feature: {problem}")
         left_out = self.left_out
-        return {name: facts.kind for name, facts in self._settled.items() if name not in left_out}
+        return {
+            name: self.choice.kinds.get(name, facts.kind)
+            for name, facts in self._settled.items()
+            if name not in left_out
+        }
+
+    def _check_chosen(self, name: str, facts: ColumnFacts) -> None:
+        """Refuse a kind that no value of the column can have; `rows.schema` checks each value."""
+        kind = self.choice.kinds[name]
+        problem = facts.left_out or (facts.text if kind in LISTED_KINDS else None)
+        if problem:
+            hint = f"--kind={shlex.quote(f'{name}=hashed_text')} takes its words"
+            raise InputError(
+                f"--kind: column {name!r} cannot be {kind}: {problem}",
+                *([] if facts.left_out else [hint]),
+            )
 
     @property
     def _settled(self) -> dict[str, ColumnFacts]:
@@ -281,7 +303,7 @@ class SchemaFinder:
         return {
             name: form
             for name, kind in self.features.items()
-            if kind == "datetime" and (form := settled[name].date_format) is not None
+            if kind in DATE_KINDS and (form := settled[name].date_format) is not None
         }
 
     def notes_on_dates(self) -> list[str]:
@@ -291,9 +313,9 @@ class SchemaFinder:
     def notes_on_values(self) -> list[str]:
         """Return a sentence for each column whose values may not be what they seem."""
         features, settled = self.features, self._settled
-        kept = {name: kind for name, kind in features.items() if name not in self.choice.keep}
+        kept = {name: kind for name, kind in features.items() if not self.choice.is_kept(name)}
         return [
-            *notes_on_codes(features, settled),
+            *notes_on_codes(features.keys() - self.choice.kinds.keys(), settled),
             *notes_on_marks(kept, settled),
             *notes_on_nines(features, settled, self.choice.missing),
             *notes_on_spellings(features, self._counts),
@@ -315,12 +337,15 @@ class SchemaFinder:
         for name, facts in self._settled.items():
             if facts.left_out is not None:
                 reasons[name] = facts.left_out
+            elif name in self.choice.kinds:
+                continue
             elif _INDEX.fullmatch(name) and name not in self.choice.keep:
                 reasons[name] = f"it looks like row numbers; --keep={shlex.quote(name)} keeps it"
             elif self._are_row_numbers(name):
                 reasons[name] = f"it numbers the rows; --keep={shlex.quote(name)} keeps it"
             elif facts.kind == "categorical" and facts.text:
-                reasons[name] = facts.text
+                chosen = shlex.quote(f"{name}=hashed_text")
+                reasons[name] = f"{facts.text}; --kind={chosen} takes its words"
             elif facts.kind == "categorical" and self._shares_nothing(name):
                 shared_by = f"{self.choice.min_rows} {self._sharers}"
                 reasons[name] = why_no_feature(name, facts, shared_by)
@@ -345,10 +370,16 @@ class SchemaFinder:
         return "rows" if self.subject_column is None else "people"
 
     @property
-    def categories(self) -> dict[str, list[str]] | None:
-        """The categories to pin, by categorical feature; None where models learn them."""
+    def categories(self) -> dict[str, list[str]]:
+        """The categories to pin, by categorical and ordinal feature."""
+        ordinal = {name: list(values) for name, values in self.choice.orders.items()}
+        return ordinal | self._common_categories
+
+    @property
+    def _common_categories(self) -> dict[str, list[str]]:
+        """The categories of categorical features that are pinned; none where models learn them."""
         if self.choice.min_rows is None:
-            return None
+            return {}
         return {
             name: self._counts[name].shared(MAX_CATEGORIES) if name in self._counts else []
             for name, kind in self.features.items()
@@ -357,21 +388,8 @@ class SchemaFinder:
 
     def notes_on_categories(self) -> list[str]:
         """Return a sentence for each column with values that are no categories."""
-        notes = []
-        for name, pinned in (self.categories or {}).items():
-            counts = self._counts.get(name)
-            rare = 0 if counts is None else counts.different - len(pinned)
-            if counts is None or rare == 0:
-                continue
-            at_least = "at least " if counts.is_cut else ""
-            common = counts.count_shared - len(pinned)
-            after = f", and {common:,} after the {MAX_CATEGORIES:,} most common ones"
-            notes.append(
-                f"column {name!r}: values of fewer than {self.choice.min_rows} {self._sharers} "
-                f"share one bucket: {at_least}{rare - common:,} of {counts.different:,}"
-                + (after if common else "")
-            )
-        return notes
+        shared_by = f"{self.choice.min_rows} {self._sharers}"
+        return list(notes_on_rare_categories(self._common_categories, self._counts, shared_by))
 
     @property
     def many_categories(self) -> list[str]:
@@ -381,16 +399,3 @@ class SchemaFinder:
             for name, kind in self.features.items()
             if kind == "categorical" and len(self._facts[name].distinct) > MANY_CATEGORIES
         ]
-
-
-def _unreadable(kind: pa.DataType) -> str | None:
-    """Return why a column of this type cannot be a feature; None if it can be one."""
-    if pa.types.is_nested(kind):
-        return "it has lists or objects"
-    if pa.types.is_dictionary(kind):
-        return _unreadable(kind.value_type)
-    try:
-        as_text(pa.chunked_array([], kind), "")
-    except (InputError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return f"it has type {kind}; write it as text or numbers to use it"
-    return None

@@ -1,6 +1,6 @@
 """The `dataset` section: where rows are, and what their columns are."""
 
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 from unlearn.stages.config.contact import ContactParams
@@ -21,6 +21,9 @@ FeatureKind = Literal[
     "boolean",
     "categorical",
     "datetime",
+    "calendar",
+    "ordinal",
+    "hashed_text",
     "prompt",
     "completion",
     "body",
@@ -28,6 +31,19 @@ FeatureKind = Literal[
     "perturbed",
     "topic",
 ]
+
+#: Kinds whose values are dates and times.
+DATE_KINDS: tuple[FeatureKind, ...] = ("datetime", "calendar")
+
+#: Kinds whose values are numbers on a scale: what is pinned for it, such as a range, is by feature.
+NUMBER_KINDS: tuple[FeatureKind, ...] = ("numeric", *DATE_KINDS)
+
+#: Kinds whose values have a list of their own in `categories`.
+LISTED_KINDS: tuple[FeatureKind, ...] = ("categorical", "ordinal")
+
+#: Columns of numbers that a text becomes where nothing else is asked for, and at most.
+HASHED_COLUMNS = 64
+MAX_HASHED_COLUMNS = 4096
 
 #: How the ids of a column are read: all of them whole numbers, or text.
 IdType = Literal["integer", "text"]
@@ -46,7 +62,7 @@ MissingColumns = Literal["refuse", "null"]
 
 #: Settings that say which categories models know, and which rows they are trained on. Projects from
 #: before them have none.
-TRAINING_SETTINGS = ("rare_categories", "categories", "drop_unlabelled")
+TRAINING_SETTINGS = ("rare_categories", "categories", "hashed_columns", "drop_unlabelled")
 
 #: What happens to categories that few rows share: one bucket holds them, or models learn them.
 RareCategories = Literal["bucket", "keep"]
@@ -73,6 +89,10 @@ Quote = Literal['"', "'", "none"]
 
 #: Encodings of text. A byte order mark decides the byte order of `utf-16`.
 Encoding = Literal["utf-8", "utf-16", "utf-16-le", "utf-16-be", "cp1252", "latin-1"]
+
+
+#: An order needs two values.
+_FEWEST_ORDINAL = 2
 
 
 def is_one_line(text: str) -> bool:
@@ -154,7 +174,10 @@ class DatasetParams(Section):
     alone, and have one bucket for all other values. Otherwise a shard model learns the categories
     of its first slice, those of a single row among them.
 
-    `date_formats` says how texts of datetime features are written that are not in ISO 8601.
+    `categories` also has the values of each ordinal feature, from the least to the greatest.
+    `hashed_columns` says how many columns of numbers each hashed text becomes.
+
+    `date_formats` says how texts of dates and times are written that are not in ISO 8601.
 
     With `drop_unlabelled`, rows without a class are left out; otherwise they are an error.
 
@@ -179,6 +202,7 @@ class DatasetParams(Section):
     date_formats: dict[str, DateFormat] | None = None
     rare_categories: RareCategories | None = None
     categories: dict[str, list[str]] | None = None
+    hashed_columns: dict[str, Annotated[int, Field(ge=1, le=MAX_HASHED_COLUMNS)]] | None = None
     drop_unlabelled: bool | None = None
     contact: ContactParams | None = None
 
@@ -235,22 +259,25 @@ class DatasetParams(Section):
     @model_validator(mode="after")
     def _formats_of_dates(self) -> "DatasetParams":
         for name in self.date_formats or {}:
-            if self.features.get(name) != "datetime":
-                raise ValueError(f"date_formats: {name!r} is no datetime feature")
+            if self.features.get(name) not in DATE_KINDS:
+                raise ValueError(f"date_formats: {name!r} is no feature of dates or times")
         return self
 
     @model_validator(mode="after")
     def _categories_of_each(self) -> "DatasetParams":
         pinned = self.categories or {}
-        if pinned and self.rare_categories != "bucket":
-            raise ValueError("categories: are for `rare_categories: bucket`; others are learned")
         for name, values in pinned.items():
             if name not in self.features:
                 raise ValueError(f"categories: {name!r} is no feature; remove its list")
-            if self.features[name] != "categorical":
+            if self.features[name] not in LISTED_KINDS:
                 raise ValueError(
                     f"categories: {name!r} is {self.features[name]}, and only categorical "
-                    "features have categories"
+                    "and ordinal features have categories"
+                )
+            if self.features[name] == "categorical" and self.rare_categories != "bucket":
+                raise ValueError(
+                    "categories: of categorical features are for `rare_categories: bucket`; "
+                    "others are learned"
                 )
             _check_categories(name, values)
         if self.rare_categories == "bucket":
@@ -260,6 +287,25 @@ class DatasetParams(Section):
                         f"categories: {name!r} is categorical and has none; list those that many "
                         "rows share, or set `rare_categories: keep`"
                     )
+        for name, kind in self.features.items():
+            if kind == "ordinal" and len(pinned.get(name, [])) < _FEWEST_ORDINAL:
+                raise ValueError(
+                    f"categories: {name!r} is ordinal; list all its values, from the least to the "
+                    "greatest"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _columns_of_each_text(self) -> "DatasetParams":
+        texts = [name for name, kind in self.features.items() if kind == "hashed_text"]
+        found = self.hashed_columns or {}
+        if unknown := sorted(set(found) - set(texts)):
+            raise ValueError(f"hashed_columns: {unknown[0]!r} is no hashed_text feature")
+        if missing := [name for name in texts if name not in found]:
+            raise ValueError(
+                f"hashed_columns: {missing[0]!r} is hashed_text; say how many columns it becomes, "
+                f"such as {HASHED_COLUMNS}"
+            )
         return self
 
     @property
@@ -274,7 +320,7 @@ class DatasetParams(Section):
 
     @property
     def own_reading(self) -> dict[str, Any]:
-        """The settings of `READING_SETTINGS` that differ from the defaults, as JSON has them."""
+        """What reading new rows takes beside the defaults, as JSON has it."""
         found: dict[str, Any] = {}
         if self.has_line_ends != (self.modality == "text"):
             found["multiline"] = self.multiline
@@ -282,6 +328,13 @@ class DatasetParams(Section):
             found["csv"] = self.csv.as_json
         if self.date_formats:
             found["date_formats"] = dict(self.date_formats)
+        # Which values an ordinal feature may have; models know those of categorical ones.
+        ordinal = [name for name, kind in self.features.items() if kind == "ordinal"]
+        if ordinal:
+            pinned = self.categories or {}
+            found["categories"] = {name: list(pinned[name]) for name in ordinal}
+        if self.hashed_columns:
+            found["hashed_columns"] = dict(self.hashed_columns)
         return found
 
     def of_canaries(self, path: str) -> "DatasetParams":

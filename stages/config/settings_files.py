@@ -14,7 +14,10 @@ SHARDS_FILE = "shards.yaml"
 
 #: The section of params.yaml that each file adds to, and the settings that it has.
 FILES: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    SCHEMA_FILE: ("dataset", ("classes", "features", "date_formats", "categories")),
+    SCHEMA_FILE: (
+        "dataset",
+        ("classes", "features", "date_formats", "categories", "hashed_columns"),
+    ),
     SHARDS_FILE: ("sharding", ("shards",)),
 }
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from unlearn.stages.config.dataset import NUMBER_KINDS
 from unlearn.stages.config.params import Params
 from unlearn.stages.config.train import PerturbedLogisticOptions, PreprocessingParams, TrainParams
 from unlearn.stages.errors import InputError
@@ -34,7 +35,7 @@ def _preprocessor(rows: pa.Table, layout: Layout, train: TrainParams) -> "Prepro
     from unlearn.stages.estimators.preprocessing import fixed_preprocessor
 
     del rows  # what is learned from them has no certificate
-    return fixed_preprocessor(layout.features, train)
+    return fixed_preprocessor(layout, train)
 
 
 def _check(params: Params) -> None:
@@ -54,7 +55,7 @@ def _check(params: Params) -> None:
             f"{categorical[0]!r} is one"
         )
     ranges = PerturbedLogisticOptions.model_validate(params.train.options).range
-    numeric = [name for name, kind in features.items() if kind in ("numeric", "datetime")]
+    numeric = [name for name, kind in features.items() if kind in NUMBER_KINDS]
     unknown = sorted(set(ranges) - set(numeric)) if isinstance(ranges, dict) else []
     if unknown:
         near = difflib.get_close_matches(unknown[0], numeric, n=1)

@@ -6,18 +6,19 @@ slice has where it pins none; any other goes to an unknown bucket, and a missing
 its own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
-from unlearn.stages.config.dataset import FeatureKind
+from unlearn.stages.config.dataset import NUMBER_KINDS, FeatureKind
 from unlearn.stages.config.train import PerturbedLogisticOptions, PreprocessingParams, TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import FloatArray
+from unlearn.stages.estimators.column_encoding import AS_THEY_ARE, ENCODINGS, Pinned
+from unlearn.stages.rows.shard_file import Layout
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,11 @@ class Preprocessor:
     Parameters
     ----------
     columns
-        By feature, in order: `{"kind": "numeric", "mean", "scale", "fill"}`, the same with the kind
-        `datetime` for dates and times in seconds since 1970,
-        `{"kind": "boolean", "fill"}` or `{"kind": "categorical", "categories"}`; or, for models
-        that read them as they are, `{"kind": "number"}` or `{"kind": "code", "categories"}`.
+        By feature, in order, its kind and what was learned of it: of numbers and dates
+        `{"kind", "mean", "scale", "fill"}`, of ordinal features `categories` as well; else
+        `{"kind": "boolean", "fill"}`, `{"kind": "categorical", "categories"}` or
+        `{"kind": "hashed_text", "columns"}`. Models that read values as they are have other kinds:
+        see `AS_THEY_ARE`.
     """
 
     columns: Mapping[str, Mapping[str, Any]]
@@ -41,40 +43,37 @@ class Preprocessor:
         return sum(_width(column) for column in self.columns.values())
 
     @property
+    def scaling(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """What is subtracted from each column and what it is divided by, each of shape (width,)."""
+        shifts, scales = np.zeros(self.width), np.ones(self.width)
+        at = 0
+        for column in self.columns.values():
+            end = at + ENCODINGS[column["kind"]].numbers
+            shifts[at:end] = column.get("mean", 0.0)
+            scales[at:end] = column.get("scale", 1.0)
+            at += _width(column)
+        return shifts, scales
+
+    @property
     def categories(self) -> tuple[int, ...]:
         """By column, how many categories its codes are of; 0 for a number; see `SliceData`."""
-        if all(column["kind"] != "code" for column in self.columns.values()):
-            return ()
-        return tuple(
-            len(column["categories"]) + 1 if column["kind"] == "code" else 0
-            for column in self.columns.values()
-        )
+        found: list[int] = []
+        for column in self.columns.values():
+            codes = ENCODINGS[column["kind"]].codes
+            found += (0,) * _width(column) if codes is None else codes(column)
+        return tuple(found) if any(found) else ()
 
     def transform(self, rows: pa.Table, dtype: type[np.float32] | type[np.float64]) -> FloatArray:
         """Return the rows as numbers, shape (rows, width)."""
-        out: FloatArray = np.empty((rows.num_rows, self.width), dtype=dtype)
+        out: FloatArray = np.zeros((rows.num_rows, self.width), dtype=dtype)
         at = 0
         for name, column in self.columns.items():
             width = _width(column)
             target = out[:, at : at + width]
-            if column["kind"] == "categorical":
-                _one_hot(rows[name], column["categories"], target)
-            elif column["kind"] == "code":
-                target[:, 0] = _codes(rows[name], column["categories"])
-            elif column["kind"] == "number":
-                with np.errstate(over="ignore"):
-                    target[:, 0] = _numbers(rows[name])
-                if np.isinf(target).any():
-                    raise _too_large(name)
-            elif column["kind"] == "boolean":
-                values = pc.cast(rows[name], pa.float64())
-                target[:, 0] = pc.fill_null(values, column["fill"]).to_numpy()
-            else:
-                values = pc.fill_null(rows[name], column["fill"]).to_numpy()
-                with np.errstate(over="ignore"):
-                    target[:, 0] = (values - column["mean"]) / column["scale"]
-                if not np.isfinite(target).all():
-                    raise _too_large(name)
+            encoding = ENCODINGS[column["kind"]]
+            encoding.write(rows[name], column, target)
+            if np.isinf(target[:, : encoding.numbers]).any():
+                raise _too_large(name)
             at += width
         return out
 
@@ -88,50 +87,22 @@ class Preprocessor:
         return cls(dict(value))
 
 
-def fit_preprocessor(
-    rows: pa.Table,
-    features: Mapping[str, FeatureKind],
-    params: PreprocessingParams,
-    pinned: Mapping[str, Sequence[str]] | None = None,
-) -> Preprocessor:
+def fit_preprocessor(rows: pa.Table, layout: Layout, params: PreprocessingParams) -> Preprocessor:
     """Fit a preprocessor on the rows of one slice.
 
     Parameters
     ----------
     rows
         At least one row.
-    features
-        Kind by feature.
+    layout
+        The features, and what is pinned of them.
     params
         How to scale and impute.
-    pinned
-        Categories by column, which are then not learned from the rows.
     """
-    pinned = pinned or {}
-    columns: dict[str, dict[str, Any]] = {}
-    for name, kind in features.items():
-        if kind == "categorical":
-            categories = list(pinned[name]) if name in pinned else learned_categories(rows[name])
-            columns[name] = {"kind": kind, "categories": categories}
-        elif kind == "boolean":
-            known = pc.cast(rows[name].drop_null(), pa.float64()).to_numpy()
-            columns[name] = {
-                "kind": kind,
-                "fill": float(known.size > 0 and 2 * known.sum() >= known.size),
-            }
-        else:
-            fitted = _fit_numeric(rows[name].drop_null().to_numpy(), params)
-            if not np.isfinite(list(fitted.values())).all():
-                raise _too_large(name)
-            columns[name] = {"kind": kind, **fitted}
-    return Preprocessor(columns)
+    return _fit(rows, layout, params, {})
 
 
-def native_preprocessor(
-    rows: pa.Table,
-    features: Mapping[str, FeatureKind],
-    pinned: Mapping[str, Sequence[str]] | None = None,
-) -> Preprocessor:
+def native_preprocessor(rows: pa.Table, layout: Layout) -> Preprocessor:
     """Return the preprocessor of a model that reads categories and missing values as they are.
 
     A category is its place in the list of categories, and all that are not in the list are one
@@ -139,55 +110,71 @@ def native_preprocessor(
 
     Parameters
     ----------
-    rows, features, pinned
+    rows, layout
         As `fit_preprocessor` takes them.
     """
-    pinned = pinned or {}
-    return Preprocessor(
-        {
-            name: {"kind": "number"}
-            if kind != "categorical"
-            else {
-                "kind": "code",
-                "categories": list(pinned[name])
-                if name in pinned
-                else learned_categories(rows[name]),
-            }
-            for name, kind in features.items()
-        }
-    )
+    return _fit(rows, layout, _UNSCALED, AS_THEY_ARE)
 
 
-def learned_categories(values: pa.ChunkedArray) -> list[str]:
-    """Return the different values of a column that are not missing, in order."""
-    return sorted(value for value in pc.unique(values).to_pylist() if value is not None)
+#: Numbers stay as they are.
+_UNSCALED = PreprocessingParams(scale="none", impute="zero")
 
 
-def fixed_preprocessor(features: Mapping[str, FeatureKind], train: TrainParams) -> Preprocessor:
+def _fit(
+    rows: pa.Table,
+    layout: Layout,
+    params: PreprocessingParams,
+    names: Mapping[FeatureKind, str],
+) -> Preprocessor:
+    """Fit the encoding of each feature: that of its kind, or the one that `names` has for it."""
+    columns: dict[str, dict[str, Any]] = {}
+    for name, kind in layout.features.items():
+        chosen = names.get(kind, kind)
+        pinned = Pinned(layout.categories.get(name), layout.hashed_columns.get(name, 0))
+        fitted = ENCODINGS[chosen].fit(rows[name], params, pinned)
+        scales = [fitted[each] for each in ("fill", "mean", "scale") if each in fitted]
+        if not np.isfinite(scales).all():
+            raise _too_large(name)
+        columns[name] = {"kind": chosen, **fitted}
+    return Preprocessor(columns)
+
+
+def unlearned_preprocessor(layout: Layout) -> Preprocessor:
+    """Return a preprocessor that learns nothing: numbers stay as they are, missing ones are 0.
+
+    Parameters
+    ----------
+    layout
+        The features. None may be categorical, unless its categories are pinned.
+    """
+    return fit_preprocessor(layout.schema.empty_table(), layout, _UNSCALED)
+
+
+def fixed_preprocessor(layout: Layout, train: TrainParams) -> Preprocessor:
     """Return the preprocessor of a model that may learn nothing of its rows outside its weights.
 
     Numeric features are scaled by the ranges in the options; what is missing is 0, and false.
 
     Parameters
     ----------
-    features
-        Kind by feature; none may be categorical, for the categories would be learned.
+    layout
+        The features; none may be categorical, for the categories would be learned.
     train
         Of a perturbed logistic regression.
     """
     options = PerturbedLogisticOptions.model_validate(train.options)
-    columns: dict[str, dict[str, Any]] = {}
-    for name, kind in features.items():
+    for name, kind in layout.features.items():
         if kind == "categorical":
             raise InputError(
                 f"{train.model} takes no categorical feature, and {name!r} is one",
                 "remove it from features in schema.yaml",
             )
-        if kind == "boolean":
-            columns[name] = {"kind": kind, "fill": 0.0}
-        else:
+    columns: dict[str, Mapping[str, Any]] = {}
+    for name, column in unlearned_preprocessor(layout).columns.items():
+        columns[name] = column
+        if column["kind"] in NUMBER_KINDS:
             low, high = options.range_of(name)
-            columns[name] = {"kind": kind, "fill": 0.0, "mean": low, "scale": high - low}
+            columns[name] = {**column, "mean": low, "scale": high - low}
     return Preprocessor(columns)
 
 
@@ -198,46 +185,5 @@ def _too_large(name: str) -> InputError:
     )
 
 
-def _fit_numeric(known: npt.NDArray[np.float64], params: PreprocessingParams) -> dict[str, float]:
-    fill, mean, scale = 0.0, 0.0, 1.0
-    if known.size == 0:
-        return {"fill": fill, "mean": mean, "scale": scale}
-    with np.errstate(over="ignore", invalid="ignore"):
-        if params.impute == "median":
-            fill = float(np.median(known))
-        elif params.impute == "mean":
-            fill = float(known.mean())
-        if params.scale == "standard":
-            mean = float(known.mean())
-            # A column that does not vary here may vary in a later slice.
-            deviation = float(known.std())
-            scale = deviation if np.isfinite(deviation) and deviation > 0 else 1.0
-    return {"fill": fill, "mean": mean, "scale": scale}
-
-
 def _width(column: Mapping[str, Any]) -> int:
-    return len(column["categories"]) + 2 if column["kind"] == "categorical" else 1
-
-
-def _one_hot(values: pa.ChunkedArray, categories: list[str], out: FloatArray) -> None:
-    unknown, missing = len(categories), len(categories) + 1
-    index = pc.index_in(values, pa.array(categories, pa.string()))
-    index = pc.if_else(pc.is_null(values), missing, pc.fill_null(index, unknown))
-    out[:] = 0
-    out[np.arange(len(values)), index.to_numpy()] = 1
-
-
-def _codes(values: pa.ChunkedArray, categories: list[str]) -> npt.NDArray[np.float64]:
-    """Return the place of each value in the list; its length for others, NaN for missing ones."""
-    index = pc.fill_null(pc.index_in(values, pa.array(categories, pa.string())), len(categories))
-    found: npt.NDArray[np.float64] = np.array(index.to_numpy(), dtype=np.float64)
-    found[pc.is_null(values).to_numpy()] = np.nan
-    return found
-
-
-def _numbers(values: pa.ChunkedArray) -> npt.NDArray[np.float64]:
-    """Return numbers, and 0 and 1 for booleans; NaN for missing ones."""
-    found: npt.NDArray[np.float64] = pc.fill_null(
-        pc.cast(values, pa.float64()), float("nan")
-    ).to_numpy()
-    return found
+    return ENCODINGS[column["kind"]].width(column)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from unlearn.stages.config.dataset import RESERVED_COLUMN_PREFIX, FeatureKind
-from unlearn.stages.estimators.preprocessing import learned_categories
+from unlearn.stages.config.dataset import DATE_KINDS, RESERVED_COLUMN_PREFIX, FeatureKind
+from unlearn.stages.estimators.column_encoding import learned_categories
 from unlearn.stages.rows.shard_file import Layout
 
 if TYPE_CHECKING:
@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 #: The category of values that are none of the known ones. No column of a dataset begins so.
 OTHER = f"{RESERVED_COLUMN_PREFIX}other"
 
-#: Dtype by kind of feature; a missing value is NaN, NA or NaT.
+#: Dtype by kind of feature; a missing value is NaN, NA or NaT, and of texts the empty text.
 DTYPES: Mapping[FeatureKind, str] = {
     "numeric": "float64",
     "boolean": "float64",
     "categorical": "category",
     "datetime": "datetime64[us]",
+    "calendar": "datetime64[us]",
+    "ordinal": "category",
+    "hashed_text": "object",
 }
 
 _MICROSECONDS = 1_000_000
@@ -40,7 +43,7 @@ class RawColumns:
     Parameters
     ----------
     columns
-        By feature, in order: `{"kind": ...}`; of a categorical one also its `categories`.
+        By feature, in order: `{"kind": ...}`; of categorical and ordinal ones also `categories`.
     """
 
     columns: Mapping[str, Mapping[str, Any]]
@@ -90,6 +93,8 @@ def raw_columns(rows: pa.Table, layout: Layout) -> RawColumns:
             pinned = layout.categories.get(name)
             known = learned_categories(rows[name]) if pinned is None else list(pinned)
             columns[name]["categories"] = known
+        elif kind == "ordinal":
+            columns[name]["categories"] = list(layout.categories[name])
     return RawColumns(columns)
 
 
@@ -104,8 +109,16 @@ def _series(values: pa.ChunkedArray, column: Mapping[str, Any]) -> Any:
         return pd.Categorical.from_codes(
             codes, categories=pd.Index([*column["categories"], OTHER], dtype=object)
         )
+    if kind == "ordinal":
+        known = pa.array(column["categories"], pa.string())
+        codes = pc.fill_null(pc.index_in(values, known), -1).to_numpy()
+        return pd.Categorical.from_codes(
+            codes, categories=pd.Index(column["categories"], dtype=object), ordered=True
+        )
+    if kind == "hashed_text":
+        return np.array(pc.fill_null(values, "").to_pylist(), dtype=object)
     numbers = pc.cast(values, pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
-    if kind != "datetime":
+    if kind not in DATE_KINDS:
         return numbers
     missing = ~np.isfinite(numbers)
     micro = np.where(missing, 0, np.round(numbers * _MICROSECONDS)).astype("datetime64[us]")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from unlearn.stages.config.dataset import NUMBER_KINDS
 from unlearn.stages.config.params import Params
 from unlearn.stages.config.row_sets import (
     ExactBoostingOptions,
@@ -69,9 +70,7 @@ def _check(params: Params) -> None:
             "`train.options.range` has the scales, and missing values are a value of their own"
         )
     ends = RowSetOptions(range=train.options.get("range", {})).range
-    numbers = [
-        name for name, kind in params.dataset.features.items() if kind in ("numeric", "datetime")
-    ]
+    numbers = [name for name, kind in params.dataset.features.items() if kind in NUMBER_KINDS]
     if missing := [name for name in numbers if name not in ends]:
         raise InputError(
             f"train.options.range: {model} needs [low, high] of each number and date, and "

@@ -86,7 +86,7 @@ def fit_numbers(rows: pa.Table, layout: Layout, train: TrainParams) -> RowTransf
     """Return what turns features into numbers, by the settings of `train.preprocessing`."""
     from unlearn.stages.estimators.preprocessing import fit_preprocessor
 
-    return fit_preprocessor(rows, layout.features, train.preprocessing, layout.categories)
+    return fit_preprocessor(rows, layout, train.preprocessing)
 
 
 def stored_numbers(value: StoredTransform, _train: TrainParams) -> RowTransform:

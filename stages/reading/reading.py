@@ -9,10 +9,12 @@ from unlearn.stages.reading.column_types import ColumnUse, ColumnUses
 
 #: Kinds of features whose values may have line ends, where the dataset allows any. A category has
 #: none: `init` leaves such columns out as text.
-_MAY_HAVE_LINE_ENDS = frozenset({"prompt", "completion", "body", "paraphrase", "perturbed"})
+_MAY_HAVE_LINE_ENDS = frozenset(
+    {"prompt", "completion", "body", "paraphrase", "perturbed", "hashed_text"}
+)
 
 #: Kinds of features whose values count, and not their text.
-_VALUES = frozenset({"numeric", "boolean", "datetime"})
+_VALUES = frozenset({"numeric", "boolean", "datetime", "calendar"})
 
 
 @dataclass(frozen=True)

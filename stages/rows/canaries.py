@@ -10,14 +10,14 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from unlearn.stages.config.dataset import DatasetParams, FeatureKind
+from unlearn.stages.config.dataset import DATE_KINDS, DatasetParams, FeatureKind
 from unlearn.stages.reading.datetimes import text_of_seconds
 from unlearn.stages.rows.tokens import Key
 
@@ -69,6 +69,11 @@ def canary_columns(dataset: DatasetParams) -> list[str]:
     people = [] if dataset.subject is None else [dataset.subject]
     targets = [] if dataset.target is None else [dataset.target]
     return [dataset.id, *people, *dataset.features, *targets]
+
+
+#: A made-up text has so many words, each of so many bytes in hexadecimal.
+_WORDS = 6
+_WORD_BYTES = 3
 
 
 @dataclass
@@ -123,12 +128,26 @@ class _Choices:
         return values[int(at)]
 
 
-def _summary(kind: FeatureKind) -> _Numbers | _Choices:
+@dataclass
+class _Words:
+    """Made-up words: most texts are those of a single row."""
+
+    def see(self, values: pa.ChunkedArray) -> None:
+        """Take nothing of the texts into account."""
+
+    def draw(self, random: np.random.Generator, min_rows: int) -> str:
+        del min_rows  # nothing is drawn from rows
+        return " ".join(random.bytes(_WORD_BYTES).hex() for _ in range(_WORDS))
+
+
+def _summary(kind: FeatureKind, listed: Sequence[str] | None) -> _Numbers | _Choices | _Words:
     if kind == "numeric":
         return _Numbers()
-    if kind == "datetime":
+    if kind in DATE_KINDS:
         return _Numbers(text_of_seconds)
-    return _Choices(("false", "true") if kind == "boolean" else (_ANY_CATEGORY,))
+    if kind == "hashed_text":
+        return _Words()
+    return _Choices(("false", "true") if kind == "boolean" else tuple(listed or (_ANY_CATEGORY,)))
 
 
 class Aggregates:
@@ -139,15 +158,18 @@ class Aggregates:
 
     Parameters
     ----------
-    features
-        Kind by name, in the order of schema.yaml.
+    dataset
+        What schema.yaml pins; features are in its order.
     min_rows
         Fewer rows than this are a person.
     """
 
-    def __init__(self, features: Mapping[str, FeatureKind], min_rows: int) -> None:
+    def __init__(self, dataset: DatasetParams, min_rows: int) -> None:
+        listed = dataset.categories or {}
         self._min_rows = min_rows
-        self._found = {name: _summary(kind) for name, kind in features.items()}
+        self._found = {
+            name: _summary(kind, listed.get(name)) for name, kind in dataset.features.items()
+        }
 
     def see(self, columns: Mapping[str, pa.ChunkedArray]) -> None:
         """Take a batch into account: every feature's typed values, by name."""

@@ -1,7 +1,7 @@
 """From values as written to typed columns, by the schema that schema.yaml pins."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import get_args
@@ -9,6 +9,7 @@ from typing import get_args
 import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.config.dataset import (
+    DATE_KINDS,
     LONGEST_CATEGORY,
     DatasetParams,
     DateFormat,
@@ -52,6 +53,7 @@ def feature_column(
     missing: Iterable[str],
     first_row: int,
     date_format: DateFormat | None = None,
+    listed: Sequence[str] | None = None,
 ) -> pa.ChunkedArray:
     """Return one feature as float64, bool or string, with nulls for missing values.
 
@@ -71,6 +73,8 @@ def feature_column(
         Number of the first value's data row in the dataset, for errors.
     date_format
         How texts that are dates or times are written; by default as ISO 8601 says.
+    listed
+        All values that an ordinal feature may have.
 
     Raises
     ------
@@ -86,7 +90,11 @@ def feature_column(
     values = _typed(column, name, kind, missing, first_row)
     if values is None:
         values = _parsed(column, name, kind, missing, first_row, date_format)
-    if kind == "datetime":
+    if kind == "ordinal":
+        known = pc.is_in(values, pa.array(listed or (), pa.string()))
+        bad = pc.and_(pc.is_valid(values), pc.invert(known))
+        _refuse(bad, name, " is ordinal: a value is not listed under categories", first_row)
+    if kind in DATE_KINDS:
         return _without(values, (seconds_of_text(text, date_format) for text in missing))
     if kind == "numeric":
         values = _without(values, (float(text) for text in missing if is_float(text)))
@@ -101,7 +109,7 @@ def _typed(
     """Return a feature whose column has a type of its kind; None if it is read as text."""
     if kind == "numeric" and is_number(column.type):
         return _floats(column)
-    if kind == "datetime" and pa.types.is_temporal(column.type):
+    if kind in DATE_KINDS and pa.types.is_temporal(column.type):
         return seconds_of_column(column)
     if kind != "boolean":
         return None
@@ -132,10 +140,12 @@ def _parsed(
         pa.scalar(None, pa.string()),
         text,
     )
-    if kind == "datetime":
+    if kind in DATE_KINDS:
         return _datetimes(text, name, first_row, date_format)
-    parse = {"boolean": _booleans, "categorical": _categories}.get(kind, _numbers)
-    return parse(text, name, first_row)
+    if kind == "hashed_text":
+        return text
+    parse = {"boolean": _booleans, "categorical": _categories, "ordinal": _categories}
+    return parse.get(kind, _numbers)(text, name, first_row)
 
 
 def _text_column(
@@ -321,6 +331,7 @@ def feature_columns(
                 dataset.missing,
                 place.row,
                 (dataset.date_formats or {}).get(feature),
+                (dataset.categories or {}).get(feature),
             )
             for feature, kind in dataset.features.items()
         }

@@ -47,6 +47,9 @@ _ARROW_TYPES: dict[FeatureKind, pa.DataType] = {
     "categorical": pa.string(),
     # Seconds since the beginning of 1970.
     "datetime": pa.float64(),
+    "calendar": pa.float64(),
+    "ordinal": pa.string(),
+    "hashed_text": pa.string(),
     **dict.fromkeys(get_args(TextRole), pa.string()),
 }
 
@@ -71,13 +74,17 @@ class Layout:
     subjects
         Whether rows are about people.
     categories
-        By column, where schema.yaml pins them; models learn those of other columns.
+        By column, where schema.yaml pins them; models learn those of other columns. Those of an
+        ordinal column are in their order.
+    hashed_columns
+        How many columns of numbers each hashed text becomes.
     """
 
     features: dict[str, FeatureKind]
     classes: tuple[str, ...]
     subjects: bool
     categories: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    hashed_columns: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, dataset: DatasetParams) -> "Layout":
@@ -87,6 +94,7 @@ class Layout:
             tuple(dataset.classes),
             dataset.subject is not None,
             {name: tuple(values) for name, values in (dataset.categories or {}).items()},
+            dict(dataset.hashed_columns or {}),
         )
 
     @property
@@ -127,6 +135,12 @@ class Layout:
                 for name in self.features
                 if name in self.categories
             ]
+        if self.hashed_columns:
+            found["hashed_columns"] = [
+                [name, self.hashed_columns[name]]
+                for name in self.features
+                if name in self.hashed_columns
+            ]
         return found
 
     @classmethod
@@ -137,6 +151,7 @@ class Layout:
             tuple(map(str, value["classes"])),
             bool(value["subjects"]),
             {name: tuple(map(str, texts)) for name, texts in value.get("categories", [])},
+            {name: int(columns) for name, columns in value.get("hashed_columns", [])},
         )
 
 

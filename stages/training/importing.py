@@ -5,27 +5,30 @@ never as a pickle that could run code.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from unlearn.stages.context import Context, PosthocContext
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.preprocessing import Preprocessor
+from unlearn.stages.estimators.preprocessing import unlearned_preprocessor
 from unlearn.stages.estimators.registry import find_spec, make_estimator
 from unlearn.stages.project.files import json_bytes
 from unlearn.stages.rows.applied import read_applied
 from unlearn.stages.rows.epochs import FIRST
-from unlearn.stages.rows.shard_file import Layout, targets
+from unlearn.stages.rows.shard_file import targets
 from unlearn.stages.training.method_record import MethodRows, inputs_digest, is_genuine, read_record
 from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
 from unlearn.stages.training.shard_model import ShardModel, describe_model, read_shard_model
 
 #: Beside an imported model: which lines of the forget list it honours already.
 IMPORT_FILE = "import.json"
+
+
+#: Kinds of features whose values are numbers that an imported model can have read as they are.
+_AS_THEY_ARE = ("numeric", "datetime", "boolean")
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def import_weights(context: Context, path: Path, training: pa.Table, holdout: pa
         commonest class does.
     """
     _check_preprocessing(context)
-    preprocessor = _untouched(context.layout)
+    preprocessor = unlearned_preprocessor(context.layout)
     train = context.params.train
     classes = len(context.layout.classes)
     estimator = make_estimator(train, preprocessor.width, classes, sliced=False, code=context.code)
@@ -188,22 +191,11 @@ def _check_preprocessing(context: Context) -> None:
             "model was trained on into the dataset",
         )
     for name, kind in context.layout.features.items():
-        if kind == "categorical":
+        if kind not in _AS_THEY_ARE:
             raise InputError(
-                f"column {name!r} is categorical: how the imported model encodes its categories "
-                "is not known",
+                f"column {name!r} is {kind}: how the imported model encodes it is not known",
                 "put the numbers that the model was trained on into the dataset",
             )
-
-
-def _untouched(layout: Layout) -> Preprocessor:
-    """Return a preprocessor that leaves numbers as they are, and takes missing ones for 0."""
-    columns: dict[str, Mapping[str, Any]] = {}
-    for name, kind in layout.features.items():
-        columns[name] = {"kind": kind, "fill": 0.0}
-        if kind in ("numeric", "datetime"):
-            columns[name] = {"kind": kind, "fill": 0.0, "mean": 0.0, "scale": 1.0}
-    return Preprocessor(columns)
 
 
 def _read_weights(context: Context, path: Path) -> bytes:

@@ -280,9 +280,8 @@ def _key_of(recipe: Recipe, shard: str) -> Key:
 
 def _grid(recipe: Recipe) -> Grid:
     ends = RowSetOptions(range=recipe.train.options.get("range", {})).range
-    layout = recipe.layout
     try:
-        return make_grid(layout.features, ends, layout.categories, recipe.key)
+        return make_grid(recipe.layout, ends, recipe.key)
     except ValueError as error:
         raise InputError(f"train.model {recipe.train.model}: {error}") from None
 
@@ -332,7 +331,7 @@ def _rows_with(digests: Bytes, own: ShardRows, earlier: Earlier) -> RowSet | Non
     """Return the rows that are to go; None if one of them is not among the forgotten ones."""
     table = earlier.forgotten() if len(digests) else None
     if table is None:
-        nothing = np.zeros((0, len(own.grid.columns)), np.uint16), np.zeros(0, np.int64)
+        nothing = np.zeros((0, len(own.grid.sizes)), np.uint16), np.zeros(0, np.int64)
         return None if len(digests) else RowSet(digests, *nothing)
     known = own.of(table)
     try:

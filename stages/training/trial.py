@@ -25,6 +25,7 @@ _ROWS_A_CLASS = 20
 #: More than this many rows would take long.
 _MOST_ROWS = 20_000
 _CATEGORIES = ("a", "b", "c")
+_TEXTS = ("a word", "another word", "no word")
 
 
 def fits_trial_rows(recipe: Recipe) -> bool:
@@ -188,6 +189,11 @@ def _rows(recipe: Recipe) -> tuple[pa.Table, np.ndarray[tuple[int], np.dtype[np.
     for name, kind in features.items():
         if kind == "categorical":
             columns[name] = pa.array(draw.choice(_CATEGORIES, count), pa.string())
+        elif kind == "ordinal":
+            listed = recipe.layout.categories[name]
+            columns[name] = pa.array(draw.choice(listed, count), pa.string())
+        elif kind == "hashed_text":
+            columns[name] = pa.array(draw.choice(_TEXTS, count), pa.string())
         elif kind == "boolean":
             columns[name] = pa.array(draw.integers(0, 2, count).astype(bool))
         else:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from unlearn.cli.init.files import render_pipeline
 
@@ -108,6 +110,43 @@ def test_two_requests_leave_the_bytes_of_a_clean_room_with_a_pipeline_of_ones_ow
     assert made == room.files("models")
     assert "final_model/model.py" in made
     assert project.ok("verify", "--json").json["verdict"] == "pass"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["mlp", "exact_forest", "exact_linear"])
+def test_two_requests_leave_the_bytes_of_a_clean_room_with_features_of_all_kinds(
+    model: str, workspace: Path
+) -> None:
+    frame = make_frame(240)
+    draw = np.random.default_rng(2)
+    frame["visit"] = [f"2024-{n % 12 + 1:02d}-{n % 28 + 1:02d}" for n in range(len(frame))]
+    frame["size"] = draw.choice(["small", "medium", "large", ""], len(frame))
+    frame["note"] = [f"{a} pain, {b}" for a, b in draw.choice(["knee", "hip", "no"], (240, 2))]
+    kinds = ("visit=calendar", "size=ordinal:small,medium,large", "note=hashed_text:8")
+    options = [part for kind in kinds for part in ("--kind", kind)]
+    if model == "mlp":
+        options += ["--shards", "2", "--slices", "2"]
+    project = make_project(workspace / "project", frame, "--model", model, *options, key=KEY)
+    project.ok("repro", "-j", "1")
+    first, second = ids_at(project, "s000")[:2], ids_at(project, "s000")[-2:]
+    project.forget(first)
+    project.ok("repro", "-j", "1")
+    project.forget(second)
+    project.ok("repro", "-j", "1")
+
+    room = workspace / "room"
+    assert project.files("models") == fresh_models(project, room, [*first, *second])
+    assert project.ok("verify", "--json").json["verdict"] == "pass"
+    # The final model's folder is all that it takes to read new rows.
+    frame.drop(columns="label").to_csv(workspace / "new.csv", index=False)
+    frame.assign(size="huge").to_csv(workspace / "odd.csv", index=False)
+    output = workspace / "answers.csv"
+    odd = project.unlearn("predict", "--input", str(workspace / "odd.csv"), "--output", str(output))
+    assert odd.code == 2
+    assert "column 'size' is ordinal: a value is not listed under categories" in odd.err
+    assert not output.exists()
+    project.ok("predict", "--input", str(workspace / "new.csv"), "--output", str(output))
+    assert len(pd.read_csv(output)) == len(frame)
 
 
 @pytest.mark.slow

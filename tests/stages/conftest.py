@@ -1,7 +1,7 @@
 """Projects without DVC: what a stage reads, built in memory or in a bare folder."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,22 @@ NAIVE_BAYES = {"model": "sklearn.naive_bayes.GaussianNB"}
 def token_of(raw: str, kind: Kind = "record") -> str:
     """Return the token of an id under the tests' key."""
     return Tokenizer(KEY).token(kind, raw)
+
+
+def layout_of(
+    features: Mapping[str, str],
+    categories: Mapping[str, Sequence[str]] | None = None,
+    hashed_columns: Mapping[str, int] | None = None,
+) -> Layout:
+    """Return a layout of features alone, by their kinds and what is pinned of them."""
+    found = {
+        "features": list(features.items()),
+        "classes": [],
+        "subjects": False,
+        "categories": list((categories or {}).items()),
+        "hashed_columns": list((hashed_columns or {}).items()),
+    }
+    return Layout.from_json(found)
 
 
 def make_rows(count: int, *, seed: int = 3, subjects: int = 0, classes: int = 3) -> pa.Table:

@@ -21,7 +21,7 @@ def native_columns(rows: pa.Table, layout: Layout, train: TrainParams) -> "Prepr
     from unlearn.stages.estimators.preprocessing import native_preprocessor
 
     del train
-    return native_preprocessor(rows, layout.features, layout.categories)
+    return native_preprocessor(rows, layout)
 
 
 def check_native(params: Params, monotone: Sequence[int] | None = None) -> None:
@@ -46,6 +46,12 @@ def check_native(params: Params, monotone: Sequence[int] | None = None) -> None:
         raise InputError(
             f"train.options.monotone_constraints has {len(monotone)} values, and schema.yaml has "
             f"{len(features)} features"
+        )
+    wide = [name for name, kind in features.items() if kind in ("calendar", "hashed_text")]
+    if wide:
+        raise InputError(
+            f"train.options.monotone_constraints: {wide[0]!r} is {features[wide[0]]}, and features "
+            "of that kind become several columns"
         )
     for (name, kind), sign in zip(features.items(), monotone, strict=True):
         if sign and kind == "categorical":

@@ -5,7 +5,6 @@ values outside them are in the first or last bin. Categories have one code each,
 share a code.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,16 +12,20 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
-from unlearn.stages.config.dataset import FeatureKind
+from unlearn.stages.config.dataset import NUMBER_KINDS
+from unlearn.stages.estimators.row_sets.code_columns import (
+    BINS,
+    CalendarColumn,
+    CategoricalColumn,
+    Column,
+    HashedColumn,
+    NumericColumn,
+    OrdinalColumn,
+    WordsColumn,
+)
 from unlearn.stages.estimators.row_sets.row_set import Codes
+from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.rows.tokens import Key
-
-#: Bins of a numeric feature. Their codes are 1 to BINS, so that all codes have 12 bits.
-BINS = 4095
-
-#: Codes of a feature whose categories are not pinned, without that of missing values.
-BUCKETS = 254
 
 #: How many rows have a value at or outside each end of a grid.
 OUTSIDE = 20
@@ -32,86 +35,6 @@ _TIMES_MIDDLE = 4
 
 #: Ends of a grid are no farther out, so that its width is a number.
 _FARTHEST = 1e307
-
-
-@dataclass(frozen=True)
-class NumericColumn:
-    """A numeric feature.
-
-    Parameters
-    ----------
-    low, high
-        The pinned ends; low is less than high.
-    """
-
-    low: float
-    high: float
-
-    @property
-    def codes(self) -> int:
-        """Number of codes, with that of missing values."""
-        return BINS + 1
-
-    def encode(self, values: npt.NDArray[np.float64]) -> Codes:
-        """Return codes of numbers; NaN is missing."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            bins = np.floor((values - self.low) / (self.high - self.low) * BINS)
-            found = np.clip(bins, 0, BINS - 1) + 1
-        found[np.isnan(values)] = 0
-        return found.astype(np.uint16)
-
-
-@dataclass(frozen=True)
-class CategoricalColumn:
-    """A categorical feature.
-
-    Parameters
-    ----------
-    categories
-        The pinned categories.
-    """
-
-    categories: tuple[str, ...]
-
-    @property
-    def codes(self) -> int:
-        """Number of codes, with those of missing and unknown values."""
-        return len(self.categories) + 2
-
-    def encode(self, values: pa.ChunkedArray) -> Codes:
-        """Return codes of texts; null is missing."""
-        index = pc.index_in(values, pa.array(self.categories, pa.string()))
-        index = pc.add(pc.cast(pc.fill_null(index, len(self.categories)), pa.int64()), 1)
-        index = pc.if_else(pc.is_null(values), 0, index)
-        return np.asarray(index.to_numpy(), np.uint16)
-
-
-@dataclass(frozen=True)
-class HashedColumn:
-    """A categorical feature whose categories are not pinned: a keyed hash gives each its code.
-
-    Parameters
-    ----------
-    secret
-        What the hash is keyed with, in hex: a subkey, from which nothing else can be derived.
-    """
-
-    secret: str
-
-    @property
-    def codes(self) -> int:
-        """Number of codes, with that of missing values."""
-        return BUCKETS + 1
-
-    def encode(self, values: pa.ChunkedArray) -> Codes:
-        """Return codes of texts; null is missing."""
-        known, secret = pc.unique(values.drop_null()), bytes.fromhex(self.secret)
-        buckets = pa.array([_bucket(secret, text) for text in known.to_pylist()], pa.int64())
-        index = pc.take(buckets, pc.index_in(values, known))
-        return np.asarray(pc.fill_null(index, 0).to_numpy(), np.uint16)
-
-
-Column = NumericColumn | CategoricalColumn | HashedColumn
 
 
 @dataclass(frozen=True)
@@ -128,48 +51,40 @@ class Grid:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Number of codes of each feature."""
-        return tuple(column.codes for column in self.columns.values())
+        """Number of codes of each column of codes; most features have one."""
+        return tuple(size for column in self.columns.values() for size in column.sizes)
 
     @property
     def categorical(self) -> tuple[bool, ...]:
-        """Which features have codes without an order."""
-        return tuple(not isinstance(column, NumericColumn) for column in self.columns.values())
+        """Which columns of codes have no order."""
+        return tuple(each for column in self.columns.values() for each in column.categorical)
 
     def encode(self, rows: pa.Table) -> Codes:
-        """Return the codes of rows, shape (rows, features).
+        """Return the codes of rows, shape (rows, columns of codes).
 
         Parameters
         ----------
         rows
             A table with all features, as shard files have them.
         """
-        found: Codes = np.empty((rows.num_rows, len(self.columns)), np.uint16)
-        for at, (name, column) in enumerate(self.columns.items()):
-            if isinstance(column, NumericColumn):
-                values = pc.fill_null(pc.cast(rows[name], pa.float64()), np.nan)
-                found[:, at] = column.encode(values.to_numpy())
-            else:
-                found[:, at] = column.encode(pc.cast(rows[name], pa.string()))
+        found: Codes = np.empty((rows.num_rows, len(self.sizes)), np.uint16)
+        at = 0
+        for name, column in self.columns.items():
+            width = len(column.sizes)
+            column.write(rows[name], found[:, at : at + width])
+            at += width
         return found
 
 
-def make_grid(
-    features: Mapping[str, FeatureKind],
-    ends: Mapping[str, Sequence[float]],
-    pinned: Mapping[str, Sequence[str]],
-    key: Key,
-) -> Grid:
+def make_grid(layout: Layout, ends: Mapping[str, Sequence[float]], key: Key) -> Grid:
     """Return the grids of features, by what is pinned alone.
 
     Parameters
     ----------
-    features
-        Kind by feature.
+    layout
+        The features, and what is pinned of them; categories that are not pinned are hashed.
     ends
         Both ends of the grid by feature, for numbers and dates.
-    pinned
-        Categories by feature; others are hashed.
     key
         The project key.
 
@@ -178,20 +93,25 @@ def make_grid(
     ValueError
         If a number has no ends, ends are in the wrong order, or there are too many categories.
     """
-    columns: dict[str, Column] = {}
-    for name, kind in features.items():
-        if kind == "boolean":
-            columns[name] = CategoricalColumn(("false", "true"))
-        elif kind == "categorical" and name in pinned:
-            columns[name] = CategoricalColumn(tuple(pinned[name]))
-        elif kind == "categorical":
-            columns[name] = HashedColumn(key.digest("row-set categories", name.encode()).hex())
-        elif name in ends:
-            columns[name] = NumericColumn(float(ends[name][0]), float(ends[name][1]))
-        else:
-            raise ValueError(f"no range is given for {name!r}")
+    columns = {name: _column(layout, name, ends.get(name), key) for name in layout.features}
     check_columns(columns)
     return Grid(columns)
+
+
+def _column(layout: Layout, name: str, ends: Sequence[float] | None, key: Key) -> Column:
+    kind, pinned = layout.features[name], layout.categories.get(name)
+    if kind in NUMBER_KINDS:
+        if ends is None:
+            raise ValueError(f"no range is given for {name!r}")
+        low, high = map(float, ends)
+        return CalendarColumn(low, high) if kind == "calendar" else NumericColumn(low, high)
+    if kind == "boolean":
+        return CategoricalColumn(("false", "true"))
+    if kind == "hashed_text":
+        return WordsColumn(layout.hashed_columns[name])
+    if pinned is None:
+        return HashedColumn(key.digest("row-set categories", name.encode()).hex())
+    return OrdinalColumn(pinned) if kind == "ordinal" else CategoricalColumn(pinned)
 
 
 def find_ends(values: npt.NDArray[np.float64]) -> tuple[float, float]:
@@ -233,19 +153,14 @@ def _power_of_ten(value: float) -> float:
     return float(f"1e{exponent}")
 
 
-def _bucket(secret: bytes, text: str) -> int:
-    digest = hashlib.blake2b(text.encode(), digest_size=8, key=secret).digest()
-    return int.from_bytes(digest, "big") % BUCKETS + 1
-
-
 def check_columns(columns: Mapping[str, Column]) -> None:
     """Raise ValueError if ends are in the wrong order, or categories are too many or not unique."""
     for name, column in columns.items():
-        if isinstance(column, NumericColumn):
+        if isinstance(column, NumericColumn | CalendarColumn):
             if not (np.isfinite(column.high - column.low) and column.low < column.high):
                 raise ValueError(f"grid of {name!r}: low must be less than high")
-        elif isinstance(column, CategoricalColumn):
-            if column.codes > BINS + 1:
+        elif isinstance(column, CategoricalColumn | OrdinalColumn):
+            if column.sizes[0] > BINS + 1:
                 raise ValueError(f"grid of {name!r}: more than {BINS - 1} categories")
             ordered = sorted(column.categories)
             if any(first == second for first, second in pairwise(ordered)):

@@ -17,8 +17,8 @@ from unlearn.stages.estimators.row_sets.base import (
     load_tensors,
     save_tensors,
 )
+from unlearn.stages.estimators.row_sets.code_columns import BINS
 from unlearn.stages.estimators.row_sets.fourier import SCALE, cosines, draw_frequencies
-from unlearn.stages.estimators.row_sets.grids import BINS
 from unlearn.stages.estimators.row_sets.integer_sums import (
     Floats,
     Integers,

@@ -9,16 +9,16 @@ import pyarrow as pa
 from unlearn.stages.config.dataset import FeatureKind
 from unlearn.stages.estimators.base import FloatArray
 from unlearn.stages.estimators.preprocessing import Preprocessor
-from unlearn.stages.estimators.row_sets.grids import (
+from unlearn.stages.estimators.row_sets.code_columns import (
+    CalendarColumn,
     CategoricalColumn,
     Column,
-    Grid,
     HashedColumn,
     NumericColumn,
+    OrdinalColumn,
+    WordsColumn,
 )
-
-#: Kinds of columns whose codes are by pinned categories.
-_OF_CATEGORIES = ("categorical", "boolean")
+from unlearn.stages.estimators.row_sets.grids import Grid
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class CodePreprocessor(Preprocessor):
     Parameters
     ----------
     columns
-        By feature, in order: `{"kind": "numeric", "low", "high"}`, the same with the kind
-        `datetime`, `{"kind": "categorical", "categories"}`, the same with the kind `boolean`, or
-        `{"kind": "hashed", "secret"}`.
+        By feature, in order: `{"kind", "low", "high"}` of numbers and dates, `{"kind",
+        "categories"}` of categorical, ordinal and boolean features, `{"kind": "hashed", "secret"}`
+        or `{"kind": "hashed_text", "columns"}`.
     """
 
     @classmethod
@@ -45,27 +45,36 @@ class CodePreprocessor(Preprocessor):
 
     @property
     def width(self) -> int:
-        """Number of columns: one for each feature."""
-        return len(self.columns)
+        """Number of columns of codes; most features have one."""
+        return len(self.grid.sizes)
 
     def transform(self, rows: pa.Table, dtype: type[np.float32] | type[np.float64]) -> FloatArray:
-        """Return codes, as numbers of floating point, shape (rows, features)."""
+        """Return codes, as numbers of floating point, shape (rows, width)."""
         found: FloatArray = np.empty((rows.num_rows, self.width), dtype)
         found[:] = self.grid.encode(rows)
         return found
 
 
 def _as_json(column: Column, kind: FeatureKind) -> dict[str, Any]:
-    if isinstance(column, NumericColumn):
+    if isinstance(column, NumericColumn | CalendarColumn):
         return {"kind": kind, "low": column.low, "high": column.high}
-    if isinstance(column, CategoricalColumn):
+    if isinstance(column, WordsColumn):
+        return {"kind": kind, "columns": column.columns}
+    if isinstance(column, CategoricalColumn | OrdinalColumn):
         return {"kind": kind, "categories": list(column.categories)}
     return {"kind": "hashed", "secret": column.secret}
 
 
 def _column(value: Mapping[str, Any]) -> Column:
-    if value["kind"] in _OF_CATEGORIES:
-        return CategoricalColumn(tuple(value["categories"]))
-    if value["kind"] == "hashed":
-        return HashedColumn(str(value["secret"]))
+    match value["kind"]:
+        case "categorical" | "boolean":
+            return CategoricalColumn(tuple(value["categories"]))
+        case "ordinal":
+            return OrdinalColumn(tuple(value["categories"]))
+        case "hashed":
+            return HashedColumn(str(value["secret"]))
+        case "hashed_text":
+            return WordsColumn(int(value["columns"]))
+        case "calendar":
+            return CalendarColumn(float(value["low"]), float(value["high"]))
     return NumericColumn(float(value["low"]), float(value["high"]))

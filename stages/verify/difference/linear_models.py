@@ -125,27 +125,14 @@ def between(older: Preprocessor, newer: Preprocessor) -> tuple[Floats, Floats] |
     tuple or None
         None where the models do not have the same columns and categories.
     """
-    shifts: list[float] = []
-    scales: list[float] = []
     if list(older.columns) != list(newer.columns):
         return None
     for name, column in newer.columns.items():
         other = older.columns[name]
-        if column["kind"] != other["kind"]:
+        if any(column.get(each) != other.get(each) for each in ("kind", "categories", "columns")):
             return None
-        if column["kind"] == "categorical":
-            if column["categories"] != other["categories"]:
-                return None
-            width = len(column["categories"]) + 2
-            shifts += [0.0] * width
-            scales += [1.0] * width
-        elif column["kind"] == "boolean":
-            shifts.append(0.0)
-            scales.append(1.0)
-        else:
-            shifts.append((column["mean"] - other["mean"]) / other["scale"])
-            scales.append(column["scale"] / other["scale"])
-    return np.array(shifts), np.array(scales)
+    (mean, scale), (other_mean, other_scale) = newer.scaling, older.scaling
+    return (mean - other_mean) / other_scale, scale / other_scale
 
 
 def ridge_of(train: TrainParams, classes: int) -> float:

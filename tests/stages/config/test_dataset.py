@@ -386,8 +386,16 @@ def test_pinned_categories_are_in_the_layout_of_shard_files() -> None:
             {"city": [f"{n}" for n in range(1001)]},
             "categories: 'city' has more than",
         ),
-        ("keep", {"city": ["a"]}, "categories: are for `rare_categories: bucket`"),
-        (None, {"city": ["a"]}, "categories: are for `rare_categories: bucket`"),
+        (
+            "keep",
+            {"city": ["a"]},
+            "categories: of categorical features are for `rare_categories",
+        ),
+        (
+            None,
+            {"city": ["a"]},
+            "categories: of categorical features are for `rare_categories",
+        ),
         ("drop", None, "dataset.rare_categories: input should be 'bucket' or 'keep'"),
     ],
 )
@@ -410,5 +418,5 @@ def test_formats_are_of_datetime_features_alone() -> None:
     assert dataset.of_canaries("c.csv").date_formats is None
 
     settings["dataset"]["date_formats"] = {"age": "time"}
-    with pytest.raises(InputError, match="date_formats: 'age' is no datetime feature"):
+    with pytest.raises(InputError, match="date_formats: 'age' is no feature of dates or times"):
         check_params(settings)

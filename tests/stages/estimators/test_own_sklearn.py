@@ -343,10 +343,14 @@ def test_raw_columns_have_the_same_types_whatever_the_rows_are() -> None:
                 ["member", "boolean"],
                 ["city", "categorical"],
                 ["at", "datetime"],
+                ["day", "calendar"],
+                ["size", "ordinal"],
+                ["note", "hashed_text"],
             ],
             "classes": ["c0"],
             "subjects": False,
-            "categories": [["city", ["Rome", "Oslo"]]],
+            "categories": [["city", ["Rome", "Oslo"]], ["size", ["small", "large"]]],
+            "hashed_columns": [["note", 9]],
         }
     )
     rows = pa.table(
@@ -355,6 +359,9 @@ def test_raw_columns_have_the_same_types_whatever_the_rows_are() -> None:
             "member": pa.array([True, None]),
             "city": pa.array(["Oslo", "Lima"]),
             "at": pa.array([86_400.25, None], pa.float64()),
+            "day": pa.array([86_400.0, None], pa.float64()),
+            "size": pa.array(["large", None]),
+            "note": pa.array(["Knee pain", None]),
         }
     )
     columns = raw_columns(rows, layout)
@@ -365,16 +372,23 @@ def test_raw_columns_have_the_same_types_whatever_the_rows_are() -> None:
         "member": "float64",
         "city": "category",
         "at": "datetime64[us]",
+        "day": "datetime64[us]",
+        "size": "category",
+        "note": "object",
     }
     nothing = columns.transform(rows.slice(0, 0))
     none = columns.transform(pa.table({n: pa.nulls(2, rows[n].type) for n in rows.column_names}))
     for found in (frame, nothing, none):
         assert {name: str(dtype) for name, dtype in found.dtypes.items()} == expected
         assert list(found["city"].cat.categories) == ["Rome", "Oslo", OTHER]
+        assert list(found["size"].cat.categories) == ["small", "large"]
+        assert found["size"].cat.ordered
     assert frame["city"].tolist() == ["Oslo", OTHER]
     assert frame["at"][0] == pd.Timestamp("1970-01-02 00:00:00.250")
     assert frame["member"][0] == 1.0
-    assert none.isna().all(axis=None)
+    assert frame["size"][0] == "large"
+    assert frame["note"].tolist() == ["Knee pain", ""]
+    assert none.drop(columns="note").isna().all(axis=None)
     assert RawColumns.from_json(columns.as_json()).transform(rows).equals(frame)
 
 

@@ -26,7 +26,7 @@ from unlearn.stages.estimators.perturbed_logistic import (
 )
 from unlearn.stages.estimators.preprocessing import fixed_preprocessor
 from unlearn.stages.forget import stage as forget_stage
-from unlearn.stages.rows.shard_file import read_shard, record_tokens
+from unlearn.stages.rows.shard_file import Layout, read_shard, record_tokens
 from unlearn.stages.train import stage as train_stage
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.shard_model import read_shard_model
@@ -35,6 +35,7 @@ from tests.conftest import make_frame
 from tests.stages.conftest import (
     CLASSES,
     KEY,
+    layout_of,
     make_context,
     make_params,
     put_on_list,
@@ -193,7 +194,7 @@ def test_columns_are_scaled_by_what_is_declared_and_by_nothing_else() -> None:
             "member": pa.array([True, None, True]),
         }
     )
-    found = fixed_preprocessor(FEATURES, train).transform(table, np.float64)  # type: ignore[arg-type]  # as JSON has it
+    found = fixed_preprocessor(layout_of(FEATURES), train).transform(table, np.float64)
 
     assert found.tolist() == [[0.5, 7.0, 1.0], [0.0, 0.0, 0.0], [2.0, 1.0, 1.0]]
 
@@ -206,7 +207,7 @@ def params_with(features: dict[str, str] = FEATURES, **train: Any) -> Params:
 def test_a_range_may_hold_for_all_numeric_features() -> None:
     params = params_with(options={"range": [-1, 3]})
 
-    columns = fixed_preprocessor(params.dataset.features, params.train).columns
+    columns = fixed_preprocessor(Layout.of(params.dataset), params.train).columns
     assert columns["age"] == {"kind": "numeric", "fill": 0.0, "mean": -1.0, "scale": 4.0}
     assert columns["member"] == {"kind": "boolean", "fill": 0.0}
 
@@ -246,7 +247,7 @@ def test_categories_are_refused_because_their_list_is_learned() -> None:
     with pytest.raises(InputError, match="takes no categorical feature, and 'city' is one"):
         params_with(features=FEATURES | {"city": "categorical"})
     with pytest.raises(InputError, match="takes no categorical feature, and 'city' is one"):
-        fixed_preprocessor({"city": "categorical"}, settings_of())
+        fixed_preprocessor(layout_of({"city": "categorical"}), settings_of())
 
 
 def test_it_takes_one_slice() -> None:

@@ -41,7 +41,6 @@ from unlearn.stages.training.recipe import settings_digest
 
 from tests.conftest import make_frame
 from tests.stages.conftest import (
-    FEATURES,
     KEY,
     OTHER_KEY,
     make_context,
@@ -62,8 +61,8 @@ TRAINED_ON = next(
 
 def about(frame: pd.DataFrame, *, min_rows: int = 10, batch: int = 1000) -> Aggregates:
     """Return what a table is like on the whole, read some rows at a time."""
-    found = Aggregates(FEATURES, min_rows)  # type: ignore[arg-type]  # words, as YAML has them
     dataset = make_params().dataset
+    found = Aggregates(dataset, min_rows)
     for start in range(0, len(frame), batch):
         rows = pa.Table.from_pandas(frame[start : start + batch], preserve_index=False)
         found.see(feature_columns(rows, dataset, "it", start + 1))
@@ -528,9 +527,9 @@ def test_categories_of_any_text_are_read_as_they_were_drawn(tmp_path: Path) -> N
 
 
 def test_canaries_have_dates_that_are_read_as_dates() -> None:
-    about = Aggregates({"day": "datetime"}, 2)
     days = [f"2024-01-{day:02d}" for day in range(1, 29)]
     dataset = make_params().dataset.model_copy(update={"features": {"day": "datetime"}})
+    about = Aggregates(dataset, 2)
     typed = feature_columns(pa.table({"day": days}), dataset, "d", 1)
     about.see(typed)
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 from unlearn.stages.estimators.row_sets.base import RowSetEstimator, Shape
-from unlearn.stages.estimators.row_sets.grids import BINS
+from unlearn.stages.estimators.row_sets.code_columns import BINS
 from unlearn.stages.estimators.row_sets.row_set import RowSet, row_digests, row_set
 from unlearn.stages.rows.tokens import Key
 

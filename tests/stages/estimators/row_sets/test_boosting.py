@@ -27,7 +27,7 @@ from unlearn.stages.estimators.row_sets.boosting_sums import (
     start_bounds,
     sums_by,
 )
-from unlearn.stages.estimators.row_sets.grids import BINS
+from unlearn.stages.estimators.row_sets.code_columns import BINS
 from unlearn.stages.estimators.row_sets.integer_sums import SumsTooLargeError
 from unlearn.stages.estimators.row_sets.row_set import RowSet
 

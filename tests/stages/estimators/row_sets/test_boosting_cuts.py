@@ -7,7 +7,7 @@ from unlearn.stages.config.row_sets import ExactBoostingOptions
 from unlearn.stages.estimators.row_sets.base import Shape
 from unlearn.stages.estimators.row_sets.boosting_cuts import CommonCodes
 from unlearn.stages.estimators.row_sets.boosting_draws import BoostingDraws
-from unlearn.stages.estimators.row_sets.grids import BINS
+from unlearn.stages.estimators.row_sets.code_columns import BINS
 from unlearn.stages.estimators.row_sets.row_set import RowSet
 
 from tests.stages.estimators.row_sets.laws import KEY, as_rows, check_same, draw_rows

@@ -5,19 +5,18 @@ import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from unlearn.stages.config.dataset import FeatureKind
-from unlearn.stages.estimators.row_sets.grids import (
+from unlearn.stages.estimators.hashed_text import column_of
+from unlearn.stages.estimators.row_sets.code_columns import (
     BINS,
     BUCKETS,
     CategoricalColumn,
     HashedColumn,
     NumericColumn,
-    check_columns,
-    find_ends,
-    make_grid,
-    two_digits,
 )
+from unlearn.stages.estimators.row_sets.grids import check_columns, find_ends, make_grid, two_digits
+from unlearn.stages.estimators.row_sets.preprocessing import CodePreprocessor
 
+from tests.stages.conftest import layout_of
 from tests.stages.estimators.row_sets.laws import KEY
 
 
@@ -55,14 +54,16 @@ def test_a_table_is_encoded_column_by_column() -> None:
             "city": pa.array(["a", None, "b"]),
         }
     )
-    kinds: dict[str, FeatureKind] = {
+    kinds = {
         "age": "numeric",
         "color": "categorical",
         "member": "boolean",
         "city": "categorical",
     }
-    grid = make_grid(kinds, {"age": (0.0, 10.0)}, {"color": ["blue", "red"]}, KEY)
-    city = grid.columns["city"].encode(rows["city"])
+    grid = make_grid(layout_of(kinds, {"color": ["blue", "red"]}), {"age": (0.0, 10.0)}, KEY)
+    column = grid.columns["city"]
+    assert isinstance(column, HashedColumn)
+    city = column.encode(rows["city"])
     assert city[1] == 0
     expected = [[1, 2, 2, city[0]], [0, 0, 0, 0], [BINS, 1, 1, city[2]]]
     assert grid.encode(rows).tolist() == expected
@@ -70,9 +71,39 @@ def test_a_table_is_encoded_column_by_column() -> None:
     assert grid.categorical == (False, True, True, True)
 
 
+def test_codes_of_dates_orders_and_words() -> None:
+    layout = layout_of(
+        {"day": "calendar", "size": "ordinal", "note": "hashed_text"},
+        {"size": ["small", "large"]},
+        {"note": 7},
+    )
+    day = 86_400.0
+    rows = pa.table(
+        {
+            "day": pa.array([0.0, None, 31 * day]),  # a Thursday, and a Sunday in February
+            "size": pa.array(["large", None, "small"]),
+            "note": pa.array(["knee pain", None, ""]),
+        }
+    )
+    grid = make_grid(layout, {"day": (0.0, 31 * day)}, KEY)
+    known = {column_of(word, 7)[0] for word in ("knee", "pain")}
+    words = [2 if at in known else 1 for at in range(7)]
+
+    assert grid.encode(rows).tolist() == [
+        [1, 4, 1, 2, *words],
+        [0, 0, 0, 0, *[0] * 7],
+        [BINS, 7, 2, 1, *[1] * 7],
+    ]
+    assert grid.sizes == (BINS + 1, 8, 13, 3, *[3] * 7)
+    assert grid.categorical == (False, True, True, *[False] * 8)
+    again = CodePreprocessor.from_json(CodePreprocessor.of_grid(grid, layout.features).as_json())
+    assert again.grid == grid
+    assert again.transform(rows, np.float64).tolist() == grid.encode(rows).tolist()
+
+
 def test_a_number_without_ends_has_no_grid() -> None:
     with pytest.raises(ValueError, match="no range is given for 'age'"):
-        make_grid({"age": "datetime"}, {}, {}, KEY)
+        make_grid(layout_of({"age": "datetime"}), {}, KEY)
 
 
 @given(values=st.lists(st.floats(-1e6, 1e6), min_size=45, max_size=80), at=st.integers(0, 79))

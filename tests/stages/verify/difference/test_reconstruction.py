@@ -15,6 +15,8 @@ from unlearn.stages.verify.difference.linear_models import between, ridge_of
 from unlearn.stages.verify.difference.reconstruction import LinearWeights, cosines, reconstruct
 from unlearn.stages.verify.membership.arrays import Floats, Ints
 
+from tests.stages.conftest import layout_of
+
 ROWS, WIDTH = 120, 6
 
 
@@ -60,9 +62,9 @@ def test_a_model_on_other_inputs_answers_the_same() -> None:
     table = pa.table(
         {"a": [1.0, 5.0, 9.0, -3.0], "b": [2.0, 2.5, 2.0, 7.0], "c": ["x", "y", "x", "y"]}
     )
-    kinds: Any = {"a": "numeric", "b": "numeric", "c": "categorical"}
-    older = fit_preprocessor(table, kinds, PreprocessingParams())
-    newer = fit_preprocessor(table.slice(1), kinds, PreprocessingParams())
+    layout = layout_of({"a": "numeric", "b": "numeric", "c": "categorical"})
+    older = fit_preprocessor(table, layout, PreprocessingParams())
+    newer = fit_preprocessor(table.slice(1), layout, PreprocessingParams())
 
     moves = between(older, newer)
 
@@ -79,9 +81,9 @@ def test_a_model_on_other_inputs_answers_the_same() -> None:
 
 def test_models_with_other_categories_are_not_compared() -> None:
     table = pa.table({"c": ["x", "y", "z", "x"]})
-    kinds: Any = {"c": "categorical"}
-    older = fit_preprocessor(table, kinds, PreprocessingParams())
-    newer = fit_preprocessor(table.slice(0, 2), kinds, PreprocessingParams())
+    layout = layout_of({"c": "categorical"})
+    older = fit_preprocessor(table, layout, PreprocessingParams())
+    newer = fit_preprocessor(table.slice(0, 2), layout, PreprocessingParams())
 
     assert between(older, newer) is None
     assert between(older, older) is not None
