@@ -30,7 +30,7 @@ DTYPES: Mapping[FeatureKind, str] = {
     "datetime": "datetime64[us]",
     "calendar": "datetime64[us]",
     "ordinal": "category",
-    "hashed_text": "object",
+    "hashed_text": "str",
 }
 
 _MICROSECONDS = 1_000_000
@@ -116,7 +116,7 @@ def _series(values: pa.ChunkedArray, column: Mapping[str, Any]) -> Any:
             codes, categories=pd.Index(column["categories"], dtype=object), ordered=True
         )
     if kind == "hashed_text":
-        return np.array(pc.fill_null(values, "").to_pylist(), dtype=object)
+        return pd.array(pc.fill_null(values, "").to_pylist(), dtype="str")
     numbers = pc.cast(values, pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
     if kind not in DATE_KINDS:
         return numbers

@@ -374,7 +374,7 @@ def test_raw_columns_have_the_same_types_whatever_the_rows_are() -> None:
         "at": "datetime64[us]",
         "day": "datetime64[us]",
         "size": "category",
-        "note": "object",
+        "note": "str",
     }
     nothing = columns.transform(rows.slice(0, 0))
     none = columns.transform(pa.table({n: pa.nulls(2, rows[n].type) for n in rows.column_names}))
