@@ -35,19 +35,26 @@ SHARDS = (1, 5, 10, 20)
 REPETITIONS = 5
 
 
-def _xgboost() -> Any:
+def _fit_xgboost(inputs: pd.DataFrame, labels: Any) -> Any:
     import xgboost
 
-    return xgboost.XGBClassifier(n_jobs=1, random_state=0, enable_categorical=True)
+    model = xgboost.XGBClassifier(n_jobs=1, random_state=0, enable_categorical=True)
+    return model.fit(inputs, labels)
 
 
-def _fit_xgboost(inputs: pd.DataFrame, labels: Any) -> Any:
-    return _xgboost().fit(inputs, labels)
+def _fit_lightgbm(inputs: pd.DataFrame, labels: Any) -> Any:
+    import lightgbm
+
+    model = lightgbm.LGBMClassifier(
+        n_jobs=1, random_state=0, verbosity=-1, deterministic=True, force_row_wise=True
+    )
+    return model.fit(inputs, labels)
 
 
 #: By value of `train.model`, what fits the library's own class.
 BARE: dict[str, Callable[[pd.DataFrame, Any], Any]] = {
     "xgboost.XGBClassifier": _fit_xgboost,
+    "lightgbm.LGBMClassifier": _fit_lightgbm,
 }
 
 

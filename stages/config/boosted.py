@@ -109,3 +109,94 @@ class XGBoostOptions(BoostedOptions):
     num_parallel_tree: Annotated[int, Field(ge=1, le=10_000)] | None = None
     max_cat_to_onehot: Count | None = None
     max_cat_threshold: Count | None = None
+
+
+class LightGBMOptions(BoostedOptions):
+    """Options of `lightgbm.LGBMClassifier`."""
+
+    refused: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(
+            (
+                "random_state",
+                "seed",
+                "bagging_seed",
+                "feature_fraction_seed",
+                "extra_seed",
+                "drop_seed",
+                "data_random_seed",
+                "objective_seed",
+            ),
+            _KEYED,
+        ),
+        **dict.fromkeys(
+            ("n_jobs", "num_threads", "nthread", "force_row_wise", "force_col_wise"), _ONE_THREAD
+        ),
+        **dict.fromkeys(("device", "device_type"), _ON_CPU),
+        **dict.fromkeys(("objective", "num_class", "sigmoid"), _OF_CLASSES),
+        **dict.fromkeys(("verbosity", "verbose"), _QUIET),
+        **dict.fromkeys(
+            ("categorical_feature", "use_missing", "zero_as_missing", "max_bin_by_feature"), _NATIVE
+        ),
+        **dict.fromkeys(
+            ("early_stopping_round", "early_stopping_rounds", "early_stopping_min_delta"),
+            _NO_STOPPING,
+        ),
+        **dict.fromkeys(("metric", "eval_metric"), _NOTHING_EVALUATED),
+        "deterministic": _ONE_THREAD,
+        "callbacks": _NO_FUNCTION,
+        "linear_tree": "leaves of trees are constant",
+        "importance_type": "importances are not computed",
+        "class_weight": "use scale_pos_weight or is_unbalance",
+        "forcedsplits_filename": "splits are chosen by the rows of the shard",
+        "forcedbins_filename": "bins are chosen by the rows of the shard",
+    }
+    called: ClassVar[Mapping[str, str]] = {
+        "boosting": "boosting_type",
+        "num_iterations": "n_estimators",
+        "num_boost_round": "n_estimators",
+        "eta": "learning_rate",
+        "max_leaves": "num_leaves",
+        "min_data_in_leaf": "min_child_samples",
+        "min_sum_hessian_in_leaf": "min_child_weight",
+        "min_gain_to_split": "min_split_gain",
+        "bagging_fraction": "subsample",
+        "bagging_freq": "subsample_freq",
+        "bin_construct_sample_cnt": "subsample_for_bin",
+        "feature_fraction": "colsample_bytree",
+        "lambda_l1": "reg_alpha",
+        "lambda_l2": "reg_lambda",
+    }
+
+    n_estimators: Annotated[int, Field(ge=1, le=100_000)] = 100
+    num_leaves: Annotated[int, Field(ge=2, le=131_072)] = 31
+    learning_rate: Positive = 0.1
+    boosting_type: Literal["gbdt", "dart"] | None = None
+    data_sample_strategy: Literal["bagging", "goss"] | None = None
+    max_depth: Annotated[int, Field(ge=-1)] | None = None
+    min_split_gain: NotNegative | None = None
+    min_child_weight: NotNegative | None = None
+    min_child_samples: Annotated[int, Field(ge=0)] | None = None
+    subsample: Share | None = None
+    subsample_freq: Annotated[int, Field(ge=0)] | None = None
+    subsample_for_bin: Count | None = None
+    colsample_bytree: Share | None = None
+    feature_fraction_bynode: Share | None = None
+    reg_alpha: NotNegative | None = None
+    reg_lambda: NotNegative | None = None
+    max_delta_step: NotNegative | None = None
+    max_bin: Annotated[int, Field(ge=2, le=65_536)] | None = None
+    min_data_in_bin: Count | None = None
+    extra_trees: bool | None = None
+    path_smooth: NotNegative | None = None
+    scale_pos_weight: Positive | None = None
+    is_unbalance: bool | None = None
+    boost_from_average: bool | None = None
+    max_cat_to_onehot: Count | None = None
+    max_cat_threshold: Count | None = None
+    min_data_per_group: Count | None = None
+    cat_l2: NotNegative | None = None
+    cat_smooth: NotNegative | None = None
+    drop_rate: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None
+    max_drop: int | None = None
+    skip_drop: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None
+    uniform_drop: bool | None = None

@@ -8,12 +8,14 @@ import pytest
 from tests.conftest import Repo, fresh_models, make_frame, make_project
 from tests.pipeline.conftest import KEY, ids_at
 
-MODELS = ["xgboost.XGBClassifier"]
-FILES = {"xgboost.XGBClassifier": "model.xgboost.json"}
+FILES = {
+    "xgboost.XGBClassifier": "model.xgboost.json",
+    "lightgbm.LGBMClassifier": "model.lightgbm.txt",
+}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", FILES)
 def test_two_requests_leave_the_bytes_of_a_clean_room_with_boosted_trees(
     model: str, workspace: Path
 ) -> None:
@@ -75,10 +77,10 @@ def check_predictions(project: Repo, frame: pd.DataFrame) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", MODELS)
 def test_the_posthoc_template_retrains_them_and_names_what_does_not_apply(
-    model: str, workspace: Path
+    workspace: Path,
 ) -> None:
+    model = "xgboost.XGBClassifier"
     frame = make_frame(240)
     options = ("--template", "posthoc", "--model", model)
     project = make_project(workspace / "project", frame, *options, key=KEY)

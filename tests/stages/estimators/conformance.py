@@ -110,6 +110,32 @@ def _write_xgboost(arrays: Arrays, like: bytes) -> bytes:
     return json.dumps(value, indent=1).encode()
 
 
+#: Of each tree, numbers that stand alone.
+_LIGHTGBM_NUMBERS = ("leaf_value", "leaf_weight", "leaf_count", "split_gain", "internal_value")
+
+
+def _read_lightgbm(content: bytes) -> Arrays:
+    found: Arrays = {}
+    for number, tree in enumerate(content.decode().split("\nTree=")[1:]):
+        lines = dict(line.split("=", 1) for line in tree.splitlines() if "=" in line)
+        for name in _LIGHTGBM_NUMBERS:
+            found[f"{number} {name}"] = np.array(lines[name].split(), dtype=np.float64)
+    return found
+
+
+def _write_lightgbm(arrays: Arrays, like: bytes) -> bytes:
+    head, *trees = like.decode().replace("version=v4", "version=v99").split("\nTree=")
+    for number, tree in enumerate(trees):
+        lines = tree.split("\n")
+        for at, line in enumerate(lines):
+            name = line.partition("=")[0]
+            if (values := arrays.get(f"{number} {name}")) is not None:
+                kind = int if name == "leaf_count" else float
+                lines[at] = f"{name}={' '.join(repr(kind(value)) for value in values)}"
+        trees[number] = "\n".join(lines)
+    return "\nTree=".join([head, *trees]).encode()
+
+
 CONTAINERS: Mapping[str, Container] = {
     "safetensors": Container(
         lambda content: {name: value.numpy() for name, value in load(content).items()},
@@ -120,6 +146,7 @@ CONTAINERS: Mapping[str, Container] = {
     ),
     "skops": Container(_read_skops, _write_skops),
     "XGBoost JSON": Container(_read_xgboost, _write_xgboost),
+    "LightGBM text": Container(_read_lightgbm, _write_lightgbm),
 }
 
 

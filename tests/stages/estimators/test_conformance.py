@@ -12,6 +12,7 @@ from unlearn.stages.rows.shard_file import Layout
 
 from tests.language_models import author_rows, language_recipe
 from tests.stages.conftest import CLASSES, EXACT, FEATURES, MLP, NAIVE_BAYES, make_recipe, make_rows
+from tests.stages.estimators.boosted.libraries import LIBRARIES
 from tests.stages.estimators.conformance import CHECKS, CONTAINERS, Case
 from tests.stages.estimators.own_models import NUMBERS, PIPELINE, THIRD_PARTY
 from tests.stages.estimators.perturbed import PREPROCESSING
@@ -20,12 +21,6 @@ ROWS = make_rows(60)
 
 #: Settings that learn the rows within a second.
 LEARNS = {"epochs": 30, "optimizer": {"name": "adam", "rate": 0.02}}
-
-#: Few trees, for few rows; missing values and categories are left to the library.
-BOOSTED: dict[str, Any] = {
-    "options": {"n_estimators": 5},
-    "preprocessing": {"scale": "none", "impute": "none"},
-}
 
 FEATURE_CASES: dict[str, dict[str, Any]] = {
     "adam": MLP | LEARNS,
@@ -54,7 +49,7 @@ FEATURE_CASES: dict[str, dict[str, Any]] = {
     "ridge": EXACT | {"model": "exact_linear", "options": EXACT["options"] | {"rule": "ridge"}},
     "fourier": EXACT | {"model": "exact_linear", "options": EXACT["options"] | {"fourier": 9}},
     "exact_naive_bayes": EXACT | {"model": "exact_naive_bayes"},
-    "xgboost": BOOSTED | {"model": "xgboost.XGBClassifier"},
+    **{name: library.train() for name, library in LIBRARIES.items()},
 }
 
 NET = """

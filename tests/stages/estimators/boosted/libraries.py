@@ -68,6 +68,11 @@ class Library:
 
 LIBRARIES = {
     "xgboost": Library("xgboost", "xgboost.XGBClassifier", {"n_estimators": 5}),
+    "lightgbm": Library(
+        "lightgbm",
+        "lightgbm.LGBMClassifier",
+        {"n_estimators": 15, "min_child_samples": 5, "min_data_per_group": 5, "cat_smooth": 1.0},
+    ),
 }
 
 
