@@ -220,11 +220,13 @@ def _hinted(new_rows: NewRows, *, has_csv: bool) -> Iterator[None]:
 
 def _load(chosen: _Chosen) -> tuple[Predictor, NewRows]:
     root, own_code, folder = Path(), None, chosen.folder
+    own_types: list[str] = []
     if folder is None:
         project = find_project()
         root, folder = project.root, project.final_model
-        code = load_params(project.params).train.code_path
-        own_code = None if code is None else root / code
+        train = load_params(project.params).train
+        own_code = None if train.code_path is None else root / train.code_path
+        own_types = train.trusted_types
     if modality_of(folder) == "text":
         if chosen.trust_code:
             raise InputError("--trust-code is for Python code; language models contain none")
@@ -234,7 +236,9 @@ def _load(chosen: _Chosen) -> tuple[Predictor, NewRows]:
     for option, value in (("--base", chosen.base), ("--tokens", chosen.tokens)):
         if value is not None:
             raise InputError(f"{option} is for language models")
-    ensemble = load_ensemble(folder, trust_code=chosen.trust_code, own_code=own_code)
+    ensemble = load_ensemble(
+        folder, trust_code=chosen.trust_code, own_code=own_code, own_types=own_types
+    )
     new_rows = ensemble.new_rows(as_written=chosen.as_written, csv=chosen.csv)
     return (
         lambda source, output, advance: predict_file(ensemble, source, output, advance, new_rows)

@@ -12,7 +12,8 @@ from unlearn.stages.config.train import SKLEARN_INTERFACE, TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.option_names import without_default
 from unlearn.stages.estimators.own_packages import UntrustedTypesError
-from unlearn.stages.estimators.registry import find_spec
+from unlearn.stages.estimators.own_sklearn_spec import OWN_SKLEARN
+from unlearn.stages.estimators.registry import find_spec, specs
 from unlearn.stages.project.user_code import function_of, load_module
 from unlearn.stages.rows.tokens import Key
 from unlearn.stages.training.recipe import Recipe
@@ -61,6 +62,8 @@ def look_at(request: InitRequest, model: str) -> OwnModel:
             raise InputError(f"--model: there is no {code[0]} in {request.root.name}")
         if not model.startswith(SKLEARN_INTERFACE) and _is_estimator(path, code[1]):
             model = f"{SKLEARN_INTERFACE}{model}"
+    elif _is_other_class(model):
+        model = f"{SKLEARN_INTERFACE}{model}"
     if not find_spec(model).takes_raw:
         for option, value in (("--raw", request.raw), ("--trust-type", request.trust_type)):
             if value:
@@ -78,6 +81,12 @@ def look_at(request: InitRequest, model: str) -> OwnModel:
         raise _with_option(error) from None
     rule: AggregationRule = "mean_probability" if estimator.has_probabilities else "majority_vote"
     return OwnModel(model, request.raw, request.trust_type, rule)
+
+
+def _is_other_class(model: str) -> bool:
+    """Return whether a model is the import path of a class that no family is about."""
+    known = any(spec.accepts(model) for spec in specs())
+    return not known and OWN_SKLEARN.accepts(f"{SKLEARN_INTERFACE}{model}")
 
 
 def _is_estimator(path: Path, function: str) -> bool:

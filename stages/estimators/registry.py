@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearn.stages.config.text import LanguageOptions
-from unlearn.stages.config.train import TrainParams
+from unlearn.stages.config.train import SKLEARN_INTERFACE, TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.boosted.lightgbm_spec import LIGHTGBM
 from unlearn.stages.estimators.boosted.xgboost_spec import XGBOOST
@@ -82,7 +82,11 @@ def find_spec(model: str) -> EstimatorSpec:
     for spec in _SPECS.values():
         if spec.accepts(model):
             return spec
-    raise InputError(f"train.model: {model!r} is neither {', nor '.join(_SPECS)}")
+    other = f"{SKLEARN_INTERFACE}{model}"
+    hints = []
+    if OWN_SKLEARN.accepts(other):
+        hints = [f"a class of another package with scikit-learn's interface is named {other}"]
+    raise InputError(f"train.model: {model!r} is neither {', nor '.join(_SPECS)}", *hints)
 
 
 def make_estimator(

@@ -127,6 +127,31 @@ def test_init_names_the_types_to_trust_and_then_takes_them(tmp_path: Path) -> No
     assert f"model files may hold {', '.join(types)} (imbalanced-learn " in doctor
 
 
+@pytest.mark.parametrize("package", ["imblearn", "sklego"])
+def test_a_class_of_another_package_is_named_by_its_path(tmp_path: Path, package: str) -> None:
+    pytest.importorskip(package)
+    types = THIRD_PARTY[package][2]
+    model = {
+        "imblearn": "imblearn.ensemble.BalancedRandomForestClassifier",
+        "sklego": "sklego.mixture.GMMClassifier",
+    }[package]
+    repo = start(tmp_path / "project")
+    assert f"needs the type {model}" in refused(repo.inline(*ASKED, "--model", model))
+    options = [part for name in types for part in ("--trust-type", name)]
+    done = repo.inline(*ASKED, "--model", model, *options, "--shards", "1")
+    assert done.code == 0, done.err
+    assert repo.params()["train"]["model"] == f"sklearn:{model}"
+    repo.stages("recipe", "shard", "forget", "train@s000", "aggregate")
+
+    assert predict(repo, FRAME.iloc[:9]).code == 0
+    folder = repo.root / "models/final_model"
+    with pytest.raises(InputError, match=f"loads types of other packages, such as {types[0]}"):
+        load_ensemble(folder)
+    model_of_all = load_ensemble(folder, trust_code=True)
+    answers = pd.read_csv(repo.root / "out.csv", dtype=str)["prediction"].tolist()
+    assert model_of_all.predict(FRAME.iloc[:9]) == answers
+
+
 def test_plan_refuses_options_before_anything_runs(trained: Repo, tmp_path: Path) -> None:
     repo = trained.copy(tmp_path / "project")
     for options, message in (
