@@ -227,6 +227,10 @@ def without_values(message: str, inputs: Any) -> str:
     for column in getattr(inputs, "columns", ()):
         if inputs[column].dtype == "category":
             texts.update(map(str, inputs[column].cat.categories))
+        elif inputs[column].dtype == "str":
+            # A message may quote a word of a text, or all of it.
+            for text in inputs[column]:
+                texts.update((text, *text.split()))
     if not texts:
         return message
 

@@ -303,6 +303,9 @@ def test_messages_have_no_values_of_rows(tmp_path: Path) -> None:
 
     said = without_values("could not convert string to float: 'Rome' (not Rome, or 3)", frame)
     assert said == "could not convert string to float: ... (not ..., or 3)"
+    texts = pd.DataFrame({"note": pd.array(["tall man", "thin woman"], dtype="str")})
+    said = without_values("could not convert string to float: 'tall man' or woman", texts)
+    assert said == "could not convert string to float: ... or ..."
     code = tmp_path / "model.py"
     code.write_text(f"{HEAD}def build():\n    return LogisticRegression()\n")
     recipe = make_recipe({"model": "sklearn:model.py:build", "raw": True}, code=code)
