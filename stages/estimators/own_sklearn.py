@@ -63,7 +63,8 @@ class OwnEstimator:
         self._module = None if train.code_path is None else load_module(_path(code), "train.model")
         self._trusted = is_trusted(train, self._module)
         self._blank = _build(train, self._name, self._module, code)
-        self.has_probabilities = hasattr(self._blank, "predict_proba")
+        # Some estimators know only after a fit what they can do; see `fit_slice`.
+        self.has_probabilities = _has(self._blank, "predict_proba")
 
     def fit_slice(self, state: bytes | None, data: SliceData, init_seed: int) -> bytes:
         """Fit the classifier; it takes one slice, so there is no state to go on from.
@@ -77,6 +78,7 @@ class OwnEstimator:
         model = _seeded(self._blank, init_seed)
         with self._errors(data.inputs), one_thread(), _seeds(init_seed):
             model.fit(data.inputs, data.targets)
+        self.has_probabilities = hasattr(model, "predict_proba")
         _forget_times(model)
         self._check_classes(model, data.targets)
         content = self._saved(model)
@@ -301,6 +303,16 @@ def _class_of(name: str, train: TrainParams) -> Callable[..., Any]:
     return found
 
 
+def _has(model: Any, method: str) -> bool:
+    """Return whether an unfitted estimator has a method, or may have it after a fit.
+
+    A `StackingClassifier` has no `predict` before.
+    """
+    if hasattr(model, method):
+        return True
+    return not hasattr(model, "predict") and hasattr(type(model), method)
+
+
 def _check_interface(name: str, model: Any) -> None:
     if any(kind.__module__.startswith("torch.") for kind in type(model).__mro__):
         raise InputError(
@@ -308,7 +320,7 @@ def _check_interface(name: str, model: Any) -> None:
             f"write it without {SKLEARN_INTERFACE!r}: train.model: {name}",
         )
     needed = ("fit", "predict", "get_params", "set_params")
-    if missing := [method for method in needed if not hasattr(model, method)]:
+    if missing := [method for method in needed if not _has(model, method)]:
         raise InputError(
             f"train.model: {name} does not return an estimator with scikit-learn's interface: it "
             f"has no {missing[0]}"

@@ -193,6 +193,32 @@ def test_a_lambda_is_refused_by_name(tmp_path: Path) -> None:
         estimator(tmp_path, body).fit_slice(None, data(), 1)
 
 
+@pytest.mark.parametrize(
+    ("body", "probable"),
+    [
+        ("return StackingClassifier([('a', RandomForestClassifier(3))], cv=3)", True),
+        ("return make_pipeline(StackingClassifier([('a', LogisticRegression())], cv=3))", True),
+        (
+            "return StackingClassifier([('a', RandomForestClassifier(3))], Perceptron(), cv=3)",
+            False,
+        ),
+        ("return make_pipeline(Perceptron())", False),
+        ("return VotingClassifier([('a', LogisticRegression())], voting='soft')", True),
+        ("return VotingClassifier([('a', LogisticRegression())])", False),
+    ],
+)
+def test_whether_an_estimator_has_probabilities_is_known_after_a_fit(
+    tmp_path: Path, body: str, *, probable: bool
+) -> None:
+    own = estimator(tmp_path, f"from sklearn.pipeline import make_pipeline\n    {body}")
+    content = own.fit_slice(None, data(), 1)
+
+    assert own.has_probabilities is probable
+    answers = own.predictor(content).probabilities(data().inputs)
+    assert np.allclose(answers.sum(axis=1), 1)
+    assert (set(np.unique(answers)) == {0.0, 1.0}) is not probable
+
+
 def test_a_search_of_parameters_has_the_same_bytes_each_time(tmp_path: Path) -> None:
     body = (
         "from sklearn.model_selection import GridSearchCV\n"
