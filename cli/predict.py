@@ -135,8 +135,8 @@ def predict(
     """Predict the rows of a file with the final model.
 
     Each row of the output has the id, if the input has one, the predicted class and the
-    probability of each class. A language model gives the perplexity of each text and a
-    completion of each prompt.
+    probability of each class; or the predicted number alone. A language model gives the perplexity
+    of each text and a completion of each prompt.
 
     Values are read as they were for the training, or refused. Columns and categories that the model
     does not know are counted and named.

@@ -5,6 +5,7 @@ from typing import Literal
 from unlearn.cli.answers import Answer
 from unlearn.cli.init.request import Identity, Template
 from unlearn.stages.config.dataset import CsvParams, IdType
+from unlearn.stages.config.section import Task
 
 KeyName = Literal["demo", "unlearn.key", "UNLEARN_KEY"]
 
@@ -23,8 +24,10 @@ class TableProject(Answer):
     plain_training
         About how many seconds one plain model trains on all rows: the number of shards follows
         from it. None if that is not known, or did not decide.
+    task
+        Whether classes or numbers are predicted.
     classes, features
-        How many of each the dataset has.
+        How many of each the dataset has; no classes for a regression.
     left_out
         The reason by column that is no feature, without those of `--drop`.
     model
@@ -51,6 +54,7 @@ class TableProject(Answer):
     shards: int
     slices: int
     plain_training: float | None
+    task: Task
     classes: int
     features: int
     left_out: dict[str, str]

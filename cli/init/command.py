@@ -27,6 +27,7 @@ from unlearn.cli.init.request import (
     InitRequest,
     MissingColumns,
     RareCategories,
+    TaskName,
     Template,
     TextOptions,
     TooLong,
@@ -84,7 +85,18 @@ def init(
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option(help="The column of class labels, for a table.", rich_help_panel=panels.DATA),
+        typer.Option(
+            help="The column of class labels, or of numbers to predict, for a table.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
+    task: Annotated[
+        TaskName | None,
+        typer.Option(
+            help="What the target is: classification for classes, regression for numbers to "
+            "predict. The default follows from its values; where these can be both, it is needed.",
+            rich_help_panel=panels.DATA,
+        ),
     ] = None,
     subject: Annotated[
         str | None,
@@ -174,7 +186,8 @@ def init(
         bool,
         typer.Option(
             "--drop-unlabelled",
-            help="Leave out rows of a table without a class. By default they are an error.",
+            help="Leave out rows of a table without a class, or without a number to predict. By "
+            "default they are an error.",
             rich_help_panel=panels.DATA,
         ),
     ] = False,
@@ -224,7 +237,9 @@ def init(
             "class such as sklearn.naive_bayes.GaussianNB, xgboost.XGBClassifier, "
             "lightgbm.LGBMClassifier, or a torch module or an estimator of your own, returned by "
             "path/to/model.py:build. The default is exact_forest, and mlp with --shards, --slices, "
-            "--epochs or --template posthoc. The model of text: lora (the default) or causal_lm.",
+            "--epochs or --template posthoc; for a regression it is "
+            "sklearn.ensemble.HistGradientBoostingRegressor in place of exact_forest. The model of "
+            "text: lora (the default) or causal_lm.",
             rich_help_panel=panels.MODEL,
         ),
     ] = None,
@@ -332,6 +347,7 @@ def init(
             in_folder=in_folder,
             id=id_column,
             target=target,
+            task=task,
             subject=subject,
             identity=identity,
             multiline=multiline,

@@ -34,7 +34,8 @@ def describe(summary: TableProject | TextProject, directory: Path, dataset: Path
         found.append(f"base {summary.base}")
     else:
         found.append(plural(summary.features, "feature"))
-        found.append(plural(summary.classes, "class", "classes"))
+        is_number = summary.task == "regression"
+        found.append("regression" if is_number else plural(summary.classes, "class", "classes"))
     plan = f"{plural(summary.shards, 'shard')} of {plural(summary.slices, 'slice')}"
     if summary.template == Template.POSTHOC:
         plan = "one model without shards"

@@ -13,9 +13,21 @@ from unlearn.cli.init.request import InitRequest, Template
 from unlearn.cli.init.roles import TEXT, Roles
 from unlearn.cli.init.scaffold import DEFAULT_BATCH, DEFAULT_HOLDOUT, Plan
 from unlearn.cli.text_edits import as_yaml
-from unlearn.stages.config.dataset import DEFAULT_MISSING, CsvParams, MissingColumns
+from unlearn.stages.config.dataset import (
+    DEFAULT_MISSING,
+    CsvParams,
+    MissingColumns,
+    TargetScale,
+)
 from unlearn.stages.config.methods import METHODS, MethodSettings
-from unlearn.stages.config.params import ALGORITHM, AggregationRule, parse_yaml, shard_names
+from unlearn.stages.config.params import (
+    ALGORITHM,
+    NUMBER_RULES,
+    AggregationRule,
+    parse_yaml,
+    shard_names,
+)
+from unlearn.stages.config.section import Task
 from unlearn.stages.config.settings_files import FILES, SCHEMA_FILE, SHARDS_FILE, merged
 from unlearn.stages.config.text import AdapterOptions, LanguageMethodSettings
 from unlearn.stages.config.train import TrainParams
@@ -45,6 +57,8 @@ class TableParams:
         Shards, slices and epochs.
     features, classes
         The schema to pin.
+    task, target_scale
+        What the target is, and the scale of one that is a number.
     roles
         How ids are read.
     multiline, csv
@@ -75,6 +89,8 @@ class TableParams:
     plan: Plan
     features: dict[str, Any]
     classes: list[str]
+    task: Task = "classification"
+    target_scale: TargetScale | None = None
     roles: Roles = TEXT
     subject: str | None = None
     holdout: float = DEFAULT_HOLDOUT
@@ -170,7 +186,7 @@ def render_table_params(key_check: str, params: TableParams) -> dict[str, bytes]
         **vars(params)
         | {"missing": list(params.missing), "options": defaults | params.options}
         | {"trusted_types": list(params.trusted_types)}
-        | {"rule": params.rule or aggregation_rule(params.model)},
+        | {"rule": params.rule or aggregation_rule(params.model, params.task)},
         has_interface=spec.takes_raw,
         algorithm=ALGORITHM,
         key_check=key_check,
@@ -226,9 +242,12 @@ def render_schema(schema: Mapping[str, Any]) -> bytes:
     Parameters
     ----------
     schema
-        The features, and as far as there are any the classes, formats of dates, and categories.
+        The features, and as far as there are any the task, the scale of the target, classes,
+        formats of dates, and categories. Classification is not named.
     """
     lists = {name: schema.get(name) for name in FILES[SCHEMA_FILE][1]}
+    if isinstance(lists["target_scale"], TargetScale):
+        lists["target_scale"] = lists["target_scale"].model_dump(mode="json")
     return _render("schema.yaml.jinja", **lists)
 
 
@@ -242,8 +261,10 @@ def render_ledger(branch: str | None) -> bytes:
     return _render("ledger.yaml.jinja", branch=branch)
 
 
-def aggregation_rule(model: str) -> str:
+def aggregation_rule(model: str, task: Task = "classification") -> str:
     """Return the aggregation that a model's answers allow."""
+    if task == "regression":
+        return NUMBER_RULES[0]
     probable = find_spec(model).has_probabilities(TrainParams(model=model))
     return "mean_probability" if probable else "majority_vote"
 

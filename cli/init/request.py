@@ -47,6 +47,13 @@ class MissingColumns(StrEnum):
     NULL = "null"
 
 
+class TaskName(StrEnum):
+    """What the target of a table is."""
+
+    CLASSIFICATION = "classification"
+    REGRESSION = "regression"
+
+
 class Identity(StrEnum):
     """Which ids are one: those written the same, or those that are the same once folded."""
 
@@ -138,6 +145,7 @@ class InitRequest:
     in_folder: bool = False
     id: str | None = None
     target: str | None = None
+    task: TaskName | None = None
     subject: str | None = None
     identity: Identity | None = None
     multiline: bool | None = None
@@ -221,6 +229,7 @@ class InitRequest:
             kinds=chosen.kinds,
             orders=chosen.orders,
             hashed_columns=chosen.hashed_columns,
+            task=None if self.task is None else self.task.value,
         )
 
     @property
@@ -250,6 +259,7 @@ _DATASET_OPTIONS = (
     "in_folder",
     "id",
     "target",
+    "task",
     "subject",
     "identity",
     "multiline",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
+import pyarrow as pa
 from unlearn.cli.examples import visits
 from unlearn.cli.examples.digits import CLASSES, DIGITS_PATH, PIXELS, ROWS, digits_csv
 from unlearn.cli.init.answer import KeyName, TableProject
@@ -34,11 +35,15 @@ from unlearn.cli.init.setup import (
 from unlearn.cli.output import say
 from unlearn.stages.columns.column_notes import notes_on_kinds
 from unlearn.stages.columns.schema_finder import SchemaFinder
+from unlearn.stages.columns.target_scale import find_scale
+from unlearn.stages.config.dataset import TargetScale
 from unlearn.stages.config.params import Params
+from unlearn.stages.config.section import Task
 from unlearn.stages.context import check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import find_spec
 from unlearn.stages.estimators.spec import TrainingSize
+from unlearn.stages.rows.shard_file import TARGET, target_numbers
 
 #: Stands for the categories of a feature that are not pinned.
 _SOME_CATEGORIES = "0123456789"
@@ -184,8 +189,7 @@ def init_table(request: InitRequest) -> TableProject:
         known_decimal=None if request.decimal is None else request.decimal.value,
     )
     roles, rows = find_roles(request, request.id, schema.see, csv)
-    classes = schema.classes
-    features = schema.features
+    task, features = _task(request, schema), schema.features
     if not features:
         raise InputError(
             f"{source.name} has no columns other than id, subject and target that can be features",
@@ -193,7 +197,7 @@ def init_table(request: InitRequest) -> TableProject:
         )
     copies = copies_of(request)
     path, *others = copies
-    model, why = choose_model(request, features)
+    model, why = choose_model(request, features, task)
     own = look_at(request, model)
     model = own.model
     find_spec(model).check_installed()
@@ -203,7 +207,9 @@ def init_table(request: InitRequest) -> TableProject:
         target=request.target,
         plan=_ONE_MODEL,
         features=features,
-        classes=classes,
+        classes=schema.classes,
+        task=task,
+        target_scale=TargetScale() if task == "regression" else None,
         roles=roles,
         subject=request.subject,
         holdout=request.holdout_share,
@@ -224,18 +230,19 @@ def init_table(request: InitRequest) -> TableProject:
         template=request.template,
     )
     numbers = columns_with_ranges(model, features)
-    training = (1 - values.holdout) * (rows - schema.target.unlabelled) / (request.shards or 1)
-    first = first_options(model, features, round(training), len(classes))
+    labelled = rows - schema.target.without_target(task)
+    training = (1 - values.holdout) * labelled / (request.shards or 1)
+    first = first_options(model, features, round(training), len(values.classes))
     values = replace(values, options=values.options | first)
-    plan, expected = _plan(request, values, rows - schema.target.unlabelled)
+    plan, expected = _plan(request, values, labelled)
     settings = render_table_params(key.check, replace(values, plan=plan))
     params = check_params(parse(settings))
     code = params.train.code_path
     look = partial(try_model, params, key, root) if needs_trial(model) else None
-    tables = check_rows(copies, params, key, numbers, look=look)
-    if numbers:
-        options = values.options | {"range": find_ranges(tables, numbers)}
-        values = replace(values, plan=plan, options=options)
+    scaled = [TARGET] if task == "regression" else []
+    tables = check_rows(copies, params, key, [*numbers, *scaled], look=look)
+    if numbers or scaled:
+        values = _with_scales(replace(values, plan=plan), tables, numbers)
         settings = render_table_params(key.check, values)
         params = check_params(parse(settings))
     pipeline_text = render_pipeline(request.template, made_with=code, held_out=bool(others))
@@ -261,6 +268,26 @@ def init_table(request: InitRequest) -> TableProject:
     return summary.model_copy(update={"why_model": why})
 
 
+def _task(request: InitRequest, schema: SchemaFinder) -> Task:
+    """Return what the target is; see `TargetFacts.settle` for errors."""
+    task = schema.task
+    if task == "regression" and request.is_posthoc:
+        raise InputError(
+            "--template posthoc: its methods are for classifiers, and the task is regression",
+            "--template sisa trains shards, and is exact",
+        )
+    return task
+
+
+def _with_scales(values: TableParams, tables: list[pa.Table], numbers: list[str]) -> TableParams:
+    """Return the settings with what is pinned by all rows: the scales of numbers."""
+    if numbers:
+        values = replace(values, options=values.options | {"range": find_ranges(tables, numbers)})
+    if values.task == "regression":
+        values = replace(values, target_scale=find_scale(map(target_numbers, tables)))
+    return values
+
+
 def _say_about_columns(schema: SchemaFinder) -> None:
     say("features by kind (--kind COLUMN=KIND chooses another one):")
     for line in notes_on_kinds(schema.features):
@@ -270,7 +297,7 @@ def _say_about_columns(schema: SchemaFinder) -> None:
     for note in (
         *schema.notes_on_dates(),
         *schema.notes_on_values(),
-        *schema.target.notes(),
+        *schema.target.notes(schema.decimal),
         *schema.notes_on_categories(),
     ):
         say(f"note: {note}")
@@ -330,6 +357,7 @@ def _summary(
         shards=len(params.sharding.shards),
         slices=params.sharding.slices,
         plain_training=plain_training,
+        task=params.dataset.task,
         classes=len(params.dataset.classes),
         features=len(params.dataset.features),
         left_out=left_out or {},

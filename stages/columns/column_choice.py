@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from unlearn.stages.config.dataset import DEFAULT_MISSING, FeatureKind
+from unlearn.stages.config.section import Task
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.reading.fixed_lists import list_of
 
@@ -23,13 +24,15 @@ class ColumnChoice:
         From so many rows, or people where rows name people, on a value is a category; None where
         all values are.
     drop_unlabelled
-        Whether rows without a class are left out.
+        Whether rows without a target are left out.
     kinds
         Kind by column, where the user chose it.
     orders
         The values of each ordinal column, from the least to the greatest.
     hashed_columns
         How many columns of numbers each hashed text becomes.
+    task
+        What the target is; None where its values are to tell.
     """
 
     drop: tuple[str, ...] = ()
@@ -40,6 +43,7 @@ class ColumnChoice:
     kinds: Mapping[str, FeatureKind] = field(default_factory=dict)
     orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     hashed_columns: Mapping[str, int] = field(default_factory=dict)
+    task: Task | None = None
 
     def check(
         self, columns: Collection[str], name: str, roles: Collection[str], target: str
@@ -51,13 +55,18 @@ class ColumnChoice:
         columns, name
             The columns of the dataset, and what errors call it.
         roles, target
-            The columns of ids and classes, and that of classes, whose numbers can be kept.
+            The columns of ids and targets, and the target, whose numbers can be kept as classes.
 
         Raises
         ------
         InputError
             If a column is not there, or is an id, the subject or the target.
         """
+        if self.task == "regression" and target in self.keep:
+            raise InputError(
+                f"--keep={target} makes its numbers classes, and --task regression does not",
+                facts=Facts(column=target),
+            )
         options = (("--drop", self.drop), ("--keep", self.keep), ("--kind", tuple(self.kinds)))
         for option, named in options:
             for column in named:

@@ -44,6 +44,7 @@ from unlearn.stages.config.dataset import (
     Decimal,
     FeatureKind,
 )
+from unlearn.stages.config.section import Task
 from unlearn.stages.errors import InputError
 from unlearn.stages.reading.decimals import find_decimal
 from unlearn.stages.reading.needed_columns import require_column
@@ -226,28 +227,28 @@ class SchemaFinder:
 
     @property
     def target(self) -> TargetFacts:
-        """What is known about the column of classes."""
+        """What is known about the column of the target."""
         if self._target is None:
             kept = self.target_column in self.choice.keep
             self._target = TargetFacts(
                 self.target_column,
+                asked=self.choice.task,
                 kept=kept,
                 missing=self.choice.missing,
                 drops=self.choice.drop_unlabelled,
+                is_csv=self.is_csv,
             )
         return self._target
 
     @property
-    def classes(self) -> list[str]:
-        """The class labels, numbers in numeric order, else in text order.
+    def task(self) -> Task:
+        """What the target is; see `TargetFacts.settle` for errors."""
+        return self.target.settle(self.decimal)
 
-        Raises
-        ------
-        InputError
-            If rows have no class, or the column looks like one of quantities.
-        """
-        self.target.refuse()
-        return self.target.classes
+    @property
+    def classes(self) -> list[str]:
+        """The class labels, numbers in numeric order, else in text order; none of a regression."""
+        return [] if self.task == "regression" else self.target.classes
 
     @property
     def features(self) -> dict[str, FeatureKind]:
@@ -328,6 +329,11 @@ class SchemaFinder:
             (name, {"point"} <= set(facts.rows) <= {"numeric", "point", "code"}, facts.decimals)
             for name, facts in self._facts.items()
         ]
+        forms = self.target.forms
+        # Classes such as 1,5 say nothing about the decimal mark of numbers.
+        likely = {self.target.task("."), self.target.task(",")} != {"classification"}
+        if self.target.may_be_numbers and likely:
+            columns.append((self.target_column, forms.are_numbers("."), forms.decimals))
         return find_decimal(columns, self.known_decimal)
 
     @property

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 from unlearn.stages.config.contact import ContactParams
-from unlearn.stages.config.section import Modality, Section, inside_the_project
+from unlearn.stages.config.section import Modality, Section, Task, inside_the_project
 from unlearn.stages.config.text import TextRole, check_roles
 
 #: Prefix of the columns that shard files add; a dataset may not use it.
@@ -150,8 +150,27 @@ class CsvParams(Section):
 _ALWAYS_RECORDED = ("delimiter", "decimal", "encoding")
 
 
+class TargetScale(Section):
+    """The scale that networks have the numbers of a target in: (number - centre) / scale.
+
+    It is pinned, because a scale that training found would be learned from all of its rows.
+    Predictions are in the units of the dataset. Methods that compute in integers take their grid
+    from it too.
+    """
+
+    centre: Annotated[float, Field(strict=False)] = 0.0
+    scale: Annotated[float, Field(gt=0, strict=False)] = 1.0
+
+
+#: Settings of regression. Projects of classification have none of them.
+TASK_SETTINGS = ("task", "target_scale")
+
+
 class DatasetParams(Section):
     """The dataset and its pinned schema.
+
+    `task` says what the target is: one of the `classes`, or with `regression` a number. A project
+    of regression has no classes, and `target_scale` is the scale of its target.
 
     `classes` and `features` are pinned because a list derived from the data at training time would
     be learned from rows outside the shard. `canaries` names the file of canaries, if any.
@@ -179,7 +198,7 @@ class DatasetParams(Section):
 
     `date_formats` says how texts of dates and times are written that are not in ISO 8601.
 
-    With `drop_unlabelled`, rows without a class are left out; otherwise they are an error.
+    With `drop_unlabelled`, rows without a target are left out; otherwise they are an error.
 
     `contact` says which columns identify people in the lists of other systems.
     """
@@ -193,6 +212,8 @@ class DatasetParams(Section):
     subject_type: IdType | None = None
     identity: Identity | None = None
     target: str | None = None
+    task: Task = "classification"
+    target_scale: TargetScale | None = None
     multiline: bool | None = None
     csv: CsvParams | None = None
     missing_columns: MissingColumns = "refuse"
@@ -244,9 +265,9 @@ class DatasetParams(Section):
         if not text:
             if self.target is None:
                 raise ValueError("target: is missing; only rows of text have none")
-            if not self.classes:
-                raise ValueError("classes: are missing; only rows of text have none")
-            return self
+            return self._with_task()
+        if self.task == "regression":
+            raise ValueError("task: rows of text for a language model have no target")
         if others := sorted(set(self.features) - set(text)):
             raise ValueError(f"features: {others[0]!r} is not text, unlike the other columns")
         if self.target is not None or self.classes:
@@ -254,6 +275,19 @@ class DatasetParams(Section):
         if self.drop_unlabelled:
             raise ValueError("drop_unlabelled: rows of text for a language model have no class")
         check_roles({name: str(kind) for name, kind in self.features.items()})
+        return self
+
+    def _with_task(self) -> "DatasetParams":
+        if self.task == "regression":
+            if self.classes:
+                raise ValueError("classes: a target of numbers has none; `task` is regression")
+            if self.target_scale is None:
+                raise ValueError("target_scale: is missing; a target of numbers has a pinned scale")
+            return self
+        if self.target_scale is not None:
+            raise ValueError("target_scale: is for `task: regression`; classes have none")
+        if not self.classes:
+            raise ValueError("classes: are missing; only rows of text have none")
         return self
 
     @model_validator(mode="after")
@@ -314,6 +348,13 @@ class DatasetParams(Section):
         return "text" if self.target is None else "tabular"
 
     @property
+    def own_task(self) -> dict[str, Any]:
+        """The settings of `TASK_SETTINGS`, as JSON has them; of classification there are none."""
+        if self.task == "classification":
+            return {}
+        return self.model_dump(mode="json", include=set(TASK_SETTINGS))
+
+    @property
     def has_line_ends(self) -> bool:
         """Whether values in quotes may have line ends in CSV files."""
         return self.modality == "text" if self.multiline is None else self.multiline
@@ -339,7 +380,7 @@ class DatasetParams(Section):
 
     def of_canaries(self, path: str) -> "DatasetParams":
         """Return the section for a file of canaries, which this tool writes."""
-        # Each canary has a class, and dates in ISO 8601.
+        # Each canary has a target, and dates in ISO 8601.
         own = {"csv": None, "drop_unlabelled": None, "date_formats": None}
         return self.of_any_type(path).model_copy(update=own)
 

@@ -32,9 +32,17 @@ MAX_SLICES = 1_000
 Kind = Literal["exact", "posthoc"]
 
 AggregationRule = Literal[
-    "mean_probability", "majority_vote", "size_weighted", "mean_log_probability", "route"
+    "mean_probability",
+    "majority_vote",
+    "size_weighted",
+    "mean",
+    "median",
+    "mean_log_probability",
+    "route",
 ]
-#: How adapters answer together.
+#: How classifiers, regressors and adapters answer together; the first of each is the default.
+CLASS_RULES: tuple[AggregationRule, ...] = ("mean_probability", "majority_vote", "size_weighted")
+NUMBER_RULES: tuple[AggregationRule, ...] = ("mean", "median", "size_weighted")
 TEXT_RULES: tuple[AggregationRule, ...] = ("mean_log_probability", "route")
 
 
@@ -112,6 +120,25 @@ class Params(Section):
     ledger: LedgerParams = Field(default_factory=LedgerParams)
     requests: RequestParams = Field(default_factory=RequestParams)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _rule_of_numbers(cls, value: Any) -> Any:
+        """Give a regression without a rule the mean of the predictions."""
+        if not isinstance(value, dict) or not isinstance(value.get("dataset"), dict):
+            return value
+        aggregate = value.get("aggregate", {})
+        if value["dataset"].get("task") != "regression" or not isinstance(aggregate, dict):
+            return value
+        return {**value, "aggregate": {"rule": NUMBER_RULES[0], **aggregate}}
+
+    @model_validator(mode="after")
+    def _one_model_of_classes(self) -> "Params":
+        if self.unlearn is not None and self.dataset.task == "regression":
+            raise ValueError(
+                "unlearn: post-hoc methods are for classifiers; a regression has the exact template"
+            )
+        return self
+
     @model_validator(mode="after")
     def _without_shards(self) -> "Params":
         if self.unlearn is not None and (len(self.sharding.shards), self.sharding.slices) != (1, 1):
@@ -156,11 +183,11 @@ class Params(Section):
 
         It is called once the model is known to read these rows, which is a better first error.
         """
-        text = self.modality == "text"
-        rules = TEXT_RULES
-        if (self.aggregate.rule in rules) != text:
-            allowed = rules if text else set(get_args(AggregationRule)) - set(rules)
-            raise ValueError(f"aggregate.rule: must be one of {', '.join(sorted(allowed))}")
+        rules = TEXT_RULES if self.modality == "text" else CLASS_RULES
+        if self.dataset.task == "regression":
+            rules = NUMBER_RULES
+        if self.aggregate.rule not in rules:
+            raise ValueError(f"aggregate.rule: must be one of {', '.join(sorted(rules))}")
         if self.aggregate.rule == "route" and "topic" not in self.dataset.features.values():
             raise ValueError("aggregate.rule: route needs a column of the role `topic`")
 

@@ -5,8 +5,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-#: What the rows of a dataset are: features and a class, or text for a language model.
+#: What the rows of a dataset are: features and a target, or text for a language model.
 Modality = Literal["tabular", "text"]
+
+#: What a model of a table predicts: one of the pinned classes, or a number.
+Task = Literal["classification", "regression"]
 
 
 class Section(BaseModel):

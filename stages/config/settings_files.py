@@ -16,7 +16,15 @@ SHARDS_FILE = "shards.yaml"
 FILES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     SCHEMA_FILE: (
         "dataset",
-        ("classes", "features", "date_formats", "categories", "hashed_columns"),
+        (
+            "task",
+            "target_scale",
+            "classes",
+            "features",
+            "date_formats",
+            "categories",
+            "hashed_columns",
+        ),
     ),
     SHARDS_FILE: ("sharding", ("shards",)),
 }

@@ -12,13 +12,16 @@ from pydantic import (
 from unlearn.stages.config.methods import own_code
 from unlearn.stages.config.section import Section
 
-#: scikit-learn classifiers that can go on from a state, by import path. All others take one slice.
+#: scikit-learn estimators that can go on from a state, by import path. All others take one slice.
 INCREMENTAL_ON_UNION = frozenset(
     {
         "sklearn.linear_model.PassiveAggressiveClassifier",
+        "sklearn.linear_model.PassiveAggressiveRegressor",
         "sklearn.linear_model.Perceptron",
         "sklearn.linear_model.SGDClassifier",
+        "sklearn.linear_model.SGDRegressor",
         "sklearn.neural_network.MLPClassifier",
+        "sklearn.neural_network.MLPRegressor",
     }
 )
 #: Those that count rows: they see only a slice's new rows, once.
@@ -102,8 +105,8 @@ TypeName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
 class TrainParams(Section):
     """One shard model.
 
-    `model` names it to a family of estimators, such as `mlp`, the import path of a classifier of
-    scikit-learn or XGBoost, or `path/to/net.py:build`; `options` are that family's.
+    `model` names it to a family of estimators, such as `mlp`, the import path of a classifier or
+    regressor of scikit-learn or XGBoost, or `path/to/net.py:build`; `options` are that family's.
 
     Estimators of one's own with scikit-learn's interface can have two more settings. With `raw`
     they read a pandas DataFrame of the features in place of numbers. `trusted_types` are types of

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 from unlearn.stages.config.contact import CONTACT_LISTS, ContactList, ContactParams
-from unlearn.stages.config.dataset import DatasetParams
+from unlearn.stages.config.dataset import TASK_SETTINGS, DatasetParams
 from unlearn.stages.contacts.hashes import contact_hash
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
@@ -171,7 +171,9 @@ def _state(context: Context, contact: ContactParams) -> str:
             "version": _VERSION,
             "files": files,
             "key": context.key.check,
-            "dataset": dataset.model_dump(mode="json", exclude={"features", "categories"}),
+            "dataset": dataset.model_dump(
+                mode="json", exclude={"features", "categories", *TASK_SETTINGS}
+            ),
             "contact": contact.model_dump(mode="json"),
         }
     )

@@ -12,6 +12,9 @@ FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 Dtype = type[np.float32] | type[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+#: What a model is fitted to: class indices, or numbers in the units of the dataset.
+Targets = npt.NDArray[np.int64] | npt.NDArray[np.float64]
+
 
 class RefusedRowsError(InputError):
     """An estimator cannot be fitted on the rows that it was given.
@@ -47,7 +50,8 @@ class SliceData:
     inputs
         Preprocessed rows of slices 1..r, in slice order, shape (n, width).
     targets
-        Class indices of these rows, shape (n,).
+        Targets of these rows, shape (n,): class indices as int64; or for a regression numbers as
+        float64, in the units of the dataset.
     new
         How many of the last rows are slice r's own.
     steps
@@ -60,7 +64,7 @@ class SliceData:
     """
 
     inputs: FloatArray
-    targets: IntArray
+    targets: Targets
     new: int
     steps: int
     seed: Callable[[int], int]
@@ -68,20 +72,27 @@ class SliceData:
 
 
 class Predictor(Protocol):
-    """A fitted model, ready to answer."""
+    """A fitted classifier, ready to answer."""
 
     def probabilities(self, inputs: FloatArray) -> npt.NDArray[np.float64]:
         """Return class probabilities, shape (n, classes); votes where the model has none."""
 
 
+class Regressor(Protocol):
+    """A fitted model of a regression, ready to answer."""
+
+    def values(self, inputs: FloatArray) -> npt.NDArray[np.float64]:
+        """Return the predicted numbers, in the units of the dataset, shape (n,)."""
+
+
 class Estimator(Protocol):
-    """One kind of model with its settings.
+    """One kind of model with its settings, built for the outputs of a project (`rows/outputs.py`).
 
     States and models are bytes: what goes on from a state in memory has gone through the same
     bytes as what is resumed from disk, so the two cannot differ.
     """
 
-    #: Whether `probabilities` are more than votes.
+    #: Whether answers are more than votes, as those of regressors are.
     has_probabilities: bool
 
     @property
@@ -115,8 +126,11 @@ class Estimator(Protocol):
     def export(self, state: bytes) -> bytes:
         """Return what of a state is needed to predict."""
 
-    def predictor(self, model: bytes) -> Predictor:
-        """Return the model that `export` wrote, ready to answer; nothing is ever unpickled."""
+    def predictor(self, model: bytes) -> Predictor | Regressor:
+        """Return the model that `export` wrote, ready to answer; nothing is ever unpickled.
+
+        It is a `Regressor` if the estimator was built to predict numbers.
+        """
 
     def describe(self) -> dict[str, Any]:
         """Return what rebuilds it from a model's folder, beside its settings, as JSON values."""

@@ -2,6 +2,7 @@
 
 from pydantic import ValidationError
 from unlearn.stages.config.params import Params, as_input_error
+from unlearn.stages.config.section import Task
 from unlearn.stages.config.train import SKLEARN_INTERFACE
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import find_spec
@@ -66,5 +67,21 @@ def _check_sections(params: Params, spec: EstimatorSpec) -> None:
                 f"train.{name}: is for estimators with scikit-learn's interface, whose train.model "
                 f"begins with {SKLEARN_INTERFACE!r}"
             )
+    if params.modality == "tabular" and params.dataset.task not in spec.tasks(model):
+        raise _other_task(model, params.dataset.task)
     if isinstance(spec.training, TextTraining) and not spec.training.combines and len(shards) > 1:
         raise InputError(f"train.model: {model} makes one model; use lora for shards")
+
+
+def _other_task(model: str, task: Task) -> InputError:
+    """Return the error about a model that does not predict what the target is."""
+    if task == "classification":
+        return InputError(
+            f"train.model: {model} predicts numbers, and the target has classes",
+            "`task: regression` in schema.yaml makes the target a number",
+        )
+    return InputError(
+        f"train.model: {model} predicts classes, and the task is regression",
+        "models that predict numbers: mlp, a scikit-learn regressor such as "
+        "sklearn.ensemble.HistGradientBoostingRegressor, or a module of your own",
+    )

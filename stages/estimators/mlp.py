@@ -9,7 +9,7 @@ from torch import nn
 from unlearn.stages.config.train import MlpOptions, TrainParams
 from unlearn.stages.estimators.base import SliceData
 from unlearn.stages.estimators.flat_optimizers import FlatOptimizer, make_flat_optimizer
-from unlearn.stages.estimators.mlp_gradients import MlpGradients
+from unlearn.stages.estimators.mlp_gradients import MlpGradients, class_errors, squared_errors
 from unlearn.stages.estimators.torch_models import (
     OPTIMIZER,
     WEIGHTS,
@@ -18,6 +18,7 @@ from unlearn.stages.estimators.torch_models import (
     seed_all,
     training_errors,
 )
+from unlearn.stages.rows.outputs import Outputs
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -34,18 +35,21 @@ class MlpEstimator(TorchEstimator):
     ----------
     train
         The settings.
-    inputs, classes
-        Number of input columns and of classes.
+    inputs
+        Number of input columns.
+    outputs
+        What models answer with.
     """
 
-    def __init__(self, train: TrainParams, inputs: int, classes: int) -> None:
-        super().__init__(train, inputs, classes, build_mlp)
+    def __init__(self, train: TrainParams, inputs: int, outputs: Outputs) -> None:
+        super().__init__(train, inputs, outputs, build_mlp)
 
     def fit_slice(self, state: bytes | None, data: SliceData, init_seed: int) -> bytes:
-        """Take `data.steps` optimizer steps on cross-entropy, in epochs over the slice's union."""
+        """Take `data.steps` optimizer steps on the loss, in epochs over the slice's union."""
         seed_all(init_seed)
         options = MlpOptions.model_validate(self._train.options)
-        network = MlpGradients(self._module(), options.activation, options.dropout)
+        errors = squared_errors if self._outputs.is_number else class_errors
+        network = MlpGradients(self._module(), options.activation, options.dropout, errors)
         optimizer = make_flat_optimizer(self._train.optimizer, network.weights, network.gradients)
         # What the next step reads, by its name in a state.
         named = {
@@ -74,7 +78,7 @@ class MlpEstimator(TorchEstimator):
 
     def _take_steps(self, network: MlpGradients, optimizer: FlatOptimizer, data: SliceData) -> None:
         rows = torch.from_numpy(data.inputs).to(self.device)
-        classes = torch.from_numpy(data.targets).to(self.device).unsqueeze(1)
+        columns = self.target_tensor(data.targets).unsqueeze(1)
         size = self._train.batch
         # Each batch is gathered into the same memory: no second copy of all rows is held.
         gathered = rows.new_empty(min(size, len(rows)), rows.shape[1])
@@ -83,7 +87,7 @@ class MlpEstimator(TorchEstimator):
             draw = torch.Generator(self.device)
             draw.manual_seed(data.seed(epoch))
             order = torch.randperm(len(rows), generator=draw, device=self.device)[: left * size]
-            targets = torch.split(classes[order], size)
+            targets = torch.split(columns[order], size)
             for part, answers in zip(torch.split(order, size), targets, strict=True):
                 inputs = gathered[: len(part)]
                 torch.index_select(rows, 0, part, out=inputs)

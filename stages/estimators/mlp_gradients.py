@@ -9,6 +9,10 @@ where f is the activation and M_l the mask of dropout. The gradients of the mean
     dW_l = D_l^T H_{l-1} / B         D_L = P - onehot(classes)
     db_l = D_l^T 1 / B               D_l = (D_{l+1} W_{l+1}) * f'(Z_l) * M_l
 
+Where a number is predicted, the loss is the mean squared error of Z_L, whose one column it is, and
+
+    D_L = 2 (Z_L - targets)
+
 (Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors", Nature 323,
 1986). With small batches autograd takes longer to record these few products than they take. Here
 nothing is recorded, and every result goes to a buffer that is used again for the next batch.
@@ -25,6 +29,27 @@ from torch import nn
 Activation = Callable[[torch.Tensor, torch.Tensor], None]
 
 _ONE = torch.ones(())
+
+
+#: Turns the last layer's Z into D_L in place of the second tensor, given the targets, shape (B, 1),
+#: and a column of -1.
+Errors = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], None]
+
+
+def class_errors(
+    last: torch.Tensor, errors: torch.Tensor, classes: torch.Tensor, minus_one: torch.Tensor
+) -> None:
+    """Write the errors of cross-entropy: softmax(Z) - onehot(classes)."""
+    torch.softmax(last, 1, out=errors)
+    errors.scatter_add_(1, classes, minus_one)
+
+
+def squared_errors(
+    last: torch.Tensor, errors: torch.Tensor, targets: torch.Tensor, minus_one: torch.Tensor
+) -> None:
+    """Write the errors of the squared error: 2 (Z - targets)."""
+    del minus_one
+    torch.sub(last, targets, out=errors).mul_(2)
 
 
 def _relu(values: torch.Tensor, slopes: torch.Tensor) -> None:
@@ -131,12 +156,17 @@ class MlpGradients:
     dropout
         The share of each hidden layer's outputs that is set to 0 (Srivastava et al., "Dropout",
         JMLR 15, 2014); the others are divided by what is left.
+    errors
+        The loss, by what it gives the last layer: `class_errors` or `squared_errors`.
     """
 
-    def __init__(self, module: nn.Module, activation: str, dropout: float) -> None:
+    def __init__(
+        self, module: nn.Module, activation: str, dropout: float, errors: Errors = class_errors
+    ) -> None:
         named = {name: weights.detach() for name, weights in module.named_parameters()}
         self._activate = ACTIVATIONS[activation]
         self._keep = 1 - dropout
+        self._errors = errors
         #: All weights and biases, one after another, and their gradients.
         self.weights = torch.cat([part.flatten() for part in named.values()])
         self.gradients = torch.zeros_like(self.weights)
@@ -154,16 +184,16 @@ class MlpGradients:
         self._batches: dict[int, _Batch] = {}
 
     def differentiate(
-        self, inputs: torch.Tensor, classes: torch.Tensor, draw: torch.Generator
+        self, inputs: torch.Tensor, targets: torch.Tensor, draw: torch.Generator
     ) -> None:
-        """Write the gradients of a batch's mean cross-entropy to `gradients`.
+        """Write the gradients of a batch's mean loss to `gradients`.
 
         Parameters
         ----------
         inputs
             Rows, shape (B, width of the first layer).
-        classes
-            The class of each, int64, shape (B, 1).
+        targets
+            The class of each, int64, or its number, shape (B, 1).
         draw
             Draws the masks of dropout, layer by layer.
         """
@@ -172,8 +202,8 @@ class MlpGradients:
         if batch is None:
             batch = self._batches[rows] = _Batch(rows, self._layers)
         entering = self._forward(batch, inputs, draw)
-        torch.softmax(batch.last.values, 1, out=batch.last.errors)
-        batch.last.errors.scatter_add_(1, classes, batch.minus_one)
+        last = batch.last
+        self._errors(last.values, last.errors, targets, batch.minus_one)
         self._backward(batch, entering)
 
     def _forward(

@@ -13,6 +13,7 @@ from unlearn.stages.estimators.formats import SAFETENSORS
 from unlearn.stages.estimators.imported_weights import TENSOR_FILES
 from unlearn.stages.estimators.spec import EstimatorSpec, FeatureTraining, TrainingSize
 from unlearn.stages.estimators.torch_spec import TORCH_FILE, TORCH_LIBRARIES, torch_facts
+from unlearn.stages.rows.outputs import Outputs
 from unlearn.stages.rows.shard_file import Layout
 
 if TYPE_CHECKING:
@@ -23,12 +24,12 @@ _LEARNS_NOTHING = PreprocessingParams(scale="none", impute="zero")
 
 
 def _build(
-    train: TrainParams, inputs: int, classes: int, *, sliced: bool, code: Path | None
+    train: TrainParams, inputs: int, outputs: Outputs, *, sliced: bool, code: Path | None
 ) -> "Estimator":
     from unlearn.stages.estimators.perturbed_logistic import PerturbedLogisticEstimator
 
     del sliced, code  # it takes one slice, and has no code of the user's
-    return PerturbedLogisticEstimator(train, inputs, classes)
+    return PerturbedLogisticEstimator(train, inputs, outputs.classes)
 
 
 def _preprocessor(rows: pa.Table, layout: Layout, train: TrainParams) -> "Preprocessor":

@@ -28,6 +28,7 @@ from unlearn.stages.estimators.row_sets_spec import (
 from unlearn.stages.estimators.sklearn_spec import SKLEARN
 from unlearn.stages.estimators.spec import EstimatorSpec, FeatureTraining, TextTraining
 from unlearn.stages.estimators.torch_spec import MLP, OWN_MODULE
+from unlearn.stages.rows.outputs import Outputs
 from unlearn.stages.rows.shard_file import Layout
 
 if TYPE_CHECKING:
@@ -90,14 +91,14 @@ def find_spec(model: str) -> EstimatorSpec:
 
 
 def make_estimator(
-    train: TrainParams, inputs: int, classes: int, *, sliced: bool, code: Path | None
+    train: TrainParams, inputs: int, outputs: Outputs, *, sliced: bool, code: Path | None
 ) -> "Estimator":
     """Return the estimator of features that `train.model` names; see `FeatureBuilder`."""
     training = find_spec(train.model).training
     if not isinstance(training, FeatureTraining):
         rows = "text" if isinstance(training, TextTraining) else "sets of rows"
         raise InputError(f"train.model: {train.model} reads {rows}, not tables of numbers")
-    return training.build(train, inputs, classes, sliced=sliced, code=code)
+    return training.build(train, inputs, outputs, sliced=sliced, code=code)
 
 
 def make_text_estimator(train: TrainParams, layout: Layout, root: Path) -> "CausalEstimator":

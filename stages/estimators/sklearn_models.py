@@ -1,4 +1,4 @@
-"""scikit-learn classifiers, by their import path."""
+"""scikit-learn classifiers and regressors, by their import path."""
 
 import importlib
 import sys
@@ -8,13 +8,20 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
 from threadpoolctl import ThreadpoolController, threadpool_info
 from unlearn.stages.config.train import INCREMENTAL_ON_NEW_ROWS, TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators import skops_file
-from unlearn.stages.estimators.base import Dtype, FloatArray, IntArray, RefusedRowsError, SliceData
+from unlearn.stages.estimators.base import (
+    Dtype,
+    FloatArray,
+    RefusedRowsError,
+    SliceData,
+    Targets,
+)
 from unlearn.stages.estimators.option_names import check_names, parameters_of
+from unlearn.stages.rows.outputs import Outputs
 
 
 def blas_facts() -> dict[str, str]:
@@ -43,7 +50,7 @@ def _libraries(_modules: int) -> ThreadpoolController:
 
 
 class SklearnEstimator:
-    """A scikit-learn classifier.
+    """A scikit-learn classifier, or a regressor, which reads targets in the dataset's units.
 
     With one slice it is fitted by `fit`, as its own options say. With more it goes on from slice
     to slice by `partial_fit`: in mini-batches of `train.batch` over the union, or, for naive
@@ -53,8 +60,8 @@ class SklearnEstimator:
     ----------
     train
         The settings.
-    classes
-        Number of classes.
+    outputs
+        What models answer with.
     sliced
         Whether training goes on from a state.
     """
@@ -62,15 +69,16 @@ class SklearnEstimator:
     dtype: Dtype = np.float64
     min_rows = 1
 
-    def __init__(self, train: TrainParams, classes: int, *, sliced: bool) -> None:
+    def __init__(self, train: TrainParams, outputs: Outputs, *, sliced: bool) -> None:
         self._train = train
-        self._classes = classes
+        self._outputs = outputs
         self._sliced = sliced
         self._blank = _resolve(train)
-        self.has_probabilities = hasattr(self._blank, "predict_proba")
+        _check_task(train.model, self._blank, outputs)
+        self.has_probabilities = outputs.is_number or hasattr(self._blank, "predict_proba")
 
     def fit_slice(self, state: bytes | None, data: SliceData, init_seed: int) -> bytes:
-        """Fit, or go on with, the classifier; see the class."""
+        """Fit, or go on with, the estimator; see the class."""
         try:
             model = _seeded(self._blank, init_seed) if state is None else skops_file.load(state)
             with one_thread():
@@ -107,22 +115,27 @@ class SklearnEstimator:
                 taken += 1
             epoch += 1
 
-    def _partial_fit(self, model: Any, inputs: FloatArray, targets: IntArray) -> None:
-        model.partial_fit(inputs, targets, classes=np.arange(self._classes))
+    def _partial_fit(self, model: Any, inputs: FloatArray, targets: Targets) -> None:
+        if self._outputs.is_number:
+            model.partial_fit(inputs, targets)
+        else:
+            model.partial_fit(inputs, targets, classes=np.arange(self._outputs.classes))
 
     def export(self, state: bytes) -> bytes:
-        """Return the fitted classifier: a scikit-learn state is all that it needs."""
+        """Return the fitted estimator: a scikit-learn state is all that it needs."""
         return state
 
-    def predictor(self, model: bytes) -> "SklearnPredictor":
-        """Return the classifier that a skops file holds."""
+    def predictor(self, model: bytes) -> "SklearnPredictor | SklearnRegressor":
+        """Return the estimator that a skops file holds."""
         loaded = skops_file.load(model)
         if type(loaded) is not type(self._blank):
             raise InputError(f"a model file does not contain a {self._train.model}")
-        return SklearnPredictor(loaded, self._classes)
+        if self._outputs.is_number:
+            return SklearnRegressor(loaded)
+        return SklearnPredictor(loaded, self._outputs.classes)
 
     def describe(self) -> dict[str, Any]:
-        """Return nothing: the settings name the classifier."""
+        """Return nothing: the settings name the estimator."""
         return {}
 
 
@@ -146,15 +159,28 @@ class SklearnPredictor:
         return answer
 
 
+class SklearnRegressor:
+    """A fitted scikit-learn regressor."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def values(self, inputs: FloatArray) -> npt.NDArray[np.float64]:
+        """Return the predictions, shape (rows,)."""
+        with one_thread(), np.errstate(all="ignore"):
+            found = np.asarray(self._model.predict(inputs), dtype=np.float64)
+        return found.reshape(len(inputs))
+
+
 def _resolve(train: TrainParams) -> Any:
-    """Return an unfitted classifier with the options of params.yaml."""
+    """Return an unfitted estimator with the options of params.yaml."""
     module_name, _, class_name = train.model.rpartition(".")
     try:
         kind = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError):
         raise InputError(f"train.model: scikit-learn has no {train.model}") from None
     if not (isinstance(kind, type) and issubclass(kind, BaseEstimator)):
-        raise InputError(f"train.model: {train.model} is not a classifier")
+        raise InputError(f"train.model: {train.model} is no estimator")
     known = parameters_of(kind)[0]
     own = {
         name: value for name, value in train.options.items() if name in known or "__" not in name
@@ -167,9 +193,23 @@ def _resolve(train: TrainParams) -> Any:
         model.set_params(**parts)
     except TypeError:
         raise InputError(f"train.options: {train.model} does not take these options") from None
-    if not is_classifier(model):
-        raise InputError(f"train.model: {train.model} is not a classifier")
+    if not (is_classifier(model) or is_regressor(model)):
+        raise InputError(f"train.model: {train.model} is neither a classifier nor a regressor")
     return model
+
+
+def _check_task(name: str, model: Any, outputs: Outputs) -> None:
+    """Refuse a classifier for numbers, and a regressor for classes."""
+    if outputs.is_number and not is_regressor(model):
+        raise InputError(f"train.model: {name} is not a regressor, and the task is regression")
+    if not outputs.is_number and not is_classifier(model):
+        raise InputError(f"train.model: {name} is not a classifier, and the target has classes")
+
+
+def gives_probabilities(train: TrainParams) -> bool:
+    """Return whether an estimator's answers are more than votes, as those of regressors are."""
+    model = _resolve(train)
+    return bool(is_regressor(model) or hasattr(model, "predict_proba"))
 
 
 def _seeded(blank: Any, seed: int) -> Any:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pyarrow as pa
 from unlearn.stages.config.params import Params
-from unlearn.stages.config.section import Modality, Section
+from unlearn.stages.config.section import Modality, Section, Task
 from unlearn.stages.config.train import PreprocessingParams, TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.formats import WeightsFormat
+from unlearn.stages.rows.outputs import Outputs
 from unlearn.stages.rows.shard_file import Layout
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class FeatureBuilder(Protocol):
     """Builds an estimator that reads rows of numbers."""
 
     def __call__(
-        self, train: TrainParams, inputs: int, classes: int, *, sliced: bool, code: Path | None
+        self, train: TrainParams, inputs: int, outputs: Outputs, *, sliced: bool, code: Path | None
     ) -> "Estimator":
         """Return the estimator.
 
@@ -47,8 +48,10 @@ class FeatureBuilder(Protocol):
         ----------
         train
             The settings.
-        inputs, classes
-            Number of input columns and of classes.
+        inputs
+            Number of input columns.
+        outputs
+            What models are to answer with: probabilities of classes, or a number.
         sliced
             Whether it is to go on from slice to slice.
         code
@@ -111,6 +114,7 @@ class FeatureTraining:
         Returns the same, given what it keeps in model.json, and the settings.
     needs_two_classes
         Whether rows of a single class cannot be fitted: the model of such a shard is `constant`.
+        It says nothing about regressions.
     counts_epochs
         Whether training reads each row `train.epochs` times; solvers read as often as they need.
     """
@@ -169,7 +173,7 @@ class TrainingSize:
     model, options
         Values of `train.model` and `train.options`.
     rows, inputs, classes
-        Rows, input columns and classes.
+        Rows, input columns and classes; 0 classes for a regression.
     epochs, batch
         How often each row is read, and rows a step, where training counts them.
     """
@@ -186,6 +190,19 @@ class TrainingSize:
     def problems(self) -> int:
         """How many models a family fits that has one for each class against the rest."""
         return 1 if self.classes <= 2 else self.classes  # noqa: PLR2004 - one tells two classes apart
+
+
+def _classifies(_model: str) -> tuple[Task, ...]:
+    return ("classification",)
+
+
+def both_tasks(_model: str) -> tuple[Task, ...]:
+    """Return both tasks: of a family whose models predict classes and numbers alike."""
+    return ("classification", "regression")
+
+
+def _no_quantile(_train: TrainParams) -> float | None:
+    return None
 
 
 def _unknown(_size: TrainingSize) -> float | None:
@@ -269,6 +286,13 @@ class EstimatorSpec:
         Tells for other values whether the family answers to them.
     options
         Model of `train.options`; None where the estimator checks them when it is built.
+    tasks
+        Returns for a value of `train.model` what its models can be asked to predict. A family that
+        needs to import a library to know it returns both: building the estimator then raises
+        InputError for the wrong one.
+    quantile
+        Returns the quantile of the target that a regressor with these settings predicts; None where
+        it predicts the mean, or another centre. Its quality is the pinball loss then.
     can_slice
         Tells for a value of `train.model` whether its training can go on from a state.
     trial
@@ -279,7 +303,8 @@ class EstimatorSpec:
     takes_raw
         Whether it takes `train.raw` and `train.trusted_types`.
     has_probabilities
-        Whether answers of a model with these settings are more than votes.
+        Whether answers of a model with these settings are more than votes, as predicted numbers
+        are.
     seconds
         About how long a training takes on one core of a usual machine; None where nobody knows. A
         new project has shards by it, so it depends on nothing but the size.
@@ -311,6 +336,8 @@ class EstimatorSpec:
     models: tuple[str, ...] = ()
     answers_to: Callable[[str], bool] = _no_model
     options: type[Section] | None = None
+    tasks: Callable[[str], tuple[Task, ...]] = _classifies
+    quantile: Callable[[TrainParams], float | None] = _no_quantile
     can_slice: Callable[[str], bool] = _every_model
     trial: Trial = "none"
     set_by_training: tuple[str, ...] = ()

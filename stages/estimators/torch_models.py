@@ -23,9 +23,16 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 from unlearn.stages.config.train import SKLEARN_INTERFACE, OptimizerParams, TrainParams
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.base import Dtype, FloatArray, RefusedRowsError, SliceData
+from unlearn.stages.estimators.base import (
+    Dtype,
+    FloatArray,
+    RefusedRowsError,
+    SliceData,
+    Targets,
+)
 from unlearn.stages.estimators.option_names import check_names, parameters_of
 from unlearn.stages.project.user_code import load_function
+from unlearn.stages.rows.outputs import Outputs
 
 #: What the names of weights, and of what an optimizer keeps, begin with in a state.
 WEIGHTS = "model."
@@ -49,14 +56,20 @@ def machine_facts(train: TrainParams) -> dict[str, str]:
 class TorchEstimator:
     """A torch module that maps (n, inputs) to logits (n, classes), and its training.
 
+    For a regression it maps to one number a row, (n, 1) or (n,), in the pinned scale of the target,
+    and the loss is the mean squared error in that scale.
+
     Parameters
     ----------
     train
         The settings.
-    inputs, classes
-        Number of input columns and of classes.
+    inputs
+        Number of input columns.
+    outputs
+        What models answer with.
     build
-        Makes the module: `build(inputs, classes, **options)`.
+        Makes the module: `build(inputs, classes, **options)`; `build(inputs, 1, **options)` for a
+        regression.
     code
         Name and SHA-256 of the user's own module file, if `build` comes from one.
     """
@@ -68,20 +81,20 @@ class TorchEstimator:
         self,
         train: TrainParams,
         inputs: int,
-        classes: int,
+        outputs: Outputs,
         build: Callable[..., nn.Module],
         code: dict[str, str] | None = None,
     ) -> None:
         self._train = train
         self._inputs = inputs
-        self._classes = classes
+        self._outputs = outputs
         self._build = build
         self._code = code
         self._device = find_device(train.device)
         be_deterministic()
 
     def fit_slice(self, state: bytes | None, data: SliceData, init_seed: int) -> bytes:
-        """Take `data.steps` optimizer steps on cross-entropy, in epochs over the slice's union."""
+        """Take `data.steps` optimizer steps on the loss, in epochs over the slice's union."""
         seed_all(init_seed)
         module = self._module()
         optimizer = make_optimizer(self._train.optimizer, list(module.parameters()))
@@ -90,7 +103,7 @@ class TorchEstimator:
             module.load_state_dict(weights_of(tensors))
             restore_optimizer(tensors, optimizer)
         inputs = torch.from_numpy(data.inputs).to(self._device)
-        targets = torch.from_numpy(data.targets).to(self._device)
+        targets = self.target_tensor(data.targets)
         module.train()
         taken = epoch = 0
         with training_errors(self._train.model):
@@ -139,13 +152,28 @@ class TorchEstimator:
         for batch in batches(len(targets), self._train.batch, joined=has_batch_norm(module)):
             if taken + steps == data.steps:
                 break
-            logits = module(inputs[batch])
-            loss = nn.functional.cross_entropy(logits, targets[batch])
+            loss = self._loss(module(inputs[batch]), targets[batch])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             optimizer.step()
             steps += 1
         return steps
+
+    def target_tensor(self, targets: Targets) -> torch.Tensor:
+        """Return targets as the loss takes them, on the device, shape (rows,).
+
+        These are class indices; or for a regression numbers in the pinned scale, as float32.
+        """
+        if self._outputs.is_number:
+            scaled = self._outputs.scaled(targets.astype(np.float64))
+            return torch.from_numpy(scaled.astype(np.float32)).to(self._device)
+        return torch.from_numpy(targets).to(self._device)
+
+    def _loss(self, answers: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the mean cross-entropy, or the mean squared error of a regression."""
+        if self._outputs.is_number:
+            return nn.functional.mse_loss(one_number(answers), targets)
+        return nn.functional.cross_entropy(answers, targets)
 
     def export(self, state: bytes) -> bytes:
         """Return the module's parameters and buffers, without the optimizer."""
@@ -157,9 +185,12 @@ class TorchEstimator:
             {f"{WEIGHTS}{name}": value for name, value in load_tensors(model).items()}
         )
 
-    def predictor(self, model: bytes) -> "TorchPredictor":
+    def predictor(self, model: bytes) -> "TorchPredictor | TorchRegressor":
         """Return the module with these weights, in evaluation mode."""
-        return TorchPredictor(self.load(model).eval(), self._device)
+        module = self.load(model).eval()
+        if self._outputs.is_number:
+            return TorchRegressor(module, self._device, self._outputs)
+        return TorchPredictor(module, self._device)
 
     @property
     def device(self) -> torch.device:
@@ -197,7 +228,7 @@ class TorchEstimator:
         if not takes_any:
             check_names(self._train.model, self._train.options, names[2:])
         try:
-            module = self._build(self._inputs, self._classes, **self._train.options)
+            module = self._build(self._inputs, self._outputs.width, **self._train.options)
         except TypeError:
             raise InputError(
                 f"{self._train.model} does not take (inputs, classes, **train.options)",
@@ -222,15 +253,48 @@ class TorchPredictor:
 
     def probabilities(self, inputs: FloatArray) -> npt.NDArray[np.float64]:
         """Return softmax of the logits, in float64."""
-        # Copied into torch's own memory: products may round by how their input is aligned.
-        rows = torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32)).clone()
-        with torch.inference_mode():
-            logits = [
-                self._module(piece.to(self._device)).double().cpu()
-                for piece in torch.split(rows, _PREDICTION_ROWS)
-            ]
-        answer: npt.NDArray[np.float64] = torch.softmax(torch.cat(logits), dim=1).numpy()
+        logits = torch.cat(_answers(self._module, inputs, self._device))
+        answer: npt.NDArray[np.float64] = torch.softmax(logits, dim=1).numpy()
         return answer
+
+
+class TorchRegressor:
+    """A fitted torch module that predicts numbers in the pinned scale of the target."""
+
+    def __init__(self, module: nn.Module, device: torch.device, outputs: Outputs) -> None:
+        self._module = module
+        self._device = device
+        self._outputs = outputs
+
+    def values(self, inputs: FloatArray) -> npt.NDArray[np.float64]:
+        """Return the predictions in the units of the dataset, shape (rows,)."""
+        answers = [one_number(piece) for piece in _answers(self._module, inputs, self._device)]
+        return self._outputs.unscaled(torch.cat(answers).numpy())
+
+
+def _answers(module: nn.Module, inputs: FloatArray, device: torch.device) -> list[torch.Tensor]:
+    """Return a module's answers on rows in float64, piece by piece."""
+    # Copied into torch's own memory: products may round by how their input is aligned.
+    rows = torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32)).clone()
+    with torch.inference_mode():
+        return [
+            module(piece.to(device)).double().cpu() for piece in torch.split(rows, _PREDICTION_ROWS)
+        ]
+
+
+def one_number(answers: torch.Tensor) -> torch.Tensor:
+    """Return the answers of a regression, shape (rows,), from shape (rows, 1) or (rows,).
+
+    Raises
+    ------
+    ValueError
+        If a module answers with another number of values.
+    """
+    if answers.ndim == 1:
+        return answers
+    if answers.ndim != 2 or answers.shape[1] != 1:  # noqa: PLR2004 - rows and values
+        raise ValueError("for a regression it has to answer each row with one number")
+    return answers[:, 0]
 
 
 def has_batch_norm(module: nn.Module) -> bool:
@@ -313,7 +377,7 @@ def module_bytes(module: nn.Module) -> bytes:
     )
 
 
-def user_estimator(train: TrainParams, inputs: int, classes: int, path: Path) -> TorchEstimator:
+def user_estimator(train: TrainParams, inputs: int, outputs: Outputs, path: Path) -> TorchEstimator:
     """Return the estimator of a user's own module, whose code is run from `path`.
 
     Raises
@@ -324,7 +388,7 @@ def user_estimator(train: TrainParams, inputs: int, classes: int, path: Path) ->
     seed_all(0)  # for what the file may draw when it is loaded
     build = load_function(path, train.model.rpartition(":")[2], "train.model")
     code = {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    return TorchEstimator(train, inputs, classes, build, code)
+    return TorchEstimator(train, inputs, outputs, build, code)
 
 
 def seed_all(seed: int) -> None:

@@ -8,7 +8,13 @@ from unlearn.stages.config.methods import own_code
 from unlearn.stages.config.train import MlpOptions, TrainParams
 from unlearn.stages.estimators.formats import SAFETENSORS
 from unlearn.stages.estimators.imported_weights import TENSOR_FILES
-from unlearn.stages.estimators.spec import EstimatorSpec, FeatureTraining, TrainingSize
+from unlearn.stages.estimators.spec import (
+    EstimatorSpec,
+    FeatureTraining,
+    TrainingSize,
+    both_tasks,
+)
+from unlearn.stages.rows.outputs import Outputs
 
 if TYPE_CHECKING:
     from unlearn.stages.estimators.base import Estimator
@@ -32,23 +38,23 @@ _UNIT_DROPPED = 9e-9
 
 
 def _build_mlp(
-    train: TrainParams, inputs: int, classes: int, *, sliced: bool, code: Path | None
+    train: TrainParams, inputs: int, outputs: Outputs, *, sliced: bool, code: Path | None
 ) -> "Estimator":
     from unlearn.stages.estimators.mlp import MlpEstimator
 
     del sliced, code  # the same however many slices there are
-    return MlpEstimator(train, inputs, classes)
+    return MlpEstimator(train, inputs, outputs)
 
 
 def _build_own(
-    train: TrainParams, inputs: int, classes: int, *, sliced: bool, code: Path | None
+    train: TrainParams, inputs: int, outputs: Outputs, *, sliced: bool, code: Path | None
 ) -> "Estimator":
     from unlearn.stages.estimators.torch_models import user_estimator
 
     del sliced
     if code is None:
         raise ValueError(f"{train.model} needs the path of its code")
-    return user_estimator(train, inputs, classes, code)
+    return user_estimator(train, inputs, outputs, code)
 
 
 def _mlp_seconds(size: TrainingSize) -> float:
@@ -59,7 +65,7 @@ def _mlp_seconds(size: TrainingSize) -> float:
     measured by benchmarks/training.py.
     """
     options = MlpOptions.model_validate(size.options)
-    widths = [size.inputs, *options.hidden, size.classes]
+    widths = [size.inputs, *options.hidden, max(1, size.classes)]
     weights = sum(above * below for above, below in pairwise(widths))
     unit = _UNIT[options.activation] + (_UNIT_DROPPED if options.dropout else 0.0)
     step = 20e-6 + 10e-6 * len(options.hidden) + 0.4e-9 * weights
@@ -72,6 +78,7 @@ MLP = EstimatorSpec(
     models=("mlp",),
     kind="torch",
     training=FeatureTraining(_build_mlp),
+    tasks=both_tasks,
     options=MlpOptions,
     format=SAFETENSORS,
     file_name=TORCH_FILE,
@@ -88,6 +95,7 @@ OWN_MODULE = EstimatorSpec(
     trial="fit",
     kind="torch",
     training=FeatureTraining(_build_own),
+    tasks=both_tasks,
     format=SAFETENSORS,
     file_name=TORCH_FILE,
     libraries=TORCH_LIBRARIES,

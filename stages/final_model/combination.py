@@ -9,23 +9,19 @@ from unlearn.stages.config.params import AggregationRule
 #: Class probabilities, shape (rows, classes).
 Probabilities = npt.NDArray[np.float64]
 
-
-def mean_probability(answers: Sequence[Probabilities]) -> Probabilities:
-    """Return the mean of the members' probabilities.
-
-    Parameters
-    ----------
-    answers
-        Each member's probabilities, shape (rows, classes); at least one.
-    """
-    mean: Probabilities = np.mean(np.stack(answers), axis=0)
-    return mean
+#: What a model answers on rows: class probabilities, or predicted numbers of shape (rows,).
+RowAnswers = npt.NDArray[np.float64]
 
 
 def majority_vote(answers: Sequence[Probabilities]) -> Probabilities:
     """Return the share of members whose first choice a class is.
 
     A member's tie goes to the class that is pinned first, and so does the ensemble's.
+
+    Parameters
+    ----------
+    answers
+        Each member's probabilities, shape (rows, classes); at least one.
     """
     stacked = np.stack(answers)
     votes = np.zeros_like(stacked)
@@ -34,24 +30,38 @@ def majority_vote(answers: Sequence[Probabilities]) -> Probabilities:
     return share
 
 
-def size_weighted(answers: Sequence[Probabilities], rows: Sequence[int]) -> Probabilities:
-    """Return the mean of the members' probabilities, weighted by the rows of their shards."""
+def mean(answers: Sequence[RowAnswers]) -> RowAnswers:
+    """Return the mean of the members' answers, probabilities or numbers."""
+    found: RowAnswers = np.mean(np.stack(answers), axis=0)
+    return found
+
+
+def median(answers: Sequence[RowAnswers]) -> RowAnswers:
+    """Return the median of the members' numbers, shape (rows,); of an even count, the middle."""
+    found: RowAnswers = np.median(np.stack(answers), axis=0)
+    return found
+
+
+def size_weighted(answers: Sequence[RowAnswers], rows: Sequence[int]) -> RowAnswers:
+    """Return the mean of the members' answers, weighted by the rows of their shards."""
     return np.average(np.stack(answers), axis=0, weights=np.asarray(rows, dtype=np.float64))
 
 
 def combine(
-    rule: AggregationRule, answers: Sequence[Probabilities], rows: Sequence[int]
-) -> Probabilities:
-    """Return the ensemble's answer by one of the rules; shape (rows, classes)."""
+    rule: AggregationRule, answers: Sequence[RowAnswers], rows: Sequence[int]
+) -> RowAnswers:
+    """Return the ensemble's answer by one of the rules, of the shape of a member's answer."""
     if rule == "majority_vote":
         return majority_vote(answers)
     if rule == "size_weighted":
         return size_weighted(answers, rows)
-    return mean_probability(answers)
+    return median(answers) if rule == "median" else mean(answers)
 
 
 class Combination:
-    """What `combine` returns, added up one member at a time: no two answers are held.
+    """What `combine` returns, added up one member at a time.
+
+    No two answers are held, but for the median, which needs those of all members.
 
     Parameters
     ----------
@@ -61,18 +71,24 @@ class Combination:
 
     def __init__(self, rule: AggregationRule) -> None:
         self._rule = rule
-        self._total: Probabilities | None = None
+        self._held: list[RowAnswers] = []
+        self._total: RowAnswers | None = None
         self._weight = 0
 
-    def add(self, answer: Probabilities, rows: int) -> None:
-        """Add the answer of one more member, shape (rows, classes), whose shard has `rows` rows."""
+    def add(self, answer: RowAnswers, rows: int) -> None:
+        """Add the answer of one more member, whose shard has `rows` rows."""
+        if self._rule == "median":
+            self._held.append(answer)
+            return
         weight = rows if self._rule == "size_weighted" else 1
         part = majority_vote([answer]) if self._rule == "majority_vote" else answer * weight
         self._total = part if self._total is None else self._total + part
         self._weight += weight
 
-    def result(self) -> Probabilities:
+    def result(self) -> RowAnswers:
         """Return the ensemble's answer, of at least one member."""
+        if self._held:
+            return median(self._held)
         if self._total is None:
             raise AssertionError("there is no answer")
         return self._total / self._weight

@@ -11,13 +11,14 @@ import pyarrow as pa
 from unlearn.stages.config.dataset import (
     ID_SETTINGS,
     READING_SETTINGS,
+    TASK_SETTINGS,
     TRAINING_SETTINGS,
     DatasetParams,
 )
 from unlearn.stages.config.params import AggregationRule, Params
-from unlearn.stages.config.section import Modality
+from unlearn.stages.config.section import Modality, Task
 from unlearn.stages.errors import InputError
-from unlearn.stages.final_model.combination import Combination, Probabilities
+from unlearn.stages.final_model.combination import Combination, Probabilities, RowAnswers
 from unlearn.stages.final_model.description import (
     FILE_NAME,
     CodeEntry,
@@ -65,11 +66,28 @@ class Ensemble:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class labels, in the order of probability columns."""
+        """Class labels, in the order of probability columns; none for a regression."""
         return tuple(self.dataset.classes)
+
+    @property
+    def task(self) -> Task:
+        """Whether classes or numbers are predicted."""
+        return self.dataset.task
 
     def probabilities(self, rows: pa.Table) -> Probabilities:
         """Return class probabilities for typed rows, shape (rows, classes).
+
+        Raises
+        ------
+        InputError
+            If no shard has a row left, so that there is no model; or if it predicts numbers.
+        """
+        if self.task == "regression":
+            raise InputError("this final model predicts numbers, and gives no probabilities")
+        return self.answers(rows)
+
+    def answers(self, rows: pa.Table) -> RowAnswers:
+        """Return the answers for typed rows; see `RowPredictor.answers` for their shape.
 
         Raises
         ------
@@ -80,7 +98,7 @@ class Ensemble:
             raise InputError("the final model has no members: every shard lost all its rows")
         together = Combination(self.rule)
         for member in self.members:
-            together.add(member.predictor.probabilities(rows), member.rows)
+            together.add(member.predictor.answers(rows), member.rows)
         return together.result()
 
     def new_rows(
@@ -136,15 +154,28 @@ class Ensemble:
         UserWarning
             If rows have categories that the model does not know.
         """
+        return self.probabilities(self._typed(frame, as_written=as_written))
+
+    def _typed(self, frame: "pd.DataFrame | pa.Table", *, as_written: bool) -> pa.Table:
+        """Return rows as the members read them, and warn of categories that none of them knows."""
         rows = self.new_rows(as_written=as_written)
         typed = rows.typed(as_table(frame, self.dataset.features, _INPUT), _INPUT, 1)
         for note in rows.notes_on_categories():
-            warnings.warn(note, stacklevel=2)
-        return self.probabilities(typed)
+            warnings.warn(note, stacklevel=3)
+        return typed
 
-    def predict(self, frame: "pd.DataFrame | pa.Table", *, as_written: bool = False) -> list[str]:
-        """Return the class label of every row; see `predict_proba`."""
-        return self.labels(self.predict_proba(frame, as_written=as_written))
+    def predict(
+        self, frame: "pd.DataFrame | pa.Table", *, as_written: bool = False
+    ) -> list[str] | RowAnswers:
+        """Return the prediction for every row; see `predict_proba`.
+
+        It is the most probable class; or for a regression a number, in an array of shape (rows,).
+        """
+        return self.predictions(self.answers(self._typed(frame, as_written=as_written)))
+
+    def predictions(self, answers: RowAnswers) -> list[str] | RowAnswers:
+        """Return what answers say: class labels, or the numbers themselves."""
+        return answers if self.task == "regression" else self.labels(answers)
 
     def labels(self, probabilities: Probabilities) -> list[str]:
         """Return the most probable class of every row; a tie goes to the one pinned first."""
@@ -221,10 +252,12 @@ def final_model_files(
                     "missing_columns",
                     *ID_SETTINGS,
                     *READING_SETTINGS,
+                    *TASK_SETTINGS,
                     *TRAINING_SETTINGS,
                 },
             )
             | params.dataset.own_reading
+            | params.dataset.own_task
             | {"path": "the input"},
             "has_probabilities": params.aggregate.rule != "majority_vote",
             "members": members,
@@ -367,8 +400,12 @@ def _for_peft(model: ShardModel) -> dict[str, Any]:
 
 
 def _same_answers(one: Layout, other: Layout) -> bool:
-    """Return whether two layouts name the same features, and the same classes in the same order."""
-    return one.features == other.features and one.classes == other.classes
+    """Return whether two layouts name the same features, and the same target in the same way."""
+    return (one.features, one.classes, one.outputs) == (
+        other.features,
+        other.classes,
+        other.outputs,
+    )
 
 
 def _trusted_code(

@@ -39,7 +39,8 @@ def predict_file(
         A dataset file or directory with the feature columns; a target is not needed.
     output
         Ends in .csv, .parquet or .jsonl. Columns: the id where the input has it, `prediction`,
-        and `probability_<class>` for each class (shares of votes where models only vote).
+        and `probability_<class>` for each class (shares of votes where models only vote). A
+        regression has no classes, and `prediction` is a number.
     progress
         Called with the number of rows of each batch.
     rows
@@ -94,19 +95,19 @@ def _tables(
     for batch in read_batches(source, source.name, reading=Reading.of(rows.dataset)):
         if batch.num_rows == 0:
             continue
-        probabilities = _answered(ensemble, rows.typed(batch, source.name, 1), batch, source.name)
+        found = _answered(ensemble, rows.typed(batch, source.name, 1), batch, source.name)
         columns = {}
-        answers = [PREDICTION, *(f"probability_{label}" for label in ensemble.classes)]
-        if ensemble.dataset.id in answers:
+        names = [PREDICTION, *(f"probability_{label}" for label in ensemble.classes)]
+        if ensemble.dataset.id in names:
             raise InputError(
                 f"the id column {ensemble.dataset.id!r} has the same name as a column of the "
                 "predictions"
             )
         if ensemble.dataset.id in batch.column_names:
             columns[ensemble.dataset.id] = as_text(batch[ensemble.dataset.id], ensemble.dataset.id)
-        columns[PREDICTION] = pa.array(ensemble.labels(probabilities))
-        for index, name in enumerate(answers[1:]):
-            columns[name] = pa.array(probabilities[:, index])
+        columns[PREDICTION] = pa.array(ensemble.predictions(found))
+        for index, name in enumerate(names[1:]):
+            columns[name] = pa.array(found[:, index])
         yield pa.table(columns)
         progress(batch.num_rows)
 
@@ -116,7 +117,7 @@ def _answered(
 ) -> npt.NDArray[np.float64]:
     """Return the answers for a batch; an error names file and row, as those of reading do."""
     try:
-        return ensemble.probabilities(typed)
+        return ensemble.answers(typed)
     except UnansweredRowError as error:
         if error.row is None:
             raise

@@ -59,11 +59,18 @@ class Reading:
             multiline=dataset.has_line_ends,
             single_line=frozenset(filter(None, [*roles, *others])),
             csv=dataset.csv,
-            numeric=frozenset(name for name, kind in dataset.features.items() if kind == "numeric"),
+            numeric=_numeric(dataset),
             missing_columns=dataset.missing_columns,
             required=_required(dataset),
             uses=_uses(dataset),
         )
+
+
+def _numeric(dataset: DatasetParams) -> frozenset[str]:
+    """Return the columns whose values are numbers: features, and a regression's target."""
+    features = [name for name, kind in dataset.features.items() if kind == "numeric"]
+    target = dataset.target if dataset.task == "regression" else None
+    return frozenset(filter(None, [*features, target]))
 
 
 def _required(dataset: DatasetParams) -> frozenset[str]:
@@ -88,7 +95,8 @@ def _uses(dataset: DatasetParams) -> ColumnUses:
         name: "value" if kind in _VALUES else "label" for name, kind in dataset.features.items()
     }
     roles = {name: use for name, use in ids.items() if name is not None}
-    target: dict[str, ColumnUse] = {} if dataset.target is None else {dataset.target: "label"}
+    use: ColumnUse = "value" if dataset.task == "regression" else "label"
+    target: dict[str, ColumnUse] = {} if dataset.target is None else {dataset.target: use}
     return ColumnUses({**features, **target, **roles}, others="none")
 
 

@@ -222,14 +222,16 @@ def _are_plain_categories(text: pa.ChunkedArray, missing: list[str]) -> bool:
     return not any(len(each) > LONGEST_CATEGORY or "\n" in each or "\r" in each for each in texts)
 
 
-def _numbers(text: pa.ChunkedArray, name: str, first_row: int) -> pa.ChunkedArray:
+def _numbers(
+    text: pa.ChunkedArray, name: str, first_row: int, kind: str = " is numeric"
+) -> pa.ChunkedArray:
     trimmed = pc.utf8_trim_whitespace(text)
     try:
         return pc.cast(trimmed, pa.float64())
     except pa.ArrowInvalid:
         bad = pa.array([value is not None and not is_float(value) for value in trimmed.to_pylist()])
         try:
-            _refuse(bad, name, " is numeric: a value is not a number", first_row)
+            _refuse(bad, name, f"{kind}: a value is not a number", first_row)
         except InputError as error:
             value = trimmed[pc.index(bad, value=True).as_py()].as_py()
             facts = replace(error.facts or Facts(), decimal=other_mark(value))
@@ -340,38 +342,90 @@ def feature_columns(
 def target_column(
     batch: pa.Table, dataset: DatasetParams, name: str, first_row: int
 ) -> pa.ChunkedArray:
-    """Return the class label of every row, as text from the pinned list.
+    """Return the target of every row: a label of the pinned list as text, or a number as float64.
 
-    Where rows without a class are dropped, these have none.
+    Where rows without a target are dropped, these have none.
 
     Raises
     ------
     InputError
-        If the column is not there, or a label is missing or not pinned.
+        If the column is not there, a target is missing, a label is not pinned, or a target of a
+        regression is no number.
     """
     if dataset.target is None:
-        raise AssertionError("rows of text have no class")
+        raise AssertionError("rows of text have no target")
     require_column(batch, dataset.target, name)
     place = place_of_row(batch, 0, name, first_row)
     with _in_file(place):
-        labels = as_text(batch[dataset.target], dataset.target)
-        known = pc.is_in(labels, pa.array(dataset.classes, pa.string()))
-        unlabelled = pc.and_(pc.invert(known), is_unlabelled(labels, dataset.missing))
-        if not dataset.drop_unlabelled:
-            _refuse(
-                unlabelled,
-                dataset.target,
-                ": a class is missing",
-                place.row,
-                "`dataset.drop_unlabelled: true` in params.yaml leaves such rows out",
-            )
-        _refuse(
-            pc.invert(pc.or_(known, unlabelled)),
-            dataset.target,
-            ": a class is not listed in schema.yaml under classes",
-            place.row,
-        )
+        if dataset.task == "regression":
+            return _target_numbers(batch[dataset.target], dataset.target, dataset, place.row)
+        return _target_labels(batch[dataset.target], dataset.target, dataset, place.row)
+
+
+_DROP = "`dataset.drop_unlabelled: true` in params.yaml leaves such rows out"
+
+
+def _target_labels(
+    column: pa.ChunkedArray, target: str, dataset: DatasetParams, first_row: int
+) -> pa.ChunkedArray:
+    """Return class labels; see `target_column`."""
+    labels = as_text(column, target)
+    known = pc.is_in(labels, pa.array(dataset.classes, pa.string()))
+    unlabelled = pc.and_(pc.invert(known), is_unlabelled(labels, dataset.missing))
+    if not dataset.drop_unlabelled:
+        _refuse(unlabelled, target, ": a class is missing", first_row, _DROP)
+    _refuse(
+        pc.invert(pc.or_(known, unlabelled)),
+        target,
+        ": a class is not listed in schema.yaml under classes",
+        first_row,
+    )
     return pc.if_else(unlabelled, pa.scalar(None, pa.string()), labels)
+
+
+def _target_numbers(
+    column: pa.ChunkedArray, target: str, dataset: DatasetParams, first_row: int
+) -> pa.ChunkedArray:
+    """Return the numbers of a regression's target; see `target_column`."""
+    values = target_values(column, target, dataset.missing, first_row)
+    finite = pc.fill_null(pc.is_finite(values), fill_value=False)
+    if not dataset.drop_unlabelled:
+        problem = ": a target is missing or not a finite number"
+        _refuse(pc.invert(finite), target, problem, first_row, _DROP)
+    return pc.if_else(finite, values, pa.scalar(None, pa.float64()))
+
+
+def target_values(
+    column: pa.ChunkedArray, target: str, missing: Iterable[str], first_row: int
+) -> pa.ChunkedArray:
+    """Return a target as float64 numbers, infinite ones among them, with nulls for missing values.
+
+    Parameters
+    ----------
+    column, target
+        Values as read, and the column's name.
+    missing
+        Texts that mean a missing value.
+    first_row
+        Number of the first value's data row, for errors.
+
+    Raises
+    ------
+    InputError
+        If a value is not a number. It is named by its row, never quoted.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    missing = list(missing)
+    if is_number(column.type) and not pa.types.is_boolean(column.type):
+        values = _floats(column)
+    else:
+        text = as_text(column, target)
+        is_missing = pc.is_in(pc.utf8_trim_whitespace(text), pa.array(["", *missing], pa.string()))
+        text = pc.if_else(is_missing, pa.scalar(None, pa.string()), text)
+        values = _numbers(text, target, first_row, " is the target of a regression")
+    values = pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)
+    return _without(values, (float(text) for text in missing if is_float(text)))
 
 
 def is_unlabelled(labels: pa.ChunkedArray, missing: Iterable[str]) -> pa.ChunkedArray:

@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from unlearn.stages.config.dataset import DatasetParams, FeatureKind
-from unlearn.stages.config.section import Modality
+from unlearn.stages.config.section import Modality, Task
 from unlearn.stages.config.text import TextRole
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import write_through
 from unlearn.stages.rows.forget_list import ForgetList
+from unlearn.stages.rows.outputs import Outputs
 from unlearn.stages.rows.padding import pad_parquet
 from unlearn.stages.rows.token_arrays import (
     DIGEST,
@@ -60,7 +62,7 @@ _FILLERS = {pa.string(): "", pa.bool_(): False, pa.float64(): 0.0}
 
 @dataclass(frozen=True)
 class Layout:
-    """Columns, classes and pinned categories of a project's shard files.
+    """Columns, target and pinned categories of a project's shard files.
 
     They travel in the files, so that a change of either changes every file and, through it,
     reruns what reads it.
@@ -70,7 +72,7 @@ class Layout:
     features
         Kind by column.
     classes
-        The class labels.
+        The class labels; none where the target is a number.
     subjects
         Whether rows are about people.
     categories
@@ -78,6 +80,10 @@ class Layout:
         ordinal column are in their order.
     hashed_columns
         How many columns of numbers each hashed text becomes.
+    task
+        What the target is: a class, which shard files have as text, or a number (float64).
+    target_scale
+        Centre and scale of a target that is a number; see `Outputs`.
     """
 
     features: dict[str, FeatureKind]
@@ -85,17 +91,29 @@ class Layout:
     subjects: bool
     categories: dict[str, tuple[str, ...]] = field(default_factory=dict)
     hashed_columns: dict[str, int] = field(default_factory=dict)
+    task: Task = "classification"
+    target_scale: tuple[float, float] = (0.0, 1.0)
 
     @classmethod
     def of(cls, dataset: DatasetParams) -> "Layout":
         """Return the layout that schema.yaml pins."""
+        pinned = dataset.target_scale
         return cls(
             dict(dataset.features),
             tuple(dataset.classes),
             dataset.subject is not None,
             {name: tuple(values) for name, values in (dataset.categories or {}).items()},
             dict(dataset.hashed_columns or {}),
+            dataset.task,
+            (0.0, 1.0) if pinned is None else (pinned.centre, pinned.scale),
         )
+
+    @property
+    def outputs(self) -> Outputs:
+        """What a model of these rows answers with."""
+        if self.task == "regression":
+            return Outputs(0, *self.target_scale)
+        return Outputs(len(self.classes))
 
     @property
     def schema(self) -> pa.Schema:
@@ -104,14 +122,16 @@ class Layout:
         if self.subjects:
             fields.append((SUBJECT, DIGEST))
         fields += [(name, _ARROW_TYPES[kind]) for name, kind in self.features.items()]
-        if self.classes:
+        if self.task == "regression":
+            fields.append((TARGET, pa.float64()))
+        elif self.classes:
             fields.append((TARGET, pa.string()))
         return pa.schema(fields)
 
     @property
     def modality(self) -> Modality:
-        """What the rows are; rows of text have no class."""
-        return "tabular" if self.classes else "text"
+        """What the rows are; rows of text have no target."""
+        return "tabular" if self.classes or self.task == "regression" else "text"
 
     def column(self, role: TextRole) -> str | None:
         """Return the first column of a role; None where there is none."""
@@ -141,6 +161,9 @@ class Layout:
                 for name in self.features
                 if name in self.hashed_columns
             ]
+        # Files of classification keep theirs.
+        if self.task == "regression":
+            found |= {"task": self.task, "target_scale": list(self.target_scale)}
         return found
 
     @classmethod
@@ -152,7 +175,17 @@ class Layout:
             bool(value["subjects"]),
             {name: tuple(map(str, texts)) for name, texts in value.get("categories", [])},
             {name: int(columns) for name, columns in value.get("hashed_columns", [])},
+            *_target_from_json(value),
         )
+
+
+def _target_from_json(value: dict[str, Any]) -> tuple[Task, tuple[float, float]]:
+    """Return task and scale of a layout's JSON; a ValueError if they are none."""
+    task = value.get("task", "classification")
+    if task not in get_args(Task):
+        raise ValueError(task)
+    centre, scale = map(float, value.get("target_scale", (0.0, 1.0)))
+    return task, (centre, scale)
 
 
 @dataclass(frozen=True)
@@ -406,7 +439,22 @@ def _is_one_of_pairs(rows: pa.Table, pairs: Sequence[tuple[str, ...]]) -> pa.Chu
     return pc.is_in(pa.chunked_array([found]), wanted)
 
 
-def targets(rows: pa.Table, layout: Layout) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def targets(rows: pa.Table, layout: Layout) -> npt.NDArray[np.int64]:
     """Return the class of every row as an index into the pinned list, shape (rows,)."""
     indices = pc.index_in(rows[TARGET], pa.array(layout.classes, pa.string()))
     return np.asarray(indices.to_numpy(), dtype=np.int64)
+
+
+def target_numbers(rows: pa.Table) -> npt.NDArray[np.float64]:
+    """Return the target of every row of a regression, in the dataset's units, shape (rows,)."""
+    return np.asarray(rows[TARGET].to_numpy(), dtype=np.float64)
+
+
+def training_targets(
+    rows: pa.Table, layout: Layout
+) -> npt.NDArray[np.int64] | npt.NDArray[np.float64]:
+    """Return what an estimator of the layout's task is fitted to, shape (rows,).
+
+    These are `targets` for classification, and `target_numbers` for regression.
+    """
+    return target_numbers(rows) if layout.task == "regression" else targets(rows, layout)

@@ -14,7 +14,7 @@ from unlearn.stages.estimators.spec import (
     RowSetTraining,
     TextTraining,
 )
-from unlearn.stages.rows.shard_file import targets
+from unlearn.stages.rows.shard_file import targets, training_targets
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.sliced_rows import SlicedRows, step_totals
 
@@ -87,7 +87,7 @@ def _of_features(
     estimator = training.build(
         recipe.train,
         preprocessor.width,
-        len(recipe.layout.classes),
+        recipe.layout.outputs,
         sliced=recipe.slices > 1,
         code=recipe.code,
     )
@@ -143,7 +143,7 @@ def _slice_data(
 
     return SliceData(
         inputs=inputs[:end],
-        targets=targets(sliced.rows.slice(0, end), recipe.layout),
+        targets=training_targets(sliced.rows.slice(0, end), recipe.layout),
         new=sliced.sizes[number - 1],
         steps=totals[number - 1] - before,
         seed=seed,
@@ -151,14 +151,14 @@ def _slice_data(
 
 
 def constant_class(recipe: Recipe, sliced: SlicedRows) -> int | None:
-    """Return the one class of a shard that the family cannot fit; else None.
+    """Return the one class of a shard that the family cannot fit; else None, as for numbers.
 
     Only for models fitted as a whole, since a slice may not ask what later slices hold; or where
     the pinned list has one class only.
     """
     training = find_spec(recipe.train.model).training
     fits_all = not (isinstance(training, FeatureTraining) and training.needs_two_classes)
-    if fits_all or sliced.rows.num_rows == 0:
+    if fits_all or sliced.rows.num_rows == 0 or recipe.layout.outputs.is_number:
         return None
     if len(recipe.layout.classes) == 1:
         return 0

@@ -88,8 +88,8 @@ def import_weights(context: Context, path: Path, training: pa.Table, holdout: pa
     _check_preprocessing(context)
     preprocessor = unlearned_preprocessor(context.layout)
     train = context.params.train
-    classes = len(context.layout.classes)
-    estimator = make_estimator(train, preprocessor.width, classes, sliced=False, code=context.code)
+    outputs = context.layout.outputs
+    estimator = make_estimator(train, preprocessor.width, outputs, sliced=False, code=context.code)
     weights = _read_weights(context, path)
     description = describe_model(
         train,

@@ -4,7 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unlearn.stages.config.dataset import ID_SETTINGS, READING_SETTINGS, TRAINING_SETTINGS
+from unlearn.stages.config.dataset import (
+    ID_SETTINGS,
+    READING_SETTINGS,
+    TASK_SETTINGS,
+    TRAINING_SETTINGS,
+)
 from unlearn.stages.config.params import ALGORITHM, Params
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.context import Context
@@ -139,6 +144,9 @@ def settings_digest(params: Params) -> str:
     del settings["verify"]["publish"]
     for name in ("path", "canaries", "held_out", "contact"):
         del settings["dataset"][name]
+    for name in TASK_SETTINGS:
+        del settings["dataset"][name]
+    settings["dataset"] |= params.dataset.own_task
     for name in (*ID_SETTINGS, *READING_SETTINGS, *TRAINING_SETTINGS):
         # Reports from before these settings stay current.
         if settings["dataset"][name] is None:

@@ -8,7 +8,8 @@
 The family of estimators that `train.model` names says which file and format. A shard without rows
 has a model.json of kind `empty`. One whose rows all have one class, where the family cannot fit
 that, is `constant`. So is one that its estimator refuses, and one of a single row where the
-estimator takes two: these answer with the class frequencies of their rows.
+estimator takes two: these answer with the class frequencies of their rows, or with the mean of
+their targets where these are numbers.
 """
 
 import hashlib
@@ -16,14 +17,14 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.base import Predictor
+from unlearn.stages.estimators.base import Predictor, Regressor
 from unlearn.stages.estimators.registry import find_spec, make_estimator
 from unlearn.stages.estimators.spec import (
     EstimatorSpec,
@@ -32,6 +33,7 @@ from unlearn.stages.estimators.spec import (
     RowTransform,
 )
 from unlearn.stages.project.files import digest_json
+from unlearn.stages.rows.outputs import Outputs
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.rows.tokens import Key
 
@@ -171,9 +173,9 @@ class ShardModel:
             Types of other packages that its file may hold. What the model itself states is not
             enough, for a hostile one can state anything.
         """
-        classes = len(self.layout.classes)
+        outputs = self.layout.outputs
         if self.kind == "constant":
-            return RowPredictor(None, None, self._answer(classes), classes, np.float64)
+            return RowPredictor(None, None, self._answer(outputs), outputs, np.float64)
         train = TrainParams.model_validate(self.description["train"])
         if train.trusted_types:
             train = train.model_copy(update={"trusted_types": list(trusted)})
@@ -184,26 +186,31 @@ class ShardModel:
             raise InputError(f"{FILE_NAME} is of a model that reads text")
         preprocessor = training.stored(self.description["preprocessing"], train)
         estimator = make_estimator(
-            train, preprocessor.width, classes, sliced=True, code=code if train.code_path else None
+            train, preprocessor.width, outputs, sliced=True, code=code if train.code_path else None
         )
         predictor = estimator.predictor(self.weights or b"")
-        return RowPredictor(preprocessor, predictor, None, classes, estimator.dtype)
+        return RowPredictor(preprocessor, predictor, None, outputs, estimator.dtype)
 
     def _of_row_set(self, training: RowSetTraining, train: TrainParams) -> "RowPredictor":
         from unlearn.stages.estimators.row_sets.base import CodesAnswer, Shape
         from unlearn.stages.estimators.row_sets.preprocessing import CodePreprocessor
 
-        classes = len(self.layout.classes)
+        outputs = self.layout.outputs
         preprocessor = CodePreprocessor.from_json(self.description["preprocessing"])
         grid = preprocessor.grid
         # No key is needed to answer: all that was drawn is in the weights.
-        estimator = training.build(train, _NO_KEY, Shape(grid.sizes, grid.categorical, classes))
+        estimator = training.build(
+            train, _NO_KEY, Shape(grid.sizes, grid.categorical, outputs.classes)
+        )
         model = CodesAnswer(estimator.predictor(self.weights or b""))
-        return RowPredictor(preprocessor, model, None, classes, np.float32)
+        return RowPredictor(preprocessor, model, None, outputs, np.float32)
 
-    def _answer(self, classes: int) -> tuple[float, ...]:
-        """Return the probabilities that a constant model gives to every row."""
+    def _answer(self, outputs: Outputs) -> tuple[float, ...]:
+        """Return what a constant model answers to every row: probabilities, or one number."""
+        classes = outputs.width
         try:
+            if outputs.is_number:
+                return (float(self.description["mean"]),)
             if "class" in self.description:
                 return tuple(np.eye(classes)[int(self.description["class"])].tolist())
             answer = tuple(float(share) for share in self.description["frequencies"])
@@ -219,19 +226,32 @@ class RowPredictor:
     """A shard model that answers on rows with the features of its layout."""
 
     preprocessor: RowTransform | None
-    model: Predictor | None
+    model: Predictor | Regressor | None
     constant: tuple[float, ...] | None
-    classes: int
+    outputs: Outputs
     dtype: type[np.float32] | type[np.float64]
 
-    def probabilities(self, rows: pa.Table) -> npt.NDArray[np.float64]:
-        """Return class probabilities, shape (rows, classes)."""
+    def answers(self, rows: pa.Table) -> npt.NDArray[np.float64]:
+        """Return the answers on rows, of the shape that `Outputs.shape` gives.
+
+        These are class probabilities, shape (rows, classes); or for a regression numbers in the
+        units of the dataset, shape (rows,).
+        """
         if rows.num_rows == 0 or self.preprocessor is None or self.model is None:
-            answer = np.zeros((rows.num_rows, self.classes))
+            answer = np.zeros(self.outputs.shape(rows.num_rows))
             if self.constant is not None:
-                answer[:] = self.constant
+                answer[:] = self.constant[0] if self.outputs.is_number else self.constant
             return answer
-        return self.model.probabilities(self.preprocessor.transform(rows, self.dtype))
+        inputs = self.preprocessor.transform(rows, self.dtype)
+        if self.outputs.is_number:
+            return cast("Regressor", self.model).values(inputs)
+        return cast("Predictor", self.model).probabilities(inputs)
+
+    def probabilities(self, rows: pa.Table) -> npt.NDArray[np.float64]:
+        """Return class probabilities, shape (rows, classes); the model is a classifier."""
+        if self.outputs.is_number:
+            raise TypeError("a regression has no class probabilities")
+        return self.answers(rows)
 
 
 def read_shard_model(folder: Path, name: str) -> ShardModel:

@@ -20,7 +20,13 @@ from unlearn.stages.estimators.base import RefusedRowsError
 from unlearn.stages.estimators.registry import find_spec
 from unlearn.stages.estimators.spec import RowSetTraining
 from unlearn.stages.project.files import json_bytes
-from unlearn.stages.rows.shard_file import digest_rows, in_order, nonce, targets
+from unlearn.stages.rows.shard_file import (
+    digest_rows,
+    in_order,
+    nonce,
+    target_numbers,
+    targets,
+)
 from unlearn.stages.training.environment import environment
 from unlearn.stages.training.fitting import Fitting, constant_class, prepare
 from unlearn.stages.training.lineage import FILE_NAME as LINEAGE_FILE
@@ -245,9 +251,9 @@ def train_shard(
     except RefusedRowsError as refusal:
         if not fits_trial_rows(recipe):
             raise
-        return _frequencies(recipe, work, REFUSED, refusal)
+        return _constant(recipe, work, REFUSED, refusal)
     if states[-1] is None and recipe.layout.modality == "tabular":
-        return _frequencies(recipe, work, ONE_ROW)
+        return _constant(recipe, work, ONE_ROW)
     return _with_weights(recipe, work, fitting, states)
 
 
@@ -278,13 +284,21 @@ def _kept_states(work: ShardWork, folder: Path | None) -> list[bytes | None]:
     return [read_checkpoint(folder, lineage, link) for link in lineage.slices[: work.first - 1]]
 
 
-def _frequencies(
+def _constant(
     recipe: Recipe, work: ShardWork, reason: str, refusal: RefusedRowsError | None = None
 ) -> TrainedShard:
-    """Return the model that answers every row with the class frequencies of its own rows."""
+    """Return the model that answers every row with what its own rows have on average.
+
+    These are the frequencies of their classes, or the mean of their numbers.
+    """
     rows = work.sliced.rows
-    counts = np.bincount(targets(rows, recipe.layout), minlength=len(recipe.layout.classes))
-    answer = {"frequencies": [float(share) for share in counts / rows.num_rows], "reason": reason}
+    answer: dict[str, Any]
+    if recipe.layout.outputs.is_number:
+        answer = {"mean": float(target_numbers(rows).mean())}
+    else:
+        counts = np.bincount(targets(rows, recipe.layout), minlength=len(recipe.layout.classes))
+        answer = {"frequencies": [float(share) for share in counts / rows.num_rows]}
+    answer["reason"] = reason
     return replace(_without_weights(recipe, work, answer), refusal=refusal)
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.base import RefusedRowsError, SliceData
+from unlearn.stages.estimators.base import RefusedRowsError, SliceData, Targets
 from unlearn.stages.estimators.registry import find_spec
 from unlearn.stages.estimators.spec import FeatureTraining
-from unlearn.stages.rows.shard_file import targets
+from unlearn.stages.rows.shard_file import training_targets
 from unlearn.stages.training.lineage import read_lineage
 from unlearn.stages.training.recipe import Recipe
 
@@ -32,7 +32,8 @@ def fits_trial_rows(recipe: Recipe) -> bool:
     """Tell whether a project's estimator can be fitted on a keyed table of the same columns.
 
     The table has two thirds more rows of each class than columns, and no missing value. Its numbers
-    are 0 or 1, which estimators accept that count or look up, too.
+    are 0 or 1, which estimators accept that count or look up, too. Targets of a regression are
+    drawn from a normal distribution at the pinned scale.
 
     Parameters
     ----------
@@ -97,8 +98,8 @@ def try_settings(recipe: Recipe, rows: pa.Table) -> str | None:
     if find_spec(recipe.train.model).trial == "none":
         return None
     few = rows.slice(0, FEW_ROWS)
-    truth = targets(few, recipe.layout)
-    if len(np.unique(truth)) < min(2, len(recipe.layout.classes)):
+    truth = training_targets(few, recipe.layout)
+    if len(np.unique(truth)) < min(2, recipe.layout.outputs.width) or few.num_rows == 0:
         few, truth = _rows(recipe)
     try:
         _fit(recipe, few, truth)
@@ -135,7 +136,7 @@ def notes_on_options(recipe: Recipe) -> list[str]:
     ]
 
 
-def _fit(recipe: Recipe, rows: pa.Table, truth: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
+def _fit(recipe: Recipe, rows: pa.Table, truth: Targets) -> None:
     """Fit the estimator on rows, once or twice, in one epoch.
 
     Raises
@@ -153,7 +154,7 @@ def _fit(recipe: Recipe, rows: pa.Table, truth: np.ndarray[tuple[int], np.dtype[
     estimator = training.build(
         recipe.train,
         preprocessor.width,
-        len(recipe.layout.classes),
+        recipe.layout.outputs,
         sliced=recipe.slices > 1,
         code=recipe.code,
     )
@@ -179,9 +180,10 @@ def _fit(recipe: Recipe, rows: pa.Table, truth: np.ndarray[tuple[int], np.dtype[
         )
 
 
-def _rows(recipe: Recipe) -> tuple[pa.Table, np.ndarray[tuple[int], np.dtype[np.int64]]]:
-    """Return the table, and the class of each row."""
-    features, classes = recipe.layout.features, len(recipe.layout.classes)
+def _rows(recipe: Recipe) -> tuple[pa.Table, Targets]:
+    """Return the table, and the target of each row."""
+    features, outputs = recipe.layout.features, recipe.layout.outputs
+    classes = outputs.width
     of_each = max(_ROWS_A_CLASS, 5 * len(features) // 3)
     count = max(2 * classes, min(_MOST_ROWS, max(of_each * classes, 2 * recipe.train.batch)))
     draw = np.random.Generator(np.random.PCG64(recipe.key.seed(recipe.seed, "trial rows")))
@@ -198,4 +200,6 @@ def _rows(recipe: Recipe) -> tuple[pa.Table, np.ndarray[tuple[int], np.dtype[np.
             columns[name] = pa.array(draw.integers(0, 2, count).astype(bool))
         else:
             columns[name] = pa.array(draw.integers(0, 2, count).astype(np.float64))
+    if outputs.is_number:
+        return pa.table(columns), outputs.unscaled(draw.standard_normal(count))
     return pa.table(columns), np.arange(count, dtype=np.int64) % classes

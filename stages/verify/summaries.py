@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from unlearn.stages.verify.measures.utility_change import MEASURES
+from unlearn.stages.verify.measures.utility_change import measures_of
 from unlearn.stages.verify_report.membership import CanaryResult, Membership
 from unlearn.stages.verify_report.methods import MethodResult
 from unlearn.stages.verify_report.part import json_value
@@ -31,7 +31,7 @@ def report_summary(report: Report) -> dict[str, Any]:
             "control": membership.control.auc,
         },
         "canaries": {"auc": canaries.auc, "epsilon": canaries.epsilon_lower_bound},
-        "utility": {name: getattr(utility, name) for name in MEASURES},
+        "utility": {name: getattr(utility, name) for name in measures_of(utility)},
     }
     if report.language is not None:
         forgotten = report.language.forgotten or Knowledge()

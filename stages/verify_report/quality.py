@@ -67,11 +67,25 @@ class Utility(Part):
         Of classes.
     per_class
         By class label.
+    mean_absolute_error, root_mean_squared_error, r_squared
+        Of predicted numbers; None for fewer rows than verify.min_rows, and R squared where all
+        targets are the same.
+    quantile, pinball_loss
+        Of a regression that predicts a quantile: which one, and its mean pinball loss.
     language
         What a language model knows of these rows; for rows of text alone.
     """
 
-    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"language"})
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset(
+        {
+            "mean_absolute_error",
+            "root_mean_squared_error",
+            "r_squared",
+            "quantile",
+            "pinball_loss",
+            "language",
+        }
+    )
 
     rows: int | None = None
     accuracy: float | None = None
@@ -79,4 +93,9 @@ class Utility(Part):
     macro_f1: float | None = None
     calibration_error: float | None = None
     per_class: dict[str, ClassUtility] = Field(default_factory=dict)
+    mean_absolute_error: float | None = None
+    root_mean_squared_error: float | None = None
+    r_squared: float | None = None
+    quantile: float | None = None
+    pinball_loss: float | None = None
     language: Knowledge | None = None

@@ -92,7 +92,7 @@ def open_model(model: ShardModel, code: Path | None, *, init_seed: int) -> Opene
     estimator = make_estimator(
         train,
         preprocessor.width,
-        classes,
+        model.layout.outputs,
         sliced=True,
         code=code if train.code_path else None,
     )

@@ -108,6 +108,11 @@ def _context_of(context: Context, there: Project, revision: str) -> Context:
         raise InputError(
             f"{revision} has other classes in schema.yaml: the answers cannot be compared"
         )
+    if then.layout.outputs != context.layout.outputs:
+        raise InputError(
+            f"{revision} has another task or target scale in schema.yaml: the answers cannot be "
+            "compared"
+        )
     _check_same_rows(then.params, context.params, revision)
     return then
 

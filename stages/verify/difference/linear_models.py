@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
 from unlearn.stages.config.train import TrainParams
+from unlearn.stages.estimators.base import Predictor
 from unlearn.stages.estimators.preprocessing import Preprocessor
 from unlearn.stages.training.shard_model import RowPredictor
 from unlearn.stages.verify.difference.reconstruction import LinearWeights, cosines, reconstruct
@@ -90,7 +92,7 @@ def similarities(
 def _direction(
     older: RowPredictor, newer: RowPredictor, public: pa.Table, rows: int, train: TrainParams
 ) -> Floats | None:
-    if older.model is None or newer.model is None:
+    if older.model is None or newer.model is None or newer.outputs.is_number:
         return None
     preparations = older.preprocessor, newer.preprocessor
     if not isinstance(preparations[0], Preprocessor) or not isinstance(
@@ -101,7 +103,9 @@ def _direction(
     if moves is None:
         return None
     width = preparations[1].width
-    before, after = LinearWeights.of(older.model, width), LinearWeights.of(newer.model, width)
+    before, after = (
+        LinearWeights.of(cast("Predictor", each), width) for each in (older.model, newer.model)
+    )
     if before is None or after is None:
         return None
     ridge = ridge_of(train, int(after.known.sum()))

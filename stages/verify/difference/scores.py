@@ -17,9 +17,11 @@ LOGIT = "logit"
 def model_scores(answers: RowScores) -> dict[str, Floats]:
     """Return the scores that one model gives to rows, by name, each of shape (rows,).
 
-    Those of the attacks that read one model's answers, and the logit of the right answer.
+    Those of the attacks that read one model's answers, and the logit of the right answer. Where
+    numbers are predicted there is none, and the errors are among the scores.
     """
-    return {LOGIT: answers.logits, **answers.scores}
+    own = {} if answers.residuals else {LOGIT: answers.logits}
+    return {**own, **answers.scores}
 
 
 def change(older: RowScores, newer: RowScores) -> Mapping[str, Floats]:

@@ -35,7 +35,7 @@ class MeasuredModel(FinalModel, Protocol):
         """
 
     def probabilities(self, rows: pa.Table) -> Floats | None:
-        """Return class probabilities, shape (rows, classes); None for text, and for votes.
+        """Return class probabilities, shape (rows, classes); None for text, votes and numbers.
 
         Parameters
         ----------

@@ -5,11 +5,11 @@ them (Tarun et al., "Fast Yet Effective Machine Unlearning", TNNLS 2023, anamnes
 et al., CVPR 2020, relearn time).
 """
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-from unlearn.stages.estimators.base import Estimator, FloatArray, SliceData
+from unlearn.stages.estimators.base import Estimator, FloatArray, Predictor, SliceData
 from unlearn.stages.verify.measures.utility import log_loss
 
 #: Steps after which a model is taken not to learn the rows again.
@@ -57,7 +57,8 @@ def relearning_steps(
     state = estimator.state_of(model)
 
     def known(content: bytes) -> bool:
-        return log_loss(estimator.predictor(content).probabilities(inputs), targets) <= loss
+        predictor = cast("Predictor", estimator.predictor(content))
+        return log_loss(predictor.probabilities(inputs), targets) <= loss
 
     if known(model):
         return 0

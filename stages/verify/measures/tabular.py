@@ -131,7 +131,7 @@ class ClassMeasures:
         estimator = make_estimator(
             train,
             preprocessor.width,
-            len(context.layout.classes),
+            context.layout.outputs,
             sliced=True,
             code=None if code is None else context.project.root / code,
         )

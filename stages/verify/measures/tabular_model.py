@@ -1,4 +1,4 @@
-"""A final model of classifiers, as `verify` asks it."""
+"""A final model of a table, as `verify` asks it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,30 +6,35 @@ from dataclasses import dataclass
 import pyarrow as pa
 from unlearn.stages.config.params import AggregationRule
 from unlearn.stages.context import Context
+from unlearn.stages.estimators.registry import find_spec
 from unlearn.stages.final_model.ensemble import Ensemble, load_ensemble
 from unlearn.stages.final_model.members import Member, StoredMember
-from unlearn.stages.rows.shard_file import Layout, targets
+from unlearn.stages.rows.shard_file import Layout, target_numbers, targets
+from unlearn.stages.verify.measures.number_utility import measure_numbers
 from unlearn.stages.verify.measures.utility import measure
 from unlearn.stages.verify.membership.answers import Answers, Question
 from unlearn.stages.verify.membership.arrays import Floats
-from unlearn.stages.verify.membership.class_answers import ask_classes
+from unlearn.stages.verify.membership.tabular_answers import ask_rows
 from unlearn.stages.verify_report.quality import KnowledgeOfRows, Utility
 
 
 @dataclass(frozen=True)
 class TabularModel:
-    """Classifiers that answer as one; see `MeasuredModel`.
+    """Classifiers or regressors that answer as one; see `MeasuredModel`.
 
     Parameters
     ----------
     ensemble
-        The classifiers.
+        The models.
     layout
-        The project's columns and classes.
+        The project's columns and target.
+    quantile
+        The quantile of the target that regressors predict; None where they predict another centre.
     """
 
     ensemble: Ensemble
     layout: Layout
+    quantile: float | None = None
 
     @property
     def rule(self) -> AggregationRule:
@@ -47,13 +52,17 @@ class TabularModel:
         return self.ensemble.has_probabilities
 
     def answers(self, questions: Sequence[Question]) -> list[Answers]:
-        """Return class probabilities as attacks take them; see `FinalModel`."""
-        return ask_classes(self.ensemble, questions, self.layout)
+        """Return the answers as attacks take them; see `FinalModel`."""
+        return ask_rows(self.ensemble, questions, self.layout)
 
     def utility(self, rows: pa.Table, min_rows: int) -> Utility:
-        """Return accuracy and calibration; see `MeasuredModel`."""
+        """Return accuracy and calibration, or the errors of numbers; see `MeasuredModel`."""
         if not self.members or rows.num_rows == 0:
             return Utility(rows=rows.num_rows)
+        if self.layout.outputs.is_number:
+            return measure_numbers(
+                self.ensemble.answers(rows), target_numbers(rows), self.quantile, min_rows
+            )
         return measure(
             self.ensemble.probabilities(rows),
             targets(rows, self.layout),
@@ -63,8 +72,9 @@ class TabularModel:
         )
 
     def probabilities(self, rows: pa.Table) -> Floats | None:
-        """Return class probabilities; None where they are votes; see `MeasuredModel`."""
-        return self.ensemble.probabilities(rows) if self.has_probabilities else None
+        """Return class probabilities; None where there are none; see `MeasuredModel`."""
+        has_some = self.has_probabilities and not self.layout.outputs.is_number
+        return self.ensemble.probabilities(rows) if has_some else None
 
     def memorisation(
         self, forgotten: pa.Table, utility: Utility, min_rows: int
@@ -79,10 +89,11 @@ def open_final_model(context: Context) -> TabularModel:
 
     Its members are read one at a time: all of them may be more than memory holds.
     """
+    train = context.params.train
     ensemble = load_ensemble(
         context.project.final_model,
         own_code=context.code,
-        own_types=context.params.train.trusted_types,
+        own_types=train.trusted_types,
         keep=False,
     )
-    return TabularModel(ensemble, context.layout)
+    return TabularModel(ensemble, context.layout, find_spec(train.model).quantile(train))

@@ -6,8 +6,16 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict
 from unlearn.stages.verify_report.quality import ClassUtility, Utility
 
-#: The numbers of a report's utility that one line or one comparison shows.
+#: The numbers of a classifier's utility that one line or one comparison shows.
 MEASURES = ("accuracy", "macro_f1", "log_loss", "calibration_error")
+
+#: The same of a regression.
+NUMBER_MEASURES = (
+    "mean_absolute_error",
+    "root_mean_squared_error",
+    "r_squared",
+    "pinball_loss",
+)
 
 #: Two-sided 95 % of a normal distribution, in standard errors.
 _WIDE = 1.959964
@@ -35,6 +43,13 @@ class UtilityChange(BaseModel):
         return self.model_dump(mode="json")
 
 
+def measures_of(utility: Utility) -> tuple[str, ...]:
+    """Return the names of the measures that a model's utility has."""
+    if utility.mean_absolute_error is None:
+        return MEASURES
+    return tuple(name for name in NUMBER_MEASURES if getattr(utility, name) is not None)
+
+
 def compare_utility(older: Utility, newer: Utility) -> UtilityChange:
     """Compare the quality that two reports state.
 
@@ -54,7 +69,7 @@ def compare_utility(older: Utility, newer: Utility) -> UtilityChange:
                 f"{before.accuracy:.3f} -> {after.accuracy:.3f} on {after.rows:,} rows"
             )
     return UtilityChange(
-        utility={name: (getattr(older, name), getattr(newer, name)) for name in MEASURES},
+        utility={name: (getattr(older, name), getattr(newer, name)) for name in measures_of(newer)},
         classes=tuple(classes),
     )
 

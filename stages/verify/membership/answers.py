@@ -60,7 +60,7 @@ class FinalModel(Protocol):
 
 @dataclass(frozen=True)
 class ReferenceLogits:
-    """Reference models' logits of the right answers.
+    """Reference models' logits of the right answers, or their residuals; see `ComparedRows`.
 
     Parameters
     ----------
@@ -92,11 +92,11 @@ class Answers:
         For every row the member that was or would have been trained on it, or its replacement: an
         index into the ensemble's members, shape (rows,).
     targets
-        True class indices, shape (rows,); 0 for rows of text.
+        True class indices, shape (rows,); 0 for rows of text, and where numbers are predicted.
     groups
         Rows of one person share a number, shape (rows,).
     logits
-        Every member's logit of the right answer, shape (rows, members).
+        Every member's logit of the right answer, or its residual, shape (rows, members).
     of_home
         The home members' answers, as attacks read them.
     of_final

@@ -14,12 +14,16 @@ from unlearn.stages.verify.membership.arrays import Bools, Floats, Ints
 if TYPE_CHECKING:
     from unlearn.stages.text.scoring import TokenScores
 
-#: What a model answers with: class probabilities, or log-probabilities of tokens.
-AnswerKind = Literal["classes", "tokens"]
-ANSWER_KINDS: tuple[AnswerKind, ...] = ("classes", "tokens")
+#: What a model answers with: class probabilities, numbers, or log-probabilities of tokens.
+AnswerKind = Literal["classes", "numbers", "tokens"]
+ANSWER_KINDS: tuple[AnswerKind, ...] = ("classes", "numbers", "tokens")
 
 #: Scores rows by class probabilities, shape (rows, classes), and true class indices, shape (rows,).
 ClassScore = Callable[[Floats, Ints], Floats]
+
+#: Scores rows by predicted numbers and by their targets, both in the units of the dataset, shape
+#: (rows,).
+NumberScore = Callable[[Floats, Floats], Floats]
 
 #: Scores rows by their tokens' log-probabilities and by the texts that the tokens spell.
 TokenScore = Callable[["TokenScores", Sequence[str]], Floats]
@@ -31,23 +35,35 @@ class AnswerScore:
 
     Parameters
     ----------
-    classes, tokens
+    classes, tokens, numbers
         Return a score for each row, shape (rows,): the higher, the more likely a member. Each
         row's score depends on that row alone.
     """
 
     classes: ClassScore | None = None
     tokens: TokenScore | None = None
+    numbers: NumberScore | None = None
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    from scipy.special import expit
+
+    found: Floats = expit(logits)
+    return found
 
 
 @dataclass(frozen=True)
 class ComparedRows:
     """Rows as the model under attack and reference models answer on them.
 
+    Of each answer one number counts: the logit of the right answer's probability; or, where numbers
+    are predicted, the residual, which is the prediction less the target, in the target's pinned
+    scale.
+
     Parameters
     ----------
     own
-        The logit of the right answer under the model under attack, shape (rows,).
+        That number under the model under attack, shape (rows,).
     references
         The same under the reference models, shape (rows, models).
     usable
@@ -60,6 +76,10 @@ class ComparedRows:
     held
         Which of the reference models were trained on the row, shape (rows, models); None where
         forgotten rows and non-members are in none.
+    likelihood
+        Returns the likelihood of the right answer, from 0 to 1, given such numbers.
+    residuals
+        Whether the numbers are residuals.
     """
 
     own: Floats
@@ -68,13 +88,13 @@ class ComparedRows:
     model: Ints
     population: Callable[[Floats | None], Floats]
     held: Bools | None = None
+    likelihood: Callable[[Floats], Floats] = _sigmoid
+    residuals: bool = False
 
     @cached_property
     def probabilities(self) -> tuple[Floats, Floats]:
-        """Own and references' probabilities of the right answer."""
-        from scipy.special import expit
-
-        return expit(self.own), expit(self.references)
+        """Own and references' likelihoods of the right answer."""
+        return self.likelihood(self.own), self.likelihood(self.references)
 
 
 @dataclass(frozen=True)
@@ -86,7 +106,9 @@ class ReferenceScore:
     compare
         Returns a score for each row, shape (rows,): the higher, the more likely a member. The
         second argument says how often each reference model counts, shape (models,); each counts
-        once where it is None.
+        once where it is None. It reads logits.
+    of_residuals
+        The same for rows of residuals; None for an attack that does not read them.
     allows_for_difficulty
         Whether it allows for how hard a row is, so that an AUC of .5 is what forgetting looks
         like, whichever rows were forgotten.
@@ -95,8 +117,17 @@ class ReferenceScore:
     """
 
     compare: Callable[[ComparedRows, Floats | None], Floats]
+    of_residuals: Callable[[ComparedRows, Floats | None], Floats] | None = None
     allows_for_difficulty: bool = False
     is_online: bool = False
+
+    def scores(self, rows: ComparedRows, weights: Floats | None) -> Floats:
+        """Return the scores of rows, by the function for the numbers that they have."""
+        if not rows.residuals:
+            return self.compare(rows, weights)
+        if self.of_residuals is None:
+            raise TypeError("this attack does not read residuals")
+        return self.of_residuals(rows, weights)
 
 
 @dataclass(frozen=True)
@@ -127,8 +158,14 @@ class Attack:
         """The kinds of answers that it can read: any one of them is enough."""
         score = self.score
         if isinstance(score, ReferenceScore):
-            return ANSWER_KINDS  # the logit of the right answer, which there is for both
-        found: dict[AnswerKind, object] = {"classes": score.classes, "tokens": score.tokens}
+            # The logit of the right answer, which there is for classes and tokens.
+            reads_numbers = score.of_residuals is not None
+            return tuple(kind for kind in ANSWER_KINDS if kind != "numbers" or reads_numbers)
+        found: dict[AnswerKind, object] = {
+            "classes": score.classes,
+            "numbers": score.numbers,
+            "tokens": score.tokens,
+        }
         return tuple(kind for kind, of in found.items() if of is not None)
 
     @property

@@ -3,10 +3,10 @@
 In an ensemble of shard models each row is in one model's training data and out of all the others',
 so that the others are reference models which cost nothing.
 
-Throughout, `own` is the answer of the model under attack on each row's true class, shape (rows,);
-`references` is the same of every reference model, shape (rows, models); and `usable`, shape (rows,
-models), marks those that were not trained on the row. `weights`, shape (models,), is how often a
-bootstrap drew each reference model.
+Throughout, `own` is the answer of the model under attack on each row's true class, or its residual
+where numbers are predicted, shape (rows,); `references` is the same of every reference model, shape
+(rows, models); and `usable`, shape (rows, models), marks those that were not trained on the row.
+`weights`, shape (models,), is how often a bootstrap drew each reference model.
 """
 
 import numpy as np
@@ -42,16 +42,69 @@ def lira(own: Floats, references: Floats, usable: Bools, weights: Floats | None 
     usable, weights
         See the module.
     """
+    mean, deviation = _fit(references, usable, weights)
+    scores: Floats = (own - mean) / deviation
+    return scores
+
+
+def _fit(references: Floats, usable: Bools, weights: Floats | None) -> tuple[Floats, Floats]:
+    """Return mean and standard deviation of the usable references of each row; see `lira`."""
     counts = counts_of(usable, weights)
     total = counts.sum(axis=1)
     mean = (counts * references).sum(axis=1) / total
     spread = (counts * (references - mean[:, None]) ** 2).sum(axis=1)
     if not np.all(usable.sum(axis=1) >= REFERENCES_FOR_OWN_VARIANCE):
-        variance = np.full(len(own), spread.sum() / max(1.0, float((total - 1).sum())))
+        variance = np.full(len(mean), spread.sum() / max(1.0, float((total - 1).sum())))
     else:
         variance = spread / np.maximum(total - 1, 1.0)
-    scores: Floats = (own - mean) / np.maximum(np.sqrt(variance), _SMALLEST_DEVIATION)
+    return mean, np.maximum(np.sqrt(variance), _SMALLEST_DEVIATION)
+
+
+def lira_of_residuals(
+    own: Floats, references: Floats, usable: Bools, weights: Floats | None = None
+) -> Floats:
+    """Return the likelihood ratio attack's score of every row by its residuals, shape (rows,).
+
+    Carlini et al. 2022 (see `lira`) fit a normal distribution to the answers of models without a
+    row. For a regression the answer is the residual r, the prediction less the target, which these
+    models have with mean m and standard deviation s. A model that was trained on the row moves
+    towards its target: of its residual the mean is 0. The logarithm of the ratio of both normal
+    densities is
+
+        log N(r; 0, s) - log N(r; m, s) = -m (r - m) / s^2 - m^2 / (2 s^2)
+
+    Its second part is what the row is worth before the model is asked: the score is the first part,
+    the product of two standardised residuals. For a model without the row it is 0 on average,
+    however hard the row is. With fewer than 15 references s is pooled over the rows; see `lira`.
+
+    Parameters
+    ----------
+    own, references
+        Residuals, in any one unit that leaves them far above 1e-6.
+    usable, weights
+        See the module.
+    """
+    mean, deviation = _fit(references, usable, weights)
+    scores: Floats = -(own - mean) / deviation * (mean / deviation)
     return scores
+
+
+def gaussian_likelihood(residuals: Floats, deviation: float) -> Floats:
+    """Return exp(-r^2 / (2 s^2)) of residuals, of the same shape: 1 where there is no error.
+
+    The density of the target under a normal distribution around the prediction, in units of its
+    largest value, takes the place of the probability of the right class in RMIA.
+
+    Parameters
+    ----------
+    residuals
+        Predictions less targets.
+    deviation
+        The standard deviation s of the errors, of models that were not trained on the rows.
+    """
+    scaled = residuals / max(deviation, _SMALLEST_DEVIATION)
+    found: Floats = np.exp(-0.5 * scaled**2)
+    return found
 
 
 def probability_ratio(
@@ -152,12 +205,16 @@ def _lira(rows: ComparedRows, weights: Floats | None) -> Floats:
     return lira(rows.own, rows.references, rows.usable, weights)
 
 
+def _lira_of_residuals(rows: ComparedRows, weights: Floats | None) -> Floats:
+    return lira_of_residuals(rows.own, rows.references, rows.usable, weights)
+
+
 def _rmia(rows: ComparedRows, weights: Floats | None) -> Floats:
     own, references = rows.probabilities
     ratios = probability_ratio(own, references, rows.usable, weights)
     return rmia(ratios, rows.model, rows.population(weights))
 
 
-LIRA = Attack("lira", "LiRA", ReferenceScore(_lira, allows_for_difficulty=True))
+LIRA = Attack("lira", "LiRA", ReferenceScore(_lira, _lira_of_residuals, allows_for_difficulty=True))
 #: Its offline correction leaves rows that are hard for every model below easy ones.
-RMIA = Attack("rmia", "RMIA", ReferenceScore(_rmia))
+RMIA = Attack("rmia", "RMIA", ReferenceScore(_rmia, _rmia))

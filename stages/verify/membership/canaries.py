@@ -14,11 +14,16 @@ from unlearn.stages.rows.shard_file import (
     record_tokens,
 )
 from unlearn.stages.rows.tokens import home_shard
-from unlearn.stages.verify.membership.answers import FinalModel
+from unlearn.stages.verify.membership.answers import Answers, FinalModel
 from unlearn.stages.verify.membership.arrays import Bools, Floats, Ints
-from unlearn.stages.verify.membership.calibrated import LIRA, MIN_REFERENCES, lira
+from unlearn.stages.verify.membership.calibrated import (
+    LIRA,
+    MIN_REFERENCES,
+    lira,
+    lira_of_residuals,
+)
 from unlearn.stages.verify.membership.one_run_audit import one_run_bound
-from unlearn.stages.verify.membership.scores import LOSS
+from unlearn.stages.verify.membership.registry import loss_attack
 from unlearn.stages.verify.membership.statistics import Scored, auc_intervals
 from unlearn.stages.verify_report.membership import CanaryResult
 
@@ -53,7 +58,8 @@ def attack_canaries(
         members = int(trained_on.sum())
         return CanaryResult(count=rows.num_rows, members=members, guesses=0, correct=0)
     calibrated = len(model.members) > MIN_REFERENCES
-    scores = _lira(answers.logits, home) if calibrated else answers.of_home.scores[LOSS.name]
+    by_loss = loss_attack(context.params)
+    scores = _lira(answers, home) if calibrated else answers.of_home.scores[by_loss.name]
     seed = context.key.seed(context.params.seed, "verify", "canaries")
     rng = np.random.Generator(np.random.PCG64(seed))
     value, interval = _auc(scores, trained_on, context.params.verify.min_rows, rng)
@@ -61,7 +67,7 @@ def attack_canaries(
     return CanaryResult(
         count=rows.num_rows,
         members=int(trained_on.sum()),
-        attack=(LIRA if calibrated else LOSS).name,
+        attack=(LIRA if calibrated else by_loss).name,
         auc=value,
         ci=interval,
         guesses=bound.guesses,
@@ -70,11 +76,12 @@ def attack_canaries(
     )
 
 
-def _lira(logits: Floats, home: Ints) -> Floats:
-    rows = np.arange(len(home))
+def _lira(answers: Answers, home: Ints) -> Floats:
+    rows, logits = np.arange(len(home)), answers.logits
     usable = np.ones(logits.shape, dtype=bool)
     usable[rows, home] = False
-    return lira(logits[rows, home], logits, usable)
+    score = lira_of_residuals if answers.of_final.residuals else lira
+    return score(logits[rows, home], logits, usable)
 
 
 def _auc(

@@ -7,13 +7,18 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 from unlearn.stages.config.dataset import DatasetParams
-from unlearn.stages.rows.shard_file import governing_tokens, in_order, record_tokens, targets
+from unlearn.stages.rows.shard_file import (
+    governing_tokens,
+    in_order,
+    record_tokens,
+    training_targets,
+)
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.shard_model import RowPredictor, ShardModel
 from unlearn.stages.training.slices import plan_shard, train_shard
 from unlearn.stages.verify.membership.answers import ReferenceLogits
 from unlearn.stages.verify.membership.arrays import Bools, Floats
-from unlearn.stages.verify.membership.scores import logit
+from unlearn.stages.verify.membership.row_scores import compared
 
 
 class Comparison(Protocol):
@@ -169,11 +174,11 @@ def _of_columns(
     ]
 
     def logits(rows: pa.Table) -> Floats:
-        truth = targets(rows, recipe.layout)
+        truth = training_targets(rows, recipe.layout)
         found = np.zeros((rows.num_rows, len(predictors)))
         for number, predictor in enumerate(predictors):
             if predictor is not None:
-                found[:, number] = logit(predictor.probabilities(rows), truth)
+                found[:, number] = compared(predictor.answers(rows), truth, recipe.layout.outputs)
         return found
 
     return logits

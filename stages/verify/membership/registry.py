@@ -7,7 +7,14 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.verify.membership.attack import AnswerKind, Attack
 from unlearn.stages.verify.membership.calibrated import LIRA, RMIA
 from unlearn.stages.verify.membership.online import LIRA_ONLINE, RMIA_ONLINE
-from unlearn.stages.verify.membership.scores import CONFIDENCE, ENTROPY, LOSS, MODIFIED_ENTROPY
+from unlearn.stages.verify.membership.scores import (
+    ABSOLUTE_ERROR,
+    CONFIDENCE,
+    ENTROPY,
+    LOSS,
+    MODIFIED_ENTROPY,
+    SQUARED_ERROR,
+)
 from unlearn.stages.verify.membership.token_scores import MIN_K, MIN_K_PLUS_PLUS, ZLIB
 
 _ATTACKS: dict[str, Attack] = {}
@@ -56,8 +63,19 @@ def attacks_on(kind: AnswerKind, *, online: bool = False) -> tuple[Attack, ...]:
 
 def attacks_for(params: Params) -> tuple[Attack, ...]:
     """Return the attacks on a project's models, in the order of reports."""
-    kind: AnswerKind = "tokens" if params.modality == "text" else "classes"
-    return attacks_on(kind, online=params.verify.online)
+    return attacks_on(answer_kind(params), online=params.verify.online)
+
+
+def answer_kind(params: Params) -> AnswerKind:
+    """Return what the models of a project answer with."""
+    if params.modality == "text":
+        return "tokens"
+    return "numbers" if params.dataset.task == "regression" else "classes"
+
+
+def loss_attack(params: Params) -> Attack:
+    """Return the attack by the loss of one model, which always can be made."""
+    return SQUARED_ERROR if answer_kind(params) == "numbers" else LOSS
 
 
 def deciding_attack(params: Params) -> Attack:
@@ -101,5 +119,7 @@ for _attack in (
     RMIA,
     LIRA_ONLINE,
     RMIA_ONLINE,
+    SQUARED_ERROR,
+    ABSOLUTE_ERROR,
 ):
     register(_attack)

@@ -1,4 +1,4 @@
-"""Scores that a membership attack gives to class probabilities: larger for likely members.
+"""Scores that a membership attack gives to classes or numbers: larger for likely members.
 
 All of them read one answer of one model. `token_scores.py` does the same for answers by tokens, and
 `calibrated.py` compares with other models' answers on the same row.
@@ -80,6 +80,30 @@ def logit(probabilities: Floats, targets: Ints) -> Floats:
     return scaled
 
 
+def squared_error(predictions: Floats, targets: Floats) -> Floats:
+    """Return minus the squared error of every row, shape (rows,).
+
+    The loss of a regression in Yeom et al., "Privacy Risk in Machine Learning", CSF 2018, section
+    III: a model errs less on rows that it was trained on.
+
+    Parameters
+    ----------
+    predictions, targets
+        In the units of the dataset, shape (rows,).
+    """
+    return -((predictions - targets) ** 2)
+
+
+def absolute_error(predictions: Floats, targets: Floats) -> Floats:
+    """Return minus the absolute error of every row; see `squared_error` for shapes.
+
+    Gupta et al., "Membership Inference Attacks on Deep Regression Models for Neuroimaging", MIDL
+    2021, attack by the error of predicted ages. It ranks the rows of one model as the squared error
+    does, so both have one AUC; the distribution of its scores shows errors in the target's units.
+    """
+    return -np.abs(predictions - targets)
+
+
 def _of_true_class(probabilities: Floats, targets: Ints) -> Floats:
     true: Floats = probabilities[np.arange(len(targets)), targets]
     return true
@@ -89,3 +113,5 @@ CONFIDENCE = Attack("confidence", "Confidence", AnswerScore(confidence))
 LOSS = Attack("loss", "Loss", AnswerScore(loss, token_scores.loss))
 ENTROPY = Attack("entropy", "Entropy", AnswerScore(entropy))
 MODIFIED_ENTROPY = Attack("modified_entropy", "Modified entropy", AnswerScore(modified_entropy))
+SQUARED_ERROR = Attack("squared_error", "Squared error", AnswerScore(numbers=squared_error))
+ABSOLUTE_ERROR = Attack("absolute_error", "Absolute error", AnswerScore(numbers=absolute_error))

@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import expit
+from unlearn.stages.config.params import AggregationRule
 from unlearn.stages.verify.membership.answers import Answers, FinalModel, ReferenceLogits
 from unlearn.stages.verify.membership.arrays import Bools, Floats, Ints
 from unlearn.stages.verify.membership.attack import Attack, ComparedRows, ReferenceScore
 from unlearn.stages.verify.membership.calibrated import (
     MIN_REFERENCES,
+    gaussian_likelihood,
     probability_ratio,
     probability_ratios,
 )
@@ -78,7 +80,7 @@ class View:
             compared = self._compared(attack)
             if compared is None:
                 raise ValueError(f"there are no reference models for {attack.name}")
-            together = attack.score.compare(compared, weights)
+            together = attack.score.scores(compared, weights)
             ends = np.cumsum([len(sample) for sample in samples])
             forgotten, members, others = np.split(together, ends[:-1])
         else:
@@ -95,16 +97,56 @@ class _Rows(NamedTuple):
     model: Ints
 
 
-def _together(
-    samples: Sequence[_Rows], population: Callable[[Floats | None], Floats]
-) -> ComparedRows:
-    own, references, usable, model = (np.concatenate(parts) for parts in zip(*samples, strict=True))
-    return ComparedRows(own, references, usable, model, population)
+@dataclass(frozen=True)
+class _Numbers:
+    """What the numbers that models are compared by mean; see `ComparedRows`.
+
+    Parameters
+    ----------
+    likelihood
+        Returns the likelihood of the right answer.
+    residuals
+        Whether they are residuals.
+    """
+
+    likelihood: Callable[[Floats], Floats]
+    residuals: bool
+
+    @classmethod
+    def of(cls, population: Answers) -> "_Numbers":
+        """Return the meaning of logits; or of residuals, whose spread the population tells.
+
+        No model was trained on the rows of the population: these are the errors of models without a
+        row.
+        """
+        if not population.of_final.residuals:
+            return cls(expit, residuals=False)
+        trained = population.references
+        residuals = population.logits if trained is None else trained.logits[trained.usable]
+        deviation = float(np.sqrt(np.mean(residuals**2))) if residuals.size else np.nan
+        return cls(lambda found: gaussian_likelihood(found, deviation), residuals=True)
+
+    def together(
+        self, samples: Sequence[_Rows], population: Callable[[Floats | None], Floats]
+    ) -> ComparedRows:
+        """Return the rows of all samples, one after the other."""
+        own, references, usable, model = (
+            np.concatenate(parts) for parts in zip(*samples, strict=True)
+        )
+        return ComparedRows(
+            own,
+            references,
+            usable,
+            model,
+            population,
+            likelihood=self.likelihood,
+            residuals=self.residuals,
+        )
 
 
-def _ratios_of(population: _Rows) -> Callable[[Floats | None], Floats]:
+def _ratios_of(population: _Rows, numbers: _Numbers) -> Callable[[Floats | None], Floats]:
     """Return the function that gives RMIA a population's ratios under one model under attack."""
-    own, references = expit(population.own), expit(population.references)
+    own, references = numbers.likelihood(population.own), numbers.likelihood(population.references)
 
     def ratios(weights: Floats | None) -> Floats:
         return probability_ratio(own, references, population.usable, weights)[None, :]
@@ -141,22 +183,26 @@ def of_shard_models(
         usable[rows, answers.home] = False
         return _Rows(own, answers.logits, usable, answers.home)
 
+    numbers = _Numbers.of(population)
     if population.references is not None:
-        ratios = _ratios_of(rows_of(population))
+        ratios = _ratios_of(rows_of(population), numbers)
     else:
         # Every shard model scores every row of the population.
-        probabilities = expit(population.logits)
+        probabilities = numbers.likelihood(population.logits)
 
         def ratios(weights: Floats | None) -> Floats:
             return probability_ratios(probabilities, weights)
 
     samples = (forgotten, members, others)
-    compared = _together([rows_of(answers) for answers in samples], ratios)
+    compared = numbers.together([rows_of(answers) for answers in samples], ratios)
     one, two, three = (answers.of_home for answers in samples)
-    return View(one, two, three, compared, probable, _online(samples, population))
+    online = _online(samples, population, numbers)
+    return View(one, two, three, compared, probable, online)
 
 
-def _online(samples: Sequence[Answers], population: Answers) -> ComparedRows | None:
+def _online(
+    samples: Sequence[Answers], population: Answers, numbers: _Numbers
+) -> ComparedRows | None:
     """Return the rows with reference models of which some were trained on each of them."""
     asked = [_OnlineRows.of(answers) for answers in (*samples, population)]
     known = [rows for rows in asked if rows is not None]
@@ -164,13 +210,22 @@ def _online(samples: Sequence[Answers], population: Answers) -> ComparedRows | N
         return None
     *compared, last = known
     own, references, usable, held = (np.concatenate(parts) for parts in zip(*compared, strict=True))
-    others, models = expit(last.own), expit(last.references)
+    others, models = numbers.likelihood(last.own), numbers.likelihood(last.references)
 
     def ratios(weights: Floats | None) -> Floats:
         return online_ratio(others, models, last.held, last.usable, weights)[None, :]
 
     one_model = np.zeros(len(own), dtype=np.int64)
-    return ComparedRows(own, references, usable, one_model, ratios, held)
+    return ComparedRows(
+        own,
+        references,
+        usable,
+        one_model,
+        ratios,
+        held,
+        numbers.likelihood,
+        numbers.residuals,
+    )
 
 
 class _OnlineRows(NamedTuple):
@@ -212,7 +267,10 @@ def of_final_model(
             return answers.references  # the final model is the one shard's
         if answers.final_references is not None:
             return answers.final_references
-        logits = without_home(answers.logits, answers.home, votes)
+        if answers.of_final.residuals:
+            logits = residuals_without_home(answers.logits, answers.home, votes, model.rule)
+        else:
+            logits = without_home(answers.logits, answers.home, votes)
         return ReferenceLogits(logits, np.ones(logits.shape, dtype=bool))
 
     def rows_of(answers: Answers) -> _Rows:
@@ -222,8 +280,9 @@ def of_final_model(
         return _Rows(own, found.logits, found.usable, one_model)
 
     samples = (forgotten, members, others)
-    ratios = _ratios_of(rows_of(population))
-    compared = _together([rows_of(answers) for answers in samples], ratios)
+    numbers = _Numbers.of(population)
+    ratios = _ratios_of(rows_of(population), numbers)
+    compared = numbers.together([rows_of(answers) for answers in samples], ratios)
     one, two, three = (answers.of_final for answers in samples)
     return View(one, two, three, compared, probable)
 
@@ -258,3 +317,35 @@ def without_home(logits: Floats, home: Ints, votes: Floats) -> Floats:
         found.append(rest / (weights.sum(axis=1, keepdims=True) - weights))
     scaled: Floats = np.log(np.maximum(found[0], 1e-12)) - np.log(np.maximum(found[1], 1e-12))
     return scaled
+
+
+def residuals_without_home(
+    residuals: Floats, home: Ints, votes: Floats, rule: AggregationRule
+) -> Floats:
+    """Return the residuals of ensembles without each row's own member, and without one more.
+
+    The target of a row is the same for all members, so the mean of their residuals is that of their
+    mean, and so is the median. See `without_home` for shapes.
+
+    Parameters
+    ----------
+    residuals, home, votes
+        Every member's residuals, each row's own member, and what each member counts.
+    rule
+        How members answer together.
+    """
+    members = residuals.shape[1]
+    if members < 3:  # noqa: PLR2004 - own, another one, and one to ask
+        return np.zeros((len(home), 0))
+    rows = np.arange(len(home))
+    found = np.empty_like(residuals)
+    for left_out in range(members):
+        counted = np.repeat(votes[None, :], len(home), axis=0)
+        counted[rows, home] = 0.0
+        counted[:, left_out] = 0.0
+        if rule == "median":
+            kept = np.where(counted > 0, residuals, np.nan)
+            found[:, left_out] = np.nanmedian(kept, axis=1)
+        else:
+            found[:, left_out] = (residuals * counted).sum(axis=1) / counted.sum(axis=1)
+    return found

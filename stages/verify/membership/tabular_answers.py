@@ -1,4 +1,4 @@
-"""The answers of models that give class probabilities."""
+"""The answers of models of tables: class probabilities, or numbers."""
 
 from collections.abc import Sequence
 
@@ -6,19 +6,18 @@ import numpy as np
 import pyarrow as pa
 from unlearn.stages.final_model.combination import Combination
 from unlearn.stages.final_model.ensemble import Ensemble
-from unlearn.stages.rows.shard_file import Layout, targets
+from unlearn.stages.rows.shard_file import Layout, training_targets
 from unlearn.stages.training.shard_model import RowPredictor
 from unlearn.stages.verify.membership.answers import Answers, Question, persons
 from unlearn.stages.verify.membership.arrays import Ints
-from unlearn.stages.verify.membership.row_scores import of_classes
-from unlearn.stages.verify.membership.scores import logit
+from unlearn.stages.verify.membership.row_scores import compared, of_rows
 
 #: Rows in one batch.
 _ROWS_AT_ONCE = 2_000
 
 
-def ask_classes(model: Ensemble, questions: Sequence[Question], layout: Layout) -> list[Answers]:
-    """Ask every member of an ensemble for class probabilities, one member after another.
+def ask_rows(model: Ensemble, questions: Sequence[Question], layout: Layout) -> list[Answers]:
+    """Ask every member of an ensemble for its answers, one member after another.
 
     Parameters
     ----------
@@ -27,7 +26,7 @@ def ask_classes(model: Ensemble, questions: Sequence[Question], layout: Layout) 
     questions
         See `FinalModel.answers`.
     layout
-        The project's columns and classes.
+        The project's columns and target.
     """
     asked = [_Asked(model, rows, home, layout) for rows, home in questions]
     for index, member in enumerate(model.members):
@@ -43,9 +42,10 @@ class _Asked:
 
     def __init__(self, model: Ensemble, rows: pa.Table, home: Ints, layout: Layout) -> None:
         self._rows, self._home = rows, home
-        self._truth = targets(rows, layout)
+        self._truth = training_targets(rows, layout)
+        self._outputs = layout.outputs
         self._logits = np.zeros((rows.num_rows, len(model.members)))
-        self._of_home = np.zeros((rows.num_rows, len(layout.classes)))
+        self._of_home = np.zeros(self._outputs.shape(rows.num_rows))
         self._of_final = Combination(model.rule)
 
     def ask(self, index: int, weight: int, predictor: RowPredictor) -> None:
@@ -53,9 +53,9 @@ class _Asked:
         answer = np.zeros_like(self._of_home)
         for start in range(0, self._rows.num_rows, _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
-            answer[part] = predictor.probabilities(self._rows.slice(start, _ROWS_AT_ONCE))
+            answer[part] = predictor.answers(self._rows.slice(start, _ROWS_AT_ONCE))
         here = self._home == index
-        self._logits[:, index] = logit(answer, self._truth)
+        self._logits[:, index] = compared(answer, self._truth, self._outputs)
         self._of_home[here] = answer[here]
         self._of_final.add(answer, weight)
 
@@ -63,9 +63,10 @@ class _Asked:
         """Return all answers."""
         return Answers(
             self._home,
-            self._truth,
+            # Numbers are no classes to match by.
+            np.zeros_like(self._home) if self._outputs.is_number else self._truth.astype(np.int64),
             persons(self._rows),
             self._logits,
-            of_classes(self._of_home, self._truth),
-            of_classes(self._of_final.result(), self._truth),
+            of_rows(self._of_home, self._truth, self._outputs),
+            of_rows(self._of_final.result(), self._truth, self._outputs),
         )
