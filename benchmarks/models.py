@@ -14,7 +14,7 @@ import pyarrow as pa
 from unlearn.stages.config.params import shard_names
 from unlearn.stages.config.settings_files import FILES
 from unlearn.stages.context import Context, open_project
-from unlearn.stages.final_model.combination import mean_probability
+from unlearn.stages.final_model.combination import mean
 from unlearn.stages.project.paths import HOLDOUT, Project
 from unlearn.stages.project.threads import use_one_thread
 from unlearn.stages.rows.shard_file import read_shard, targets
@@ -138,7 +138,7 @@ def _scores(
     context: Context, rows: pa.Table, answers: Sequence[Probabilities], own: Sequence[float]
 ) -> Scores:
     truth = targets(rows, context.layout)
-    together = mean_probability(answers)
+    together = mean(answers)
     return Scores(
         shards=tuple(accuracy(answer, truth) for answer in answers),
         on_own_rows=tuple(own),

@@ -60,9 +60,7 @@ def main() -> None:
     ).combine_chunks()
     layout = context.layout
     preprocessor = fit_preprocessor(rows, layout, train.preprocessing)
-    estimator = make_estimator(
-        train, preprocessor.width, len(layout.classes), sliced=False, code=None
-    )
+    estimator = make_estimator(train, preprocessor.width, layout.outputs, sliced=False, code=None)
     # The estimator has asked for one thread, as it does for shards.
     torch.set_num_threads(arguments.threads)
     data = SliceData(

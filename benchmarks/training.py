@@ -20,6 +20,7 @@ from unlearn.stages.config.train import MlpOptions, OptimizerParams, TrainParams
 from unlearn.stages.estimators.base import SliceData
 from unlearn.stages.estimators.mlp import MlpEstimator, build_mlp
 from unlearn.stages.estimators.torch_models import be_deterministic, make_optimizer
+from unlearn.stages.rows.outputs import Outputs
 
 from benchmarks.bare_loops import Contender, ratios, take_turns, train_bare
 from benchmarks.harness import machine, say, show, spread
@@ -124,7 +125,7 @@ def _ours(job: Job, data: SliceData) -> Contender:
         optimizer=job.optimizer,
         device="cpu",
     )
-    estimator = MlpEstimator(train, job.inputs, job.classes)
+    estimator = MlpEstimator(train, job.inputs, Outputs(job.classes))
     return lambda: lambda: estimator.fit_slice(None, data, SEED)
 
 

@@ -38,7 +38,7 @@ COMMANDS: Mapping[str, Entry] = {
     ),
     "canary": Entry(
         "unlearn.cli.canary",
-        "Add synthetic records with random classes, to test the membership attacks.",
+        "Add synthetic records with random targets, to test the membership attacks.",
         _PROJECT,
     ),
     "tune": Entry(

@@ -40,7 +40,7 @@ from unlearn.stages.rows.canaries import (
     next_number,
 )
 from unlearn.stages.rows.forget_list import place_of_line
-from unlearn.stages.rows.schema import feature_columns
+from unlearn.stages.rows.schema import feature_columns, target_column
 from unlearn.stages.rows.texts import as_text
 from unlearn.stages.rows.tokens import Kind
 
@@ -84,7 +84,7 @@ def canary(
     ],
     as_json: JsonFlag = False,
 ) -> None:
-    """Add synthetic records with random classes, to test the membership attacks.
+    """Add synthetic records with random targets, to test the membership attacks.
 
     A keyed fair coin decides which of them are trained on. An attack that finds out which
     ones would also find records that were not forgotten.
@@ -223,6 +223,8 @@ def _look_through(context: Context, about: Any) -> set[int]:
         path = context.project.root / dataset.path
         for batch in read_batches(path, dataset.path, reading=Reading.of(dataset)):
             about.see(feature_columns(batch, dataset, dataset.path, first_row))
+            if dataset.task == "regression":
+                about.see_targets(target_column(batch, dataset, dataset.path, first_row))
             for column in {dataset.id, dataset.subject or dataset.id}:
                 require_column(batch, column, dataset.path)
                 raw_ids = as_text(batch[column], column).to_pylist()

@@ -12,8 +12,8 @@ FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 Dtype = type[np.float32] | type[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-#: What a model is fitted to: class indices, or numbers in the units of the dataset.
-Targets = npt.NDArray[np.int64] | npt.NDArray[np.float64]
+#: What a model is fitted to: class indices (int64), or numbers in the dataset's units (float64).
+Targets = npt.NDArray[Any]
 
 
 class RefusedRowsError(InputError):

@@ -263,7 +263,7 @@ def _canaries(found: CanaryResult | None) -> tuple[tuple[str, str], ...]:
         return ()
     span = formatting.between(found.ci)
     return (
-        ("Canaries, with random classes", formatting.count(found.count)),
+        ("Canaries, with random targets", formatting.count(found.count)),
         ("Of these in the training data, chosen by a fair coin", formatting.count(found.members)),
         ("Attack", attack_name(found.attack or formatting.MISSING)),
         (

@@ -12,12 +12,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from unlearn.stages.config.dataset import DATE_KINDS, DatasetParams, FeatureKind
+from unlearn.stages.config.dataset import DATE_KINDS, DatasetParams, FeatureKind, TargetScale
 from unlearn.stages.reading.datetimes import text_of_seconds
 from unlearn.stages.rows.tokens import Key
 
@@ -140,6 +141,43 @@ class _Words:
         return " ".join(random.bytes(_WORD_BYTES).hex() for _ in range(_WORDS))
 
 
+#: Ranges of a number target that canaries draw from, and digits of their ends.
+_RANGES = 50
+_DIGITS = 3
+
+
+class _Targets:
+    """Ranges with equally many of the rows' numbers, from which a canary's target is drawn.
+
+    Their ends are rounded, and the outermost ranges are left out: no row's own number is kept, and
+    numbers of a kind that the dataset does not have, such as negative prices, are not drawn.
+    """
+
+    def __init__(self, min_rows: int) -> None:
+        self._min_rows = min_rows
+        self._parts: list[npt.NDArray[np.float64]] = []
+
+    def see(self, values: pa.ChunkedArray) -> None:
+        self._parts.append(np.asarray(values.drop_null().to_numpy(), dtype=np.float64))
+
+    def draw(self, random: np.random.Generator, scale: TargetScale) -> str:
+        ends = self._ends
+        if len(ends) < 2:  # noqa: PLR2004 - the ends of one range
+            return f"{random.normal(scale.centre, scale.scale):.6g}"
+        place = int(random.integers(len(ends) - 1))
+        low, high = ends[place : place + 2]
+        return f"{random.uniform(low, high):.6g}"
+
+    @cached_property
+    def _ends(self) -> list[float]:
+        values = np.concatenate([*self._parts, np.zeros(0)])
+        ranges = min(_RANGES, values.size // max(1, self._min_rows))
+        if ranges < 3:  # noqa: PLR2004 - two outermost ones, and one to draw from
+            return []
+        shares = np.arange(1, ranges) / ranges
+        return [float(f"{end:.{_DIGITS}g}") for end in np.quantile(values, shares)]
+
+
 def _summary(kind: FeatureKind, listed: Sequence[str] | None) -> _Numbers | _Choices | _Words:
     if kind == "numeric":
         return _Numbers()
@@ -167,6 +205,7 @@ class Aggregates:
     def __init__(self, dataset: DatasetParams, min_rows: int) -> None:
         listed = dataset.categories or {}
         self._min_rows = min_rows
+        self._targets = _Targets(min_rows)
         self._found = {
             name: _summary(kind, listed.get(name)) for name, kind in dataset.features.items()
         }
@@ -176,6 +215,22 @@ class Aggregates:
         for name, found in self._found.items():
             found.see(columns[name])
 
+    def see_targets(self, targets: pa.ChunkedArray) -> None:
+        """Take the targets of a batch into account, which are numbers; some may be missing."""
+        self._targets.see(targets)
+
+    def draw_target(self, random: np.random.Generator, scale: TargetScale) -> str:
+        """Return a number as text, distributed as the targets are.
+
+        Parameters
+        ----------
+        random
+            Draws.
+        scale
+            The pinned scale, which is all that is known of few rows.
+        """
+        return self._targets.draw(random, scale)
+
     def draw(self, random: np.random.Generator) -> list[str]:
         """Return one value a feature, as text and never missing, each independent of the others."""
         return [found.draw(random, self._min_rows) for found in self._found.values()]
@@ -184,13 +239,17 @@ class Aggregates:
 def make_canary(key: Key, number: int, dataset: DatasetParams, about: Aggregates) -> list[str]:
     """Return a canary's values, in the order of `canary_columns`.
 
-    Its class is drawn uniformly, independently of its features: a model that was not trained on the
-    record cannot predict it. All draws follow from the key and the canary's number.
+    Its class is drawn uniformly, or its target from the others' targets, independently of its
+    features: a model that was not trained on the record cannot predict it. All draws follow from
+    the key and the canary's number.
     """
     random = np.random.Generator(np.random.PCG64(key.seed("canary", number)))
-    label = dataset.classes[int(random.integers(len(dataset.classes)))]
+    if dataset.task == "regression":
+        target = about.draw_target(random, dataset.target_scale or TargetScale())
+    else:
+        target = dataset.classes[int(random.integers(len(dataset.classes)))]
     names = [canary_id(number)] * (1 if dataset.subject is None else 2)
-    return [*names, *about.draw(random), label]
+    return [*names, *about.draw(random), target]
 
 
 def new_numbers(first: int, count: int, is_free: Callable[[int], bool]) -> list[int]:

@@ -450,9 +450,7 @@ def target_numbers(rows: pa.Table) -> npt.NDArray[np.float64]:
     return np.asarray(rows[TARGET].to_numpy(), dtype=np.float64)
 
 
-def training_targets(
-    rows: pa.Table, layout: Layout
-) -> npt.NDArray[np.int64] | npt.NDArray[np.float64]:
+def training_targets(rows: pa.Table, layout: Layout) -> npt.NDArray[Any]:
     """Return what an estimator of the layout's task is fitted to, shape (rows,).
 
     These are `targets` for classification, and `target_numbers` for regression.

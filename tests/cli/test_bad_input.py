@@ -370,9 +370,49 @@ INITS: dict[str, tuple[str, tuple[str, ...], Callable[[pd.DataFrame], pd.DataFra
         INIT,
         lambda frame: frame.assign(id=[f"u1_{SECRET}", *frame["id"][1:]]),
     ),
-    "a target of quantities": (
-        "column 'label' has 90 different numbers in 90 rows: this looks like a regression target",
+    "a target of classes or quantities": (
+        "column 'label' has 90 different numbers in 90 rows: they can be classes, or a quantity",
         INIT,
+        lambda frame: frame.assign(label=[str(n) for n in range(len(frame))]),
+    ),
+    "a target of amounts for post-hoc methods": (
+        "--template posthoc: its methods are for classifiers, and the task is regression",
+        (*INIT, "--template", "posthoc"),
+        lambda frame: frame.assign(label=[f"{n}.25" for n in range(len(frame))]),
+    ),
+    "an infinite amount": (
+        "column 'label': 1 row without a finite number: table.csv, data row 2",
+        (*INIT, "--task", "regression"),
+        lambda frame: frame.assign(label=["1.5", "inf", *[f"{n}.25" for n in range(88)]]),
+    ),
+    "a text among amounts": (
+        "table.csv, data row 3: column 'label': the value is not a number",
+        (*INIT, "--task", "regression"),
+        lambda frame: frame.assign(label=["1.5", "2.5", "much", *[f"{n}" for n in range(87)]]),
+    ),
+    "classes that are no numbers": (
+        "table.csv, data row 1: column 'label': the value is not a number",
+        (*INIT, "--task", "regression"),
+        lambda frame: frame,
+    ),
+    "numbers that are kept as classes and predicted": (
+        "--keep=label makes its numbers classes, and --task regression does not",
+        (*INIT, "--task", "regression", "--keep", "label"),
+        lambda frame: frame.assign(label=[f"{n}.25" for n in range(len(frame))]),
+    ),
+    "a classifier for numbers": (
+        "sklearn.linear_model.LogisticRegression is not a regressor, and the task is regression",
+        (*INIT, "--task", "regression", "--model", "sklearn.linear_model.LogisticRegression"),
+        lambda frame: frame.assign(label=[f"{n}.25" for n in range(len(frame))]),
+    ),
+    "a regressor for classes": (
+        "sklearn.linear_model.Ridge is not a classifier, and the target has classes",
+        (*INIT, "--model", "sklearn.linear_model.Ridge"),
+        lambda frame: frame,
+    ),
+    "a model of classes for numbers": (
+        "train.model: exact_forest predicts classes, and the task is regression",
+        (*INIT, "--task", "regression", "--model", "exact_forest"),
         lambda frame: frame.assign(label=[f"{n}.25" for n in range(len(frame))]),
     ),
     "a row without a class": (
@@ -408,7 +448,7 @@ INITS: dict[str, tuple[str, tuple[str, ...], Callable[[pd.DataFrame], pd.DataFra
         lambda frame: frame,
     ),
     "no classifier": (
-        "sklearn.utils.Bunch is not a classifier",
+        "sklearn.utils.Bunch is no estimator",
         (*INIT, "--model", "sklearn.utils.Bunch"),
         lambda frame: frame,
     ),

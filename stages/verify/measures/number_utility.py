@@ -89,12 +89,16 @@ def measure_numbers(
     """
     rows = len(targets)
     if rows < max(1, min_rows) or not np.isfinite(predictions).all():
-        return Utility(rows=rows)
-    return Utility(
+        return Utility(
+            rows=rows, mean_absolute_error=None, root_mean_squared_error=None, r_squared=None
+        )
+    utility = Utility(
         rows=rows,
         mean_absolute_error=mean_absolute_error(predictions, targets),
         root_mean_squared_error=root_mean_squared_error(predictions, targets),
         r_squared=r_squared(predictions, targets),
-        quantile=quantile,
-        pinball_loss=None if quantile is None else pinball_loss(predictions, targets, quantile),
     )
+    if quantile is None:
+        return utility
+    loss = pinball_loss(predictions, targets, quantile)
+    return utility.model_copy(update={"quantile": quantile, "pinball_loss": loss})

@@ -44,10 +44,9 @@ class UtilityChange(BaseModel):
 
 
 def measures_of(utility: Utility) -> tuple[str, ...]:
-    """Return the names of the measures that a model's utility has."""
-    if utility.mean_absolute_error is None:
-        return MEASURES
-    return tuple(name for name in NUMBER_MEASURES if getattr(utility, name) is not None)
+    """Return the names of the measures of a classifier, or of those that a regression has."""
+    found = tuple(name for name in NUMBER_MEASURES if name in utility.model_fields_set)
+    return found or MEASURES
 
 
 def compare_utility(older: Utility, newer: Utility) -> UtilityChange:

@@ -14,6 +14,7 @@ from unlearn.stages.estimators.base import Dtype, FloatArray, SliceData
 from unlearn.stages.estimators.formats import WeightsFormat
 from unlearn.stages.estimators.spec import EstimatorSpec, FeatureTraining
 from unlearn.stages.estimators.tensors import NamedTensor
+from unlearn.stages.rows.outputs import Outputs
 
 Numbers = npt.NDArray[np.float64]
 
@@ -98,10 +99,10 @@ class ClassMeansPredictor:
 
 
 def _build(
-    train: TrainParams, inputs: int, classes: int, *, sliced: bool, code: Path | None
+    train: TrainParams, inputs: int, outputs: Outputs, *, sliced: bool, code: Path | None
 ) -> ClassMeans:
     del sliced, code
-    return ClassMeans(train, inputs, classes)
+    return ClassMeans(train, inputs, outputs.classes)
 
 
 CLASS_MEANS = EstimatorSpec(

@@ -16,6 +16,7 @@ from unlearn.stages.config.train import TrainParams
 from unlearn.stages.estimators.base import RefusedRowsError, SliceData
 from unlearn.stages.estimators.mlp import MlpEstimator, build_mlp
 from unlearn.stages.estimators.torch_models import TorchEstimator
+from unlearn.stages.rows.outputs import Outputs
 
 ROWS, WIDTH, CLASSES = 61, 13, 4
 _draw = np.random.default_rng(2)
@@ -47,7 +48,7 @@ def train_of(**settings: Any) -> TrainParams:
 
 
 def estimator_of(**settings: Any) -> MlpEstimator:
-    return MlpEstimator(train_of(**settings), WIDTH, CLASSES)
+    return MlpEstimator(train_of(**settings), WIDTH, Outputs(CLASSES))
 
 
 def data_of(rows: int = ROWS, *, steps: int = 23, first_seed: int = 100) -> SliceData:
@@ -58,8 +59,8 @@ def data_of(rows: int = ROWS, *, steps: int = 23, first_seed: int = 100) -> Slic
 def test_training_ends_where_autograd_and_torch_optim_end(settings: str) -> None:
     """The same rows, batches and masks in the same order; only the way to the gradients differs."""
     train = train_of(**SETTINGS[settings])
-    plain = TorchEstimator(train, WIDTH, CLASSES, build_mlp)
-    own = MlpEstimator(train, WIDTH, CLASSES)
+    plain = TorchEstimator(train, WIDTH, Outputs(CLASSES), build_mlp)
+    own = MlpEstimator(train, WIDTH, Outputs(CLASSES))
 
     states = [estimator.fit_slice(None, data_of(40), 7) for estimator in (own, plain)]
     found, expected = (

@@ -24,7 +24,7 @@ from unlearn.stages.final_model.combination import (
     Combination,
     combine,
     majority_vote,
-    mean_probability,
+    mean,
     size_weighted,
 )
 from unlearn.stages.final_model.ensemble import Ensemble, load_ensemble
@@ -46,7 +46,7 @@ ANSWERS: list[Floats] = [
 def test_the_mean_by_hand() -> None:
     expected = [[1.1 / 3, 1.8 / 3, 0.1 / 3], [0.7 / 3, 1.0 / 3, 1.3 / 3]]
 
-    assert np.allclose(mean_probability(ANSWERS), expected, rtol=1e-15)
+    assert np.allclose(mean(ANSWERS), expected, rtol=1e-15)
 
 
 def test_the_vote_by_hand() -> None:

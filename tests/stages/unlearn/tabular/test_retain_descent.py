@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from unlearn.stages.config.train import OptimizerParams, TrainParams
 from unlearn.stages.estimators.mlp import MlpEstimator, MlpSteps
+from unlearn.stages.rows.outputs import Outputs
 from unlearn.stages.unlearn.tabular.problem import Objective, TabularProblem
 
 from tests.stages.unlearn.tabular.networks import (
@@ -48,7 +49,7 @@ def estimator(optimizer: str, dropout: float = 0.0) -> MlpEstimator:
         device="cpu",
         optimizer=OptimizerParams.model_validate(OPTIMIZERS[optimizer]),
     )
-    return MlpEstimator(train, 6, 3)
+    return MlpEstimator(train, 6, Outputs(3))
 
 
 def problem_of(own: MlpEstimator, optimizer: str, **values: Any) -> TabularProblem:

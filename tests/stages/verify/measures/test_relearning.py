@@ -5,7 +5,8 @@ import pytest
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.estimators.base import SliceData
 from unlearn.stages.estimators.registry import make_estimator
-from unlearn.stages.estimators.torch_models import TorchEstimator
+from unlearn.stages.estimators.torch_models import TorchEstimator, TorchPredictor
+from unlearn.stages.rows.outputs import Outputs
 from unlearn.stages.verify.measures.relearning import MOST_STEPS, Continues, relearning_steps
 from unlearn.stages.verify.measures.utility import log_loss
 
@@ -26,7 +27,7 @@ TRAIN = TrainParams.model_validate(
 
 @pytest.fixture(scope="module")
 def estimator() -> TorchEstimator:
-    found = make_estimator(TRAIN, 5, 3, sliced=True, code=None)
+    found = make_estimator(TRAIN, 5, Outputs(3), sliced=True, code=None)
     assert isinstance(found, TorchEstimator)
     assert isinstance(found, Continues)
     return found
@@ -39,7 +40,9 @@ def after(estimator: TorchEstimator, steps: int, seed: int = 1) -> bytes:
 
 
 def loss_of(estimator: TorchEstimator, model: bytes) -> float:
-    return log_loss(estimator.predictor(model).probabilities(INPUTS), TARGETS)
+    predictor = estimator.predictor(model)
+    assert isinstance(predictor, TorchPredictor)
+    return log_loss(predictor.probabilities(INPUTS), TARGETS)
 
 
 def steps_of(estimator: TorchEstimator, model: bytes, loss: float) -> int | None:

@@ -10,13 +10,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.special import expit
+from unlearn.stages.rows.outputs import Outputs
 from unlearn.stages.text.scoring import TokenScores
 from unlearn.stages.verify.membership.answers import Answers, ReferenceLogits
 from unlearn.stages.verify.membership.arrays import Floats, Ints
 from unlearn.stages.verify.membership.attack import AnswerKind, AnswerScore, Attack
 from unlearn.stages.verify.membership.attacks import Attacked, Samples, run_attack
 from unlearn.stages.verify.membership.calibrated import MIN_REFERENCES
-from unlearn.stages.verify.membership.row_scores import RowScores, of_classes, of_tokens
+from unlearn.stages.verify.membership.row_scores import (
+    RowScores,
+    of_classes,
+    of_numbers,
+    of_tokens,
+)
 from unlearn.stages.verify.membership.statistics import auc
 from unlearn.stages.verify.membership.views import View, of_shard_models
 
@@ -24,6 +30,9 @@ from unlearn.stages.verify.membership.views import View, of_shard_models
 #: weight at 1.
 MODELS, CLASSES, TOKENS = 6, 3, 7
 ROWS = MODELS * CLASSES * 2
+
+#: The pinned scale of the numbers that are predicted.
+OUTPUTS = Outputs(centre=50.0, scale=4.0)
 
 Check = Callable[[Attack, AnswerKind], None]
 
@@ -133,8 +142,8 @@ def check_ties_count_half(attack: Attack, kind: AnswerKind) -> None:
 
 def check_constant_answers_tell_nothing(attack: Attack, kind: AnswerKind) -> None:
     """Check models that say the same of every row: AUC .5, and no doubt about it."""
-    # A probability of one half: the means over reference models are exact, and tie.
-    same = answers(kind, np.zeros((ROWS, MODELS)))
+    # A probability of one half, or no error at all: means over reference models are exact, and tie.
+    same = answers(kind, np.full((ROWS, MODELS), 800.0 if kind == "numbers" else 0.0))
     found = run(attack, same, same, same, population=same)
 
     assert found is not None
@@ -220,7 +229,7 @@ def logits(rows: int, seed: int, shift: float = 0.0, models: int = MODELS) -> Fl
 def answers(
     kind: AnswerKind, raw: Floats, home: Ints | None = None, rows: Ints | None = None
 ) -> Answers:
-    """Return models' answers from logits of the right ones.
+    """Return models' answers from logits of the right ones: residuals where numbers are predicted.
 
     Parameters
     ----------
@@ -234,6 +243,8 @@ def answers(
         Each row's number, which its class follows from; in order where it is not given.
     """
     count, models = raw.shape
+    if kind == "numbers":
+        raw = residuals_of(raw)
     home = homes(count, models) if home is None else home
     rows = np.arange(count) if rows is None else rows
     targets = rows // models % CLASSES if kind == "classes" else np.zeros(count, dtype=np.int64)
@@ -249,7 +260,10 @@ def answers(
 
 
 def row_scores(kind: AnswerKind, own: Floats, targets: Ints) -> RowScores:
-    """Return one model's answers as attacks read them."""
+    """Return one model's answers as attacks read them, from its logits or residuals."""
+    if kind == "numbers":
+        truth = OUTPUTS.unscaled(np.linspace(-2, 2, len(own)))
+        return of_numbers(truth + own * OUTPUTS.scale, truth, OUTPUTS)
     right = expit(own)
     if kind == "classes":
         wrong = expit(-own)
@@ -263,6 +277,12 @@ def row_scores(kind: AnswerKind, own: Floats, targets: Ints) -> RowScores:
     ends = np.arange(1, len(own) + 1) * TOKENS
     tokens = TokenScores(flat, np.full(len(flat), -2.0), np.ones(len(flat)), flat > -0.7, ends)
     return of_tokens(tokens, ["an answer of some words"] * len(own))
+
+
+def residuals_of(raw: Floats) -> Floats:
+    """Return residuals that are the smaller, the surer a classifier with these logits would be."""
+    found: Floats = np.where(raw > 500, 0.0, np.exp(-np.clip(raw, -20, 20) / 2))
+    return found
 
 
 def with_references(found: Answers, seed: int) -> Answers:
@@ -304,7 +324,8 @@ def viewed(
     """Return the shard models under attack, with a population where none is given."""
     one, two, three = samples
     if population is None:
-        population = answers("classes", logits(4 * ROWS, 99, models=one.logits.shape[1]))
+        kind: AnswerKind = "numbers" if one.of_home.residuals else "classes"
+        population = answers(kind, logits(4 * ROWS, 99, models=one.logits.shape[1]))
     if one.references is not None:
         population = with_references(population, 99)
     every = [with_online_references(found) for found in (one, two, three, population)]
