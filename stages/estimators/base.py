@@ -126,10 +126,10 @@ class Estimator(Protocol):
     def export(self, state: bytes) -> bytes:
         """Return what of a state is needed to predict."""
 
-    def predictor(self, model: bytes) -> Predictor | Regressor:
+    def predictor(self, model: bytes) -> Any:
         """Return the model that `export` wrote, ready to answer; nothing is ever unpickled.
 
-        It is a `Regressor` if the estimator was built to predict numbers.
+        It is a `Predictor`; or a `Regressor` if the estimator was built to predict numbers.
         """
 
     def describe(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from unlearn.stages.config.train import TrainParams
 from unlearn.stages.estimators.base import Estimator, SliceData
 from unlearn.stages.estimators.registry import find_spec, make_estimator
 from unlearn.stages.estimators.spec import EstimatorSpec
+from unlearn.stages.rows.outputs import Outputs
 from unlearn.stages.rows.shard_file import TARGET
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.shard_model import ShardModel
@@ -55,7 +56,7 @@ class Library:
     def estimator(self, inputs: int = 4, classes: int = 3, **options: Any) -> Estimator:
         """Return the estimator for so many columns and classes."""
         train = TrainParams.model_validate(self.train(**options))
-        return make_estimator(train, inputs, classes, sliced=False, code=None)
+        return make_estimator(train, inputs, Outputs(classes), sliced=False, code=None)
 
     def recipe(self, **options: Any) -> Recipe:
         """Return a recipe for rows of `make_rows`."""
