@@ -37,7 +37,7 @@ def online_lira(
     Parameters
     ----------
     own, references
-        Logits, see `scores.logit`; or residuals, see `ComparedRows`.
+        Logits; see `scores.logit`.
     held, usable, weights
         See the module.
     """
@@ -76,7 +76,7 @@ def online_ratio(
     Parameters
     ----------
     own, references
-        Probabilities of the true class, or likelihoods of the true number.
+        Probabilities of the true class.
     held, usable, weights
         See the module.
     """
@@ -106,5 +106,5 @@ def _rmia(rows: ComparedRows, weights: Floats | None) -> Floats:
 
 #: Neither allows for difficulty: the ratio of a row that models learn by heart is far lower in a
 #: model without it than that of a row that they know anyway.
-LIRA_ONLINE = Attack("lira_online", "LiRA online", ReferenceScore(_lira, _lira, is_online=True))
-RMIA_ONLINE = Attack("rmia_online", "RMIA online", ReferenceScore(_rmia, _rmia, is_online=True))
+LIRA_ONLINE = Attack("lira_online", "LiRA online", ReferenceScore(_lira, is_online=True))
+RMIA_ONLINE = Attack("rmia_online", "RMIA online", ReferenceScore(_rmia, is_online=True))

@@ -16,7 +16,7 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.report.contents import Contents
 from unlearn.stages.report.page import render
 from unlearn.stages.rows.shard_file import read_shard, record_tokens
-from unlearn.stages.verify.membership.attack import ANSWER_KINDS, AnswerScore, Attack
+from unlearn.stages.verify.membership.attack import AnswerScore, Attack
 from unlearn.stages.verify.membership.calibrated import LIRA
 from unlearn.stages.verify.membership.online import LIRA_ONLINE
 from unlearn.stages.verify.membership.registry import (
@@ -63,11 +63,18 @@ def test_the_order_of_reports() -> None:
         "lira",
         "rmia",
     ]
+    assert [attack.name for attack in attacks_on("numbers")] == [
+        "lira",
+        "rmia",
+        "squared_error",
+        "absolute_error",
+    ]
     online = ["lira_online", "rmia_online"]
     calibrated = [attack.name for attack in registered() if attack.is_calibrated]
     assert calibrated == ["lira", "rmia", *online]
     assert [attack.name for attack in registered() if attack.is_online] == online
-    for kind in ANSWER_KINDS:
+    assert attacks_on("numbers", online=True) == attacks_on("numbers")
+    for kind in ("classes", "tokens"):
         with_online = attacks_on(kind, online=True)
         assert with_online[:-2] == attacks_on(kind)
         assert [attack.name for attack in with_online[-2:]] == online
