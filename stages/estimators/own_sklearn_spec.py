@@ -15,6 +15,7 @@ from unlearn.stages.estimators.spec import (
     fit_numbers,
     stored_numbers,
 )
+from unlearn.stages.rows.outputs import Outputs
 from unlearn.stages.rows.shard_file import Layout
 
 if TYPE_CHECKING:
@@ -30,12 +31,12 @@ def _answers_to(model: str) -> bool:
 
 
 def _build(
-    train: TrainParams, inputs: int, classes: int, *, sliced: bool, code: Path | None
+    train: TrainParams, inputs: int, outputs: Outputs, *, sliced: bool, code: Path | None
 ) -> "Estimator":
     from unlearn.stages.estimators.own_sklearn import OwnEstimator
 
     del inputs, sliced  # found out by `fit`; and it never goes on from a state
-    return OwnEstimator(train, classes, code)
+    return OwnEstimator(train, outputs.classes, code)
 
 
 def _transform(rows: pa.Table, layout: Layout, train: TrainParams) -> "RowTransform":
