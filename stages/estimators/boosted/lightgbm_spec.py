@@ -10,19 +10,20 @@ from unlearn.stages.estimators.boosted.declared import NATIVE, check_native, nat
 from unlearn.stages.estimators.formats import WeightsFormat
 from unlearn.stages.estimators.spec import EstimatorSpec, Extra, FeatureTraining, TrainingSize
 from unlearn.stages.estimators.tensors import NamedTensor
+from unlearn.stages.rows.outputs import Outputs
 
 if TYPE_CHECKING:
     from unlearn.stages.estimators.base import Estimator
 
 
 def _build(
-    train: TrainParams, inputs: int, classes: int, *, sliced: bool, code: Path | None
+    train: TrainParams, inputs: int, outputs: Outputs, *, sliced: bool, code: Path | None
 ) -> "Estimator":
     LIGHTGBM.check_installed()
     from unlearn.stages.estimators.boosted.lightgbm_models import LightGBMEstimator
 
     del sliced, code  # it takes one slice, and has no code of the user's
-    return LightGBMEstimator(train, inputs, classes)
+    return LightGBMEstimator(train, inputs, outputs.classes)
 
 
 def _read(content: bytes) -> list[NamedTensor]:
