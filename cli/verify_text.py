@@ -8,7 +8,7 @@ from unlearn.cli.verify_answer import Shown
 from unlearn.stages.audit.models import ModelsFound
 from unlearn.stages.config.methods import YOUNG
 from unlearn.stages.rows.seals import SealState
-from unlearn.stages.verify.measures.utility_change import UtilityChange
+from unlearn.stages.verify.measures.utility_change import NUMBER_MEASURES, UtilityChange
 from unlearn.stages.verify.membership.registry import registered
 from unlearn.stages.verify_report.membership import AttackResult, MatchedResult, Membership
 from unlearn.stages.verify_report.methods import MethodResult
@@ -72,10 +72,11 @@ def describe(shown: Shown) -> str:
         lines += _knowledge(knowledge_tables.of_rows(report.language), _OF_ROWS)
     if not shown.figures:
         lines.append(f"figures: {_NO_FIGURES[shown.public]}")
-    elif utility.accuracy is None:
-        lines.append("utility: no rows to measure it on")
+    elif (said := _utility(utility)) is None:
+        few = f"{_count(utility.rows)} held-out rows are too few" if utility.rows else "no rows"
+        lines.append(f"utility: {few} to measure it on")
     else:
-        lines.append(f"utility: {_utility(utility)} on {_count(utility.rows)} held-out rows")
+        lines.append(f"utility: {said} on {_count(utility.rows)} held-out rows")
     if utility.language is not None:
         lines.append(f"  {knowledge_tables.in_words(utility.language)}")
     if report.covers is not None and report.covers not in shown.reasons:
@@ -227,7 +228,18 @@ def _knowledge(found: list[tuple[str, ...]], title: str) -> list[str]:
     return [title, *table(head, [list(cells) for cells in rows], _LEFT)]
 
 
-def _utility(utility: Utility) -> str:
+def _utility(utility: Utility) -> str | None:
+    """Say what a model is worth; None if it was not measured."""
+    if utility.mean_absolute_error is not None:
+        quality = {
+            "mean absolute error": utility.mean_absolute_error,
+            "root mean squared error": utility.root_mean_squared_error,
+            "R squared": utility.r_squared,
+            "pinball loss": utility.pinball_loss,
+        }
+        return ", ".join(f"{name} {value:,.5g}" for name, value in quality.items() if value)
+    if utility.accuracy is None:
+        return None
     loss = utility.log_loss
     losses = "no log loss, the answers are votes" if loss is None else f"log loss {loss:.3f}"
     return f"accuracy {_number(utility.accuracy)}, {losses}"
@@ -265,6 +277,13 @@ def _number(value: float | None, digits: int = 3) -> str:
     return _UNKNOWN if value is None else f"{value:.{digits}f}"
 
 
+def _measure(name: str, value: float | None) -> str:
+    """Return a measure: an error of numbers is in their units, and others are from 0 to 1."""
+    if value is None or name not in NUMBER_MEASURES:
+        return _number(value)
+    return f"{value:,.5g}"
+
+
 def _count(value: int | None) -> str:
     return _UNKNOWN if value is None else f"{value:,}"
 
@@ -276,7 +295,7 @@ def _interval(value: tuple[float, float] | None) -> str:
 def _change(before: str | None, change: UtilityChange) -> list[str]:
     lines = [f"since {before}:"]
     lines += [
-        f"  {name.replace('_', ' ')} {_number(old)} -> {_number(new)}"
+        f"  {name.replace('_', ' ')} {_measure(name, old)} -> {_measure(name, new)}"
         for name, (old, new) in change.utility.items()
     ]
     lines += [f"  {sentence}" for sentence in change.classes]

@@ -76,6 +76,18 @@ def decimal(value: object, digits: int = 3) -> str:
     return MISSING if found is None else f"{found:.{digits}f}"
 
 
+def amount(value: float | None) -> str:
+    """Return a number in a unit of its own: four digits, or whole from 1,000 on.
+
+    >>> amount(1714.074736), amount(0.0123456), amount(12.0), amount(None)
+    ('1,714', '0.01235', '12', 'not measured')
+    """
+    found = number(value)
+    if found is None:
+        return MISSING
+    return f"{found:,.0f}" if 1_000 <= abs(found) < 1e15 else f"{found:.4g}"  # noqa: PLR2004
+
+
 def percent(value: object) -> str:
     """Return a share as a percentage with as many digits as it needs, or that it is missing."""
     found = number(value)

@@ -232,6 +232,10 @@ def _facts(contents: Contents) -> list[Fact]:
         name = "of answers' tokens right" if report.modality == "text" else "accuracy"
         accuracy = formatting.percent(report.utility.accuracy)
         facts.append(Fact(accuracy, name, f"on {rows} held-out records"))
+    elif report.utility.mean_absolute_error is not None:
+        rows = formatting.count(report.utility.rows)
+        error = formatting.amount(report.utility.mean_absolute_error)
+        facts.append(Fact(error, "mean absolute error", f"on {rows} held-out records"))
     return facts
 
 

@@ -7,6 +7,11 @@ from unlearn.stages.report import formatting, pictures
 from unlearn.stages.report.contents import Contents
 from unlearn.stages.report.language import utility_measures
 from unlearn.stages.report.methods import kind_of, label_in_words
+from unlearn.stages.report.number_quality import (
+    is_of_numbers,
+    number_headline,
+    number_measures,
+)
 from unlearn.stages.verify_report.quality import ClassUtility, Utility
 from unlearn.stages.verify_report.report import Report
 
@@ -39,6 +44,8 @@ def utility(contents: Contents) -> UtilityView:
     """Return the final model's quality, and that before the last run if it is known."""
     now = contents.report.utility
     before = None if contents.before is None else contents.before.utility
+    if is_of_numbers(now):
+        return _of_numbers(now, before)
     if before is not None and before.accuracy is None:
         before = None
     of_text = contents.report.modality == "text"
@@ -67,6 +74,14 @@ def utility(contents: Contents) -> UtilityView:
         classes[:_MOST_CLASSES],
         len(classes[_MOST_CLASSES:]),
     )
+
+
+def _of_numbers(now: Utility, before: Utility | None) -> UtilityView:
+    """Return the quality of a regression, which has no classes."""
+    if before is not None and before.mean_absolute_error is None:
+        before = None
+    measures = number_measures(now, before)
+    return UtilityView(number_headline(now), measures, before is not None, (), 0)
 
 
 def _class_measures(
