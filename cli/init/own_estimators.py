@@ -8,6 +8,7 @@ from unlearn.cli.init.request import InitRequest
 from unlearn.cli.output import say
 from unlearn.stages.config.methods import own_code
 from unlearn.stages.config.params import AggregationRule, Params
+from unlearn.stages.config.section import Task
 from unlearn.stages.config.train import SKLEARN_INTERFACE, TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.option_names import without_default
@@ -15,9 +16,13 @@ from unlearn.stages.estimators.own_packages import UntrustedTypesError
 from unlearn.stages.estimators.own_sklearn_spec import OWN_SKLEARN
 from unlearn.stages.estimators.registry import find_spec, specs
 from unlearn.stages.project.user_code import function_of, load_module
+from unlearn.stages.rows.outputs import Outputs
 from unlearn.stages.rows.tokens import Key
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.trial import try_settings
+
+#: How many classes there are does not matter where nothing is fitted.
+_SOME_CLASSES = 2
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class OwnModel:
     rule: AggregationRule | None = None
 
 
-def look_at(request: InitRequest, model: str) -> OwnModel:
+def look_at(request: InitRequest, model: str, task: Task) -> OwnModel:
     """Find out what a model of the user's own is, by building it once.
 
     Parameters
@@ -49,6 +54,8 @@ def look_at(request: InitRequest, model: str) -> OwnModel:
         What the user asks for.
     model
         The model: any, of which only some are the user's own.
+    task
+        What the target is.
 
     Raises
     ------
@@ -75,11 +82,12 @@ def look_at(request: InitRequest, model: str) -> OwnModel:
     from unlearn.stages.estimators.own_sklearn import OwnEstimator  # noqa: PLC0415 - seconds
 
     train = TrainParams(model=model, raw=request.raw, trusted_types=list(request.trust_type))
+    outputs = Outputs() if task == "regression" else Outputs(classes=_SOME_CLASSES)
     try:
-        estimator = OwnEstimator(train, 2, None if code is None else request.root / code[0])
+        estimator = OwnEstimator(train, outputs, None if code is None else request.root / code[0])
     except UntrustedTypesError as error:
         raise _with_option(error) from None
-    rule: AggregationRule = "mean_probability" if estimator.has_probabilities else "majority_vote"
+    rule: AggregationRule | None = None if estimator.has_probabilities else "majority_vote"
     return OwnModel(model, request.raw, request.trust_type, rule)
 
 

@@ -12,6 +12,7 @@ from unlearn.stages.estimators.option_names import SET_BY_TRAINING
 from unlearn.stages.estimators.spec import (
     EstimatorSpec,
     FeatureTraining,
+    both_tasks,
     fit_numbers,
     stored_numbers,
 )
@@ -36,7 +37,7 @@ def _build(
     from unlearn.stages.estimators.own_sklearn import OwnEstimator
 
     del inputs, sliced  # found out by `fit`; and it never goes on from a state
-    return OwnEstimator(train, outputs.classes, code)
+    return OwnEstimator(train, outputs, code)
 
 
 def _transform(rows: pa.Table, layout: Layout, train: TrainParams) -> "RowTransform":
@@ -73,6 +74,8 @@ OWN_SKLEARN = EstimatorSpec(
         needs_two_classes=True,
         counts_epochs=False,
     ),
+    # Which of the two an estimator is, only building it tells.
+    tasks=both_tasks,
     can_slice=lambda _model: False,
     trial="two fits",
     set_by_training=(*SET_BY_TRAINING, "memory"),

@@ -18,7 +18,8 @@ from unlearn.stages.training.shard_model import ShardModel
 
 from tests.cli.conftest import FRAME, refused, unchanged
 from tests.conftest import Done, Repo, start_repositories
-from tests.stages.estimators.own_models import PIPELINE, THIRD_PARTY
+from tests.stages.estimators.own_models import PIPELINE, REGRESSION, THIRD_PARTY
+from tests.stages.regression import make_amounts
 
 ASKED = ("init", ".", "--dataset", "source.csv", "--id", "id", "--target", "label")
 
@@ -150,6 +151,28 @@ def test_a_class_of_another_package_is_named_by_its_path(tmp_path: Path, package
     model_of_all = load_ensemble(folder, trust_code=True)
     answers = pd.read_csv(repo.root / "out.csv", dtype=str)["prediction"].tolist()
     assert model_of_all.predict(FRAME.iloc[:9]) == answers
+
+
+def test_a_pipeline_of_ones_own_predicts_numbers(tmp_path: Path) -> None:
+    repo = start(tmp_path / "project", REGRESSION)
+    frame = make_amounts(120)
+    frame.to_csv(repo.root / "source.csv", index=False)
+    options = ("--task", "regression", "--raw", "--shards", "2", "--model", "model.py:build")
+    asked = (*ASKED[:-1], "amount")
+    with unchanged(repo.root):
+        wrong = repo.inline(*asked, "--task", "classification", *options[2:])
+    assert "classif" in refused(wrong)
+    done = repo.inline(*asked, *options)
+    assert done.code == 0, done.err
+    assert repo.params()["aggregate"]["rule"] == "mean"
+    repo.stages()
+
+    assert repo.report()["verdict"] == "pass"
+    assert predict(repo, frame).code == 0
+    found = pd.read_csv(repo.root / "out.csv")["prediction"]
+    assert np.corrcoef(found, frame["amount"])[0, 1] > 0.8
+    repo.set_params(train={"options": {"trees": -5}})
+    assert "train.options: model.py:build cannot be trained" in refused(repo.inline("plan"))
 
 
 def test_plan_refuses_options_before_anything_runs(trained: Repo, tmp_path: Path) -> None:

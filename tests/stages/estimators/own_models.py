@@ -105,3 +105,33 @@ def build(components=1):
         ["sklego.mixture.gmm_classifier.GMMClassifier"],
     ),
 }
+
+#: A pipeline that predicts numbers from a DataFrame, and searches its parameters.
+REGRESSION = """
+import numpy as np
+from sklearn.compose import TransformedTargetRegressor, make_column_selector
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.feature_selection import SelectKBest, f_regression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler, TargetEncoder
+
+
+def squared_root(amounts):
+    return np.sign(amounts) * np.sqrt(np.abs(amounts))
+
+
+def squared(roots):
+    return np.sign(roots) * np.square(roots)
+
+
+def build(trees=5):
+    columns = make_column_transformer(
+        (TargetEncoder(cv=3), make_column_selector(dtype_include="category")),
+        (StandardScaler(), make_column_selector(dtype_include="number")),
+    )
+    forest = GridSearchCV(RandomForestRegressor(trees, n_jobs=2), {"max_depth": [3, 5]}, cv=2)
+    pipeline = make_pipeline(columns, SelectKBest(f_regression, k=3), forest)
+    return TransformedTargetRegressor(pipeline, func=squared_root, inverse_func=squared)
+"""

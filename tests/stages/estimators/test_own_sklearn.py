@@ -14,10 +14,12 @@ from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators import skops_file
 from unlearn.stages.estimators.base import RefusedRowsError, UnansweredRowError
+from unlearn.stages.estimators.own_building import without_values
 from unlearn.stages.estimators.own_packages import UntrustedTypesError
-from unlearn.stages.estimators.own_sklearn import OwnEstimator, without_values
+from unlearn.stages.estimators.own_sklearn import OwnEstimator
 from unlearn.stages.estimators.raw_columns import OTHER, RawColumns, raw_columns
 from unlearn.stages.project.user_code import importable, load_module
+from unlearn.stages.rows.outputs import Outputs
 from unlearn.stages.rows.shard_file import Layout, targets
 from unlearn.stages.training.environment import environment
 from unlearn.stages.training.shard_model import ShardModel
@@ -35,7 +37,7 @@ def estimator(folder: Path, body: str, **settings: Any) -> OwnEstimator:
     code = folder / "model.py"
     code.write_text(body if "def build" in body else f"{HEAD}def build():\n    {body}\n")
     train = TrainParams.model_validate({"model": "sklearn:model.py:build", **settings})
-    return OwnEstimator(train, 3, code)
+    return OwnEstimator(train, Outputs(classes=3), code)
 
 
 def fitted(folder: Path, body: str, seed: int = 1, **settings: Any) -> Any:
@@ -135,7 +137,7 @@ def test_a_wrong_option_is_named_with_the_nearest_right_one(
     ("body", "message"),
     [
         ("return 3", "does not return an estimator with scikit-learn's interface: it has no fit"),
-        ("return LinearRegression()", "does not return a classifier"),
+        ("return LinearRegression()", "does not return a classifier, and the task is class"),
         ("raise RuntimeError", r"cannot be called with these options \(RuntimeError\)"),
         ("import torch; return torch.nn.Linear(2, 2)", "returns a torch module"),
         (
@@ -214,7 +216,7 @@ def test_whether_an_estimator_has_probabilities_is_known_after_a_fit(
     content = own.fit_slice(None, data(), 1)
 
     assert own.has_probabilities is probable
-    answers = own.predictor(content).probabilities(data().inputs)
+    answers = own.predictor(content).answers(data().inputs)
     assert np.allclose(answers.sum(axis=1), 1)
     assert (set(np.unique(answers)) == {0.0, 1.0}) is not probable
 
@@ -236,6 +238,7 @@ import numpy as np
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.estimators.base import SliceData
 from unlearn.stages.estimators.own_sklearn import OwnEstimator
+from unlearn.stages.rows.outputs import Outputs
 code = Path(sys.argv[1]) / "model.py"
 code.write_text('''
 from sklearn.linear_model import LogisticRegression
@@ -246,7 +249,7 @@ class Own(LogisticRegression):
 def build():
     return Own()
 ''')
-own = OwnEstimator(TrainParams(model="sklearn:model.py:build"), 2, code)
+own = OwnEstimator(TrainParams(model="sklearn:model.py:build"), Outputs(classes=2), code)
 data = SliceData(np.arange(8.0)[:, None], np.arange(8) % 2, 8, 1, lambda epoch: epoch)
 print(hashlib.sha256(own.fit_slice(None, data, 1)).hexdigest())
 """
@@ -280,7 +283,7 @@ def test_a_type_of_another_package_has_to_be_named(tmp_path: Path) -> None:
 
         named = estimator(tmp_path, body, trusted_types=["_own_package.Forest"])
         content = named.fit_slice(None, data(), 1)
-        assert named.predictor(content).probabilities(data().inputs).shape == (50, 3)
+        assert named.predictor(content).answers(data().inputs).shape == (50, 3)
         with pytest.raises(InputError, match="not trusted: _own_package.Forest"):
             estimator(tmp_path, body).predictor(content)
     finally:
@@ -290,17 +293,19 @@ def test_a_type_of_another_package_has_to_be_named(tmp_path: Path) -> None:
 def test_a_class_of_an_installed_package_needs_no_file() -> None:
     model = "sklearn:sklearn.ensemble.ExtraTreesClassifier"
     train = TrainParams(model=model, options={"n_estimators": 3})
-    own = OwnEstimator(train, 3, None)
+    own = OwnEstimator(train, Outputs(classes=3), None)
 
     content = own.fit_slice(None, data(), 1)
-    assert own.predictor(content).probabilities(data().inputs).shape == (50, 3)
+    assert own.predictor(content).answers(data().inputs).shape == (50, 3)
     assert own.describe() == {}
     with pytest.raises(UntrustedTypesError, match="needs the type subprocess.Popen"):
-        OwnEstimator(TrainParams(model="sklearn:subprocess.Popen"), 3, None)
+        OwnEstimator(TrainParams(model="sklearn:subprocess.Popen"), Outputs(classes=3), None)
     with pytest.raises(InputError, match="there is no sklearn.nothing.Here"):
-        OwnEstimator(TrainParams(model="sklearn:sklearn.nothing.Here"), 3, None)
+        OwnEstimator(TrainParams(model="sklearn:sklearn.nothing.Here"), Outputs(classes=3), None)
     with pytest.raises(InputError, match="is not a class"):
-        OwnEstimator(TrainParams(model="sklearn:sklearn.metrics.accuracy_score"), 3, None)
+        OwnEstimator(
+            TrainParams(model="sklearn:sklearn.metrics.accuracy_score"), Outputs(classes=3), None
+        )
 
 
 IMPORTS_SYSTEM = f"{HEAD}from os import system\ndef build():\n    return LogisticRegression()\n"
