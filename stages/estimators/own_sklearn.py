@@ -21,6 +21,7 @@ from unlearn.stages.estimators.base import (
     SliceData,
     UnansweredRowError,
 )
+from unlearn.stages.estimators.class_weights import with_indices
 from unlearn.stages.estimators.own_building import (
     build,
     check_interface,
@@ -81,7 +82,7 @@ class OwnEstimator:
             If it cannot be saved, or its file holds a type that is not trusted.
         """
         del state
-        model = seeded(self._blank, init_seed)
+        model = with_indices(seeded(self._blank, init_seed), self._outputs.labels)
         with self._errors(data.inputs), one_thread(), seeds(init_seed):
             model.fit(data.inputs, data.targets)
         forget_times(model)

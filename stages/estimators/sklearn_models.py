@@ -20,6 +20,7 @@ from unlearn.stages.estimators.base import (
     SliceData,
     Targets,
 )
+from unlearn.stages.estimators.class_weights import with_indices
 from unlearn.stages.estimators.option_names import check_names, parameters_of
 from unlearn.stages.rows.outputs import Outputs
 
@@ -80,7 +81,7 @@ class SklearnEstimator:
     def fit_slice(self, state: bytes | None, data: SliceData, init_seed: int) -> bytes:
         """Fit, or go on with, the estimator; see the class."""
         try:
-            model = _seeded(self._blank, init_seed) if state is None else skops_file.load(state)
+            model = self._fresh(init_seed) if state is None else skops_file.load(state)
             with one_thread():
                 self._fit(model, data)
         except ValueError as error:
@@ -90,6 +91,9 @@ class SklearnEstimator:
             reason = type(error).__name__
             raise RefusedRowsError(f"{self._train.model} cannot be trained ({reason})") from error
         return skops_file.dump(model)
+
+    def _fresh(self, seed: int) -> Any:
+        return with_indices(_seeded(self._blank, seed), self._outputs.labels)
 
     def _fit(self, model: Any, data: SliceData) -> None:
         if not self._sliced:

@@ -22,6 +22,8 @@ class Outputs:
         How many pinned classes there are; 0 where the target is a number.
     centre, scale
         The pinned scale of such a target: (number - centre) / scale. No row decides it.
+    labels
+        The pinned classes, where they are known.
 
     Examples
     --------
@@ -35,6 +37,7 @@ class Outputs:
     classes: int = 0
     centre: float = 0.0
     scale: float = 1.0
+    labels: tuple[str, ...] = ()
 
     @property
     def task(self) -> Task:

@@ -113,7 +113,7 @@ class Layout:
         """What a model of these rows answers with."""
         if self.task == "regression":
             return Outputs(0, *self.target_scale)
-        return Outputs(len(self.classes))
+        return Outputs(len(self.classes), labels=self.classes)
 
     @property
     def schema(self) -> pa.Schema:
