@@ -51,10 +51,28 @@ def _fit_lightgbm(inputs: pd.DataFrame, labels: Any) -> Any:
     return model.fit(inputs, labels)
 
 
+def _fit_catboost(inputs: pd.DataFrame, labels: Any) -> Any:
+    import catboost
+
+    names = [name for name in inputs.columns if inputs[name].dtype == "category"]
+    frame = inputs.copy()
+    for name in names:
+        frame[name] = frame[name].cat.add_categories("missing").fillna("missing")
+    model = catboost.CatBoostClassifier(
+        thread_count=1,
+        random_seed=0,
+        logging_level="Silent",
+        allow_writing_files=False,
+        cat_features=names,
+    )
+    return model.fit(frame, labels)
+
+
 #: By value of `train.model`, what fits the library's own class.
 BARE: dict[str, Callable[[pd.DataFrame, Any], Any]] = {
     "xgboost.XGBClassifier": _fit_xgboost,
     "lightgbm.LGBMClassifier": _fit_lightgbm,
+    "catboost.CatBoostClassifier": _fit_catboost,
 }
 
 

@@ -27,7 +27,7 @@ _QUIET = "the library prints nothing"
 _OF_CLASSES = "it follows from the classes in schema.yaml"
 _NO_STOPPING = (
     "early stopping needs rows that no shard model is trained on, or a random part of the shard: "
-    "set the number of trees in n_estimators, and a lower learning_rate for more of them"
+    "set the number of trees, and a lower learning_rate for more of them"
 )
 
 
@@ -200,3 +200,61 @@ class LightGBMOptions(BoostedOptions):
     max_drop: int | None = None
     skip_drop: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None
     uniform_drop: bool | None = None
+
+
+class CatBoostOptions(BoostedOptions):
+    """Options of `catboost.CatBoostClassifier`; the library chooses a rate where none is given."""
+
+    refused: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("random_seed", "random_state"), _KEYED),
+        **dict.fromkeys(("thread_count", "n_jobs"), _ONE_THREAD),
+        **dict.fromkeys(("task_type", "devices", "gpu_ram_part"), _ON_CPU),
+        **dict.fromkeys(
+            ("loss_function", "objective", "classes_count", "class_names"), _OF_CLASSES
+        ),
+        **dict.fromkeys(("verbose", "silent", "logging_level", "metric_period"), _QUIET),
+        **dict.fromkeys(("cat_features", "text_features", "embedding_features"), _NATIVE),
+        **dict.fromkeys(
+            ("early_stopping_rounds", "od_type", "od_wait", "od_pval", "use_best_model"),
+            _NO_STOPPING,
+        ),
+        **dict.fromkeys(("eval_metric", "custom_metric"), _NOTHING_EVALUATED),
+        **dict.fromkeys(
+            ("allow_writing_files", "train_dir", "save_snapshot", "snapshot_file"),
+            "the library writes no files",
+        ),
+        "callbacks": _NO_FUNCTION,
+        "grow_policy": "trees are symmetric",
+        "has_time": "the rows of a shard have no order in time",
+    }
+    called: ClassVar[Mapping[str, str]] = {
+        "n_estimators": "iterations",
+        "num_boost_round": "iterations",
+        "num_trees": "iterations",
+        "max_depth": "depth",
+        "eta": "learning_rate",
+        "reg_lambda": "l2_leaf_reg",
+        "max_bin": "border_count",
+        "colsample_bylevel": "rsm",
+    }
+
+    iterations: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    depth: Annotated[int, Field(ge=1, le=16)] = 6
+    learning_rate: Positive | None = None
+    l2_leaf_reg: NotNegative | None = None
+    border_count: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    random_strength: NotNegative | None = None
+    rsm: Share | None = None
+    boosting_type: Literal["Ordered", "Plain"] | None = None
+    bootstrap_type: Literal["Bayesian", "Bernoulli", "MVS", "No"] | None = None
+    subsample: Share | None = None
+    bagging_temperature: NotNegative | None = None
+    one_hot_max_size: Count | None = None
+    max_ctr_complexity: Annotated[int, Field(ge=0, le=16)] | None = None
+    leaf_estimation_method: Literal["Newton", "Gradient"] | None = None
+    leaf_estimation_iterations: Count | None = None
+    score_function: Literal["Cosine", "L2"] | None = None
+    nan_mode: Literal["Min", "Max"] | None = None
+    model_size_reg: NotNegative | None = None
+    auto_class_weights: Literal["Balanced", "SqrtBalanced"] | None = None
+    scale_pos_weight: Positive | None = None

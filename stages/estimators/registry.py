@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from unlearn.stages.config.text import LanguageOptions
 from unlearn.stages.config.train import SKLEARN_INTERFACE, TrainParams
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.boosted.catboost_spec import CATBOOST
 from unlearn.stages.estimators.boosted.lightgbm_spec import LIGHTGBM
 from unlearn.stages.estimators.boosted.xgboost_spec import XGBOOST
 from unlearn.stages.estimators.causal_spec import CAUSAL_LM, LORA
@@ -128,5 +129,6 @@ register(EXACT_NAIVE_BAYES)
 register(EXACT_BOOSTING)
 register(XGBOOST)
 register(LIGHTGBM)
+register(CATBOOST)
 register(LORA)
 register(CAUSAL_LM)

@@ -136,6 +136,23 @@ def _write_lightgbm(arrays: Arrays, like: bytes) -> bytes:
     return "\nTree=".join([head, *trees]).encode()
 
 
+def _read_catboost(content: bytes) -> Arrays:
+    return {
+        f"{number} {name}": np.array(tree[name], dtype=np.float64)
+        for number, tree in enumerate(json.loads(content)["oblivious_trees"])
+        for name in ("leaf_values", "leaf_weights")
+    }
+
+
+def _write_catboost(arrays: Arrays, like: bytes) -> bytes:
+    value = json.loads(like)
+    value["model_info"]["catboost_version_info"] = "99.0"
+    for place, array in arrays.items():
+        number, name = place.split()
+        value["oblivious_trees"][int(number)][name] = array.tolist()
+    return json.dumps(value, indent=1).encode()
+
+
 CONTAINERS: Mapping[str, Container] = {
     "safetensors": Container(
         lambda content: {name: value.numpy() for name, value in load(content).items()},
@@ -147,6 +164,7 @@ CONTAINERS: Mapping[str, Container] = {
     "skops": Container(_read_skops, _write_skops),
     "XGBoost JSON": Container(_read_xgboost, _write_xgboost),
     "LightGBM text": Container(_read_lightgbm, _write_lightgbm),
+    "CatBoost JSON": Container(_read_catboost, _write_catboost),
 }
 
 

@@ -34,11 +34,19 @@ class Library:
         Value of `train.model`.
     options
         Options with which it learns `ROWS` within a second.
+    trees, depth
+        What it calls the number of trees and their depth.
     """
 
     module: str
     model: str
     options: dict[str, Any]
+    trees: str = "n_estimators"
+    depth: str = "max_depth"
+
+    def more(self, trees: int, **options: Any) -> dict[str, Any]:
+        """Return options for so many trees, and more options."""
+        return {self.trees: trees, **options}
 
     @property
     def spec(self) -> EstimatorSpec:
@@ -73,6 +81,13 @@ LIBRARIES = {
         "lightgbm",
         "lightgbm.LGBMClassifier",
         {"n_estimators": 15, "min_child_samples": 5, "min_data_per_group": 5, "cat_smooth": 1.0},
+    ),
+    "catboost": Library(
+        "catboost",
+        "catboost.CatBoostClassifier",
+        {"iterations": 10, "depth": 4, "learning_rate": 0.5},
+        "iterations",
+        "depth",
     ),
 }
 

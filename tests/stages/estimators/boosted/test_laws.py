@@ -39,7 +39,7 @@ _SCRIPT = """
 import sys
 from pathlib import Path
 from tests.stages.estimators.boosted.libraries import LIBRARIES, slice_of
-estimator, data = LIBRARIES[sys.argv[1]].estimator(n_estimators=20), slice_of(6000)
+estimator, data = LIBRARIES[sys.argv[1]].estimator(), slice_of(6000)
 threads = len(list(Path("/proc/self/task").glob("*")))
 state = estimator.fit_slice(None, data, 5)
 # XGBoost has a thread of its own for tables with categories, which computes nothing.
@@ -49,7 +49,7 @@ sys.stdout.buffer.write(state)
 
 
 def test_another_process_with_other_threads_makes_the_same_bytes(library: Library) -> None:
-    here = library.estimator(n_estimators=20).fit_slice(None, slice_of(6000), 5)
+    here = library.estimator().fit_slice(None, slice_of(6000), 5)
     digest = hashlib.sha256(here).hexdigest()
     for threads in ("1", "3"):
         variables = dict.fromkeys(
@@ -147,7 +147,7 @@ def test_categories_and_missing_values_are_read_as_such(library: Library) -> Non
         at = rows.column_names.index(name)
         rows = rows.set_column(at, rows.schema.field(at), column.cast(rows.schema.field(at).type))
 
-    found = library.fit(rows, n_estimators=30).predictor().probabilities(rows)
+    found = library.fit(rows, **library.more(30)).predictor().probabilities(rows)
 
     assert (found.argmax(axis=1) == target).mean() > 0.99
 
@@ -225,7 +225,7 @@ def test_there_is_one_slice(library: Library) -> None:
         ("random_state", "it is derived from the project key"),
         ("n_jobs", "one thread is used"),
         ("callbacks", "a function cannot be given in params.yaml"),
-        ("early_stopping_rounds", "set the number of trees in n_estimators"),
+        ("early_stopping_rounds", "set the number of trees"),
     ],
 )
 def test_options_that_the_pipeline_sets_are_refused_with_the_reason(
@@ -246,9 +246,10 @@ def test_every_refusal_of_an_option_is_of_no_option_that_there_is(library: Libra
 
 
 def test_a_wrong_option_is_named_with_the_nearest(library: Library) -> None:
-    with pytest.raises(InputError, match=r"train\.options\.max_dept: is not a known") as caught:
-        make_params(train=library.train(max_dept=3))
-    assert caught.value.hints == ("did you mean `max_depth`?",)
+    wrong = library.depth.replace("depth", "deph")
+    with pytest.raises(InputError, match=rf"train\.options\.{wrong}: is not a known") as caught:
+        make_params(train=library.train(**{wrong: 3}))
+    assert caught.value.hints == (f"did you mean `{library.depth}`?",)
 
 
 def test_monotone_constraints_have_one_value_for_each_feature(library: Library) -> None:
@@ -260,7 +261,7 @@ def test_monotone_constraints_have_one_value_for_each_feature(library: Library) 
         make_params(train=library.train(monotone_constraints=[0, 0, 0, 1]))
 
     rows = of_classes("c0", "c1")
-    answer = library.fit(rows, n_estimators=30, monotone_constraints=[-1, 0, 0, 0])
+    answer = library.fit(rows, **library.more(30, monotone_constraints=[-1, 0, 0, 0]))
     at = rows.column_names.index("age")
     found = []
     for age in np.linspace(-3, 6, 40):

@@ -1,0 +1,62 @@
+"""The family of CatBoost's boosted trees."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unlearn.stages.config.boosted import CatBoostOptions
+from unlearn.stages.config.params import Params
+from unlearn.stages.config.train import TrainParams
+from unlearn.stages.estimators.boosted.declared import NATIVE, check_native, native_columns
+from unlearn.stages.estimators.formats import WeightsFormat
+from unlearn.stages.estimators.spec import EstimatorSpec, Extra, FeatureTraining, TrainingSize
+from unlearn.stages.estimators.tensors import NamedTensor
+
+if TYPE_CHECKING:
+    from unlearn.stages.estimators.base import Estimator
+
+
+def _build(
+    train: TrainParams, inputs: int, classes: int, *, sliced: bool, code: Path | None
+) -> "Estimator":
+    CATBOOST.check_installed()
+    from unlearn.stages.estimators.boosted.catboost_models import CatBoostEstimator
+
+    del sliced, code  # it takes one slice, and has no code of the user's
+    return CatBoostEstimator(train, inputs, classes)
+
+
+def _read(content: bytes) -> list[NamedTensor]:
+    from unlearn.stages.estimators.boosted.catboost_file import read_tensors
+
+    return read_tensors(content)
+
+
+def _check(params: Params) -> None:
+    options = CatBoostOptions.model_validate(params.train.options)
+    check_native(params, options.monotone_constraints)
+
+
+def _seconds(size: TrainingSize) -> float:
+    """Return about how long trees are grown: measured on Adult and on rows of normal numbers."""
+    options = CatBoostOptions.model_validate(size.options)
+    return options.iterations * size.problems * (1e-3 + 4e-9 * size.rows * size.inputs)
+
+
+CATBOOST = EstimatorSpec(
+    name="catboost.CatBoostClassifier",
+    models=("catboost.CatBoostClassifier",),
+    kind="catboost",
+    training=FeatureTraining(
+        _build, preprocessor=native_columns, needs_two_classes=True, counts_epochs=False
+    ),
+    options=CatBoostOptions,
+    can_slice=lambda _model: False,
+    seconds=_seconds,
+    preprocessing=NATIVE,
+    native=True,
+    check=_check,
+    format=WeightsFormat("CatBoost JSON", ".catboost.json", _read),
+    file_name="model.catboost.json",
+    extra=Extra("catboost", ("catboost",)),
+    preload=("unlearn.stages.estimators.boosted.catboost_models",),
+)
