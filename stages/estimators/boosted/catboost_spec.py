@@ -10,19 +10,20 @@ from unlearn.stages.estimators.boosted.declared import NATIVE, check_native, nat
 from unlearn.stages.estimators.formats import WeightsFormat
 from unlearn.stages.estimators.spec import EstimatorSpec, Extra, FeatureTraining, TrainingSize
 from unlearn.stages.estimators.tensors import NamedTensor
+from unlearn.stages.rows.outputs import Outputs
 
 if TYPE_CHECKING:
     from unlearn.stages.estimators.base import Estimator
 
 
 def _build(
-    train: TrainParams, inputs: int, classes: int, *, sliced: bool, code: Path | None
+    train: TrainParams, inputs: int, outputs: Outputs, *, sliced: bool, code: Path | None
 ) -> "Estimator":
     CATBOOST.check_installed()
     from unlearn.stages.estimators.boosted.catboost_models import CatBoostEstimator
 
     del sliced, code  # it takes one slice, and has no code of the user's
-    return CatBoostEstimator(train, inputs, classes)
+    return CatBoostEstimator(train, inputs, outputs.classes)
 
 
 def _read(content: bytes) -> list[NamedTensor]:
@@ -39,7 +40,7 @@ def _check(params: Params) -> None:
 def _seconds(size: TrainingSize) -> float:
     """Return about how long trees are grown: measured on Adult and on rows of normal numbers."""
     options = CatBoostOptions.model_validate(size.options)
-    return options.iterations * size.problems * (1e-3 + 4e-9 * size.rows * size.inputs)
+    return options.iterations * size.problems * (1e-3 + 20e-9 * size.rows * size.inputs)
 
 
 CATBOOST = EstimatorSpec(
