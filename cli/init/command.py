@@ -236,10 +236,10 @@ def init(
             "exact_naive_bayes, mlp, perturbed_logistic, a scikit-learn "
             "class such as sklearn.naive_bayes.GaussianNB, xgboost.XGBClassifier, "
             "lightgbm.LGBMClassifier, catboost.CatBoostClassifier, or a torch module or an "
-            "estimator of your own, returned by path/to/model.py:build. The default is exact_forest, and mlp with --shards, --slices, "
-            "--epochs or --template posthoc; for a regression it is "
-            "sklearn.ensemble.HistGradientBoostingRegressor in place of exact_forest. The model of "
-            "text: lora (the default) or causal_lm.",
+            "estimator of your own, returned by path/to/model.py:build. The default is "
+            "exact_forest, and mlp with --shards, --slices, --epochs or --template posthoc; for a "
+            "regression it is sklearn.ensemble.HistGradientBoostingRegressor in place of "
+            "exact_forest. The model of text: lora (the default) or causal_lm.",
             rich_help_panel=panels.MODEL,
         ),
     ] = None,
