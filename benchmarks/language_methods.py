@@ -45,6 +45,7 @@ HEADER = (
     "relearned",
     "4-bit",
     "time / retrain",
+    "guard / time",
     "stopped by",
 )
 
@@ -60,10 +61,13 @@ class Found:
     seconds
         Processor time of the method: rows and the original are read before, and its model is
         written after. None for the original.
+    guard
+        Share of the method's time that the measurements of its guard took.
     """
 
     result: Mapping[str, Any]
     seconds: float | None
+    guard: float = 0.0
 
     @property
     def applies(self) -> bool:
@@ -104,16 +108,19 @@ def apply_methods(context: Context, tokens: Sequence[str]) -> dict[str, Found]:
     context.project.forget_list.write_bytes(render(tokens))
     applied = forget_stage.run(context)
     say(f"  {applied.forgotten:,} rows of {len(tokens)} persons to forget")
-    seconds = {}
+    done = {}
     if unlearn.young:
-        seconds[YOUNG] = unlearn_stage.run_young(context).processor_seconds
+        done[YOUNG] = unlearn_stage.run_young(context)
     for method in unlearn.methods:
-        seconds[method] = unlearn_stage.run(context, method).processor_seconds
-        say(f"  {method}: {seconds[method]:.1f} s of processor time")
+        done[method] = unlearn_stage.run(context, method)
+        say(f"  {method}: {done[method].processor_seconds:.1f} s of processor time")
     aggregate_stage.run(context)
     report = verify_stage.run(context).as_json()
     found = {ORIGINAL: Found(report["original"] or {}, None)}
-    return found | {name: Found(report["methods"][name], took) for name, took in seconds.items()}
+    for name, one in done.items():
+        share = one.guard_seconds / one.seconds if one.seconds else 0.0
+        found[name] = Found(report["methods"][name], one.processor_seconds, share)
+    return found
 
 
 def gathered(sets: Sequence[Mapping[str, Found]]) -> Results:
@@ -173,7 +180,7 @@ def _line(name: str, found: Sequence[Found], reference: Sequence[Found]) -> list
         _middle(found, "four_bit", "extraction_strength", digits=3),
     ]
     if name == ORIGINAL:
-        return [name, *numbers, "-", "-", *relearned, "-", "-"]
+        return [name, *numbers, "-", "-", *relearned, "-", "-", "-"]
     shares = [
         one.seconds / other.seconds
         for one, other in zip(found, reference, strict=True)
@@ -186,6 +193,7 @@ def _line(name: str, found: Sequence[Found], reference: Sequence[Found]) -> list
         _counted([str(one.result["verdict"]) for one in found]),
         *relearned,
         f"{median(shares):.2f}",
+        f"{median(one.guard for one in found):.2f}",
         _counted([str(one.result["stopped_by"]).replace("_", " ") for one in found]),
     ]
 
