@@ -18,12 +18,13 @@ _MODULES = dict.fromkeys(
         "ExactNaiveBayesClassifier",
     ),
     "unlearn.exact_models",
-)
+) | dict.fromkeys(("ExactLinearRegressor",), "unlearn.exact_regressors")
 
 __all__ = [
     "ExactBoostingClassifier",
     "ExactForestClassifier",
     "ExactLinearClassifier",
+    "ExactLinearRegressor",
     "ExactNaiveBayesClassifier",
     "__version__",
 ]

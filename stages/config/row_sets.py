@@ -67,13 +67,14 @@ class ExactLinearOptions(RowSetOptions):
     """Options of `exact_linear`.
 
     `rule` is `ridge` (least squares on -1 and 1 for each class, with a penalty) or `discriminant`
-    (linear discriminant analysis, which gives probabilities). `regularization` is the penalty of
-    `ridge`, as scikit-learn's `alpha`, for inputs between -1 and 1. `shrinkage` is added to the
-    variances of `discriminant`. `fourier` is the number of random Fourier features beside the
-    columns themselves, and `bandwidth` the factor of their frequencies.
+    (linear discriminant analysis, which gives probabilities). Classes have `discriminant` by
+    default. Numbers always have `ridge`, which is least squares on the numbers. `regularization` is
+    the penalty of `ridge`, as scikit-learn's `alpha`, for inputs between -1 and 1. `shrinkage` is
+    added to the variances of `discriminant`. `fourier` is the number of random Fourier features
+    beside the columns themselves, and `bandwidth` the factor of their frequencies.
     """
 
-    rule: Literal["ridge", "discriminant"] = "discriminant"
+    rule: Literal["ridge", "discriminant"] | None = None
     regularization: Annotated[float, Field(gt=0, strict=False)] = 1.0
     shrinkage: Annotated[float, Field(gt=0, strict=False)] = 1e-4
     fourier: Annotated[int, Field(ge=0, le=4096)] = 0

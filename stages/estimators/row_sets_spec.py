@@ -12,6 +12,7 @@ from unlearn.stages.config.row_sets import (
     ExactNaiveBayesOptions,
     RowSetOptions,
 )
+from unlearn.stages.config.section import Task
 from unlearn.stages.config.train import PreprocessingParams, TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.formats import SAFETENSORS
@@ -33,6 +34,9 @@ _TREES = 5
 
 #: Numbers have grids in place of scales, and what is missing has a code.
 _GRIDS = PreprocessingParams(scale="none", impute="zero")
+
+
+_BOTH: tuple[Task, ...] = ("classification", "regression")
 
 
 def _forest(train: TrainParams, key: Key, shape: "Shape") -> "RowSetEstimator[Any]":
@@ -80,6 +84,16 @@ def _check(params: Params) -> None:
         raise InputError(f"train.options.range: {unknown[0]!r} is no number and no date")
 
 
+def _check_linear(params: Params) -> None:
+    _check(params)
+    options = ExactLinearOptions.model_validate(params.train.options)
+    if params.dataset.task == "regression" and options.rule == "discriminant":
+        raise InputError(
+            "train.options.rule: discriminant tells classes apart, and the task is regression",
+            "`rule: ridge` predicts numbers",
+        )
+
+
 def _forest_seconds(size: TrainingSize) -> float:
     """Return about how long a forest is grown: measured on 100,000 rows of UCI Adult."""
     options = ExactForestOptions.model_validate(size.options)
@@ -115,6 +129,8 @@ def _spec(
     seconds: Callable[[TrainingSize], float],
     *,
     has_probabilities: Callable[[TrainParams], bool] = lambda _train: True,
+    tasks: tuple[Task, ...] = ("classification",),
+    check: Callable[[Params], None] = _check,
 ) -> EstimatorSpec:
     """Return the declaration of a family; its module has the name without `exact_`."""
     return EstimatorSpec(
@@ -125,11 +141,12 @@ def _spec(
         format=SAFETENSORS,
         file_name=_FILE,
         options=options,
+        tasks=lambda _model: tasks,
         can_slice=lambda _model: False,
         has_probabilities=has_probabilities,
         seconds=seconds,
         preprocessing=_GRIDS,
-        check=_check,
+        check=check,
         preload=(f"{_MODULES}.{model.removeprefix('exact_')}",),
     )
 
@@ -154,6 +171,8 @@ EXACT_LINEAR = _spec(
     ExactLinearOptions,
     _linear_seconds,
     has_probabilities=_linear_has_probabilities,
+    tasks=_BOTH,
+    check=_check_linear,
 )
 
 EXACT_NAIVE_BAYES = _spec(

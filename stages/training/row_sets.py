@@ -39,7 +39,7 @@ from unlearn.stages.estimators.row_sets.row_set import (
 )
 from unlearn.stages.estimators.spec import RowSetTraining
 from unlearn.stages.project.files import canonical_json
-from unlearn.stages.rows.shard_file import RECORD, SUBJECT, targets
+from unlearn.stages.rows.shard_file import RECORD, SUBJECT, target_numbers, targets
 from unlearn.stages.rows.token_arrays import digests_of
 from unlearn.stages.rows.tokens import Key
 from unlearn.stages.training.environment import environment
@@ -152,21 +152,29 @@ class ShardRows:
         self._recipe = recipe
         self._key = _key_of(recipe, shard)
         self.grid = _grid(recipe)
-        shape = Shape(self.grid.sizes, self.grid.categorical, len(recipe.layout.classes))
-        self.estimator = training.build(recipe.train, self._key, shape)
+        self.shape = Shape.of(self.grid, recipe.layout.outputs)
+        self.estimator = training.build(recipe.train, self._key, self.shape)
 
     def of(self, rows: pa.Table) -> RowSet:
         """Return rows of the shard as a set."""
         return row_set(*self.in_order(rows))
 
     def in_order(self, rows: pa.Table) -> tuple[Bytes, Codes, IntArray]:
-        """Return digests, codes and class indices of rows, in the order of the table."""
+        """Return digests, codes and targets of rows, in the order of the table.
+
+        Targets are class indices, or numbers on the pinned grid.
+        """
         codes = self.grid.encode(rows)
-        classes = targets(rows, self._recipe.layout)
+        target = self.shape.target
+        wanted = (
+            targets(rows, self._recipe.layout)
+            if target is None
+            else target.encode(target_numbers(rows))
+        )
         names = (SUBJECT, RECORD) if SUBJECT in rows.column_names else (RECORD,)
         parts = [digests_of(rows[name]) for name in names]
-        parts += [codes.view(np.uint8), classes[:, None].astype("<i4").view(np.uint8)]
-        return row_digests(self._key, parts), codes, classes
+        parts += [codes.view(np.uint8), wanted[:, None].astype("<i4").view(np.uint8)]
+        return row_digests(self._key, parts), codes, wanted
 
 
 def fit_rows(recipe: Recipe, shard: str, known: KnownRows, earlier: Earlier | None) -> Fitted:

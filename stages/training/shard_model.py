@@ -199,9 +199,7 @@ class ShardModel:
         preprocessor = CodePreprocessor.from_json(self.description["preprocessing"])
         grid = preprocessor.grid
         # No key is needed to answer: all that was drawn is in the weights.
-        estimator = training.build(
-            train, _NO_KEY, Shape(grid.sizes, grid.categorical, outputs.classes)
-        )
+        estimator = training.build(train, _NO_KEY, Shape.of(grid, outputs))
         model = CodesAnswer(estimator.predictor(self.weights or b""))
         return RowPredictor(preprocessor, model, None, outputs, np.float32)
 

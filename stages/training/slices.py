@@ -331,7 +331,9 @@ def shard_of_set(recipe: Recipe, work: ShardWork, fitted: Fitted) -> TrainedShar
         recipe.layout,
         work.sliced.rows.num_rows,
         fitted.description,
-        probable=find_spec(recipe.train.model).has_probabilities(recipe.train),
+        # Predicted numbers are more than votes.
+        probable=recipe.layout.outputs.is_number
+        or find_spec(recipe.train.model).has_probabilities(recipe.train),
     )
     trained = _finish(
         recipe, work, description, fitted.weights, {}, [fitted.digest], others=fitted.state

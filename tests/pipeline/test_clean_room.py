@@ -52,14 +52,24 @@ def test_two_requests_leave_the_bytes_of_a_clean_room_with_scikit_learn(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "model", ["exact_forest", "exact_boosting", "exact_linear", "exact_naive_bayes"]
+    ("model", "task"),
+    [
+        ("exact_forest", "classification"),
+        ("exact_boosting", "classification"),
+        ("exact_linear", "classification"),
+        ("exact_naive_bayes", "classification"),
+        ("exact_linear", "regression"),
+    ],
 )
 def test_two_requests_leave_the_bytes_of_a_clean_room_with_a_changed_model(
-    model: str, workspace: Path
+    model: str, task: str, workspace: Path
 ) -> None:
     has_trees = model in {"exact_forest", "exact_boosting"}
     frame = make_frame(800, subjects=500)
-    project = make_project(workspace / "project", frame, "--model", model, key=KEY)
+    if task == "regression":
+        frame["label"] = (frame["age"] * 3_000 + (frame["city"] == "Rome") * 2_000).round(2)
+    options = ("--model", model, "--task", task)
+    project = make_project(workspace / "project", frame, *options, key=KEY)
     project.ok("repro", "-j", "1")
     inside = ids_at(project, "s000")
     person = next(iter(frame.loc[frame["id"].isin(inside), "person"]))

@@ -17,6 +17,11 @@ SCALE = {"centre": 40_000.0, "scale": 9_000.0}
 HIST = {"model": "sklearn.ensemble.HistGradientBoostingRegressor", "options": {"max_iter": 20}}
 RIDGE = {"model": "sklearn.linear_model.Ridge"}
 SGD = {"model": "sklearn.linear_model.SGDRegressor", "epochs": 3, "batch": 8}
+EXACT_LINEAR: dict[str, Any] = {
+    "model": "exact_linear",
+    "options": {"range": {"age": [-2.5, 2.5], "hours": [-2.5, 2.5]}},
+    "preprocessing": {"scale": "none", "impute": "zero"},
+}
 MLP: dict[str, Any] = {
     "model": "mlp",
     "options": {"hidden": [8], "dropout": 0.1},

@@ -16,8 +16,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import FloatArray
+from unlearn.stages.estimators.row_sets.grids import Grid
 from unlearn.stages.estimators.row_sets.row_set import Bytes, Codes, RowSet
+from unlearn.stages.estimators.row_sets.target_grid import TargetGrid
 from unlearn.stages.estimators.tensors import digest_tensors, read_safetensors
+from unlearn.stages.rows.outputs import Outputs
 
 #: Any NumPy array that a file can hold.
 Tensor = npt.NDArray[Any]
@@ -42,12 +45,21 @@ class Shape:
     categorical
         Which features have codes without an order.
     classes
-        Number of classes.
+        Number of classes; 0 where numbers are predicted.
+    target
+        The grid of these numbers; None where classes are predicted.
     """
 
     sizes: tuple[int, ...]
     categorical: tuple[bool, ...]
     classes: int
+    target: TargetGrid | None = None
+
+    @classmethod
+    def of(cls, grid: Grid, outputs: Outputs) -> "Shape":
+        """Return what rows on a grid look like, for models that answer with `outputs`."""
+        target = TargetGrid(outputs.centre, outputs.scale) if outputs.is_number else None
+        return cls(grid.sizes, grid.categorical, outputs.classes, target)
 
     @property
     def features(self) -> int:
@@ -56,21 +68,40 @@ class Shape:
 
 
 class CodePredictor(Protocol):
-    """A fitted model, ready to answer."""
+    """A fitted classifier, ready to answer."""
 
     def probabilities(self, codes: Codes) -> npt.NDArray[np.float64]:
         """Return class probabilities, shape (n, classes); votes where the model has none."""
 
 
+class CodeRegressor(Protocol):
+    """A fitted model of a regression, ready to answer."""
+
+    def values(self, codes: Codes) -> npt.NDArray[np.float64]:
+        """Return the predicted numbers, in the units of the dataset, shape (n,)."""
+
+
 @dataclass(frozen=True)
 class CodesAnswer:
-    """A model of codes that takes them as floating point numbers, as other models take inputs."""
+    """A model of codes that takes them as floating point numbers, as other models take inputs.
 
-    model: CodePredictor
+    Parameters
+    ----------
+    model
+        A `CodePredictor`, or a `CodeRegressor` where numbers are predicted.
+    """
+
+    model: Any
 
     def probabilities(self, inputs: FloatArray) -> npt.NDArray[np.float64]:
         """Return class probabilities, shape (n, classes)."""
-        return self.model.probabilities(inputs.astype(np.uint16))
+        classifier: CodePredictor = self.model
+        return classifier.probabilities(inputs.astype(np.uint16))
+
+    def values(self, inputs: FloatArray) -> npt.NDArray[np.float64]:
+        """Return the predicted numbers, shape (n,)."""
+        regressor: CodeRegressor = self.model
+        return regressor.values(inputs.astype(np.uint16))
 
 
 class RowSetEstimator(Protocol[State]):
@@ -124,8 +155,11 @@ class RowSetEstimator(Protocol[State]):
     def model(self, state: State) -> bytes:
         """Return what of a state is needed to predict: it has no row and no token."""
 
-    def predictor(self, model: bytes) -> CodePredictor:
-        """Return the model that `model` wrote, ready to answer."""
+    def predictor(self, model: bytes) -> Any:
+        """Return the model that `model` wrote, ready to answer.
+
+        It is a `CodePredictor`; or a `CodeRegressor` where the shape has a grid of targets.
+        """
 
 
 @runtime_checkable

@@ -12,6 +12,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 from unlearn.stages.config.row_sets import ExactLinearOptions
+from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.row_sets.base import (
     Shape,
     load_tensors,
@@ -30,6 +31,7 @@ from unlearn.stages.estimators.row_sets.row_set import (
 )
 from unlearn.stages.estimators.row_sets.solving import solve_penalised
 from unlearn.stages.estimators.row_sets.sums import Sums, SumsEstimator, SumsState
+from unlearn.stages.estimators.row_sets.target_grid import FARTHEST
 from unlearn.stages.rows.tokens import Key
 
 _TWO = 2
@@ -46,25 +48,28 @@ class LinearModel:
     ----------
     shape
         What rows look like.
-    rule
-        See `ExactLinearOptions`.
+    is_ridge
+        Whether the scores of classes are votes.
     weights
         One row of weights a score, with the constant's weight first, shape (columns, scores).
     counts
-        Rows of each class, shape (classes,).
+        Rows of each class, shape (classes,); of a regression all rows, shape (1,).
     frequencies, phases
         Of the Fourier features.
     """
 
     shape: Shape
-    rule: str
+    is_ridge: bool
     weights: Floats
     counts: Integers
     frequencies: Integers
     phases: Integers
 
     def scores(self, codes: Codes) -> Floats:
-        """Return the score of each class for each row, shape (n, classes)."""
+        """Return the score of each class for each row, shape (n, classes).
+
+        Of a regression it is the step of the target's grid, shape (n, 1).
+        """
         scale = np.append(1.0, np.full(len(self.weights) - 1, 1.0 / SCALE))[:, None]
         weights, found = self.weights * scale, np.empty((len(codes), self.weights.shape[1]))
         for first in range(0, len(codes), _BLOCK):
@@ -80,7 +85,7 @@ class LinearModel:
         if not self.counts.any():
             return np.full((len(codes), self.shape.classes), 1.0 / self.shape.classes)
         scores = self.scores(codes)
-        if self.rule == "ridge":
+        if self.is_ridge:
             votes: npt.NDArray[np.float64] = np.eye(self.shape.classes)[scores.argmax(axis=1)]
             return votes
         with np.errstate(divide="ignore"):
@@ -89,13 +94,20 @@ class LinearModel:
         answer: npt.NDArray[np.float64] = likely / likely.sum(axis=1, keepdims=True)
         return answer
 
+    def values(self, codes: Codes) -> npt.NDArray[np.float64]:
+        """Return the predicted numbers; without rows, they are the pinned centre."""
+        if self.shape.target is None:
+            raise TypeError("the model predicts classes")
+        return self.shape.target.decode(self.scores(codes)[:, 0])
+
 
 class ExactLinear(SumsEstimator):
     """`RowSetEstimator` of linear models.
 
     The state is one matrix: the products of all pairs of columns, summed over the rows. The columns
     are the constant 1, the inputs and the Fourier features times SCALE, and for each class whether
-    a row is of it.
+    a row is of it. Of a regression, the last column is the target on its grid, and the matrix has
+    no row for it.
 
     Parameters
     ----------
@@ -105,6 +117,11 @@ class ExactLinear(SumsEstimator):
         What rows look like.
     options
         The settings.
+
+    Raises
+    ------
+    InputError
+        If the rule is not one of the task.
     """
 
     _dimensions = MappingProxyType({"sums": 2})
@@ -113,6 +130,9 @@ class ExactLinear(SumsEstimator):
     def __init__(self, key: Key, shape: Shape, options: ExactLinearOptions) -> None:
         super().__init__(key, shape)
         self._options = options
+        self._is_ridge = _is_ridge(options, shape)
+        if shape.target is not None:
+            self._bounds = (SCALE, FARTHEST)
         self._frequencies, self._phases = draw_frequencies(
             key, "exact_linear", (input_width(shape), options.fourier), options.bandwidth
         )
@@ -121,7 +141,7 @@ class ExactLinear(SumsEstimator):
     def model(self, state: SumsState) -> bytes:
         """Solve for the weights."""
         sums = state.sums["sums"]
-        counts = sums[0, self._width :]
+        counts = sums[0, self._width :] if self._shape.target is None else sums[0, :1]
         return save_tensors(
             {
                 "weights": self._weights(sums, counts),
@@ -140,20 +160,24 @@ class ExactLinear(SumsEstimator):
         found = load_tensors(model, kinds)
         return LinearModel(
             self._shape,
-            self._options.rule,
+            self._is_ridge,
             found["weights"].astype(np.float64),
             *(found[name].astype(np.int64) for name in ("counts", "frequencies", "phases")),
         )
 
     def _sums(self, rows: RowSet) -> Sums:
-        width = self._width + self._shape.classes
+        is_number = self._shape.target is not None
+        width = self._width + (1 if is_number else self._shape.classes)
         if len(rows) == 0:
-            return {"sums": np.zeros((width, width), np.int64)}
+            return {"sums": np.zeros((width - is_number, width), np.int64)}
 
         def factors(part: slice) -> tuple[Floats, Floats]:
             inputs = with_features(
                 inputs_of(self._shape, rows.codes[part]), self._frequencies, self._phases
             )
+            if is_number:
+                numbers = rows.targets[part, None].astype(np.float64)
+                return inputs, np.hstack([inputs, numbers])
             targets = np.eye(self._shape.classes)[rows.targets[part]]
             block = np.hstack([inputs, targets])
             return block, block
@@ -163,18 +187,31 @@ class ExactLinear(SumsEstimator):
     def _weights(self, sums: Integers, counts: Integers) -> Floats:
         """Return the weights of each score, with the constant's first, shape (columns, scores)."""
         rows, size = int(counts.sum()), self._width
+        is_number = self._shape.target is not None
         products = sums[:size, :size] / np.append(1.0, np.full(size - 1, SCALE))
         products /= np.append(1.0, np.full(size - 1, SCALE))[:, None]
         by_class = sums[:size, size:] / np.append(1.0, np.full(size - 1, SCALE))[:, None]
-        scores = 1 if self._shape.classes == _TWO and self._options.rule == "ridge" else len(counts)
+        scores = 1 if self._shape.classes == _TWO and self._is_ridge else len(counts)
         if rows == 0:
             return np.zeros((size, scores))
-        if self._options.rule == "ridge":
+        if self._is_ridge:
             # Targets are 1 for rows of the class and -1 for all others.
-            right = 2.0 * by_class[:, -scores:] - products[:, :1]
+            right = by_class if is_number else 2.0 * by_class[:, -scores:] - products[:, :1]
             # The constant has no penalty; it is first, so that eliminating it centres the others.
             return solve_penalised(products, self._options.regularization, right, free=1)
         return _discriminant(products, by_class, counts, self._options.shrinkage)
+
+
+def _is_ridge(options: ExactLinearOptions, shape: Shape) -> bool:
+    """Return whether the rule is `ridge`: numbers have no other."""
+    if shape.target is None:
+        return options.rule == "ridge"
+    if options.rule == "discriminant":
+        raise InputError(
+            "train.options.rule: discriminant tells classes apart, and the task is regression",
+            "`rule: ridge` predicts numbers",
+        )
+    return True
 
 
 def _discriminant(products: Floats, by_class: Floats, counts: Integers, shrinkage: float) -> Floats:

@@ -38,7 +38,7 @@ class RowSet:
     codes
         Values on the pinned grid, shape (rows, features); see `grids`.
     targets
-        Class indices, shape (rows,).
+        Class indices, shape (rows,); or numbers on the pinned grid, as `TargetGrid` has them.
     """
 
     digests: Bytes

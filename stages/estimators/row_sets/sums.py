@@ -59,7 +59,7 @@ class SumsEstimator:
     #: Number of dimensions of each array of sums.
     _dimensions: ClassVar[Mapping[str, int]]
     #: Bounds of the absolute values of the factors whose products are added.
-    _bounds: ClassVar[tuple[int, int]]
+    _bounds: tuple[int, int]
 
     def __init__(self, key: Key, shape: Shape) -> None:
         self._key = key

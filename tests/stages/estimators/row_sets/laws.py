@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from unlearn.stages.estimators.row_sets.base import RowSetEstimator, Shape
 from unlearn.stages.estimators.row_sets.code_columns import BINS
 from unlearn.stages.estimators.row_sets.row_set import RowSet, row_digests, row_set
+from unlearn.stages.estimators.row_sets.target_grid import FARTHEST, TargetGrid
 from unlearn.stages.rows.tokens import Key
 
 KEY = Key(hashlib.sha256(b"key of the tests of row sets").hexdigest())
@@ -75,6 +77,21 @@ def shaped_rows(draw: st.DrawFn) -> tuple[Shape, RowSet]:
     columns = [random.integers(0, min(size, 3) if few else size, count) for size in sizes]
     targets = random.integers(0, draw(st.integers(1, shape.classes)), count)
     return shape, as_rows(np.arange(count), np.array(columns, np.uint16).T.copy(), targets)
+
+
+def numbers_of(shape: Shape) -> Shape:
+    """Return the shape of rows with numbers to predict in place of classes."""
+    return replace(shape, classes=0, target=TargetGrid(centre=-30.0, scale=7.0))
+
+
+def with_numbers(rows: RowSet) -> RowSet:
+    """Return rows that have numbers in place of classes: many, and some as far as the grid goes."""
+    words = (rows.words >> np.uint64(1)).astype(np.int64)
+    targets = rows.targets * 300 + words % 401 - 200
+    targets = np.where(words % 23 == 0, FARTHEST, np.where(words % 29 == 0, -FARTHEST, targets))
+    # Rows of one class often have one number.
+    targets = np.where(words % 3 == 0, rows.targets * 300, targets)
+    return RowSet(rows.digests, rows.codes, targets)
 
 
 #: Steps of a history: which rows change sides, and whether the state goes through its files.

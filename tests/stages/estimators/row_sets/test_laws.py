@@ -41,8 +41,10 @@ from tests.stages.estimators.row_sets.laws import (
     check_same,
     draw_rows,
     mask_of,
+    numbers_of,
     row_sets,
     shaped_rows,
+    with_numbers,
 )
 
 
@@ -87,6 +89,27 @@ def usual_boosting(key: Key, shape: Shape) -> RowSetEstimator[Any]:
     return ExactBoosting(key, shape, ExactBoostingOptions(trees=15))
 
 
+def of_numbers(build: Build) -> Build:
+    """Return what builds the same estimator for a regression, on rows `with_numbers`."""
+
+    def build_for_numbers(key: Key, shape: Shape) -> RowSetEstimator[Any]:
+        return build(key, numbers_of(shape))
+
+    return build_for_numbers
+
+
+#: Estimators of numbers, by name.
+NUMBERS: dict[str, Build] = {
+    "ridge of numbers": of_numbers(ridge),
+    "fourier of numbers": of_numbers(fourier),
+}
+
+
+def rows_for(build: Build, rows: RowSet) -> RowSet:
+    """Return rows as an estimator takes them: with classes, or with numbers."""
+    return with_numbers(rows) if build in NUMBERS.values() else rows
+
+
 ESTIMATORS: dict[str, Build] = {
     "ridge": ridge,
     "fourier": fourier,
@@ -97,6 +120,7 @@ ESTIMATORS: dict[str, Build] = {
     "usual_forest": usual_forest,
     "boosting": boosting,
     "usual_boosting": usual_boosting,
+    **NUMBERS,
 }
 every = pytest.mark.parametrize("build", ESTIMATORS.values(), ids=ESTIMATORS)
 
@@ -104,12 +128,12 @@ every = pytest.mark.parametrize("build", ESTIMATORS.values(), ids=ESTIMATORS)
 DIGESTS = """
 import hashlib, sys
 from tests.stages.estimators.row_sets.laws import KEY, SHAPE, draw_rows
-from tests.stages.estimators.row_sets.test_laws import ESTIMATORS
+from tests.stages.estimators.row_sets.test_laws import ESTIMATORS, rows_for
 from unlearn.stages.estimators.row_sets.base import state_digest
 rows = draw_rows(6000, 3)
 for name, build in ESTIMATORS.items():
     estimator = build(KEY, SHAPE)
-    state = estimator.fit(rows)
+    state = estimator.fit(rows_for(build, rows))
     model = hashlib.sha256(estimator.model(state)).hexdigest()
     print(name, state_digest(estimator.save(state)), model)
 """
@@ -121,7 +145,7 @@ for name, build in ESTIMATORS.items():
 def test_any_history_ends_as_fitting_does(
     build: Build, rows: RowSet, start: frozenset[int], steps: Steps
 ) -> None:
-    check_history(build, rows, start, steps)
+    check_history(build, rows_for(build, rows), start, steps)
 
 
 @every
@@ -131,12 +155,12 @@ def test_rows_of_any_shape_keep_the_law(
     build: Build, shaped: tuple[Shape, RowSet], start: frozenset[int], steps: Steps
 ) -> None:
     shape, rows = shaped
-    check_history(build, rows, start, steps, shape)
+    check_history(build, rows_for(build, rows), start, steps, shape)
 
 
 @every
 def test_histories_of_many_rows_end_as_fitting_does(build: Build) -> None:
-    rows = draw_rows(1500, 5)
+    rows = rows_for(build, draw_rows(1500, 5))
     everyone = frozenset(range(1500))
     steps = [
         (frozenset({17}), False),
@@ -150,7 +174,7 @@ def test_histories_of_many_rows_end_as_fitting_does(build: Build) -> None:
 
 @every
 def test_the_order_of_the_rows_makes_no_difference(build: Build) -> None:
-    rows = draw_rows(300, 6)
+    rows = rows_for(build, draw_rows(300, 6))
     order = np.random.default_rng(0).permutation(300)
     again = row_set(rows.digests[order], rows.codes[order], rows.targets[order])
     estimator = build(KEY, SHAPE)
@@ -159,7 +183,7 @@ def test_the_order_of_the_rows_makes_no_difference(build: Build) -> None:
 
 @every
 def test_batches_make_no_difference(build: Build) -> None:
-    rows, estimator = draw_rows(200, 7), build(KEY, SHAPE)
+    rows, estimator = rows_for(build, draw_rows(200, 7)), build(KEY, SHAPE)
     state = estimator.fit(rows)
     for first in (0, 40, 80):
         left = rows.take(~mask_of(range(first, first + 40), rows))
@@ -170,18 +194,21 @@ def test_batches_make_no_difference(build: Build) -> None:
 
 @every
 def test_everyone_forgotten_is_the_state_of_no_rows(build: Build) -> None:
-    rows, estimator = draw_rows(50, 8), build(KEY, SHAPE)
+    rows, estimator = rows_for(build, draw_rows(50, 8)), build(KEY, SHAPE)
     nobody = rows.take(np.zeros(50, bool))
     state = estimator.forget(estimator.fit(rows), rows, nobody)
     check_same(build, estimator, state, nobody)
-    answers = estimator.predictor(estimator.model(state)).probabilities(rows.codes)
-    assert np.allclose(answers, 1 / 3, rtol=0, atol=1e-12)
+    model = estimator.predictor(estimator.model(state))
+    if build in NUMBERS.values():
+        assert model.values(rows.codes).tolist() == [-30.0] * 50
+    else:
+        assert np.allclose(model.probabilities(rows.codes), 1 / 3, rtol=0, atol=1e-12)
 
 
 @every
 def test_rows_that_are_not_in_the_state_are_refused(build: Build) -> None:
-    rows, estimator = draw_rows(30, 9), build(KEY, SHAPE)
-    strangers = draw_rows(2, 9, first=1000)
+    rows, estimator = rows_for(build, draw_rows(30, 9)), build(KEY, SHAPE)
+    strangers = rows_for(build, draw_rows(2, 9, first=1000))
     state = estimator.fit(rows)
     with pytest.raises(UnknownRowsError):
         estimator.forget(state, strangers, rows)
@@ -193,7 +220,7 @@ def test_rows_that_are_not_in_the_state_are_refused(build: Build) -> None:
 
 @every
 def test_damaged_files_are_refused(build: Build) -> None:
-    rows, estimator = draw_rows(30, 10), build(KEY, SHAPE)
+    rows, estimator = rows_for(build, draw_rows(30, 10)), build(KEY, SHAPE)
     files = estimator.save(estimator.fit(rows))
     for name, content in files.items():
         rest = {other: files[other] for other in files if other != name}
@@ -206,7 +233,7 @@ def test_damaged_files_are_refused(build: Build) -> None:
 
 @every
 def test_a_state_has_the_digest_of_its_arrays(build: Build) -> None:
-    rows, estimator = draw_rows(60, 11), build(KEY, SHAPE)
+    rows, estimator = rows_for(build, draw_rows(60, 11)), build(KEY, SHAPE)
     state = estimator.fit(rows)
     digest = state_digest(estimator.save(state))
     assert digest == state_digest(estimator.save(build(KEY, SHAPE).fit(rows)))
@@ -216,7 +243,7 @@ def test_a_state_has_the_digest_of_its_arrays(build: Build) -> None:
 
 @every
 def test_a_model_holds_no_row_and_no_token(build: Build) -> None:
-    rows, estimator = draw_rows(60, 12), build(KEY, SHAPE)
+    rows, estimator = rows_for(build, draw_rows(60, 12)), build(KEY, SHAPE)
     model = estimator.model(estimator.fit(rows))
     for digest in rows.digests:
         assert digest[:8].tobytes() not in model
@@ -254,10 +281,10 @@ def test_no_kernel_and_no_number_of_threads_changes_a_byte() -> None:
     assert len(found.pop().splitlines()) == len(ESTIMATORS)
 
 
-@pytest.mark.parametrize("build", [ridge, discriminant, naive_bayes])
+@pytest.mark.parametrize("build", [ridge, discriminant, naive_bayes, NUMBERS["ridge of numbers"]])
 def test_a_hash_of_a_model_is_no_test_of_a_guess(build: Build) -> None:
     """Weights and sums follow from the rows alone; the file does not."""
-    rows, other = draw_rows(60, 14), Key(hashlib.sha256(b"another").hexdigest())
+    rows, other = rows_for(build, draw_rows(60, 14)), Key(hashlib.sha256(b"another").hexdigest())
     state = build(KEY, SHAPE).fit(rows)
     models = {build(key, SHAPE).model(state) for key in (KEY, other)}
     assert len(models) == 2

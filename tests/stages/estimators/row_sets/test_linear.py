@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.linear_model import RidgeClassifier
+from sklearn.linear_model import Ridge, RidgeClassifier
 from unlearn.stages.config.row_sets import ExactLinearOptions
+from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.row_sets.base import RowSetEstimator, Shape
 from unlearn.stages.estimators.row_sets.fourier import SCALE, cosines, draw_frequencies
 from unlearn.stages.estimators.row_sets.integer_sums import (
@@ -31,7 +32,15 @@ from unlearn.stages.estimators.row_sets.solving import (
 )
 from unlearn.stages.rows.tokens import Key
 
-from tests.stages.estimators.row_sets.laws import KEY, SHAPE, as_rows, check_history, draw_rows
+from tests.stages.estimators.row_sets.laws import (
+    KEY,
+    SHAPE,
+    as_rows,
+    check_history,
+    draw_rows,
+    numbers_of,
+    with_numbers,
+)
 
 TWO_CLASSES = Shape(SHAPE.sizes, SHAPE.categorical, 2)
 
@@ -88,6 +97,22 @@ def test_posteriors_are_those_of_discriminant_analysis(shape: Shape) -> None:
     theirs.fit(inputs, targets)
     answers = fitted(rows, shape, rule="discriminant", shrinkage=0.01).probabilities(others.codes)
     assert np.allclose(answers, theirs.predict_proba(columns(others, shape)), atol=1e-9)
+
+
+def test_numbers_are_those_of_ridge_regression_in_the_units_of_the_dataset() -> None:
+    shape = numbers_of(SHAPE)
+    assert shape.target is not None
+    rows, others = (with_numbers(draw_rows(count, count)) for count in (500, 90))
+    model = fitted(rows, shape, regularization=0.7)
+    numbers = shape.target.decode(rows.targets.astype(np.float64))
+    theirs = Ridge(alpha=0.7).fit(columns(rows, shape), numbers)
+    expected = theirs.predict(columns(others, shape))
+    assert np.allclose(model.values(others.codes), expected, rtol=1e-9, atol=1e-6)
+
+
+def test_numbers_are_refused_by_the_rule_that_tells_classes_apart() -> None:
+    with pytest.raises(InputError, match="discriminant tells classes apart"):
+        ExactLinear(KEY, numbers_of(SHAPE), ExactLinearOptions(rule="discriminant"))
 
 
 def test_a_class_without_rows_is_never_answered() -> None:

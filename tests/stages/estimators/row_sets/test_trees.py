@@ -12,7 +12,7 @@ from unlearn.stages.estimators.row_sets.base import STATE_FILE, TreeEstimator
 from unlearn.stages.estimators.row_sets.row_set import RowSet
 
 from tests.stages.estimators.row_sets.laws import KEY, SHAPE, Build, draw_rows, row_sets
-from tests.stages.estimators.row_sets.test_laws import ESTIMATORS
+from tests.stages.estimators.row_sets.test_laws import ESTIMATORS, rows_for
 
 OF_TREES = [
     "forest",
@@ -41,7 +41,7 @@ def wrong_trees(estimator: Any, state: Any, rows: RowSet, trees: list[int]) -> l
 def test_any_trees_fitted_again_are_those_of_the_state(
     build: Build, rows: RowSet, data: st.DataObject
 ) -> None:
-    estimator = build(KEY, SHAPE)
+    estimator, rows = build(KEY, SHAPE), rows_for(build, rows)
     assert isinstance(estimator, TreeEstimator)
     numbers = st.sets(st.integers(0, estimator.tree_count - 1))
     trees = sorted(data.draw(numbers))
@@ -54,7 +54,7 @@ def test_any_trees_fitted_again_are_those_of_the_state(
 
 @every
 def test_trees_of_many_rows_are_the_same_after_a_change(build: Build) -> None:
-    rows = draw_rows(1500, 4)
+    rows = rows_for(build, draw_rows(1500, 4))
     gone = np.zeros(1500, bool)
     gone[[3, 700, 701]] = True
     estimator: Any = build(KEY, SHAPE)
@@ -68,7 +68,7 @@ def test_trees_of_many_rows_are_the_same_after_a_change(build: Build) -> None:
 @given(data=st.data())
 def test_a_changed_number_of_any_file_of_trees_is_found(build: Build, data: st.DataObject) -> None:
     estimator: Any = build(KEY, SHAPE)
-    rows = draw_rows(60, 6)
+    rows = rows_for(build, draw_rows(60, 6))
     files = dict(estimator.save(estimator.fit(rows)))
     name = data.draw(st.sampled_from(sorted(files.keys() - {STATE_FILE})))
     tensors = {key: array.copy() for key, array in load(files[name]).items()}
@@ -88,7 +88,7 @@ def test_a_changed_number_of_any_file_of_trees_is_found(build: Build, data: st.D
 @every
 def test_trees_of_other_rows_are_found(build: Build) -> None:
     """A row is still in its trees, although its digest is gone from the state."""
-    rows = draw_rows(400, 8)
+    rows = rows_for(build, draw_rows(400, 8))
     estimator: Any = build(KEY, SHAPE)
     keeps = np.arange(400) != 11
     state, right = estimator.fit(rows), estimator.fit(rows.take(keeps))
