@@ -27,13 +27,13 @@ from unlearn.cli.init.request import (
     InitRequest,
     MissingColumns,
     RareCategories,
-    TaskName,
     Template,
     TextOptions,
     TooLong,
 )
 from unlearn.cli.init.scaffold import DEFAULT_HOLDOUT
 from unlearn.cli.init.setup import write_workflow
+from unlearn.cli.init.tasks import one_target, task_of
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit
 from unlearn.stages.config.params import MAX_SHARDS, MAX_SLICES
@@ -84,16 +84,17 @@ def init(
         typer.Option("--id", help="The column of record ids.", rich_help_panel=panels.DATA),
     ] = None,
     target: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             help="The column of class labels, or of numbers to predict, for a table.",
             rich_help_panel=panels.DATA,
         ),
     ] = None,
     task: Annotated[
-        TaskName | None,
+        str | None,
         typer.Option(
-            help="What the target is: classification for classes, regression for numbers to "
+            metavar="TASK",
+            help="What the target is: `classification` for classes, `regression` for numbers to "
             "predict. The default follows from its values; where these can be both, it is needed.",
             rich_help_panel=panels.DATA,
         ),
@@ -346,8 +347,8 @@ def init(
             held_out=None if held_out is None else held_out.resolve(),
             in_folder=in_folder,
             id=id_column,
-            target=target,
-            task=task,
+            target=one_target(target),
+            task=None if task is None else task_of(task),
             subject=subject,
             identity=identity,
             multiline=multiline,

@@ -13,6 +13,7 @@ from unlearn.cli.init.kinds import read_kinds
 from unlearn.cli.init.scaffold import DEFAULT_HOLDOUT
 from unlearn.stages.columns.column_choice import ColumnChoice
 from unlearn.stages.config.dataset import DEFAULT_MISSING
+from unlearn.stages.config.section import Task
 from unlearn.stages.config.verify import VerifyParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.containment import check_contained, check_folder
@@ -45,13 +46,6 @@ class MissingColumns(StrEnum):
 
     REFUSE = "refuse"
     NULL = "null"
-
-
-class TaskName(StrEnum):
-    """What the target of a table is."""
-
-    CLASSIFICATION = "classification"
-    REGRESSION = "regression"
 
 
 class Identity(StrEnum):
@@ -145,7 +139,7 @@ class InitRequest:
     in_folder: bool = False
     id: str | None = None
     target: str | None = None
-    task: TaskName | None = None
+    task: Task | None = None
     subject: str | None = None
     identity: Identity | None = None
     multiline: bool | None = None
@@ -229,7 +223,7 @@ class InitRequest:
             kinds=chosen.kinds,
             orders=chosen.orders,
             hashed_columns=chosen.hashed_columns,
-            task=None if self.task is None else self.task.value,
+            task=self.task,
         )
 
     @property

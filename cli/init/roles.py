@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from unlearn.cli.init.request import Identity, InitRequest, TaskName
+from unlearn.cli.init.request import Identity, InitRequest
 from unlearn.cli.output import progress
 from unlearn.stages.config.dataset import CsvParams, IdType
 from unlearn.stages.errors import Facts, InputError
@@ -132,7 +132,7 @@ def _uses(request: InitRequest, columns: Collection[str]) -> ColumnUses:
     if request.is_text:
         return ColumnUses(named | dict.fromkeys(request.text.roles, "label"))
     if request.target is not None:
-        named[request.target] = "value" if request.task is TaskName.REGRESSION else "label"
+        named[request.target] = "value" if request.task == "regression" else "label"
     return ColumnUses(named, others="value")
 
 

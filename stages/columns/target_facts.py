@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.columns.column_facts import USUAL_WORDS
+from unlearn.stages.columns.several_labels import is_nested, separator, several_labels
 from unlearn.stages.columns.target_task import ValueForms, find_task, number_of
 from unlearn.stages.config.dataset import DEFAULT_MISSING, Decimal
 from unlearn.stages.config.section import Task
@@ -85,6 +86,8 @@ class TargetFacts:
         InputError
             If there are more different values than there can be classes, and these are no numbers.
         """
+        if is_nested(batch[self.column].type):
+            raise several_labels(self.column, "its values are lists or objects")
         labels = as_text(batch[self.column], self.column)
         empty = is_unlabelled(labels, () if self.kept else self.missing)
         if count := pc.sum(empty).as_py() or 0:
@@ -167,6 +170,10 @@ class TargetFacts:
             different numbers there are; or on rows without a target, with the first of them.
         """
         task = self.task(decimal)
+        if self.asked is None and not (self.kept or self.many) and (mark := separator(self.counts)):
+            how = f"most of its values are several ones with {mark!r} between them"
+            each = "--task classification makes each combination a class"
+            raise several_labels(self.column, how, each)
         if task is None:
             raise InputError(
                 f"column {self.column!r} has {len(self.counts):,} different numbers in "

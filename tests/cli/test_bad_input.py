@@ -380,6 +380,28 @@ INITS: dict[str, tuple[str, tuple[str, ...], Callable[[pd.DataFrame], pd.DataFra
         (*INIT, "--template", "posthoc"),
         lambda frame: frame.assign(label=[f"{n}.25" for n in range(len(frame))]),
     ),
+    "several labels of a row": (
+        "column 'label': most of its values are several ones with ';' between them: several labels",
+        INIT,
+        lambda frame: frame.assign(
+            label=["red", "red;blue", "blue", "red;green", "blue;green"] * 18
+        ),
+    ),
+    "several targets": (
+        "--target names 2 columns: several labels of a row are not supported",
+        (*INIT, "--target", "age"),
+        lambda frame: frame,
+    ),
+    "ordered classes": (
+        "--task ordinal: ordered classes are not supported: no model here knows their order",
+        (*INIT, "--task", "ordinal"),
+        lambda frame: frame,
+    ),
+    "a task that is none": (
+        "--task clustering: must be one of classification, regression",
+        (*INIT, "--task", "clustering"),
+        lambda frame: frame,
+    ),
     "an infinite amount": (
         "column 'label': 1 row without a finite number: table.csv, data row 2",
         (*INIT, "--task", "regression"),

@@ -185,3 +185,25 @@ def test_classes_that_look_alike_and_classes_of_one_row_are_noted() -> None:
     assert "'yes' in 2 rows from" in alike
     assert "data row 3" in alike
     assert "1 class with a single row, such as" in single
+
+
+def test_lists_are_several_labels() -> None:
+    facts = TargetFacts("y")
+
+    with pytest.raises(
+        InputError, match="its values are lists or objects: several labels"
+    ) as error:
+        facts.see(pa.table({"y": [["a", "b"], ["a"]]}), "d.parquet")
+    assert error.value.hints[0].startswith("make a project for each label")
+    assert len(error.value.hints) == 1
+
+
+def test_combinations_can_be_classes_all_the_same() -> None:
+    values = ["a;b", "a;c", "b;c", "a;b;c"] * 5
+    facts = TargetFacts("y", asked="classification")
+    facts.see(pa.table({"y": values}), "d.csv")
+
+    assert facts.settle() == "classification"
+    with pytest.raises(InputError, match="several ones with ';' between them") as error:
+        facts_of([*values]).settle()
+    assert error.value.hints[1] == "--task classification makes each combination a class"
