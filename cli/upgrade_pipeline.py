@@ -54,6 +54,7 @@ def upgraded_pipeline(text: str, params: Params, made_with: str | None) -> str:
         held_out=params.dataset.held_out is not None,
         generic=params.generic,
         young=has_young,
+        task=params.dataset.task,
     ).decode()
     if "recipe" in before:
         upgraded = text

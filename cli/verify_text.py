@@ -7,6 +7,7 @@ from unlearn.cli.output import names, table
 from unlearn.cli.verify_answer import Shown
 from unlearn.stages.audit.models import ModelsFound
 from unlearn.stages.config.methods import YOUNG
+from unlearn.stages.report import formatting
 from unlearn.stages.rows.seals import SealState
 from unlearn.stages.verify.measures.utility_change import NUMBER_MEASURES, UtilityChange
 from unlearn.stages.verify.membership.registry import registered
@@ -172,11 +173,14 @@ def _quality(name: str, found: MethodResult, *, matched: bool) -> list[str]:
         # A certificate's numbers would widen the column; its reasons and --json have them.
         found.kind_of_label or _UNKNOWN,
         found.verdict,
-        _number(found.forget_accuracy),
-        _number(found.retain_accuracy),
-        _number(found.holdout_accuracy),
+        *(_in_units(value, found) for value in found.quality),
         *(_difference(found) if matched else (_number(membership.auc), _interval(membership.ci))),
     ]
+
+
+def _in_units(value: float | None, found: MethodResult) -> str:
+    """Return a share; or of a regression an error or a distance, in the target's units."""
+    return formatting.amount(value) if found.is_of_numbers and value is not None else _number(value)
 
 
 def _matched(found: MethodResult) -> MatchedResult | None:
@@ -211,7 +215,7 @@ def _cost(name: str, found: MethodResult, seconds: float | None) -> list[str]:
     stopped = found.stopped_by or _UNKNOWN
     return [
         name,
-        _number(found.disagreement_with_retrain),
+        _in_units(found.distances[0], found),
         _number(found.relearning_ratio, 2),
         _number(seconds, 2),
         _number(found.passes.get("forget"), 1),

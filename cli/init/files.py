@@ -19,7 +19,7 @@ from unlearn.stages.config.dataset import (
     MissingColumns,
     TargetScale,
 )
-from unlearn.stages.config.methods import METHODS, MethodSettings
+from unlearn.stages.config.methods import METHODS, MethodSettings, methods_of
 from unlearn.stages.config.params import (
     ALGORITHM,
     NUMBER_RULES,
@@ -194,16 +194,16 @@ def render_table_params(key_check: str, params: TableParams) -> dict[str, bytes]
         impute=spec.preprocessing.impute,
         batch=DEFAULT_BATCH,
         rerun=spec.training.reruns if isinstance(spec.training, RowSetTraining) else 1,
-        methods=list(METHODS["tabular"]),
-        settings=_of_new_projects(),
+        methods=list(methods_of(params.task)),
+        settings=_of_new_projects(params.task),
     )
     return {"params.yaml": text} | _render_lists(params)
 
 
-def _of_new_projects() -> dict[str, dict[str, Any]]:
-    """Return the settings of methods for tables, as new projects have them."""
+def _of_new_projects(task: Task) -> dict[str, dict[str, Any]]:
+    """Return the settings of methods for tables that apply to a task, as new projects have them."""
     settings = MethodSettings().model_dump(mode="json")
-    return {name: values | _NEW.get(name, {}) for name, values in settings.items()}
+    return {name: settings[name] | _NEW.get(name, {}) for name in methods_of(task)}
 
 
 def render_text_params(key_check: str, params: TextParams) -> dict[str, bytes]:
@@ -277,6 +277,7 @@ def render_pipeline(
     held_out: bool = False,
     generic: str | None = None,
     young: bool = True,
+    task: Task = "classification",
 ) -> bytes:
     """Return dvc.yaml.
 
@@ -296,6 +297,8 @@ def render_pipeline(
         The file of text that is about nobody in the dataset, if there is one.
     young
         Whether a post-hoc pipeline has the stage of this name.
+    task
+        What the target of a table is.
     """
     return _render(
         f"{template}/dvc.yaml.jinja",
@@ -304,6 +307,7 @@ def render_pipeline(
         held_out=held_out,
         generic=generic,
         young=young,
+        quality="error" if task == "regression" else "accuracy",
     )
 
 

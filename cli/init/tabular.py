@@ -38,7 +38,6 @@ from unlearn.stages.columns.schema_finder import SchemaFinder
 from unlearn.stages.columns.target_scale import find_scale
 from unlearn.stages.config.dataset import TargetScale
 from unlearn.stages.config.params import Params
-from unlearn.stages.config.section import Task
 from unlearn.stages.context import check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import find_spec
@@ -189,7 +188,7 @@ def init_table(request: InitRequest) -> TableProject:
         known_decimal=None if request.decimal is None else request.decimal.value,
     )
     roles, rows = find_roles(request, request.id, schema.see, csv)
-    task, features = _task(request, schema), schema.features
+    task, features = schema.task, schema.features
     if not features:
         raise InputError(
             f"{source.name} has no columns other than id, subject and target that can be features",
@@ -245,7 +244,9 @@ def init_table(request: InitRequest) -> TableProject:
         values = _with_scales(replace(values, plan=plan), tables, numbers)
         settings = render_table_params(key.check, values)
         params = check_params(parse(settings))
-    pipeline_text = render_pipeline(request.template, made_with=code, held_out=bool(others))
+    pipeline_text = render_pipeline(
+        request.template, made_with=code, held_out=bool(others), task=task
+    )
     put_in_place(
         root,
         copies,
@@ -266,17 +267,6 @@ def init_table(request: InitRequest) -> TableProject:
         request, params, rows, key=key_name, left_out=schema.left_out, plain_training=expected
     )
     return summary.model_copy(update={"why_model": why})
-
-
-def _task(request: InitRequest, schema: SchemaFinder) -> Task:
-    """Return what the target is; see `TargetFacts.settle` for errors."""
-    task = schema.task
-    if task == "regression" and request.is_posthoc:
-        raise InputError(
-            "--template posthoc: its methods are for classifiers, and the task is regression",
-            "--template sisa trains shards, and is exact",
-        )
-    return task
 
 
 def _with_scales(values: TableParams, tables: list[pa.Table], numbers: list[str]) -> TableParams:

@@ -23,7 +23,7 @@ from unlearn.stages.config.retain_methods import (
     MsgSettings,
     ShrinkPerturbSettings,
 )
-from unlearn.stages.config.section import Modality, Section
+from unlearn.stages.config.section import Modality, Section, Task
 from unlearn.stages.config.text import LanguageMethodSettings, LanguageSettings
 
 AnySection = TypeVar("AnySection", bound=BaseModel)
@@ -122,6 +122,8 @@ class CertifiedRemovalSettings(CertificateSettings):
     Privacy", 2014, theorem A.1), which holds up to an epsilon of 1.
     """
 
+    only_classes: ClassVar[str | None] = "its certificate is for a logistic regression"
+
     epsilon: Annotated[float, Field(gt=0, le=1, strict=False)] = 1.0
 
 
@@ -156,6 +158,10 @@ class SsdSettings(Section):
 class SalunSettings(Section):
     """Fan et al., "SalUn", ICLR 2024, section 4: the salient half of the weights."""
 
+    only_classes: ClassVar[str | None] = (
+        "it trains the forgotten rows on wrong classes, and a number has none"
+    )
+
     share: Annotated[float, Field(gt=0, le=1, strict=False)] = 0.5
     rate: Rate = 0.013
     momentum: Momentum = 0.9
@@ -165,6 +171,10 @@ class SalunSettings(Section):
 
 class BadTeacherSettings(Section):
     """Chundawat et al., "Can Bad Teaching Induce Forgetting?", AAAI 2023, section 4."""
+
+    only_classes: ClassVar[str | None] = (
+        "it teaches the class probabilities of a network that knows nothing, and a number has none"
+    )
 
     temperature: Rate = 1.0
     retain_share: Annotated[float, Field(gt=0, le=1, strict=False)] = 0.3
@@ -245,6 +255,14 @@ def settings_type(name: str, modality: Modality) -> type[Section]:
     if not (isinstance(found, type) and issubclass(found, Section)):
         raise TypeError(f"{name!r} has no section")
     return found
+
+
+def methods_of(task: Task) -> tuple[str, ...]:
+    """Return the built-in methods for tables that apply to a task, in the order of tables."""
+    names = METHODS["tabular"]
+    if task == "classification":
+        return names
+    return tuple(name for name in names if settings_type(name, "tabular").only_classes is None)
 
 
 def gives_certificate(name: str, modality: Modality) -> bool:

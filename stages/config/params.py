@@ -12,6 +12,7 @@ from unlearn.stages.config.methods import (
     UnlearnParams,
     method_names,
     own_code,
+    settings_type,
     with_registered,
 )
 from unlearn.stages.config.requests import BatchParams, OpenDsrParams
@@ -132,11 +133,22 @@ class Params(Section):
         return {**value, "aggregate": {"rule": NUMBER_RULES[0], **aggregate}}
 
     @model_validator(mode="after")
-    def _one_model_of_classes(self) -> "Params":
-        if self.unlearn is not None and self.dataset.task == "regression":
+    def _methods_of_numbers(self) -> "Params":
+        if self.unlearn is None or self.dataset.task == "classification":
+            return self
+        for name in self.unlearn.methods:
+            reason = None if own_code(name) else settings_type(name, "tabular").only_classes
+            if reason is not None:
+                raise ValueError(
+                    f"unlearn.methods: {name} does not apply to a regression: {reason}"
+                )
+        if self.verify.negatives == "matched":
             raise ValueError(
-                "unlearn: post-hoc methods are for classifiers; a regression has the exact template"
+                "verify.negatives: matched pairs have classes; a regression takes `class`, which "
+                "compares with unseen rows"
             )
+        if self.verify.online:
+            raise ValueError("verify.online: its attacks are for classifiers")
         return self
 
     @model_validator(mode="after")

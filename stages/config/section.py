@@ -20,9 +20,13 @@ class Section(BaseModel):
     later
         Settings that projects have had only since a later version. With their defaults they are no
         part of a digest, so that the digests of older projects stay as they are.
+    only_classes
+        Of the settings of a post-hoc method for tables: why it does not apply to a regression; None
+        where it does.
     """
 
     later: ClassVar[frozenset[str]] = frozenset()
+    only_classes: ClassVar[str | None] = None
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, ser_json_inf_nan="strings"

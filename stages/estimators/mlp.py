@@ -9,7 +9,12 @@ from torch import nn
 from unlearn.stages.config.train import MlpOptions, TrainParams
 from unlearn.stages.estimators.base import SliceData
 from unlearn.stages.estimators.flat_optimizers import FlatOptimizer, make_flat_optimizer
-from unlearn.stages.estimators.mlp_gradients import MlpGradients, class_errors, squared_errors
+from unlearn.stages.estimators.mlp_gradients import (
+    Errors,
+    MlpGradients,
+    class_errors,
+    squared_errors,
+)
 from unlearn.stages.estimators.torch_models import (
     OPTIMIZER,
     WEIGHTS,
@@ -43,13 +48,13 @@ class MlpEstimator(TorchEstimator):
 
     def __init__(self, train: TrainParams, inputs: int, outputs: Outputs) -> None:
         super().__init__(train, inputs, outputs, build_mlp)
+        self._errors = squared_errors if outputs.is_number else class_errors
 
     def fit_slice(self, state: bytes | None, data: SliceData, init_seed: int) -> bytes:
         """Take `data.steps` optimizer steps on the loss, in epochs over the slice's union."""
         seed_all(init_seed)
         options = MlpOptions.model_validate(self._train.options)
-        errors = squared_errors if self._outputs.is_number else class_errors
-        network = MlpGradients(self._module(), options.activation, options.dropout, errors)
+        network = MlpGradients(self._module(), options.activation, options.dropout, self._errors)
         optimizer = make_flat_optimizer(self._train.optimizer, network.weights, network.gradients)
         # What the next step reads, by its name in a state.
         named = {
@@ -74,7 +79,7 @@ class MlpEstimator(TorchEstimator):
         draw
             Draws the masks of dropout, on the estimator's device.
         """
-        return MlpSteps(module, self._train, draw)
+        return MlpSteps(module, self._train, draw, self._errors)
 
     def _take_steps(self, network: MlpGradients, optimizer: FlatOptimizer, data: SliceData) -> None:
         rows = torch.from_numpy(data.inputs).to(self.device)
@@ -108,12 +113,20 @@ class MlpSteps:
         The settings of the model.
     draw
         Draws the masks of dropout.
+    errors
+        The loss; see `MlpGradients`.
     """
 
-    def __init__(self, module: nn.Module, train: TrainParams, draw: torch.Generator) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        train: TrainParams,
+        draw: torch.Generator,
+        errors: Errors = class_errors,
+    ) -> None:
         options = MlpOptions.model_validate(train.options)
         self._module, self._draw = module, draw
-        self._network = MlpGradients(module, options.activation, options.dropout)
+        self._network = MlpGradients(module, options.activation, options.dropout, errors)
         self._optimizer = make_flat_optimizer(
             train.optimizer, self._network.weights, self._network.gradients
         )
@@ -121,12 +134,12 @@ class MlpSteps:
     def take(
         self, inputs: torch.Tensor, targets: torch.Tensor, *, rate: float, l1: float = 0.0
     ) -> None:
-        """Take a step on the mean cross-entropy of a batch, and l1 times the absolute weights.
+        """Take a step on the mean loss of a batch, and l1 times the absolute weights.
 
         Parameters
         ----------
         inputs, targets
-            Rows, shape (rows, width), and their classes, shape (rows,).
+            Rows, shape (rows, width), and their classes or scaled numbers, shape (rows,).
         rate
             The learning rate.
         l1

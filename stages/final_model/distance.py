@@ -1,4 +1,4 @@
-"""How far one model's answers are from another's: what both say on rows, shape (rows, classes)."""
+"""How far one model's answers are from another's: what both say on rows."""
 
 import numpy as np
 import numpy.typing as npt
@@ -26,3 +26,15 @@ def divergence(answers: Floats, reference: Floats) -> float:
     """
     first, second = (np.clip(of, _FLOOR, 1.0) for of in (reference, answers))
     return float((first * (np.log(first) - np.log(second))).sum(axis=1).mean())
+
+
+def number_divergence(answers: Floats, reference: Floats, scale: float) -> float:
+    """Mean over rows of KL(reference || answers) of predicted numbers, in nats; shape (rows,).
+
+    The predictions are taken for the means of normal distributions whose standard deviation is the
+    pinned scale of the target: half the mean squared distance in this scale.
+
+    >>> number_divergence(np.array([0.0, 10.0]), np.array([20.0, 10.0]), 10.0)
+    1.0
+    """
+    return float(np.mean(((answers - reference) / scale) ** 2) / 2)

@@ -99,6 +99,7 @@ class MethodsView:
     has_reference: bool
     has_seconds: bool
     is_matched: bool
+    is_of_numbers: bool = False
 
 
 def kind_of(label: str | None) -> str:
@@ -171,6 +172,7 @@ def methods(contents: Contents) -> MethodsView | None:
     rows = tuple(_row(contents, name, entries) for name in entries)
     picture, caption = _picture(contents, entries)
     few = contents.min_rows
+    is_of_numbers = any(entry.is_of_numbers for entry in entries.values())
     return MethodsView(
         headline=_headline(contents, entries),
         rows=rows,
@@ -178,7 +180,9 @@ def methods(contents: Contents) -> MethodsView | None:
         picture=picture,
         caption=caption,
         no_picture=(
-            "There is no plot: there are too few forgotten or held-out records"
+            "There is no plot of errors: they have no common scale."
+            if is_of_numbers
+            else "There is no plot: there are too few forgotten or held-out records"
             + (f" (under {few})." if few else ".")
         ),
         legend=(
@@ -193,6 +197,7 @@ def methods(contents: Contents) -> MethodsView | None:
         has_reference=REFERENCE in entries and _has_model(entries[REFERENCE]),
         has_seconds=any(name in contents.seconds for name in entries),
         is_matched=is_matched(entries),
+        is_of_numbers=is_of_numbers,
     )
 
 
@@ -223,15 +228,16 @@ def _listed(items: list[str]) -> str:
 
 
 def _has_model(entry: MethodResult) -> bool:
-    accuracies = (entry.holdout_accuracy, entry.retain_accuracy, entry.forget_accuracy)
-    return any(value is not None for value in accuracies)
+    return any(value is not None for value in entry.quality)
 
 
 def _row(contents: Contents, name: str, entries: Mapping[str, MethodResult]) -> MethodRow:
     entry = entries[name]
     retrained = entries[REFERENCE].membership if REFERENCE in entries else None
     own = "this is it" if name == REFERENCE else formatting.MISSING
-    apart, apart_forgotten = entry.disagreement_with_retrain, entry.disagreement_on_forgotten
+    apart, apart_forgotten = entry.distances
+    forget, retain, holdout = entry.quality
+    shown = formatting.amount if entry.is_of_numbers else formatting.percent
     relearning = entry.relearning_ratio
     return MethodRow(
         name=formatting.plain(name, 40),
@@ -239,17 +245,17 @@ def _row(contents: Contents, name: str, entries: Mapping[str, MethodResult]) -> 
         label=label_in_words(entry.label),
         verdict=entry.verdict,
         tone="" if entry.verdict == "not applicable" else entry.verdict,
-        forget=formatting.percent(entry.forget_accuracy),
-        retain=formatting.percent(entry.retain_accuracy),
-        holdout=formatting.percent(entry.holdout_accuracy),
+        forget=shown(forget),
+        retain=shown(retain),
+        holdout=shown(holdout),
         auc=(
             matched_auc(entry.membership)
             if is_matched(entries)
             else _auc(entry.membership, None if retrained is None else retrained.auc)
         ),
         has_model=entry.verdict != "not applicable",
-        apart=own if apart is None else formatting.percent(apart),
-        apart_forgotten=own if apart_forgotten is None else formatting.percent(apart_forgotten),
+        apart=own if apart is None else shown(apart),
+        apart_forgotten=own if apart_forgotten is None else shown(apart_forgotten),
         relearning=own if relearning is None else f"{relearning:.2f}",
         passes=_passes(entry.passes),
         seconds=_seconds(contents, name),

@@ -85,6 +85,7 @@ def import_weights(context: Context, path: Path, training: pa.Table, holdout: pa
         If the file cannot be read safely, does not fit the model, or answers no better than the
         commonest class does.
     """
+    _check_task(context)
     _check_preprocessing(context)
     preprocessor = unlearned_preprocessor(context.layout)
     train = context.params.train
@@ -154,6 +155,7 @@ def import_unlearned(
     InputError
         If the model is not of the forget set as it stands, or there is none.
     """
+    _check_task(context)
     folder, name = context.project.unlearned / method, f"models/unlearned/{method}"
     record = read_record(folder, name)
     if not is_genuine(context.key, folder, record):
@@ -177,6 +179,16 @@ def import_unlearned(
     if model.weights is not None:
         files[str(model.description["file"])] = model.weights
     return _checked(context, name, model, files, training, holdout)
+
+
+def _check_task(context: Context) -> None:
+    """Refuse regressions: what is checked of an imported model is how often it is right."""
+    if context.layout.outputs.is_number:
+        raise InputError(
+            "a model of a regression cannot be imported: the check of an imported model is for "
+            "classifiers",
+            "`unlearn repro` trains the original here",
+        )
 
 
 def _check_preprocessing(context: Context) -> None:

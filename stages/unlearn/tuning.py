@@ -16,7 +16,7 @@ from typing import Any
 from unlearn.stages.config.methods import YOUNG, own_code
 from unlearn.stages.context import PosthocContext
 from unlearn.stages.errors import InputError
-from unlearn.stages.final_model.distance import Floats, divergence
+from unlearn.stages.final_model.distance import Floats, divergence, number_divergence
 from unlearn.stages.training.method_record import MethodRows
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.shard_model import ShardModel
@@ -40,9 +40,9 @@ class Trial:
     settings
         All settings of the method.
     on_sample, on_calibration
-        Mean KL divergence of the retrained model's answers from the method's, in nats, on the rows
-        to forget and on the calibration half of the holdout. None where there is no model, and on
-        a half of fewer than `verify.min_rows` rows.
+        Mean KL divergence of the retrained model's answers from the method's, in nats (see
+        `final_model/distance.py`), on the rows to forget and on the calibration half of the
+        holdout. None where there is no model, and on a half of fewer than `verify.min_rows` rows.
     forget_passes, retain_passes
         How often each row of either side was read.
     rows_read
@@ -278,8 +278,14 @@ class _Judge:
         unseen = None
         # Few rows are a person: no file that git tracks has a number on them alone.
         if rows.calibration.num_rows >= context.params.verify.min_rows:
-            unseen = predictor.probabilities(rows.calibration)
-        return predictor.probabilities(rows.forget), unseen
+            unseen = predictor.answers(rows.calibration)
+        return predictor.answers(rows.forget), unseen
+
+    def _apart(self, answers: Floats, reference: Floats) -> float:
+        outputs = self.context.layout.outputs
+        if outputs.is_number:
+            return number_divergence(answers, reference, outputs.scale)
+        return divergence(answers, reference)
 
     def trial(
         self, method: str, number: int, settings: dict[str, Any], original: ShardModel
@@ -291,7 +297,7 @@ class _Judge:
             return Trial(number, settings, why_not=result.record.why_not)
         answers = self.ask(context, ShardModel.of_files(result.files), self.rows)
         on_sample, on_calibration = [
-            None if mine is None or theirs is None else round(divergence(mine, theirs), _DIGITS)
+            None if mine is None or theirs is None else round(self._apart(mine, theirs), _DIGITS)
             for mine, theirs in zip(answers, self.reference, strict=True)
         ]
         found = (on_sample, on_calibration)

@@ -124,9 +124,10 @@ def score_table(found: Found, min_rows: int) -> bytes:
 
 def methods_table(results: Mapping[str, MethodResult]) -> bytes:
     """Return a CSV for `dvc plots`: forgetting and utility of each method."""
-    lines = ["method,label,forget_accuracy,retain_accuracy,holdout_accuracy"]
+    kind = "error" if any(found.is_of_numbers for found in results.values()) else "accuracy"
+    lines = [f"method,label,forget_{kind},retain_{kind},holdout_{kind}"]
     for name, found in results.items():
-        values = (found.forget_accuracy, found.retain_accuracy, found.holdout_accuracy)
+        values = found.quality
         if any(value is None for value in values):
             continue
         cells = ",".join(f"{value:.6f}" for value in values)

@@ -46,15 +46,16 @@ def report_summary(report: Report) -> dict[str, Any]:
 def method_summary(result: MethodResult) -> dict[str, Any]:
     """Return the numbers of one post-hoc method, as JSON values."""
     membership = result.membership or Membership()
+    forget, retain, holdout = result.quality
     found = {
         "label": result.kind_of_label,
         "verdict": result.verdict,
-        "forget": result.forget_accuracy,
-        "retain": result.retain_accuracy,
-        "holdout": result.holdout_accuracy,
+        "forget": forget,
+        "retain": retain,
+        "holdout": holdout,
         "auc": membership.auc,
         "matched": None if membership.matched is None else membership.matched.difference.auc,
-        "disagreement": result.disagreement_with_retrain,
+        "disagreement": result.distances[0],
         "relearning": result.relearning_ratio,
         "stopped": result.stopped_by,
     }

@@ -153,10 +153,15 @@ class MethodResult(Part):
     relative
         The relative test; absent if there is no retrained model or no original to compare with,
         and of the retrained model itself.
+    forget_error, retain_error, holdout_error
+        Of a regression in place of accuracies: root mean squared errors in the target's units.
     disagreement_with_retrain, kl_from_retrain
         On these held-out rows; see `final_model/distance.py`.
     disagreement_on_forgotten
         On the forgotten rows.
+    distance_from_retrain, distance_on_forgotten
+        Of a regression in place of these: root mean squared distances of both predictions, in the
+        target's units.
     relearning_ratio
         Steps to learn the forgotten rows again, over those of the retrained model.
     passes
@@ -169,7 +174,18 @@ class MethodResult(Part):
         For a language model; absent for other models.
     """
 
-    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"language", "reasons_in_words", "relative"})
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset(
+        {
+            "language",
+            "reasons_in_words",
+            "relative",
+            "forget_error",
+            "retain_error",
+            "holdout_error",
+            "distance_from_retrain",
+            "distance_on_forgotten",
+        }
+    )
 
     label: str | None = None
     verdict: MethodOutcome = "inconclusive"
@@ -178,17 +194,41 @@ class MethodResult(Part):
     forget_accuracy: float | None = None
     retain_accuracy: float | None = None
     holdout_accuracy: float | None = None
+    forget_error: float | None = None
+    retain_error: float | None = None
+    holdout_error: float | None = None
     membership: Membership | None = None
     relative: RelativeResult | None = None
     disagreement_with_retrain: float | None = None
     kl_from_retrain: float | None = None
     disagreement_on_forgotten: float | None = None
+    distance_from_retrain: float | None = None
+    distance_on_forgotten: float | None = None
     relearning_ratio: float | None = None
     passes: dict[str, float] = Field(default_factory=dict)
     stopped_by: str | None = None
     rolled_back: bool = False
     facts: dict[str, Any] = Field(default_factory=dict)
     language: ModelKnowledge | None = None
+
+    @property
+    def is_of_numbers(self) -> bool:
+        """Whether it has errors of predicted numbers in place of accuracies."""
+        return "forget_error" in self.model_fields_set
+
+    @property
+    def quality(self) -> tuple[float | None, float | None, float | None]:
+        """Accuracies or errors on forgotten, retained and held-out rows."""
+        if self.is_of_numbers:
+            return self.forget_error, self.retain_error, self.holdout_error
+        return self.forget_accuracy, self.retain_accuracy, self.holdout_accuracy
+
+    @property
+    def distances(self) -> tuple[float | None, float | None]:
+        """How far it is from the retrained model, on held-out and on forgotten rows."""
+        if self.is_of_numbers:
+            return self.distance_from_retrain, self.distance_on_forgotten
+        return self.disagreement_with_retrain, self.disagreement_on_forgotten
 
     @property
     def kind_of_label(self) -> str | None:

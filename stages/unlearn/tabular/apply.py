@@ -6,7 +6,7 @@ import pyarrow as pa
 from unlearn.stages.context import PosthocContext
 from unlearn.stages.project.files import json_bytes
 from unlearn.stages.rows.holdout import fewest
-from unlearn.stages.rows.shard_file import targets
+from unlearn.stages.rows.shard_file import training_targets
 from unlearn.stages.training.method_record import WHOLE, MethodRows, settings_of
 from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
 from unlearn.stages.training.shard_model import ShardModel
@@ -140,4 +140,5 @@ def _target(opened: Opened, context: PosthocContext, rows: MethodRows) -> float 
     if rows.calibration.num_rows == 0:
         return None
     unseen = opened.rows(rows.calibration)
-    return unseen_loss(opened.module, unseen, targets(rows.forget, context.layout))
+    truth = training_targets(rows.forget, context.layout)
+    return unseen_loss(opened.module, unseen, truth)

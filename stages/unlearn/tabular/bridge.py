@@ -7,7 +7,9 @@ modules that they are. All others have no weights that a gradient could move.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 import torch
 from torch import nn
@@ -24,7 +26,8 @@ from unlearn.stages.estimators.perturbed_logistic import (
 from unlearn.stages.estimators.preprocessing import Preprocessor
 from unlearn.stages.estimators.registry import make_estimator
 from unlearn.stages.estimators.sklearn_models import SklearnEstimator
-from unlearn.stages.rows.shard_file import Layout, targets
+from unlearn.stages.rows.outputs import Outputs
+from unlearn.stages.rows.shard_file import Layout, target_numbers, targets
 from unlearn.stages.training.shard_model import ShardModel
 from unlearn.stages.unlearn.base.problem import NotApplicableError
 from unlearn.stages.unlearn.tabular.linear_objective import (
@@ -88,11 +91,11 @@ def open_model(model: ShardModel, code: Path | None, *, init_seed: int) -> Opene
     torch_models.be_deterministic()
     train = TrainParams.model_validate(model.description["train"])
     preprocessor = Preprocessor.from_json(model.description["preprocessing"])
-    classes = len(model.layout.classes)
+    outputs = model.layout.outputs
     estimator = make_estimator(
         train,
         preprocessor.width,
-        model.layout.outputs,
+        outputs,
         sliced=True,
         code=code if train.code_path else None,
     )
@@ -101,8 +104,10 @@ def open_model(model: ShardModel, code: Path | None, *, init_seed: int) -> Opene
         return _open_network(estimator, model.weights, train, transform)
     if isinstance(estimator, PerturbedLogisticEstimator):
         return _open_perturbed(estimator, model.weights, train, transform, init_seed)
-    if isinstance(estimator, SklearnEstimator):
-        return _open_linear(model.weights, classes, transform)
+    if isinstance(estimator, SklearnEstimator) and not outputs.is_number:
+        return _open_linear(model.weights, outputs.classes, transform)
+    if outputs.is_number:
+        raise NotApplicableError("of regressors, methods change the weights of networks alone")
     raise NotApplicableError(f"methods cannot change the weights of a model of kind `{model.kind}`")
 
 
@@ -124,6 +129,10 @@ class _Transform:
         device: torch.device | str = "cpu",
     ) -> Rows:
         inputs = torch.from_numpy(bound(self.preprocessor.transform(table, self.dtype)))
+        outputs = self.layout.outputs
+        if outputs.is_number:
+            scaled = outputs.scaled(target_numbers(table)).astype(np.float32)
+            return Rows(inputs.to(device), torch.from_numpy(scaled).to(device))
         answers = torch.from_numpy(targets(table, self.layout))
         return Rows(inputs.to(device), answers.to(device))
 
@@ -136,7 +145,7 @@ def _open_network(
 ) -> Opened:
     return Opened(
         module=estimator.load(weights),
-        objective=objective_of_training(train.optimizer),
+        objective=objective_of_training(train.optimizer, transform.layout.outputs),
         rows=lambda table: transform.rows(table, estimator.device),
         fresh=estimator.fresh,
         close=_close_module,
@@ -194,8 +203,8 @@ def _open_linear(weights: bytes, classes: int, transform: _Transform) -> Opened:
     )
 
 
-def objective_of_training(optimizer: OptimizerParams) -> Objective:
-    """Return what a network's optimizer made small: the rows' cross-entropy, and weight decay.
+def objective_of_training(optimizer: OptimizerParams, outputs: Outputs) -> Objective:
+    """Return what a network's optimizer made small: the rows' loss, and weight decay.
 
     SGD and Adam add d * w to the gradient of the mean loss, so d is the penalty per row. AdamW
     takes rate * d * w off the weights beside the step (Loshchilov and Hutter, "Decoupled Weight
@@ -203,7 +212,10 @@ def objective_of_training(optimizer: OptimizerParams) -> Objective:
     minimum of a penalised loss, so none is named here.
     """
     decay = 0.0 if optimizer.name == "adamw" else optimizer.weight_decay
-    return Objective("cross_entropy", l2_per_row=decay)
+    loss: Literal["cross_entropy", "squared_error"] = (
+        "squared_error" if outputs.is_number else "cross_entropy"
+    )
+    return Objective(loss, l2_per_row=decay)
 
 
 def _close_module(module: nn.Module) -> bytes:

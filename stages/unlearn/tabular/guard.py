@@ -1,4 +1,7 @@
-"""The guard around iterative methods for classifiers: its probes are rows, its limit is accuracy.
+"""The guard around iterative methods for tables: its probes are rows, its limit is accuracy.
+
+Where numbers are predicted, R squared takes the place of accuracy: the share of the variance of the
+targets that the predictions explain, which is 1 at best as well.
 
 A method changes the model in one phase, or in two: the second recovers what the first broke, and
 must not undo what the first did.
@@ -15,7 +18,7 @@ import torch
 from torch import nn
 from unlearn.stages.config.methods import Target
 from unlearn.stages.unlearn.base.guard import SHARE, Guard, StoppedBy
-from unlearn.stages.unlearn.tabular.rows import Rows
+from unlearn.stages.unlearn.tabular.rows import Rows, row_losses
 
 _PIECE = 4096
 
@@ -55,9 +58,10 @@ class State:
     Parameters
     ----------
     forget_loss
-        Mean cross-entropy of the forget probe.
+        Mean loss of the forget probe; see `row_losses`.
     retain_accuracy
-        Share of the retain probe that the model gets right, 1 where the probe is empty.
+        Share of the retain probe that the model gets right, or R squared on it; 1 where the probe
+        is empty.
     finite
         Whether the weights and the losses of both probes are numbers.
     """
@@ -75,7 +79,7 @@ class TabularGuard(Guard[State]):
     probes
         What to measure it on.
     budget
-        How much of its accuracy on the retain probe the model may lose, in [0, 1].
+        How much of its accuracy on the retain probe, or R squared, the model may lose, in [0, 1].
     gradient_limit
         Norm of the whole gradient at which it counts as exploding.
     active
@@ -261,10 +265,20 @@ class TabularGuard(Guard[State]):
 
 
 def _answers(model: nn.Module, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return every row's cross-entropy, and whether the answer is right, both shape (rows,)."""
+    """Return every row's loss, and what it adds to the accuracy, both shape (rows,).
+
+    That is 1 for a right class; for a number what makes the mean over the rows R squared.
+    """
     losses, right = [torch.zeros(0, dtype=torch.float64)], [torch.zeros(0, dtype=torch.float64)]
+    of_numbers = rows.targets.is_floating_point()
+    # Of targets that are all the same, the error itself counts, in the pinned scale.
+    variance = float(rows.targets.double().var(correction=0)) if of_numbers and len(rows) else 0.0
     for piece in rows.pieces(_PIECE):
         outputs = model(piece.inputs).double()
-        losses.append(nn.functional.cross_entropy(outputs, piece.targets, reduction="none").cpu())
-        right.append((outputs.argmax(dim=1) == piece.targets).double().cpu())
+        found = row_losses(outputs, piece.targets).cpu()
+        losses.append(found)
+        if of_numbers:
+            right.append(1.0 - found / (variance or 1.0))
+        else:
+            right.append((outputs.argmax(dim=1) == piece.targets).double().cpu())
     return torch.cat(losses), torch.cat(right)

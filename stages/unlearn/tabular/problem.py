@@ -1,4 +1,4 @@
-"""What a method for classifiers is given: the model, rows, training's objective, a seed, a guard.
+"""What a method for tables is given: the model, rows, training's objective, a seed, a guard.
 
 A method may replace `problem.model` by another module, or change it in place.
 """
@@ -14,7 +14,7 @@ from unlearn.stages.training.young import EPOCHS_SHARE
 from unlearn.stages.unlearn.base.ledger import Side, limited_epochs
 from unlearn.stages.unlearn.base.problem import Problem
 from unlearn.stages.unlearn.tabular.guard import TabularGuard
-from unlearn.stages.unlearn.tabular.rows import Rows
+from unlearn.stages.unlearn.tabular.rows import Rows, row_losses
 
 AnyRows = TypeVar("AnyRows", bound=Rows)
 
@@ -47,7 +47,8 @@ class Objective:
     loss
         `cross_entropy` of softmax; `squared`: half the squared distance between the outputs and
         targets of +1 for the true class and -1 for the others; or `one_vs_rest`: the sum over the
-        classes of the logistic loss of each against the rest, the outputs being log sigmoids.
+        classes of the logistic loss of each against the rest, the outputs being log sigmoids; or
+        `squared_error` of a number, in the pinned scale of the target.
     l2, l2_per_row
         See above.
     penalized
@@ -58,7 +59,7 @@ class Objective:
         Standard deviation of the numbers in `noise`; 0 where there is none.
     """
 
-    loss: Literal["cross_entropy", "squared", "one_vs_rest"] = "cross_entropy"
+    loss: Literal["cross_entropy", "squared", "one_vs_rest", "squared_error"] = "cross_entropy"
     l2: float = 0.0
     l2_per_row: float = 0.0
     penalized: frozenset[str] | None = None
@@ -70,9 +71,12 @@ class Objective:
         return self.l2 + self.l2_per_row * rows
 
     def losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return every row's loss, shape (rows,), given outputs of shape (rows, classes)."""
-        if self.loss == "cross_entropy":
-            return nn.functional.cross_entropy(outputs, targets, reduction="none")
+        """Return every row's loss, shape (rows,), given outputs of shape (rows, classes).
+
+        Outputs of a regression have the shape (rows, 1) or (rows,).
+        """
+        if self.loss in ("cross_entropy", "squared_error"):
+            return row_losses(outputs, targets)
         if self.loss == "one_vs_rest":
             true = nn.functional.one_hot(targets, outputs.shape[1]).bool()
             # log(1 - sigmoid), which keeps its precision where the sigmoid is next to 1.
@@ -101,7 +105,7 @@ class Objective:
 
 @dataclass
 class TabularProblem(Problem[Rows, TabularGuard]):
-    """A classifier, the rows to forget and to keep, and how a method is to work.
+    """A model of a table, the rows to forget and to keep, and how a method is to work.
 
     Parameters
     ----------

@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import torch
+from torch import nn
+from unlearn.stages.estimators.torch_models import one_number
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Rows:
     inputs
         Shape (rows, width).
     targets
-        Class indices, shape (rows,).
+        Class indices, shape (rows,); or numbers in the pinned scale of the target, as floats.
     """
 
     inputs: torch.Tensor
@@ -38,3 +40,20 @@ class Rows:
 
     def _at(self, places: torch.Tensor | slice) -> Self:
         return replace(self, **{f.name: getattr(self, f.name)[places] for f in fields(self)})
+
+
+def row_losses(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the loss of every row that networks are trained on, shape (rows,).
+
+    It is the cross-entropy of classes, or the squared error of numbers.
+
+    Parameters
+    ----------
+    outputs
+        What the model answers, shape (rows, classes); or (rows, 1) or (rows,).
+    targets
+        See `Rows`.
+    """
+    if targets.is_floating_point():
+        return (one_number(outputs) - targets) ** 2
+    return nn.functional.cross_entropy(outputs, targets, reduction="none")

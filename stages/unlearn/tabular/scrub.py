@@ -26,7 +26,8 @@ def scrub(problem: TabularProblem) -> None:
     An epoch is one pass of max-steps, in the first `forget_epochs` epochs only, and then one pass
     of min-steps. Kurmanji et al., "Towards Unbounded Machine Unlearning", NeurIPS 2023, section 3
     (the objective and its alternation, Algorithm 1). The factor T^2 keeps gradients of one size
-    at all temperatures, as in the authors' code and in Hinton et al. 2015.
+    at all temperatures, as in the authors' code and in Hinton et al. 2015. Where numbers are
+    predicted, d(x) is half the squared distance of both predictions, whatever T is (`divergence`).
 
     d has its minimum, with a gradient of 0, where the student is the teacher: the max-steps of
     the first epoch move a network without dropout by rounding alone, and disobedience starts from

@@ -1,19 +1,22 @@
 """The target of forgetting: the loss of a model on rows that it was not trained on."""
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from unlearn.stages.unlearn.tabular.rows import Rows
+from unlearn.stages.unlearn.tabular.rows import Rows, row_losses
 
 #: Rows per batch.
 _PIECE = 4096
 
 
-def unseen_loss(model: nn.Module, unseen: Rows, forget: npt.NDArray[np.int64]) -> float | None:
-    """Return the mean cross-entropy of unseen rows, weighted to the forget rows' classes.
+def unseen_loss(model: nn.Module, unseen: Rows, forget: npt.NDArray[Any]) -> float | None:
+    """Return the mean loss of unseen rows, weighted to the forget rows' classes.
+
+    Numbers have no classes to weight by; see `row_losses`.
 
     Parameters
     ----------
@@ -22,14 +25,17 @@ def unseen_loss(model: nn.Module, unseen: Rows, forget: npt.NDArray[np.int64]) -
     unseen
         Rows that it never saw.
     forget
-        Class indices of the forget rows, shape (rows,).
+        Class indices of the forget rows, shape (rows,); not read where numbers are predicted.
 
     Returns
     -------
     float or None
         None where no unseen row has a class of theirs.
     """
-    found, classes = _losses(model, unseen), unseen.targets.cpu().numpy()
+    found = _losses(model, unseen)
+    if unseen.targets.is_floating_point():
+        return float(found.mean()) if len(found) else None
+    classes = unseen.targets.cpu().numpy()
     present = np.intersect1d(forget, classes)
     if present.size == 0:
         return None
@@ -39,7 +45,7 @@ def unseen_loss(model: nn.Module, unseen: Rows, forget: npt.NDArray[np.int64]) -
 
 
 def young_loss(young: nn.Module, forget: Rows) -> float | None:
-    """Return the mean cross-entropy of the forget rows in a model that never saw them.
+    """Return the mean loss of the forget rows in a model that never saw them.
 
     Parameters
     ----------
@@ -58,7 +64,7 @@ def young_loss(young: nn.Module, forget: Rows) -> float | None:
 
 
 def _losses(model: nn.Module, rows: Rows) -> npt.NDArray[np.float64]:
-    """Return every row's cross-entropy, shape (rows,)."""
+    """Return every row's loss, shape (rows,); see `row_losses`."""
     was_training = model.training
     model.eval()
     # Not inference mode: what a user's module keeps from it could not be trained through later.
@@ -67,10 +73,7 @@ def _losses(model: nn.Module, rows: Rows) -> npt.NDArray[np.float64]:
             torch.split(rows.inputs, _PIECE), torch.split(rows.targets, _PIECE), strict=True
         )
         losses = torch.cat(
-            [
-                nn.functional.cross_entropy(model(inputs).double(), answers, reduction="none")
-                for inputs, answers in pieces
-            ]
+            [row_losses(model(inputs).double(), answers) for inputs, answers in pieces]
         )
     model.train(was_training)
     found: npt.NDArray[np.float64] = losses.cpu().numpy()

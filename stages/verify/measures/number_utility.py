@@ -88,7 +88,11 @@ def measure_numbers(
         Fewer rows are persons, and get a count alone: the error of one row gives its target away.
     """
     rows = len(targets)
-    if rows < max(1, min_rows) or not np.isfinite(predictions).all():
+    with np.errstate(over="ignore"):
+        is_measured = rows >= max(1, min_rows) and np.isfinite(
+            np.mean((predictions - targets) ** 2)
+        )
+    if not is_measured:
         return Utility(
             rows=rows, mean_absolute_error=None, root_mean_squared_error=None, r_squared=None
         )

@@ -5,11 +5,17 @@ them (Tarun et al., "Fast Yet Effective Machine Unlearning", TNNLS 2023, anamnes
 et al., CVPR 2020, relearn time).
 """
 
-from typing import Protocol, cast, runtime_checkable
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
-from unlearn.stages.estimators.base import Estimator, FloatArray, Predictor, SliceData
+from unlearn.stages.estimators.base import (
+    Estimator,
+    FloatArray,
+    Predictor,
+    SliceData,
+    Targets,
+)
 from unlearn.stages.verify.measures.utility import log_loss
 
 #: Steps after which a model is taken not to learn the rows again.
@@ -24,13 +30,23 @@ class Continues(Estimator, Protocol):
         """Return a state to go on from, given what `export` wrote."""
 
 
+#: Returns a model's mean loss, given the model, its rows and their targets.
+LossOf = Callable[[Any, FloatArray, Targets], float]
+
+
+def class_loss(predictor: Predictor, inputs: FloatArray, targets: Targets) -> float:
+    """Return the mean cross-entropy of a classifier."""
+    return log_loss(predictor.probabilities(inputs), targets)
+
+
 def relearning_steps(
     estimator: Continues,
     model: bytes,
     inputs: FloatArray,
-    targets: npt.NDArray[np.int64],
+    targets: Targets,
     loss: float,
     seed: int,
+    loss_of: LossOf = class_loss,
 ) -> int | None:
     """Return the steps on the forgotten rows until a model knows them as the original did.
 
@@ -46,6 +62,8 @@ def relearning_steps(
         The original's mean loss on these rows, which is to be reached.
     seed
         Orders the rows.
+    loss_of
+        Returns a model's mean loss on rows, given what `Estimator.predictor` returns.
 
     Returns
     -------
@@ -57,8 +75,7 @@ def relearning_steps(
     state = estimator.state_of(model)
 
     def known(content: bytes) -> bool:
-        predictor = cast("Predictor", estimator.predictor(content))
-        return log_loss(predictor.probabilities(inputs), targets) <= loss
+        return loss_of(estimator.predictor(content), inputs, targets) <= loss
 
     if known(model):
         return 0
@@ -83,7 +100,7 @@ def _after(
     estimator: Continues,
     state: bytes,
     inputs: FloatArray,
-    targets: npt.NDArray[np.int64],
+    targets: Targets,
     steps: int,
     seed: int,
 ) -> bytes:

@@ -1,33 +1,41 @@
-"""What is measured of classifiers that post-hoc methods made."""
+"""What is measured of models of tables that post-hoc methods made."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from unlearn.stages.config.params import AggregationRule
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.base import Targets
 from unlearn.stages.estimators.preprocessing import Preprocessor
 from unlearn.stages.estimators.registry import make_estimator
 from unlearn.stages.final_model.distance import disagreement, divergence
 from unlearn.stages.final_model.ensemble import Ensemble
 from unlearn.stages.final_model.members import Member
 from unlearn.stages.rows.holdout import fewest
-from unlearn.stages.rows.shard_file import targets
+from unlearn.stages.rows.shard_file import target_numbers, targets, training_targets
 from unlearn.stages.training.method_record import RETRAIN, WHOLE
 from unlearn.stages.training.shard_model import ShardModel, read_shard_model
 from unlearn.stages.verify.exactness.methods import ORIGINAL
 from unlearn.stages.verify.measures.base import Modality, Setting
-from unlearn.stages.verify.measures.relearning import Continues, relearning_steps
+from unlearn.stages.verify.measures.number_utility import root_mean_squared_error
+from unlearn.stages.verify.measures.relearning import Continues, class_loss, relearning_steps
 from unlearn.stages.verify.measures.tabular_model import TabularModel, open_final_model
 from unlearn.stages.verify.measures.utility import accuracy, log_loss
+from unlearn.stages.verify.membership.arrays import Floats, Ints
 
 #: At most so many rows are learned again, and at most so many retained rows are asked about.
 _MOST_RELEARNED, _MOST_RETAINED = 1_000, 20_000
 
 
-class ClassMeasures:
-    """Measures classifiers; see `Measures`. They are small, and all of them are kept."""
+class TabularMeasures:
+    """What measures of classifiers and of regressions share; see `Measures`.
+
+    The models are small, and all of them are kept.
+    """
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
@@ -43,11 +51,15 @@ class ClassMeasures:
             return None
         predictor = model.predictor(context.code, context.params.train.trusted_types)
         member = Member(WHOLE, int(model.description["rows"]), predictor, model.has_probabilities)
-        ensemble = Ensemble(
-            context.params.dataset, "mean_probability", (member,), model.has_probabilities
-        )
+        # Of one model, every mean is its answer.
+        rule: AggregationRule = "mean" if context.layout.outputs.is_number else "mean_probability"
+        ensemble = Ensemble(context.params.dataset, rule, (member,), model.has_probabilities)
         self._models[name], self._ensembles[name] = model, ensemble
         return TabularModel(ensemble, context.layout)
+
+    def answers(self, name: str, rows: pa.Table) -> Floats:
+        """Return what a model that was opened answers; see `Ensemble.answers`."""
+        return self._ensembles[name].answers(rows)
 
     def look(self, name: str, model: TabularModel) -> None:
         """Do nothing: the models are kept; see `Measures`."""
@@ -62,43 +74,50 @@ class ClassMeasures:
         return None
 
     def numbers(self, name: str) -> dict[str, Any]:
-        """Return accuracies, distances from the retrained model and relearning; see `Measures`."""
-        numbers = self._accuracies(name)
+        """Return quality, distances from the retrained model and relearning; see `Measures`."""
+        rows, least = self._setting.rows, self._setting.min_rows
+        samples = {
+            "forget": rows.forget,
+            "retain": fewest(rows.retain, _MOST_RETAINED),
+            "holdout": self._setting.tested,
+        }
+        # On few rows nothing: they are a person.
+        numbers: dict[str, Any] = {
+            f"{side}_{self.quality_name}": (
+                self.quality(name, table) if table.num_rows >= least else None
+            )
+            for side, table in samples.items()
+        }
         if name != RETRAIN and RETRAIN in self._ensembles:
-            numbers |= self._distances(name)
+            if self._setting.tested.num_rows >= least:
+                numbers |= self.distances(name, self._setting.tested)
+            if rows.forget.num_rows >= least:
+                numbers |= self.distances_on_forgotten(name, rows.forget)
         numbers["relearning_ratio"] = self._relearning(name)
         return numbers
 
-    def _accuracies(self, name: str) -> dict[str, float | None]:
-        """Return the accuracies; on few forgotten rows none, for few rows are a person."""
-        rows = self._setting.rows
-        samples = {
-            "forget_accuracy": rows.forget,
-            "retain_accuracy": fewest(rows.retain, _MOST_RETAINED),
-            "holdout_accuracy": self._setting.tested,
-        }
-        return {
-            key: self._accuracy(name, table) if table.num_rows >= self._setting.min_rows else None
-            for key, table in samples.items()
-        }
+    #: What `quality` is called in the report.
+    quality_name: str
 
-    def _accuracy(self, name: str, rows: pa.Table) -> float:
-        truth = targets(rows, self._setting.context.layout)
-        return accuracy(self._ensembles[name].probabilities(rows), truth)
+    def quality(self, name: str, rows: pa.Table) -> float | None:
+        """Return how good a model is on rows."""
+        raise NotImplementedError
 
-    def _distances(self, name: str) -> dict[str, float | None]:
-        tested, forget = self._setting.tested, self._setting.rows.forget
-        model, retrained = self._ensembles[name], self._ensembles[RETRAIN]
-        found: dict[str, float | None] = {}
-        if tested.num_rows >= self._setting.min_rows:
-            answers, reference = (each.probabilities(tested) for each in (model, retrained))
-            found["disagreement_with_retrain"] = disagreement(answers, reference)
-            if model.has_probabilities and np.isfinite([answers, reference]).all():
-                found["kl_from_retrain"] = divergence(answers, reference)
-        if forget.num_rows >= self._setting.min_rows:
-            answers, reference = (each.probabilities(forget) for each in (model, retrained))
-            found["disagreement_on_forgotten"] = disagreement(answers, reference)
-        return found
+    def distances(self, name: str, unseen: pa.Table) -> dict[str, float | None]:
+        """Return how far a model is from the retrained one on unseen rows, by names of fields."""
+        raise NotImplementedError
+
+    def distances_on_forgotten(self, name: str, forgotten: pa.Table) -> dict[str, float | None]:
+        """Return the same on the forgotten rows."""
+        raise NotImplementedError
+
+    def loss_of(self, model: Any, inputs: Any, truth: Targets) -> float:
+        """Return the mean loss of a model on its rows; see `relearning.LossOf`."""
+        raise NotImplementedError
+
+    def loss(self, name: str, rows: pa.Table) -> float:
+        """Return the mean loss of a model that was opened."""
+        raise NotImplementedError
 
     def _relearning(self, name: str) -> float | None:
         """Return the ratio of steps to learn the rows again; None where there is none to give."""
@@ -137,21 +156,98 @@ class ClassMeasures:
         )
         if not isinstance(estimator, Continues):
             return None
-        truth = targets(rows, context.layout)
         return relearning_steps(
             estimator,
             model.weights,
             preprocessor.transform(rows, estimator.dtype),
-            truth,
-            log_loss(self._ensembles[ORIGINAL].probabilities(rows), truth),
+            training_targets(rows, context.layout),
+            self.loss(ORIGINAL, rows),
             context.key.seed(context.params.seed, "relearn"),
+            self.loss_of,
         )
 
 
-#: Tables of features and a class.
+class ClassMeasures(TabularMeasures):
+    """Measures classifiers; see `Measures`."""
+
+    quality_name = "accuracy"
+
+    def quality(self, name: str, rows: pa.Table) -> float:
+        """Return the accuracy."""
+        return accuracy(self.answers(name, rows), self._truth(rows))
+
+    def distances(self, name: str, unseen: pa.Table) -> dict[str, float | None]:
+        """Return disagreement and divergence from the retrained model on unseen rows."""
+        answers, reference = (self.answers(each, unseen) for each in (name, RETRAIN))
+        found: dict[str, float | None] = {
+            "disagreement_with_retrain": disagreement(answers, reference)
+        }
+        probable = self._ensembles[name].has_probabilities
+        if probable and np.isfinite([answers, reference]).all():
+            found["kl_from_retrain"] = divergence(answers, reference)
+        return found
+
+    def distances_on_forgotten(self, name: str, forgotten: pa.Table) -> dict[str, float | None]:
+        """Return the disagreement on the forgotten rows."""
+        answers, reference = (self.answers(each, forgotten) for each in (name, RETRAIN))
+        return {"disagreement_on_forgotten": disagreement(answers, reference)}
+
+    def loss_of(self, model: Any, inputs: Any, truth: Targets) -> float:
+        """Return the mean cross-entropy."""
+        return class_loss(model, inputs, truth)
+
+    def loss(self, name: str, rows: pa.Table) -> float:
+        """Return the mean cross-entropy of a model that was opened."""
+        return log_loss(self.answers(name, rows), self._truth(rows))
+
+    def _truth(self, rows: pa.Table) -> Ints:
+        return targets(rows, self._setting.context.layout)
+
+
+class NumberMeasures(TabularMeasures):
+    """Measures regressions; see `Measures`. Errors and distances are in the target's units."""
+
+    quality_name = "error"
+
+    def quality(self, name: str, rows: pa.Table) -> float | None:
+        """Return the root mean squared error; None if it is no number."""
+        return _finite(self.loss(name, rows))
+
+    def distances(self, name: str, unseen: pa.Table) -> dict[str, float | None]:
+        """Return the distance from the retrained model's predictions on unseen rows."""
+        return {"distance_from_retrain": self._distance(name, unseen)}
+
+    def distances_on_forgotten(self, name: str, forgotten: pa.Table) -> dict[str, float | None]:
+        """Return the same on the forgotten rows."""
+        return {"distance_on_forgotten": self._distance(name, forgotten)}
+
+    def _distance(self, name: str, rows: pa.Table) -> float | None:
+        answers, reference = (self.answers(each, rows) for each in (name, RETRAIN))
+        return _finite(root_mean_squared_error(answers, reference))
+
+    def loss_of(self, model: Any, inputs: Any, truth: Targets) -> float:
+        """Return the root mean squared error."""
+        return root_mean_squared_error(model.values(inputs), truth)
+
+    def loss(self, name: str, rows: pa.Table) -> float:
+        """Return the root mean squared error of a model that was opened."""
+        return root_mean_squared_error(self.answers(name, rows), target_numbers(rows))
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def measures_of(setting: Setting) -> TabularMeasures:
+    """Return what measures the models of a project, by its task."""
+    is_number = setting.context.layout.outputs.is_number
+    return NumberMeasures(setting) if is_number else ClassMeasures(setting)
+
+
+#: Tables of features and a target.
 TABULAR = Modality(
     open_final_model=open_final_model,
-    measures=ClassMeasures,
+    measures=measures_of,
     covers=lambda _params: None,
     reports_original=False,
 )
