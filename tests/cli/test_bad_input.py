@@ -375,11 +375,6 @@ INITS: dict[str, tuple[str, tuple[str, ...], Callable[[pd.DataFrame], pd.DataFra
         INIT,
         lambda frame: frame.assign(label=[str(n) for n in range(len(frame))]),
     ),
-    "a target of amounts for post-hoc methods": (
-        "--template posthoc: its methods are for classifiers, and the task is regression",
-        (*INIT, "--template", "posthoc"),
-        lambda frame: frame.assign(label=[f"{n}.25" for n in range(len(frame))]),
-    ),
     "several labels of a row": (
         "column 'label': most of its values are several ones with ';' between them: several labels",
         INIT,

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from unlearn.stages.config.methods import methods_of
+from unlearn.stages.context import load_params
 from unlearn.stages.rows.shard_file import count_rows
 
 from tests.conftest import Done, Repo
@@ -114,3 +116,16 @@ def test_classes_keep_their_files(tmp_path: Path) -> None:
     init(tmp_path, frame)
 
     assert list(schema(tmp_path)) == ["classes", "features", "categories"]
+
+
+def test_the_post_hoc_template_has_methods_with_a_loss_for_numbers(tmp_path: Path) -> None:
+    done = init(tmp_path, make_amounts(120), "--template", "posthoc", "--json")
+
+    assert done.json["model"] == "mlp"
+    raw = yaml.safe_load(settings(tmp_path))
+    assert raw["unlearn"]["methods"] == list(methods_of("regression"))
+    assert set(raw["unlearn"]["settings"]) <= set(raw["unlearn"]["methods"])
+    assert (raw["verify"]["attack"], raw["verify"]["negatives"]) == ("squared_error", "class")
+    assert raw["aggregate"]["rule"] == "mean"
+    assert "methods.csv: forget_error" in (tmp_path / "new/dvc.yaml").read_text(encoding="utf-8")
+    load_params(tmp_path / "new/params.yaml")
