@@ -153,7 +153,7 @@ def init(
         typer.Option(
             metavar="COLUMN=KIND",
             help="What a column of a table is: numeric, boolean, categorical, datetime, calendar "
-            "(a date with its weekday and month), ordinal:LEAST,...,GREATEST or hashed_text (its "
+            "(a date with its weekday and month), ordinal:LEAST,NEXT,GREATEST or hashed_text (its "
             "words). Repeat the option for more columns.",
             rich_help_panel=panels.DATA,
         ),
