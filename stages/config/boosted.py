@@ -4,18 +4,31 @@ Names and defaults are those of the libraries' own classes for scikit-learn. Wha
 the library's default. Options that the pipeline sets are refused with the reason.
 """
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from unlearn.stages.config.section import Section
 
 Share = Annotated[float, Field(gt=0, le=1, strict=False)]
 NotNegative = Annotated[float, Field(ge=0, strict=False)]
 Positive = Annotated[float, Field(gt=0, strict=False)]
 Count = Annotated[int, Field(ge=1)]
+Quantile = Annotated[float, Field(gt=0, lt=1, strict=False)]
 #: Of each feature, in their order in schema.yaml: 1 rises, -1 falls, 0 is free.
 Monotone = list[Literal[-1, 0, 1]]
+
+#: Losses of CatBoost whose models predict the target itself, and not a logarithm of it.
+_LOSSES = (
+    r"RMSE|MAE|MAPE|LogCosh|(Quantile|Expectile):alpha=0?\.\d{1,9}|Huber:delta=\d{1,9}(\.\d{1,9})?"
+)
 
 _KEYED = "it is derived from the project key"
 _ONE_THREAD = "one thread is used, so that a training gives the same bytes everywhere"
@@ -62,15 +75,14 @@ class BoostedOptions(Section):
         return {name: value for name, value in handler(self).items() if value is not None}
 
 
-class XGBoostOptions(BoostedOptions):
-    """Options of `xgboost.XGBClassifier`."""
+class _XGBoostTrees(BoostedOptions):
+    """What the options of both classes of XGBoost have."""
 
     refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(("random_state", "seed", "seed_per_iteration"), _KEYED),
         **dict.fromkeys(("n_jobs", "nthread"), _ONE_THREAD),
         **dict.fromkeys(("device", "gpu_id", "predictor", "sampling_method"), _ON_CPU),
         **dict.fromkeys(("missing", "enable_categorical", "feature_types"), _NATIVE),
-        **dict.fromkeys(("objective", "num_class"), _OF_CLASSES),
         **dict.fromkeys(("verbosity", "verbose"), _QUIET),
         "callbacks": _NO_FUNCTION,
         "eval_metric": _NOTHING_EVALUATED,
@@ -104,15 +116,51 @@ class XGBoostOptions(BoostedOptions):
     colsample_bynode: Share | None = None
     reg_alpha: NotNegative | None = None
     reg_lambda: NotNegative | None = None
-    scale_pos_weight: Positive | None = None
     base_score: Annotated[float, Field(strict=False)] | None = None
     num_parallel_tree: Annotated[int, Field(ge=1, le=10_000)] | None = None
     max_cat_to_onehot: Count | None = None
     max_cat_threshold: Count | None = None
 
 
-class LightGBMOptions(BoostedOptions):
-    """Options of `lightgbm.LGBMClassifier`."""
+class XGBoostOptions(_XGBoostTrees):
+    """Options of `xgboost.XGBClassifier`."""
+
+    refused: ClassVar[Mapping[str, str]] = {
+        **_XGBoostTrees.refused,
+        **dict.fromkeys(("objective", "num_class"), _OF_CLASSES),
+    }
+
+    scale_pos_weight: Positive | None = None
+
+
+class XGBoostRegressorOptions(_XGBoostTrees):
+    """Options of `xgboost.XGBRegressor`."""
+
+    objective: (
+        Literal[
+            "reg:squarederror",
+            "reg:absoluteerror",
+            "reg:pseudohubererror",
+            "reg:quantileerror",
+            "reg:gamma",
+            "reg:tweedie",
+            "count:poisson",
+        ]
+        | None
+    ) = None
+    quantile_alpha: Quantile | None = None
+    huber_slope: Positive | None = None
+    tweedie_variance_power: Annotated[float, Field(gt=1, lt=2, strict=False)] | None = None
+
+    @model_validator(mode="after")
+    def _one_quantile(self) -> Self:
+        if (self.objective == "reg:quantileerror") != (self.quantile_alpha is not None):
+            raise ValueError("objective reg:quantileerror and quantile_alpha belong together")
+        return self
+
+
+class _LightGBMTrees(BoostedOptions):
+    """What the options of both classes of LightGBM have."""
 
     refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
@@ -132,7 +180,6 @@ class LightGBMOptions(BoostedOptions):
             ("n_jobs", "num_threads", "nthread", "force_row_wise", "force_col_wise"), _ONE_THREAD
         ),
         **dict.fromkeys(("device", "device_type"), _ON_CPU),
-        **dict.fromkeys(("objective", "num_class", "sigmoid"), _OF_CLASSES),
         **dict.fromkeys(("verbosity", "verbose"), _QUIET),
         **dict.fromkeys(
             ("categorical_feature", "use_missing", "zero_as_missing", "max_bin_by_feature"), _NATIVE
@@ -146,7 +193,7 @@ class LightGBMOptions(BoostedOptions):
         "callbacks": _NO_FUNCTION,
         "linear_tree": "leaves of trees are constant",
         "importance_type": "importances are not computed",
-        "class_weight": "use scale_pos_weight or is_unbalance",
+        "reg_sqrt": "take the square root in the dataset",
         "forcedsplits_filename": "splits are chosen by the rows of the shard",
         "forcedbins_filename": "bins are chosen by the rows of the shard",
     }
@@ -188,8 +235,6 @@ class LightGBMOptions(BoostedOptions):
     min_data_in_bin: Count | None = None
     extra_trees: bool | None = None
     path_smooth: NotNegative | None = None
-    scale_pos_weight: Positive | None = None
-    is_unbalance: bool | None = None
     boost_from_average: bool | None = None
     max_cat_to_onehot: Count | None = None
     max_cat_threshold: Count | None = None
@@ -202,16 +247,58 @@ class LightGBMOptions(BoostedOptions):
     uniform_drop: bool | None = None
 
 
-class CatBoostOptions(BoostedOptions):
-    """Options of `catboost.CatBoostClassifier`; the library chooses a rate where none is given."""
+class LightGBMOptions(_LightGBMTrees):
+    """Options of `lightgbm.LGBMClassifier`."""
+
+    refused: ClassVar[Mapping[str, str]] = {
+        **_LightGBMTrees.refused,
+        **dict.fromkeys(("objective", "num_class", "sigmoid"), _OF_CLASSES),
+        "class_weight": "use scale_pos_weight or is_unbalance",
+    }
+
+    scale_pos_weight: Positive | None = None
+    is_unbalance: bool | None = None
+
+
+class LightGBMRegressorOptions(_LightGBMTrees):
+    """Options of `lightgbm.LGBMRegressor`; `alpha` is the quantile, or of `huber` the limit."""
+
+    objective: (
+        Literal[
+            "regression",
+            "regression_l1",
+            "huber",
+            "fair",
+            "poisson",
+            "quantile",
+            "mape",
+            "gamma",
+            "tweedie",
+        ]
+        | None
+    ) = None
+    alpha: Positive | None = None
+    fair_c: Positive | None = None
+    poisson_max_delta_step: Positive | None = None
+    tweedie_variance_power: Annotated[float, Field(ge=1, lt=2, strict=False)] | None = None
+
+    @model_validator(mode="after")
+    def _one_quantile(self) -> Self:
+        if self.objective == "quantile" and not 0 < (self.alpha or 0) < 1:
+            raise ValueError("objective quantile needs alpha, the quantile, between 0 and 1")
+        return self
+
+
+class _CatBoostTrees(BoostedOptions):
+    """What the options of both classes of CatBoost have.
+
+    The library chooses a rate where none is given.
+    """
 
     refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(("random_seed", "random_state"), _KEYED),
         **dict.fromkeys(("thread_count", "n_jobs"), _ONE_THREAD),
         **dict.fromkeys(("task_type", "devices", "gpu_ram_part"), _ON_CPU),
-        **dict.fromkeys(
-            ("loss_function", "objective", "classes_count", "class_names"), _OF_CLASSES
-        ),
         **dict.fromkeys(("verbose", "silent", "logging_level", "metric_period"), _QUIET),
         **dict.fromkeys(("cat_features", "text_features", "embedding_features"), _NATIVE),
         **dict.fromkeys(
@@ -256,5 +343,35 @@ class CatBoostOptions(BoostedOptions):
     score_function: Literal["Cosine", "L2"] | None = None
     nan_mode: Literal["Min", "Max"] | None = None
     model_size_reg: NotNegative | None = None
+
+
+class CatBoostOptions(_CatBoostTrees):
+    """Options of `catboost.CatBoostClassifier`."""
+
+    refused: ClassVar[Mapping[str, str]] = {
+        **_CatBoostTrees.refused,
+        **dict.fromkeys(
+            ("loss_function", "objective", "classes_count", "class_names"), _OF_CLASSES
+        ),
+    }
+
     auto_class_weights: Literal["Balanced", "SqrtBalanced"] | None = None
     scale_pos_weight: Positive | None = None
+
+
+class CatBoostRegressorOptions(_CatBoostTrees):
+    """Options of `catboost.CatBoostRegressor`; a loss may end with a number: `Huber:delta=2`."""
+
+    called: ClassVar[Mapping[str, str]] = {**_CatBoostTrees.called, "objective": "loss_function"}
+
+    loss_function: str | None = None
+
+    @field_validator("loss_function")
+    @classmethod
+    def _known_loss(cls, value: str | None) -> str | None:
+        if value is not None and re.fullmatch(_LOSSES, value) is None:
+            raise ValueError(
+                "must be RMSE, MAE, MAPE, LogCosh, Quantile:alpha=.., Expectile:alpha=.. or "
+                "Huber:delta=.."
+            )
+        return value

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from unlearn.stages.config.text import LanguageOptions
 from unlearn.stages.config.train import SKLEARN_INTERFACE, TrainParams
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.boosted.catboost_spec import CATBOOST
-from unlearn.stages.estimators.boosted.lightgbm_spec import LIGHTGBM
-from unlearn.stages.estimators.boosted.xgboost_spec import XGBOOST
+from unlearn.stages.estimators.boosted.catboost_spec import CATBOOST, CATBOOST_REGRESSOR
+from unlearn.stages.estimators.boosted.lightgbm_spec import LIGHTGBM, LIGHTGBM_REGRESSOR
+from unlearn.stages.estimators.boosted.xgboost_spec import XGBOOST, XGBOOST_REGRESSOR
 from unlearn.stages.estimators.causal_spec import CAUSAL_LM, LORA
 from unlearn.stages.estimators.own_sklearn_spec import OWN_SKLEARN
 from unlearn.stages.estimators.perturbed_logistic_spec import PERTURBED_LOGISTIC
@@ -128,7 +128,10 @@ register(EXACT_LINEAR)
 register(EXACT_NAIVE_BAYES)
 register(EXACT_BOOSTING)
 register(XGBOOST)
+register(XGBOOST_REGRESSOR)
 register(LIGHTGBM)
+register(LIGHTGBM_REGRESSOR)
 register(CATBOOST)
+register(CATBOOST_REGRESSOR)
 register(LORA)
 register(CAUSAL_LM)

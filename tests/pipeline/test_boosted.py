@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from tests.conftest import Repo, fresh_models, make_frame, make_project
 from tests.pipeline.conftest import KEY, ids_at
+from tests.stages.regression import make_amounts
 
 FILES = {
     "xgboost.XGBClassifier": "model.xgboost.json",
@@ -76,6 +78,38 @@ def check_predictions(project: Repo, frame: pd.DataFrame) -> None:
         done = project.inline("predict", "--input", "new.csv", "--output", "out.csv")
         assert done.code == 2
         assert said in done.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "model", ["xgboost.XGBRegressor", "lightgbm.LGBMRegressor", "catboost.CatBoostRegressor"]
+)
+def test_two_requests_leave_the_bytes_of_a_clean_room_with_boosted_regressors(
+    model: str, workspace: Path
+) -> None:
+    frame = make_amounts(240).rename(columns={"amount": "label"})
+    options = ("--task", "regression", "--model", model, "--shards", "2")
+    project = make_project(workspace / "project", frame, *options, key=KEY)
+    trees = next(iter(project.params()["train"]["options"]))
+    project.set_params(train={"options": {trees: 8}})
+    assert project.inline("repro").code == 0
+    gone = [*ids_at(project, "s000")[:2], *ids_at(project, "s001")[:3]]
+
+    project.forget(gone[:2])
+    assert project.inline("repro").code == 0
+    project.forget(gone[2:])
+    assert project.inline("repro").code == 0
+
+    assert project.files("models") == fresh_models(project, workspace / "room", gone)
+    verified = project.inline("verify")
+    assert verified.code == 0, verified.out
+    assert "utility: mean absolute error" in verified.out
+    source = str(project.root / "data/dataset.csv")
+    done = project.inline("predict", "--input", source, "--output", str(project.root / "out.csv"))
+    assert done.code == 0, done.err
+    found = pd.read_csv(project.root / "out.csv")["prediction"]
+    assert np.isfinite(found).all()
+    assert found.corr(frame["label"]) > 0.3
 
 
 @pytest.mark.slow

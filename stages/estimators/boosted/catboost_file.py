@@ -15,8 +15,9 @@ from unlearn.stages.estimators.boosted.values import FloatArray, Reader
 from unlearn.stages.estimators.tensors import NamedTensor
 from unlearn.stages.project.files import canonical_json
 
-#: Loss functions by whether there are two classes.
-LOSSES = {True: "Logloss", False: "MultiClass"}
+#: What a file says is the loss of a model of numbers: its answers are in the units of the target,
+#: whatever loss it was trained with.
+_NUMBERS = "RMSE"
 
 #: Statistics of categories, with how many counts they have of a category; None: one of each class.
 _STATISTICS = {"Borders": None, "Counter": 1}
@@ -42,7 +43,8 @@ class CatBoostFile:
     numbers, categories
         The columns of the features, in the order in which the library gets them.
     classes
-        The pinned classes that the model knows, as their indices, in order.
+        The pinned classes that the model knows, as their indices, in order; none if it predicts
+        numbers.
     leaves
         Values and weights of the leaves of all trees, one tree after the other.
     """
@@ -105,15 +107,16 @@ def of_library(
             {**entry, "flat_feature_index": place}
             for entry, place in zip(features.get(kind, []), places, strict=True)
         ]
+    of_classes = {
+        "class_label_type": "Integer",
+        "class_names": classes,
+        "class_to_label": classes,
+        "classes_count": 0,
+    }
     info = {
         "catboost_version_info": version,
-        "class_params": {
-            "class_label_type": "Integer",
-            "class_names": classes,
-            "class_to_label": classes,
-            "classes_count": 0,
-        },
-        "params": {"loss_function": {"type": LOSSES[len(classes) == 2], "params": {}}},  # noqa: PLR2004 - two
+        "class_params": of_classes if classes else {},
+        "params": {"loss_function": {"type": loss_of(len(classes)), "params": {}}},
     }
     kept = {name: features.get(name, []) for name in _FEATURES}
     trees = [{**tree, "splits": tree["splits"] or []} for tree in value["oblivious_trees"]]
@@ -154,8 +157,10 @@ def read_file(content: bytes) -> CatBoostFile:
     if sorted(places) != list(range(len(places))):
         _read.refuse("its features are not in the columns")
     sizes = (len(numbers), len(categories))
-    identifiers = _statistics(info["ctrs"], sizes, len(classes), bins)
-    _tables(whole["ctr_data"], identifiers, len(classes))
+    # Of numbers there are counts below and above the middle.
+    counted = len(classes) or 2
+    identifiers = _statistics(info["ctrs"], sizes, counted, bins)
+    _tables(whole["ctr_data"], identifiers, counted)
     leaves = _leaves(whole["oblivious_trees"], bins, groups)
     scale = _read.list(whole["scale_and_bias"], "scale_and_bias")
     if len(scale) != 2:  # noqa: PLR2004 - a scale, and a bias for each class
@@ -171,22 +176,32 @@ def read_tensors(content: bytes) -> list[NamedTensor]:
     return read_file(content).tensors()
 
 
+def loss_of(classes: int) -> str:
+    """Return the loss of a model that knows so many classes; 0 if it predicts numbers."""
+    if not classes:
+        return _NUMBERS
+    return "Logloss" if classes == 2 else "MultiClass"  # noqa: PLR2004 - two have one logit
+
+
 def _classes(value: Any) -> tuple[int, ...]:
     info = _read.fields(value, ("catboost_version_info", "class_params", "params"), "model_info")
     if not isinstance(info["catboost_version_info"], str):
         _read.refuse("the version is not text")
-    names = ("class_label_type", "class_names", "class_to_label", "classes_count")
-    known = _read.fields(info["class_params"], names, "class_params")
-    classes = _read.ints(known["class_to_label"], "class_to_label")
-    if (classes < 0).any() or (np.diff(classes) <= 0).any() or len(classes) < 2:  # noqa: PLR2004 - two
-        _read.refuse("classes are not in order")
-    if known["class_names"] != classes.tolist() or known["classes_count"] != 0:
-        _read.refuse("the classes do not match")
-    _read.choice(known["class_label_type"], ("Integer",), "class_label_type")
-    loss = {"type": LOSSES[len(classes) == 2], "params": {}}  # noqa: PLR2004 - two
+    classes: tuple[int, ...] = ()
+    if info["class_params"] != {}:
+        names = ("class_label_type", "class_names", "class_to_label", "classes_count")
+        known = _read.fields(info["class_params"], names, "class_params")
+        found = _read.ints(known["class_to_label"], "class_to_label")
+        if (found < 0).any() or (np.diff(found) <= 0).any() or len(found) < 2:  # noqa: PLR2004 - two
+            _read.refuse("classes are not in order")
+        classes = tuple(found.tolist())
+        if known["class_names"] != list(classes) or known["classes_count"] != 0:
+            _read.refuse("the classes do not match")
+        _read.choice(known["class_label_type"], ("Integer",), "class_label_type")
+    loss = {"type": loss_of(len(classes)), "params": {}}
     if info["params"] != {"loss_function": loss}:
         _read.refuse("the loss is unknown, or is not one for so many classes")
-    return tuple(classes.tolist())
+    return classes
 
 
 def _feature(value: Any, names: tuple[str, ...], number: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,17 +11,31 @@ from typing import Any
 import catboost
 import numpy as np
 import numpy.typing as npt
-from unlearn.stages.config.boosted import CatBoostOptions
+from unlearn.stages.config.boosted import CatBoostOptions, CatBoostRegressorOptions
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.base import Dtype, FloatArray, RefusedRowsError, SliceData
+from unlearn.stages.estimators.base import (
+    Dtype,
+    FloatArray,
+    RefusedRowsError,
+    SliceData,
+    Targets,
+)
+from unlearn.stages.estimators.boosted.answers import (
+    BoostedClassifier,
+    BoostedRegressor,
+    answering,
+    check_model,
+    known_targets,
+)
 from unlearn.stages.estimators.boosted.catboost_file import (
-    LOSSES,
     CatBoostFile,
+    loss_of,
     of_library,
     read_file,
 )
 from unlearn.stages.estimators.boosted.refusal import refusal
+from unlearn.stages.rows.outputs import Outputs
 
 #: Seeds are numbers of 64 bits; as many as the other libraries have do.
 _SEEDS = 2**31
@@ -34,7 +49,7 @@ _SETTINGS = {
 
 
 class CatBoostEstimator:
-    """A classifier of CatBoost that reads categories and missing values as they are.
+    """A model of CatBoost that reads categories and missing values as they are.
 
     Parameters
     ----------
@@ -42,26 +57,26 @@ class CatBoostEstimator:
         The settings.
     inputs
         Number of input columns.
-    classes
-        Number of pinned classes.
+    outputs
+        What models answer with.
     """
 
     dtype: Dtype = np.float32
     min_rows = 1
     has_probabilities = True
 
-    def __init__(self, train: TrainParams, inputs: int, classes: int) -> None:
+    def __init__(self, train: TrainParams, inputs: int, outputs: Outputs) -> None:
         self._model = train.model
-        self._options = CatBoostOptions.model_validate(train.options)
+        kind = CatBoostRegressorOptions if outputs.is_number else CatBoostOptions
+        self._options = kind.model_validate(train.options)
         self._inputs = inputs
-        self._classes = classes
+        self._outputs = outputs
 
     def fit_slice(self, state: bytes | None, data: SliceData, init_seed: int) -> bytes:
         """Return the model of the rows; there is one slice, so there is no state before."""
         del state
-        present = np.unique(data.targets)
-        if len(present) < 2:  # noqa: PLR2004 - one class has nothing to tell apart
-            raise RefusedRowsError(f"{self._model} cannot be trained: all rows have one class")
+        # CatBoost numbers the classes itself.
+        present, _ = known_targets(self._model, data, self._outputs)
         counts = data.categories or (0,) * self._inputs
         numbers = [at for at, count in enumerate(counts) if not count]
         categories = [at for at, count in enumerate(counts) if count]
@@ -74,7 +89,7 @@ class CatBoostEstimator:
         with _private_file() as path:
             model.save_model(str(path), format="json", pool=rows)
             content = path.read_bytes()
-        written = of_library(content, numbers, categories, present.tolist(), catboost.__version__)
+        written = of_library(content, numbers, categories, present, catboost.__version__)
         try:
             read_file(written)
         except InputError as error:
@@ -88,20 +103,18 @@ class CatBoostEstimator:
             settings["monotone_constraints"] = [
                 signs[at] if at < len(signs) else 0 for at in columns
             ]
-        loss = LOSSES[classes == 2]  # noqa: PLR2004 - two have one logit
-        return settings | _SETTINGS | {"loss_function": loss, "random_seed": seed % _SEEDS}
+        if not self._outputs.is_number:
+            settings["loss_function"] = loss_of(classes)
+        return settings | _SETTINGS | {"random_seed": seed % _SEEDS}
 
     def export(self, state: bytes) -> bytes:
         """Return the model: a state is all that it needs."""
         return state
 
-    def predictor(self, model: bytes) -> "CatBoostPredictor":
+    def predictor(self, model: bytes) -> BoostedClassifier | BoostedRegressor:
         """Return the model that a file holds."""
         file = read_file(model)
-        if file.inputs != self._inputs:
-            raise InputError(f"a model file is of {file.inputs} columns, not {self._inputs}")
-        if file.classes[-1] >= self._classes:
-            raise InputError(f"a model file has more than {self._classes} classes")
+        check_model(file.inputs, file.classes, self._inputs, self._outputs)
         opened = catboost.CatBoost()
         try:
             with _private_file() as path:
@@ -109,40 +122,32 @@ class CatBoostEstimator:
                 opened.load_model(str(path), format="json")
         except catboost.CatBoostError:
             raise InputError("a model file is not one that CatBoost reads") from None
-        return CatBoostPredictor(opened, file, self._classes)
+        return answering(partial(_answer, opened, file), file.classes, self._outputs)
 
     def describe(self) -> dict[str, Any]:
         """Return nothing: the settings name the model."""
         return {}
 
 
-class CatBoostPredictor:
-    """A fitted model, its classes mapped to the pinned ones."""
-
-    def __init__(self, model: Any, file: CatBoostFile, classes: int) -> None:
-        self._model = model
-        self._file = file
-        self._classes = classes
-
-    def probabilities(self, inputs: FloatArray) -> npt.NDArray[np.float64]:
-        """Return probabilities of all pinned classes; 0 for one that the rows did not have."""
-        file = self._file
-        rows = _pool(inputs, list(file.numbers), list(file.categories))
-        raw = self._model.predict(rows, prediction_type="RawFormulaVal", thread_count=1)
-        scores = np.asarray(raw, dtype=np.float64)
-        if scores.ndim == 1:
-            scores = np.stack([np.zeros(len(scores)), scores], axis=1)
-        likely = np.exp(scores - scores.max(axis=1, keepdims=True))
-        answer = np.zeros((len(inputs), self._classes))
-        answer[:, list(file.classes)] = likely / likely.sum(axis=1, keepdims=True)
-        return answer
+def _answer(model: Any, file: CatBoostFile, inputs: FloatArray) -> npt.NDArray[np.float64]:
+    """Return numbers, or the probabilities of the known classes."""
+    rows = _pool(inputs, list(file.numbers), list(file.categories))
+    raw = model.predict(rows, prediction_type="RawFormulaVal", thread_count=1)
+    scores = np.asarray(raw, dtype=np.float64)
+    if not file.classes:
+        return scores
+    if scores.ndim == 1:
+        scores = np.stack([np.zeros(len(scores)), scores], axis=1)
+    likely: npt.NDArray[np.float64] = np.exp(scores - scores.max(axis=1, keepdims=True))
+    likely /= likely.sum(axis=1, keepdims=True)
+    return likely
 
 
 def _pool(
     inputs: FloatArray,
     numbers: list[int],
     categories: list[int],
-    targets: npt.NDArray[np.int64] | None = None,
+    targets: Targets | None = None,
 ) -> Any:
     """Return rows as CatBoost takes them: numbers, and the texts of the codes of categories.
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from unlearn.stages.config.params import Params
+from unlearn.stages.config.section import Task
 from unlearn.stages.config.train import PreprocessingParams, TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.rows.shard_file import Layout
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
 #: Trees need no scales, and these libraries have a way of their own for what is missing.
 NATIVE = PreprocessingParams(scale="none", impute="none")
+
+
+def predicts_numbers(_model: str) -> tuple[Task, ...]:
+    """Return the task of a family of regressors."""
+    return ("regression",)
 
 
 def native_columns(rows: pa.Table, layout: Layout, train: TrainParams) -> "Preprocessor":

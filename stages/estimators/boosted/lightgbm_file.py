@@ -55,6 +55,19 @@ _TREE = (
     "shrinkage",
 )
 
+#: Objectives of models that predict numbers.
+NUMBERS = (
+    "regression",
+    "regression_l1",
+    "huber",
+    "fair",
+    "poisson",
+    "quantile",
+    "mape",
+    "gamma",
+    "tweedie",
+)
+
 _END = "end of trees"
 _VERSION = re.compile(r"v[0-9]{1,6}")
 _NUMBERS = re.compile(r"[0-9eE+\-. ]*")
@@ -78,7 +91,8 @@ class LightGBMFile:
     head
         The lines before the trees, by name.
     classes
-        The pinned classes that the model knows, as their indices, in order.
+        The pinned classes that the model knows, as their indices, in order; none if it predicts
+        numbers.
     trees
         The lines of each tree, by name.
     arrays
@@ -194,8 +208,11 @@ def _check_head(head: dict[str, str]) -> tuple[int, ...]:
     classes = _ints([head["classes"]], "classes", [-1])
     if (classes < 0).any() or (np.diff(classes) <= 0).any():
         _read.refuse("classes are not in order")
-    objective = f"multiclass num_class:{groups}" if groups > 1 else "binary sigmoid:1"
-    if head["objective"] != objective or len(classes) != (groups if groups > 1 else 2):
+    objective, count = f"multiclass num_class:{groups}", groups
+    if groups == 1:
+        is_number = head["objective"] in NUMBERS
+        objective, count = (head["objective"], 0) if is_number else ("binary sigmoid:1", 2)
+    if head["objective"] != objective or len(classes) != count:
         _read.refuse("the objective is unknown, or is not one for so many classes")
     names = head["feature_names"].split(" ")
     if names != [f"Column_{number}" for number in range(len(names))]:

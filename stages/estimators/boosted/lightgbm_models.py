@@ -1,16 +1,24 @@
 """LightGBM's boosted trees."""
 
+from functools import partial
 from typing import Any
 
 import lightgbm
 import numpy as np
-import numpy.typing as npt
-from unlearn.stages.config.boosted import LightGBMOptions
+from unlearn.stages.config.boosted import LightGBMOptions, LightGBMRegressorOptions
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.base import Dtype, FloatArray, RefusedRowsError, SliceData
+from unlearn.stages.estimators.base import Dtype, RefusedRowsError, SliceData
+from unlearn.stages.estimators.boosted.answers import (
+    BoostedClassifier,
+    BoostedRegressor,
+    answering,
+    check_model,
+    known_targets,
+)
 from unlearn.stages.estimators.boosted.lightgbm_file import of_library, read_file
 from unlearn.stages.estimators.boosted.refusal import refusal
+from unlearn.stages.rows.outputs import Outputs
 
 #: Seeds are signed numbers of 32 bits.
 _SEEDS = 2**31
@@ -41,7 +49,7 @@ _NATIVE_NAMES = {
 
 
 class LightGBMEstimator:
-    """A classifier of LightGBM that reads categories and missing values as they are.
+    """A model of LightGBM that reads categories and missing values as they are.
 
     Parameters
     ----------
@@ -49,27 +57,25 @@ class LightGBMEstimator:
         The settings.
     inputs
         Number of input columns.
-    classes
-        Number of pinned classes.
+    outputs
+        What models answer with.
     """
 
     dtype: Dtype = np.float64
     min_rows = 1
     has_probabilities = True
 
-    def __init__(self, train: TrainParams, inputs: int, classes: int) -> None:
+    def __init__(self, train: TrainParams, inputs: int, outputs: Outputs) -> None:
         self._model = train.model
-        self._options = LightGBMOptions.model_validate(train.options)
+        kind = LightGBMRegressorOptions if outputs.is_number else LightGBMOptions
+        self._options = kind.model_validate(train.options)
         self._inputs = inputs
-        self._classes = classes
+        self._outputs = outputs
 
     def fit_slice(self, state: bytes | None, data: SliceData, init_seed: int) -> bytes:
         """Return the model of the rows; there is one slice, so there is no state before."""
         del state
-        # A shard may lack a class; those that there are get numbers of their own.
-        present, targets = np.unique(data.targets, return_inverse=True)
-        if len(present) < 2:  # noqa: PLR2004 - one class has nothing to tell apart
-            raise RefusedRowsError(f"{self._model} cannot be trained: all rows have one class")
+        present, targets = known_targets(self._model, data, self._outputs)
         settings, rounds = self._settings(len(present), init_seed)
         # Edges of histograms are of these rows alone.
         rows = lightgbm.Dataset(
@@ -82,7 +88,7 @@ class LightGBMEstimator:
             booster = lightgbm.train(settings, rows, rounds)
         except (lightgbm.basic.LightGBMError, ValueError) as error:
             raise refusal(self._model, error) from error
-        written = of_library(booster.model_to_string(), present.tolist())
+        written = of_library(booster.model_to_string(), present)
         try:
             read_file(written)
         except InputError as error:
@@ -93,48 +99,31 @@ class LightGBMEstimator:
         options = self._options.model_dump()
         rounds = int(options.pop("n_estimators"))
         settings = {_NATIVE_NAMES.get(name, name): value for name, value in options.items()}
-        of_classes: dict[str, Any] = {"objective": "binary"}
-        if classes > 2:  # noqa: PLR2004 - two have one logit
-            of_classes = {"objective": "multiclass", "num_class": classes}
-        return settings | of_classes | _SETTINGS | {"seed": seed % _SEEDS}, rounds
+        of_targets: dict[str, Any] = {}
+        if not self._outputs.is_number:
+            of_targets = {"objective": "binary"}
+            if classes > 2:  # noqa: PLR2004 - two have one logit
+                of_targets = {"objective": "multiclass", "num_class": classes}
+        return {"objective": "regression"} | settings | of_targets | _SETTINGS | {
+            "seed": seed % _SEEDS
+        }, rounds
 
     def export(self, state: bytes) -> bytes:
         """Return the model: a state is all that it needs."""
         return state
 
-    def predictor(self, model: bytes) -> "LightGBMPredictor":
+    def predictor(self, model: bytes) -> BoostedClassifier | BoostedRegressor:
         """Return the model that a file holds."""
         file = read_file(model)
-        if file.inputs != self._inputs:
-            raise InputError(f"a model file is of {file.inputs} columns, not {self._inputs}")
-        if file.classes[-1] >= self._classes:
-            raise InputError(f"a model file has more than {self._classes} classes")
+        check_model(file.inputs, file.classes, self._inputs, self._outputs)
         if not file.trees:
             raise InputError("a model file has no trees")
         try:
             booster = lightgbm.Booster(model_str=file.dump().decode())
         except lightgbm.basic.LightGBMError:
             raise InputError("a model file is not one that LightGBM reads") from None
-        return LightGBMPredictor(booster, file.classes, self._classes)
+        return answering(partial(booster.predict, num_threads=1), file.classes, self._outputs)
 
     def describe(self) -> dict[str, Any]:
         """Return nothing: the settings name the model."""
         return {}
-
-
-class LightGBMPredictor:
-    """A fitted model, its classes mapped to the pinned ones."""
-
-    def __init__(self, booster: Any, known: tuple[int, ...], classes: int) -> None:
-        self._booster = booster
-        self._known = list(known)
-        self._classes = classes
-
-    def probabilities(self, inputs: FloatArray) -> npt.NDArray[np.float64]:
-        """Return probabilities of all pinned classes; 0 for one that the rows did not have."""
-        found = np.asarray(self._booster.predict(inputs, num_threads=1), dtype=np.float64)
-        if found.ndim == 1:
-            found = np.stack([1 - found, found], axis=1)
-        answer = np.zeros((len(inputs), self._classes))
-        answer[:, self._known] = found / found.sum(axis=1, keepdims=True)
-        return answer

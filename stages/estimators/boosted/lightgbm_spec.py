@@ -1,12 +1,19 @@
-"""The family of LightGBM's boosted trees."""
+"""The families of LightGBM's boosted trees."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from unlearn.stages.config.boosted import LightGBMOptions
+from unlearn.stages.config.boosted import LightGBMOptions, LightGBMRegressorOptions
 from unlearn.stages.config.params import Params
 from unlearn.stages.config.train import TrainParams
-from unlearn.stages.estimators.boosted.declared import NATIVE, check_native, native_columns
+from unlearn.stages.estimators.boosted.declared import (
+    NATIVE,
+    check_native,
+    native_columns,
+    predicts_numbers,
+)
 from unlearn.stages.estimators.formats import WeightsFormat
 from unlearn.stages.estimators.spec import EstimatorSpec, Extra, FeatureTraining, TrainingSize
 from unlearn.stages.estimators.tensors import NamedTensor
@@ -14,6 +21,8 @@ from unlearn.stages.rows.outputs import Outputs
 
 if TYPE_CHECKING:
     from unlearn.stages.estimators.base import Estimator
+
+_REGRESSOR = "lightgbm.LGBMRegressor"
 
 
 def _build(
@@ -23,7 +32,7 @@ def _build(
     from unlearn.stages.estimators.boosted.lightgbm_models import LightGBMEstimator
 
     del sliced, code  # it takes one slice, and has no code of the user's
-    return LightGBMEstimator(train, inputs, outputs.classes)
+    return LightGBMEstimator(train, inputs, outputs)
 
 
 def _read(content: bytes) -> list[NamedTensor]:
@@ -32,16 +41,25 @@ def _read(content: bytes) -> list[NamedTensor]:
     return read_tensors(content)
 
 
+def _options(model: str, options: Mapping[str, Any]) -> LightGBMOptions | LightGBMRegressorOptions:
+    kind = LightGBMRegressorOptions if model == _REGRESSOR else LightGBMOptions
+    return kind.model_validate(dict(options))
+
+
 def _check(params: Params) -> None:
-    options = LightGBMOptions.model_validate(params.train.options)
+    options = _options(params.train.model, params.train.options)
     check_native(params, options.monotone_constraints)
 
 
 def _seconds(size: TrainingSize) -> float:
     """Return about how long trees are grown: measured on Adult and on rows of normal numbers."""
-    options = LightGBMOptions.model_validate(size.options)
-    trees = options.n_estimators * size.problems
+    trees = _options(size.model, size.options).n_estimators * size.problems
     return trees * (1e-3 + 4e-9 * size.rows * size.inputs)
+
+
+def _quantile(train: TrainParams) -> float | None:
+    options = LightGBMRegressorOptions.model_validate(train.options)
+    return options.alpha if options.objective == "quantile" else None
 
 
 LIGHTGBM = EstimatorSpec(
@@ -61,4 +79,13 @@ LIGHTGBM = EstimatorSpec(
     file_name="model.lightgbm.txt",
     extra=Extra("lightgbm", ("lightgbm",)),
     preload=("unlearn.stages.estimators.boosted.lightgbm_models",),
+)
+
+LIGHTGBM_REGRESSOR = replace(
+    LIGHTGBM,
+    name=_REGRESSOR,
+    models=(_REGRESSOR,),
+    options=LightGBMRegressorOptions,
+    tasks=predicts_numbers,
+    quantile=_quantile,
 )

@@ -16,11 +16,23 @@ from unlearn.stages.estimators.boosted.xgboost_trees import read_trees
 from unlearn.stages.estimators.tensors import NamedTensor
 from unlearn.stages.project.files import canonical_json
 
-#: Objectives, with the name of their parameters in a file.
-OBJECTIVES = {
-    "binary:logistic": "reg_loss_param",
-    "multi:softprob": "softmax_multiclass_param",
+_SCALED = ("reg_loss_param", ("scale_pos_weight",))
+
+#: Objectives, with the name of their parameters in a file and the parameters, all of them numbers.
+OBJECTIVES: dict[str, tuple[str, tuple[str, ...]] | None] = {
+    "binary:logistic": _SCALED,
+    "multi:softprob": ("softmax_multiclass_param", ("num_class",)),
+    "reg:squarederror": _SCALED,
+    "reg:absoluteerror": None,
+    "reg:pseudohubererror": ("pseudo_huber_param", ("huber_slope",)),
+    "reg:quantileerror": ("quantile_loss_param", ("quantile_alpha",)),
+    "reg:gamma": _SCALED,
+    "reg:tweedie": ("tweedie_regression_param", ("tweedie_variance_power",)),
+    "count:poisson": ("poisson_regression_param", ("max_delta_step",)),
 }
+
+#: How many classes a model of these objectives knows at least; any other predicts numbers.
+_CLASSES = {"binary:logistic": 2, "multi:softprob": 3}
 
 #: Major, minor and patch.
 _VERSION_NUMBERS = 3
@@ -39,7 +51,8 @@ class XGBoostFile:
     inputs
         Number of input columns.
     classes
-        The pinned classes that the model knows, as their indices, in order.
+        The pinned classes that the model knows, as their indices, in order; none if it predicts
+        numbers.
     trees
         The lists of all trees, by name, one tree after the other.
     """
@@ -119,13 +132,23 @@ def _objective(value: Any) -> str:
 
 
 def _check_objective(value: Any, objective: str, groups: int) -> None:
-    name = OBJECTIVES[objective]
+    known = OBJECTIVES[objective]
+    if known is None:
+        _read.fields(value, ("name",), "objective")
+        return
+    name, names = known
     param = _read.fields(value, ("name", name), "objective")[name]
-    if objective == "multi:softprob":
-        param = _read.fields(param, ("num_class",), name)
-        _read.decimal(param["num_class"], "num_class", least=groups, most=groups)
-    else:
-        _number(_read.fields(param, ("scale_pos_weight",), name)["scale_pos_weight"], name)
+    for field, text in _read.fields(param, names, name).items():
+        if field == "num_class":
+            _read.decimal(text, field, least=groups, most=groups)
+        elif field == "quantile_alpha":
+            if (
+                not isinstance(text, str)
+                or len(_read.floats(_read.json(text.encode()), field)) != 1
+            ):
+                _read.refuse("quantile_alpha is not one number")
+        else:
+            _number(text, field)
 
 
 def _classes(value: Any, objective: str) -> tuple[int, ...]:
@@ -135,8 +158,8 @@ def _classes(value: Any, objective: str) -> tuple[int, ...]:
     classes = _read.ints(_read.json(text.encode()), "classes")
     if (classes < 0).any() or (np.diff(classes) <= 0).any():
         _read.refuse("classes are not in order")
-    wanted = 2 if objective == "binary:logistic" else 3
-    if len(classes) < wanted or (wanted == 2 and len(classes) > wanted):  # noqa: PLR2004 - two classes
+    least = _CLASSES.get(objective, 0)
+    if len(classes) < least or (objective != "multi:softprob" and len(classes) > least):
         _read.refuse("the objective is not one for so many classes")
     return tuple(classes.tolist())
 

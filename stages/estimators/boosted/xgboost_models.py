@@ -3,15 +3,22 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xgboost
-from unlearn.stages.config.boosted import XGBoostOptions
+from unlearn.stages.config.boosted import XGBoostOptions, XGBoostRegressorOptions
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.base import Dtype, FloatArray, RefusedRowsError, SliceData
+from unlearn.stages.estimators.base import Dtype, RefusedRowsError, SliceData, Targets
+from unlearn.stages.estimators.boosted.answers import (
+    BoostedClassifier,
+    BoostedRegressor,
+    answering,
+    check_model,
+    known_targets,
+)
 from unlearn.stages.estimators.boosted.refusal import refusal
 from unlearn.stages.estimators.boosted.xgboost_file import read_file
 from unlearn.stages.project.files import canonical_json
+from unlearn.stages.rows.outputs import Outputs
 
 #: Seeds are signed numbers of 32 bits.
 _SEEDS = 2**31
@@ -20,7 +27,7 @@ _SETTINGS = {"nthread": 1, "verbosity": 0, "device": "cpu"}
 
 
 class XGBoostEstimator:
-    """A classifier of XGBoost that reads categories and missing values as they are.
+    """A model of XGBoost that reads categories and missing values as they are.
 
     Parameters
     ----------
@@ -28,32 +35,30 @@ class XGBoostEstimator:
         The settings.
     inputs
         Number of input columns.
-    classes
-        Number of pinned classes.
+    outputs
+        What models answer with.
     """
 
     dtype: Dtype = np.float32
     min_rows = 1
     has_probabilities = True
 
-    def __init__(self, train: TrainParams, inputs: int, classes: int) -> None:
+    def __init__(self, train: TrainParams, inputs: int, outputs: Outputs) -> None:
         self._model = train.model
-        self._options = XGBoostOptions.model_validate(train.options)
+        kind = XGBoostRegressorOptions if outputs.is_number else XGBoostOptions
+        self._options = kind.model_validate(train.options)
         self._inputs = inputs
-        self._classes = classes
+        self._outputs = outputs
 
     def fit_slice(self, state: bytes | None, data: SliceData, init_seed: int) -> bytes:
         """Return the model of the rows; there is one slice, so there is no state before."""
         del state
-        # A shard may lack a class; XGBoost numbers those that there are.
-        present, targets = np.unique(data.targets, return_inverse=True)
-        if len(present) < 2:  # noqa: PLR2004 - one class has nothing to tell apart
-            raise RefusedRowsError(f"{self._model} cannot be trained: all rows have one class")
-        rows = self._matrix(data, targets)
+        present, targets = known_targets(self._model, data, self._outputs)
         settings, rounds = self._settings(len(present), init_seed)
         try:
+            rows = self._matrix(data, targets)
             booster = xgboost.train(settings, rows, rounds)
-            booster.set_attr(classes=canonical_json(present.tolist()).decode())
+            booster.set_attr(classes=canonical_json(present).decode())
         except (xgboost.core.XGBoostError, ValueError) as error:
             raise refusal(self._model, error) from error
         written = bytes(booster.save_raw("json"))
@@ -63,7 +68,7 @@ class XGBoostEstimator:
             raise RefusedRowsError(f"{self._model} cannot be trained: {error.message}") from error
         return written
 
-    def _matrix(self, data: SliceData, targets: npt.NDArray[np.int64]) -> Any:
+    def _matrix(self, data: SliceData, targets: Targets) -> Any:
         """Return the rows as XGBoost takes them; edges of histograms are of these rows alone."""
         kinds = ["c" if count else "q" for count in data.categories] or ["q"] * self._inputs
         facts = {
@@ -83,48 +88,29 @@ class XGBoostEstimator:
         rounds = int(settings.pop("n_estimators"))
         if "monotone_constraints" in settings:
             settings["monotone_constraints"] = tuple(settings["monotone_constraints"])
-        of_classes: dict[str, Any] = {"objective": "binary:logistic"}
-        if classes > 2:  # noqa: PLR2004 - two have one logit
-            of_classes = {"objective": "multi:softprob", "num_class": classes}
-        return settings | of_classes | _SETTINGS | {"seed": seed % _SEEDS}, rounds
+        of_targets: dict[str, Any] = {}
+        if not self._outputs.is_number:
+            of_targets = {"objective": "binary:logistic"}
+            if classes > 2:  # noqa: PLR2004 - two have one logit
+                of_targets = {"objective": "multi:softprob", "num_class": classes}
+        return settings | of_targets | _SETTINGS | {"seed": seed % _SEEDS}, rounds
 
     def export(self, state: bytes) -> bytes:
         """Return the model: a state is all that it needs."""
         return state
 
-    def predictor(self, model: bytes) -> "XGBoostPredictor":
+    def predictor(self, model: bytes) -> BoostedClassifier | BoostedRegressor:
         """Return the model that a file holds."""
         file = read_file(model)
-        if file.inputs != self._inputs:
-            raise InputError(f"a model file is of {file.inputs} columns, not {self._inputs}")
-        if file.classes[-1] >= self._classes:
-            raise InputError(f"a model file has more than {self._classes} classes")
+        check_model(file.inputs, file.classes, self._inputs, self._outputs)
         booster = xgboost.Booster(_SETTINGS)
         try:
             booster.load_model(bytearray(file.dump()))
         except xgboost.core.XGBoostError:
             raise InputError("a model file is not one that XGBoost reads") from None
         booster.set_param(_SETTINGS)
-        return XGBoostPredictor(booster, file.classes, self._classes)
+        return answering(booster.inplace_predict, file.classes, self._outputs)
 
     def describe(self) -> dict[str, Any]:
         """Return nothing: the settings name the model."""
         return {}
-
-
-class XGBoostPredictor:
-    """A fitted model, its classes mapped to the pinned ones."""
-
-    def __init__(self, booster: Any, known: tuple[int, ...], classes: int) -> None:
-        self._booster = booster
-        self._known = list(known)
-        self._classes = classes
-
-    def probabilities(self, inputs: FloatArray) -> npt.NDArray[np.float64]:
-        """Return probabilities of all pinned classes; 0 for one that the rows did not have."""
-        found = np.asarray(self._booster.inplace_predict(inputs), dtype=np.float64)
-        if found.ndim == 1:
-            found = np.stack([1 - found, found], axis=1)
-        answer = np.zeros((len(inputs), self._classes))
-        answer[:, self._known] = found / found.sum(axis=1, keepdims=True)
-        return answer

@@ -1,13 +1,20 @@
-"""The family of XGBoost's boosted trees."""
+"""The families of XGBoost's boosted trees."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from unlearn.stages.config.boosted import XGBoostOptions
+from unlearn.stages.config.boosted import XGBoostOptions, XGBoostRegressorOptions
 from unlearn.stages.config.params import Params
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.boosted.declared import NATIVE, check_native, native_columns
+from unlearn.stages.estimators.boosted.declared import (
+    NATIVE,
+    check_native,
+    native_columns,
+    predicts_numbers,
+)
 from unlearn.stages.estimators.formats import WeightsFormat
 from unlearn.stages.estimators.spec import EstimatorSpec, Extra, FeatureTraining, TrainingSize
 from unlearn.stages.estimators.tensors import NamedTensor
@@ -15,6 +22,11 @@ from unlearn.stages.rows.outputs import Outputs
 
 if TYPE_CHECKING:
     from unlearn.stages.estimators.base import Estimator
+
+_REGRESSOR = "xgboost.XGBRegressor"
+
+#: Levels of a tree without a limit, about.
+_NO_LIMIT = 10
 
 
 def _build(
@@ -24,7 +36,7 @@ def _build(
     from unlearn.stages.estimators.boosted.xgboost_models import XGBoostEstimator
 
     del sliced, code  # it takes one slice, and has no code of the user's
-    return XGBoostEstimator(train, inputs, outputs.classes)
+    return XGBoostEstimator(train, inputs, outputs)
 
 
 def _read(content: bytes) -> list[NamedTensor]:
@@ -33,8 +45,13 @@ def _read(content: bytes) -> list[NamedTensor]:
     return read_tensors(content)
 
 
+def _options(model: str, options: Mapping[str, Any]) -> XGBoostOptions | XGBoostRegressorOptions:
+    kind = XGBoostRegressorOptions if model == _REGRESSOR else XGBoostOptions
+    return kind.model_validate(dict(options))
+
+
 def _check(params: Params) -> None:
-    options = XGBoostOptions.model_validate(params.train.options)
+    options = _options(params.train.model, params.train.options)
     check_native(params, options.monotone_constraints)
     features = params.dataset.features
     categorical = [name for name, kind in features.items() if kind == "categorical"]
@@ -46,11 +63,15 @@ def _check(params: Params) -> None:
 
 
 def _seconds(size: TrainingSize) -> float:
-    options = XGBoostOptions.model_validate(size.options)
-    trees = options.n_estimators * (options.num_parallel_tree or 1) * size.problems
-    depth = options.max_depth or 10
     """Return about how long trees are grown: measured on Adult and on rows of normal numbers."""
+    options = _options(size.model, size.options)
+    trees = options.n_estimators * (options.num_parallel_tree or 1) * size.problems
+    depth = options.max_depth or _NO_LIMIT
     return trees * (1e-3 + 1e-9 * size.rows * size.inputs * depth)
+
+
+def _quantile(train: TrainParams) -> float | None:
+    return XGBoostRegressorOptions.model_validate(train.options).quantile_alpha
 
 
 XGBOOST = EstimatorSpec(
@@ -70,4 +91,13 @@ XGBOOST = EstimatorSpec(
     file_name="model.xgboost.json",
     extra=Extra("xgboost", ("xgboost", "xgboost-cpu")),
     preload=("unlearn.stages.estimators.boosted.xgboost_models",),
+)
+
+XGBOOST_REGRESSOR = replace(
+    XGBOOST,
+    name=_REGRESSOR,
+    models=(_REGRESSOR,),
+    options=XGBoostRegressorOptions,
+    tasks=predicts_numbers,
+    quantile=_quantile,
 )

@@ -27,7 +27,7 @@ from safetensors.torch import load, save
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import find_spec, make_text_estimator
 from unlearn.stages.estimators.spec import EstimatorSpec
-from unlearn.stages.rows.shard_file import TARGET, record_tokens, targets
+from unlearn.stages.rows.shard_file import TARGET, record_tokens, targets, training_targets
 from unlearn.stages.training.environment import environment
 from unlearn.stages.training.lineage import FILE_NAME as LINEAGE_FILE
 from unlearn.stages.training.lineage import read_lineage
@@ -203,6 +203,11 @@ class Case:
         """Return the recipe for a number of slices; as many as it can take if not given."""
         return replace(self.recipe, slices=slices or self.slices)
 
+    @property
+    def is_number(self) -> bool:
+        """Whether the target is a number."""
+        return self.recipe.layout.task == "regression"
+
     def files(self) -> dict[str, bytes]:
         """Return the folder of a model of all rows, trained once for all checks."""
         if self.slices not in self._trained:
@@ -218,11 +223,14 @@ class Case:
         return self.files()[self.spec.file_name]
 
     def probabilities(self, model: ShardModel, rows: pa.Table | None = None) -> Numbers:
-        """Return a model's probabilities: of classes, or of the tokens that may come next."""
+        """Return a model's probabilities: of classes, or of the tokens that may come next.
+
+        They are the predicted numbers where the target is one.
+        """
         asked = self.rows if rows is None else rows
         if self.spec.modality == "tabular":
             train = self.recipe.train
-            return model.predictor(self.recipe.code, train.trusted_types).probabilities(asked)
+            return model.predictor(self.recipe.code, train.trusted_types).answers(asked)
         recipe = self.recipe
         estimator = make_text_estimator(recipe.train, recipe.layout, recipe.root)
         module = estimator.open(model.weights or b"", model.description)
@@ -316,6 +324,9 @@ def check_one_class(case: Case, _folder: Path) -> None:
     """A shard whose rows have one class has a model, and one that answers with all classes."""
     if case.spec.modality == "text":
         return
+    if case.is_number:
+        _check_one_number(case)
+        return
     rows = case.rows.filter(pc.equal(case.rows[TARGET], "c1"))
     for slices in {1, case.slices}:
         recipe = case.sliced(slices)
@@ -331,11 +342,35 @@ def check_one_class(case: Case, _folder: Path) -> None:
             assert (found.argmax(axis=1) == 1).all()
 
 
+def _check_one_number(case: Case) -> None:
+    """A shard whose rows have one number has a model, and one that answers with this number."""
+    at = case.rows.column_names.index(TARGET)
+    same = pa.array([40_000.0] * case.rows.num_rows, pa.float64())
+    rows = case.rows.set_column(at, case.rows.schema.field(at), same)
+    files = train_at_once(case.sliced(1), rows)
+
+    assert train_at_once(case.sliced(1), rows) == files
+    found = case.probabilities(ShardModel.of_files(files), rows)
+    assert np.allclose(found, 40_000, rtol=1e-3)
+
+
+def _check_numbers(case: Case, found: Numbers) -> None:
+    truth = training_targets(case.rows, case.recipe.layout)
+    assert found.shape == truth.shape
+    assert case.model().has_probabilities
+    if case.learns:
+        assert np.corrcoef(found, truth)[0, 1] > 0.7
+        assert abs(found.mean() - truth.mean()) < truth.std()
+
+
 def check_probabilities(case: Case, _folder: Path) -> None:
     """Probabilities are in [0, 1], sum to 1, and stand in the order of the pinned classes."""
     found = case.probabilities(case.model())
 
     assert np.isfinite(found).all()
+    if case.is_number:
+        _check_numbers(case, found)
+        return
     assert (found >= 0).all()
     assert (found <= 1).all()
     assert np.allclose(found.sum(axis=1), 1)

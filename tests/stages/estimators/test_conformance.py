@@ -12,7 +12,7 @@ from unlearn.stages.rows.shard_file import Layout
 
 from tests.language_models import author_rows, language_recipe
 from tests.stages.conftest import CLASSES, EXACT, FEATURES, MLP, NAIVE_BAYES, make_recipe, make_rows
-from tests.stages.estimators.boosted.libraries import LIBRARIES
+from tests.stages.estimators.boosted.libraries import LIBRARIES, REGRESSORS, number_rows
 from tests.stages.estimators.conformance import CHECKS, CONTAINERS, Case
 from tests.stages.estimators.own_models import NUMBERS, PIPELINE, THIRD_PARTY
 from tests.stages.estimators.perturbed import PREPROCESSING
@@ -66,6 +66,7 @@ CASES = (
     "own module",
     "own pipeline",
     "own pipeline of numbers",
+    *(f"numbers of {name}" for name in REGRESSORS),
     "perturbed_logistic",
     "lora",
     "causal_lm",
@@ -76,6 +77,13 @@ def of_features(train: dict[str, Any], code: Path | None = None) -> Case:
     spec = find_spec(train["model"])
     recipe = make_recipe(train, code=code)
     return Case(spec, recipe, ROWS, CONTAINERS[spec.format.name])
+
+
+def of_numbers(name: str) -> Case:
+    """Return a case of a library for boosted trees whose target is a number."""
+    library = REGRESSORS[name]
+    container = CONTAINERS[library.spec.format.name]
+    return Case(library.spec, library.recipe(), number_rows(), container)
 
 
 def of_perturbed() -> Case:
@@ -110,6 +118,8 @@ def case_of(
             code = tmp_path_factory.mktemp("own") / "model.py"
             code.write_text(PIPELINE if raw else NUMBERS, encoding="utf-8")
             return of_features({"model": "sklearn:model.py:build", "raw": raw}, code)
+        if name.startswith("numbers of "):
+            return of_numbers(name.removeprefix("numbers of "))
         if name == "perturbed_logistic":
             return of_perturbed()
         return Case(

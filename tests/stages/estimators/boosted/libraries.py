@@ -1,10 +1,11 @@
 """The libraries for boosted trees, with settings that are quick to train."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from unlearn.stages.config.section import Task
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.estimators.base import Estimator, SliceData
 from unlearn.stages.estimators.registry import find_spec, make_estimator
@@ -14,12 +15,24 @@ from unlearn.stages.rows.shard_file import TARGET
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.shard_model import ShardModel
 
-from tests.stages.conftest import make_recipe, make_rows, train_at_once
+from tests.stages.conftest import LAYOUT, make_recipe, make_rows, train_at_once
 
 #: Missing values and categories are left to the library.
 NATIVE = {"scale": "none", "impute": "none"}
 
 ROWS = make_rows(90)
+
+NUMBER_LAYOUT = replace(LAYOUT, classes=(), task="regression", target_scale=(40_000.0, 9_000.0))
+
+
+def number_rows(count: int = 90) -> pa.Table:
+    """Return rows whose target is an amount of money that follows from the features."""
+    rows = make_rows(count)
+    age = rows["age"].to_numpy()
+    rome = np.array(rows["city"].to_pylist()) == "Rome"
+    amount = 40_000 + 3_000 * age + 2_000 * rome
+    at = rows.column_names.index(TARGET)
+    return rows.set_column(at, NUMBER_LAYOUT.schema.field(TARGET), pa.array(amount, pa.float64()))
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,12 @@ class Library:
     options: dict[str, Any]
     trees: str = "n_estimators"
     depth: str = "max_depth"
+    task: Task = "classification"
+
+    @property
+    def outputs(self) -> Outputs:
+        """Return what its models answer with; of three classes."""
+        return Outputs(3) if self.task == "classification" else NUMBER_LAYOUT.outputs
 
     def more(self, trees: int, **options: Any) -> dict[str, Any]:
         """Return options for so many trees, and more options."""
@@ -64,11 +83,13 @@ class Library:
     def estimator(self, inputs: int = 4, classes: int = 3, **options: Any) -> Estimator:
         """Return the estimator for so many columns and classes."""
         train = TrainParams.model_validate(self.train(**options))
-        return make_estimator(train, inputs, Outputs(classes), sliced=False, code=None)
+        outputs = Outputs(classes) if self.task == "classification" else self.outputs
+        return make_estimator(train, inputs, outputs, sliced=False, code=None)
 
     def recipe(self, **options: Any) -> Recipe:
-        """Return a recipe for rows of `make_rows`."""
-        return make_recipe(self.train(**options))
+        """Return a recipe for rows of `make_rows`, or of `number_rows`."""
+        recipe = make_recipe(self.train(**options))
+        return replace(recipe, layout=NUMBER_LAYOUT) if self.task == "regression" else recipe
 
     def fit(self, rows: pa.Table = ROWS, **options: Any) -> ShardModel:
         """Return a model of rows."""
@@ -88,6 +109,15 @@ LIBRARIES = {
         {"iterations": 10, "depth": 4, "learning_rate": 0.5},
         "iterations",
         "depth",
+    ),
+}
+
+
+REGRESSORS = {
+    "xgboost": replace(LIBRARIES["xgboost"], model="xgboost.XGBRegressor", task="regression"),
+    "lightgbm": replace(LIBRARIES["lightgbm"], model="lightgbm.LGBMRegressor", task="regression"),
+    "catboost": replace(
+        LIBRARIES["catboost"], model="catboost.CatBoostRegressor", task="regression"
     ),
 }
 
