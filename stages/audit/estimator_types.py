@@ -15,11 +15,15 @@ _ROW_STORING = (
     "sklearn.neighbors.",
     "sklearn.svm.SVC",
     "sklearn.svm.NuSVC",
+    "sklearn.svm.SVR",
+    "sklearn.svm.NuSVR",
     "sklearn.svm._classes.SVC",
     "sklearn.svm._classes.NuSVC",
     "sklearn.svm._classes.SVR",
     "sklearn.svm._classes.NuSVR",
     "sklearn.gaussian_process.",
+    "sklearn.isotonic.",
+    "sklearn.kernel_ridge.",
     "sklearn.semi_supervised.",
 )
 

@@ -84,6 +84,8 @@ class SklearnEstimator:
             model = self._fresh(init_seed) if state is None else skops_file.load(state)
             with one_thread():
                 self._fit(model, data)
+                # Some find out only now that the rows are too few, such as nearest neighbours.
+                model.predict(data.inputs[:1])
         except ValueError as error:
             reason = str(error).partition("\n")[0]
             raise RefusedRowsError(f"{self._train.model} cannot be trained: {reason}") from error

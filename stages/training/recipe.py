@@ -1,5 +1,6 @@
 """What the models of a project are made from, besides rows and environment."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,8 +152,8 @@ def settings_digest(params: Params) -> str:
         # Reports from before these settings stay current.
         if settings["dataset"][name] is None:
             del settings["dataset"][name]
-    if settings["dataset"]["missing_columns"] == "refuse":
-        del settings["dataset"]["missing_columns"]
+    _drop_defaults(settings["dataset"], {"missing_columns": "refuse"})
+    _drop_defaults(settings["verify"], {"online": False})
     del settings["ledger"], settings["requests"]
     if settings["unlearn"] is None:
         del settings["unlearn"]
@@ -165,3 +166,10 @@ def settings_digest(params: Params) -> str:
         if settings["unlearn"]["guard"]["target"] is None:
             del settings["unlearn"]["guard"]["target"]
     return digest_json(settings)
+
+
+def _drop_defaults(section: dict[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Remove settings that a section has had only since a later version, if nobody set them."""
+    for name, default in defaults.items():
+        if section[name] == default:
+            del section[name]

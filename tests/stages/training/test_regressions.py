@@ -72,6 +72,35 @@ def test_two_requests_leave_the_bytes_of_a_clean_room(
     assert before.keys() == after.keys()
 
 
+NET = """
+from torch import nn
+
+def build(inputs, outputs, width=6):
+    return nn.Sequential(nn.Linear(inputs, width), nn.Tanh(), nn.Linear(width, outputs))
+"""
+
+
+def test_two_requests_leave_the_bytes_of_a_clean_room_with_a_module_of_ones_own(
+    tmp_path: Path,
+) -> None:
+    frame, train = make_amounts(90), MLP | {"model": "net.py:build", "options": {}}
+    gone = ["r0003", "r0017", "r0050"]
+    found = []
+    for name, rows in (("project", frame), ("room", frame[~frame["id"].isin(gone)])):
+        context = regression_context(tmp_path / name, rows, train, shards=2, slices=2)
+        (context.project.root / "net.py").write_text(NET, encoding="utf-8")
+        run_stages(context)
+        for raw in gone if name == "project" else ():
+            put_on_list(context, token_of(raw))
+            forget_stage.run(context)
+            for shard in context.params.sharding.shards:
+                train_stage.run(context, shard)
+            aggregate_stage.run(context)
+        found.append(models_of(context))
+
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("rule", ["mean", "median", "size_weighted"])
 def test_the_final_model_answers_in_the_units_of_the_dataset(rule: str, tmp_path: Path) -> None:
     frame = make_amounts(ROWS)
@@ -112,9 +141,18 @@ def _table(frame: pd.DataFrame) -> Any:
     return as_table(frame, list(frame.columns), "it")
 
 
-def test_a_shard_that_is_refused_answers_with_the_mean_of_its_targets(tmp_path: Path) -> None:
-    # Two rows are too few for five folds.
-    train = {"model": "sklearn.linear_model.LassoCV"}
+@pytest.mark.parametrize(
+    "train",
+    [
+        # Two rows are too few for five folds, and for ten neighbours, which only predictions need.
+        {"model": "sklearn.linear_model.LassoCV"},
+        {"model": "sklearn.neighbors.KNeighborsRegressor", "options": {"n_neighbors": 10}},
+    ],
+    ids=["folds", "neighbours"],
+)
+def test_a_shard_that_is_refused_answers_with_the_mean_of_its_targets(
+    train: dict[str, Any], tmp_path: Path
+) -> None:
     frame = make_amounts(ROWS)
     context = regression_context(tmp_path / "project", frame, train)
     run_stages(context)

@@ -4,7 +4,7 @@ import csv
 import json
 import shutil
 import weakref
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -119,8 +119,10 @@ def test_verify_has_one_shard_model_open_at_a_time(
     alive: list[int] = []
     open_model = ShardModel.predictor
 
-    def counted(model: ShardModel, code: Path | None = None) -> RowPredictor:
-        predictor = open_model(model, code)
+    def counted(
+        model: ShardModel, code: Path | None = None, trusted: Collection[str] = ()
+    ) -> RowPredictor:
+        predictor = open_model(model, code, trusted)
         opened.append(weakref.ref(predictor))
         alive.append(sum(each() is not None for each in opened))
         return predictor
