@@ -40,7 +40,7 @@ from unlearn.stages.rows.canaries import (
     next_number,
 )
 from unlearn.stages.rows.forget_list import place_of_line
-from unlearn.stages.rows.schema import feature_columns, target_column
+from unlearn.stages.rows.schema import feature_columns, target_column, weight_column
 from unlearn.stages.rows.texts import as_text
 from unlearn.stages.rows.tokens import Kind
 
@@ -225,6 +225,9 @@ def _look_through(context: Context, about: Any) -> set[int]:
             about.see(feature_columns(batch, dataset, dataset.path, first_row))
             if dataset.task == "regression":
                 about.see_targets(target_column(batch, dataset, dataset.path, first_row))
+            if dataset.weight is not None:
+                found = weight_column(batch, dataset.weight, dataset, dataset.path, first_row)
+                about.see_weights(found)
             for column in {dataset.id, dataset.subject or dataset.id}:
                 require_column(batch, column, dataset.path)
                 raw_ids = as_text(batch[column], column).to_pylist()

@@ -19,7 +19,7 @@ from unlearn.cli.csv_options import (
 from unlearn.cli.init import tabular
 from unlearn.cli.init.answer import TableProject, TextProject
 from unlearn.cli.init.description import describe
-from unlearn.cli.init.model_options import RawFlag, TrustedTypes
+from unlearn.cli.init.model_options import RawFlag, TrustedTypes, WeightColumn
 from unlearn.cli.init.request import (
     CiSystem,
     Example,
@@ -90,6 +90,7 @@ def init(
             rich_help_panel=panels.DATA,
         ),
     ] = None,
+    weight: WeightColumn = None,
     task: Annotated[
         str | None,
         typer.Option(
@@ -348,6 +349,7 @@ def init(
             in_folder=in_folder,
             id=id_column,
             target=one_target(target),
+            weight=weight,
             task=None if task is None else task_of(task),
             subject=subject,
             identity=identity,

@@ -59,6 +59,8 @@ class TableParams:
         The schema to pin.
     task, target_scale
         What the target is, and the scale of one that is a number.
+    weight
+        The column of weights of rows, if there is one.
     roles
         How ids are read.
     multiline, csv
@@ -91,6 +93,7 @@ class TableParams:
     classes: list[str]
     task: Task = "classification"
     target_scale: TargetScale | None = None
+    weight: str | None = None
     roles: Roles = TEXT
     subject: str | None = None
     holdout: float = DEFAULT_HOLDOUT

@@ -1,4 +1,4 @@
-"""Options of `unlearn init` about an estimator of one's own."""
+"""Options of `unlearn init` about an estimator of one's own, and about weights of rows."""
 
 from typing import Annotated
 
@@ -23,5 +23,14 @@ TrustedTypes = Annotated[
         help="A type of another package than scikit-learn that model files of your own estimator "
         "may hold. Repeat the option for more types.",
         rich_help_panel=panels.MODEL,
+    ),
+]
+
+WeightColumn = Annotated[
+    str | None,
+    typer.Option(
+        help="A column of a table with the weight of each row, above 0. Models that take weights "
+        "are trained with it, and measures of quality count rows by it.",
+        rich_help_panel=panels.DATA,
     ),
 ]

@@ -139,6 +139,7 @@ class InitRequest:
     in_folder: bool = False
     id: str | None = None
     target: str | None = None
+    weight: str | None = None
     task: Task | None = None
     subject: str | None = None
     identity: Identity | None = None
@@ -253,6 +254,7 @@ _DATASET_OPTIONS = (
     "in_folder",
     "id",
     "target",
+    "weight",
     "task",
     "subject",
     "identity",

@@ -104,11 +104,14 @@ def _all_batches(
         raise AssertionError("the options were checked")
     reading = Reading(
         multiline=request.has_line_ends,
-        single_line=frozenset({*columns, request.target or ""}),
+        single_line=frozenset({*columns, request.target or "", request.weight or ""}),
         csv=csv,
         missing_columns=request.pinned_missing_columns or "refuse",
         required=frozenset(
-            filter(None, [*columns, None if request.drop_unlabelled else request.target])
+            filter(
+                None,
+                [*columns, request.weight, None if request.drop_unlabelled else request.target],
+            )
         ),
         uses=_uses(request, columns),
     )
@@ -131,6 +134,8 @@ def _uses(request: InitRequest, columns: Collection[str]) -> ColumnUses:
     named: dict[str, ColumnUse] = dict.fromkeys((*columns, *request.drop), "none")
     if request.is_text:
         return ColumnUses(named | dict.fromkeys(request.text.roles, "label"))
+    if request.weight is not None:
+        named[request.weight] = "value"
     if request.target is not None:
         named[request.target] = "value" if request.task == "regression" else "label"
     return ColumnUses(named, others="value")

@@ -178,7 +178,7 @@ def init_table(request: InitRequest) -> TableProject:
     check_files(request)
     root = request.root
     key, key_name = choose_key("unlearn.key")
-    csv = find_csv(request, [request.id, request.target])
+    csv = find_csv(request, [request.id, request.target, *filter(None, [request.weight])])
     schema = SchemaFinder(
         request.id,
         request.target,
@@ -186,6 +186,7 @@ def init_table(request: InitRequest) -> TableProject:
         request.choice(),
         is_csv=csv is not None,
         known_decimal=None if request.decimal is None else request.decimal.value,
+        weight_column=request.weight,
     )
     roles, rows = find_roles(request, request.id, schema.see, csv)
     task, features = schema.task, schema.features
@@ -204,6 +205,7 @@ def init_table(request: InitRequest) -> TableProject:
         path=path,
         id=request.id,
         target=request.target,
+        weight=request.weight,
         plan=_ONE_MODEL,
         features=features,
         classes=schema.classes,

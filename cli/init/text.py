@@ -90,6 +90,7 @@ def init_text(request: InitRequest) -> TextProject:
             f"only for text: {', '.join(given_options(request.text))}",
         )
     for option, given in (
+        ("--weight", request.weight),
         ("--drop", request.drop),
         ("--keep", request.keep),
         ("--missing", request.missing),

@@ -67,7 +67,7 @@ class SchemaFinder:
 
     Parameters
     ----------
-    id_column, target_column, subject_column
+    id_column, target_column, subject_column, weight_column
         The columns that are no features.
     choice
         What the user says about the other columns.
@@ -81,6 +81,7 @@ class SchemaFinder:
     choice: ColumnChoice = field(default_factory=ColumnChoice)
     is_csv: bool = False
     known_decimal: Decimal | None = None
+    weight_column: str | None = None
     rows: int = 0
     _facts: dict[str, ColumnFacts] = field(default_factory=dict)
     _counts: dict[str, CategoryCounts] = field(default_factory=dict)
@@ -116,7 +117,7 @@ class SchemaFinder:
 
     @property
     def _roles(self) -> list[str]:
-        roles = (self.id_column, self.target_column, self.subject_column)
+        roles = (self.id_column, self.target_column, self.subject_column, self.weight_column)
         return sorted({role for role in roles if role is not None})
 
     def _see_feature(self, batch: pa.Table, name: str) -> None:

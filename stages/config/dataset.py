@@ -198,6 +198,8 @@ class DatasetParams(Section):
 
     `date_formats` says how texts of dates and times are written that are not in ISO 8601.
 
+    `weight` names a column with the weight of each row, in training and in measures of quality.
+
     With `drop_unlabelled`, rows without a target are left out; otherwise they are an error.
 
     `contact` says which columns identify people in the lists of other systems.
@@ -212,6 +214,7 @@ class DatasetParams(Section):
     subject_type: IdType | None = None
     identity: Identity | None = None
     target: str | None = None
+    weight: str | None = None
     task: Task = "classification"
     target_scale: TargetScale | None = None
     multiline: bool | None = None
@@ -248,12 +251,15 @@ class DatasetParams(Section):
             raise ValueError("subject_type: there is no subject column")
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("classes: the same class stands twice")
-        roles = [name for name in (self.id, self.subject, self.target) if name is not None]
+        named = (self.id, self.subject, self.target, self.weight)
+        roles = [name for name in named if name is not None]
         if len(set(roles)) != len(roles):
-            raise ValueError("id, subject and target must be three different columns")
+            raise ValueError("id, subject, target and weight must be different columns")
         for name in roles:
             if name in self.features:
-                raise ValueError(f"features: {name!r} is the id, subject or target, not a feature")
+                raise ValueError(
+                    f"features: {name!r} is the id, subject, target or weight, not a feature"
+                )
         for name in self.features:
             if name.startswith(RESERVED_COLUMN_PREFIX):
                 raise ValueError(f"features: {name!r} begins with {RESERVED_COLUMN_PREFIX!r}")
@@ -270,6 +276,8 @@ class DatasetParams(Section):
             raise ValueError("task: rows of text for a language model have no target")
         if others := sorted(set(self.features) - set(text)):
             raise ValueError(f"features: {others[0]!r} is not text, unlike the other columns")
+        if self.weight is not None:
+            raise ValueError("weight: rows of text for a language model have none")
         if self.target is not None or self.classes:
             raise ValueError("target, classes: rows of text for a language model have none")
         if self.drop_unlabelled:

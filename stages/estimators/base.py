@@ -61,6 +61,8 @@ class SliceData:
     categories
         By input column, how many categories its codes are of; 0 for a number. Empty where all
         columns are numbers.
+    weights
+        Weights of the rows, shape (n,); None where all count the same.
     """
 
     inputs: FloatArray
@@ -69,6 +71,7 @@ class SliceData:
     steps: int
     seed: Callable[[int], int]
     categories: tuple[int, ...] = ()
+    weights: npt.NDArray[np.float64] | None = None
 
 
 class Predictor(Protocol):

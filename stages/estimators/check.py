@@ -69,8 +69,24 @@ def _check_sections(params: Params, spec: EstimatorSpec) -> None:
             )
     if params.modality == "tabular" and params.dataset.task not in spec.tasks(model):
         raise _other_task(model, params.dataset.task)
+    if params.dataset.weight is not None:
+        _check_weights(params, spec)
     if isinstance(spec.training, TextTraining) and not spec.training.combines and len(shards) > 1:
         raise InputError(f"train.model: {model} makes one model; use lora for shards")
+
+
+def _check_weights(params: Params, spec: EstimatorSpec) -> None:
+    if params.unlearn is not None:
+        raise InputError(
+            "dataset.weight: is for shards: post-hoc methods count each row once",
+            "remove the setting, or use --template sisa",
+        )
+    if not spec.takes_weights:
+        raise InputError(
+            f"dataset.weight: {params.train.model} counts each row once",
+            "models that take weights of rows: estimators of scikit-learn, and your own with its "
+            "interface, whose `fit` has `sample_weight`",
+        )
 
 
 def _other_task(model: str, task: Task) -> InputError:

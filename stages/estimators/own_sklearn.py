@@ -33,6 +33,7 @@ from unlearn.stages.estimators.own_building import (
     without_values,
 )
 from unlearn.stages.estimators.own_packages import UntrustedTypesError, is_trusted
+from unlearn.stages.estimators.row_weights import with_weights
 from unlearn.stages.estimators.sklearn_models import one_thread
 from unlearn.stages.project.user_code import importable, load_module
 from unlearn.stages.rows.outputs import Outputs
@@ -83,8 +84,9 @@ class OwnEstimator:
         """
         del state
         model = with_indices(seeded(self._blank, init_seed), self._outputs.labels)
+        weights = with_weights(self._name, model, "fit", data.weights)
         with self._errors(data.inputs), one_thread(), seeds(init_seed):
-            model.fit(data.inputs, data.targets)
+            model.fit(data.inputs, data.targets, **weights)
         forget_times(model)
         if not self._outputs.is_number:
             self.has_probabilities = hasattr(model, "predict_proba")

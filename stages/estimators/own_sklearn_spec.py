@@ -79,6 +79,7 @@ OWN_SKLEARN = EstimatorSpec(
     can_slice=lambda _model: False,
     trial="two fits",
     set_by_training=(*SET_BY_TRAINING, "memory"),
+    takes_weights=True,
     takes_raw=True,
     format=SKOPS,
     file_name="model.skops",

@@ -18,10 +18,10 @@ from unlearn.stages.estimators.base import (
     FloatArray,
     RefusedRowsError,
     SliceData,
-    Targets,
 )
 from unlearn.stages.estimators.class_weights import with_indices
 from unlearn.stages.estimators.option_names import check_names, parameters_of
+from unlearn.stages.estimators.row_weights import with_weights
 from unlearn.stages.rows.outputs import Outputs
 
 
@@ -99,12 +99,12 @@ class SklearnEstimator:
 
     def _fit(self, model: Any, data: SliceData) -> None:
         if not self._sliced:
-            model.fit(data.inputs, data.targets)
+            weights = with_weights(self._train.model, model, "fit", data.weights)
+            model.fit(data.inputs, data.targets, **weights)
         elif self._train.model not in INCREMENTAL_ON_NEW_ROWS:
             self._steps(model, data)
         elif data.new:
-            fresh = slice(len(data.targets) - data.new, None)
-            self._partial_fit(model, data.inputs[fresh], data.targets[fresh])
+            self._partial_fit(model, data, slice(len(data.targets) - data.new, None))
 
     def _steps(self, model: Any, data: SliceData) -> None:
         batch = self._train.batch
@@ -117,15 +117,17 @@ class SklearnEstimator:
                 if taken == data.steps:
                     break
                 rows = order[start : start + batch]
-                self._partial_fit(model, data.inputs[rows], data.targets[rows])
+                self._partial_fit(model, data, rows)
                 taken += 1
             epoch += 1
 
-    def _partial_fit(self, model: Any, inputs: FloatArray, targets: Targets) -> None:
-        if self._outputs.is_number:
-            model.partial_fit(inputs, targets)
-        else:
-            model.partial_fit(inputs, targets, classes=np.arange(self._outputs.classes))
+    def _partial_fit(self, model: Any, data: SliceData, rows: Any) -> None:
+        """Go on with some of the rows, which a slice or an array of indices names."""
+        of_rows = None if data.weights is None else data.weights[rows]
+        more: dict[str, Any] = with_weights(self._train.model, model, "partial_fit", of_rows)
+        if not self._outputs.is_number:
+            more["classes"] = np.arange(self._outputs.classes)
+        model.partial_fit(data.inputs[rows], data.targets[rows], **more)
 
     def export(self, state: bytes) -> bytes:
         """Return the fitted estimator: a scikit-learn state is all that it needs."""

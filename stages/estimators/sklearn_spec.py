@@ -63,6 +63,7 @@ SKLEARN = EstimatorSpec(
     tasks=both_tasks,
     quantile=_quantile,
     can_slice=lambda model: model in INCREMENTAL_ON_UNION | INCREMENTAL_ON_NEW_ROWS,
+    takes_weights=True,
     trial="fit",
     set_by_training=SET_BY_TRAINING,
     has_probabilities=_has_probabilities,

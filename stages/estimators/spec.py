@@ -300,6 +300,8 @@ class EstimatorSpec:
         a fit on few rows; or two fits, because its models may differ from fit to fit.
     set_by_training
         Last parts of names of options that have no effect.
+    takes_weights
+        Whether rows may have weights; whether a model takes them is known when it is fitted.
     takes_raw
         Whether it takes `train.raw` and `train.trusted_types`.
     has_probabilities
@@ -341,6 +343,7 @@ class EstimatorSpec:
     can_slice: Callable[[str], bool] = _every_model
     trial: Trial = "none"
     set_by_training: tuple[str, ...] = ()
+    takes_weights: bool = False
     takes_raw: bool = False
     has_probabilities: Callable[[TrainParams], bool] = _yes
     seconds: Callable[[TrainingSize], float | None] = _unknown

@@ -250,6 +250,7 @@ def final_model_files(
                     "contact",
                     "held_out",
                     "missing_columns",
+                    "weight",
                     *ID_SETTINGS,
                     *READING_SETTINGS,
                     *TASK_SETTINGS,

@@ -51,7 +51,7 @@ class Reading:
     @classmethod
     def of(cls, dataset: DatasetParams) -> "Reading":
         """Return how the files of a dataset are read; rows of text may have line ends."""
-        roles = (dataset.id, dataset.subject, dataset.target)
+        roles = (dataset.id, dataset.subject, dataset.target, dataset.weight)
         others = [
             name for name, kind in dataset.features.items() if kind not in _MAY_HAVE_LINE_ENDS
         ]
@@ -67,10 +67,10 @@ class Reading:
 
 
 def _numeric(dataset: DatasetParams) -> frozenset[str]:
-    """Return the columns whose values are numbers: features, and a regression's target."""
+    """Return the columns whose values are numbers: features, weights, a regression's target."""
     features = [name for name, kind in dataset.features.items() if kind == "numeric"]
     target = dataset.target if dataset.task == "regression" else None
-    return frozenset(filter(None, [*features, target]))
+    return frozenset(filter(None, [*features, target, dataset.weight]))
 
 
 def _required(dataset: DatasetParams) -> frozenset[str]:
@@ -78,7 +78,8 @@ def _required(dataset: DatasetParams) -> frozenset[str]:
     kinds = ("prompt", "completion", "body")
     trained_on = [name for name, kind in dataset.features.items() if kind in kinds]
     target = None if dataset.drop_unlabelled else dataset.target
-    return frozenset(filter(None, [dataset.id, dataset.subject, target, *trained_on]))
+    others = (dataset.id, dataset.subject, target, dataset.weight)
+    return frozenset(filter(None, [*others, *trained_on]))
 
 
 def _uses(dataset: DatasetParams) -> ColumnUses:
@@ -97,7 +98,8 @@ def _uses(dataset: DatasetParams) -> ColumnUses:
     roles = {name: use for name, use in ids.items() if name is not None}
     use: ColumnUse = "value" if dataset.task == "regression" else "label"
     target: dict[str, ColumnUse] = {} if dataset.target is None else {dataset.target: use}
-    return ColumnUses({**features, **target, **roles}, others="none")
+    weight: dict[str, ColumnUse] = {} if dataset.weight is None else {dataset.weight: "value"}
+    return ColumnUses({**features, **target, **weight, **roles}, others="none")
 
 
 #: One line, one row: as files are read of which nothing is known.

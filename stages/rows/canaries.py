@@ -68,8 +68,8 @@ def canary_number(raw: str | None) -> int | None:
 def canary_columns(dataset: DatasetParams) -> list[str]:
     """Return the columns of a file of canaries: those of the dataset that have a role."""
     people = [] if dataset.subject is None else [dataset.subject]
-    targets = [] if dataset.target is None else [dataset.target]
-    return [dataset.id, *people, *dataset.features, *targets]
+    others = [name for name in (dataset.target, dataset.weight) if name is not None]
+    return [dataset.id, *people, *dataset.features, *others]
 
 
 #: A made-up text has so many words, each of so many bytes in hexadecimal.
@@ -146,6 +146,10 @@ _RANGES = 50
 _DIGITS = 3
 
 
+#: Digits of a canary's weight.
+_WEIGHT_DIGITS = 2
+
+
 class _Targets:
     """Ranges with equally many of the rows' numbers, from which a canary's target is drawn.
 
@@ -206,6 +210,7 @@ class Aggregates:
         listed = dataset.categories or {}
         self._min_rows = min_rows
         self._targets = _Targets(min_rows)
+        self._weights = _Numbers()
         self._found = {
             name: _summary(kind, listed.get(name)) for name, kind in dataset.features.items()
         }
@@ -218,6 +223,15 @@ class Aggregates:
     def see_targets(self, targets: pa.ChunkedArray) -> None:
         """Take the targets of a batch into account, which are numbers; some may be missing."""
         self._targets.see(targets)
+
+    def see_weights(self, weights: pa.ChunkedArray) -> None:
+        """Take the weights of a batch into account."""
+        self._weights.see(weights)
+
+    def weight(self) -> str:
+        """Return the mean weight as text, rounded; 1 where few rows have one."""
+        known = self._weights.count >= self._min_rows
+        return f"{self._weights.mean if known else 1.0:.{_WEIGHT_DIGITS}g}"
 
     def draw_target(self, random: np.random.Generator, scale: TargetScale) -> str:
         """Return a number as text, distributed as the targets are.
@@ -241,7 +255,7 @@ def make_canary(key: Key, number: int, dataset: DatasetParams, about: Aggregates
 
     Its class is drawn uniformly, or its target from the others' targets, independently of its
     features: a model that was not trained on the record cannot predict it. All draws follow from
-    the key and the canary's number.
+    the key and the canary's number. Where rows have weights, it has the mean of theirs.
     """
     random = np.random.Generator(np.random.PCG64(key.seed("canary", number)))
     if dataset.task == "regression":
@@ -249,7 +263,8 @@ def make_canary(key: Key, number: int, dataset: DatasetParams, about: Aggregates
     else:
         target = dataset.classes[int(random.integers(len(dataset.classes)))]
     names = [canary_id(number)] * (1 if dataset.subject is None else 2)
-    return [*names, *about.draw(random), target]
+    weights = [] if dataset.weight is None else [about.weight()]
+    return [*names, *about.draw(random), target, *weights]
 
 
 def new_numbers(first: int, count: int, is_free: Callable[[int], bool]) -> list[int]:

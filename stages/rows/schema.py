@@ -362,6 +362,26 @@ def target_column(
         return _target_labels(batch[dataset.target], dataset.target, dataset, place.row)
 
 
+def weight_column(
+    batch: pa.Table, column: str, dataset: DatasetParams, name: str, first_row: int
+) -> pa.ChunkedArray:
+    """Return the weight of every row as float64.
+
+    Raises
+    ------
+    InputError
+        If the column is not there, or a weight is missing, no finite number, or not above 0.
+    """
+    require_column(batch, column, name)
+    place = place_of_row(batch, 0, name, first_row)
+    with _in_file(place):
+        values = target_values(batch[column], column, dataset.missing, place.row)
+        above = pc.and_(pc.is_finite(values), pc.greater(values, 0.0))
+        bad = pc.invert(pc.fill_null(above, fill_value=False))
+        _refuse(bad, column, ": a weight is missing, not finite, or not above 0", place.row)
+    return values
+
+
 _DROP = "`dataset.drop_unlabelled: true` in params.yaml leaves such rows out"
 
 

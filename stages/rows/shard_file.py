@@ -41,6 +41,7 @@ from unlearn.stages.rows.tokens import Key
 RECORD = "unlearn.record"
 SUBJECT = "unlearn.subject"
 TARGET = "unlearn.target"
+WEIGHT = "unlearn.weight"
 
 _META = b"unlearn"
 _ARROW_TYPES: dict[FeatureKind, pa.DataType] = {
@@ -84,6 +85,8 @@ class Layout:
         What the target is: a class, which shard files have as text, or a number (float64).
     target_scale
         Centre and scale of a target that is a number; see `Outputs`.
+    weighted
+        Whether each row has a weight.
     """
 
     features: dict[str, FeatureKind]
@@ -93,6 +96,7 @@ class Layout:
     hashed_columns: dict[str, int] = field(default_factory=dict)
     task: Task = "classification"
     target_scale: tuple[float, float] = (0.0, 1.0)
+    weighted: bool = False
 
     @classmethod
     def of(cls, dataset: DatasetParams) -> "Layout":
@@ -106,6 +110,7 @@ class Layout:
             dict(dataset.hashed_columns or {}),
             dataset.task,
             (0.0, 1.0) if pinned is None else (pinned.centre, pinned.scale),
+            dataset.weight is not None,
         )
 
     @property
@@ -126,6 +131,8 @@ class Layout:
             fields.append((TARGET, pa.float64()))
         elif self.classes:
             fields.append((TARGET, pa.string()))
+        if self.weighted:
+            fields.append((WEIGHT, pa.float64()))
         return pa.schema(fields)
 
     @property
@@ -164,6 +171,8 @@ class Layout:
         # Files of classification keep theirs.
         if self.task == "regression":
             found |= {"task": self.task, "target_scale": list(self.target_scale)}
+        if self.weighted:
+            found["weighted"] = True
         return found
 
     @classmethod
@@ -176,6 +185,7 @@ class Layout:
             {name: tuple(map(str, texts)) for name, texts in value.get("categories", [])},
             {name: int(columns) for name, columns in value.get("hashed_columns", [])},
             *_target_from_json(value),
+            bool(value.get("weighted", False)),
         )
 
 
@@ -448,6 +458,13 @@ def targets(rows: pa.Table, layout: Layout) -> npt.NDArray[np.int64]:
 def target_numbers(rows: pa.Table) -> npt.NDArray[np.float64]:
     """Return the target of every row of a regression, in the dataset's units, shape (rows,)."""
     return np.asarray(rows[TARGET].to_numpy(), dtype=np.float64)
+
+
+def row_weights(rows: pa.Table) -> npt.NDArray[np.float64] | None:
+    """Return the weight of every row, shape (rows,); None where rows have none."""
+    if WEIGHT not in rows.column_names:
+        return None
+    return np.asarray(rows[WEIGHT].to_numpy(), dtype=np.float64)
 
 
 def training_targets(rows: pa.Table, layout: Layout) -> npt.NDArray[Any]:

@@ -10,8 +10,8 @@ from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.config.params import ShardingParams
 from unlearn.stages.project.side_by_side import results_in_order
 from unlearn.stages.rows.identity import DigestColumns, digest_columns
-from unlearn.stages.rows.schema import feature_columns, target_column
-from unlearn.stages.rows.shard_file import RECORD, SUBJECT, TARGET, Layout, listed_mask
+from unlearn.stages.rows.schema import feature_columns, target_column, weight_column
+from unlearn.stages.rows.shard_file import RECORD, SUBJECT, TARGET, WEIGHT, Layout, listed_mask
 from unlearn.stages.rows.token_arrays import digest_array, integer_array
 from unlearn.stages.rows.tokens import Tokenizer
 
@@ -99,6 +99,8 @@ def typed_rows(
     columns |= feature_columns(batch, dataset, name, first_row)
     if dataset.modality == "tabular":
         columns[TARGET] = target_column(batch, dataset, name, first_row)
+    if dataset.weight is not None:
+        columns[WEIGHT] = weight_column(batch, dataset.weight, dataset, name, first_row)
     rows = pa.table(columns).cast(Layout.of(dataset).schema)
     numbers = integer_array(np.arange(first_row, first_row + batch.num_rows))
     return rows.append_column(ROW, numbers), tokens

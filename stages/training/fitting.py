@@ -14,7 +14,7 @@ from unlearn.stages.estimators.spec import (
     RowSetTraining,
     TextTraining,
 )
-from unlearn.stages.rows.shard_file import targets, training_targets
+from unlearn.stages.rows.shard_file import row_weights, targets, training_targets
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.sliced_rows import SlicedRows, step_totals
 
@@ -144,6 +144,7 @@ def _slice_data(
     return SliceData(
         inputs=inputs[:end],
         targets=training_targets(sliced.rows.slice(0, end), recipe.layout),
+        weights=row_weights(sliced.rows.slice(0, end)),
         new=sliced.sizes[number - 1],
         steps=totals[number - 1] - before,
         seed=seed,

@@ -148,7 +148,7 @@ def settings_digest(params: Params) -> str:
     for name in TASK_SETTINGS:
         del settings["dataset"][name]
     settings["dataset"] |= params.dataset.own_task
-    for name in (*ID_SETTINGS, *READING_SETTINGS, *TRAINING_SETTINGS):
+    for name in (*ID_SETTINGS, *READING_SETTINGS, *TRAINING_SETTINGS, "weight"):
         # Reports from before these settings stay current.
         if settings["dataset"][name] is None:
             del settings["dataset"][name]

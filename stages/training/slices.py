@@ -24,6 +24,7 @@ from unlearn.stages.rows.shard_file import (
     digest_rows,
     in_order,
     nonce,
+    row_weights,
     target_numbers,
     targets,
 )
@@ -292,12 +293,15 @@ def _constant(
     These are the frequencies of their classes, or the mean of their numbers.
     """
     rows = work.sliced.rows
+    weights = row_weights(rows)
     answer: dict[str, Any]
     if recipe.layout.outputs.is_number:
-        answer = {"mean": float(target_numbers(rows).mean())}
+        answer = {"mean": float(np.average(target_numbers(rows), weights=weights))}
     else:
-        counts = np.bincount(targets(rows, recipe.layout), minlength=len(recipe.layout.classes))
-        answer = {"frequencies": [float(share) for share in counts / rows.num_rows]}
+        classes = len(recipe.layout.classes)
+        counts = np.bincount(targets(rows, recipe.layout), weights, minlength=classes)
+        total = rows.num_rows if weights is None else weights.sum()
+        answer = {"frequencies": [float(share) for share in counts / total]}
     answer["reason"] = reason
     return replace(_without_weights(recipe, work, answer), refusal=refusal)
 

@@ -8,12 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import RefusedRowsError, SliceData, Targets
 from unlearn.stages.estimators.registry import find_spec
 from unlearn.stages.estimators.spec import FeatureTraining
-from unlearn.stages.rows.shard_file import training_targets
+from unlearn.stages.rows.shard_file import row_weights, training_targets
 from unlearn.stages.training.lineage import read_lineage
 from unlearn.stages.training.recipe import Recipe
 
@@ -169,6 +170,7 @@ def _fit(recipe: Recipe, rows: pa.Table, truth: Targets) -> None:
         steps,
         lambda epoch: seed + epoch,
         categories=preprocessor.categories,
+        weights=_weights(recipe, rows),
     )
     fitted = estimator.fit_slice(None, data, seed)
     if spec.trial == "two fits" and estimator.fit_slice(None, data, seed) != fitted:
@@ -178,6 +180,12 @@ def _fit(recipe: Recipe, rows: pa.Table, truth: Targets) -> None:
             "give everything that draws random numbers a parameter random_state, or a fixed seed; "
             "do not keep times or addresses in the estimator",
         )
+
+
+def _weights(recipe: Recipe, rows: pa.Table) -> npt.NDArray[np.float64] | None:
+    """Return the weights of rows; rows that are made up count the same."""
+    found = row_weights(rows)
+    return np.ones(rows.num_rows) if found is None and recipe.layout.weighted else found
 
 
 def _rows(recipe: Recipe) -> tuple[pa.Table, Targets]:

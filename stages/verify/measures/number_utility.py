@@ -1,27 +1,36 @@
 """Utility of a regression on rows that it was not trained on."""
 
 import numpy as np
+from unlearn.stages.verify.measures.utility import mean_of
 from unlearn.stages.verify.membership.arrays import Floats
 from unlearn.stages.verify_report.quality import Utility
 
 
-def mean_absolute_error(predictions: Floats, targets: Floats) -> float:
+def mean_absolute_error(
+    predictions: Floats, targets: Floats, weights: Floats | None = None
+) -> float:
     """Mean distance of the predictions from the targets, in their units.
 
     Parameters
     ----------
     predictions, targets
         Shape (rows,).
+    weights
+        How much each row counts, shape (rows,); None where all count the same.
 
     Examples
     --------
     >>> mean_absolute_error(np.array([1.0, 5.0]), np.array([2.0, 2.0]))
     2.0
+    >>> mean_absolute_error(np.array([1.0, 5.0]), np.array([2.0, 2.0]), np.array([3.0, 1.0]))
+    1.5
     """
-    return float(np.mean(np.abs(predictions - targets)))
+    return mean_of(np.abs(predictions - targets), weights)
 
 
-def root_mean_squared_error(predictions: Floats, targets: Floats) -> float:
+def root_mean_squared_error(
+    predictions: Floats, targets: Floats, weights: Floats | None = None
+) -> float:
     """Root of the mean squared distance; see `mean_absolute_error`.
 
     Examples
@@ -29,14 +38,15 @@ def root_mean_squared_error(predictions: Floats, targets: Floats) -> float:
     >>> root_mean_squared_error(np.array([1.0, 5.0]), np.array([2.0, -2.0]))
     5.0
     """
-    return float(np.sqrt(np.mean((predictions - targets) ** 2)))
+    return float(np.sqrt(mean_of((predictions - targets) ** 2, weights)))
 
 
-def r_squared(predictions: Floats, targets: Floats) -> float | None:
+def r_squared(predictions: Floats, targets: Floats, weights: Floats | None = None) -> float | None:
     """Share of the targets' variance that the predictions explain; None if they do not vary.
 
     1 - sum (y - p)^2 / sum (y - mean y)^2: 1 is best, 0 is what the mean of these very rows would
-    give, and a worse model has less. See `mean_absolute_error` for shapes.
+    give, and a worse model has less. Rows count by their weights in each sum, and in the mean. See
+    `mean_absolute_error` for shapes.
 
     Examples
     --------
@@ -45,13 +55,16 @@ def r_squared(predictions: Floats, targets: Floats) -> float | None:
     >>> r_squared(np.array([1.0, 2.0]), np.array([3.0, 3.0])) is None
     True
     """
-    total = float(np.sum((targets - targets.mean()) ** 2))
+    counts = np.ones(len(targets)) if weights is None else weights
+    total = float(np.sum(counts * (targets - mean_of(targets, weights)) ** 2))
     if total == 0:
         return None
-    return 1.0 - float(np.sum((targets - predictions) ** 2)) / total
+    return 1.0 - float(np.sum(counts * (targets - predictions) ** 2)) / total
 
 
-def pinball_loss(predictions: Floats, targets: Floats, quantile: float) -> float:
+def pinball_loss(
+    predictions: Floats, targets: Floats, quantile: float, weights: Floats | None = None
+) -> float:
     """Mean pinball loss of predicted quantiles, in the units of the target.
 
     q (y - p) where the target is above the prediction, and (1 - q) (p - y) where it is below
@@ -63,6 +76,8 @@ def pinball_loss(predictions: Floats, targets: Floats, quantile: float) -> float
         Shape (rows,).
     quantile
         Which one, from 0 to 1.
+    weights
+        See `mean_absolute_error`.
 
     Examples
     --------
@@ -70,11 +85,15 @@ def pinball_loss(predictions: Floats, targets: Floats, quantile: float) -> float
     4.25
     """
     apart = targets - predictions
-    return float(np.mean(np.maximum(quantile * apart, (quantile - 1.0) * apart)))
+    return mean_of(np.maximum(quantile * apart, (quantile - 1.0) * apart), weights)
 
 
 def measure_numbers(
-    predictions: Floats, targets: Floats, quantile: float | None, min_rows: int = 1
+    predictions: Floats,
+    targets: Floats,
+    quantile: float | None,
+    min_rows: int = 1,
+    weights: Floats | None = None,
 ) -> Utility:
     """Measure the quality of predicted numbers.
 
@@ -86,6 +105,8 @@ def measure_numbers(
         The quantile that is predicted; None for the mean or another centre.
     min_rows
         Fewer rows are persons, and get a count alone: the error of one row gives its target away.
+    weights
+        See `mean_absolute_error`. The count of rows does not depend on them.
     """
     rows = len(targets)
     with np.errstate(over="ignore"):
@@ -98,11 +119,11 @@ def measure_numbers(
         )
     utility = Utility(
         rows=rows,
-        mean_absolute_error=mean_absolute_error(predictions, targets),
-        root_mean_squared_error=root_mean_squared_error(predictions, targets),
-        r_squared=r_squared(predictions, targets),
+        mean_absolute_error=mean_absolute_error(predictions, targets, weights),
+        root_mean_squared_error=root_mean_squared_error(predictions, targets, weights),
+        r_squared=r_squared(predictions, targets, weights),
     )
     if quantile is None:
         return utility
-    loss = pinball_loss(predictions, targets, quantile)
+    loss = pinball_loss(predictions, targets, quantile, weights)
     return utility.model_copy(update={"quantile": quantile, "pinball_loss": loss})

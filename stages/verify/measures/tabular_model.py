@@ -9,7 +9,7 @@ from unlearn.stages.context import Context
 from unlearn.stages.estimators.registry import find_spec
 from unlearn.stages.final_model.ensemble import Ensemble, load_ensemble
 from unlearn.stages.final_model.members import Member, StoredMember
-from unlearn.stages.rows.shard_file import Layout, target_numbers, targets
+from unlearn.stages.rows.shard_file import Layout, row_weights, target_numbers, targets
 from unlearn.stages.verify.measures.number_utility import measure_numbers
 from unlearn.stages.verify.measures.utility import measure
 from unlearn.stages.verify.membership.answers import Answers, Question
@@ -61,7 +61,11 @@ class TabularModel:
             return Utility(rows=rows.num_rows)
         if self.layout.outputs.is_number:
             return measure_numbers(
-                self.ensemble.answers(rows), target_numbers(rows), self.quantile, min_rows
+                self.ensemble.answers(rows),
+                target_numbers(rows),
+                self.quantile,
+                min_rows,
+                row_weights(rows),
             )
         return measure(
             self.ensemble.probabilities(rows),
@@ -69,6 +73,7 @@ class TabularModel:
             self.ensemble.classes,
             has_probabilities=self.has_probabilities,
             min_rows=min_rows,
+            weights=row_weights(rows),
         )
 
     def probabilities(self, rows: pa.Table) -> Floats | None:
