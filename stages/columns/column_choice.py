@@ -79,7 +79,7 @@ class ColumnChoice:
                     )
                 if column in roles and (option, column) != ("--keep", target):
                     raise InputError(
-                        f"{option}: {column!r} is the id, subject or target, not a feature",
+                        f"{option}: {column!r} is the id, subject, target or weight, not a feature",
                         facts=Facts(column=column),
                     )
 

@@ -444,7 +444,7 @@ INITS: dict[str, tuple[str, tuple[str, ...], Callable[[pd.DataFrame], pd.DataFra
         lambda frame: frame[["id", "label"]],
     ),
     "the same column twice": (
-        "id, subject and target must be three different columns",
+        "id, subject, target and weight must be different columns",
         (*INIT, "--subject", "id"),
         lambda frame: frame,
     ),

@@ -163,7 +163,7 @@ def test_values_of_200_characters_are_categories() -> None:
 @pytest.mark.parametrize("option", ["drop", "keep"])
 @pytest.mark.parametrize(
     ("column", "said"),
-    [("y", "d.csv has no column 'y'"), ("id", "'id' is the id, subject or target")],
+    [("y", "d.csv has no column 'y'"), ("id", "'id' is the id, subject, target or weight")],
 )
 def test_options_name_columns_that_there_are(option: str, column: str, said: str) -> None:
     drop, keep = ((column,), ()) if option == "drop" else ((), (column,))

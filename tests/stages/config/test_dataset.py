@@ -107,7 +107,10 @@ def test_bodies_are_text_too() -> None:
             "features: rows are either a body or a prompt with its completion",
         ),
         (PAIR | {"age": "numeric"}, "features: 'age' is not text, unlike the other columns"),
-        (PAIR | {"author": "topic"}, "features: 'author' is the id, subject or target, not a"),
+        (
+            PAIR | {"author": "topic"},
+            "features: 'author' is the id, subject, target or weight, not a",
+        ),
         (PAIR | {"unlearn.x": "topic"}, "features: 'unlearn.x' begins with 'unlearn.'"),
         ({"age": "numeric"}, "target: is missing; only rows of text have none"),
         (
