@@ -439,3 +439,17 @@ def test_settings_of_other_families_are_recorded_as_before() -> None:
     assert not {"raw", "trusted_types"} & plain.keys()
     own = TrainParams(model="sklearn:model.py:build", raw=True, trusted_types=["a.B"])
     assert TrainParams.model_validate(own.model_dump(mode="json")) == own
+
+
+def test_what_a_model_states_of_itself_is_not_trusted(tmp_path: Path) -> None:
+    pytest.importorskip("sklego")
+    content, raw, types = THIRD_PARTY["sklego"]
+    code = tmp_path / "model.py"
+    code.write_text(content, encoding="utf-8")
+    train = {"model": "sklearn:model.py:build", "raw": raw, "trusted_types": types}
+    model = ShardModel.of_files(train_at_once(make_recipe(train, code=code), ROWS))
+
+    assert model.description["train"]["trusted_types"] == types
+    with pytest.raises(InputError, match=f"not trusted: {types[0]}"):
+        model.predictor(code)
+    assert model.predictor(code, types).probabilities(ROWS).shape == (60, 3)
