@@ -32,7 +32,6 @@ from benchmarks.harness import Bench, machine, new_project, say, show, spread, w
 from benchmarks.models import place_copy, train_and_score
 
 SHARDS = (1, 5, 10, 20)
-REPETITIONS = 5
 
 
 def _fit_xgboost(inputs: pd.DataFrame, labels: Any) -> Any:
@@ -82,6 +81,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data/adult"))
     parser.add_argument("--quick", action="store_true", help="a small part, to see that it works")
     parser.add_argument("--models", nargs="*", default=list(BARE), choices=list(BARE))
+    parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--jobs", "-j", type=int, default=2)
     arguments = parser.parse_args()
     files = [arguments.data / name for name in ("adult-train.csv", "adult-test.csv")]
@@ -97,7 +97,7 @@ def main() -> None:
             bench = new_project(folder / model, source, "--model", model)
             picked = len(bench.context().params.sharding.shards)
             one = place(bench, folder / f"{model}-1", source, 1)
-            times.append(measure_time(model, one))
+            times.append(measure_time(model, one, arguments.repetitions))
             shown = {}
             for count in sorted({picked, *SHARDS}):
                 say(f"{model}: {count} shards")
@@ -119,8 +119,8 @@ def main() -> None:
         "init says, s",
     ]
     note = (
-        f"Medians of {REPETITIONS} repetitions in turn, in seconds of the processor. A fit turns "
-        "the rows of a shard into a checked file; a shard has digests and a lineage as well."
+        f"Medians of {arguments.repetitions} repetitions in turn, in seconds of the processor. A "
+        "fit turns the rows of a shard into a checked file; a shard has digests and a lineage too."
     )
     show("tree library times", header, times, note)
     show(
@@ -137,7 +137,7 @@ def place(bench: Bench, target: Path, source: Path, shards: int) -> Bench:
     return copy
 
 
-def measure_time(model: str, bench: Bench) -> list[object]:
+def measure_time(model: str, bench: Bench, repetitions: int) -> list[object]:
     """Return the row of a model: seconds of the trainings, in turn, and their ratios."""
     context = bench.context()
     rows = read_shard(context.project.shard_file("s000"), "s000").rows
@@ -145,7 +145,7 @@ def measure_time(model: str, bench: Bench) -> list[object]:
     find_spec(model).load()
     inputs, labels = as_pandas(rows, context.layout.features)
     ours, fits, bare = [], [], []
-    for turn in range(REPETITIONS + 1):
+    for turn in range(repetitions + 1):
         # One row less each time: a model that is known already would not be read again.
         some = rows.slice(turn)
         work = plan_shard(recipe, "s000", some, None)

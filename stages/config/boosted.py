@@ -327,7 +327,7 @@ class _CatBoostTrees(BoostedOptions):
 
     iterations: Annotated[int, Field(ge=1, le=100_000)] = 1000
     depth: Annotated[int, Field(ge=1, le=16)] = 6
-    learning_rate: Positive | None = None
+    learning_rate: Share | None = None
     l2_leaf_reg: NotNegative | None = None
     border_count: Annotated[int, Field(ge=1, le=65_535)] | None = None
     random_strength: NotNegative | None = None
@@ -336,8 +336,8 @@ class _CatBoostTrees(BoostedOptions):
     bootstrap_type: Literal["Bayesian", "Bernoulli", "MVS", "No"] | None = None
     subsample: Share | None = None
     bagging_temperature: NotNegative | None = None
-    one_hot_max_size: Count | None = None
-    max_ctr_complexity: Annotated[int, Field(ge=0, le=16)] | None = None
+    one_hot_max_size: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    max_ctr_complexity: Annotated[int, Field(ge=0, le=15)] | None = None
     leaf_estimation_method: Literal["Newton", "Gradient"] | None = None
     leaf_estimation_iterations: Count | None = None
     score_function: Literal["Cosine", "L2"] | None = None

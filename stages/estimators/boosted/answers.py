@@ -1,6 +1,6 @@
 """What the libraries for boosted trees have in common: targets, checks of models, and answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import FloatArray, RefusedRowsError, SliceData, Targets
+from unlearn.stages.estimators.boosted.values import check_size
 from unlearn.stages.rows.outputs import Outputs
 
 Floats = npt.NDArray[np.float64]
@@ -46,6 +47,41 @@ def known_targets(model: str, data: SliceData, outputs: Outputs) -> tuple[list[i
     if len(present) < 2:  # noqa: PLR2004 - one class has nothing to tell apart
         raise RefusedRowsError(f"{model} cannot be trained: all rows have one class")
     return present.tolist(), places
+
+
+def check_signs(signs: Sequence[int] | None, inputs: int) -> None:
+    """Check that `monotone_constraints` has one value for each column: libraries may crash else."""
+    if signs is not None and len(signs) != inputs:
+        raise InputError(
+            f"train.options.monotone_constraints has {len(signs)} values for {inputs} columns"
+        )
+
+
+def read_back(model: str, read: Callable[[bytes], object], written: bytes) -> bytes:
+    """Return a file that was just written, if it can be read.
+
+    Parameters
+    ----------
+    model
+        Value of `train.model`, for the error.
+    read
+        Reads a file of this kind.
+    written
+        The file.
+
+    Raises
+    ------
+    RefusedRowsError
+        If its numbers are not finite.
+    InputError
+        If it is too large, whatever the rows are.
+    """
+    check_size(written, f"the model of {model}")
+    try:
+        read(written)
+    except InputError as error:
+        raise RefusedRowsError(f"{model} cannot be trained: {error.message}") from error
+    return written
 
 
 def check_model(inputs: int, classes: tuple[int, ...], wanted: int, outputs: Outputs) -> None:

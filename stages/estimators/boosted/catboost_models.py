@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,7 +18,6 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import (
     Dtype,
     FloatArray,
-    RefusedRowsError,
     SliceData,
     Targets,
 )
@@ -26,7 +26,9 @@ from unlearn.stages.estimators.boosted.answers import (
     BoostedRegressor,
     answering,
     check_model,
+    check_signs,
     known_targets,
+    read_back,
 )
 from unlearn.stages.estimators.boosted.catboost_file import (
     CatBoostFile,
@@ -69,6 +71,7 @@ class CatBoostEstimator:
         self._model = train.model
         kind = CatBoostRegressorOptions if outputs.is_number else CatBoostOptions
         self._options = kind.model_validate(train.options)
+        check_signs(self._options.monotone_constraints, inputs)
         self._inputs = inputs
         self._outputs = outputs
 
@@ -83,26 +86,21 @@ class CatBoostEstimator:
         try:
             rows = _pool(data.inputs, numbers, categories, data.targets)
             settings = self._settings([*numbers, *categories], len(present), init_seed)
-            model = catboost.CatBoost(settings).fit(rows)
+            # It prints some warnings although it is to be silent.
+            model = catboost.CatBoost(settings).fit(rows, log_cout=StringIO(), log_cerr=StringIO())
         except (catboost.CatBoostError, ValueError) as error:
             raise refusal(self._model, error) from error
         with _private_file() as path:
             model.save_model(str(path), format="json", pool=rows)
             content = path.read_bytes()
         written = of_library(content, numbers, categories, present, catboost.__version__)
-        try:
-            read_file(written)
-        except InputError as error:
-            raise RefusedRowsError(f"{self._model} cannot be trained: {error.message}") from error
-        return written
+        return read_back(self._model, read_file, written)
 
     def _settings(self, columns: list[int], classes: int, seed: int) -> dict[str, Any]:
         settings = self._options.model_dump()
         if signs := settings.pop("monotone_constraints", None):
             # The library gets the numbers before the categories.
-            settings["monotone_constraints"] = [
-                signs[at] if at < len(signs) else 0 for at in columns
-            ]
+            settings["monotone_constraints"] = [signs[at] for at in columns]
         if not self._outputs.is_number:
             settings["loss_function"] = loss_of(classes)
         return settings | _SETTINGS | {"random_seed": seed % _SEEDS}

@@ -72,6 +72,8 @@ CATBOOST = EstimatorSpec(
     ),
     options=CatBoostOptions,
     can_slice=lambda _model: False,
+    # Some options do not go together, which only the library knows.
+    trial="fit",
     seconds=_seconds,
     preprocessing=NATIVE,
     native=True,

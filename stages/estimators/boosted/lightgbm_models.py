@@ -8,13 +8,15 @@ import numpy as np
 from unlearn.stages.config.boosted import LightGBMOptions, LightGBMRegressorOptions
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.base import Dtype, RefusedRowsError, SliceData
+from unlearn.stages.estimators.base import Dtype, SliceData
 from unlearn.stages.estimators.boosted.answers import (
     BoostedClassifier,
     BoostedRegressor,
     answering,
     check_model,
+    check_signs,
     known_targets,
+    read_back,
 )
 from unlearn.stages.estimators.boosted.lightgbm_file import of_library, read_file
 from unlearn.stages.estimators.boosted.refusal import refusal
@@ -69,6 +71,7 @@ class LightGBMEstimator:
         self._model = train.model
         kind = LightGBMRegressorOptions if outputs.is_number else LightGBMOptions
         self._options = kind.model_validate(train.options)
+        check_signs(self._options.monotone_constraints, inputs)
         self._inputs = inputs
         self._outputs = outputs
 
@@ -76,6 +79,10 @@ class LightGBMEstimator:
         """Return the model of the rows; there is one slice, so there is no state before."""
         del state
         present, targets = known_targets(self._model, data, self._outputs)
+        signs = self._options.monotone_constraints or ()
+        if any(sign and count for sign, count in zip(signs, data.categories, strict=False)):
+            # The library ends the process.
+            raise InputError("train.options.monotone_constraints: a category takes 0")
         settings, rounds = self._settings(len(present), init_seed)
         # Edges of histograms are of these rows alone.
         rows = lightgbm.Dataset(
@@ -89,11 +96,7 @@ class LightGBMEstimator:
         except (lightgbm.basic.LightGBMError, ValueError) as error:
             raise refusal(self._model, error) from error
         written = of_library(booster.model_to_string(), present)
-        try:
-            read_file(written)
-        except InputError as error:
-            raise RefusedRowsError(f"{self._model} cannot be trained: {error.message}") from error
-        return written
+        return read_back(self._model, read_file, written)
 
     def _settings(self, classes: int, seed: int) -> tuple[dict[str, Any], int]:
         options = self._options.model_dump()

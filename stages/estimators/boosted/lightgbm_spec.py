@@ -71,6 +71,8 @@ LIGHTGBM = EstimatorSpec(
     ),
     options=LightGBMOptions,
     can_slice=lambda _model: False,
+    # Some options do not go together, which only the library knows.
+    trial="fit",
     seconds=_seconds,
     preprocessing=NATIVE,
     native=True,

@@ -6,8 +6,10 @@ from unlearn.stages.estimators.base import RefusedRowsError
 
 _MOST = 200
 
-#: The time, or the file and line of the library's code, before what a message says.
-_PLACE = re.compile(r"^(\[[\d:]+\]\s*|(\S*/)?[\w./-]+\.(cc|cpp|h|hpp):\d+:\s*)+")
+#: The time, or the file and line of the library's code, before or after what a message says.
+_PLACE = re.compile(
+    r"^(\[[\d:]+\]\s*|(\S*/)?[\w./-]+\.(cc|cpp|cu|h|hpp):\d+:\s*)+|\sat \S+, line \d+ ?\.?$"
+)
 
 
 def refusal(model: str, error: Exception) -> RefusedRowsError:

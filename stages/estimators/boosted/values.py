@@ -11,11 +11,20 @@ from unlearn.stages.errors import InputError
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
-#: A file is in memory about ten times while it is read.
-MAX_BYTES = 1 << 30
+#: While a file is read, its values take about ten times its size in memory, and at most 25 times.
+MAX_BYTES = 256 << 20
 
 INT32_MAX = 2**31 - 1
 FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+def check_size(content: bytes, name: str) -> None:
+    """Refuse a file that would take too much memory; `name` is what the error calls it."""
+    if len(content) > MAX_BYTES:
+        raise InputError(
+            f"{name} has {len(content) >> 20:,} MiB, and at most {MAX_BYTES >> 20} are read",
+            "use fewer or smaller trees, or more shards",
+        )
 
 
 class Reader:
@@ -36,8 +45,7 @@ class Reader:
 
     def check_size(self, content: bytes) -> None:
         """Refuse a file that is too large to be read."""
-        if len(content) > MAX_BYTES:
-            self.refuse(f"it has more than {MAX_BYTES:,} bytes")
+        check_size(content, "a model file")
 
     def json(self, content: bytes) -> Any:
         """Return the value of a JSON file, without NaN and infinities."""

@@ -7,13 +7,15 @@ import xgboost
 from unlearn.stages.config.boosted import XGBoostOptions, XGBoostRegressorOptions
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.base import Dtype, RefusedRowsError, SliceData, Targets
+from unlearn.stages.estimators.base import Dtype, SliceData, Targets
 from unlearn.stages.estimators.boosted.answers import (
     BoostedClassifier,
     BoostedRegressor,
     answering,
     check_model,
+    check_signs,
     known_targets,
+    read_back,
 )
 from unlearn.stages.estimators.boosted.refusal import refusal
 from unlearn.stages.estimators.boosted.xgboost_file import read_file
@@ -47,6 +49,7 @@ class XGBoostEstimator:
         self._model = train.model
         kind = XGBoostRegressorOptions if outputs.is_number else XGBoostOptions
         self._options = kind.model_validate(train.options)
+        check_signs(self._options.monotone_constraints, inputs)
         self._inputs = inputs
         self._outputs = outputs
 
@@ -62,11 +65,7 @@ class XGBoostEstimator:
         except (xgboost.core.XGBoostError, ValueError) as error:
             raise refusal(self._model, error) from error
         written = bytes(booster.save_raw("json"))
-        try:
-            read_file(written)
-        except InputError as error:
-            raise RefusedRowsError(f"{self._model} cannot be trained: {error.message}") from error
-        return written
+        return read_back(self._model, read_file, written)
 
     def _matrix(self, data: SliceData, targets: Targets) -> Any:
         """Return the rows as XGBoost takes them; edges of histograms are of these rows alone."""

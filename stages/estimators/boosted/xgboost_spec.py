@@ -83,6 +83,8 @@ XGBOOST = EstimatorSpec(
     ),
     options=XGBoostOptions,
     can_slice=lambda _model: False,
+    # Some options do not go together, which only the library knows.
+    trial="fit",
     seconds=_seconds,
     preprocessing=NATIVE,
     native=True,

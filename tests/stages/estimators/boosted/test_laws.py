@@ -14,9 +14,11 @@ import pytest
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators import spec as spec_module
 from unlearn.stages.estimators.base import RefusedRowsError
+from unlearn.stages.estimators.boosted import values
 from unlearn.stages.rows.shard_file import TARGET, Layout
 from unlearn.stages.training.environment import environment
 from unlearn.stages.training.shard_model import ShardModel
+from unlearn.stages.training.trial import try_settings
 
 from tests.stages.conftest import CLASSES, LAYOUT, make_params, make_rows, train_at_once
 from tests.stages.estimators.boosted.libraries import (
@@ -214,6 +216,37 @@ def test_models_that_read_no_missing_values_have_to_fill_them() -> None:
         make_params(train={"model": "mlp", "preprocessing": NATIVE})
 
 
+def test_a_file_that_would_take_too_much_memory_is_not_read(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = library.fit().weights or b""
+    monkeypatch.setattr(values, "MAX_BYTES", len(weights) - 1)
+
+    for use in (library.spec.format.load, library.estimator().predictor):
+        with pytest.raises(InputError, match="a model file has .* MiB, and at most"):
+            use(weights + b" ")
+    with pytest.raises(InputError, match=rf"the model of {library.model} has"):
+        library.fit(**library.more(60))
+
+
+#: Options that a library refuses together, which nothing but the library knows.
+ODD: dict[str, dict[str, Any]] = {
+    "xgboost": {"grow_policy": "lossguide", "tree_method": "exact", "max_leaves": 3},
+    "lightgbm": {"data_sample_strategy": "goss", "subsample": 0.5, "subsample_freq": 1},
+    "catboost": {"bootstrap_type": "Bayesian", "subsample": 0.5},
+}
+
+
+def test_options_that_do_not_go_together_are_found_before_training(
+    library: Library, capfd: pytest.CaptureFixture[str]
+) -> None:
+    recipe = library.recipe(**ODD[library.module])
+    with pytest.raises(InputError, match=r"train\.options: .* cannot be trained: "):
+        try_settings(recipe, ROWS)
+    assert try_settings(library.recipe(), ROWS) is None
+    assert capfd.readouterr().out == ""
+
+
 def test_there_is_one_slice(library: Library) -> None:
     with pytest.raises(InputError, match="cannot go on from a state and takes 1 slice"):
         make_params(train=library.train(), slices=2)
@@ -257,8 +290,14 @@ def test_monotone_constraints_have_one_value_for_each_feature(library: Library) 
     assert make_params(train=library.train(monotone_constraints=signs))
     with pytest.raises(InputError, match="has 2 values, and schema.yaml has 4 features"):
         make_params(train=library.train(monotone_constraints=[1, 0]))
+    several = {"age": "numeric", "city": "calendar"}
+    with pytest.raises(InputError, match="'city' is of the kind calendar, which is several"):
+        make_params(train=library.train(monotone_constraints=[1, 0]), features=several)
     with pytest.raises(InputError, match="'city' is categorical and takes 0"):
         make_params(train=library.train(monotone_constraints=[0, 0, 0, 1]))
+
+    with pytest.raises(InputError, match="has 9 values for 4 columns"):
+        library.estimator(monotone_constraints=[1] * 9)
 
     rows = of_classes("c0", "c1")
     answer = library.fit(rows, **library.more(30, monotone_constraints=[-1, 0, 0, 0]))

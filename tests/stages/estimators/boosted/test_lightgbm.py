@@ -263,10 +263,3 @@ def test_models_of_other_options_are_read_and_made_again(options: dict[str, Any]
     assert estimator.fit_slice(None, slice_of(200), 7) == state
     found = estimator.predictor(state).probabilities(slice_of(200).inputs)
     assert np.allclose(found.sum(axis=1), 1)
-
-
-def test_settings_that_the_library_refuses_are_an_error_for_every_shard() -> None:
-    with pytest.raises(
-        InputError, match=r"lightgbm\.LGBMClassifier cannot be trained: .*onstraints"
-    ):
-        LIBRARY.fit(monotone_constraints=[1, 0, 0, 0, 0, 1])
