@@ -73,11 +73,11 @@ def describe(shown: Shown) -> str:
         lines += _knowledge(knowledge_tables.of_rows(report.language), _OF_ROWS)
     if not shown.figures:
         lines.append(f"figures: {_NO_FIGURES[shown.public]}")
-    elif (said := _utility(utility)) is None:
+    elif (quality := _utility(utility)) is None:
         few = f"{_count(utility.rows)} held-out rows are too few" if utility.rows else "no rows"
         lines.append(f"utility: {few} to measure it on")
     else:
-        lines.append(f"utility: {said} on {_count(utility.rows)} held-out rows")
+        lines.append(f"utility: {quality} on {_count(utility.rows)} held-out rows")
     if utility.language is not None:
         lines.append(f"  {knowledge_tables.in_words(utility.language)}")
     if report.covers is not None and report.covers not in shown.reasons:
@@ -241,7 +241,9 @@ def _utility(utility: Utility) -> str | None:
             "R squared": utility.r_squared,
             "pinball loss": utility.pinball_loss,
         }
-        return ", ".join(f"{name} {value:,.5g}" for name, value in quality.items() if value)
+        return ", ".join(
+            f"{name} {value:,.5g}" for name, value in quality.items() if value is not None
+        )
     if utility.accuracy is None:
         return None
     loss = utility.log_loss

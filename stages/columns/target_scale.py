@@ -30,7 +30,7 @@ def find_scale(parts: Iterable[npt.NDArray[np.float64]]) -> TargetScale:
     --------
     >>> find_scale([np.arange(1_000.0, 3_001.0)])
     TargetScale(centre=2000.0, scale=740.0)
-    >>> find_scale([np.array([0.0] * 90 + [5.0] * 10)])
+    >>> find_scale([np.array([0.0] * 91 + [5.0] * 9)])
     TargetScale(centre=0.0, scale=1.5)
     >>> find_scale([np.array([7.25, 7.25])])
     TargetScale(centre=7.0, scale=1.0)

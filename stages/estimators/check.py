@@ -84,8 +84,8 @@ def _check_weights(params: Params, spec: EstimatorSpec) -> None:
     if not spec.takes_weights:
         raise InputError(
             f"dataset.weight: {params.train.model} counts each row once",
-            "models that take weights of rows: estimators of scikit-learn, and your own with its "
-            "interface, whose `fit` has `sample_weight`",
+            "models that take weights of rows: mlp, torch modules, XGBoost, LightGBM, CatBoost and "
+            "estimators with scikit-learn's interface whose `fit` has `sample_weight`",
         )
 
 

@@ -84,6 +84,7 @@ class MlpEstimator(TorchEstimator):
     def _take_steps(self, network: MlpGradients, optimizer: FlatOptimizer, data: SliceData) -> None:
         rows = torch.from_numpy(data.inputs).to(self.device)
         columns = self.target_tensor(data.targets).unsqueeze(1)
+        weights = self.weight_tensor(data)
         size = self._train.batch
         # Each batch is gathered into the same memory: no second copy of all rows is held.
         gathered = rows.new_empty(min(size, len(rows)), rows.shape[1])
@@ -96,7 +97,8 @@ class MlpEstimator(TorchEstimator):
             for part, answers in zip(torch.split(order, size), targets, strict=True):
                 inputs = gathered[: len(part)]
                 torch.index_select(rows, 0, part, out=inputs)
-                network.differentiate(inputs, answers, draw)
+                counts = None if weights is None else weights[part].unsqueeze(1)
+                network.differentiate(inputs, answers, draw, counts)
                 optimizer.step()
             left -= len(targets)
             epoch += 1

@@ -184,7 +184,11 @@ class MlpGradients:
         self._batches: dict[int, _Batch] = {}
 
     def differentiate(
-        self, inputs: torch.Tensor, targets: torch.Tensor, draw: torch.Generator
+        self,
+        inputs: torch.Tensor,
+        targets: torch.Tensor,
+        draw: torch.Generator,
+        weights: torch.Tensor | None = None,
     ) -> None:
         """Write the gradients of a batch's mean loss to `gradients`.
 
@@ -196,6 +200,8 @@ class MlpGradients:
             The class of each, int64, or its number, shape (B, 1).
         draw
             Draws the masks of dropout, layer by layer.
+        weights
+            What the loss of each row is multiplied by, shape (B, 1); None for 1.
         """
         rows = len(inputs)
         batch = self._batches.get(rows)
@@ -204,6 +210,8 @@ class MlpGradients:
         entering = self._forward(batch, inputs, draw)
         last = batch.last
         self._errors(last.values, last.errors, targets, batch.minus_one)
+        if weights is not None:
+            last.errors.mul_(weights)
         self._backward(batch, entering)
 
     def _forward(

@@ -103,12 +103,13 @@ class TorchEstimator:
             module.load_state_dict(weights_of(tensors))
             restore_optimizer(tensors, optimizer)
         inputs = torch.from_numpy(data.inputs).to(self._device)
-        targets = self.target_tensor(data.targets)
+        targets, weights = self.target_tensor(data.targets), self.weight_tensor(data)
         module.train()
         taken = epoch = 0
         with training_errors(self._train.model):
             while taken < data.steps:
-                taken += self._epoch(module, optimizer, (inputs, targets), data, (epoch, taken))
+                rows = (inputs, targets, weights)
+                taken += self._epoch(module, optimizer, rows, data, (epoch, taken))
                 epoch += 1
         refuse_diverged(self._train.model, module.state_dict().values())
         if self._code is not None:
@@ -138,7 +139,7 @@ class TorchEstimator:
         self,
         module: nn.Module,
         optimizer: torch.optim.Optimizer,
-        rows: tuple[torch.Tensor, torch.Tensor],
+        rows: tuple[torch.Tensor, torch.Tensor, torch.Tensor | None],
         data: SliceData,
         at: tuple[int, int],
     ) -> int:
@@ -148,11 +149,13 @@ class TorchEstimator:
         order = torch.randperm(len(data.targets)).to(self._device)
         # One gather an epoch; batches are then views.
         inputs, targets = rows[0][order], rows[1][order]
+        weights = None if rows[2] is None else rows[2][order]
         steps = 0
         for batch in batches(len(targets), self._train.batch, joined=has_batch_norm(module)):
             if taken + steps == data.steps:
                 break
-            loss = self._loss(module(inputs[batch]), targets[batch])
+            counts = None if weights is None else weights[batch]
+            loss = self._loss(module(inputs[batch]), targets[batch], counts)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             optimizer.step()
@@ -169,11 +172,25 @@ class TorchEstimator:
             return torch.from_numpy(scaled.astype(np.float32)).to(self._device)
         return torch.from_numpy(targets).to(self._device)
 
-    def _loss(self, answers: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return the mean cross-entropy, or the mean squared error of a regression."""
+    def weight_tensor(self, data: SliceData) -> torch.Tensor | None:
+        """Return the sample weights of rows on the device, as float32; None if there are none."""
+        if data.weights is None:
+            return None
+        return torch.from_numpy(data.weights.astype(np.float32)).to(self._device)
+
+    def _loss(
+        self, answers: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Return the mean over the rows of the cross-entropy, or of a regression's squared error.
+
+        With weights, it is the mean of each row's loss times its weight.
+        """
+        reduction = "mean" if weights is None else "none"
         if self._outputs.is_number:
-            return nn.functional.mse_loss(one_number(answers), targets)
-        return nn.functional.cross_entropy(answers, targets)
+            loss = nn.functional.mse_loss(one_number(answers), targets, reduction=reduction)
+        else:
+            loss = nn.functional.cross_entropy(answers, targets, reduction=reduction)
+        return loss if weights is None else (loss * weights).mean()
 
     def export(self, state: bytes) -> bytes:
         """Return the module's parameters and buffers, without the optimizer."""

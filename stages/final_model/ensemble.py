@@ -122,7 +122,7 @@ class Ensemble:
         for member in self.members:
             preprocessor = member.predictor.preprocessor
             for name, column in (preprocessor.columns if preprocessor else {}).items():
-                if "categories" in column:
+                if self.dataset.features.get(name) == "categorical" and "categories" in column:
                     known.setdefault(name, set()).update(column["categories"])
         return {name: frozenset(categories) for name, categories in known.items()}
 

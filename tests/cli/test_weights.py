@@ -57,7 +57,6 @@ def test_a_weight_that_is_none_stops_init_with_its_row(repo: Repo) -> None:
     ("options", "message"),
     [
         (("--weight", "importance"), "dataset.weight: exact_forest counts each row once"),
-        (("--weight", "importance", "--shards", "2"), "dataset.weight: mlp counts each row once"),
         ((*MODEL, "--template", "posthoc"), "post-hoc methods count each row once"),
         ((*MODEL[:3], "nothing"), "source.csv has no column 'nothing'"),
         ((*MODEL[:3], "label"), "id, subject, target and weight must be different columns"),

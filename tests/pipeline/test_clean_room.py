@@ -131,11 +131,12 @@ def test_two_requests_leave_the_bytes_of_a_clean_room_with_features_of_all_kinds
     draw = np.random.default_rng(2)
     frame["visit"] = [f"2024-{n % 12 + 1:02d}-{n % 28 + 1:02d}" for n in range(len(frame))]
     frame["size"] = draw.choice(["small", "medium", "large", ""], len(frame))
+    frame["counts"] = draw.exponential(size=len(frame)).round(3)
     frame["note"] = [f"{a} pain, {b}" for a, b in draw.choice(["knee", "hip", "no"], (240, 2))]
     kinds = ("visit=calendar", "size=ordinal:small,medium,large", "note=hashed_text:8")
     options = [part for kind in kinds for part in ("--kind", kind)]
     if model == "mlp":
-        options += ["--shards", "2", "--slices", "2"]
+        options += ["--shards", "2", "--slices", "2", "--weight", "counts"]
     project = make_project(workspace / "project", frame, "--model", model, *options, key=KEY)
     project.ok("repro", "-j", "1")
     first, second = ids_at(project, "s000")[:2], ids_at(project, "s000")[-2:]
@@ -148,7 +149,9 @@ def test_two_requests_leave_the_bytes_of_a_clean_room_with_features_of_all_kinds
     assert project.files("models") == fresh_models(project, room, [*first, *second])
     assert project.ok("verify", "--json").json["verdict"] == "pass"
     # The final model's folder is all that it takes to read new rows.
-    frame.drop(columns="label").to_csv(workspace / "new.csv", index=False)
+    frame.drop(columns=["label", *(["counts"] if model == "mlp" else [])]).to_csv(
+        workspace / "new.csv", index=False
+    )
     frame.assign(size="huge").to_csv(workspace / "odd.csv", index=False)
     output = workspace / "answers.csv"
     odd = project.unlearn("predict", "--input", str(workspace / "odd.csv"), "--output", str(output))

@@ -85,6 +85,8 @@ class CatBoostEstimator:
         categories = [at for at, count in enumerate(counts) if count]
         try:
             rows = _pool(data.inputs, numbers, categories, data.targets)
+            if data.weights is not None:
+                rows.set_weight(data.weights)
             settings = self._settings([*numbers, *categories], len(present), init_seed)
             # It prints some warnings although it is to be silent.
             model = catboost.CatBoost(settings).fit(rows, log_cout=StringIO(), log_cerr=StringIO())

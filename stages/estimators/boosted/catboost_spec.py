@@ -76,6 +76,7 @@ CATBOOST = EstimatorSpec(
     trial="fit",
     seconds=_seconds,
     preprocessing=NATIVE,
+    takes_weights=True,
     native=True,
     check=_check,
     format=WeightsFormat("CatBoost JSON", ".catboost.json", _read),

@@ -88,6 +88,7 @@ class LightGBMEstimator:
         rows = lightgbm.Dataset(
             data.inputs,
             label=targets,
+            weight=data.weights,
             categorical_feature=[at for at, count in enumerate(data.categories) if count],
             params=settings,
         )

@@ -75,6 +75,7 @@ LIGHTGBM = EstimatorSpec(
     trial="fit",
     seconds=_seconds,
     preprocessing=NATIVE,
+    takes_weights=True,
     native=True,
     check=_check,
     format=WeightsFormat("LightGBM text", ".lightgbm.txt", _read),

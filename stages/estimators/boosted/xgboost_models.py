@@ -72,6 +72,7 @@ class XGBoostEstimator:
         kinds = ["c" if count else "q" for count in data.categories] or ["q"] * self._inputs
         facts = {
             "label": targets,
+            "weight": data.weights,
             "feature_types": kinds,
             "enable_categorical": True,
             "nthread": 1,

@@ -87,6 +87,7 @@ XGBOOST = EstimatorSpec(
     trial="fit",
     seconds=_seconds,
     preprocessing=NATIVE,
+    takes_weights=True,
     native=True,
     check=_check,
     format=WeightsFormat("XGBoost JSON", ".xgboost.json", _read),

@@ -148,8 +148,14 @@ def test_the_last_step_of_a_pipeline_gets_the_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("train", "message"),
     [
-        ({"model": "mlp"}, "dataset.weight: mlp counts each row once"),
-        ({"model": "xgboost.XGBClassifier"}, "counts each row once|takes `scale: none`"),
+        (
+            {
+                "model": "exact_naive_bayes",
+                "preprocessing": {"scale": "none", "impute": "zero"},
+                "options": {"range": {"age": [0, 1], "income": [0, 1]}},
+            },
+            "dataset.weight: exact_naive_bayes counts each row once",
+        ),
     ],
 )
 def test_models_without_weights_are_refused_with_the_reason(
