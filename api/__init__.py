@@ -18,11 +18,12 @@ _MODULES = dict.fromkeys(
         "ExactNaiveBayesClassifier",
     ),
     "unlearn.exact_models",
-) | dict.fromkeys(("ExactLinearRegressor",), "unlearn.exact_regressors")
+) | dict.fromkeys(("ExactForestRegressor", "ExactLinearRegressor"), "unlearn.exact_regressors")
 
 __all__ = [
     "ExactBoostingClassifier",
     "ExactForestClassifier",
+    "ExactForestRegressor",
     "ExactLinearClassifier",
     "ExactLinearRegressor",
     "ExactNaiveBayesClassifier",

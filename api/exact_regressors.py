@@ -7,11 +7,12 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
-from unlearn.exact_base import ExactModel, Floats
+from unlearn.exact_base import ExactModel, Floats, HasTrees
 from unlearn.stages.columns.target_scale import find_scale
-from unlearn.stages.config.row_sets import ExactLinearOptions
+from unlearn.stages.config.row_sets import ExactForestOptions, ExactLinearOptions
 from unlearn.stages.estimators.base import IntArray
 from unlearn.stages.estimators.row_sets.base import Shape
+from unlearn.stages.estimators.row_sets.forest import ExactForest
 from unlearn.stages.estimators.row_sets.linear import ExactLinear
 from unlearn.stages.rows.outputs import Outputs
 
@@ -72,13 +73,14 @@ class _ExactRegressor(RegressorMixin, ExactModel):  # type: ignore[misc]  # it h
         return shape.target.encode(y)
 
 
-class ExactLinearRegressor(_ExactRegressor):
-    """Ridge regression that forgets rows; see docs/exact-models.md.
+class ExactForestRegressor(HasTrees, _ExactRegressor):
+    """Extremely randomised regression trees that forget rows; see docs/exact-models.md.
 
     Parameters
     ----------
-    fourier, bandwidth, regularization
-        As the options of `exact_linear`.
+    trees, share, depth, leaf, candidates
+        As the options of `exact_forest`. The default of `share` is for tables of a few thousand
+        rows; less is cheaper.
     ranges
         Ends of the grid of each feature, shape (features, 2). None takes the 20th smallest and
         largest value of the rows of `fit`, rounded to two digits.
@@ -89,6 +91,40 @@ class ExactLinearRegressor(_ExactRegressor):
         Numbers of the features whose values have no order.
     key
         64 hexadecimal digits that everything is drawn from. None takes a public key.
+    """
+
+    _kind, _options = ExactForest, ExactForestOptions
+
+    def __init__(  # noqa: PLR0913 - scikit-learn reads the names of all options here
+        self,
+        trees: int = 100,
+        share: float = 0.5,
+        depth: int = 20,
+        leaf: int = 2,
+        candidates: int = 10,
+        *,
+        ranges: Any = None,
+        target_scale: Any = None,
+        categorical: Sequence[int] = (),
+        key: str | None = None,
+    ) -> None:
+        super().__init__(ranges=ranges, target_scale=target_scale, categorical=categorical, key=key)
+        self.trees = trees
+        self.share = share
+        self.depth = depth
+        self.leaf = leaf
+        self.candidates = candidates
+
+
+class ExactLinearRegressor(_ExactRegressor):
+    """Ridge regression that forgets rows; see docs/exact-models.md.
+
+    Parameters
+    ----------
+    fourier, bandwidth, regularization
+        As the options of `exact_linear`.
+    ranges, target_scale, categorical, key
+        See `ExactForestRegressor`.
     """
 
     _kind, _options = ExactLinear, ExactLinearOptions

@@ -9,12 +9,13 @@ import pytest
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from unlearn import ExactLinearRegressor
+from unlearn import ExactForestRegressor, ExactLinearRegressor
 from unlearn.exact_base import UnknownIdsError
 
 KEY = "ab" * 32
 
 MODELS: dict[str, Any] = {
+    "forest": ExactForestRegressor(trees=20, key=KEY),
     "linear": ExactLinearRegressor(key=KEY),
     "fourier": ExactLinearRegressor(fourier=30, key=KEY),
 }

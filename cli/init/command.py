@@ -239,9 +239,8 @@ def init(
             "class such as sklearn.naive_bayes.GaussianNB, xgboost.XGBClassifier, "
             "lightgbm.LGBMClassifier, catboost.CatBoostClassifier, or a torch module or an "
             "estimator of your own, returned by path/to/model.py:build. The default is "
-            "exact_forest, and mlp with --shards, --slices, --epochs or --template posthoc; for a "
-            "regression it is sklearn.ensemble.HistGradientBoostingRegressor in place of "
-            "exact_forest. The model of text: lora (the default) or causal_lm.",
+            "exact_forest, and mlp with --shards, --slices, --epochs or --template posthoc. "
+            "The model of text: lora (the default) or causal_lm.",
             rich_help_panel=panels.MODEL,
         ),
     ] = None,

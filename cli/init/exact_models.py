@@ -5,15 +5,11 @@ from typing import Any
 
 from unlearn.cli.init.ranges import PROVISIONAL, columns_with_ranges
 from unlearn.cli.init.request import InitRequest
-from unlearn.stages.config.section import Task
 from unlearn.stages.estimators.registry import find_spec
 from unlearn.stages.estimators.row_sets.forest_share import default_share
 from unlearn.stages.estimators.spec import RowSetTraining
 
 NETWORK = "mlp"
-
-#: What predicts numbers, where nothing says that it is to be a network.
-_REGRESSOR = "sklearn.ensemble.HistGradientBoostingRegressor"
 
 #: Models of sets of rows, as `--example visits --model` takes them.
 EXACT_MODELS = ("exact_forest", "exact_boosting", "exact_linear", "exact_naive_bayes")
@@ -28,9 +24,7 @@ def is_of_sets(model: str) -> bool:
     return isinstance(find_spec(model).training, RowSetTraining)
 
 
-def choose_model(
-    request: InitRequest, features: Mapping[str, str], task: Task
-) -> tuple[str, str | None]:
+def choose_model(request: InitRequest, features: Mapping[str, str]) -> tuple[str, str | None]:
     """Return the model of a table, and why it is this one; no reason where the user chose.
 
     Shards, slices and epochs are of networks, and so is the post-hoc template: who asks for one of
@@ -42,18 +36,12 @@ def choose_model(
         What the user asks for.
     features
         Kind by feature.
-    task
-        What the target is.
     """
     if request.model is not None:
         return request.model, None
     asked = (request.shards, request.slices, request.epochs)
     if request.is_posthoc or any(value is not None for value in asked):
         return NETWORK, None
-    if task == "regression":
-        return _REGRESSOR, (
-            f"model {_REGRESSOR}, because the task is regression (--model {NETWORK} is a network)"
-        )
     is_wide = len(features) >= _WIDE and set(features.values()) == {"numeric"}
     model = "exact_linear" if is_wide else "exact_forest"
     return model, (
@@ -72,7 +60,8 @@ def first_options(
     model, features
         The model, and kind by feature.
     rows, classes
-        About how many rows a model is trained on, and how many classes there are.
+        About how many rows a model is trained on, and how many classes there are; 0 for a
+        regression.
     """
     if not is_of_sets(model):
         return {}

@@ -197,7 +197,7 @@ def init_table(request: InitRequest) -> TableProject:
         )
     copies = copies_of(request)
     path, *others = copies
-    model, why = choose_model(request, features, task)
+    model, why = choose_model(request, features)
     own = look_at(request, model, task)
     model = own.model
     find_spec(model).check_installed()

@@ -156,6 +156,7 @@ EXACT_FOREST = _spec(
     RowSetTraining(_forest, reruns=_TREES),
     ExactForestOptions,
     _forest_seconds,
+    tasks=_BOTH,
 )
 
 EXACT_BOOSTING = _spec(

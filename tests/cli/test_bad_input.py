@@ -428,8 +428,8 @@ INITS: dict[str, tuple[str, tuple[str, ...], Callable[[pd.DataFrame], pd.DataFra
         lambda frame: frame,
     ),
     "a model of classes for numbers": (
-        "train.model: exact_forest predicts classes, and the task is regression",
-        (*INIT, "--task", "regression", "--model", "exact_forest"),
+        "train.model: exact_naive_bayes predicts classes, and the task is regression",
+        (*INIT, "--task", "regression", "--model", "exact_naive_bayes"),
         lambda frame: frame.assign(label=[f"{n}.25" for n in range(len(frame))]),
     ),
     "a row without a class": (

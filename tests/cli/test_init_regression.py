@@ -40,13 +40,16 @@ def test_amounts_are_proposed_as_a_regression(tmp_path: Path) -> None:
     assert "--task classification makes each number a class" in done.err
     assert done.json["task"] == "regression"
     assert done.json["classes"] == 0
-    assert done.json["model"] == "sklearn.ensemble.HistGradientBoostingRegressor"
-    assert "because the task is regression" in done.json["why_model"]
+    assert done.json["model"] == "exact_forest"
+    assert done.json["shards"] == 1
+    assert done.json["why_model"].startswith("model exact_forest, without shards: ")
     pinned = schema(tmp_path)
     assert pinned["task"] == "regression"
     assert "classes" not in pinned
     params = settings(tmp_path)
     assert "rule: mean\n" in params
+    assert "share: 1.0" in params
+    assert "rerun: 5\n" in params
     assert "rmia, squared_error, absolute_error" in params
     assert "# Whether rows without a finite number as target are left out" in params
 

@@ -22,6 +22,10 @@ EXACT_LINEAR: dict[str, Any] = {
     "options": {"range": {"age": [-2.5, 2.5], "hours": [-2.5, 2.5]}},
     "preprocessing": {"scale": "none", "impute": "zero"},
 }
+EXACT_FOREST = EXACT_LINEAR | {
+    "model": "exact_forest",
+    "options": EXACT_LINEAR["options"] | {"share": 0.5, "trees": 20},
+}
 MLP: dict[str, Any] = {
     "model": "mlp",
     "options": {"hidden": [8], "dropout": 0.1},
@@ -53,7 +57,12 @@ def make_amounts(rows: int = 160, *, seed: int = 5, noise: float = 2_000.0) -> p
 
 
 def regression_params(
-    train: Mapping[str, Any], *, shards: int = 3, slices: int = 1, **dataset: Any
+    train: Mapping[str, Any],
+    *,
+    shards: int = 3,
+    slices: int = 1,
+    holdout: float = 0.2,
+    **dataset: Any,
 ) -> Params:
     """Return settings for tables of `make_amounts`."""
     return check_params(
@@ -69,7 +78,7 @@ def regression_params(
                 "features": FEATURES,
                 **dataset,
             },
-            "sharding": {"shards": shard_names(shards), "slices": slices, "holdout": 0.2},
+            "sharding": {"shards": shard_names(shards), "slices": slices, "holdout": holdout},
             "train": dict(train),
         }
     )

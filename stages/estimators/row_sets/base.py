@@ -62,6 +62,11 @@ class Shape:
         return cls(grid.sizes, grid.categorical, outputs.classes, target)
 
     @property
+    def entries(self) -> int:
+        """Numbers by which a forest counts rows: one for each class, or two; see `RowData`."""
+        return self.classes if self.target is None else 2
+
+    @property
     def features(self) -> int:
         """Number of features."""
         return len(self.sizes)

@@ -5,12 +5,10 @@ from the key, the tree and the path to the node, and a row is in a share of the 
 digest chooses.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from unlearn.stages.config.row_sets import ExactForestOptions
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.row_sets.base import (
@@ -24,14 +22,15 @@ from unlearn.stages.estimators.row_sets.base import (
 from unlearn.stages.estimators.row_sets.forest_change import Moved, TreeChange
 from unlearn.stages.estimators.row_sets.forest_draws import ForestDraws
 from unlearn.stages.estimators.row_sets.forest_growth import Growth, Limits, Roots
+from unlearn.stages.estimators.row_sets.forest_model import ForestModel
 from unlearn.stages.estimators.row_sets.forest_nodes import (
     KINDS,
     PER_NODE,
     Ints,
     Nodes,
     Places,
-    find_leaves,
     join,
+    kinds_of,
     route,
 )
 from unlearn.stages.estimators.row_sets.forest_state import (
@@ -43,7 +42,6 @@ from unlearn.stages.estimators.row_sets.forest_state import (
 from unlearn.stages.estimators.row_sets.forest_sums import RowData
 from unlearn.stages.estimators.row_sets.row_set import (
     Bytes,
-    Codes,
     RowSet,
     check_split,
     check_union,
@@ -56,11 +54,6 @@ _ROWS_AT_ONCE = 1 << 22
 
 #: Numbers of rows are given again when they are so many times as large as the number of rows.
 _MANY_NUMBERS = 4
-
-#: Arrays of a model: all that predictions need.
-_MODEL_KINDS = {"nonce": ("uint8", 1), "ends": ("int64", 1)} | {
-    name: KINDS[name] for name in PER_NODE[:-1]
-}
 
 
 @dataclass(frozen=True)
@@ -77,65 +70,6 @@ class ForestCosts:
 
     refit_from: float = 0.07
     sums_from: int = 64
-
-
-@dataclass(frozen=True)
-class ForestModel:
-    """A forest, ready to answer.
-
-    Parameters
-    ----------
-    shape
-        What rows look like.
-    nodes
-        The nodes of all trees.
-    ends
-        Where each tree ends.
-    """
-
-    shape: Shape
-    nodes: Nodes
-    ends: npt.NDArray[np.int64]
-
-    def probabilities(self, codes: Codes) -> npt.NDArray[np.float64]:
-        """Return the shares of the classes in a row's leaves, averaged over the trees."""
-        found = np.zeros((len(codes), self.shape.classes))
-        for tree in range(len(self.ends)):
-            found += self.tree_probabilities(codes, tree)
-        return found / len(self.ends)
-
-    def tree_probabilities(self, codes: Codes, tree: int) -> npt.NDArray[np.float64]:
-        """Return the shares of the classes in a row's leaf of one tree."""
-        first = 0 if tree == 0 else int(self.ends[tree - 1])
-        of_tree = slice(first, int(self.ends[tree]))
-        leaves = find_leaves(self.nodes, of_tree, codes)
-        counts = self.nodes.counts[of_tree]
-        sizes = counts.sum(axis=1, keepdims=True)
-        even = 1 / self.shape.classes
-        # There are fewer nodes than rows, so the division is by node.
-        shares: npt.NDArray[np.float64] = np.where(sizes > 0, counts / np.maximum(sizes, 1), even)
-        return shares.take(leaves, axis=0)
-
-    def importances(self) -> npt.NDArray[np.float64]:
-        """Return the share of each feature in all decreases of the Gini impurity.
-
-        Its shape is (features,). A decrease counts as often as the node has rows.
-        """
-        nodes = self.nodes
-        split = np.flatnonzero(nodes.features >= 0)
-        counts = nodes.counts.astype(np.int64)
-        rows = np.maximum(counts.sum(axis=1), 1)
-        purity = (counts * counts).sum(axis=1) / rows
-        left = split + 1
-        decreases = purity[left] + purity[left + nodes.sizes[left]] - purity[split]
-        found = np.array(
-            [
-                math.fsum(decreases[nodes.features[split] == feature])
-                for feature in range(self.shape.features)
-            ]
-        )
-        total = math.fsum(found)
-        return found / total if total > 0 else found
 
 
 class ExactForest:
@@ -163,7 +97,10 @@ class ExactForest:
         self._key = key
         self._shape = shape
         self._trees = options.trees
-        self._limits = Limits(options.depth, options.leaf, costs.sums_from)
+        self._limits = Limits(
+            options.depth, options.leaf, costs.sums_from, numbers=shape.target is not None
+        )
+        self._kinds = kinds_of(shape)
         self._refit_from = costs.refit_from
         self._draws = ForestDraws(key, shape, options)
 
@@ -195,12 +132,11 @@ class ExactForest:
 
     def counts_rows(self, state: ForestState, rows: RowSet) -> bool:
         """Compare the counts at the roots of all trees with the rows that are in them."""
-        classes = self._shape.classes
-        expected = np.zeros(self._trees * classes, np.intp)
+        data, every = self._data(rows), np.arange(len(rows))
+        expected = np.zeros((self._trees, data.entries), np.int64)
         for group in range(self._draws.groups):
-            places = self._draws.trees_of(rows.words, group) * classes + rows.targets
-            expected += np.bincount(places, minlength=len(expected))
-        found = np.concatenate([tree.counts[0] for tree in state.trees])
+            expected += data.count(every, self._draws.trees_of(rows.words, group), self._trees)
+        found = np.stack([tree.counts[0] for tree in state.trees])
         return np.array_equal(found, expected)
 
     def refit_trees(
@@ -266,7 +202,7 @@ class ExactForest:
         """Return the state that `save` wrote."""
         digests = load_tensors(files.get(STATE_FILE), {"digests": ("uint8", 2)})["digests"]
         trees = [
-            _checked(load_tensors(files.get(tree_file(number)), KINDS), self._shape)
+            _checked(load_tensors(files.get(tree_file(number)), self._kinds), self._shape)
             for number in range(self._trees)
         ]
         orders: list[Ints | None] = [None] * self._trees
@@ -282,20 +218,22 @@ class ExactForest:
 
     def predictor(self, model: bytes) -> ForestModel:
         """Return the forest, ready to answer."""
-        found = load_tensors(model, _MODEL_KINDS)
+        of_model = {"nonce": ("uint8", 1), "ends": ("int64", 1)}
+        of_model |= {name: self._kinds[name] for name in PER_NODE[:-1]}
+        found = load_tensors(model, of_model)
         ends = found.pop("ends").astype(np.int64)
         del found["nonce"]
         size = len(found["sizes"])
         without = {"has_sums": np.zeros(size, bool)}
         without |= {
-            name: np.zeros((0,) * KINDS[name][1], KINDS[name][0])
-            for name in KINDS
-            if name not in _MODEL_KINDS and name != "has_sums"
+            name: np.zeros((0,) * dimensions, kind)
+            for name, (kind, dimensions) in self._kinds.items()
+            if name not in of_model and name != "has_sums"
         }
         return ForestModel(self._shape, _checked(found | without, self._shape), ends)
 
     def _data(self, rows: RowSet) -> RowData:
-        return RowData(rows.codes, rows.targets, self._shape.classes)
+        return RowData(rows.codes, rows.targets, self._shape)
 
     def _rows_of_groups(self, rows: RowSet, groups: range) -> tuple[Ints, Places]:
         """Return the rows of the trees of some groups, tree by tree, and how many each has."""
@@ -377,7 +315,7 @@ def _checked(found: dict[str, Tensor], shape: Shape) -> Nodes:
     nodes = Nodes(**found)
     size, own = len(nodes.sizes), int(nodes.has_sums.sum())
     lengths = {len(getattr(nodes, name)) for name in PER_NODE}
-    is_good = lengths == {size} and size > 0 and nodes.counts.shape[1] == shape.classes
+    is_good = lengths == {size} and size > 0 and nodes.counts.shape[1] == shape.entries
     is_good = is_good and bool(((nodes.features < shape.features) & (nodes.features >= -1)).all())
     is_good = is_good and len(nodes.lows) == own and len(nodes.left) == own
     if not is_good:

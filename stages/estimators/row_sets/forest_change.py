@@ -163,8 +163,8 @@ class TreeChange:
 
     def _count(self, nodes: Nodes, paths: _Paths, moved: Moved) -> None:
         depth, row = np.nonzero(paths.nodes >= 0)
-        targets = moved.data.targets[moved.rows[row]]
-        np.add.at(nodes.counts, (paths.nodes[depth, row], targets), moved.sign)
+        at = (paths.nodes[depth, row],)
+        moved.data.add_to(nodes.counts, at, moved.rows[row], moved.sign)
 
     def _change_sums(
         self, nodes: Nodes, paths: _Paths, moved: Moved, order: Ints, is_split: Mask
@@ -181,7 +181,7 @@ class TreeChange:
             work = _Sums(self._draws, nodes, visited[stay], paths.states[stay])
             work.move(paths, moved)
             work.look_again(self._data, order, nodes.starts)
-            is_other[stay] = work.write(self._limits.leaf)
+            is_other[stay] = work.write(self._limits)
         return is_other
 
     def _grow(
@@ -240,8 +240,7 @@ class _Sums:
         lows, highs = sums.lows[:, node], sums.highs[:, node]
         to_left = values <= drawn.cuts(sums.lows, sums.highs)[:, node]
         candidate = np.arange(len(values))[:, None]
-        targets = moved.data.targets[which]
-        np.add.at(sums.left, (candidate, node, targets), moved.sign * to_left)
+        moved.data.add_to(sums.left, (candidate, node), which, moved.sign * to_left)
         at_low, at_high = sums.at_low, sums.at_high
         np.add.at(at_low, (candidate, node), moved.sign * (values == lows))
         np.add.at(at_high, (candidate, node), moved.sign * (values == highs))
@@ -267,12 +266,12 @@ class _Sums:
             for name in PER_SUMS:
                 getattr(self._sums, name)[own, here] = getattr(found, name)[0]
 
-    def write(self, leaf: int) -> Mask:
+    def write(self, limits: Limits) -> Mask:
         """Put the sums into the nodes, and return which nodes have another split now."""
         nodes, sums = self._nodes, self._sums
         for name in PER_SUMS:
             getattr(nodes, name)[self._entries] = np.moveaxis(getattr(sums, name), 0, 1)
-        best = choose(sums, nodes.counts[self._at], leaf)
+        best = choose(sums, nodes.counts[self._at], limits.leaf, numbers=limits.numbers)
         cuts = self._drawn.cuts(sums.lows, sums.highs)[best, np.arange(len(best))]
         is_same = best == nodes.choices[self._at]
         is_same &= (best < 0) | (cuts == nodes.cuts[self._at])

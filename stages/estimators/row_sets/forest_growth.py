@@ -8,13 +8,15 @@ import numpy.typing as npt
 from unlearn.stages.estimators.row_sets.draws import Words
 from unlearn.stages.estimators.row_sets.forest_draws import ForestDraws
 from unlearn.stages.estimators.row_sets.forest_nodes import (
-    KINDS,
     PER_NODE,
     PER_SUMS,
     Ints,
+    Kinds,
     Mask,
     Nodes,
     Places,
+    RowCounts,
+    kinds_of,
 )
 from unlearn.stages.estimators.row_sets.forest_sums import (
     ENTRIES,
@@ -39,17 +41,21 @@ class Limits:
     sums_from
         Nodes with fewer rows keep no sums of candidates: to grow them again takes no longer than to
         change sums.
+    numbers
+        Whether numbers are predicted.
     """
 
     depth: int
     leaf: int
     sums_from: int
+    numbers: bool
 
-    def open(self, counts: Ints, depths: Places) -> Mask:
+    def open(self, counts: RowCounts, depths: Places) -> Mask:
         """Return which nodes may be split, by their rows of each class and their depths."""
         rows = counts.sum(axis=1)
         enough = (rows >= 2 * self.leaf) & (depths < self.depth)
-        found: Mask = enough & (counts.max(axis=1, initial=0) < rows)
+        # Sums do not tell whether all numbers are equal. No candidate is chosen then.
+        found: Mask = enough if self.numbers else enough & (counts.max(axis=1, initial=0) < rows)
         return found
 
 
@@ -80,18 +86,18 @@ class Level:
     starts: Places
     depths: Places
     states: Words
-    counts: Ints
+    counts: RowCounts
     choices: Places
     features: Places
     factors: Codes
     offsets: Codes
     cuts: Codes
-    left: Ints
+    left: RowCounts
     has_sums: Mask
     sums: list[tuple[Places, CandidateSums]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, starts: Places, depths: Places, states: Words, counts: Ints) -> "Level":
+    def of(cls, starts: Places, depths: Places, states: Words, counts: RowCounts) -> "Level":
         """Return nodes without splits."""
         none, zero = np.full(len(starts), -1, np.intp), np.zeros(len(starts), np.uint16)
         return cls(
@@ -126,6 +132,7 @@ class Growth:
         self._draws = draws
         self._limits = limits
         self._data = data
+        self._kinds = kinds_of(data.shape)
 
     def grow(self, buffer: Ints, roots: Roots) -> tuple[Nodes, Places]:
         """Grow subtrees.
@@ -151,15 +158,13 @@ class Growth:
             self._split(level, buffer)
             levels.append(level)
             level = self._children(level)
-        return _in_preorder(levels, (0, self._draws.per_node, self._data.classes))
+        return _in_preorder(levels, (0, self._draws.per_node, self._data.entries), self._kinds)
 
-    def _count(self, buffer: Ints, roots: Roots) -> Ints:
-        classes = self._data.classes
+    def _count(self, buffer: Ints, roots: Roots) -> RowCounts:
         rows = buffer[ranges(roots.starts, roots.sizes)]
         of_root = np.repeat(np.arange(len(roots.starts)), roots.sizes)
-        index = of_root * classes + self._data.targets[rows]
-        counts = np.bincount(index, minlength=len(roots.starts) * classes)
-        return counts.reshape(-1, classes).astype(np.int32)
+        counts = self._data.count(rows, of_root, len(roots.starts))
+        return counts.astype(self._kinds["counts"][0])
 
     def _split(self, level: Level, buffer: Ints) -> None:
         """Split all nodes of a level that may be, and can be."""
@@ -188,7 +193,7 @@ class Growth:
             level.sums.append((nodes, sums))
         elif len(with_sums):
             level.sums.append((nodes[with_sums], sums.of(with_sums)))
-        best = choose(sums, level.counts[nodes], self._limits.leaf)
+        best = choose(sums, level.counts[nodes], self._limits.leaf, numbers=self._limits.numbers)
         split = np.flatnonzero(best >= 0)
         if not split.size:
             return
@@ -232,7 +237,9 @@ def _partition(rows: Ints, to_left: Mask, sizes: Places) -> Ints:
     return found
 
 
-def _in_preorder(levels: list[Level], no_sums: tuple[int, int, int]) -> tuple[Nodes, Places]:
+def _in_preorder(
+    levels: list[Level], no_sums: tuple[int, int, int], kinds: Kinds
+) -> tuple[Nodes, Places]:
     """Return the nodes of all levels, subtree by subtree in preorder."""
     sizes = [np.ones(len(level.starts), np.intp) for level in levels]
     splits = [np.flatnonzero(level.choices >= 0) for level in levels]
@@ -245,22 +252,23 @@ def _in_preorder(levels: list[Level], no_sums: tuple[int, int, int]) -> tuple[No
         places.append(np.stack([first, second], axis=1).reshape(-1))
     order = np.empty(sum(map(len, places)), np.intp)
     order[np.concatenate(places)] = np.arange(len(order))
-    return _joined(levels, sizes, order, no_sums), sizes[0]
+    nodes = _of_nodes(levels, sizes, order, kinds)
+    return Nodes(**nodes, **_sums(levels, order, no_sums, kinds)), sizes[0]
 
 
-def _joined(
-    levels: list[Level], sizes: list[Places], order: Places, no_sums: tuple[int, int, int]
-) -> Nodes:
-    """Return the nodes of all levels in an order."""
+def _of_nodes(
+    levels: list[Level], sizes: list[Places], order: Places, kinds: Kinds
+) -> dict[str, npt.NDArray[Any]]:
+    """Return what is known of each node of all levels, in an order."""
     arrays = {}
     for name in PER_NODE:
         values = sizes if name == "sizes" else [getattr(level, name) for level in levels]
-        arrays[name] = np.concatenate(values).astype(KINDS[name][0])[order]
-    return Nodes(**arrays, **_sums(levels, order, no_sums))
+        arrays[name] = np.concatenate(values).astype(kinds[name][0])[order]
+    return arrays
 
 
 def _sums(
-    levels: list[Level], order: Places, no_sums: tuple[int, int, int]
+    levels: list[Level], order: Places, no_sums: tuple[int, int, int], kinds: Kinds
 ) -> dict[str, npt.NDArray[Any]]:
     """Return the sums of all nodes that have them, in the order of the nodes."""
     firsts = np.cumsum([0, *(len(level.starts) for level in levels)])
@@ -275,7 +283,7 @@ def _sums(
     by_place = np.argsort(rank[with_sums])
     arrays = {}
     for name in PER_SUMS:
-        kind, dimensions = KINDS[name]
+        kind, dimensions = kinds[name]
         values: list[npt.NDArray[Any]] = [np.empty(no_sums[:dimensions], kind)]
         values += [np.moveaxis(getattr(sums, name), 0, 1) for _, sums in found]
         arrays[name] = np.concatenate(values).astype(kind)[by_place]

@@ -1,15 +1,19 @@
 """The nodes of trees, as arrays in preorder: a node, all nodes to its left, all to its right."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
+from unlearn.stages.estimators.row_sets.base import Shape
 from unlearn.stages.estimators.row_sets.row_set import Codes
 
 Ints = npt.NDArray[np.int32]
 Places = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
+
+#: Counts of rows, in 32 bits; or in 64 with sums of their numbers.
+RowCounts = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 
 #: Codes and the numbers that they become have 12 bits; see `positions`.
 RING = np.uint16(4095)
@@ -35,7 +39,8 @@ class Nodes:
     factors, offsets, cuts
         How codes become positions, and the cut; 0 in leaves.
     counts
-        Rows of each class, shape (nodes, classes).
+        Rows of each class, shape (nodes, classes); or where numbers are predicted, the number of
+        rows less the sum of their targets, and this sum, shape (nodes, 2).
     has_sums
         Whether the node has sums of its candidates.
     lows, highs
@@ -43,8 +48,8 @@ class Nodes:
     at_low, at_high
         Rows that have it.
     left
-        Rows of each class that the candidate sends to the left, shape (nodes with sums,
-        candidates, classes).
+        Counts of the rows that the candidate sends to the left, shape (nodes with sums,
+        candidates, classes or 2).
     """
 
     sizes: Ints
@@ -53,13 +58,13 @@ class Nodes:
     factors: Codes
     offsets: Codes
     cuts: Codes
-    counts: Ints
+    counts: RowCounts
     has_sums: Mask
     lows: Codes
     highs: Codes
     at_low: Ints
     at_high: Ints
-    left: Ints
+    left: RowCounts
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -72,7 +77,7 @@ class Nodes:
     @property
     def rows(self) -> Ints:
         """Rows of each node."""
-        found: Ints = self.counts.sum(axis=1, dtype=np.int32)
+        found: Ints = self.counts.sum(axis=1).astype(np.int32)
         return found
 
     @property
@@ -113,8 +118,11 @@ _FIRST_OF_SUMS = _NAMES.index("lows")
 #: The arrays that have an entry for each node, and those that have one for each node with sums.
 PER_NODE, PER_SUMS = _NAMES[:_FIRST_OF_SUMS], _NAMES[_FIRST_OF_SUMS:]
 
-#: Type and number of dimensions of each array.
-KINDS = {
+#: Type and number of dimensions of each array, by name.
+Kinds = Mapping[str, tuple[str, int]]
+
+#: Those of nodes that count classes; see `kinds_of`.
+KINDS: Kinds = {
     "sizes": ("int32", 1),
     "features": ("int16", 1),
     "choices": ("int16", 1),
@@ -129,6 +137,13 @@ KINDS = {
     "at_high": ("int32", 2),
     "left": ("int32", 3),
 }
+
+
+def kinds_of(shape: Shape) -> Kinds:
+    """Return type and number of dimensions of each array: sums of numbers have more digits."""
+    if shape.target is None:
+        return KINDS
+    return {**KINDS, "counts": ("int64", 2), "left": ("int64", 3)}
 
 
 def join(parts: Sequence[Nodes]) -> Nodes:

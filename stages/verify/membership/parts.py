@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from unlearn.stages.estimators.registry import find_spec
-from unlearn.stages.estimators.row_sets.forest import ExactForest, ForestModel
+from unlearn.stages.estimators.row_sets.forest import ExactForest
+from unlearn.stages.estimators.row_sets.forest_model import ForestModel
 from unlearn.stages.estimators.row_sets.row_set import first_words
+from unlearn.stages.estimators.row_sets.target_grid import STEPS
 from unlearn.stages.estimators.spec import RowSetTraining
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.row_sets import ShardRows
@@ -74,6 +76,8 @@ class Parts:
     def compare(self, rows: pa.Table, *, trained: bool) -> ReferenceLogits:
         """Return the logits of the trees that a row is in, and of as many other trees.
 
+        Where numbers are predicted, these are residuals; see `ComparedRows`.
+
         Parameters
         ----------
         rows
@@ -84,15 +88,17 @@ class Parts:
         """
         del trained
         digests, codes, targets = self.shard.in_order(rows)
-        places = np.arange(len(codes))
+        places, grid = np.arange(len(codes)), self.model.shape.target
         trees = [
             self.model.tree_probabilities(codes, tree)[places, targets]
+            if grid is None
+            else (self.model.tree_steps(codes, tree) - targets) / STEPS
             for tree in range(len(self.model.ends))
         ]
         sub_forests = self.estimator.draws.sub_forests(first_words(digests))
         by_tree = np.stack(trees, axis=1) if len(codes) else np.zeros((0, len(trees)))
-        right = by_tree[places[:, None, None], sub_forests]
-        logits = _logits(right)
+        found = by_tree[places[:, None, None], sub_forests]
+        logits = _logits(found) if grid is None else found.mean(axis=-1)
         usable = np.ones((len(codes), logits.shape[1] - 1), dtype=bool)
         return ReferenceLogits(logits[:, 1:], usable, logits[:, 0])
 

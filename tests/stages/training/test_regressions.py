@@ -19,6 +19,7 @@ from unlearn.stages.training.shard_model import read_shard_model
 
 from tests.stages.conftest import LAYOUT, put_on_list, run_stages, token_of
 from tests.stages.regression import (
+    EXACT_FOREST,
     EXACT_LINEAR,
     HIST,
     MLP,
@@ -44,8 +45,8 @@ def models_of(context: Context) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(
     ("train", "slices"),
-    [(HIST, 1), (RIDGE, 1), (SGD, 3), (MLP, 3), (EXACT_LINEAR, 1)],
-    ids=["hist", "ridge", "sgd", "mlp", "exact_linear"],
+    [(HIST, 1), (RIDGE, 1), (SGD, 3), (MLP, 3), (EXACT_LINEAR, 1), (EXACT_FOREST, 1)],
+    ids=["hist", "ridge", "sgd", "mlp", "exact_linear", "exact_forest"],
 )
 def test_two_requests_leave_the_bytes_of_a_clean_room(
     train: Mapping[str, Any], slices: int, tmp_path: Path
@@ -204,7 +205,7 @@ def test_a_schema_that_is_no_regression_is_refused(change: dict[str, Any], said:
 
 @pytest.mark.parametrize(
     "model",
-    ["exact_forest", "exact_boosting", "exact_naive_bayes", "perturbed_logistic"],
+    ["exact_boosting", "exact_naive_bayes", "perturbed_logistic"],
 )
 def test_a_family_of_classifiers_is_refused_by_its_declaration(model: str) -> None:
     with pytest.raises(InputError, match=f"{model} predicts classes, and the task is regression"):

@@ -13,14 +13,22 @@ from unlearn.stages.estimators.row_sets.draws import Words
 from unlearn.stages.estimators.row_sets.forest import (
     ExactForest,
     ForestCosts,
-    ForestModel,
     tree_file,
 )
 from unlearn.stages.estimators.row_sets.forest_draws import ForestDraws
+from unlearn.stages.estimators.row_sets.forest_model import ForestModel
 from unlearn.stages.estimators.row_sets.forest_nodes import KINDS, find_leaves, join, route
+from unlearn.stages.estimators.row_sets.forest_sums import RowData, _add_targets
 from unlearn.stages.estimators.row_sets.row_set import RowSet
 
-from tests.stages.estimators.row_sets.laws import KEY, SHAPE, draw_rows, mask_of
+from tests.stages.estimators.row_sets.laws import (
+    KEY,
+    SHAPE,
+    draw_rows,
+    mask_of,
+    numbers_of,
+    with_numbers,
+)
 
 OPTIONS = ExactForestOptions(trees=6, share=0.5, depth=7, leaf=3, candidates=5)
 
@@ -33,9 +41,15 @@ def grow_by_hand(rows: RowSet, inside: list[int], state: Words, draws: ForestDra
 
 
 def _grow(rows: RowSet, inside: list[int], state: Words, draws: ForestDraws, depth: int) -> Node:
-    counts = [sum(int(rows.targets[row]) == label for row in inside) for label in range(3)]
+    targets = [int(rows.targets[row]) for row in inside]
+    numbers = rows.targets.max() > 2
+    counts = (
+        [len(targets) - sum(targets), sum(targets)]
+        if numbers
+        else [targets.count(label) for label in range(3)]
+    )
     node: Node = {"counts": counts, "split": None}
-    if len(inside) < 2 * OPTIONS.leaf or depth == OPTIONS.depth or max(counts) == len(inside):
+    if len(inside) < 2 * OPTIONS.leaf or depth == OPTIONS.depth or len(set(targets)) < 2:
         return node
     best, drawn = None, draws.candidates(state)
     for number in range(OPTIONS.candidates):
@@ -50,11 +64,9 @@ def _grow(rows: RowSet, inside: list[int], state: Words, draws: ForestDraws, dep
         others = [row for row in inside if places[row] > cut]
         if min(len(sides), len(others)) < OPTIONS.leaf:
             continue
-        good = sum(
-            Fraction(sum(int(rows.targets[row]) == label for row in side) ** 2, len(side))
-            for side in (sides, others)
-            for label in range(3)
-        )
+        good = _decrease(rows, sides, others) if numbers else _purity(rows, sides, others)
+        if good == 0:
+            continue
         if best is None or good > best[0]:
             best = (good, (feature, factor, offset, cut), sides, others)
     if best is not None:
@@ -68,15 +80,38 @@ def _grow(rows: RowSet, inside: list[int], state: Words, draws: ForestDraws, dep
     return node
 
 
+def _purity(rows: RowSet, *sides: list[int]) -> Fraction:
+    found = (
+        Fraction(sum(int(rows.targets[row]) == label for row in side) ** 2, len(side))
+        for side in sides
+        for label in range(3)
+    )
+    return sum(found, Fraction())
+
+
+def _decrease(rows: RowSet, *sides: list[int]) -> Fraction:
+    """Return how much the squared error falls if each side has its own mean."""
+
+    def error(side: list[int]) -> Fraction:
+        targets = [int(rows.targets[row]) for row in side]
+        mean = Fraction(sum(targets), len(targets))
+        return sum(((target - mean) ** 2 for target in targets), Fraction())
+
+    return error([row for side in sides for row in side]) - sum(map(error, sides), Fraction())
+
+
 def in_preorder(node: Node) -> list[Node]:
     below = [] if node["split"] is None else [node["left"], node["right"]]
     return [node] + [found for child in below for found in in_preorder(child)]
 
 
-def test_trees_are_those_that_are_grown_row_by_row() -> None:
-    rows = draw_rows(240, 21)
-    draws = ForestDraws(KEY, SHAPE, OPTIONS)
-    state = ExactForest(KEY, SHAPE, OPTIONS).fit(rows)
+@pytest.mark.parametrize("numbers", [False, True], ids=["classes", "numbers"])
+def test_trees_are_those_that_are_grown_row_by_row(numbers: bool) -> None:
+    rows, shape = draw_rows(240, 21), SHAPE
+    if numbers:
+        rows, shape = with_numbers(rows), numbers_of(shape)
+    draws = ForestDraws(KEY, shape, OPTIONS)
+    state = ExactForest(KEY, shape, OPTIONS).fit(rows)
     trees_of_rows = draws.all_trees_of(rows.words)
     for number, tree in enumerate(state.trees):
         inside = [row for row in range(240) if number in trees_of_rows[row]]
@@ -87,6 +122,44 @@ def test_trees_are_those_that_are_grown_row_by_row() -> None:
             split = (tree.features[at], tree.factors[at], tree.offsets[at], tree.cuts[at])
             assert split == (node["split"] or (-1, 0, 0, 0))
             assert tree.sizes[at] == len(in_preorder(node))
+
+
+def test_a_number_is_the_mean_of_its_leaves() -> None:
+    rows, shape = with_numbers(draw_rows(300, 30)), numbers_of(SHAPE)
+    assert shape.target is not None
+    forest = ExactForest(KEY, shape, OPTIONS)
+    state = forest.fit(rows)
+    model = forest.predictor(forest.model(state))
+    expected = np.zeros(300)
+    for number, tree in enumerate(state.trees):
+        inside = np.flatnonzero((forest.draws.all_trees_of(rows.words) == number).any(axis=1))
+        leaves = route(tree, np.zeros(300, np.intp), rows.codes, np.arange(300))
+        for row in range(300):
+            same = inside[leaves[inside] == leaves[row]]
+            expected[row] += np.mean(rows.targets[same]) / OPTIONS.trees
+    # Steps are 1/256 of the scale of 7, from the centre at -30.
+    assert np.allclose(model.values(rows.codes), expected * 7 / 256 - 30, rtol=1e-12)
+
+
+def test_equal_numbers_are_not_split_however_many_rows_there_are() -> None:
+    rows, shape = draw_rows(2_000, 31), numbers_of(SHAPE)
+    same = RowSet(rows.digests, rows.codes, np.full(2_000, 77_777))
+    state = ExactForest(KEY, shape, OPTIONS).fit(same)
+    assert [len(tree) for tree in state.trees] == [1] * OPTIONS.trees
+
+
+def test_sums_that_do_not_fit_into_a_word_are_added_one_after_the_other() -> None:
+    rows, shape = with_numbers(draw_rows(200, 32)), numbers_of(SHAPE)
+    data, places = RowData(rows.codes, rows.targets, shape), np.arange(200)
+    to_left = np.random.default_rng(0).random((3, 200)) < 0.5
+    starts = np.array([0, 70])
+    packed, apart = (
+        _add_targets(data, places, starts, to_left, largest) for largest in (200, 2**40)
+    )
+    assert np.array_equal(packed, apart)
+    sums = (to_left[:, :70] * rows.targets[:70]).sum(axis=1)
+    assert packed[:, 0, 1].tolist() == sums.tolist()
+    assert packed[:, 0].sum(axis=1).tolist() == to_left[:, :70].sum(axis=1).tolist()
 
 
 def test_each_row_is_in_its_share_of_the_trees() -> None:

@@ -102,6 +102,9 @@ def of_numbers(build: Build) -> Build:
 NUMBERS: dict[str, Build] = {
     "ridge of numbers": of_numbers(ridge),
     "fourier of numbers": of_numbers(fourier),
+    "forest of numbers": of_numbers(forest),
+    "forest of all rows of numbers": of_numbers(forest_of_all_rows),
+    "usual forest of numbers": of_numbers(usual_forest),
 }
 
 

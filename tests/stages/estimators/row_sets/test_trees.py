@@ -20,6 +20,9 @@ OF_TREES = [
     "usual_forest",
     "boosting",
     "usual_boosting",
+    "forest of numbers",
+    "forest of all rows of numbers",
+    "usual forest of numbers",
 ]
 every = pytest.mark.parametrize(
     "build", [ESTIMATORS[name] for name in OF_TREES], ids=list(OF_TREES)

@@ -18,7 +18,7 @@ from unlearn.stages.estimators.row_sets.forest import ExactForest
 from unlearn.stages.estimators.row_sets.forest_draws import ForestDraws
 from unlearn.stages.estimators.row_sets.row_set import RowSet
 from unlearn.stages.project.paths import HOLDOUT, Project
-from unlearn.stages.rows.shard_file import read_shard
+from unlearn.stages.rows.shard_file import read_shard, target_numbers
 from unlearn.stages.rows.tokens import Key
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.verify.evidence import FINAL_MODEL, SHARD_MODELS, Evidence
@@ -35,13 +35,17 @@ from tests.stages.conftest import (
     run_stages,
 )
 from tests.stages.estimators.row_sets.laws import KEY, SHAPE, draw_rows
+from tests.stages.regression import EXACT_FOREST, make_amounts, regression_params
 from tests.stages.verify.test_evidence import evidence, honour, some_of_each
 
 #: What an attack must find at least. Linear models learn few rows by heart.
-LEARNED = {"exact_forest": 0.6, "exact_linear": 0.5}
+LEARNED = {"exact_forest": 0.6, "exact_linear": 0.5, "exact_forest of numbers": 0.6}
+
+BY_HEART = {"trees": 60, "share": 0.2, "leaf": 1, "depth": 64}
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "exact_forest": {"trees": 60, "share": 0.2, "leaf": 1, "depth": 64},
+    "exact_forest": BY_HEART,
+    "exact_forest of numbers": BY_HEART,
     "exact_linear": {"fourier": 250, "bandwidth": 4.0, "shrinkage": 1e-6},
 }
 every = pytest.mark.parametrize("model", OPTIONS)
@@ -66,6 +70,9 @@ def test_one_sub_forest_has_the_trees_of_a_row_and_the_others_none(
     assert (found < draws.first_trees[1:]).all()
 
 
+NUMBERS = EXACT_FOREST | {"options": EXACT_FOREST["options"] | BY_HEART}
+
+
 def train_of(model: str) -> dict[str, Any]:
     return EXACT | {"model": model, "options": EXACT["options"] | OPTIONS[model]}
 
@@ -76,11 +83,15 @@ def memorised(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple
 
     @cache
     def make(model: str) -> tuple[Context, Context]:
-        root = tmp_path_factory.mktemp(model)
-        params = make_params(shards=1, train=train_of(model), holdout=0.4)
-        frame = make_frame(900)
-        labels = np.random.default_rng(53).permutation(frame["label"])
-        before = make_context(root / "before", frame.assign(label=labels), params)
+        root = tmp_path_factory.mktemp("project")
+        if model == "exact_forest of numbers":
+            params = regression_params(NUMBERS, shards=1, holdout=0.4)
+            frame, target = make_amounts(900), "amount"
+        else:
+            params = make_params(shards=1, train=train_of(model), holdout=0.4)
+            frame, target = make_frame(900), "label"
+        permuted = np.random.default_rng(53).permutation(frame[target])
+        before = make_context(root / "before", frame.assign(**{target: permuted}), params)
         run_stages(before)
         put_on_list(before, *some_of_each(before, 120))
         shutil.copytree(before.project.root, root / "after")
@@ -179,8 +190,8 @@ def test_no_model_is_trained_for_it_but_models_of_sums(
 ) -> None:
     _, after = memorised(model)
     assert after.params.verify.reference_models == 0
-    assert has_parts(Recipe.of_project(after)) is (model == "exact_forest")
-    if model == "exact_forest":
+    assert has_parts(Recipe.of_project(after)) is model.startswith("exact_forest")
+    if model.startswith("exact_forest"):
         fits = "unlearn.stages.estimators.row_sets.forest.ExactForest.fit"
         monkeypatch.setattr(fits, None)
         assert evidence(after).decisive is not None
@@ -204,6 +215,27 @@ def test_trees_of_a_row_are_compared_with_trees_that_never_had_it(
     assert gap.mean() > 1, "the trees that had the row know its class"
     spread = of_others.logits.std()
     assert abs(of_others.own.mean() - of_others.logits.mean()) < spread / 4
+
+
+def test_residuals_of_a_row_are_small_in_the_trees_that_had_it(
+    memorised: Callable[[str], tuple[Context, Context]],
+) -> None:
+    before, after = memorised("exact_forest of numbers")
+    folder = before.project.shard_models / "s000"
+    parts = parts_of(Recipe.of_project(before), "s000", folder)
+    rows = derive_rows(before, "s000", before.read_list())
+
+    found = parts.compare(rows.forget, trained=True)
+    changed = parts_of(Recipe.of_project(after), "s000", after.project.shard_models / "s000")
+    later = changed.compare(rows.forget, trained=True)
+
+    assert found.own is not None
+    assert later.own is not None
+    # In the pinned scale, which is about the standard deviation of the target.
+    target = target_numbers(rows.forget)
+    assert np.abs(found.own).mean() < 0.2 < np.abs(found.logits).mean()
+    assert np.corrcoef(found.logits.mean(axis=1), target)[0, 1] < -0.7
+    assert np.abs(later.own).mean() == pytest.approx(np.abs(later.logits).mean(), rel=0.1)
 
 
 def test_a_forest_without_trees_to_compare_with_has_no_parts() -> None:
