@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 #: Trees need no scales, and these libraries have a way of their own for what is missing.
 NATIVE = PreprocessingParams(scale="none", impute="none")
 
-#: Kinds of features that are several columns of a model.
-_SEVERAL = ("calendar", "hashed_text")
-
 
 def predicts_numbers(_model: str) -> tuple[Task, ...]:
     """Return the task of a family of regressors."""
@@ -63,11 +60,6 @@ def check_native(params: Params, monotone: Sequence[int] | None = None) -> None:
             "of that kind become several columns"
         )
     for (name, kind), sign in zip(features.items(), monotone, strict=True):
-        if kind in _SEVERAL:
-            raise InputError(
-                f"train.options.monotone_constraints: {name!r} is of the kind {kind}, which is "
-                "several columns of a model; constraints are for features of one column"
-            )
         if sign and kind == "categorical":
             raise InputError(
                 f"train.options.monotone_constraints: {name!r} is categorical and takes 0"

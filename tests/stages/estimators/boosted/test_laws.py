@@ -216,6 +216,22 @@ def test_models_that_read_no_missing_values_have_to_fill_them() -> None:
         make_params(train={"model": "mlp", "preprocessing": NATIVE})
 
 
+def test_rows_count_by_their_weights(library: Library) -> None:
+    data = slice_of(300)
+    estimator = library.estimator()
+
+    def mean(weights: Any) -> float:
+        state = estimator.fit_slice(None, replace(data, weights=weights), 1)
+        answer = estimator.predictor(state).probabilities(data.inputs)
+        return float(answer[:, 2].mean())
+
+    heavy = np.where(data.targets == 2, 20.0, 1.0)
+    light = np.where(data.targets == 2, 0.05, 1.0)
+    assert mean(light) + 0.1 < mean(None) < mean(heavy) - 0.1
+    assert mean(np.ones(300)) == pytest.approx(mean(None), abs=0.02)
+    assert make_params(train=library.train())
+
+
 def test_a_file_that_would_take_too_much_memory_is_not_read(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,7 +307,7 @@ def test_monotone_constraints_have_one_value_for_each_feature(library: Library) 
     with pytest.raises(InputError, match="has 2 values, and schema.yaml has 4 features"):
         make_params(train=library.train(monotone_constraints=[1, 0]))
     several = {"age": "numeric", "city": "calendar"}
-    with pytest.raises(InputError, match="'city' is of the kind calendar, which is several"):
+    with pytest.raises(InputError, match="'city' is calendar, and features of that kind"):
         make_params(train=library.train(monotone_constraints=[1, 0]), features=several)
     with pytest.raises(InputError, match="'city' is categorical and takes 0"):
         make_params(train=library.train(monotone_constraints=[0, 0, 0, 1]))
