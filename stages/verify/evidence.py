@@ -143,7 +143,7 @@ def gather(
             found.rows,
             deciding.allows_for_difficulty,
         )
-    missing = _missing(model, deciding, minimum)
+    missing = _missing(model, deciding, minimum, has_classes=bool(context.layout.classes))
     verdict = judge_membership(judged, params.verify.margin, missing)
     return Evidence(attacks, deciding.name, verdict, counts)
 
@@ -198,7 +198,7 @@ def _rng(context: Context, model: str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(seed))
 
 
-def _missing(model: FinalModel, deciding: Attack, min_rows: int) -> Missing:
+def _missing(model: FinalModel, deciding: Attack, min_rows: int, *, has_classes: bool) -> Missing:
     """Say why the deciding attack could not be made."""
     if not all(member.has_probabilities for member in model.members):
         return Missing("the shard models only vote, and a vote has no score to attack")
@@ -210,13 +210,14 @@ def _missing(model: FinalModel, deciding: Attack, min_rows: int) -> Missing:
             f"{deciding.name} compares each shard model with others, and there are too few: "
             "`verify.reference_models` trains models to compare with",
         )
+    unmatched = _UNMATCHED.format("ones of their classes" if has_classes else "ones")
     return Missing(
-        f"fewer than {min_rows} rows could be matched: {_UNMATCHED}",
-        f"fewer rows than verify.min_rows could be matched: {_UNMATCHED}",
+        f"fewer than {min_rows} rows could be matched: {unmatched}",
+        f"fewer rows than verify.min_rows could be matched: {unmatched}",
     )
 
 
 _UNMATCHED = (
-    "forgotten ones whose shard has a model, others in that model, and held-out ones of their "
-    "classes; or some answer of a model is no number"
+    "forgotten ones whose shard has a model, others in that model, and held-out {}; or some answer "
+    "of a model is no number"
 )

@@ -27,6 +27,7 @@ def test_two_requests_canaries_and_an_erasure_on_a_regression(workspace: Path) -
     done = repo.inline("repro", "--json").json
     assert done["rows_trained"] == plan["rows_to_retrain"]
     repo.commit("first request")
+    _differs_by_the_rows_that_went(repo)
     repo.forget([*second, first[0]])
     assert repo.inline("repro").code == 0
     repo.commit("second request")
@@ -46,6 +47,19 @@ def test_two_requests_canaries_and_an_erasure_on_a_regression(workspace: Path) -
     _predicts(repo, frame, workspace / "out.csv")
     _has_canaries(repo, frame)
     _can_be_erased(repo, gone)
+
+
+def _differs_by_the_rows_that_went(repo: Repo) -> None:
+    """Compare the models before and after a request: what an adversary with both could learn."""
+    answer = repo.inline("verify", "--against", "HEAD~1", "--json")
+    assert answer.code == 0, answer.err
+    assert answer.json["rows"]["went"] == 12
+    for target in ("final_model", "shard_models"):
+        attacks = answer.json[target]["attacks"]
+        assert attacks.keys() >= {"squared_error", "absolute_error"}
+        for attack in attacks.values():
+            low, high = attack["ci"]
+            assert 0 <= low <= attack["auc"] <= high <= 1
 
 
 def _has_canaries(repo: Repo, frame: pd.DataFrame) -> None:

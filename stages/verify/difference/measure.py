@@ -63,7 +63,8 @@ def measure_difference(
     if not pair.finite:
         return ModelDifference(rows=counts, reasons=(_NO_NUMBERS,))
     if min(matched) < context.params.verify.min_rows:
-        reason = _UNMATCHED.format(context.params.verify.min_rows)
+        held_out = "rows of their classes" if context.layout.classes else "rows"
+        reason = _UNMATCHED.format(context.params.verify.min_rows, held_out)
         return ModelDifference(rows=counts, reasons=(reason,))
     found: dict[str, Any] = {"final_model": _attacks(context, pair, weights, "final_model")}
     if all(member.has_probabilities for of in (older, newer) for member in of.members):
@@ -99,7 +100,7 @@ _VOTES = "a final model only votes, and a vote has no score to attack"
 _NO_NUMBERS = "some answer of a model is no number"
 _UNMATCHED = (
     "fewer than {} rows could be matched: rows that went whose shard still has a model, rows that "
-    "stayed in it, and held-out rows of their classes"
+    "stayed in it, and held-out {}"
 )
 
 
