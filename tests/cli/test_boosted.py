@@ -12,6 +12,7 @@ from tests.stages.estimators.boosted.libraries import LIBRARIES, Library
 
 @pytest.fixture(params=LIBRARIES)
 def library(request: pytest.FixtureRequest) -> Library:
+    LIBRARIES[request.param].require()
     return LIBRARIES[request.param]
 
 

@@ -22,6 +22,7 @@ FILES = {
 def test_two_requests_leave_the_bytes_of_a_clean_room_with_boosted_trees(
     model: str, workspace: Path
 ) -> None:
+    pytest.importorskip(model.partition(".")[0])
     frame = make_frame(240)
     project = make_project(workspace / "project", frame, "--model", model, "--shards", "2", key=KEY)
     train, sharding = project.params()["train"], project.params()["sharding"]
@@ -87,6 +88,7 @@ def check_predictions(project: Repo, frame: pd.DataFrame) -> None:
 def test_two_requests_leave_the_bytes_of_a_clean_room_with_boosted_regressors(
     model: str, workspace: Path
 ) -> None:
+    pytest.importorskip(model.partition(".")[0])
     frame = make_amounts(240).rename(columns={"amount": "label"})
     options = ("--task", "regression", "--model", model, "--shards", "2")
     project = make_project(workspace / "project", frame, *options, key=KEY)
@@ -116,6 +118,7 @@ def test_two_requests_leave_the_bytes_of_a_clean_room_with_boosted_regressors(
 def test_the_posthoc_template_retrains_them_and_names_what_does_not_apply(
     workspace: Path,
 ) -> None:
+    pytest.importorskip("xgboost")
     model = "xgboost.XGBClassifier"
     frame = make_frame(240)
     options = ("--template", "posthoc", "--model", model)

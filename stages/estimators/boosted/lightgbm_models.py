@@ -93,7 +93,9 @@ class LightGBMEstimator:
             params=settings,
         )
         try:
-            booster = lightgbm.train(settings, rows, rounds)
+            # A target too large for 32 bits makes leaves that are not finite, which are refused.
+            with np.errstate(over="ignore"):
+                booster = lightgbm.train(settings, rows, rounds)
         except (lightgbm.basic.LightGBMError, ValueError) as error:
             raise refusal(self._model, error) from error
         written = of_library(booster.model_to_string(), present)

@@ -82,6 +82,7 @@ def of_features(train: dict[str, Any], code: Path | None = None) -> Case:
 def of_numbers(name: str) -> Case:
     """Return a case of a library for boosted trees whose target is a number."""
     library = REGRESSORS[name]
+    library.require()
     container = CONTAINERS[library.spec.format.name]
     return Case(library.spec, library.recipe(), number_rows(), container)
 
@@ -107,6 +108,8 @@ def case_of(
 
     @cache
     def make(name: str) -> Case:
+        if name in LIBRARIES:
+            LIBRARIES[name].require()
         if name in FEATURE_CASES:
             return of_features(FEATURE_CASES[name])
         if name == "own module":

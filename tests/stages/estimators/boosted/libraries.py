@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from unlearn.stages.config.section import Task
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.estimators.base import Estimator, SliceData
@@ -57,6 +58,10 @@ class Library:
     trees: str = "n_estimators"
     depth: str = "max_depth"
     task: Task = "classification"
+
+    def require(self) -> None:
+        """Skip the test where the library is missing; the extra `test` installs it."""
+        pytest.importorskip(self.module)
 
     @property
     def outputs(self) -> Outputs:

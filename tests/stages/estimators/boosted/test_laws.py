@@ -34,6 +34,7 @@ from tests.stages.estimators.boosted.libraries import (
 
 @pytest.fixture(params=LIBRARIES)
 def library(request: pytest.FixtureRequest) -> Library:
+    LIBRARIES[request.param].require()
     return LIBRARIES[request.param]
 
 

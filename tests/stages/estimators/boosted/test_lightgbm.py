@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import lightgbm
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,6 +15,8 @@ from unlearn.stages.rows.shard_file import targets
 
 from tests.stages.conftest import LAYOUT
 from tests.stages.estimators.boosted.libraries import LIBRARIES, ROWS, slice_of
+
+lightgbm = pytest.importorskip("lightgbm")
 
 LIBRARY = LIBRARIES["lightgbm"]
 FORMAT = LIBRARY.spec.format

@@ -3,13 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-import catboost
-import lightgbm
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-import xgboost
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.rows.shard_file import TARGET, target_numbers
@@ -29,6 +26,7 @@ TRUTH = target_numbers(ROWS)
 
 @pytest.fixture(params=REGRESSORS)
 def library(request: pytest.FixtureRequest) -> Library:
+    REGRESSORS[request.param].require()
     return REGRESSORS[request.param]
 
 
@@ -51,18 +49,24 @@ def frame() -> pd.DataFrame:
 
 
 def of_xgboost(table: pd.DataFrame, options: dict[str, Any]) -> Any:
+    import xgboost
+
     table = table.astype({"city": "category"})
     model = xgboost.XGBRegressor(**options, n_jobs=1, enable_categorical=True, random_state=0)
     return model.fit(table, TRUTH).predict(table)
 
 
 def of_lightgbm(table: pd.DataFrame, options: dict[str, Any]) -> Any:
+    import lightgbm
+
     table = table.astype({"city": "category"})
     model = lightgbm.LGBMRegressor(**options, n_jobs=1, verbosity=-1, force_row_wise=True)
     return model.fit(table, TRUTH).predict(table)
 
 
 def of_catboost(table: pd.DataFrame, options: dict[str, Any]) -> Any:
+    import catboost
+
     model = catboost.CatBoostRegressor(
         **options,
         thread_count=1,
@@ -134,6 +138,7 @@ def test_every_objective_is_read_back_and_quantiles_are_known(
     name: str, options: dict[str, Any], quantile: float | None
 ) -> None:
     library = REGRESSORS[name]
+    library.require()
     train = library.recipe(**options).train
 
     found = values(library, **library.more(60), **options)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unlearn.stages.errors import InputError
@@ -18,6 +17,8 @@ from unlearn.stages.training.shard_model import ShardModel
 
 from tests.stages.conftest import LAYOUT, make_params, train_at_once
 from tests.stages.estimators.boosted.libraries import LIBRARIES, ROWS, of_classes
+
+xgboost = pytest.importorskip("xgboost")
 
 LIBRARY = LIBRARIES["xgboost"]
 FORMAT = LIBRARY.spec.format
