@@ -18,10 +18,14 @@ _MODULES = dict.fromkeys(
         "ExactNaiveBayesClassifier",
     ),
     "unlearn.exact_models",
-) | dict.fromkeys(("ExactForestRegressor", "ExactLinearRegressor"), "unlearn.exact_regressors")
+) | dict.fromkeys(
+    ("ExactBoostingRegressor", "ExactForestRegressor", "ExactLinearRegressor"),
+    "unlearn.exact_regressors",
+)
 
 __all__ = [
     "ExactBoostingClassifier",
+    "ExactBoostingRegressor",
     "ExactForestClassifier",
     "ExactForestRegressor",
     "ExactLinearClassifier",

@@ -9,9 +9,14 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
 from unlearn.exact_base import ExactModel, Floats, HasTrees
 from unlearn.stages.columns.target_scale import find_scale
-from unlearn.stages.config.row_sets import ExactForestOptions, ExactLinearOptions
+from unlearn.stages.config.row_sets import (
+    ExactBoostingOptions,
+    ExactForestOptions,
+    ExactLinearOptions,
+)
 from unlearn.stages.estimators.base import IntArray
 from unlearn.stages.estimators.row_sets.base import Shape
+from unlearn.stages.estimators.row_sets.boosting import ExactBoosting
 from unlearn.stages.estimators.row_sets.forest import ExactForest
 from unlearn.stages.estimators.row_sets.linear import ExactLinear
 from unlearn.stages.rows.outputs import Outputs
@@ -114,6 +119,46 @@ class ExactForestRegressor(HasTrees, _ExactRegressor):
         self.depth = depth
         self.leaf = leaf
         self.candidates = candidates
+
+
+class ExactBoostingRegressor(HasTrees, _ExactRegressor):
+    """Gradient boosting of the squared error that forgets rows; see docs/exact-models.md.
+
+    Parameters
+    ----------
+    trees, depth, rate, stage, features, candidates, smoothing, steps
+        As the options of `exact_boosting`.
+    ranges, target_scale, categorical, key
+        See `ExactForestRegressor`.
+    """
+
+    _kind, _options = ExactBoosting, ExactBoostingOptions
+
+    def __init__(  # noqa: PLR0913 - scikit-learn reads the names of all options here
+        self,
+        trees: int = 180,
+        depth: int = 5,
+        rate: float = 0.25,
+        stage: int = 5,
+        features: int = 12,
+        candidates: int = 8,
+        smoothing: float = 1.0,
+        steps: int = 16,
+        *,
+        ranges: Any = None,
+        target_scale: Any = None,
+        categorical: Sequence[int] = (),
+        key: str | None = None,
+    ) -> None:
+        super().__init__(ranges=ranges, target_scale=target_scale, categorical=categorical, key=key)
+        self.trees = trees
+        self.depth = depth
+        self.rate = rate
+        self.stage = stage
+        self.features = features
+        self.candidates = candidates
+        self.smoothing = smoothing
+        self.steps = steps
 
 
 class ExactLinearRegressor(_ExactRegressor):

@@ -24,10 +24,8 @@ import numpy as np
 import numpy.typing as npt
 from unlearn.stages.config.row_sets import ExactBoostingOptions
 from unlearn.stages.estimators.row_sets.base import Shape
-from unlearn.stages.estimators.row_sets.boosting import (
-    BoostingState,
-    ExactBoosting,
-)
+from unlearn.stages.estimators.row_sets.boosting import ExactBoosting
+from unlearn.stages.estimators.row_sets.boosting_state import BoostingState
 from unlearn.stages.estimators.row_sets.code_columns import NumericColumn
 from unlearn.stages.estimators.row_sets.grids import find_ends
 from unlearn.stages.estimators.row_sets.row_set import Codes, RowSet, row_set

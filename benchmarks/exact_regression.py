@@ -1,7 +1,7 @@
 """Exact models that predict numbers: errors against scikit-learn, and forgetting against fitting.
 
     python -m benchmarks.exact_regression --keys 3
-    python -m benchmarks.exact_regression --data california-like --models exact_forest leaf=3
+    python -m benchmarks.exact_regression --data california-like --models exact_boosting rate=0.2
 
 Each line is the mean over keys, which also decide which quarter of the rows is held out: the root
 mean squared error in standard deviations of the target, the processor time of a fit in seconds, and
@@ -30,7 +30,7 @@ from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder
-from unlearn import ExactForestRegressor, ExactLinearRegressor
+from unlearn import ExactBoostingRegressor, ExactForestRegressor, ExactLinearRegressor
 from unlearn.stages.estimators.row_sets.forest_share import default_share
 
 Floats = npt.NDArray[np.float64]
@@ -104,7 +104,7 @@ def ours(data: Data, key: str) -> dict[str, Any]:
     }
     for share in sorted({0.1, 0.25, 0.5, 1.0, default_share(rows, 0)}):
         found[f"exact_forest share={share}"] = ExactForestRegressor(share=share, leaf=5, **shared)
-    return found
+    return found | {"exact_boosting": ExactBoostingRegressor(**shared)}
 
 
 def theirs(data: Data, seed: int) -> dict[str, Any]:

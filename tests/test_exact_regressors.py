@@ -9,13 +9,14 @@ import pytest
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from unlearn import ExactForestRegressor, ExactLinearRegressor
+from unlearn import ExactBoostingRegressor, ExactForestRegressor, ExactLinearRegressor
 from unlearn.exact_base import UnknownIdsError
 
 KEY = "ab" * 32
 
 MODELS: dict[str, Any] = {
     "forest": ExactForestRegressor(trees=20, key=KEY),
+    "boosting": ExactBoostingRegressor(trees=60, key=KEY),
     "linear": ExactLinearRegressor(key=KEY),
     "fourier": ExactLinearRegressor(fourier=30, key=KEY),
 }
@@ -91,6 +92,17 @@ def test_nothing_is_changed_by_an_unknown_id(model: Any, rows: tuple[Any, ...]) 
         with pytest.raises(UnknownIdsError):
             fitted.forget(wrong)
     assert fitted.model_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["forest", "boosting"])
+def test_importances_find_the_feature_that_decides(name: str) -> None:
+    random = np.random.default_rng(6)
+    values = random.normal(size=(500, 3))
+    fitted = clone(MODELS[name]).fit(values, 100 * values[:, 1])
+    found = fitted.feature_importances_
+    assert found.sum() == pytest.approx(1)
+    assert found.argmax() == 1
+    assert found[1] > 0.8
 
 
 @pytest.mark.parametrize("wrong", [[0.0, 0.0], [0.0, -1.0], [np.nan, 1.0], [0.0, np.inf]])

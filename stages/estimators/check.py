@@ -98,7 +98,7 @@ def _other_task(model: str, task: Task) -> InputError:
         )
     return InputError(
         f"train.model: {model} predicts classes, and the task is regression",
-        "models that predict numbers: exact_forest, exact_linear, mlp, a scikit-learn regressor "
-        "such as sklearn.ensemble.HistGradientBoostingRegressor, the regressors of XGBoost, "
-        "LightGBM and CatBoost, or a module of your own",
+        "models that predict numbers: exact_forest, exact_boosting, exact_linear, mlp, a "
+        "scikit-learn regressor such as sklearn.ensemble.HistGradientBoostingRegressor, the "
+        "regressors of XGBoost, LightGBM and CatBoost, or a module of your own",
     )

@@ -164,6 +164,7 @@ EXACT_BOOSTING = _spec(
     RowSetTraining(_boosting, reruns=_TREES),
     ExactBoostingOptions,
     _boosting_seconds,
+    tasks=_BOTH,
 )
 
 EXACT_LINEAR = _spec(

@@ -59,6 +59,7 @@ def test_two_requests_leave_the_bytes_of_a_clean_room_with_scikit_learn(
         ("exact_linear", "classification"),
         ("exact_naive_bayes", "classification"),
         ("exact_forest", "regression"),
+        ("exact_boosting", "regression"),
         ("exact_linear", "regression"),
     ],
 )

@@ -26,6 +26,10 @@ EXACT_FOREST = EXACT_LINEAR | {
     "model": "exact_forest",
     "options": EXACT_LINEAR["options"] | {"share": 0.5, "trees": 20},
 }
+EXACT_BOOSTING = EXACT_LINEAR | {
+    "model": "exact_boosting",
+    "options": EXACT_LINEAR["options"] | {"trees": 20, "depth": 3},
+}
 MLP: dict[str, Any] = {
     "model": "mlp",
     "options": {"hidden": [8], "dropout": 0.1},

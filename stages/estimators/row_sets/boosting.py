@@ -5,14 +5,15 @@ Statistics 2001, with second derivatives as in Chen and Guestrin, "XGBoost", KDD
 for all nodes of a level as in Prokhorenkova et al., "CatBoost", NeurIPS 2018. Here candidate splits
 follow from the key alone, and sums of gradients are integers. Forgetting a row subtracts it from
 them; trees are grown again only where a chosen split or a rounded value is another then. With more
-than two classes there is one model for each class against the others.
+than two classes there is one model for each class against the others. Numbers have one model, with
+the squared error as its loss.
 """
 
 import copy
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -27,14 +28,18 @@ from unlearn.stages.estimators.row_sets.base import (
     save_tensors,
 )
 from unlearn.stages.estimators.row_sets.boosting_class import ClassModel
-from unlearn.stages.estimators.row_sets.boosting_draws import (
-    BoostingDraws,
-    Narrow,
-    Splits,
-)
+from unlearn.stages.estimators.row_sets.boosting_columns import Columns, labels_of
+from unlearn.stages.estimators.row_sets.boosting_draws import BoostingDraws, Splits
+from unlearn.stages.estimators.row_sets.boosting_loss import LogisticLoss, SquaredLoss
 from unlearn.stages.estimators.row_sets.boosting_model import MODEL_KINDS, BoostingModel
-from unlearn.stages.estimators.row_sets.boosting_state import ClassRows, ClassState
+from unlearn.stages.estimators.row_sets.boosting_state import (
+    BoostingState,
+    ClassRows,
+    ClassState,
+)
 from unlearn.stages.estimators.row_sets.boosting_sums import (
+    OF_CLASSES,
+    OF_NUMBERS,
     Integers,
     check_rows,
     purity,
@@ -81,52 +86,6 @@ class BoostingCosts:
     always_change: int = 4
 
 
-@dataclass(frozen=True)
-class BoostingState:
-    """Sums over a set of rows.
-
-    Parameters
-    ----------
-    digests
-        Sorted digests of the rows, shape (rows, 16).
-    code_counts
-        How many rows have each code; see `CommonCodes.count`.
-    cuts
-        Cuts between codes, which follow from the counts; see `BoostingDraws.cuts`. They are not
-        saved with the state.
-    classes
-        The state of each class's model; with two classes there is one, that of the second.
-    reads
-        Rows that the last change read; see `ReadsOthers`. It is not saved.
-    """
-
-    digests: Bytes
-    code_counts: Integers
-    cuts: Codes
-    classes: list[ClassState]
-    reads: int = 0
-
-
-class _Columns:
-    """Rows by feature, in 8 bits; those by the cuts that were last asked for are kept."""
-
-    def __init__(self, draws: BoostingDraws, cuts: Codes, rows: RowSet) -> None:
-        self._draws, self._cuts, self._rows = draws, cuts, rows
-        self._last: tuple[int, Narrow] | None = None
-
-    @cached_property
-    def _columns(self) -> Codes:
-        return np.ascontiguousarray(self._rows.codes.T)
-
-    def codes(self, number: int) -> Narrow:
-        if self._last is None or self._last[0] != number:
-            self._last = number, self._draws.narrow(self._columns, self._cuts[number])
-        return self._last[1]
-
-    def of_class(self, number: int) -> ClassRows:
-        return ClassRows(self.codes, (self._rows.targets == number).astype(np.int64))
-
-
 class ExactBoosting:
     """`RowSetEstimator` of boosting models.
 
@@ -151,14 +110,19 @@ class ExactBoosting:
     ) -> None:
         self._key, self._shape, self._options, self._costs = key, shape, options, costs
         self._draws = BoostingDraws(key, shape, options)
+        self._numbers = shape.target is not None
         numbers = range(shape.classes) if shape.classes > _TWO else range(1, shape.classes)
-        self._models = {number: ClassModel(self._draws, options, number) for number in numbers}
+        loss = SquaredLoss if self._numbers else LogisticLoss
+        self._models = {
+            number: ClassModel(self._draws, options, number, loss)
+            for number in (range(1) if self._numbers else numbers)
+        }
 
     def fit(self, rows: RowSet) -> BoostingState:
         """Fit the model of each class."""
         check_rows(len(rows))
         counts, cuts = self._cuts_of(rows)
-        columns = _Columns(self._draws, cuts, rows)
+        columns = self._columns(cuts, rows)
         classes = [model.fit(columns.of_class(number)) for number, model in self._models.items()]
         return BoostingState(rows.digests, counts, cuts, classes)
 
@@ -174,11 +138,13 @@ class ExactBoosting:
         return _tree_bytes(found, state.code_counts)
 
     def counts_rows(self, state: BoostingState, rows: RowSet) -> bool:
-        """Compare the rows of each class, all of which are in every tree."""
-        counts = np.bincount(rows.targets, minlength=self._shape.classes)
+        """Compare the rows of each class, all of which are in every tree; or the sum of numbers."""
+        models = zip(self._models.items(), state.classes, strict=True)
         return all(
-            own.counts.tolist() == [len(rows) - counts[number], counts[number]]
-            for number, own in zip(self._models, state.classes, strict=True)
+            np.array_equal(
+                own.counts, model.loss.count(labels_of(rows, number, numbers=self._numbers))
+            )
+            for (number, model), own in models
         )
 
     def refit_trees(
@@ -187,7 +153,7 @@ class ExactBoosting:
         """Fit trees again, each given the trees before it."""
         check_rows(len(rows))
         counts, cuts = self._cuts_of(rows)
-        columns = _Columns(self._draws, cuts, rows)
+        columns = self._columns(cuts, rows)
         parts = zip(self._models.items(), state.classes, strict=True)
         found = {
             number: list(model.refit(own, columns.of_class(number), trees))
@@ -266,7 +232,7 @@ class ExactBoosting:
         leaves = 2**options.depth
         values = np.array([own.leaf_values for own in state.classes], np.int16)
         starts = [
-            model.start(own.counts)
+            model.loss.start(own.counts)
             for model, own in zip(self._models.values(), state.classes, strict=True)
         ]
         return save_tensors(
@@ -318,6 +284,9 @@ class ExactBoosting:
             decreases,
         )
 
+    def _columns(self, cuts: Codes, rows: RowSet) -> Columns:
+        return Columns(self._draws, cuts, rows, numbers=self._numbers)
+
     def _cuts_of(self, rows: RowSet) -> tuple[Integers, Codes]:
         """Return how many rows have each code, and the cuts that follow."""
         counts = self._draws.common.count(rows.codes)
@@ -338,8 +307,8 @@ class ExactBoosting:
         if not np.array_equal(common.among(counts, len(rows)), before):
             # With other cuts, all narrow codes are others.
             return dataclasses.replace(self.fit(rows), reads=len(rows))
-        few = _Columns(self._draws, state.cuts, moved)
-        many = _Columns(self._draws, state.cuts, rows)
+        few = self._columns(state.cuts, moved)
+        many = self._columns(state.cuts, rows)
         asked: set[int] = set()
 
         def all_rows(number: int) -> ClassRows:
@@ -358,10 +327,11 @@ class ExactBoosting:
     def _decreases(self, state: BoostingState) -> Integers:
         """Return how much the splits by each feature decrease the loss, in units of 1 / UNIT."""
         found = np.zeros(self._shape.features, np.int64)
+        layout = OF_NUMBERS if self._numbers else OF_CLASSES
         for own in state.classes:
             choices = own.structure.choices[..., None]
             after = np.take_along_axis(own.structure.gains, choices, axis=2)[..., 0]
-            roots = purity(own.roots, self._options.smoothing)
+            roots = purity(own.roots, self._options.smoothing, layout)
             first = np.repeat(roots, self._options.stage)[: self._options.trees, None]
             decreases = np.diff(after, axis=1, prepend=first)
             features = self._draws.candidates.chosen(own.structure.choices).features

@@ -1,4 +1,4 @@
-"""The model of one class against the others: fitted on rows, and changed when rows come or go.
+"""The model of one class against the others, or of numbers: fitted, and changed as rows come or go.
 
 Two chains of trees share their splits. The *guide* has one tree a stage, with coarse values; the
 gradients at its scores choose the splits of all trees of the next stage. The *leaf values* of all
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from unlearn.stages.config.row_sets import ExactBoostingOptions
 from unlearn.stages.estimators.row_sets.boosting_draws import (
     BoostingDraws,
+    Floats,
     Narrow,
 )
 from unlearn.stages.estimators.row_sets.boosting_growth import (
@@ -20,7 +21,9 @@ from unlearn.stages.estimators.row_sets.boosting_growth import (
     Structure,
     gains_of,
     leaves_of,
+    totals_of_path,
 )
+from unlearn.stages.estimators.row_sets.boosting_loss import LogisticLoss, Loss, SquaredLoss
 from unlearn.stages.estimators.row_sets.boosting_state import (
     ClassRows,
     ClassState,
@@ -30,11 +33,8 @@ from unlearn.stages.estimators.row_sets.boosting_state import (
 from unlearn.stages.estimators.row_sets.boosting_sums import (
     Integers,
     Pairs,
-    derivative_table,
-    first_score,
     pairs_of_blocks,
     rounded_values,
-    start_bounds,
     sums_by,
 )
 
@@ -43,9 +43,6 @@ _GUIDE_RATE, _GUIDE_STEPS = 0.6, 8
 
 #: Levels of a stage's first tree that belong to the guide.
 _GUIDE_DEPTH = 3
-
-#: Log-odds that all rows may start from, at most.
-_FARTHEST_START = 8
 
 
 class ClassModel:
@@ -58,25 +55,30 @@ class ClassModel:
     options
         The settings.
     number
-        The class.
+        The class; 0 where numbers are predicted.
+    kind
+        The loss.
     """
 
-    def __init__(self, draws: BoostingDraws, options: ExactBoostingOptions, number: int) -> None:
+    def __init__(
+        self,
+        draws: BoostingDraws,
+        options: ExactBoostingOptions,
+        number: int,
+        kind: type[LogisticLoss | SquaredLoss],
+    ) -> None:
         self._draws = draws
         self._options = options
         self.trees, self.depth, self._stage = options.trees, options.depth, options.stage
         self.stages = -(-options.trees // options.stage)
         self._cuts = draws.cuts_of_trees
         *self._dither, start = draws.dither(number)
-        self._start_bounds = start_bounds(start)
-        # The farthest score is that of a row with the largest value in every tree.
-        reach = (2 * max(options.trees, self.stages) + _FARTHEST_START) * options.steps
-        self._zero = reach
-        self._table = derivative_table(options.steps, reach)
+        self.loss: Loss = kind(options, start)
+        self._layout = self.loss.layout
         # With few candidates, the splits of the guide seldom move, and all others follow it.
         self._barred = np.arange(draws.slots * options.candidates) % options.candidates != 0
         self._guide_depth = min(options.depth, _GUIDE_DEPTH)
-        self._growth = Growth(draws, options.smoothing, self._bars)
+        self._growth = Growth(draws, options.smoothing, self._bars, self._layout)
 
     @property
     def first_trees(self) -> Integers:
@@ -91,7 +93,7 @@ class ClassModel:
     def fit(self, rows: ClassRows) -> ClassState:
         """Return the state of rows."""
         state = self.empty()
-        state.counts[:] = np.bincount(rows.labels, minlength=2)
+        state.counts[:] = self.loss.count(rows.labels)
         self._grow(state, rows, np.zeros(self.trees, np.int64), -1)
         self._fit_leaves(state, rows, 0)
         return state
@@ -113,7 +115,7 @@ class ClassModel:
             Returns the rows in the end; it is called only if something moves.
         """
         before = self._start(state)
-        counts = state.counts + sign * np.bincount(moved.labels, minlength=2)
+        counts = state.counts + sign * self.loss.count(moved.labels)
         numbers = range(int(self._cuts[-1]) + 1)
         codes = np.stack([moved.codes(number) for number in numbers])
         for at, label in enumerate(moved.labels):
@@ -158,7 +160,7 @@ class ClassModel:
             What `tree` would return for each of them.
         """
         found, splits = self.empty(), self._draws.candidates.chosen(state.structure.choices)
-        found.counts[:] = np.bincount(rows.labels, minlength=2)
+        found.counts[:] = self.loss.count(rows.labels)
         guide, current = self._index(found, rows), self._index(found, rows)
         # The scores of the guide move once a stage, those of the leaf values with each tree.
         steps = np.zeros_like(guide)
@@ -170,16 +172,15 @@ class ClassModel:
                 guide += steps
                 steps = np.take(state.guide_values[stage], own >> (self.depth - self._guide_depth))
             if tree in trees:
-                weights = np.take(self._table, guide)
+                weights = self.loss.weights(guide, rows.labels)
                 roots = self._growth.roots(codes, weights)
                 leaves = self._growth.grow(tree, found.structure, (codes, weights), roots)
-                found.leaf_sums[tree] = sums_by(
-                    leaves, np.take(self._table, current), 2**self.depth
-                )
-                found.roots[stage] = int(sums_by(_all_one(rows), weights, 1)[0])
+                own_weights = self.loss.weights(current, rows.labels)
+                found.leaf_sums[tree] = self._sums_by(leaves, own_weights, 2**self.depth)
+                found.roots[stage] = int(self._sums_by(_all_one(rows), weights, 1)[0])
                 if number == 0:
                     leaves >>= self.depth - self._guide_depth
-                    found.guide_sums[stage] = sums_by(leaves, weights, 2**self._guide_depth)
+                    found.guide_sums[stage] = self._sums_by(leaves, weights, 2**self._guide_depth)
                 yield self.tree(found, tree)
             current += np.take(state.leaf_values[tree], own)
 
@@ -201,7 +202,7 @@ class ClassModel:
         totals = np.repeat(state.roots, self._stage)[: self.trees, None]
         for level in range(self.depth):
             left = structure.left[:, 2**level - 1 : 2 ** (level + 1) - 1]
-            gains = gains_of(left, totals, self._options.smoothing)
+            gains = gains_of(left, totals, self._options.smoothing, self._layout)
             structure.gains[:, level] = gains.sum(axis=1)
             choices = structure.choices[:, level, None, None]
             chosen = np.take_along_axis(left, choices, axis=2)[..., 0]
@@ -219,12 +220,8 @@ class ClassModel:
         """Return the values of the guide's leaves."""
         return self._guide_values(sums, np.s_[:])
 
-    def start(self, counts: Integers) -> int:
-        """Return the score that all rows start from, in steps of the leaf values."""
-        return first_score(counts, self._start_bounds) * self._options.steps // 2
-
     def _start(self, state: ClassState) -> int:
-        return self.start(state.counts)
+        return self.loss.start(state.counts)
 
     def _shift(self, state: ClassState, codes: Narrow, label: int, sign: int) -> None:
         """Add or subtract one row in all sums, as if nothing moved.
@@ -234,7 +231,7 @@ class ClassModel:
         state
             The state.
         codes, label
-            Narrow codes of the row by each set of cuts, and whether it is of the class.
+            Narrow codes of the row by each set of cuts, and its label; see `ClassRows`.
         sign
             1 to add, -1 to subtract.
         """
@@ -251,12 +248,14 @@ class ClassModel:
         by_tree = np.repeat(guide, self._stage)[: self.trees]
         # Only the nodes of the row's path are different.
         left = structure.left[trees[:, None], nodes]
-        totals = self._totals_of_path(state, left, turns)
+        roots = np.repeat(state.roots, self._stage)[: self.trees]
+        totals = totals_of_path(roots, left, turns, structure.choices)
         smoothing = self._options.smoothing
-        before = gains_of(left, totals, smoothing)
+        before = gains_of(left, totals, smoothing, self._layout)
         left += goes_left * by_tree[:, None, None]
         structure.left[trees[:, None], nodes] = left
-        structure.gains += gains_of(left, totals + by_tree[:, None], smoothing) - before
+        after = gains_of(left, totals + by_tree[:, None], smoothing, self._layout)
+        structure.gains += after - before
         self._bar(structure)
         state.roots += guide
         state.guide_sums[np.arange(self.stages), self._guide_nodes(leaves)] += guide
@@ -277,30 +276,19 @@ class ClassModel:
         """Return the guide's node of a row in each stage, given its leaf in each tree."""
         return leaves[self.first_trees] >> (self.depth - self._guide_depth)
 
-    def _totals_of_path(
-        self, state: ClassState, left: Pairs, turns: npt.NDArray[np.bool_]
-    ) -> Pairs:
-        """Return the sums of the nodes on a row's path, shape (trees, depth)."""
-        choices = state.structure.choices[..., None]
-        chosen = np.take_along_axis(left, choices, axis=2)[..., 0]
-        found = np.empty((self.trees, self.depth), np.int64)
-        found[:, 0] = np.repeat(state.roots, self._stage)[: self.trees]
-        for level in range(self.depth - 1):
-            above, own = found[:, level], chosen[:, level]
-            found[:, level + 1] = np.where(turns[:, level], above - own, own)
-        return found
-
     def _pairs_of_row(
         self, state: ClassState, leaves: npt.NDArray[np.intp], label: int, sign: int
     ) -> tuple[Pairs, Pairs]:
         """Return the pair of a row at the guide's scores, by stage, and at those of each tree."""
-        first = self._zero + self._start(state) + label * (2 * self._zero + 1)
+        labels = np.array([label])
+        first = self.loss.begin(labels, self._start(state))
         guide = state.guide_values[np.arange(self.stages), self._guide_nodes(leaves)]
         values = state.leaf_values[np.arange(self.trees), leaves]
         pairs = []
         for steps in (guide, values):
             scores = first + np.cumsum(steps) - steps
-            pairs.append(sign * pairs_of_blocks(self._table[scores]))
+            weights = self.loss.weights(scores, labels)
+            pairs.append(sign * pairs_of_blocks(weights, self._layout))
         return pairs[0], pairs[1]
 
     def _moves(self, state: ClassState) -> Moves:
@@ -336,9 +324,9 @@ class ClassModel:
             trees = range(first, min(first + self._stage, self.trees))
             codes, leaves = rows.codes(int(self._cuts[first])), None
             is_grown = any(levels[tree] < self.depth for tree in trees)
-            weights = np.take(self._table, index) if is_grown else np.empty(0)
+            weights = self.loss.weights(index, rows.labels) if is_grown else np.empty(0)
             if stage > last:
-                state.roots[stage] = int(sums_by(_all_one(rows), weights, 1)[0])
+                state.roots[stage] = int(self._sums_by(_all_one(rows), weights, 1)[0])
             is_whole = any(levels[tree] == 0 for tree in trees)
             roots = self._growth.roots(codes, weights) if is_whole else []
             for tree in trees:
@@ -349,7 +337,7 @@ class ClassModel:
                     leaves = found if tree == first else leaves
             if leaves is not None:
                 leaves >>= self.depth - self._guide_depth
-                state.guide_sums[stage] = sums_by(leaves, weights, 2**self._guide_depth)
+                state.guide_sums[stage] = self._sums_by(leaves, weights, 2**self._guide_depth)
             state.guide_values[stage] = self._guide_values(state.guide_sums[stage], stage)
             if stage < last_needed:
                 if leaves is None:
@@ -364,18 +352,27 @@ class ClassModel:
         for tree in range(self.trees):
             leaves = leaves_of(rows.codes(int(self._cuts[tree])), splits, tree)
             if tree >= first:
-                state.leaf_sums[tree] = sums_by(leaves, np.take(self._table, index), 2**self.depth)
+                weights = self.loss.weights(index, rows.labels)
+                state.leaf_sums[tree] = self._sums_by(leaves, weights, 2**self.depth)
                 state.leaf_values[tree] = self._values(state.leaf_sums[tree], tree)
             index += np.take(state.leaf_values[tree], leaves)
 
     def _index(self, state: ClassState, rows: ClassRows) -> Integers:
-        """Return the place of each row's derivatives in the table, at the score of the start."""
-        return rows.labels * (2 * self._zero + 1) + (self._zero + self._start(state))
+        """Return the index of each row for its derivatives, at the score of the start."""
+        return self.loss.begin(rows.labels, self._start(state))
+
+    def _sums_by(self, numbers: npt.NDArray[np.uint8], weights: Floats, size: int) -> Pairs:
+        return sums_by(numbers, weights, size, self._layout)
 
     def _values(self, sums: Pairs, at: int | slice) -> Integers:
         options = self._options
         return rounded_values(
-            sums, options.rate, options.steps, options.smoothing, self._dither[0][at]
+            sums,
+            options.rate,
+            options.steps,
+            options.smoothing,
+            self._dither[0][at],
+            self._layout,
         )
 
     def _guide_values(self, sums: Pairs, at: int | slice) -> Integers:
@@ -386,6 +383,7 @@ class ClassModel:
             _GUIDE_STEPS,
             self._options.smoothing,
             self._dither[1][at, : 2**self._guide_depth],
+            self._layout,
         )
         return values * steps // _GUIDE_STEPS
 

@@ -16,6 +16,7 @@ from unlearn.stages.estimators.row_sets.boosting_draws import (
 from unlearn.stages.estimators.row_sets.boosting_sums import (
     BLOCK,
     Integers,
+    Layout,
     Pairs,
     pairs_of_blocks,
     purity,
@@ -54,6 +55,8 @@ class Growth:
         Is added to sums of second derivatives.
     bars
         Returns the candidates that a level of a tree may not choose, shape (candidates,), if any.
+    layout
+        Of pairs.
     """
 
     def __init__(
@@ -61,10 +64,12 @@ class Growth:
         draws: BoostingDraws,
         smoothing: float,
         bars: Callable[[int, int], npt.NDArray[np.bool_] | None],
+        layout: Layout,
     ) -> None:
         self._draws = draws
         self._smoothing = smoothing
         self._bars = bars
+        self._layout = layout
 
     def roots(self, codes: Narrow, weights: Floats) -> list[Floats]:
         """Return the sums by code of each feature, for each block of rows."""
@@ -108,7 +113,7 @@ class Growth:
                 left, totals = self._sums(tree, level, above)
                 start = 2**level - 1
                 found.left[tree, start : 2 * start + 1] = left
-                gains = gains_of(left, totals, self._smoothing).sum(axis=0)
+                gains = gains_of(left, totals, self._smoothing, self._layout).sum(axis=0)
                 if (barred := self._bars(tree, level)) is not None:
                     gains[barred] = -1
                 found.gains[tree, level] = gains
@@ -163,8 +168,9 @@ class Growth:
         left = np.zeros((nodes, slots, masks_by_slot.shape[2]), np.int64)
         totals = np.zeros(nodes, np.int64)
         for sums in by_code:
-            left += pairs_of_blocks(np.matmul(sums, masks_by_slot)).transpose(1, 0, 2)
-            totals += pairs_of_blocks(sums[0].sum(axis=-1))
+            to_left = pairs_of_blocks(np.matmul(sums, masks_by_slot), self._layout)
+            left += to_left.transpose(1, 0, 2)
+            totals += pairs_of_blocks(sums[0].sum(axis=-1), self._layout)
         return left.reshape(nodes, -1), totals
 
 
@@ -204,7 +210,7 @@ class _Block:
         return found
 
 
-def gains_of(left: Pairs, totals: Pairs, smoothing: float) -> Integers:
+def gains_of(left: Pairs, totals: Pairs, smoothing: float, layout: Layout) -> Integers:
     """Return the gain of each candidate in each node.
 
     Parameters
@@ -215,8 +221,36 @@ def gains_of(left: Pairs, totals: Pairs, smoothing: float) -> Integers:
         Sums of the nodes, shape (...).
     smoothing
         Is added to sums of second derivatives.
+    layout
+        Of pairs.
     """
-    return purity(left, smoothing) + purity(totals[..., None] - left, smoothing)
+    right = totals[..., None] - left
+    return purity(left, smoothing, layout) + purity(right, smoothing, layout)
+
+
+def totals_of_path(
+    roots: Pairs, left: Pairs, turns: npt.NDArray[np.bool_], choices: Places
+) -> Pairs:
+    """Return the sums of the nodes on a row's path, shape (trees, depth).
+
+    Parameters
+    ----------
+    roots
+        Sums of the trees' roots, shape (trees,).
+    left
+        Sums to the left of each candidate, by node of the path, shape (trees, depth, candidates).
+    turns
+        Whether the row goes to the right, shape (trees, depth).
+    choices
+        The chosen candidates, shape (trees, depth).
+    """
+    chosen = np.take_along_axis(left, choices[..., None], axis=2)[..., 0]
+    found = np.empty(choices.shape, np.int64)
+    found[:, 0] = roots
+    for level in range(choices.shape[1] - 1):
+        above, own = found[:, level], chosen[:, level]
+        found[:, level + 1] = np.where(turns[:, level], above - own, own)
+    return found
 
 
 def move_down(

@@ -9,6 +9,7 @@ from unlearn.stages.estimators.row_sets.boosting_draws import Splits, narrow
 from unlearn.stages.estimators.row_sets.boosting_growth import leaves_of
 from unlearn.stages.estimators.row_sets.boosting_sums import Integers, probabilities
 from unlearn.stages.estimators.row_sets.row_set import Codes
+from unlearn.stages.estimators.row_sets.target_grid import STEPS
 
 #: Arrays of a model.
 MODEL_KINDS = {
@@ -36,14 +37,14 @@ class BoostingModel:
     shape
         What rows look like.
     steps
-        Different values of a leaf per unit of log-odds.
+        Different values of a leaf per unit of log-odds, or of the target's scale.
     cuts, cuts_of_trees
         Sets of cuts of the features, shape (number, features, cuts), and which one a tree has.
     splits
         The splits, by class: each of shape (trees, depth).
     starts
         The score that rows start from, by class.
-    values
+    leaf_values
         Values of leaves, shape (models, trees, leaves).
     decreases
         How much each feature decreases the loss, shape (features,).
@@ -55,7 +56,7 @@ class BoostingModel:
     cuts_of_trees: Integers
     splits: list[Splits]
     starts: Integers
-    values: npt.NDArray[np.int16]
+    leaf_values: npt.NDArray[np.int16]
     decreases: Integers
 
     def probabilities(self, codes: Codes) -> npt.NDArray[np.float64]:
@@ -69,15 +70,22 @@ class BoostingModel:
         shares: npt.NDArray[np.float64] = found / found.sum(axis=1, keepdims=True)
         return shares
 
+    def values(self, codes: Codes) -> npt.NDArray[np.float64]:
+        """Return the predicted numbers, in the units of the dataset, shape (n,)."""
+        if self.shape.target is None:
+            raise TypeError("the model predicts classes")
+        steps = self.scores(codes)[:, 0].astype(np.float64) * (STEPS / self.steps)
+        return self.shape.target.decode(steps)
+
     def scores(self, codes: Codes) -> Integers:
-        """Return log-odds in units of 1 / steps, shape (rows, models)."""
+        """Return log-odds, or numbers in their scale, times `steps`, shape (rows, models)."""
         categorical = np.array(self.shape.categorical, bool)
         found = np.tile(self.starts, (len(codes), 1))
         for number, cuts in enumerate(self.cuts):
             own = narrow(codes.T, cuts, categorical)
             for tree in np.flatnonzero(self.cuts_of_trees == number):
                 for model, splits in enumerate(self.splits):
-                    values = self.values[model, tree].astype(np.int64)
+                    values = self.leaf_values[model, tree].astype(np.int64)
                     found[:, model] += values[leaves_of(own, splits, int(tree))]
         return found
 

@@ -9,6 +9,7 @@ from unlearn.stages.config.row_sets import ExactBoostingOptions
 from unlearn.stages.estimators.row_sets.boosting_draws import Narrow
 from unlearn.stages.estimators.row_sets.boosting_growth import Structure
 from unlearn.stages.estimators.row_sets.boosting_sums import Integers, Pairs
+from unlearn.stages.estimators.row_sets.row_set import Bytes, Codes
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class ClassRows:
     codes
         Returns narrow codes by one set of cuts, given its number.
     labels
-        1 for rows of the class, 0 for others, shape (rows,).
+        1 for rows of the class, 0 for others, or the numbers to predict, shape (rows,).
     """
 
     codes: Callable[[int], Narrow]
@@ -34,7 +35,7 @@ class ClassState:
     Parameters
     ----------
     counts
-        Rows that are not of the class, and rows that are.
+        Rows that are not of the class, and rows that are; or of numbers, the rows and the sum.
     structure
         The splits of all trees.
     roots
@@ -100,3 +101,29 @@ def empty_state(options: ExactBoostingOptions, candidates: int, guide_depth: int
         np.zeros((trees, leaves), np.int64),
         np.zeros((trees, leaves), np.int64),
     )
+
+
+@dataclass(frozen=True)
+class BoostingState:
+    """Sums over a set of rows.
+
+    Parameters
+    ----------
+    digests
+        Sorted digests of the rows, shape (rows, 16).
+    code_counts
+        How many rows have each code; see `CommonCodes.count`.
+    cuts
+        Cuts between codes, which follow from the counts; see `BoostingDraws.cuts`. They are not
+        saved with the state.
+    classes
+        The state of each class's model; with two classes there is one, that of the second.
+    reads
+        Rows that the last change read; see `ReadsOthers`. It is not saved.
+    """
+
+    digests: Bytes
+    code_counts: Integers
+    cuts: Codes
+    classes: list[ClassState]
+    reads: int = 0

@@ -19,6 +19,7 @@ from unlearn.stages.training.shard_model import read_shard_model
 
 from tests.stages.conftest import LAYOUT, put_on_list, run_stages, token_of
 from tests.stages.regression import (
+    EXACT_BOOSTING,
     EXACT_FOREST,
     EXACT_LINEAR,
     HIST,
@@ -45,8 +46,16 @@ def models_of(context: Context) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(
     ("train", "slices"),
-    [(HIST, 1), (RIDGE, 1), (SGD, 3), (MLP, 3), (EXACT_LINEAR, 1), (EXACT_FOREST, 1)],
-    ids=["hist", "ridge", "sgd", "mlp", "exact_linear", "exact_forest"],
+    [
+        (HIST, 1),
+        (RIDGE, 1),
+        (SGD, 3),
+        (MLP, 3),
+        (EXACT_LINEAR, 1),
+        (EXACT_FOREST, 1),
+        (EXACT_BOOSTING, 1),
+    ],
+    ids=["hist", "ridge", "sgd", "mlp", "exact_linear", "exact_forest", "exact_boosting"],
 )
 def test_two_requests_leave_the_bytes_of_a_clean_room(
     train: Mapping[str, Any], slices: int, tmp_path: Path

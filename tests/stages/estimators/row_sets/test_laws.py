@@ -105,6 +105,8 @@ NUMBERS: dict[str, Build] = {
     "forest of numbers": of_numbers(forest),
     "forest of all rows of numbers": of_numbers(forest_of_all_rows),
     "usual forest of numbers": of_numbers(usual_forest),
+    "boosting of numbers": of_numbers(boosting),
+    "usual boosting of numbers": of_numbers(usual_boosting),
 }
 
 

@@ -23,6 +23,8 @@ OF_TREES = [
     "forest of numbers",
     "forest of all rows of numbers",
     "usual forest of numbers",
+    "boosting of numbers",
+    "usual boosting of numbers",
 ]
 every = pytest.mark.parametrize(
     "build", [ESTIMATORS[name] for name in OF_TREES], ids=list(OF_TREES)
