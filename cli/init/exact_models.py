@@ -14,6 +14,10 @@ NETWORK = "mlp"
 #: Models of sets of rows, as `--example visits --model` takes them.
 EXACT_MODELS = ("exact_forest", "exact_boosting", "exact_linear", "exact_naive_bayes")
 
+#: Options of `exact_boosting` for a regression. Its defaults suit classes: here values of leaves are
+#: finer, and those of few rows smaller (`benchmarks/exact_regression.py`).
+BOOSTING_OF_NUMBERS: Mapping[str, Any] = {"depth": 6, "smoothing": 10.0, "steps": 32}
+
 #: From so many columns, if all are numbers, they are taken for an embedding. A forest looks at few
 #: of them at a time, and a linear model at all.
 _WIDE = 256
@@ -70,4 +74,6 @@ def first_options(
         found["range"] = {name: list(PROVISIONAL) for name in numbers}
     if model == "exact_forest":
         found["share"] = default_share(rows, classes)
+    if model == "exact_boosting" and classes == 0:
+        found |= BOOSTING_OF_NUMBERS
     return found

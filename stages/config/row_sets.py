@@ -50,7 +50,7 @@ class ExactBoostingOptions(RowSetOptions):
     each of its `depth` levels as many `candidates` of each; the best one is used. More of both is
     more accurate, and makes it more likely that a deletion changes a split. `smoothing` is added to
     the second derivatives of a leaf. `steps` is how many different values a leaf may have per unit
-    of log-odds: with fewer, fewer deletions change a value.
+    of log-odds, or of the scale of a target of numbers: with fewer, fewer deletions change a value.
     """
 
     trees: Annotated[int, Field(ge=1, le=2000)] = 180

@@ -54,6 +54,13 @@ def test_amounts_are_proposed_as_a_regression(tmp_path: Path) -> None:
     assert "# Whether rows without a finite number as target are left out" in params
 
 
+def test_boosting_has_options_for_numbers(tmp_path: Path) -> None:
+    init(tmp_path, make_amounts(120), "--model", "exact_boosting")
+
+    options = yaml.safe_load(settings(tmp_path))["train"]["options"]
+    assert (options["depth"], options["smoothing"], options["steps"]) == (6, 10.0, 32)
+
+
 def test_the_scale_is_that_of_the_middle_of_the_targets(tmp_path: Path) -> None:
     frame = make_amounts(400)
     init(tmp_path, frame, "--model", "mlp")

@@ -214,7 +214,7 @@ def test_a_schema_that_is_no_regression_is_refused(change: dict[str, Any], said:
 
 @pytest.mark.parametrize(
     "model",
-    ["exact_boosting", "exact_naive_bayes", "perturbed_logistic"],
+    ["exact_naive_bayes", "perturbed_logistic"],
 )
 def test_a_family_of_classifiers_is_refused_by_its_declaration(model: str) -> None:
     with pytest.raises(InputError, match=f"{model} predicts classes, and the task is regression"):
