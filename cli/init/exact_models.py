@@ -14,8 +14,8 @@ NETWORK = "mlp"
 #: Models of sets of rows, as `--example visits --model` takes them.
 EXACT_MODELS = ("exact_forest", "exact_boosting", "exact_linear", "exact_naive_bayes")
 
-#: Options of `exact_boosting` for a regression. Its defaults suit classes: here values of leaves are
-#: finer, and those of few rows smaller (`benchmarks/exact_regression.py`).
+#: Options of `exact_boosting` for a regression. Its defaults suit classes: here values of leaves
+#: are finer, and those of few rows smaller (`benchmarks/exact_regression.py`).
 BOOSTING_OF_NUMBERS: Mapping[str, Any] = {"depth": 6, "smoothing": 10.0, "steps": 32}
 
 #: From so many columns, if all are numbers, they are taken for an embedding. A forest looks at few
