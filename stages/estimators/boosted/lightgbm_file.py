@@ -280,13 +280,13 @@ def _read_trees(trees: list[dict[str, str]], inputs: int) -> dict[str, npt.NDArr
     found |= {name: _ints(lines[name], name, splits) for name in _OF_SPLITS}
     found |= {name: _floats(lines[name], name, splits) for name in _FLOATS_OF_SPLITS}
     found["leaf_value"] = _floats(lines["leaf_value"], "leaf_value", leaves)
-    # A tree of one leaf may leave out what it would say of it.
-    of_leaves = [
-        0 if count == 1 and not line else int(count)
-        for count, line in zip(leaves, lines["leaf_weight"], strict=True)
-    ]
-    found["leaf_weight"] = _floats(lines["leaf_weight"], "leaf_weight", of_leaves)
-    found["leaf_count"] = _ints(lines["leaf_count"], "leaf_count", of_leaves)
+    for name, numbers in (("leaf_weight", _floats), ("leaf_count", _ints)):
+        # A tree of one leaf may leave out what it would say of it.
+        of_leaves = [
+            0 if count == 1 and not line else int(count)
+            for count, line in zip(leaves, lines[name], strict=True)
+        ]
+        found[name] = numbers(lines[name], name, of_leaves)
     found["shrinkage"] = _floats(lines["shrinkage"], "shrinkage", one)
     _check_children(found["left_child"], found["right_child"], leaves)
     if (found["split_feature"] < 0).any() or (found["split_feature"] >= inputs).any():

@@ -264,3 +264,13 @@ def test_models_of_other_options_are_read_and_made_again(options: dict[str, Any]
     assert estimator.fit_slice(None, slice_of(200), 7) == state
     found = estimator.predictor(state).probabilities(slice_of(200).inputs)
     assert np.allclose(found.sum(axis=1), 1)
+
+
+def test_columns_without_any_split_give_the_shares_of_the_classes() -> None:
+    """The library then writes trees of one leaf, with some of their lines empty."""
+    same = replace(TWO, inputs=np.zeros_like(TWO.inputs), categories=())
+    estimator = LIBRARY.estimator(**SMALL)
+
+    found = estimator.predictor(estimator.fit_slice(None, same, 3)).probabilities(same.inputs)
+
+    assert np.allclose(found[:, 2], (TWO.targets == 2).mean(), atol=1e-6)
