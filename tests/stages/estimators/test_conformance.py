@@ -12,7 +12,12 @@ from unlearn.stages.rows.shard_file import Layout
 
 from tests.language_models import author_rows, language_recipe
 from tests.stages.conftest import CLASSES, EXACT, FEATURES, MLP, NAIVE_BAYES, make_recipe, make_rows
-from tests.stages.estimators.boosted.libraries import LIBRARIES, REGRESSORS, number_rows
+from tests.stages.estimators.boosted.libraries import (
+    LIBRARIES,
+    NUMBER_LAYOUT,
+    REGRESSORS,
+    number_rows,
+)
 from tests.stages.estimators.conformance import CHECKS, CONTAINERS, Case
 from tests.stages.estimators.own_models import NUMBERS, PIPELINE, THIRD_PARTY
 from tests.stages.estimators.perturbed import PREPROCESSING
@@ -52,6 +57,13 @@ FEATURE_CASES: dict[str, dict[str, Any]] = {
     **{name: library.train() for name, library in LIBRARIES.items()},
 }
 
+#: Exact models that also predict numbers, and their options.
+EXACT_NUMBERS: dict[str, dict[str, Any]] = {
+    "exact_forest": {"share": 0.5, "leaf": 2},
+    "exact_boosting": {"trees": 60},
+    "exact_linear": {},
+}
+
 NET = """
 import torch
 
@@ -67,6 +79,7 @@ CASES = (
     "own pipeline",
     "own pipeline of numbers",
     *(f"numbers of {name}" for name in REGRESSORS),
+    *(f"numbers of {name}" for name in EXACT_NUMBERS),
     "perturbed_logistic",
     "lora",
     "causal_lm",
@@ -80,7 +93,11 @@ def of_features(train: dict[str, Any], code: Path | None = None) -> Case:
 
 
 def of_numbers(name: str) -> Case:
-    """Return a case of a library for boosted trees whose target is a number."""
+    """Return a case whose target is a number, of a library for boosted trees or an exact model."""
+    if name in EXACT_NUMBERS:
+        train = EXACT | {"model": name, "options": EXACT["options"] | EXACT_NUMBERS[name]}
+        recipe = replace(make_recipe(train), layout=NUMBER_LAYOUT)
+        return Case(find_spec(name), recipe, number_rows(), CONTAINERS["safetensors"])
     library = REGRESSORS[name]
     library.require()
     container = CONTAINERS[library.spec.format.name]

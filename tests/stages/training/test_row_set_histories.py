@@ -24,6 +24,7 @@ from tests.stages.conftest import (
     run_stages,
     token_of,
 )
+from tests.stages.regression import EXACT_LINEAR, make_amounts, regression_params
 
 OPTIONS = {
     "exact_forest": {"trees": 8, "share": 0.5, "leaf": 2},
@@ -31,6 +32,12 @@ OPTIONS = {
     "exact_linear": {"fourier": 5},
     "exact_naive_bayes": {},
 }
+
+#: Models and tasks.
+CASES = [
+    *((model, "classification") for model in OPTIONS),
+    *((model, "regression") for model in OPTIONS if model != "exact_naive_bayes"),
+]
 ROWS, RUNS = 160, 4
 
 
@@ -122,13 +129,17 @@ def models_of(context: Context) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("model", OPTIONS)
+@pytest.mark.parametrize(("model", "task"), CASES)
 def test_any_history_of_a_project_ends_in_the_bytes_of_a_clean_room(
-    model: str, tmp_path: Path
+    model: str, task: str, tmp_path: Path
 ) -> None:
-    frame = make_frame(ROWS)
-    options = EXACT["options"] | OPTIONS[model]
-    params = make_params(shards=1, train=EXACT | {"model": model, "options": options})
+    if task == "regression":
+        frame, train = make_amounts(ROWS), EXACT_LINEAR | {"model": model}
+        train["options"] = train["options"] | OPTIONS[model]
+        params = regression_params(train, shards=1)
+    else:
+        frame, options = make_frame(ROWS), EXACT["options"] | OPTIONS[model]
+        params = make_params(shards=1, train=EXACT | {"model": model, "options": options})
     draw = random.Random(model)  # noqa: S311 - no secret: what happens in which order
     present = set(draw.sample(sorted(frame["id"]), ROWS - 20))
     first = frame[frame["id"].isin(present)]
