@@ -52,14 +52,24 @@ def _holding(folder: Path, traces: list[bytes]) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["exact_forest", "exact_linear"])
+@pytest.mark.parametrize(
+    ("model", "task"),
+    [
+        ("exact_forest", "classification"),
+        ("exact_linear", "classification"),
+        ("exact_boosting", "regression"),
+    ],
+)
 def test_an_erasure_leaves_nothing_of_a_row_in_state_model_and_cache(
-    model: str, tmp_path: Path
+    model: str, task: str, tmp_path: Path
 ) -> None:
     frame = make_frame(ROWS)
     frame["id"] = frame["id"].str.replace("r", "zqrec-")
     frame["income"] = frame["income"].astype(float)
-    repo = make_project(tmp_path / "project", frame, "--model", model, key=KEY)
+    if task == "regression":
+        frame["label"] = (frame["age"] * 3_000 + 40_000).round(2)
+    options = ("--model", model, "--task", task)
+    repo = make_project(tmp_path / "project", frame, *options, key=KEY)
     gone = _trained(repo, frame["id"].tolist())
     path = repo.root / "data/dataset.csv"
     frame.loc[frame["id"].isin(gone), ["city", "income"]] = (RARE, NUMBER)
