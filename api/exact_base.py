@@ -59,8 +59,8 @@ class ExactModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         self.key = key
 
     def _build(self, key: Key, shape: Shape) -> RowSetEstimator[Any]:
-        names = self._options.model_fields.keys() - {"range"}
-        values = {name: _plain(getattr(self, name)) for name in names if hasattr(self, name)}
+        names = self._options.model_fields.keys() & self.get_params(deep=False).keys()
+        values = {name: _plain(getattr(self, name)) for name in names}
         options = self._options.model_validate(values)
         found: RowSetEstimator[Any] = self._kind(key, shape, options)
         return found
