@@ -6,7 +6,7 @@ import pytest
 from unlearn.stages.estimators import spec as spec_module
 
 from tests.cli.conftest import refused, unchanged
-from tests.conftest import Done, Repo, make_frame, start_repositories
+from tests.conftest import Done, Repo, make_frame, make_project, start_repositories
 from tests.stages.estimators.boosted.libraries import LIBRARIES, Library
 
 
@@ -57,3 +57,21 @@ def test_a_missing_library_stops_init_and_is_a_finding_of_doctor(
     found = repo.inline("doctor", "--json").json["findings"]
     assert f"{name} is not installed; pip install 'dvc-unlearn[{name}]'" in found
     assert repo.inline("stage", "train", "s000").code == 2
+
+
+def test_scan_opens_models_in_the_formats_of_the_libraries(
+    library: Library, tmp_path: Path
+) -> None:
+    repo = make_project(tmp_path / "project", make_frame(60), "--model", library.model)
+    repo.set_params(train={"options": library.options})
+    repo.stages("recipe", "shard", "forget", "train@s000")
+    model = repo.root / "models/shard_models/s000" / library.spec.file_name
+    (tmp_path / "values").write_text("zqx-secret-17\n", encoding="utf-8")
+    options = ("--values", str(tmp_path / "values"), "--json")
+    assert repo.inline("scan", *options).code == 0
+
+    model.write_bytes(model.read_bytes() + b" zqx-secret-17 ")
+
+    found = repo.inline("scan", *options)
+    assert found.code == 1
+    assert library.spec.file_name in found.out
