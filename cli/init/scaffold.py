@@ -37,6 +37,7 @@ def suggest(
     shards: int | None = None,
     slices: int | None = None,
     batch: int = DEFAULT_BATCH,
+    most: int = _MAX_SHARDS,
 ) -> Plan:
     """Return a plan whose shard models have enough rows and enough steps to converge.
 
@@ -52,10 +53,12 @@ def suggest(
         What the user specified; None to choose.
     batch
         Rows a step.
+    most
+        Shards at most, where they are not specified.
     """
     training = max(1, round(rows * (1 - holdout)))
     if shards is None:
-        shards = min(_MAX_SHARDS, max(1, training // _ROWS_PER_SHARD))
+        shards = min(most, max(1, training // _ROWS_PER_SHARD))
     per_shard = max(1, training // shards)
     if slices is None:
         slices = min(_MAX_SLICES, max(1, per_shard // _ROWS_PER_SLICE)) if can_slice else 1

@@ -312,6 +312,7 @@ def _plan(request: InitRequest, values: TableParams, rows: int) -> tuple[Plan, f
             can_slice=spec.can_slice(model),
             shards=shards,
             slices=1 if request.is_posthoc else request.slices,
+            most=spec.most_shards,
         )
         return found if request.epochs is None else replace(found, epochs=request.epochs)
 

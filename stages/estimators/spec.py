@@ -310,6 +310,8 @@ class EstimatorSpec:
     seconds
         About how long a training takes on one core of a usual machine; None where nobody knows. A
         new project has shards by it, so it depends on nothing but the size.
+    most_shards
+        Shards that a new project has at most.
     preprocessing
         Value of `train.preprocessing` in a new project.
     native
@@ -347,6 +349,7 @@ class EstimatorSpec:
     takes_raw: bool = False
     has_probabilities: Callable[[TrainParams], bool] = _yes
     seconds: Callable[[TrainingSize], float | None] = _unknown
+    most_shards: int = 20
     preprocessing: PreprocessingParams = field(default_factory=PreprocessingParams)
     native: bool = False
     check: Callable[[Params], None] = _accept

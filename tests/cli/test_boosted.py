@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from unlearn.cli.init import scaffold
 from unlearn.stages.estimators import spec as spec_module
 
 from tests.cli.conftest import refused, unchanged
@@ -75,3 +76,15 @@ def test_scan_opens_models_in_the_formats_of_the_libraries(
     found = repo.inline("scan", *options)
     assert found.code == 1
     assert library.spec.file_name in found.out
+
+
+def test_init_picks_few_shards_where_training_takes_long(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scaffold, "BREAK_EVEN", 0.0)
+    monkeypatch.setattr(scaffold, "_ROWS_PER_SHARD", 10)
+    repo = start_repositories(tmp_path / "project")
+
+    assert init(repo, library.model).code == 0
+
+    assert len(repo.params()["sharding"]["shards"]) == 5

@@ -9,6 +9,7 @@ from unlearn.stages.config.boosted import CatBoostOptions, CatBoostRegressorOpti
 from unlearn.stages.config.params import Params
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.estimators.boosted.declared import (
+    MOST_SHARDS,
     NATIVE,
     check_native,
     native_columns,
@@ -75,6 +76,7 @@ CATBOOST = EstimatorSpec(
     # Some options do not go together, which only the library knows.
     trial="fit",
     seconds=_seconds,
+    most_shards=MOST_SHARDS,
     preprocessing=NATIVE,
     takes_weights=True,
     native=True,

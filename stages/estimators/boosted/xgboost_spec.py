@@ -10,6 +10,7 @@ from unlearn.stages.config.params import Params
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.boosted.declared import (
+    MOST_SHARDS,
     NATIVE,
     check_native,
     native_columns,
@@ -86,6 +87,7 @@ XGBOOST = EstimatorSpec(
     # Some options do not go together, which only the library knows.
     trial="fit",
     seconds=_seconds,
+    most_shards=MOST_SHARDS,
     preprocessing=NATIVE,
     takes_weights=True,
     native=True,
