@@ -61,8 +61,11 @@ def test_verify_has_a_table_of_all_methods(compared: Repo) -> None:
         assert cells[:3] == [name, entry["label"].partition("(")[0], entry["verdict"]]
         shown = [entry[f"{part}_accuracy"] for part in ("forget", "retain", "holdout")]
         assert cells[3:6] == ["-" if value is None else f"{value:.3f}" for value in shown]
-    auc = found["methods"]["ssd"]["membership"]["auc"]
-    assert line_of(done.out, "method label", "ssd")[6] == f"{auc:.3f}"
+    # The difference on matched pairs decides; the AUC against all unseen rows is further down.
+    membership = found["methods"]["ssd"]["membership"]
+    difference = membership["matched"]["difference"]["auc"]
+    assert line_of(done.out, "method label", "ssd")[6] == f"{difference:+.3f}"
+    assert f"{membership['auc']:.3f}" in line_of(done.out, "method matched", "ssd")
     assert line_of(done.out, "method disagreement", "retrain")[-1] == "trained"
     assert not any(line.split()[:2] == ["certified_removal", "-"] for line in lines), "no cost"
 
