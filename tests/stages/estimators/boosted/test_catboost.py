@@ -21,7 +21,7 @@ catboost = pytest.importorskip("catboost")
 LIBRARY = LIBRARIES["catboost"]
 FORMAT = LIBRARY.spec.format
 
-#: The class is told by both categories; the second has few values, which are split by one by one.
+#: The class follows from both categories; the second has few values, which are split one by one.
 _DATA = slice_of(300)
 _INPUTS = np.column_stack([_DATA.inputs, np.arange(300) % 3]).astype(np.float32)
 DATA = replace(_DATA, inputs=_INPUTS, categories=(0, 0, 0, 6, 4))

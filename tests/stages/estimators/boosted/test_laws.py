@@ -133,7 +133,7 @@ def test_categories_that_training_did_not_have_are_one_category(library: Library
 
 
 def test_categories_and_missing_values_are_read_as_such(library: Library) -> None:
-    """A table whose class is told by a set of categories, or by what is missing, alone."""
+    """A table whose class follows from a set of categories, or from what is missing, alone."""
     draw = np.random.default_rng(5)
     count = 600
     city = draw.choice(list("abcdefgh"), count)

@@ -22,7 +22,7 @@ LIBRARY = LIBRARIES["lightgbm"]
 FORMAT = LIBRARY.spec.format
 SMALL = {"n_estimators": 2, "num_leaves": 4, "max_cat_to_onehot": 1}
 
-#: The class is told by the category, and what is missing tells nothing.
+#: The class follows from the category, and missing values say nothing about it.
 DATA = slice_of(300)
 THREE = replace(DATA, targets=(DATA.inputs[:, 3] % 3).astype(np.int64))
 TWO = replace(DATA, targets=(DATA.inputs[:, 3] % 2).astype(np.int64) * 2)
