@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from unlearn.stages.estimators.causal import CausalEstimator, TextSlice
-from unlearn.stages.estimators.torch_models import be_deterministic
+from unlearn.stages.estimators.torch_machine import be_deterministic
 from unlearn.stages.text.sequences import Ints, Sequences
 
 from benchmarks.bare_loops import (

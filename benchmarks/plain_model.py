@@ -23,7 +23,7 @@ from unlearn.stages.estimators.base import Estimator, SliceData
 from unlearn.stages.estimators.mlp import build_mlp
 from unlearn.stages.estimators.preprocessing import fit_preprocessor
 from unlearn.stages.estimators.registry import make_estimator
-from unlearn.stages.estimators.torch_models import make_optimizer
+from unlearn.stages.estimators.torch_state import make_optimizer
 from unlearn.stages.project.paths import Project
 from unlearn.stages.project.threads import use_one_thread
 from unlearn.stages.rows.shard_file import read_shard, targets

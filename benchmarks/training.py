@@ -19,7 +19,8 @@ import torch
 from unlearn.stages.config.train import MlpOptions, OptimizerParams, TrainParams
 from unlearn.stages.estimators.base import SliceData
 from unlearn.stages.estimators.mlp import MlpEstimator, build_mlp
-from unlearn.stages.estimators.torch_models import be_deterministic, make_optimizer
+from unlearn.stages.estimators.torch_machine import be_deterministic
+from unlearn.stages.estimators.torch_state import make_optimizer
 from unlearn.stages.rows.outputs import Outputs
 
 from benchmarks.bare_loops import Contender, ratios, take_turns, train_bare

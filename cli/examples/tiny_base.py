@@ -199,7 +199,7 @@ def make_base(folder: Path, size: str, seed: int) -> None:
     """
     from safetensors.torch import save
     from transformers import GenerationConfig
-    from unlearn.stages.estimators.torch_models import be_deterministic
+    from unlearn.stages.estimators.torch_machine import be_deterministic
 
     shape = _size(size)
     be_deterministic()

@@ -12,7 +12,7 @@ from torch import nn
 from unlearn.stages.config.text import CausalOptions, LanguageOptions, LoraOptions
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators import torch_models
+from unlearn.stages.estimators import torch_machine, torch_state
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.text import adapters
 from unlearn.stages.text.base import check_fit, find_base, load_module, load_tokenizer
@@ -67,10 +67,10 @@ class CausalEstimator:
     options_model: type[LanguageOptions] = CausalOptions
 
     def __init__(self, train: TrainParams, layout: Layout, root: Path) -> None:
-        torch_models.be_deterministic()
+        torch_machine.be_deterministic()
         self.train = train
         self.options = self.options_model.model_validate(train.options)
-        self.device = torch_models.find_device(train.device)
+        self.device = torch_machine.find_device(train.device)
         self._folder = find_base(self.options, root)
         tokenizer = load_tokenizer(self._folder)
         self.encoder = Encoder(tokenizer, self.options, layout)
@@ -127,11 +127,11 @@ class CausalEstimator:
             Seed of everything that is drawn once, before the first slice.
         """
         module, trained = self._start(init_seed)
-        optimizer = torch_models.make_optimizer(self.train.optimizer, trained)
+        optimizer = torch_state.make_optimizer(self.train.optimizer, trained)
         if state is not None:
             tensors = load_tensors(state)
-            self._put(module, torch_models.weights_of(tensors))
-            torch_models.restore_optimizer(tensors, optimizer)
+            self._put(module, torch_state.weights_of(tensors))
+            torch_state.restore_optimizer(tensors, optimizer)
         module.train()
         taken = epoch = 0
         while taken < data.steps:
@@ -144,7 +144,7 @@ class CausalEstimator:
                 f"{self.train.model} diverged: its weights are no longer finite",
                 "decrease train.optimizer.rate",
             )
-        return save_tensors(torch_models.snapshot(weights, optimizer))
+        return save_tensors(torch_state.snapshot(weights, optimizer))
 
     def _epoch(
         self,
@@ -155,7 +155,7 @@ class CausalEstimator:
         at: tuple[int, int],
     ) -> int:
         epoch, taken = at
-        torch_models.seed_all(data.seed(epoch))
+        torch_machine.seed_all(data.seed(epoch))
         order = torch.randperm(len(data.sequences)).numpy()
         steps = 0
         for start in range(0, len(order), self.train.batch):
@@ -191,7 +191,7 @@ class CausalEstimator:
 
     def export(self, state: bytes) -> bytes:
         """Return the weights, without the optimizer."""
-        return save_tensors(torch_models.weights_of(load_tensors(state)))
+        return save_tensors(torch_state.weights_of(load_tensors(state)))
 
     def describe(self) -> dict[str, Any]:
         """Return what rebuilds the model, beside its settings."""

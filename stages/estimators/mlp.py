@@ -15,14 +15,9 @@ from unlearn.stages.estimators.mlp_gradients import (
     class_errors,
     squared_errors,
 )
-from unlearn.stages.estimators.torch_models import (
-    OPTIMIZER,
-    WEIGHTS,
-    TorchEstimator,
-    refuse_diverged,
-    seed_all,
-    training_errors,
-)
+from unlearn.stages.estimators.torch_machine import seed_all
+from unlearn.stages.estimators.torch_models import TorchEstimator, refuse_diverged, training_errors
+from unlearn.stages.estimators.torch_state import OPTIMIZER, WEIGHTS
 from unlearn.stages.rows.outputs import Outputs
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {

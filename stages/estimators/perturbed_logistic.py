@@ -25,7 +25,8 @@ from unlearn.stages.config.train import PerturbedLogisticOptions, TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import Dtype, FloatArray, SliceData
 from unlearn.stages.estimators.linear import LinearScores
-from unlearn.stages.estimators.torch_models import be_deterministic, module_bytes
+from unlearn.stages.estimators.torch_machine import be_deterministic
+from unlearn.stages.estimators.torch_state import module_bytes
 
 #: Norm of the gradient at which training has arrived.
 _ARRIVED = 1e-9

@@ -1,9 +1,7 @@
 """Torch modules, trained in memory, one thread each, deterministically."""
 
 import hashlib
-import os
-import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import pairwise
@@ -11,46 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-
-# Deterministic matrix products on a GPU; has to be set before CUDA starts.
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
-from unlearn.stages.config.train import SKLEARN_INTERFACE, OptimizerParams, TrainParams
+from unlearn.stages.config.train import SKLEARN_INTERFACE, TrainParams
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.base import (
-    Dtype,
-    FloatArray,
-    RefusedRowsError,
-    SliceData,
-    Targets,
-)
+from unlearn.stages.estimators.base import Dtype, RefusedRowsError, SliceData, Targets
 from unlearn.stages.estimators.option_names import check_names, parameters_of
+from unlearn.stages.estimators.torch_machine import be_deterministic, find_device, seed_all
+from unlearn.stages.estimators.torch_predictors import TorchPredictor, TorchRegressor, one_number
+from unlearn.stages.estimators.torch_state import (
+    WEIGHTS,
+    make_optimizer,
+    restore_optimizer,
+    snapshot,
+    weights_of,
+)
 from unlearn.stages.project.user_code import load_function
 from unlearn.stages.rows.outputs import Outputs
-
-#: What the names of weights, and of what an optimizer keeps, begin with in a state.
-WEIGHTS = "model."
-OPTIMIZER = "optimizer."
-_PREDICTION_ROWS = 8192
-
-Tensors = dict[str, torch.Tensor]
-
-
-def machine_facts(train: TrainParams) -> dict[str, str]:
-    """Return the processor's instruction set, MKL's mode, and the GPU if one is used."""
-    device = find_device(train.device)
-    return {
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        # Chooses among MKL's kernels, and so among ways to round.
-        "mkl": os.environ.get("MKL_CBWR", "auto"),
-        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else "none",
-    }
 
 
 class TorchEstimator:
@@ -202,7 +180,7 @@ class TorchEstimator:
             {f"{WEIGHTS}{name}": value for name, value in load_tensors(model).items()}
         )
 
-    def predictor(self, model: bytes) -> "TorchPredictor | TorchRegressor":
+    def predictor(self, model: bytes) -> TorchPredictor | TorchRegressor:
         """Return the module with these weights, in evaluation mode."""
         module = self.load(model).eval()
         if self._outputs.is_number:
@@ -259,59 +237,6 @@ class TorchEstimator:
                 f"{SKLEARN_INTERFACE}{self._train.model}",
             )
         return module.to(self._device)
-
-
-class TorchPredictor:
-    """A fitted torch module."""
-
-    def __init__(self, module: nn.Module, device: torch.device) -> None:
-        self._module = module
-        self._device = device
-
-    def probabilities(self, inputs: FloatArray) -> npt.NDArray[np.float64]:
-        """Return softmax of the logits, in float64."""
-        logits = torch.cat(_answers(self._module, inputs, self._device))
-        answer: npt.NDArray[np.float64] = torch.softmax(logits, dim=1).numpy()
-        return answer
-
-
-class TorchRegressor:
-    """A fitted torch module that predicts numbers in the pinned scale of the target."""
-
-    def __init__(self, module: nn.Module, device: torch.device, outputs: Outputs) -> None:
-        self._module = module
-        self._device = device
-        self._outputs = outputs
-
-    def values(self, inputs: FloatArray) -> npt.NDArray[np.float64]:
-        """Return the predictions in the units of the dataset, shape (rows,)."""
-        answers = [one_number(piece) for piece in _answers(self._module, inputs, self._device)]
-        return self._outputs.unscaled(torch.cat(answers).numpy())
-
-
-def _answers(module: nn.Module, inputs: FloatArray, device: torch.device) -> list[torch.Tensor]:
-    """Return a module's answers on rows in float64, piece by piece."""
-    # Copied into torch's own memory: products may round by how their input is aligned.
-    rows = torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32)).clone()
-    with torch.inference_mode():
-        return [
-            module(piece.to(device)).double().cpu() for piece in torch.split(rows, _PREDICTION_ROWS)
-        ]
-
-
-def one_number(answers: torch.Tensor) -> torch.Tensor:
-    """Return the answers of a regression, shape (rows,), from shape (rows, 1) or (rows,).
-
-    Raises
-    ------
-    ValueError
-        If a module answers with another number of values.
-    """
-    if answers.ndim == 1:
-        return answers
-    if answers.ndim != 2 or answers.shape[1] != 1:  # noqa: PLR2004 - rows and values
-        raise ValueError("for a regression it has to answer each row with one number")
-    return answers[:, 0]
 
 
 def has_batch_norm(module: nn.Module) -> bool:
@@ -375,25 +300,6 @@ def _kind(error: Exception) -> type[InputError]:
     return RefusedRowsError if singular or isinstance(error, of_rows) else InputError
 
 
-def be_deterministic() -> None:
-    """Make torch compute the same numbers each time, in this process and from now on."""
-    # The same as use_deterministic_algorithms(True), which would load the whole compiler.
-    torch.set_deterministic_debug_mode("error")
-    # Sums split over threads round differently: parallelism is across shards.
-    torch.set_num_threads(1)
-
-
-def module_bytes(module: nn.Module) -> bytes:
-    """Return a module's parameters and buffers as a safetensors file, as `export` would."""
-    # Cloned: tied weights share memory, which safetensors refuses.
-    return save_tensors(
-        {
-            name: value.detach().cpu().contiguous().clone()
-            for name, value in module.state_dict().items()
-        }
-    )
-
-
 def user_estimator(train: TrainParams, inputs: int, outputs: Outputs, path: Path) -> TorchEstimator:
     """Return the estimator of a user's own module, whose code is run from `path`.
 
@@ -406,63 +312,3 @@ def user_estimator(train: TrainParams, inputs: int, outputs: Outputs, path: Path
     build = load_function(path, train.model.rpartition(":")[2], "train.model")
     code = {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     return TorchEstimator(train, inputs, outputs, build, code)
-
-
-def seed_all(seed: int) -> None:
-    """Seed dropout, and whatever else a user's module may draw from."""
-    torch.manual_seed(seed)
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-
-
-def find_device(wanted: str) -> torch.device:
-    """Return the device that `train.device` names; `auto` takes a GPU where there is one."""
-    if wanted == "cpu":
-        return torch.device("cpu")
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if wanted == "cuda":
-        raise InputError("train.device is cuda, but torch sees no GPU")
-    return torch.device("cpu")
-
-
-def make_optimizer(params: OptimizerParams, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """Return the optimizer that params.yaml names, for these weights."""
-    rate, decay = params.rate, params.weight_decay
-    if params.name == "sgd":
-        return torch.optim.SGD(
-            weights, lr=rate, momentum=params.momentum, weight_decay=decay, fused=True
-        )
-    kind = torch.optim.AdamW if params.name == "adamw" else torch.optim.Adam
-    return kind(weights, lr=rate, weight_decay=decay, fused=True)
-
-
-def snapshot(weights: Mapping[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> Tensors:
-    """Return all that the next step reads, as named tensors on the CPU."""
-    tensors = {f"{WEIGHTS}{name}": value for name, value in weights.items()}
-    for index, slots in optimizer.state_dict()["state"].items():
-        for slot, value in slots.items():
-            if value is not None:
-                tensors[f"{OPTIMIZER}{index}.{slot}"] = torch.as_tensor(value)
-    # Cloned: tied weights share memory, which safetensors refuses.
-    return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-
-
-def weights_of(tensors: Tensors) -> Tensors:
-    """Return the weights in what `snapshot` took, by their own names."""
-    return {
-        name.removeprefix(WEIGHTS): value
-        for name, value in tensors.items()
-        if name.startswith(WEIGHTS)
-    }
-
-
-def restore_optimizer(tensors: Tensors, optimizer: torch.optim.Optimizer) -> None:
-    """Give an optimizer the state in what `snapshot` took."""
-    state: dict[int, Tensors] = {}
-    for name, value in tensors.items():
-        if name.startswith(OPTIMIZER):
-            index, _, slot = name.removeprefix(OPTIMIZER).partition(".")
-            state.setdefault(int(index), {})[slot] = value
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -27,7 +27,7 @@ TORCH_FILE = "model.safetensors"
 
 def torch_facts(train: TrainParams) -> dict[str, str]:
     """Return what of this machine decides the numbers that torch computes."""
-    from unlearn.stages.estimators.torch_models import machine_facts
+    from unlearn.stages.estimators.torch_machine import machine_facts
 
     return machine_facts(train)
 

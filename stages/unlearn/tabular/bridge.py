@@ -14,7 +14,7 @@ import pyarrow as pa
 import torch
 from torch import nn
 from unlearn.stages.config.train import OptimizerParams, PerturbedLogisticOptions, TrainParams
-from unlearn.stages.estimators import skops_file, torch_models
+from unlearn.stages.estimators import skops_file, torch_machine, torch_models, torch_state
 from unlearn.stages.estimators.base import Dtype, FloatArray
 from unlearn.stages.estimators.linear import LinearModel, from_sklearn, to_sklearn, unsupported
 from unlearn.stages.estimators.mlp import MlpEstimator
@@ -88,7 +88,7 @@ def open_model(model: ShardModel, code: Path | None, *, init_seed: int) -> Opene
     """
     if model.kind in ("constant", "empty") or model.weights is None:
         raise NotApplicableError(f"a model of kind `{model.kind}` has no weights to change")
-    torch_models.be_deterministic()
+    torch_machine.be_deterministic()
     train = TrainParams.model_validate(model.description["train"])
     preprocessor = Preprocessor.from_json(model.description["preprocessing"])
     outputs = model.layout.outputs
@@ -220,7 +220,7 @@ def objective_of_training(optimizer: OptimizerParams, outputs: Outputs) -> Objec
 
 def _close_module(module: nn.Module) -> bytes:
     _check_finite(module)
-    return torch_models.module_bytes(module)
+    return torch_state.module_bytes(module)
 
 
 def _check_finite(module: nn.Module) -> None:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 
 import torch
-from unlearn.stages.estimators.torch_models import make_optimizer
+from unlearn.stages.estimators.torch_state import make_optimizer
 from unlearn.stages.unlearn.base.problem import draws
 from unlearn.stages.unlearn.tabular.iterate import Looks, iterate, mean_loss, steps_of
 from unlearn.stages.unlearn.tabular.problem import MakeSteps, TabularProblem

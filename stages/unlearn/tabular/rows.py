@@ -6,7 +6,7 @@ from typing import Self
 
 import torch
 from torch import nn
-from unlearn.stages.estimators.torch_models import one_number
+from unlearn.stages.estimators.torch_predictors import one_number
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from unlearn.stages.estimators.torch_models import one_number
+from unlearn.stages.estimators.torch_predictors import one_number
 from unlearn.stages.unlearn.base.ledger import Side
 from unlearn.stages.unlearn.tabular.problem import TabularProblem
 from unlearn.stages.unlearn.tabular.rows import Rows

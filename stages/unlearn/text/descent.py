@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 from unlearn.stages.config.train import OptimizerParams
-from unlearn.stages.estimators.torch_models import make_optimizer
+from unlearn.stages.estimators.torch_state import make_optimizer
 from unlearn.stages.text.losses import SequenceLoss, combined, sequence_loss
 from unlearn.stages.text.sequences import Batch, Ints, Sequences
 from unlearn.stages.unlearn.text.problem import Endless, TextProblem

@@ -14,7 +14,8 @@ from torch import nn
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.estimators.causal import answer_loss
 from unlearn.stages.estimators.registry import text_options
-from unlearn.stages.estimators.torch_models import make_optimizer, seed_all
+from unlearn.stages.estimators.torch_machine import seed_all
+from unlearn.stages.estimators.torch_state import make_optimizer
 from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
 from unlearn.stages.text.sequences import Sequences
 

@@ -22,7 +22,8 @@ from unlearn.stages.estimators.base import Estimator, SliceData
 from unlearn.stages.estimators.formats import SAFETENSORS, SKOPS
 from unlearn.stages.estimators.mlp import build_mlp
 from unlearn.stages.estimators.sklearn_models import SklearnEstimator
-from unlearn.stages.estimators.torch_models import TorchEstimator, TorchPredictor
+from unlearn.stages.estimators.torch_models import TorchEstimator
+from unlearn.stages.estimators.torch_predictors import TorchPredictor
 from unlearn.stages.rows.outputs import Outputs
 
 from tests.stages.conftest import MLP

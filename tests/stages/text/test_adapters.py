@@ -11,7 +11,7 @@ from unlearn.cli.examples.tiny_base import make_config
 from unlearn.stages.config.text import AdapterOptions
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.causal import LoraEstimator, TextSlice, tuned_weights
-from unlearn.stages.estimators.torch_models import module_bytes
+from unlearn.stages.estimators.torch_state import module_bytes
 from unlearn.stages.final_model.ensemble import final_model_files
 from unlearn.stages.text import adapters
 from unlearn.stages.text.adapters import Shape

@@ -5,7 +5,8 @@ import pytest
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.estimators.base import SliceData
 from unlearn.stages.estimators.registry import make_estimator
-from unlearn.stages.estimators.torch_models import TorchEstimator, TorchPredictor
+from unlearn.stages.estimators.torch_models import TorchEstimator
+from unlearn.stages.estimators.torch_predictors import TorchPredictor
 from unlearn.stages.rows.outputs import Outputs
 from unlearn.stages.verify.measures.relearning import MOST_STEPS, Continues, relearning_steps
 from unlearn.stages.verify.measures.utility import log_loss
