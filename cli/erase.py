@@ -17,7 +17,7 @@ from unlearn.stages.dvc.locking import without_dvc
 from unlearn.stages.dvc.pipeline import check_suppression_is_read
 from unlearn.stages.erasure.conclusion import conclude
 from unlearn.stages.erasure.dataset.nonce import confirm_nonce, refresh_nonce
-from unlearn.stages.erasure.dataset.preview import listed_rows, tracked_rows
+from unlearn.stages.erasure.dataset.preview import listed_pictures, listed_rows, tracked_rows
 from unlearn.stages.erasure.dataset.rewrite import check_rewritable, rewrite_dataset
 from unlearn.stages.erasure.evidence import keep_evidence, rests_on_rows
 from unlearn.stages.erasure.journal import Journal, end_journal, read_journal, write_journal
@@ -80,6 +80,8 @@ class EraseAnswer(Answer):
         Whether nothing was changed.
     rows
         How many rows left each file of the dataset.
+    pictures
+        How many files of pictures were deleted with them.
     trained
         The models that were trained again.
     places
@@ -89,6 +91,7 @@ class EraseAnswer(Answer):
     complete: bool
     dry_run: bool
     rows: dict[str, int]
+    pictures: int
     trained: list[str]
     places: list[PlaceEntry]
 
@@ -228,13 +231,14 @@ def _erase(context: Context, forget_list: ForgetList, journal: Journal) -> Erase
         drop_digests(project)
     end_journal(project)
     rows = {file.name: file.dropped for file in rewritten.files}
-    return _answer(erasure, rows=rows, trained=result.trained)
+    return _answer(erasure, rows=rows, pictures=rewritten.pictures, trained=result.trained)
 
 
 def _preview(context: Context, start: Start, journal: Journal) -> EraseAnswer:
     """Return what an erasure would delete, without changing anything."""
     with progress("reading the dataset", None) as advance:
         rows = listed_rows(context, start.forget_list, advance)
+        pictures = listed_pictures(context, start.forget_list)
     places = [
         ErasedPlace(name=store.place, state="purged", method=_deleted(store))
         if store.why is None
@@ -251,7 +255,7 @@ def _preview(context: Context, start: Start, journal: Journal) -> EraseAnswer:
         places.append(ErasedPlace(name="git's objects", state="pending", why=why))
     erasure = Erasure(places=tuple(sorted(places, key=lambda place: place.name)))
     unnamed = {store.place: store.unnamed for store in journal.objects.stores}
-    return _answer(erasure, rows=rows, trained=[], unnamed=unnamed)
+    return _answer(erasure, rows=rows, pictures=pictures, trained=[], unnamed=unnamed)
 
 
 def _deleted(store: StoreObjects) -> str:
@@ -270,6 +274,7 @@ def _answer(
     erasure: Erasure,
     *,
     rows: dict[str, int],
+    pictures: int,
     trained: list[str],
     unnamed: Mapping[str, Sequence[str]] | None = None,
 ) -> EraseAnswer:
@@ -279,6 +284,7 @@ def _answer(
         complete=erasure.complete and unnamed is None,
         dry_run=unnamed is not None,
         rows=rows,
+        pictures=pictures,
         trained=trained,
         places=[
             PlaceEntry(**place.model_dump(), files=list(files.get(place.name, ())))
@@ -307,6 +313,8 @@ def _retraining_seconds(project: Project) -> float | None:
 def _describe(answer: EraseAnswer) -> str:
     verb = "would leave" if answer.dry_run else "left"
     lines = [f"{plural(count, 'row')} {verb} {path}" for path, count in answer.rows.items()]
+    if answer.pictures:
+        lines.append(f"{plural(answer.pictures, 'picture')} {verb} the dataset's folder")
     if answer.trained:
         lines.append(f"trained again: {names(answer.trained)}")
     purged = [place for place in answer.places if place.state == "purged"]

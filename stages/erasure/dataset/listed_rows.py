@@ -1,7 +1,7 @@
 """The rows of a dataset's files that the forget list names."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -108,6 +108,17 @@ class RowSearch:
             found.setdefault(file, FileRows()).see(tokens, mask)
             advance(mask.size)
         return found
+
+    def listed_batches(
+        self, path: Path, dataset: DatasetParams, name: str, columns: list[str]
+    ) -> Iterator[tuple[pa.Table, npt.NDArray[np.bool_]]]:
+        """Yield batches of rows with these columns, and which of the rows are listed.
+
+        See `rows_by_file` for the other parameters and errors.
+        """
+        roles = [column for _, column in role_columns(dataset)]
+        for batch in read_batches(path, name, [*roles, *columns], Reading.of(dataset)):
+            yield batch, self._mask(digest_columns(batch, dataset, self.tokenizer, name, 1))
 
     def names_ids(self, kind: IdKind, texts: pa.ChunkedArray) -> pa.Array:
         """Return which ids are listed as a whole: a record, or a person with all rows.

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 from unlearn.stages.context import Context
 from unlearn.stages.erasure.dataset.listed_rows import RowSearch
-from unlearn.stages.erasure.dataset.rewrite import row_files
+from unlearn.stages.erasure.dataset.rewrite import picture_names, row_files
 from unlearn.stages.rows.forget_list import ForgetList
 
 
@@ -28,6 +28,19 @@ def listed_rows(
         files = search.rows_by_file(path, rows.dataset, rows.name, advance)
         found |= {name: file.listed.size for name, file in files.items() if file.listed.size}
     return found
+
+
+def listed_pictures(context: Context, forget_list: ForgetList) -> int:
+    """Return how many files of pictures only listed rows name.
+
+    Parameters
+    ----------
+    context, forget_list
+        The project, and the list.
+    """
+    search = RowSearch(context.tokenizer, forget_list)
+    going = picture_names(context, search).of_listed_rows_alone()
+    return sum(path.is_file() for path in going)
 
 
 def tracked_rows(context: Context) -> list[str]:

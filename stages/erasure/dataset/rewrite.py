@@ -20,6 +20,11 @@ from unlearn.stages.erasure.dataset.origins import (
     has_been_in_git,
 )
 from unlearn.stages.erasure.dataset.parquet_rewriting import check_parquet, write_parquet_without
+from unlearn.stages.erasure.dataset.picture_files import (
+    PictureNames,
+    delete_pictures,
+    picture_folder,
+)
 from unlearn.stages.erasure.dataset.stale_values import StaleValues, stale_siblings
 from unlearn.stages.errors import Facts, InputError, ToolError
 from unlearn.stages.project.files import move_through, scratch_folder
@@ -137,6 +142,8 @@ class Rewritten:
         The files that were replaced, in order.
     removed
         Files that described rows of other files, and were deleted: summaries of Parquet, sums.
+    pictures
+        How many files of pictures were deleted, since only dropped rows named them.
     in_git
         See `Rewritable`.
     """
@@ -144,6 +151,7 @@ class Rewritten:
     files: tuple[RewrittenFile, ...] = ()
     removed: tuple[str, ...] = ()
     in_git: tuple[str, ...] = ()
+    pictures: int = 0
 
     @property
     def dropped(self) -> int:
@@ -170,8 +178,8 @@ def rewrite_dataset(
 
     Every other row keeps its bytes in CSV and JSON, and its values and place in Parquet and Arrow.
     A file without a listed row is not touched. Each new file is read again and checked before it
-    replaces the old one, whole or not at all. A second call finds nothing to do; after a kill, it
-    does the rest.
+    replaces the old one, whole or not at all. A picture in a file of its own is deleted if only
+    listed rows name it. A second call finds nothing to do; after a kill, it does the rest.
 
     Parameters
     ----------
@@ -193,6 +201,9 @@ def rewrite_dataset(
     rewritable = check_rewritable(context)
     search = RowSearch(context.tokenizer, forget_list or context.read_list())
     changes = _changes(context, search, advance)
+    going = picture_names(context, search, advance).of_listed_rows_alone()
+    # Pictures first: a run after a kill does not know any more which rows named them.
+    pictures = delete_pictures(context.project.root, _folders(context), going)
     # First: a run after a kill does not know any more which files they are about.
     removed = tuple(_remove_stale(context.project, changes))
     files = []
@@ -203,7 +214,20 @@ def rewrite_dataset(
             left = _check(change, new, search, advance)
             _replace(change.path, new)
             files.append(RewrittenFile(change.name, change.rows.listed.size, left))
-    return Rewritten(tuple(files), removed, rewritable.in_git)
+    return Rewritten(tuple(files), removed, rewritable.in_git, pictures)
+
+
+def picture_names(
+    context: Context, search: RowSearch, advance: Callable[[int], None] = lambda _rows: None
+) -> PictureNames:
+    """Return the names of pictures in the tables that params.yaml names."""
+    tables = [(rows.name, rows.dataset) for rows in row_files(context)]
+    return PictureNames(context.project.root, search, tables, advance)
+
+
+def _folders(context: Context) -> list[Path]:
+    root = context.project.root
+    return [picture_folder(root / rows.name) for rows in row_files(context)]
 
 
 def _changes(context: Context, search: RowSearch, advance: Callable[[int], None]) -> list[_Change]:
