@@ -1,8 +1,9 @@
 """The `dataset` section: where rows are, and what their columns are."""
 
+from math import prod
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from unlearn.stages.config.contact import ContactParams
 from unlearn.stages.config.section import Modality, Section, Task, inside_the_project
 from unlearn.stages.config.text import TextRole, check_roles
@@ -24,6 +25,8 @@ FeatureKind = Literal[
     "calendar",
     "ordinal",
     "hashed_text",
+    "image",
+    "tensor",
     "prompt",
     "completion",
     "body",
@@ -37,6 +40,21 @@ DATE_KINDS: tuple[FeatureKind, ...] = ("datetime", "calendar")
 
 #: Kinds whose values are numbers on a scale: what is pinned for it, such as a range, is by feature.
 NUMBER_KINDS: tuple[FeatureKind, ...] = ("numeric", *DATE_KINDS)
+
+#: Kinds whose values are arrays of numbers of a pinned shape: pictures as bytes, others as float32.
+TENSOR_KINDS: tuple[FeatureKind, ...] = ("image", "tensor")
+
+#: Bytes of one number of an array, by kind.
+TENSOR_ITEM_BYTES: dict[FeatureKind, int] = {"image": 1, "tensor": 4}
+
+#: A row's array has so many bytes at most: about a picture of 2,300 x 2,300 pixels.
+MAX_TENSOR_BYTES = 16 << 20
+
+#: How many channels a picture can have: grey, colour, or colour with transparency.
+PICTURE_CHANNELS = (1, 3, 4)
+
+#: Channels, height and width.
+_PICTURE_DIMENSIONS = 3
 
 #: Kinds whose values have a list of their own in `categories`.
 LISTED_KINDS: tuple[FeatureKind, ...] = ("categorical", "ordinal")
@@ -62,7 +80,14 @@ MissingColumns = Literal["refuse", "null"]
 
 #: Settings that say which categories models know, and which rows they are trained on. Projects from
 #: before them have none.
-TRAINING_SETTINGS = ("rare_categories", "categories", "hashed_columns", "drop_unlabelled")
+TRAINING_SETTINGS = (
+    "rare_categories",
+    "categories",
+    "hashed_columns",
+    "drop_unlabelled",
+    "shapes",
+    "resized",
+)
 
 #: What happens to categories that few rows share: one bucket holds them, or models learn them.
 RareCategories = Literal["bucket", "keep"]
@@ -150,6 +175,29 @@ class CsvParams(Section):
 _ALWAYS_RECORDED = ("delimiter", "decimal", "encoding")
 
 
+#: Dimensions of an array; of a picture channels, height and width.
+Shape = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1, max_length=4)]
+
+
+class ArrayFeature(Section):
+    """A feature that is an array, as schema.yaml writes it."""
+
+    kind: Literal["image", "tensor"]
+    shape: Shape
+    resize: bool = False
+
+
+def _array_feature(name: str, value: dict[str, Any]) -> ArrayFeature:
+    """Return a feature that is written as a mapping; a ValueError if it is no array."""
+    try:
+        return ArrayFeature.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        problem = first["msg"][:1].lower() + first["msg"][1:]
+        raise ValueError(f"features: {name!r}: {place}: {problem}") from None
+
+
 class TargetScale(Section):
     """The scale that networks have the numbers of a target in: (number - centre) / scale.
 
@@ -196,6 +244,10 @@ class DatasetParams(Section):
     `categories` also has the values of each ordinal feature, from the least to the greatest.
     `hashed_columns` says how many columns of numbers each hashed text becomes.
 
+    `shapes` has the shape of each array (`image` and `tensor`), and `resized` names the images that
+    are resized to it. In schema.yaml both are part of the feature:
+    `photo: {kind: image, shape: [3, 32, 32], resize: true}`.
+
     `date_formats` says how texts of dates and times are written that are not in ISO 8601.
 
     `weight` names a column with the weight of each row, in training and in measures of quality.
@@ -227,8 +279,32 @@ class DatasetParams(Section):
     rare_categories: RareCategories | None = None
     categories: dict[str, list[str]] | None = None
     hashed_columns: dict[str, Annotated[int, Field(ge=1, le=MAX_HASHED_COLUMNS)]] | None = None
+    shapes: dict[str, Shape] | None = None
+    resized: list[str] | None = None
     drop_unlabelled: bool | None = None
     contact: ContactParams | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_arrays(cls, value: Any) -> Any:
+        """Take the shapes out of `features`, where schema.yaml has them."""
+        features = value.get("features") if isinstance(value, dict) else None
+        if not isinstance(features, dict):
+            return value
+        if not any(isinstance(kind, dict) for kind in features.values()):
+            return value
+        found = {
+            name: _array_feature(name, kind)
+            for name, kind in features.items()
+            if isinstance(kind, dict)
+        }
+        resized = [name for name, feature in found.items() if feature.resize]
+        return {
+            **value,
+            "features": {**features, **{name: each.kind for name, each in found.items()}},
+            "shapes": {name: each.shape for name, each in found.items()},
+            **({"resized": resized} if resized else {}),
+        }
 
     @field_validator("path", "canaries", "held_out")
     @classmethod
@@ -350,6 +426,56 @@ class DatasetParams(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _shapes_of_arrays(self) -> "DatasetParams":
+        shapes = self.shapes or {}
+        arrays = [name for name, kind in self.features.items() if kind in TENSOR_KINDS]
+        if unknown := sorted(set(shapes) - set(arrays)):
+            raise ValueError(
+                f"features: {unknown[0]!r} has a shape, and is neither image nor tensor"
+            )
+        for name in arrays:
+            kind = self.features[name]
+            if name not in shapes:
+                raise ValueError(
+                    f"features: {name!r} is {kind} and has no shape; write "
+                    f"`{name}: {{kind: {kind}, shape: [3, 32, 32]}}`"
+                )
+            if kind == "image" and (
+                len(shapes[name]) != _PICTURE_DIMENSIONS or shapes[name][0] not in PICTURE_CHANNELS
+            ):
+                raise ValueError(
+                    f"features: the shape of {name!r} is not [channels, height, width] with 1, 3 "
+                    "or 4 channels"
+                )
+            if prod(shapes[name]) * TENSOR_ITEM_BYTES[kind] > MAX_TENSOR_BYTES:
+                raise ValueError(
+                    f"features: the shape of {name!r} has more than {MAX_TENSOR_BYTES >> 20} MiB"
+                )
+        for name in self.resized or []:
+            if self.features.get(name) != "image":
+                raise ValueError(f"features: {name!r} is no image, so it cannot be resized")
+        return self
+
+    @property
+    def has_arrays(self) -> bool:
+        """Whether a feature is an array: a picture, or a tensor."""
+        return any(kind in TENSOR_KINDS for kind in self.features.values())
+
+    @property
+    def features_as_written(self) -> dict[str, Any]:
+        """The features as schema.yaml writes them: kinds, and arrays with their shape."""
+        return {
+            name: kind
+            if kind not in TENSOR_KINDS
+            else {
+                "kind": kind,
+                "shape": list((self.shapes or {})[name]),
+                **({"resize": True} if name in (self.resized or []) else {}),
+            }
+            for name, kind in self.features.items()
+        }
+
     @property
     def modality(self) -> Modality:
         """What the rows are; rows of text have no target."""
@@ -384,6 +510,10 @@ class DatasetParams(Section):
             found["categories"] = {name: list(pinned[name]) for name in ordinal}
         if self.hashed_columns:
             found["hashed_columns"] = dict(self.hashed_columns)
+        if self.shapes:
+            found["shapes"] = {name: list(shape) for name, shape in self.shapes.items()}
+        if self.resized:
+            found["resized"] = list(self.resized)
         return found
 
     def of_canaries(self, path: str) -> "DatasetParams":

@@ -10,6 +10,7 @@ from pydantic import (
     model_serializer,
 )
 from unlearn.stages.config.methods import own_code
+from unlearn.stages.config.networks import NetworkParams
 from unlearn.stages.config.section import Section
 
 #: scikit-learn estimators that can go on from a state, by import path. All others take one slice.
@@ -102,7 +103,7 @@ class OptimizerParams(Section):
 TypeName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
 
 
-class TrainParams(Section):
+class TrainParams(NetworkParams):
     """One shard model.
 
     `model` names it to a family of estimators, such as `mlp`, the import path of a classifier or
@@ -110,8 +111,9 @@ class TrainParams(Section):
 
     Estimators of one's own with scikit-learn's interface can have two more settings. With `raw`
     they read a pandas DataFrame of the features in place of numbers. `trusted_types` are types of
-    other packages than scikit-learn that their files may hold. Both are recorded only where they
-    are used: models of other families have the same files as before these settings.
+    other packages than scikit-learn that their files may hold. Networks have the settings of
+    `NetworkParams`. All of these are recorded only where they are used: other models have the same
+    files as before these settings.
     """
 
     model: str
@@ -132,6 +134,8 @@ class TrainParams(Section):
         for name in ("raw", "trusted_types"):
             if not getattr(self, name):
                 found.pop(name, None)
+        for name in NetworkParams.model_fields.keys() - set(self.network_settings):
+            found.pop(name, None)
         return found
 
     @property
@@ -139,3 +143,9 @@ class TrainParams(Section):
         """The user's own module, relative to the project; None for other models."""
         code = own_code(self.model.removeprefix(SKLEARN_INTERFACE))
         return None if code is None else code[0]
+
+    @property
+    def code_paths(self) -> list[str]:
+        """All files of one's own that training runs, relative to the project."""
+        others = [code[0] for value in self.own_functions if (code := own_code(value)) is not None]
+        return sorted({*others, *filter(None, [self.code_path])})

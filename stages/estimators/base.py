@@ -9,6 +9,8 @@ import numpy.typing as npt
 from unlearn.stages.errors import InputError
 
 FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+#: Rows as an estimator reads them: numbers, or the bytes of arrays (see `packing.py`).
+Inputs = npt.NDArray[Any]
 Dtype = type[np.float32] | type[np.float64]
 IntArray = npt.NDArray[np.int64]
 
@@ -48,7 +50,8 @@ class SliceData:
     Parameters
     ----------
     inputs
-        Preprocessed rows of slices 1..r, in slice order, shape (n, width).
+        Preprocessed rows of slices 1..r, in slice order, shape (n, width): numbers; or bytes where
+        features are arrays.
     targets
         Targets of these rows, shape (n,): class indices as int64; or for a regression numbers as
         float64, in the units of the dataset.
@@ -63,28 +66,38 @@ class SliceData:
         columns are numbers.
     weights
         Weights of the rows, shape (n,); None where all count the same.
+    number
+        The number of the slice, r, from 1.
+    draws
+        A number that is drawn for each row, shape (n,): what is drawn for the row alone follows
+        from it. None where rows are not augmented.
+    step_seed
+        The seed of a step of this slice, by its number from 0.
     """
 
-    inputs: FloatArray
+    inputs: Inputs
     targets: Targets
     new: int
     steps: int
     seed: Callable[[int], int]
     categories: tuple[int, ...] = ()
     weights: npt.NDArray[np.float64] | None = None
+    number: int = 1
+    draws: npt.NDArray[np.uint64] | None = None
+    step_seed: Callable[[int], int] = int
 
 
 class Predictor(Protocol):
     """A fitted classifier, ready to answer."""
 
-    def probabilities(self, inputs: FloatArray) -> npt.NDArray[np.float64]:
+    def probabilities(self, inputs: Inputs) -> npt.NDArray[np.float64]:
         """Return class probabilities, shape (n, classes); votes where the model has none."""
 
 
 class Regressor(Protocol):
     """A fitted model of a regression, ready to answer."""
 
-    def values(self, inputs: FloatArray) -> npt.NDArray[np.float64]:
+    def values(self, inputs: Inputs) -> npt.NDArray[np.float64]:
         """Return the predicted numbers, in the units of the dataset, shape (n,)."""
 
 

@@ -6,7 +6,7 @@ from unlearn.stages.config.section import Task
 from unlearn.stages.config.train import SKLEARN_INTERFACE
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import find_spec
-from unlearn.stages.estimators.spec import EstimatorSpec, TextTraining
+from unlearn.stages.estimators.spec import EstimatorSpec, FeatureTraining, TextTraining
 
 
 def check_model(params: Params, name: str) -> None:
@@ -67,12 +67,30 @@ def _check_sections(params: Params, spec: EstimatorSpec) -> None:
                 f"train.{name}: is for estimators with scikit-learn's interface, whose train.model "
                 f"begins with {SKLEARN_INTERFACE!r}"
             )
+    takes_arrays = isinstance(spec.training, FeatureTraining) and spec.training.network is not None
+    if not takes_arrays:
+        _refuse_networks(params, model)
     if params.modality == "tabular" and params.dataset.task not in spec.tasks(model):
         raise _other_task(model, params.dataset.task)
     if params.dataset.weight is not None:
         _check_weights(params, spec)
     if isinstance(spec.training, TextTraining) and not spec.training.combines and len(shards) > 1:
         raise InputError(f"train.model: {model} makes one model; use lora for shards")
+
+
+def _refuse_networks(params: Params, model: str) -> None:
+    """Refuse what only networks read, and settings that only they have."""
+    if params.dataset.has_arrays:
+        name = next(iter(params.dataset.shapes or {}))
+        raise InputError(
+            f"train.model: {model} reads columns, and the feature {name!r} is an array",
+            "models that read arrays: path/to/net.py:build and resnet",
+        )
+    for name in params.train.network_settings:
+        raise InputError(
+            f"train.{name}: {model} does not have this setting",
+            "it is for path/to/net.py:build and resnet",
+        )
 
 
 def _check_weights(params: Params, spec: EstimatorSpec) -> None:

@@ -19,6 +19,7 @@ from unlearn.stages.estimators.boosted.lightgbm_spec import LIGHTGBM, LIGHTGBM_R
 from unlearn.stages.estimators.boosted.xgboost_spec import XGBOOST, XGBOOST_REGRESSOR
 from unlearn.stages.estimators.causal_spec import CAUSAL_LM, LORA
 from unlearn.stages.estimators.own_sklearn_spec import OWN_SKLEARN
+from unlearn.stages.estimators.packing import Packing
 from unlearn.stages.estimators.perturbed_logistic_spec import PERTURBED_LOGISTIC
 from unlearn.stages.estimators.row_sets_spec import (
     EXACT_BOOSTING,
@@ -27,7 +28,12 @@ from unlearn.stages.estimators.row_sets_spec import (
     EXACT_NAIVE_BAYES,
 )
 from unlearn.stages.estimators.sklearn_spec import SKLEARN
-from unlearn.stages.estimators.spec import EstimatorSpec, FeatureTraining, TextTraining
+from unlearn.stages.estimators.spec import (
+    EstimatorSpec,
+    FeatureTraining,
+    RowTransform,
+    TextTraining,
+)
 from unlearn.stages.estimators.torch_spec import MLP, OWN_MODULE
 from unlearn.stages.rows.outputs import Outputs
 from unlearn.stages.rows.shard_file import Layout
@@ -100,6 +106,36 @@ def make_estimator(
         rows = "text" if isinstance(training, TextTraining) else "sets of rows"
         raise InputError(f"train.model: {train.model} reads {rows}, not tables of numbers")
     return training.build(train, inputs, outputs, sliced=sliced, code=code)
+
+
+def estimator_of(
+    train: TrainParams,
+    transform: RowTransform,
+    outputs: Outputs,
+    *,
+    sliced: bool,
+    code: Path | None,
+    root: Path | None = None,
+) -> "Estimator":
+    """Return the estimator that reads rows as a transformation gives them.
+
+    Parameters
+    ----------
+    train, outputs
+        The settings, and what models are to answer with.
+    transform
+        What the rows pass.
+    sliced
+        Whether it is to go on from slice to slice.
+    code, root
+        See `NetworkBuilder`.
+    """
+    training = find_spec(train.model).training
+    if not isinstance(training, FeatureTraining) or training.network is None:
+        return make_estimator(train, transform.width, outputs, sliced=sliced, code=code)
+    packing: Packing | None = getattr(transform, "packing", None)
+    inputs = transform.width if packing is None else packing
+    return training.network(train, inputs, outputs, code=code, root=root)
 
 
 def make_text_estimator(train: TrainParams, layout: Layout, root: Path) -> "CausalEstimator":

@@ -25,6 +25,7 @@ from unlearn.stages.rows.shard_file import Layout
 if TYPE_CHECKING:
     from unlearn.stages.estimators.base import Dtype, Estimator
     from unlearn.stages.estimators.causal import CausalEstimator
+    from unlearn.stages.estimators.packing import Packing
     from unlearn.stages.estimators.row_sets.base import RowSetEstimator, Shape
     from unlearn.stages.rows.tokens import Key
 
@@ -56,6 +57,36 @@ class FeatureBuilder(Protocol):
             Whether it is to go on from slice to slice.
         code
             The user's own module file, where `train.model` names one.
+        """
+
+
+class NetworkBuilder(Protocol):
+    """Builds the estimator of a network, which reads rows of numbers or of arrays."""
+
+    def __call__(
+        self,
+        train: TrainParams,
+        inputs: "int | Packing",
+        outputs: Outputs,
+        *,
+        code: Path | None,
+        root: Path | None,
+    ) -> "Estimator":
+        """Return the estimator.
+
+        Parameters
+        ----------
+        train
+            The settings.
+        inputs
+            Number of input columns; or the parts of a row where features are arrays.
+        outputs
+            What models are to answer with: probabilities of classes, or a number.
+        code
+            The user's own module file, where `train.model` names one.
+        root
+            The project's folder, where the other files are that training reads; None to predict
+            alone.
         """
 
 
@@ -117,6 +148,9 @@ class FeatureTraining:
         It says nothing about regressions.
     counts_epochs
         Whether training reads each row `train.epochs` times; solvers read as often as they need.
+    network
+        Builds the estimator in place of `build`, for families of networks: these read arrays too,
+        and have the settings of `NetworkParams`.
     """
 
     build: FeatureBuilder
@@ -124,6 +158,7 @@ class FeatureTraining:
     stored: Callable[[StoredTransform, TrainParams], RowTransform] = stored_numbers
     needs_two_classes: bool = False
     counts_epochs: bool = True
+    network: NetworkBuilder | None = None
 
 
 @dataclass(frozen=True)

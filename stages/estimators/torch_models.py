@@ -14,10 +14,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
+from unlearn.stages.config.networks import PixelParams
 from unlearn.stages.config.train import SKLEARN_INTERFACE, TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import Dtype, RefusedRowsError, SliceData, Targets
 from unlearn.stages.estimators.option_names import check_names, parameters_of
+from unlearn.stages.estimators.packing import Packing
 from unlearn.stages.estimators.torch_machine import be_deterministic, find_device, seed_all
 from unlearn.stages.estimators.torch_predictors import TorchPredictor, TorchRegressor, one_number
 from unlearn.stages.estimators.torch_state import (
@@ -27,6 +29,7 @@ from unlearn.stages.estimators.torch_state import (
     snapshot,
     weights_of,
 )
+from unlearn.stages.estimators.unpacking import Unpack
 from unlearn.stages.project.user_code import load_function
 from unlearn.stages.rows.outputs import Outputs
 
@@ -42,14 +45,17 @@ class TorchEstimator:
     train
         The settings.
     inputs
-        Number of input columns.
+        Number of input columns; or the parts of a row where features are arrays.
     outputs
         What models answer with.
     build
         Makes the module: `build(inputs, classes, **options)`; `build(inputs, 1, **options)` for a
-        regression.
+        regression. Where features are arrays, it gets their shape in place of the number of
+        columns.
     code
         Name and SHA-256 of the user's own module file, if `build` comes from one.
+    root
+        The project's folder, where the other files are that training reads; None to predict alone.
     """
 
     dtype: Dtype = np.float32
@@ -58,13 +64,18 @@ class TorchEstimator:
     def __init__(
         self,
         train: TrainParams,
-        inputs: int,
+        inputs: int | Packing,
         outputs: Outputs,
         build: Callable[..., nn.Module],
         code: dict[str, str] | None = None,
+        root: Path | None = None,
     ) -> None:
         self._train = train
         self._inputs = inputs
+        self._root = root
+        self._unpack = None
+        if isinstance(inputs, Packing):
+            self._unpack = Unpack(inputs, train.pixels or PixelParams(), train.channels_last)
         self._outputs = outputs
         self._build = build
         self._code = code
@@ -223,7 +234,8 @@ class TorchEstimator:
         if not takes_any:
             check_names(self._train.model, self._train.options, names[2:])
         try:
-            module = self._build(self._inputs, self._outputs.width, **self._train.options)
+            inputs = self._inputs.shape if isinstance(self._inputs, Packing) else self._inputs
+            module = self._build(inputs, self._outputs.width, **self._train.options)
         except TypeError:
             raise InputError(
                 f"{self._train.model} does not take (inputs, classes, **train.options)",
@@ -236,6 +248,8 @@ class TorchEstimator:
                 "a function that returns a scikit-learn estimator is named "
                 f"{SKLEARN_INTERFACE}{self._train.model}",
             )
+        if self._unpack is not None:
+            module.register_forward_pre_hook(self._unpack)
         return module.to(self._device)
 
 
@@ -300,7 +314,13 @@ def _kind(error: Exception) -> type[InputError]:
     return RefusedRowsError if singular or isinstance(error, of_rows) else InputError
 
 
-def user_estimator(train: TrainParams, inputs: int, outputs: Outputs, path: Path) -> TorchEstimator:
+def user_estimator(
+    train: TrainParams,
+    inputs: int | Packing,
+    outputs: Outputs,
+    path: Path,
+    root: Path | None = None,
+) -> TorchEstimator:
     """Return the estimator of a user's own module, whose code is run from `path`.
 
     Raises
@@ -311,4 +331,4 @@ def user_estimator(train: TrainParams, inputs: int, outputs: Outputs, path: Path
     seed_all(0)  # for what the file may draw when it is loaded
     build = load_function(path, train.model.rpartition(":")[2], "train.model")
     code = {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    return TorchEstimator(train, inputs, outputs, build, code)
+    return TorchEstimator(train, inputs, outputs, build, code, root)

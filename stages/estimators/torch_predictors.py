@@ -4,10 +4,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from unlearn.stages.estimators.base import FloatArray
+from unlearn.stages.estimators.base import Inputs
 from unlearn.stages.rows.outputs import Outputs
 
+#: Rows that a module answers together: of numbers, and of arrays, which take more memory within it.
 _PREDICTION_ROWS = 8192
+_PREDICTION_ARRAYS = 256
 
 
 class TorchPredictor:
@@ -17,7 +19,7 @@ class TorchPredictor:
         self._module = module
         self._device = device
 
-    def probabilities(self, inputs: FloatArray) -> npt.NDArray[np.float64]:
+    def probabilities(self, inputs: Inputs) -> npt.NDArray[np.float64]:
         """Return softmax of the logits, in float64."""
         logits = torch.cat(_answers(self._module, inputs, self._device))
         answer: npt.NDArray[np.float64] = torch.softmax(logits, dim=1).numpy()
@@ -32,20 +34,21 @@ class TorchRegressor:
         self._device = device
         self._outputs = outputs
 
-    def values(self, inputs: FloatArray) -> npt.NDArray[np.float64]:
+    def values(self, inputs: Inputs) -> npt.NDArray[np.float64]:
         """Return the predictions in the units of the dataset, shape (rows,)."""
         answers = [one_number(piece) for piece in _answers(self._module, inputs, self._device)]
         return self._outputs.unscaled(torch.cat(answers).numpy())
 
 
-def _answers(module: nn.Module, inputs: FloatArray, device: torch.device) -> list[torch.Tensor]:
+def _answers(module: nn.Module, inputs: Inputs, device: torch.device) -> list[torch.Tensor]:
     """Return a module's answers on rows in float64, piece by piece."""
     # Copied into torch's own memory: products may round by how their input is aligned.
-    rows = torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32)).clone()
+    of_bytes = inputs.dtype == np.uint8
+    kind = np.uint8 if of_bytes else np.float32
+    rows = torch.from_numpy(np.ascontiguousarray(inputs, dtype=kind)).clone()
+    pieces = torch.split(rows, _PREDICTION_ARRAYS if of_bytes else _PREDICTION_ROWS)
     with torch.inference_mode():
-        return [
-            module(piece.to(device)).double().cpu() for piece in torch.split(rows, _PREDICTION_ROWS)
-        ]
+        return [module(piece.to(device)).double().cpu() for piece in pieces]
 
 
 def one_number(answers: torch.Tensor) -> torch.Tensor:

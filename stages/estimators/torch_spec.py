@@ -4,17 +4,22 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 from unlearn.stages.config.methods import own_code
 from unlearn.stages.config.train import MlpOptions, TrainParams
 from unlearn.stages.estimators.formats import SAFETENSORS
 from unlearn.stages.estimators.imported_weights import TENSOR_FILES
+from unlearn.stages.estimators.packing import Packing
 from unlearn.stages.estimators.spec import (
     EstimatorSpec,
     FeatureTraining,
+    RowTransform,
+    StoredTransform,
     TrainingSize,
     both_tasks,
 )
 from unlearn.stages.rows.outputs import Outputs
+from unlearn.stages.rows.shard_file import Layout
 
 if TYPE_CHECKING:
     from unlearn.stages.estimators.base import Estimator
@@ -49,12 +54,35 @@ def _build_mlp(
 def _build_own(
     train: TrainParams, inputs: int, outputs: Outputs, *, sliced: bool, code: Path | None
 ) -> "Estimator":
+    del sliced
+    return _own_network(train, inputs, outputs, code=code, root=None)
+
+
+def _own_network(
+    train: TrainParams,
+    inputs: int | Packing,
+    outputs: Outputs,
+    *,
+    code: Path | None,
+    root: Path | None,
+) -> "Estimator":
     from unlearn.stages.estimators.torch_models import user_estimator
 
-    del sliced
     if code is None:
         raise ValueError(f"{train.model} needs the path of its code")
-    return user_estimator(train, inputs, outputs, code)
+    return user_estimator(train, inputs, outputs, code, root)
+
+
+def _network_inputs(rows: pa.Table, layout: Layout, train: TrainParams) -> RowTransform:
+    from unlearn.stages.estimators.tensor_transform import fit_inputs
+
+    return fit_inputs(rows, layout, train)
+
+
+def _stored_inputs(value: StoredTransform, train: TrainParams) -> RowTransform:
+    from unlearn.stages.estimators.tensor_transform import stored_inputs
+
+    return stored_inputs(value, train)
 
 
 def _mlp_seconds(size: TrainingSize) -> float:
@@ -95,7 +123,9 @@ OWN_MODULE = EstimatorSpec(
     answers_to=lambda model: own_code(model) is not None,
     trial="fit",
     kind="torch",
-    training=FeatureTraining(_build_own),
+    training=FeatureTraining(
+        _build_own, preprocessor=_network_inputs, stored=_stored_inputs, network=_own_network
+    ),
     tasks=both_tasks,
     takes_weights=True,
     format=SAFETENSORS,

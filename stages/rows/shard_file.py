@@ -8,6 +8,7 @@ import hmac
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,11 +17,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from unlearn.stages.config.dataset import DatasetParams, FeatureKind
+from unlearn.stages.config.dataset import (
+    TENSOR_ITEM_BYTES,
+    TENSOR_KINDS,
+    DatasetParams,
+    FeatureKind,
+)
 from unlearn.stages.config.section import Modality, Task
 from unlearn.stages.config.text import TextRole
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import write_through
+from unlearn.stages.rows.arrays import joined_buffers
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.outputs import Outputs
 from unlearn.stages.rows.padding import pad_parquet
@@ -87,6 +94,8 @@ class Layout:
         Centre and scale of a target that is a number; see `Outputs`.
     weighted
         Whether each row has a weight.
+    shapes
+        The shape of each feature that is an array: pictures have channels first.
     """
 
     features: dict[str, FeatureKind]
@@ -97,6 +106,7 @@ class Layout:
     task: Task = "classification"
     target_scale: tuple[float, float] = (0.0, 1.0)
     weighted: bool = False
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, dataset: DatasetParams) -> "Layout":
@@ -111,6 +121,7 @@ class Layout:
             dataset.task,
             (0.0, 1.0) if pinned is None else (pinned.centre, pinned.scale),
             dataset.weight is not None,
+            {name: tuple(shape) for name, shape in (dataset.shapes or {}).items()},
         )
 
     @property
@@ -126,7 +137,7 @@ class Layout:
         fields = [(RECORD, DIGEST)]
         if self.subjects:
             fields.append((SUBJECT, DIGEST))
-        fields += [(name, _ARROW_TYPES[kind]) for name, kind in self.features.items()]
+        fields += [(name, self.type_of(name)) for name in self.features]
         if self.task == "regression":
             fields.append((TARGET, pa.float64()))
         elif self.classes:
@@ -134,6 +145,13 @@ class Layout:
         if self.weighted:
             fields.append((WEIGHT, pa.float64()))
         return pa.schema(fields)
+
+    def type_of(self, feature: str) -> pa.DataType:
+        """Return the Arrow type of a feature: of arrays, the bytes of a row's numbers."""
+        kind = self.features[feature]
+        if kind not in TENSOR_KINDS:
+            return _ARROW_TYPES[kind]
+        return pa.binary(prod(self.shapes[feature]) * TENSOR_ITEM_BYTES[kind])
 
     @property
     def modality(self) -> Modality:
@@ -173,6 +191,10 @@ class Layout:
             found |= {"task": self.task, "target_scale": list(self.target_scale)}
         if self.weighted:
             found["weighted"] = True
+        if self.shapes:
+            found["shapes"] = [
+                [name, list(self.shapes[name])] for name in self.features if name in self.shapes
+            ]
         return found
 
     @classmethod
@@ -186,6 +208,7 @@ class Layout:
             {name: int(columns) for name, columns in value.get("hashed_columns", [])},
             *_target_from_json(value),
             bool(value.get("weighted", False)),
+            {name: tuple(map(int, shape)) for name, shape in value.get("shapes", [])},
         )
 
 
@@ -251,10 +274,21 @@ def digest_rows(key: Key, rows: pa.Table, label: str) -> str:
     state = hmac.new(key.subkey("rows"), digestmod="sha256")
     state.update(json.dumps([label, rows.num_rows, rows.column_names]).encode())
     for name in rows.column_names:
+        if name not in (RECORD, SUBJECT) and pa.types.is_fixed_size_binary(rows[name].type):
+            _digest_array(state, rows[name])
+            continue
         for piece in _column_bytes(rows[name]):
             state.update(len(piece).to_bytes(8, "little"))
             state.update(piece)
     return state.hexdigest()
+
+
+def _digest_array(state: hmac.HMAC, column: pa.ChunkedArray) -> None:
+    """Add a column of arrays, of which none is missing; no copy is made of it."""
+    width = column.type.byte_width
+    state.update(b"array" + width.to_bytes(8, "little"))
+    for part in joined_buffers(column):
+        state.update(part)
 
 
 def _column_bytes(column: pa.ChunkedArray) -> list[bytes]:

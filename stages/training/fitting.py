@@ -1,20 +1,24 @@
 """The estimator of a shard, with the shard's rows as it reads them."""
 
+import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.base import FloatArray, SliceData
-from unlearn.stages.estimators.registry import find_spec
+from unlearn.stages.estimators.base import Inputs, SliceData
+from unlearn.stages.estimators.registry import estimator_of, find_spec
 from unlearn.stages.estimators.spec import (
     EstimatorSpec,
     FeatureTraining,
     RowSetTraining,
     TextTraining,
 )
-from unlearn.stages.rows.shard_file import row_weights, targets, training_targets
+from unlearn.stages.rows.shard_file import RECORD, row_weights, targets, training_targets
+from unlearn.stages.rows.token_arrays import digests_of
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.sliced_rows import SlicedRows, step_totals
 
@@ -84,12 +88,13 @@ def _of_features(
     preprocessor = training.preprocessor(
         sliced.slice_rows(first_filled), recipe.layout, recipe.train
     )
-    estimator = training.build(
+    estimator = estimator_of(
         recipe.train,
-        preprocessor.width,
+        preprocessor,
         recipe.layout.outputs,
         sliced=recipe.slices > 1,
         code=recipe.code,
+        root=recipe.root,
     )
     inputs = preprocessor.transform(sliced.rows, estimator.dtype)
 
@@ -132,7 +137,7 @@ def _of_text(
 
 
 def _slice_data(
-    recipe: Recipe, shard: str, sliced: SlicedRows, inputs: FloatArray, number: int
+    recipe: Recipe, shard: str, sliced: SlicedRows, inputs: Inputs, number: int
 ) -> SliceData:
     end = sliced.ends[number - 1]
     totals = step_totals(sliced.sizes, recipe.train.epochs, recipe.train.batch)
@@ -148,7 +153,24 @@ def _slice_data(
         new=sliced.sizes[number - 1],
         steps=totals[number - 1] - before,
         seed=seed,
+        number=number,
+        draws=row_draws(recipe, sliced.rows.slice(0, end)),
+        step_seed=lambda step: recipe.key.seed(recipe.seed, shard, number, "step", step),
     )
+
+
+def row_draws(recipe: Recipe, rows: pa.Table) -> npt.NDArray[np.uint64] | None:
+    """Return a number for each row that its augmentation follows from; None without one.
+
+    It depends on the key, the seed and the row's record alone, and so on no other row.
+    """
+    augment = recipe.train.augment
+    if augment is None or not augment.changes_rows:
+        return None
+    key = recipe.key.subkey(f"augment {recipe.seed}")
+    tokens = map(bytes, digests_of(rows[RECORD]))
+    drawn = b"".join(hmac.digest(key, token, "sha256")[:8] for token in tokens)
+    return np.frombuffer(drawn, ">u8").astype(np.uint64)
 
 
 def constant_class(recipe: Recipe, sliced: SlicedRows) -> int | None:

@@ -14,7 +14,9 @@ import pyarrow as pa
 from unlearn.stages.context import Context, PosthocContext
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.preprocessing import unlearned_preprocessor
-from unlearn.stages.estimators.registry import find_spec, make_estimator
+from unlearn.stages.estimators.registry import estimator_of, find_spec
+from unlearn.stages.estimators.spec import RowTransform
+from unlearn.stages.estimators.tensor_transform import fit_inputs
 from unlearn.stages.project.files import json_bytes
 from unlearn.stages.rows.applied import read_applied
 from unlearn.stages.rows.epochs import FIRST
@@ -87,10 +89,13 @@ def import_weights(context: Context, path: Path, training: pa.Table, holdout: pa
     """
     _check_task(context)
     _check_preprocessing(context)
-    preprocessor = unlearned_preprocessor(context.layout)
     train = context.params.train
+    preprocessor: RowTransform = unlearned_preprocessor(context.layout)
+    if context.layout.shapes:
+        # Of no rows, nothing is learned.
+        preprocessor = fit_inputs(context.layout.schema.empty_table(), context.layout, train)
     outputs = context.layout.outputs
-    estimator = make_estimator(train, preprocessor.width, outputs, sliced=False, code=context.code)
+    estimator = estimator_of(train, preprocessor, outputs, sliced=False, code=context.code)
     weights = _read_weights(context, path)
     description = describe_model(
         train,

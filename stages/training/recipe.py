@@ -82,7 +82,14 @@ class Recipe:
             "seed": self.seed,
             "key_check": self.key.check,
             "code": None if self.code is None else digest_code(self.code),
+            **({"codes": others} if (others := self._other_code()) else {}),
         }
+
+    def _other_code(self) -> dict[str, str]:
+        """Return the digests of the user's own files beside that of the model, by their path."""
+        own = self.train.code_path
+        paths = [path for path in self.train.code_paths if path != own]
+        return {path: digest_code(self.root / path, "train") for path in paths}
 
     def digest(self, shard: str) -> str:
         """Digest of the recipe for one shard, in hex."""

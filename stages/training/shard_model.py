@@ -25,7 +25,7 @@ import pyarrow as pa
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import Predictor, Regressor
-from unlearn.stages.estimators.registry import find_spec, make_estimator
+from unlearn.stages.estimators.registry import estimator_of, find_spec
 from unlearn.stages.estimators.spec import (
     EstimatorSpec,
     FeatureTraining,
@@ -185,8 +185,8 @@ class ShardModel:
         if not isinstance(training, FeatureTraining):
             raise InputError(f"{FILE_NAME} is of a model that reads text")
         preprocessor = training.stored(self.description["preprocessing"], train)
-        estimator = make_estimator(
-            train, preprocessor.width, outputs, sliced=True, code=code if train.code_path else None
+        estimator = estimator_of(
+            train, preprocessor, outputs, sliced=True, code=code if train.code_path else None
         )
         predictor = estimator.predictor(self.weights or b"")
         return RowPredictor(preprocessor, predictor, None, outputs, estimator.dtype)

@@ -12,8 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import RefusedRowsError, SliceData, Targets
-from unlearn.stages.estimators.registry import find_spec
+from unlearn.stages.estimators.registry import estimator_of, find_spec
 from unlearn.stages.estimators.spec import FeatureTraining
+from unlearn.stages.rows.arrays import RowBytes, array_column
 from unlearn.stages.rows.shard_file import row_weights, training_targets
 from unlearn.stages.training.lineage import read_lineage
 from unlearn.stages.training.recipe import Recipe
@@ -152,12 +153,13 @@ def _fit(recipe: Recipe, rows: pa.Table, truth: Targets) -> None:
     if not isinstance(training, FeatureTraining):
         raise InputError(f"train.model: {recipe.train.model} is not trained slice by slice")
     preprocessor = training.preprocessor(rows, recipe.layout, recipe.train)
-    estimator = training.build(
+    estimator = estimator_of(
         recipe.train,
-        preprocessor.width,
+        preprocessor,
         recipe.layout.outputs,
         sliced=recipe.slices > 1,
         code=recipe.code,
+        root=recipe.root,
     )
     inputs = preprocessor.transform(rows, estimator.dtype)
     # In whole batches.
@@ -171,6 +173,7 @@ def _fit(recipe: Recipe, rows: pa.Table, truth: Targets) -> None:
         lambda epoch: seed + epoch,
         categories=preprocessor.categories,
         weights=_weights(recipe, rows),
+        draws=np.arange(len(truth), dtype=np.uint64),
     )
     fitted = estimator.fit_slice(None, data, seed)
     if spec.trial == "two fits" and estimator.fit_slice(None, data, seed) != fitted:
@@ -180,6 +183,13 @@ def _fit(recipe: Recipe, rows: pa.Table, truth: Targets) -> None:
             "give everything that draws random numbers a parameter random_state, or a fixed seed; "
             "do not keep times or addresses in the estimator",
         )
+
+
+def _array_bytes(draw: np.random.Generator, kind: str, count: int, width: int) -> RowBytes:
+    """Return the bytes of made-up arrays: noise, shape (count, width)."""
+    if kind == "image":
+        return draw.integers(0, 256, (count, width), dtype=np.uint8)
+    return draw.standard_normal((count, width // 4)).astype("<f4").view(np.uint8)
 
 
 def _weights(recipe: Recipe, rows: pa.Table) -> npt.NDArray[np.float64] | None:
@@ -204,6 +214,9 @@ def _rows(recipe: Recipe) -> tuple[pa.Table, Targets]:
             columns[name] = pa.array(draw.choice(listed, count), pa.string())
         elif kind == "hashed_text":
             columns[name] = pa.array(draw.choice(_TEXTS, count), pa.string())
+        elif name in recipe.layout.shapes:
+            width = recipe.layout.type_of(name).byte_width
+            columns[name] = array_column(_array_bytes(draw, kind, count, width))
         elif kind == "boolean":
             columns[name] = pa.array(draw.integers(0, 2, count).astype(bool))
         else:

@@ -23,9 +23,9 @@ from unlearn.stages.estimators.perturbed_logistic import (
     bounded,
     draw_noise,
 )
-from unlearn.stages.estimators.preprocessing import Preprocessor
-from unlearn.stages.estimators.registry import make_estimator
+from unlearn.stages.estimators.registry import estimator_of, find_spec
 from unlearn.stages.estimators.sklearn_models import SklearnEstimator
+from unlearn.stages.estimators.spec import FeatureTraining, RowTransform
 from unlearn.stages.rows.outputs import Outputs
 from unlearn.stages.rows.shard_file import Layout, target_numbers, targets
 from unlearn.stages.training.shard_model import ShardModel
@@ -90,11 +90,16 @@ def open_model(model: ShardModel, code: Path | None, *, init_seed: int) -> Opene
         raise NotApplicableError(f"a model of kind `{model.kind}` has no weights to change")
     torch_machine.be_deterministic()
     train = TrainParams.model_validate(model.description["train"])
-    preprocessor = Preprocessor.from_json(model.description["preprocessing"])
+    spec = find_spec(train.model)
+    if not isinstance(spec.training, FeatureTraining):
+        raise NotApplicableError(
+            f"methods cannot change the weights of a model of kind `{model.kind}`"
+        )
+    preprocessor = spec.training.stored(model.description["preprocessing"], train)
     outputs = model.layout.outputs
-    estimator = make_estimator(
+    estimator = estimator_of(
         train,
-        preprocessor.width,
+        preprocessor,
         outputs,
         sliced=True,
         code=code if train.code_path else None,
@@ -116,7 +121,7 @@ class _Transform:
     """Rows of a layout as numbers."""
 
     layout: Layout
-    preprocessor: Preprocessor
+    preprocessor: RowTransform
     dtype: Dtype
 
     def rows(self, table: pa.Table, device: torch.device | str = "cpu") -> Rows:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from unlearn.stages.estimators.base import (
     Estimator,
-    FloatArray,
+    Inputs,
     Predictor,
     SliceData,
     Targets,
@@ -31,10 +31,10 @@ class Continues(Estimator, Protocol):
 
 
 #: Returns a model's mean loss, given the model, its rows and their targets.
-LossOf = Callable[[Any, FloatArray, Targets], float]
+LossOf = Callable[[Any, Inputs, Targets], float]
 
 
-def class_loss(predictor: Predictor, inputs: FloatArray, targets: Targets) -> float:
+def class_loss(predictor: Predictor, inputs: Inputs, targets: Targets) -> float:
     """Return the mean cross-entropy of a classifier."""
     return log_loss(predictor.probabilities(inputs), targets)
 
@@ -42,7 +42,7 @@ def class_loss(predictor: Predictor, inputs: FloatArray, targets: Targets) -> fl
 def relearning_steps(
     estimator: Continues,
     model: bytes,
-    inputs: FloatArray,
+    inputs: Inputs,
     targets: Targets,
     loss: float,
     seed: int,
@@ -99,7 +99,7 @@ def relearning_steps(
 def _after(
     estimator: Continues,
     state: bytes,
-    inputs: FloatArray,
+    inputs: Inputs,
     targets: Targets,
     steps: int,
     seed: int,

@@ -10,8 +10,8 @@ from unlearn.stages.config.params import AggregationRule
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import Targets
-from unlearn.stages.estimators.preprocessing import Preprocessor
-from unlearn.stages.estimators.registry import make_estimator
+from unlearn.stages.estimators.registry import estimator_of, find_spec
+from unlearn.stages.estimators.spec import FeatureTraining
 from unlearn.stages.final_model.distance import disagreement, divergence
 from unlearn.stages.final_model.ensemble import Ensemble
 from unlearn.stages.final_model.members import Member
@@ -144,12 +144,15 @@ class TabularMeasures:
         context = self._setting.context
         rows = fewest(self._setting.rows.forget, _MOST_RELEARNED)
         description = model.description
-        preprocessor = Preprocessor.from_json(description["preprocessing"])
         train = TrainParams.model_validate(description["train"])
+        training = find_spec(train.model).training
+        if not isinstance(training, FeatureTraining):
+            return None
+        preprocessor = training.stored(description["preprocessing"], train)
         code = train.code_path
-        estimator = make_estimator(
+        estimator = estimator_of(
             train,
-            preprocessor.width,
+            preprocessor,
             context.layout.outputs,
             sliced=True,
             code=None if code is None else context.project.root / code,
