@@ -187,19 +187,20 @@ def _ink(strokes: _Strokes, labels: Integers, size: int) -> Floats:
 def _distance(name: str, x: Floats, y: Floats) -> Floats:
     """Return how far places are from the line of a shape whose radius is about 1."""
     if name == "cross":
-        return np.minimum(_to_line(x, y), _to_line(y, x))
-    if name == "bars":
-        return np.minimum(_to_line(x, y - 0.6), _to_line(x, y + 0.6))
-    radius = np.hypot(x, y)
-    if name == "circle":
-        return np.abs(radius - 1)
-    if name == "star":
+        distance: Floats = np.minimum(_to_line(x, y), _to_line(y, x))
+    elif name == "bars":
+        distance = np.minimum(_to_line(x, y - 0.6), _to_line(x, y + 0.6))
+    elif name == "circle":
+        distance = np.abs(np.hypot(x, y) - 1)
+    elif name == "star":
         points = np.cos(_POINTS * (np.arctan2(y, x) + np.pi / 2))
-        return np.abs(radius - 0.8 - 0.3 * points) * 0.8
-    corners, inner = {"triangle": (3, 0.6), "square": (4, 0.85)}[name]
-    turns = np.pi / 2 + 2 * np.pi * np.arange(corners) / corners
-    sides = [x * np.cos(turn) + y * np.sin(turn) for turn in turns]
-    return np.abs(np.max(sides, axis=0) - inner)
+        distance = np.abs(np.hypot(x, y) - 0.8 - 0.3 * points) * 0.8
+    else:
+        corners, inner = (3, 0.6) if name == "triangle" else (4, 0.85)
+        turns = np.pi / 2 + 2 * np.pi * np.arange(corners) / corners
+        sides = [x * np.cos(turn) + y * np.sin(turn) for turn in turns]
+        distance = np.abs(np.max(sides, axis=0) - inner)
+    return distance
 
 
 def _to_line(along: Floats, beside: Floats) -> Floats:
