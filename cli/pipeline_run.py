@@ -264,5 +264,5 @@ def _runs_own_code(context: Context, group: str) -> bool:
     if group == "recipe":
         tried = find_spec(params.train.model).trial == "two fits"
         return tried and params.train.code_path is not None
-    paths = [params.train.code_path, *(params.posthoc.code_paths if params.unlearn else ())]
-    return group not in ("shard", "forget") and any(paths)
+    paths = [*params.train.code_paths, *(params.posthoc.code_paths if params.unlearn else ())]
+    return group not in ("shard", "forget") and bool(paths)

@@ -42,7 +42,7 @@ class LocalEngine:
         """Train shards; see `Engine.train`."""
         jobs = min(self._jobs, len(shards))
         # Code of the user's own may change its process for good.
-        if jobs > 1 or context.code is not None:
+        if jobs > 1 or context.params.train.code_paths:
             yield from self._side_by_side(context, shards, jobs)
             return
         for shard in shards:
