@@ -102,6 +102,24 @@ class FreezeParams(Section):
         return value
 
 
+#: Pictures with a longer side are halved by the first convolution of `resnet`.
+RESNET_FULL_SIDE = 32
+
+
+class ResnetOptions(Section):
+    """Size of the built-in residual network, `resnet`.
+
+    Channels are `width`, twice and four times as many in its three stages, of `blocks` residual
+    blocks each. `norm` is what normalises them: `group` by each row alone, `batch` over the rows of
+    a batch.
+    """
+
+    width: Annotated[int, Field(ge=8, le=512, multiple_of=8)] = 16
+    blocks: Annotated[int, Field(ge=1, le=18)] = 1
+    norm: Literal["group", "batch"] = "group"
+    dropout: Annotated[float, Field(ge=0, lt=1, strict=False)] = 0.0
+
+
 class NetworkParams(Section):
     """The settings of training that only networks have. A model records those that are set."""
 

@@ -32,10 +32,13 @@ def with_indices(model: Any, labels: Sequence[str]) -> Any:
     return model.set_params(**found)
 
 
-def by_index(weights: Mapping[Any, Any], labels: Sequence[str]) -> dict[int, Any]:
+def by_index(
+    weights: Mapping[Any, Any], labels: Sequence[str], section: str = "train.options"
+) -> dict[int, Any]:
     """Return weights by class index.
 
-    Projects from before weights by label have indices, which stay, unless they are labels.
+    Projects from before weights by label have indices, which stay, unless they are labels. An
+    error names the section of params.yaml.
 
     Examples
     --------
@@ -57,4 +60,4 @@ def by_index(weights: Mapping[Any, Any], labels: Sequence[str]) -> dict[int, Any
     else:
         near = difflib.get_close_matches(str(unknown[0]), labels, n=1)
         hint = f"did you mean `{near[0]}`?" if near else "its keys are classes in schema.yaml"
-    raise InputError(f"train.options: class_weight has {unknown[0]!r}, which is no class", hint)
+    raise InputError(f"{section}: class_weight has {unknown[0]!r}, which is no class", hint)

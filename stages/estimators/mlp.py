@@ -16,8 +16,9 @@ from unlearn.stages.estimators.mlp_gradients import (
     squared_errors,
 )
 from unlearn.stages.estimators.torch_machine import seed_all
-from unlearn.stages.estimators.torch_models import TorchEstimator, refuse_diverged, training_errors
+from unlearn.stages.estimators.torch_models import TorchEstimator
 from unlearn.stages.estimators.torch_state import OPTIMIZER, WEIGHTS
+from unlearn.stages.estimators.training_errors import refuse_diverged, training_errors
 from unlearn.stages.rows.outputs import Outputs
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {

@@ -21,6 +21,7 @@ from unlearn.stages.estimators.causal_spec import CAUSAL_LM, LORA
 from unlearn.stages.estimators.own_sklearn_spec import OWN_SKLEARN
 from unlearn.stages.estimators.packing import Packing
 from unlearn.stages.estimators.perturbed_logistic_spec import PERTURBED_LOGISTIC
+from unlearn.stages.estimators.resnet_spec import RESNET
 from unlearn.stages.estimators.row_sets_spec import (
     EXACT_BOOSTING,
     EXACT_FOREST,
@@ -156,6 +157,7 @@ def text_options(train: TrainParams) -> LanguageOptions:
 
 register(MLP)
 register(SKLEARN)
+register(RESNET)
 register(OWN_MODULE)
 register(OWN_SKLEARN)
 register(PERTURBED_LOGISTIC)

@@ -1,10 +1,8 @@
 """Torch modules, trained in memory, one thread each, deterministically."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +15,23 @@ from torch import nn
 from unlearn.stages.config.networks import PixelParams
 from unlearn.stages.config.train import SKLEARN_INTERFACE, TrainParams
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.base import Dtype, RefusedRowsError, SliceData, Targets
+from unlearn.stages.estimators.base import Dtype, SliceData, Targets
+from unlearn.stages.estimators.frozen import freeze, read_backbone
+from unlearn.stages.estimators.network_loss import NetworkLoss, training_weights
+from unlearn.stages.estimators.network_steps import NetworkSteps, SliceRows, has_batch_norm
 from unlearn.stages.estimators.option_names import check_names, parameters_of
 from unlearn.stages.estimators.packing import Packing
 from unlearn.stages.estimators.torch_machine import be_deterministic, find_device, seed_all
-from unlearn.stages.estimators.torch_predictors import TorchPredictor, TorchRegressor, one_number
+from unlearn.stages.estimators.torch_predictors import TorchPredictor, TorchRegressor
 from unlearn.stages.estimators.torch_state import (
     WEIGHTS,
+    Tensors,
     make_optimizer,
     restore_optimizer,
     snapshot,
     weights_of,
 )
+from unlearn.stages.estimators.training_errors import refuse_diverged, training_errors
 from unlearn.stages.estimators.unpacking import Unpack
 from unlearn.stages.project.user_code import load_function
 from unlearn.stages.rows.outputs import Outputs
@@ -55,7 +58,8 @@ class TorchEstimator:
     code
         Name and SHA-256 of the user's own module file, if `build` comes from one.
     root
-        The project's folder, where the other files are that training reads; None to predict alone.
+        The project's folder, where the other files are that a network needs; None where the
+        settings name none.
     """
 
     dtype: Dtype = np.float32
@@ -71,11 +75,12 @@ class TorchEstimator:
         root: Path | None = None,
     ) -> None:
         self._train = train
-        self._inputs = inputs
-        self._root = root
+        self._packing = inputs if isinstance(inputs, Packing) else None
+        self._shape = inputs.shape if isinstance(inputs, Packing) else inputs
         self._unpack = None
-        if isinstance(inputs, Packing):
-            self._unpack = Unpack(inputs, train.pixels or PixelParams(), train.channels_last)
+        if self._packing is not None:
+            self._unpack = Unpack(self._packing, train.pixels or PixelParams(), train.channels_last)
+        self._root = root
         self._outputs = outputs
         self._build = build
         self._code = code
@@ -91,18 +96,13 @@ class TorchEstimator:
             tensors = load_tensors(state)
             module.load_state_dict(weights_of(tensors))
             restore_optimizer(tensors, optimizer)
-        inputs = torch.from_numpy(data.inputs).to(self._device)
-        targets, weights = self.target_tensor(data.targets), self.weight_tensor(data)
-        module.train()
-        taken = epoch = 0
+        rows = self._rows(data)
+        steps = NetworkSteps(self._train, self._loss(), self._device, self._packing)
         with training_errors(self._train.model):
-            while taken < data.steps:
-                rows = (inputs, targets, weights)
-                taken += self._epoch(module, optimizer, rows, data, (epoch, taken))
-                epoch += 1
+            steps.take(module, optimizer, rows, data)
         refuse_diverged(self._train.model, module.state_dict().values())
         if self._code is not None:
-            self._check_complete(module, inputs[: self._train.batch])
+            self._check_complete(module, rows.inputs[: self._train.batch])
         return save_tensors(snapshot(module.state_dict(), optimizer))
 
     def _check_complete(self, module: nn.Module, inputs: torch.Tensor) -> None:
@@ -124,32 +124,10 @@ class TorchEstimator:
                 "make it a parameter, or use register_buffer",
             )
 
-    def _epoch(
-        self,
-        module: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        rows: tuple[torch.Tensor, torch.Tensor, torch.Tensor | None],
-        data: SliceData,
-        at: tuple[int, int],
-    ) -> int:
-        """Take the steps of one epoch, or those left in the budget; return how many."""
-        epoch, taken = at
-        seed_all(data.seed(epoch))
-        order = torch.randperm(len(data.targets)).to(self._device)
-        # One gather an epoch; batches are then views.
-        inputs, targets = rows[0][order], rows[1][order]
-        weights = None if rows[2] is None else rows[2][order]
-        steps = 0
-        for batch in batches(len(targets), self._train.batch, joined=has_batch_norm(module)):
-            if taken + steps == data.steps:
-                break
-            counts = None if weights is None else weights[batch]
-            loss = self._loss(module(inputs[batch]), targets[batch], counts)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            optimizer.step()
-            steps += 1
-        return steps
+    def _rows(self, data: SliceData) -> SliceRows:
+        """Return the rows of a slice's training on the device."""
+        inputs = torch.from_numpy(data.inputs).to(self._device)
+        return SliceRows(inputs, self.target_tensor(data.targets), self.weight_tensor(data))
 
     def target_tensor(self, targets: Targets) -> torch.Tensor:
         """Return targets as the loss takes them, on the device, shape (rows,).
@@ -162,24 +140,16 @@ class TorchEstimator:
         return torch.from_numpy(targets).to(self._device)
 
     def weight_tensor(self, data: SliceData) -> torch.Tensor | None:
-        """Return the sample weights of rows on the device, as float32; None if there are none."""
-        if data.weights is None:
+        """Return what the loss of each row is multiplied by, as float32; None without weights."""
+        weights = training_weights(self._train, self._outputs, data.targets, data.weights)
+        if weights is None:
             return None
-        return torch.from_numpy(data.weights.astype(np.float32)).to(self._device)
+        return torch.from_numpy(weights.astype(np.float32)).to(self._device)
 
-    def _loss(
-        self, answers: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None
-    ) -> torch.Tensor:
-        """Return the mean over the rows of the cross-entropy, or of a regression's squared error.
-
-        With weights, it is the mean of each row's loss times its weight.
-        """
-        reduction = "mean" if weights is None else "none"
-        if self._outputs.is_number:
-            loss = nn.functional.mse_loss(one_number(answers), targets, reduction=reduction)
-        else:
-            loss = nn.functional.cross_entropy(answers, targets, reduction=reduction)
-        return loss if weights is None else (loss * weights).mean()
+    def _loss(self) -> NetworkLoss:
+        if self._train.loss is not None:
+            seed_all(0)  # for what the file may draw when it is loaded
+        return NetworkLoss.of(self._train, self._outputs, self._root)
 
     def export(self, state: bytes) -> bytes:
         """Return the module's parameters and buffers, without the optimizer."""
@@ -220,8 +190,6 @@ class TorchEstimator:
     @cached_property
     def min_rows(self) -> int:
         """Two where a layer normalises over the rows of a batch, else one."""
-        if self._code is None:
-            return 1
         seed_all(0)  # for what the module draws when it is built
         return 2 if has_batch_norm(self._module()) else 1
 
@@ -230,15 +198,40 @@ class TorchEstimator:
         return {} if self._code is None else {"code": self._code}
 
     def _module(self) -> nn.Module:
+        """Return the network as it is built, with frozen weights where it has some."""
+        module = self._built()
+        if self._train.freeze is not None:
+            freeze(module, self._backbone, self._train.freeze.weights)
+        if self._unpack is not None:
+            module.register_forward_pre_hook(self._unpack)
+        module = module.to(self._device)
+        if self._train.channels_last:
+            # The types of torch do not know this form.
+            module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return module
+
+    @cached_property
+    def _backbone(self) -> Tensors:
+        """The pinned weights that the network does not change, by their names in it."""
+        if self._train.freeze is None:
+            return {}
+        if self._root is None:
+            raise InputError(
+                f"train.freeze.weights: {self._train.freeze.weights} is needed, and no folder is "
+                "known where it is"
+            )
+        return read_backbone(self._train.freeze, self._root)
+
+    def _built(self) -> nn.Module:
+        first = "inputs" if self._packing is None else "shape"
         names, takes_any = parameters_of(self._build)
         if not takes_any:
             check_names(self._train.model, self._train.options, names[2:])
         try:
-            inputs = self._inputs.shape if isinstance(self._inputs, Packing) else self._inputs
-            module = self._build(inputs, self._outputs.width, **self._train.options)
+            module = self._build(self._shape, self._outputs.width, **self._train.options)
         except TypeError:
             raise InputError(
-                f"{self._train.model} does not take (inputs, classes, **train.options)",
+                f"{self._train.model} does not take ({first}, classes, **train.options)",
                 "a function that returns a scikit-learn estimator is named "
                 f"{SKLEARN_INTERFACE}{self._train.model}",
             ) from None
@@ -248,70 +241,7 @@ class TorchEstimator:
                 "a function that returns a scikit-learn estimator is named "
                 f"{SKLEARN_INTERFACE}{self._train.model}",
             )
-        if self._unpack is not None:
-            module.register_forward_pre_hook(self._unpack)
-        return module.to(self._device)
-
-
-def has_batch_norm(module: nn.Module) -> bool:
-    """Tell whether a layer normalises over the rows of a batch: one row has no variance."""
-    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-    return any(isinstance(layer, kinds) for layer in module.modules())
-
-
-def batches(rows: int, size: int, *, joined: bool) -> list[slice]:
-    """Return the batches of an epoch, in order.
-
-    Parameters
-    ----------
-    rows, size
-        Rows in all, and rows a batch.
-    joined
-        Whether a last batch of one row joins the batch before it.
-
-    Examples
-    --------
-    >>> batches(5, 2, joined=False)
-    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
-    >>> batches(5, 2, joined=True)
-    [slice(0, 2, None), slice(2, 5, None)]
-    """
-    starts = list(range(0, rows, size))
-    if joined and size > 1 and len(starts) > 1 and rows % size == 1:
-        del starts[-1]
-    return [slice(start, end) for start, end in pairwise([*starts, rows])]
-
-
-@contextmanager
-def training_errors(model: str) -> Iterator[None]:
-    """Turn the errors of a training into errors of the input, which name the model."""
-    try:
-        yield
-    except (RuntimeError, ValueError) as error:
-        # Torch's words on shapes and operations.
-        reason = str(error).partition("\n")[0]
-        raise _kind(error)(f"{model} cannot be trained: {reason}") from error
-    except Exception as error:
-        # Of a user's module: only the name, because the message may quote a row.
-        reason = type(error).__name__
-        raise _kind(error)(f"{model} cannot be trained ({reason})") from error
-
-
-def refuse_diverged(model: str, values: Iterable[torch.Tensor]) -> None:
-    """Raise a RefusedRowsError if a model's numbers are no longer finite."""
-    if not all(bool(torch.isfinite(value).all()) for value in values if value.is_floating_point()):
-        raise RefusedRowsError(
-            f"{model} diverged: its weights are no longer finite",
-            "decrease train.optimizer.rate, or look for extreme values in a feature",
-        )
-
-
-def _kind(error: Exception) -> type[InputError]:
-    """Return the error of refused rows where they may be the reason; a lack of memory is not."""
-    # Torch's type of it is a RuntimeError, as a lack of memory is.
-    singular = type(error).__name__ == "_LinAlgError"
-    of_rows = (ValueError, ArithmeticError, LookupError)
-    return RefusedRowsError if singular or isinstance(error, of_rows) else InputError
+        return module
 
 
 def user_estimator(

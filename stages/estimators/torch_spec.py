@@ -73,13 +73,15 @@ def _own_network(
     return user_estimator(train, inputs, outputs, code, root)
 
 
-def _network_inputs(rows: pa.Table, layout: Layout, train: TrainParams) -> RowTransform:
+def fit_network_inputs(rows: pa.Table, layout: Layout, train: TrainParams) -> RowTransform:
+    """Return what turns rows into what a network reads; see `tensor_transform.fit_inputs`."""
     from unlearn.stages.estimators.tensor_transform import fit_inputs
 
     return fit_inputs(rows, layout, train)
 
 
-def _stored_inputs(value: StoredTransform, train: TrainParams) -> RowTransform:
+def stored_network_inputs(value: StoredTransform, train: TrainParams) -> RowTransform:
+    """Return what `fit_network_inputs` returned, by what it keeps."""
     from unlearn.stages.estimators.tensor_transform import stored_inputs
 
     return stored_inputs(value, train)
@@ -124,7 +126,10 @@ OWN_MODULE = EstimatorSpec(
     trial="fit",
     kind="torch",
     training=FeatureTraining(
-        _build_own, preprocessor=_network_inputs, stored=_stored_inputs, network=_own_network
+        _build_own,
+        preprocessor=fit_network_inputs,
+        stored=stored_network_inputs,
+        network=_own_network,
     ),
     tasks=both_tasks,
     takes_weights=True,

@@ -21,6 +21,7 @@ from tests.stages.estimators.boosted.libraries import (
 from tests.stages.estimators.conformance import CHECKS, CONTAINERS, Case
 from tests.stages.estimators.own_models import NUMBERS, PIPELINE, THIRD_PARTY
 from tests.stages.estimators.perturbed import PREPROCESSING
+from tests.stages.picture_shards import BESIDE, PICTURES, picture_recipe, picture_rows
 
 ROWS = make_rows(60)
 
@@ -64,6 +65,19 @@ EXACT_NUMBERS: dict[str, dict[str, Any]] = {
     "exact_linear": {},
 }
 
+RESNETS: dict[str, dict[str, Any]] = {
+    "resnet": {},
+    "resnet with columns": {
+        "options": {"width": 8, "norm": "batch", "dropout": 0.1},
+        "schedule": {"name": "one_cycle"},
+        "label_smoothing": 0.1,
+        "class_weight": "balanced",
+        "clip": 1.0,
+        "average": 0.2,
+        "channels_last": True,
+    },
+}
+
 NET = """
 import torch
 
@@ -76,6 +90,7 @@ def build(inputs, classes, width=8):
 CASES = (
     *FEATURE_CASES,
     "own module",
+    *RESNETS,
     "own pipeline",
     "own pipeline of numbers",
     *(f"numbers of {name}" for name in REGRESSORS),
@@ -90,6 +105,14 @@ def of_features(train: dict[str, Any], code: Path | None = None) -> Case:
     spec = find_spec(train["model"])
     recipe = make_recipe(train, code=code)
     return Case(spec, recipe, ROWS, CONTAINERS[spec.format.name])
+
+
+def of_pictures(name: str) -> Case:
+    """Return a case whose rows are pictures, some with a number and a category beside them."""
+    layout = BESIDE if name.endswith("columns") else PICTURES
+    recipe = picture_recipe({"epochs": 15, **RESNETS[name]}, layout=layout)
+    rows = picture_rows(60, layout=layout)
+    return Case(find_spec("resnet"), recipe, rows, CONTAINERS["safetensors"])
 
 
 def of_numbers(name: str) -> Case:
@@ -127,8 +150,8 @@ def case_of(
     def make(name: str) -> Case:
         if name in LIBRARIES:
             LIBRARIES[name].require()
-        if name in FEATURE_CASES:
-            return of_features(FEATURE_CASES[name])
+        if name in FEATURE_CASES | RESNETS:
+            return of_pictures(name) if name in RESNETS else of_features(FEATURE_CASES[name])
         if name == "own module":
             code = tmp_path_factory.mktemp("own") / "net.py"
             code.write_text(NET, encoding="utf-8")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.torch_models import batches
+from unlearn.stages.estimators.network_steps import batches
 from unlearn.stages.rows.shard_file import RECORD, TARGET, Layout
 from unlearn.stages.training.lineage import ONE_ROW, REFUSED
 from unlearn.stages.training.recipe import Recipe
