@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
 from torch import nn
 from unlearn.stages.config.train import TrainParams
+from unlearn.stages.estimators.augmentation import Augmenter
 from unlearn.stages.estimators.averaging import WeightAverage
 from unlearn.stages.estimators.base import SliceData
 from unlearn.stages.estimators.frozen import is_frozen
+from unlearn.stages.estimators.mixup import mix_rows
 from unlearn.stages.estimators.network_loss import NetworkLoss
 from unlearn.stages.estimators.packing import Packing
 from unlearn.stages.estimators.schedules import rate_factors
@@ -55,12 +57,15 @@ class NetworkSteps:
         Where rows and module are.
     packing
         The parts of a row, where features are arrays.
+    augment
+        Changes the pictures of rows, where the settings ask for it.
     """
 
     train: TrainParams
     loss: NetworkLoss
     device: torch.device
     packing: Packing | None = None
+    augment: Augmenter | None = None
 
     def take(
         self, module: nn.Module, optimizer: torch.optim.Optimizer, rows: SliceRows, data: SliceData
@@ -69,12 +74,13 @@ class NetworkSteps:
         factor = rate_factors(self.train.schedule, data.steps)
         average = WeightAverage.of(module, self.train.average, data.steps)
         weights = list(module.parameters())
+        mixes = self._mixes
         module.train()
         for step, batch in enumerate(self._batches(module, rows, data)):
             if self.train.schedule is not None:
                 for group in optimizer.param_groups:
                     group["lr"] = self.train.optimizer.rate * factor(step)
-            loss = self._loss(module, batch)
+            loss = self._loss(module, batch, data.step_seed(step) if mixes else 0)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             if self.train.clip is not None:
@@ -85,12 +91,25 @@ class NetworkSteps:
         if average is not None:
             average.write()
 
-    def _loss(self, module: nn.Module, batch: SliceRows) -> torch.Tensor:
+    @property
+    def _mixes(self) -> bool:
+        settings = self.train.augment
+        return settings is not None and settings.mixup > 0
+
+    def _loss(self, module: nn.Module, batch: SliceRows, seed: int) -> torch.Tensor:
+        """Return the loss of a batch, a scalar; the seed is that of a step that mixes rows."""
+        mixed = None
+        if self._mixes and self.packing is not None and self.train.augment is not None:
+            mixed = mix_rows(batch.inputs, self.packing, self.train.augment.mixup, seed)
         with self._precision():
-            answers = module(batch.inputs)
+            answers = module(batch.inputs if mixed is None else mixed.batch)
         if answers.dtype == torch.bfloat16:
             answers = answers.float()
-        return self.loss.mean(answers, batch.targets, batch.weights)
+        own = self.loss.mean(answers, batch.targets, batch.weights)
+        if mixed is None:
+            return own
+        partners = batch.of(mixed.partners)
+        return mixed.loss(own, self.loss.mean(answers, partners.targets, partners.weights))
 
     def _precision(self) -> AbstractContextManager[object]:
         if self.train.precision == "float32":
@@ -109,9 +128,21 @@ class NetworkSteps:
             # less memory.
             gathered = rows.of(order) if self.packing is None else None
             for place in places[: data.steps - step]:
-                yield rows.of(order[place]) if gathered is None else gathered.of(place)
+                batch = rows.of(order[place]) if gathered is None else gathered.of(place)
+                yield self._augmented(batch, order[place], data, epoch)
                 step += 1
             epoch += 1
+
+    def _augmented(
+        self, batch: SliceRows, places: torch.Tensor, data: SliceData, epoch: int
+    ) -> SliceRows:
+        """Return a batch with changed pictures, given the places of its rows in `data`."""
+        if self.augment is None:
+            return batch
+        if data.draws is None:
+            raise ValueError("augmentation needs what is drawn for each row")
+        draws = data.draws[places.cpu().numpy()]
+        return replace(batch, inputs=self.augment(batch.inputs, draws, data.number, epoch))
 
 
 def has_batch_norm(module: nn.Module) -> bool:

@@ -9,6 +9,7 @@ from unlearn.stages.config.networks import RESNET_FULL_SIDE, ResnetOptions
 from unlearn.stages.config.train import TrainParams
 from unlearn.stages.estimators.formats import SAFETENSORS
 from unlearn.stages.estimators.imported_weights import TENSOR_FILES
+from unlearn.stages.estimators.network_check import check_resnet
 from unlearn.stages.estimators.packing import Packing
 from unlearn.stages.estimators.spec import EstimatorSpec, FeatureTraining, TrainingSize, both_tasks
 from unlearn.stages.estimators.torch_spec import (
@@ -94,6 +95,7 @@ RESNET = EstimatorSpec(
     libraries=TORCH_LIBRARIES,
     seconds=_seconds,
     most_shards=5,
+    check=check_resnet,
     facts=torch_facts,
     preload=("unlearn.stages.estimators.torch_models", "unlearn.stages.estimators.resnet"),
     importers=TENSOR_FILES,

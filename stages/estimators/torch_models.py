@@ -15,6 +15,7 @@ from torch import nn
 from unlearn.stages.config.networks import PixelParams
 from unlearn.stages.config.train import SKLEARN_INTERFACE, TrainParams
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.augmentation import Augmenter, augmenter_of
 from unlearn.stages.estimators.base import Dtype, SliceData, Targets
 from unlearn.stages.estimators.frozen import freeze, read_backbone
 from unlearn.stages.estimators.network_loss import NetworkLoss, training_weights
@@ -97,7 +98,9 @@ class TorchEstimator:
             module.load_state_dict(weights_of(tensors))
             restore_optimizer(tensors, optimizer)
         rows = self._rows(data)
-        steps = NetworkSteps(self._train, self._loss(), self._device, self._packing)
+        steps = NetworkSteps(
+            self._train, self._loss(), self._device, self._packing, self._augmenter()
+        )
         with training_errors(self._train.model):
             steps.take(module, optimizer, rows, data)
         refuse_diverged(self._train.model, module.state_dict().values())
@@ -145,6 +148,12 @@ class TorchEstimator:
         if weights is None:
             return None
         return torch.from_numpy(weights.astype(np.float32)).to(self._device)
+
+    def _augmenter(self) -> Augmenter | None:
+        if self._packing is None:
+            return None
+        seed_all(0)  # for what a file may draw when it is loaded
+        return augmenter_of(self._train, self._packing, self._root or Path())
 
     def _loss(self) -> NetworkLoss:
         if self._train.loss is not None:

@@ -9,6 +9,7 @@ from unlearn.stages.config.methods import own_code
 from unlearn.stages.config.train import MlpOptions, TrainParams
 from unlearn.stages.estimators.formats import SAFETENSORS
 from unlearn.stages.estimators.imported_weights import TENSOR_FILES
+from unlearn.stages.estimators.network_check import check_network
 from unlearn.stages.estimators.packing import Packing
 from unlearn.stages.estimators.spec import (
     EstimatorSpec,
@@ -135,6 +136,7 @@ OWN_MODULE = EstimatorSpec(
     takes_weights=True,
     format=SAFETENSORS,
     file_name=TORCH_FILE,
+    check=check_network,
     libraries=TORCH_LIBRARIES,
     facts=torch_facts,
     preload=("unlearn.stages.estimators.torch_models",),

@@ -75,6 +75,7 @@ RESNETS: dict[str, dict[str, Any]] = {
         "clip": 1.0,
         "average": 0.2,
         "channels_last": True,
+        "augment": {"crop": 1, "flip": True, "mixup": 0.2},
     },
 }
 
