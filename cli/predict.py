@@ -95,8 +95,9 @@ def predict(
         str | None,
         typer.Option(
             metavar="BASE",
-            help="The folder of the base, if it has moved since the training.",
-            rich_help_panel=panels.TEXT,
+            help="The folder of a language model's base, or the file of a network's frozen "
+            "backbone, if it has moved since the training.",
+            rich_help_panel=panels.MODEL,
         ),
     ] = None,
     tokens: Annotated[
@@ -233,11 +234,15 @@ def _load(chosen: _Chosen) -> tuple[Predictor, NewRows]:
         if chosen.as_written:
             raise InputError("--as-written is for categories, and language models have none")
         return _language(folder, root, chosen)
-    for option, value in (("--base", chosen.base), ("--tokens", chosen.tokens)):
-        if value is not None:
-            raise InputError(f"{option} is for language models")
+    if chosen.tokens is not None:
+        raise InputError("--tokens is for language models")
     ensemble = load_ensemble(
-        folder, trust_code=chosen.trust_code, own_code=own_code, own_types=own_types
+        folder,
+        trust_code=chosen.trust_code,
+        own_code=own_code,
+        own_types=own_types,
+        root=root,
+        base=None if chosen.base is None else Path(chosen.base).resolve(),
     )
     new_rows = ensemble.new_rows(as_written=chosen.as_written, csv=chosen.csv)
     return (

@@ -138,7 +138,8 @@ def check_code_is_a_dependency(project: Project, params: Params) -> None:
         If params.yaml names a file that dvc.yaml does not list under the stages that read it.
     """
     needed = []
-    made_with = [path for path in (params.train.code_path, own_base(project, params)) if path]
+    base = own_base(project, params)
+    made_with = params.train.code_paths + ([] if base is None else [base])
     needed += [("recipe", path) for path in made_with]
     if params.kind == "posthoc":
         needed += [("unlearn", path) for path in params.posthoc.code_paths]
@@ -155,7 +156,13 @@ def check_code_is_a_dependency(project: Project, params: Params) -> None:
 
 
 def own_base(project: Project, params: Params) -> str | None:
-    """Return the base of a language model where it is a folder of the project."""
+    """Return what of the project models are trained on top of.
+
+    It is the folder of a language model's base, if that is in the project; or the file of a
+    network's frozen backbone.
+    """
+    if params.train.freeze is not None:
+        return params.train.freeze.weights
     if params.modality != "text":
         return None
     base = text_options(params.train).base

@@ -57,8 +57,7 @@ class NetworkLoss:
         train, outputs
             The settings, and what models answer with.
         root
-            The project's folder; None where a model is only asked, for which an own loss is not
-            loaded.
+            The project's folder, where the file of an own loss is.
 
         Raises
         ------
@@ -66,9 +65,9 @@ class NetworkLoss:
             If the file of an own loss is missing, fails, or has no such function.
         """
         own = None
-        if train.loss is not None and root is not None:
+        if train.loss is not None:
             path, _, function = train.loss.rpartition(":")
-            own = load_function(root / path, function, _SETTING)
+            own = load_function((root or Path()) / path, function, _SETTING)
         return cls(outputs.is_number, train.label_smoothing, own, train.loss or "")
 
     def rows(self, answers: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -99,7 +99,7 @@ class TorchEstimator:
             restore_optimizer(tensors, optimizer)
         rows = self._rows(data)
         steps = NetworkSteps(
-            self._train, self._loss(), self._device, self._packing, self._augmenter()
+            self._train, self.loss(), self._device, self._packing, self._augmenter()
         )
         with training_errors(self._train.model):
             steps.take(module, optimizer, rows, data)
@@ -155,7 +155,8 @@ class TorchEstimator:
         seed_all(0)  # for what a file may draw when it is loaded
         return augmenter_of(self._train, self._packing, self._root or Path())
 
-    def _loss(self) -> NetworkLoss:
+    def loss(self) -> NetworkLoss:
+        """Return what training makes small."""
         if self._train.loss is not None:
             seed_all(0)  # for what the file may draw when it is loaded
         return NetworkLoss.of(self._train, self._outputs, self._root)

@@ -276,6 +276,8 @@ def load_ensemble(
     own_code: Path | None = None,
     own_types: Collection[str] = (),
     keep: bool = True,
+    root: Path | None = None,
+    base: Path | None = None,
 ) -> Ensemble:
     """Load a final model from its folder, which is all that it needs.
 
@@ -293,6 +295,11 @@ def load_ensemble(
         Types that are trusted anyway: those of `train.trusted_types`.
     keep
         Whether the members are held in memory. Else each is opened whenever it is asked.
+    root
+        The folder that the path of a frozen backbone starts from: the project's. The default is
+        the current folder. The final model does not hold the backbone.
+    base
+        The backbone's file, if it has moved since the training; it must be the pinned one.
 
     Raises
     ------
@@ -312,11 +319,12 @@ def load_ensemble(
     if description.dataset.modality == "text":
         raise InputError("this final model reads text: load_language_model loads it")
     code = _trusted_code(folder, description.code, trust_code=trust_code, own_code=own_code)
+    files = (code, root or Path(), base)
     members = [
         _member(
             folder,
             (shard, model),
-            code,
+            files,
             model.trusted_types if trust_code else tuple(own_types),
             keep=keep,
         )
@@ -360,12 +368,12 @@ def read_final_model(folder: Path) -> tuple[Description, list[tuple[str, ShardMo
 def _member(
     folder: Path,
     named: tuple[str, ShardModel],
-    code: Path | None,
+    files: tuple[Path | None, Path, Path | None],
     trusted: tuple[str, ...],
     *,
     keep: bool,
 ) -> Member | StoredMember:
-    shard, model = named
+    (shard, model), (code, root, base) = named, files
     if foreign := [name for name in model.trusted_types if name not in trusted]:
         raise InputError(
             f"this final model loads types of other packages, such as {foreign[0]}",
@@ -373,9 +381,9 @@ def _member(
         )
     rows, probable = int(model.description["rows"]), model.has_probabilities
     if keep:
-        return Member(shard, rows, model.predictor(code, trusted), probable)
+        return Member(shard, rows, model.predictor(code, trusted, root, base), probable)
     stored = folder / "members" / shard
-    return StoredMember(shard, rows, probable, stored, model.digest, code, trusted)
+    return StoredMember(shard, rows, probable, stored, model.digest, code, trusted, root, base)
 
 
 def _checked_members(folder: Path, description: Description) -> Iterator[tuple[str, ShardModel]]:

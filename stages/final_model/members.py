@@ -43,6 +43,8 @@ class StoredMember:
         The user's own module, for a model made with one.
     trusted
         Types of other packages that its file may hold.
+    root, base
+        Where a frozen backbone is; see `ShardModel.predictor`.
     """
 
     shard: str
@@ -52,6 +54,8 @@ class StoredMember:
     digest: str
     code: Path | None
     trusted: tuple[str, ...] = ()
+    root: Path | None = None
+    base: Path | None = None
 
     @property
     def predictor(self) -> RowPredictor:
@@ -66,4 +70,4 @@ class StoredMember:
         model = read_shard_model(self.folder, name)
         if model.digest != self.digest:
             raise InputError(f"{name} changed while it was read")
-        return model.predictor(self.code, self.trusted)
+        return model.predictor(self.code, self.trusted, self.root, self.base)

@@ -17,11 +17,17 @@ def run(context: Context) -> None:
     Raises
     ------
     InputError
-        If the base of a language model is not the one that params.yaml names: DVC is about to
-        record it. Or if two fits of an estimator with one seed differ.
+        If the base of a language model, or the backbone of a network, is not the one that
+        params.yaml names: DVC is about to record it. Or if two fits of an estimator with one seed
+        differ.
     """
     recipe = Recipe.of_project(context)
     if recipe.layout.modality == "text":
         find_base(text_options(recipe.train), context.project.root)
+    if recipe.train.freeze is not None:
+        # Torch, for networks alone.
+        from unlearn.stages.estimators.frozen import read_backbone
+
+        read_backbone(recipe.train.freeze, recipe.root)
     check_repeatable(recipe)
     write_bytes(context.project.recipe, json_bytes(recipe.as_json()))

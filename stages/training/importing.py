@@ -95,7 +95,14 @@ def import_weights(context: Context, path: Path, training: pa.Table, holdout: pa
         # Of no rows, nothing is learned.
         preprocessor = fit_inputs(context.layout.schema.empty_table(), context.layout, train)
     outputs = context.layout.outputs
-    estimator = estimator_of(train, preprocessor, outputs, sliced=False, code=context.code)
+    estimator = estimator_of(
+        train,
+        preprocessor,
+        outputs,
+        sliced=False,
+        code=context.code,
+        root=context.project.root,
+    )
     weights = _read_weights(context, path)
     description = describe_model(
         train,
@@ -246,7 +253,9 @@ def _checked(
     if context.params.modality == "text":
         return _checked_text(context, name, model, files, training, holdout)
     try:
-        predictor = model.predictor(context.code, context.params.train.trusted_types)
+        predictor = model.predictor(
+            context.code, context.params.train.trusted_types, context.project.root
+        )
         answers = {side: predictor.probabilities(rows) for side, rows in _sides(training, holdout)}
     except InputError as error:
         raise InputError(f"{name}: {error.message}", *error.hints, facts=error.facts) from None

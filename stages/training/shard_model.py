@@ -162,7 +162,13 @@ class ShardModel:
         """Types of other packages that its file may hold, as it states them itself."""
         return tuple(map(str, self.description.get("train", {}).get("trusted_types", ())))
 
-    def predictor(self, code: Path | None = None, trusted: Collection[str] = ()) -> "RowPredictor":
+    def predictor(
+        self,
+        code: Path | None = None,
+        trusted: Collection[str] = (),
+        root: Path | None = None,
+        base: Path | None = None,
+    ) -> "RowPredictor":
         """Return the model ready to answer on rows.
 
         Parameters
@@ -172,11 +178,17 @@ class ShardModel:
         trusted
             Types of other packages that its file may hold. What the model itself states is not
             enough, for a hostile one can state anything.
+        root
+            The folder that the path of a frozen backbone starts from: the project's.
+        base
+            The backbone's file, if it is not where the settings say.
         """
         outputs = self.layout.outputs
         if self.kind == "constant":
             return RowPredictor(None, None, self._answer(outputs), outputs, np.float64)
         train = TrainParams.model_validate(self.description["train"])
+        if base is not None:
+            train, root = _with_backbone(train, base), base.parent
         if train.trusted_types:
             train = train.model_copy(update={"trusted_types": list(trusted)})
         training = spec_of(self.description).training
@@ -186,7 +198,12 @@ class ShardModel:
             raise InputError(f"{FILE_NAME} is of a model that reads text")
         preprocessor = training.stored(self.description["preprocessing"], train)
         estimator = estimator_of(
-            train, preprocessor, outputs, sliced=True, code=code if train.code_path else None
+            train,
+            preprocessor,
+            outputs,
+            sliced=True,
+            code=code if train.code_path else None,
+            root=root,
         )
         predictor = estimator.predictor(self.weights or b"")
         return RowPredictor(preprocessor, predictor, None, outputs, estimator.dtype)
@@ -217,6 +234,14 @@ class ShardModel:
         if len(answer) != classes:
             raise InputError(f"{FILE_NAME} does not say what the constant model answers")
         return answer
+
+
+def _with_backbone(train: TrainParams, base: Path) -> TrainParams:
+    """Return the settings with the file of the backbone elsewhere; its digest stays pinned."""
+    if train.freeze is None:
+        raise InputError("--base is for language models, and for networks with train.freeze")
+    freeze = train.freeze.model_copy(update={"weights": base.name})
+    return train.model_copy(update={"freeze": freeze})
 
 
 @dataclass(frozen=True)

@@ -274,7 +274,9 @@ class _Judge:
     @staticmethod
     def ask(context: PosthocContext, model: ShardModel, rows: MethodRows) -> Answers:
         """Return a model's answers on the sample, and on the calibration half if it has rows."""
-        predictor = model.predictor(context.code, context.params.train.trusted_types)
+        predictor = model.predictor(
+            context.code, context.params.train.trusted_types, context.project.root
+        )
         unseen = None
         # Few rows are a person: no file that git tracks has a number on them alone.
         if rows.calibration.num_rows >= context.params.verify.min_rows:

@@ -1,12 +1,17 @@
 """From a classifier in its folder, through one method, to the model that is written."""
 
 import copy
+from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
+import torch
+from unlearn.stages.config.train import TrainParams
 from unlearn.stages.context import PosthocContext
+from unlearn.stages.estimators.network_loss import class_weights
 from unlearn.stages.project.files import json_bytes
 from unlearn.stages.rows.holdout import fewest
-from unlearn.stages.rows.shard_file import training_targets
+from unlearn.stages.rows.shard_file import Layout, training_targets
 from unlearn.stages.training.method_record import WHOLE, MethodRows, settings_of
 from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
 from unlearn.stages.training.shard_model import ShardModel
@@ -14,7 +19,7 @@ from unlearn.stages.unlearn.base.problem import Changed, NotApplicableError, app
 from unlearn.stages.unlearn.base.registry import Method
 from unlearn.stages.unlearn.tabular.bridge import Opened, open_model
 from unlearn.stages.unlearn.tabular.guard import Probes, TabularGuard
-from unlearn.stages.unlearn.tabular.problem import TabularProblem
+from unlearn.stages.unlearn.tabular.problem import Objective, TabularProblem
 from unlearn.stages.unlearn.tabular.targets import unseen_loss, young_loss
 
 #: The guard's probes: enough to see a loss move, few enough to measure twice in an epoch. An epoch
@@ -63,6 +68,7 @@ def unlearn_table(
         original,
         context.code,
         init_seed=context.key.seed(context.params.seed, WHOLE, "init"),
+        root=context.project.root,
     )
     problem = make_problem(context, method.name, opened, rows, young)
     apply(method, problem)
@@ -105,11 +111,41 @@ def make_problem(
         ),
         model=copy.deepcopy(opened.module),
         batch=params.train.batch,
-        objective=opened.objective,
+        objective=with_class_weights(
+            opened.objective, params.train, context.layout, _all_rows(params.train, rows)
+        ),
         fresh=lambda: opened.fresh(context.key.seed(params.seed, WHOLE, "fresh", name)),
         optimizer=params.train.optimizer,
         steps=opened.steps,
     )
+
+
+def with_class_weights(
+    objective: Objective, train: TrainParams, layout: Layout, rows: pa.Table
+) -> Objective:
+    """Return an objective with the weights of classes that its model was trained with.
+
+    Parameters
+    ----------
+    objective
+        Without them.
+    train, layout
+        The model's settings and columns.
+    rows
+        What it was trained on: balanced weights are a function of them.
+    """
+    weights = class_weights(train, layout.outputs, training_targets(rows, layout))
+    if weights is None:
+        return objective
+    return replace(objective, class_weights=torch.from_numpy(weights.astype(np.float32)))
+
+
+def _all_rows(train: TrainParams, rows: MethodRows) -> pa.Table:
+    """Return the rows that the original was trained on, where weights of classes depend on them."""
+    if train.class_weight != "balanced":
+        return rows.retain
+    names = rows.retain.column_names
+    return pa.concat_tables([rows.forget.select(names), rows.retain])
 
 
 def probe_sizes(retained: int) -> tuple[int, int]:
@@ -129,7 +165,7 @@ def probe_sizes(retained: int) -> tuple[int, int]:
 def _target_of_young(young: ShardModel, context: PosthocContext, forget: pa.Table) -> float | None:
     """Return the loss of the model of the stage `young` on the forget probe, if it has one."""
     try:
-        opened = open_model(young, context.code, init_seed=0)
+        opened = open_model(young, context.code, init_seed=0, root=context.project.root)
     except NotApplicableError:
         return None  # trained on rows of one class: it is a constant
     return young_loss(opened.module, opened.rows(forget))

@@ -5,7 +5,7 @@ modules that they are. All others have no weights that a gradient could move.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -68,7 +68,9 @@ class Opened:
     steps: MakeSteps | None = None
 
 
-def open_model(model: ShardModel, code: Path | None, *, init_seed: int) -> Opened:
+def open_model(
+    model: ShardModel, code: Path | None, *, init_seed: int, root: Path | None = None
+) -> Opened:
     """Open a model for methods.
 
     Parameters
@@ -80,6 +82,8 @@ def open_model(model: ShardModel, code: Path | None, *, init_seed: int) -> Opene
     init_seed
         The seed that training drew from before its first slice: noise that a model was trained
         with follows from it, and stands in no file.
+    root
+        The project's folder, where the other files are that a network needs.
 
     Raises
     ------
@@ -103,6 +107,7 @@ def open_model(model: ShardModel, code: Path | None, *, init_seed: int) -> Opene
         outputs,
         sliced=True,
         code=code if train.code_path else None,
+        root=root,
     )
     transform = _Transform(model.layout, preprocessor, estimator.dtype)
     if isinstance(estimator, torch_models.TorchEstimator):
@@ -148,9 +153,13 @@ def _open_network(
     train: TrainParams,
     transform: _Transform,
 ) -> Opened:
+    loss = estimator.loss()
     return Opened(
         module=estimator.load(weights),
-        objective=objective_of_training(train.optimizer, transform.layout.outputs),
+        objective=replace(
+            objective_of_training(train.optimizer, transform.layout.outputs),
+            network=loss if train.loss or train.label_smoothing else None,
+        ),
         rows=lambda table: transform.rows(table, estimator.device),
         fresh=estimator.fresh,
         close=_close_module,

@@ -10,6 +10,7 @@ from typing import Literal, Protocol, TypeVar
 import torch
 from torch import nn
 from unlearn.stages.config.train import OptimizerParams
+from unlearn.stages.estimators.network_loss import NetworkLoss
 from unlearn.stages.training.young import EPOCHS_SHARE
 from unlearn.stages.unlearn.base.ledger import Side, limited_epochs
 from unlearn.stages.unlearn.base.problem import Problem
@@ -57,6 +58,11 @@ class Objective:
         By parameter name: the linear term of an objective that was perturbed.
     sigma
         Standard deviation of the numbers in `noise`; 0 where there is none.
+    network
+        The loss that a network was trained on where `loss` alone does not say it: with smoothed
+        labels, or a user's own.
+    class_weights
+        What the losses of each class's rows are multiplied by, shape (classes,).
     """
 
     loss: Literal["cross_entropy", "squared", "one_vs_rest", "squared_error"] = "cross_entropy"
@@ -65,6 +71,8 @@ class Objective:
     penalized: frozenset[str] | None = None
     noise: dict[str, torch.Tensor] = field(default_factory=dict)
     sigma: float = 0.0
+    network: NetworkLoss | None = None
+    class_weights: torch.Tensor | None = None
 
     def penalty(self, rows: int) -> float:
         """Return the weight of |w|^2 / 2 relative to the summed losses of this number of rows."""
@@ -75,6 +83,13 @@ class Objective:
 
         Outputs of a regression have the shape (rows, 1) or (rows,).
         """
+        if self.class_weights is not None:
+            return self._plain(outputs, targets) * self.class_weights.to(outputs)[targets]
+        return self._plain(outputs, targets)
+
+    def _plain(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        if self.network is not None:
+            return self.network.rows(outputs, targets)
         if self.loss in ("cross_entropy", "squared_error"):
             return row_losses(outputs, targets)
         if self.loss == "one_vs_rest":

@@ -49,7 +49,9 @@ class TabularMeasures:
         model = read_shard_model(folder, name)
         if model.kind == "empty":
             return None
-        predictor = model.predictor(context.code, context.params.train.trusted_types)
+        predictor = model.predictor(
+            context.code, context.params.train.trusted_types, context.project.root
+        )
         member = Member(WHOLE, int(model.description["rows"]), predictor, model.has_probabilities)
         # Of one model, every mean is its answer.
         rule: AggregationRule = "mean" if context.layout.outputs.is_number else "mean_probability"
@@ -156,6 +158,7 @@ class TabularMeasures:
             context.layout.outputs,
             sliced=True,
             code=None if code is None else context.project.root / code,
+            root=context.project.root,
         )
         if not isinstance(estimator, Continues):
             return None

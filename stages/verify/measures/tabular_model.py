@@ -99,6 +99,7 @@ def open_final_model(context: Context) -> TabularModel:
         context.project.final_model,
         own_code=context.code,
         own_types=train.trusted_types,
+        root=context.project.root,
         keep=False,
     )
     return TabularModel(ensemble, context.layout, find_spec(train.model).quantile(train))

@@ -161,17 +161,18 @@ def retrained_again(recipe: Recipe, name: str, rows: pa.Table, count: int) -> li
     for number in range(1, count + 1):
         work = plan_shard(recipe, f"{name} retrained {number}", rows, folder=None)
         model = ShardModel.of_files(train_shard(recipe, work, folder=None).files)
-        found.append(model.predictor(recipe.code, recipe.train.trusted_types))
+        found.append(_predictor(recipe, model))
     return found
+
+
+def _predictor(recipe: Recipe, model: ShardModel) -> RowPredictor:
+    return model.predictor(recipe.code, recipe.train.trusted_types, recipe.root)
 
 
 def _of_columns(
     recipe: Recipe, models: Sequence[ShardModel | None]
 ) -> Callable[[pa.Table], Floats]:
-    predictors = [
-        None if model is None else model.predictor(recipe.code, recipe.train.trusted_types)
-        for model in models
-    ]
+    predictors = [None if model is None else _predictor(recipe, model) for model in models]
 
     def logits(rows: pa.Table) -> Floats:
         truth = training_targets(rows, recipe.layout)
