@@ -31,6 +31,7 @@ from unlearn.stages.ledger.suppressed import SUPPRESSED
 from unlearn.stages.project.files import write_bytes, write_folder_through, write_through
 from unlearn.stages.project.paths import HOLDOUT, Project
 from unlearn.stages.reading.dataset_files import dataset_files, ending
+from unlearn.stages.reading.picture_files import PictureFolder
 from unlearn.stages.reading.reading import Reading
 from unlearn.stages.reading.records import read_batches
 from unlearn.stages.rows.ids import IdRules
@@ -79,13 +80,20 @@ def check_rows(
         read_batches(source, source.name, reading=Reading.of(dataset))
         for source in sources.values()
     ]
+    pictured = sources.values() if "image" in dataset.features.values() else ()
     with (
         tempfile.TemporaryDirectory(prefix="unlearn-init-") as scratch,
         progress("checking rows", None) as advance,
     ):
         spill(
             batches[0],
-            Rules(dataset, params.sharding, Tokenizer(key, IdRules.of(dataset))),
+            Rules(
+                dataset,
+                params.sharding,
+                Tokenizer(key, IdRules.of(dataset)),
+                frozenset(),
+                *(PictureFolder.of(source, source.name) for source in pictured),
+            ),
             Path(scratch),
             advance,
             held_out=batches[1] if len(batches) > 1 else (),

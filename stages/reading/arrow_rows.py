@@ -13,6 +13,9 @@ from unlearn.stages.reading.fixed_lists import SpreadColumns
 #: Rows of a batch.
 _BATCH_ROWS = 16_384
 
+#: Bytes of a batch of rows with pictures or tensors, and bytes that are read of a file at a time.
+_BATCH_BYTES, _BUFFER_BYTES = 8 << 20, 1 << 20
+
 #: The first bytes of the format of Feather before version 2.
 _OLD_FEATHER = b"FEA1"
 
@@ -26,18 +29,35 @@ DAMAGE = (pa.ArrowException, OSError, MemoryError, OverflowError, UnicodeDecodeE
 Choose = Callable[[Collection[str]], list[str]]
 
 
-def read_parquet(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
-    """Yield the rows of a Parquet file; see `unlearn.stages.reading.records.read_batches`."""
+def read_parquet(
+    path: Path, name: str, choose: Choose, whole: Collection[str] = ()
+) -> Iterator[pa.Table]:
+    """Yield the rows of a Parquet file; see `unlearn.stages.reading.records.read_batches`.
+
+    Parameters
+    ----------
+    path, name
+        The file, and what errors call it.
+    choose
+        Returns the columns to read.
+    whole
+        Columns that stay as they are, because a feature reads each of their values as a tensor.
+    """
     try:
         # Spark's timestamps of 12 bytes would overflow in nanoseconds: 9999 would be 1816.
         file = pq.ParquetFile(
-            path, coerce_int96_timestamp_unit="us", page_checksum_verification=True
+            path,
+            coerce_int96_timestamp_unit="us",
+            page_checksum_verification=True,
+            # Without a size, all of a column's bytes in a row group are read at once.
+            buffer_size=_BUFFER_BYTES if whole else 0,
         )
-        spread = SpreadColumns.of(file.schema_arrow)
+        spread = SpreadColumns.of(file.schema_arrow, whole)
         columns = choose(spread.names)
         own = spread.columns_of_file(columns)
         rows = 0
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=own):
+        at_a_time = _rows_at_a_time(file.metadata) if whole else _BATCH_ROWS
+        for batch in file.iter_batches(batch_size=at_a_time, columns=own):
             batch.validate(full=True)
             rows += batch.num_rows
             # Parquet takes the name of a column for that of nested ones, too.
@@ -53,8 +73,22 @@ def read_parquet(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
         )
 
 
-def read_arrow(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
-    """Yield the rows of an Arrow file, of Feather version 2, or of an Arrow stream."""
+def _rows_at_a_time(metadata: pq.FileMetaData) -> int:
+    """Return how many rows of a file of pictures or tensors have some megabytes."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    largest = max(
+        (group.total_byte_size // group.num_rows for group in groups if group.num_rows), default=1
+    )
+    return max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, largest)))
+
+
+def read_arrow(
+    path: Path, name: str, choose: Choose, whole: Collection[str] = ()
+) -> Iterator[pa.Table]:
+    """Yield the rows of an Arrow file, of Feather version 2, or of an Arrow stream.
+
+    See `read_parquet` for the parameters.
+    """
     with path.open("rb") as handle:
         if handle.read(len(_OLD_FEATHER)) == _OLD_FEATHER:
             raise InputError(
@@ -66,7 +100,7 @@ def read_arrow(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
         for batch in _batches(path):
             batch.validate(full=True)
             table = pa.Table.from_batches([batch])
-            spread = SpreadColumns.of(table.schema)
+            spread = SpreadColumns.of(table.schema, whole)
             columns = choose(spread.names)
             for first in range(0, table.num_rows, _BATCH_ROWS):
                 part = table.slice(first, _BATCH_ROWS)

@@ -10,8 +10,8 @@ def with_common_types(table: pa.Table) -> pa.Table:
     """Return a table whose columns have types that all functions of Arrow take.
 
     Run-end encoded columns are decoded, and so are dictionaries of anything but text. UUIDs and
-    JSON become text; other types of extensions become what they are stored as. Lists, objects and
-    binary values stay as they are.
+    JSON become text; other types of extensions become what they are stored as, but tensors of one
+    shape, whose type has the shape. Lists, objects and binary values stay as they are.
     """
     for index, column in enumerate(table.columns):
         plain = _common(column)
@@ -22,6 +22,8 @@ def with_common_types(table: pa.Table) -> pa.Table:
 
 def _common(column: pa.ChunkedArray) -> pa.ChunkedArray:
     kind = column.type
+    if isinstance(kind, pa.FixedShapeTensorType):
+        return column
     if isinstance(kind, pa.BaseExtensionType):
         return _stored(column)
     if pa.types.is_run_end_encoded(kind):

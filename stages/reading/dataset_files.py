@@ -1,8 +1,9 @@
 """Which files a dataset consists of, what their endings say, and what their folders' names say."""
 
 import gzip
+import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import BinaryIO, Literal, cast
 from urllib.parse import unquote
@@ -12,7 +13,7 @@ from unlearn.stages.project.paths import NONCE
 from unlearn.stages.reading.other_formats import table_around, table_of, way_out
 
 #: How the rows of a file are written.
-FileKind = Literal["csv", "parquet", "json", "arrow"]
+FileKind = Literal["csv", "parquet", "json", "arrow", "npz"]
 
 #: Kind by ending, in lower case. Text formats may be compressed, with `.gz` at the end.
 _KINDS: dict[str, FileKind] = {
@@ -25,6 +26,7 @@ _KINDS: dict[str, FileKind] = {
     ".json": "json",
     ".arrow": "arrow",
     ".feather": "arrow",
+    ".npz": "npz",
     ".csv.gz": "csv",
     ".tsv.gz": "csv",
     ".jsonl.gz": "json",
@@ -35,6 +37,9 @@ _KINDS: dict[str, FileKind] = {
 #: File endings that are read, in lower case.
 FORMATS = tuple(_KINDS)
 
+#: Endings of pictures that a folder can have beside its tables, in lower case.
+PICTURE_FORMATS = (".png", ".jpg", ".jpeg")
+
 #: What Spark, Hadoop, Dask and Databricks write beside the rows, and what people write about them.
 _NO_ROWS = re.compile(
     r"_success|_metadata|_common_metadata|_temporary|_(started|committed)_.*"
@@ -43,6 +48,9 @@ _NO_ROWS = re.compile(
     r"|readme(\.(md|txt|rst|html?))?",
     re.IGNORECASE,
 )
+
+#: Where DVC keeps an object below its cache, which files of a dataset may be links to.
+_IN_CACHE = re.compile(r"/[0-9a-f]{2}/[0-9a-f]{30}$")
 
 #: What Hive writes for a missing value in a folder's name.
 _MISSING_VALUE = "__HIVE_DEFAULT_PARTITION__"
@@ -61,7 +69,17 @@ def file_kind(path: Path) -> FileKind:
 
 def has_types(path: Path) -> bool:
     """Return whether the columns of a file of `dataset_files` have types of their own."""
-    return file_kind(path) in ("parquet", "arrow")
+    return file_kind(path) in ("parquet", "arrow", "npz")
+
+
+def is_picture(name: str) -> bool:
+    """Return whether the name of a file is that of a PNG or JPEG picture."""
+    return name.lower().endswith(PICTURE_FORMATS)
+
+
+def is_object_of_dvc(path: Path) -> bool:
+    """Return whether a path is that of an object below a cache of DVC."""
+    return _IN_CACHE.search(path.as_posix()) is not None
 
 
 def label_of(file: Path, path: Path, name: str) -> str:
@@ -91,10 +109,14 @@ class DatasetFiles:
         Files with rows, in the order of their names.
     skipped
         Names of files that have no rows, relative to the dataset's folder; without our nonce.
+    pictures
+        Names of pictures, relative to the dataset's folder, in order. They are no files with rows:
+        rows name them in a column.
     """
 
     rows: list[Path]
     skipped: list[str]
+    pictures: list[str] = field(default_factory=list)
 
 
 def dataset_files(path: Path, name: str) -> list[Path]:
@@ -108,16 +130,17 @@ def find_files(path: Path, name: str) -> DatasetFiles:
     Parameters
     ----------
     path
-        A file, or a directory whose files have one of `FORMATS`. Hidden files and folders, files
-        that Spark, Hadoop and Dask write beside the rows, and README files have no rows.
+        A file, or a directory whose files have one of `FORMATS` or of `PICTURE_FORMATS`. Hidden
+        files and folders, files that Spark, Hadoop and Dask write beside the rows, and README files
+        have no rows.
     name
         What errors call it.
 
     Raises
     ------
     InputError
-        If there is no file with rows, a file of another format, a link to a folder, or a folder
-        whose files can have rows that were deleted.
+        If there is no file with rows, a file of another format, a link to a folder, a picture that
+        is a link out of the folder, or a folder whose files can have rows that were deleted.
     """
     _check_name(name)
     if path.is_file():
@@ -128,7 +151,8 @@ def find_files(path: Path, name: str) -> DatasetFiles:
     if kind := table_around(path.absolute()):
         raise _old_rows(name, kind)
     found = DatasetFiles([], [])
-    everything = sorted(path.rglob("*"))
+    pictures, everything = _walk(path, name)
+    found.pictures.extend(pictures)
     catalogs = _catalogs(everything)
     for file in everything:
         relative = file.relative_to(path)
@@ -143,6 +167,68 @@ def find_files(path: Path, name: str) -> DatasetFiles:
     if not found.rows:
         raise InputError(f"{name} is a directory without files", facts=Facts(file=name))
     return found
+
+
+def refuse_pictures(files: DatasetFiles, name: str) -> None:
+    """Raise the InputError about pictures in a dataset that reads none."""
+    label = f"{name}/{files.pictures[0]}"
+    raise InputError(
+        f"{label} is a picture, and no feature in schema.yaml is an image",
+        "move pictures that are no part of the dataset to another folder",
+        facts=Facts(file=label),
+    )
+
+
+def _walk(path: Path, name: str) -> tuple[list[str], list[Path]]:
+    """Return the names of a folder's pictures, and the paths of everything else, both in order.
+
+    A folder may have very many pictures, so no path is made for each.
+    """
+    pictures: list[str] = []
+    others: list[Path] = []
+    folders = [""]
+    while folders:
+        above = folders.pop()
+        try:
+            with os.scandir(path / above) as entries:
+                for entry in entries:
+                    place = f"{above}{entry.name}"
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(f"{place}/")
+                    elif is_picture(entry.name) and entry.is_file():
+                        pictures.append(place)
+                        continue
+                    others.append(path / place)
+        except OSError as error:
+            label = f"{name}/{above}".removesuffix("/")
+            raise InputError(
+                f"{label} cannot be read: {error.strerror or 'an error of the file system'}",
+                facts=Facts(file=label),
+            ) from None
+    shown = []
+    for place in sorted(pictures):
+        if _has_no_rows(PurePath(place)):
+            others.append(path / place)
+        else:
+            _check_picture(path, place, f"{name}/{place}")
+            shown.append(place)
+    return shown, sorted(others)
+
+
+def _check_picture(path: Path, place: str, label: str) -> None:
+    """Raise an InputError if a picture has no readable name, or is a link out of its folder."""
+    if not place.isascii():
+        _check_name(label)
+    file = os.path.join(path, place)  # noqa: PTH118 - a path for each picture takes far longer
+    if not os.path.islink(file):  # noqa: PTH114
+        return
+    target = Path(file).resolve()
+    if not target.is_relative_to(path.resolve()) and not is_object_of_dvc(target):
+        raise InputError(
+            f"{label} is a link to a file that is not in the folder",
+            "put the picture itself into the folder",
+            facts=Facts(file=label),
+        )
 
 
 def _is_file(file: Path, label: str) -> bool:

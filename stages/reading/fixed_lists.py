@@ -30,12 +30,21 @@ class SpreadColumns:
     sources: dict[str, tuple[str, int | None]]
 
     @classmethod
-    def of(cls, schema: pa.Schema) -> "SpreadColumns":
-        """Return the columns of a file; lists whose new names other columns have stay lists."""
+    def of(cls, schema: pa.Schema, whole: Collection[str] = ()) -> "SpreadColumns":
+        """Return the columns of a file; lists whose new names other columns have stay lists.
+
+        Parameters
+        ----------
+        schema
+            The columns as the file has them.
+        whole
+            Columns that stay as they are: a feature of tensors reads each as one.
+        """
         taken, names = set(schema.names), list[str]()
         sources: dict[str, tuple[str, int | None]] = {}
         for column in schema:
-            own = _spread_names(column) if _is_spread(column.type) else []
+            spread = column.name not in whole and _is_spread(column.type)
+            own = _spread_names(column) if spread else []
             if own and not taken.intersection(own):
                 names += own
                 sources |= {name: (column.name, place) for place, name in enumerate(own)}

@@ -18,8 +18,13 @@ _WAYS_OUT: dict[str, str] = {
         "write it as Parquet with the program that it is from, or with pandas",
     ),
     **dict.fromkeys(
-        (".orc", ".avro", ".h5", ".hdf5", ".npy", ".npz", ".lance"),
+        (".orc", ".avro", ".h5", ".hdf5", ".lance"),
         "write it as Parquet, for example with pandas",
+    ),
+    ".npy": "write it as .npz, with a name for each array: numpy.savez(path, x=x, id=ids)",
+    **dict.fromkeys(
+        (".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif", ".ppm", ".svg"),
+        "of pictures, PNG and JPEG are read: convert it to PNG",
     ),
     **dict.fromkeys((".sql", ".db", ".sqlite", ".sqlite3", ".duckdb", ".mdb"), _EXPORT),
     **dict.fromkeys((".xml", ".html", ".htm", ".pdf", ".md"), _EXPORT),

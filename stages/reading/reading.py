@@ -3,7 +3,12 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from unlearn.stages.config.dataset import CsvParams, DatasetParams, MissingColumns
+from unlearn.stages.config.dataset import (
+    TENSOR_KINDS,
+    CsvParams,
+    DatasetParams,
+    MissingColumns,
+)
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.reading.column_types import ColumnUse, ColumnUses
 
@@ -38,6 +43,10 @@ class Reading:
         Columns that no file may lack in any case.
     uses
         How columns are used, which decides how far their types may differ from file to file.
+    tensors
+        Columns with a picture or a tensor in each row: lists and arrays in them stay whole.
+    pictures
+        Whether a folder may have pictures beside its tables.
     """
 
     multiline: bool = False
@@ -47,6 +56,8 @@ class Reading:
     missing_columns: MissingColumns = "refuse"
     required: frozenset[str] = frozenset()
     uses: ColumnUses = field(default_factory=ColumnUses)
+    tensors: frozenset[str] = frozenset()
+    pictures: bool = True
 
     @classmethod
     def of(cls, dataset: DatasetParams) -> "Reading":
@@ -63,6 +74,10 @@ class Reading:
             missing_columns=dataset.missing_columns,
             required=_required(dataset),
             uses=_uses(dataset),
+            tensors=frozenset(
+                name for name, kind in dataset.features.items() if kind in TENSOR_KINDS
+            ),
+            pictures="image" in dataset.features.values(),
         )
 
 
@@ -75,7 +90,7 @@ def _numeric(dataset: DatasetParams) -> frozenset[str]:
 
 def _required(dataset: DatasetParams) -> frozenset[str]:
     """Return the columns that no file may lack: a row has to be somebody's, and of some use."""
-    kinds = ("prompt", "completion", "body")
+    kinds = ("prompt", "completion", "body", *TENSOR_KINDS)
     trained_on = [name for name, kind in dataset.features.items() if kind in kinds]
     target = None if dataset.drop_unlabelled else dataset.target
     others = (dataset.id, dataset.subject, target, dataset.weight)
@@ -92,8 +107,10 @@ def _uses(dataset: DatasetParams) -> ColumnUses:
             (dataset.subject, dataset.subject_type),
         )
     }
+    # A picture can be a path in one file, and bytes in another one.
     features: dict[str, ColumnUse] = {
-        name: "value" if kind in _VALUES else "label" for name, kind in dataset.features.items()
+        name: "none" if kind in TENSOR_KINDS else "value" if kind in _VALUES else "label"
+        for name, kind in dataset.features.items()
     }
     roles = {name: use for name, use in ids.items() if name is not None}
     use: ColumnUse = "value" if dataset.task == "regression" else "label"

@@ -17,13 +17,16 @@ from unlearn.stages.reading.csv_reading import read_csv
 from unlearn.stages.reading.dataset_files import (
     dataset_files,
     file_kind,
+    find_files,
     has_types,
     label_of,
     partition_values,
+    refuse_pictures,
 )
 from unlearn.stages.reading.file_columns import AllColumns, refuse_other_columns
 from unlearn.stages.reading.file_content import refuse_other_content
 from unlearn.stages.reading.json_rows import read_json
+from unlearn.stages.reading.npz_rows import read_npz
 from unlearn.stages.reading.reading import (
     ONE_LINE_A_ROW,
     NoColumnsError,
@@ -69,6 +72,28 @@ def place_of_row(batch: pa.Table, index: int, name: str, first_row: int) -> RowP
     return RowPlace(name, first_row + index)
 
 
+def in_pieces(batch: pa.Table, rows: int) -> Iterator[pa.Table]:
+    """Yield the rows of a batch so many at a time; `place_of_row` knows where those of each are.
+
+    Parameters
+    ----------
+    batch
+        Rows, from `read_batches` or made elsewhere.
+    rows
+        The rows of a piece, at least 1; the last one can have fewer.
+    """
+    if batch.num_rows <= rows:
+        yield batch
+        return
+    metadata = batch.schema.metadata or {}
+    for first in range(0, batch.num_rows, rows):
+        piece = batch.slice(first, rows)
+        if _FILE in metadata:
+            row = str(int(metadata[_FIRST_ROW]) + first)
+            piece = piece.replace_schema_metadata({**metadata, _FIRST_ROW: row})
+        yield piece
+
+
 def read_batches(
     path: Path,
     name: str,
@@ -107,7 +132,10 @@ def read_batches(
     types = TypeCheck(reading.uses)
     first: tuple[str, list[str]] | None = None
     empty: InputError | None = None
-    for file in dataset_files(path, name):
+    files = find_files(path, name)
+    if files.pictures and not reading.pictures:
+        refuse_pictures(files, name)
+    for file in files.rows:
         label = label_of(file, path, name)
         partitions = partition_values(file, path, name)
         first_row = 1
@@ -130,6 +158,10 @@ def read_batches(
             empty = error
     if first is None and empty is not None:
         raise empty
+
+
+#: Readers of the formats whose columns have types.
+_READERS = {"parquet": read_parquet, "arrow": read_arrow, "npz": read_npz}
 
 
 def _state(file: Path) -> tuple[int, int, int]:
@@ -184,9 +216,10 @@ def _read_file(
         kind = file_kind(file)
         if kind == "csv":
             yield from read_csv(file, label, only, reading)
+        elif kind == "json":
+            yield from read_json(file, label, choose)
         else:
-            read = {"parquet": read_parquet, "json": read_json, "arrow": read_arrow}[kind]
-            yield from read(file, label, choose)
+            yield from _READERS[kind](file, label, choose, reading.tensors)
         changed = _state(file) != state
     except OSError as error:
         raise InputError(

@@ -3,7 +3,9 @@
 A picture of shape (channels, height, width) is that many bytes; a tensor has 4 bytes a number.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +13,37 @@ import pyarrow as pa
 
 #: The bytes of rows, shape (rows, bytes of a row).
 RowBytes = npt.NDArray[np.uint8]
+
+
+class ArrayColumns(Protocol):
+    """Columns of arrays of a table's rows, which need not be in memory."""
+
+    @property
+    def widths(self) -> Mapping[str, int]:
+        """Bytes of a value, by column."""
+
+    def read(self, column: str, first: int, count: int) -> pa.FixedSizeBinaryArray:
+        """Return the values of some rows that follow each other; there can be fewer at the end."""
+
+
+@dataclass(frozen=True)
+class ArraysInMemory:
+    """The columns of arrays of a table.
+
+    Parameters
+    ----------
+    rows
+        The table.
+    widths
+        Bytes of a value, by column.
+    """
+
+    rows: pa.Table
+    widths: Mapping[str, int]
+
+    def read(self, column: str, first: int, count: int) -> pa.FixedSizeBinaryArray:
+        """Return the values of some rows; see `ArrayColumns`."""
+        return array_column(column_bytes(self.rows[column].slice(first, count)))
 
 
 def array_column(rows: RowBytes) -> pa.FixedSizeBinaryArray:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from unlearn.stages.config.dataset import (
     DATE_KINDS,
     LONGEST_CATEGORY,
+    TENSOR_KINDS,
     DatasetParams,
     DateFormat,
     FeatureKind,
@@ -20,7 +21,9 @@ from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.reading.datetimes import seconds_of_column, seconds_of_text
 from unlearn.stages.reading.decimals import other_mark
 from unlearn.stages.reading.needed_columns import require_column, require_columns
+from unlearn.stages.reading.picture_files import PictureFolder
 from unlearn.stages.reading.records import RowPlace, place_of_row
+from unlearn.stages.rows.array_features import ArrayFeature
 from unlearn.stages.rows.texts import as_text
 from unlearn.stages.rows.token_arrays import joined_texts
 
@@ -313,9 +316,22 @@ def _in_file(place: RowPlace) -> Iterator[None]:
 
 
 def feature_columns(
-    batch: pa.Table, dataset: DatasetParams, name: str, first_row: int
+    batch: pa.Table,
+    dataset: DatasetParams,
+    name: str,
+    first_row: int,
+    pictures: PictureFolder | None = None,
 ) -> dict[str, pa.ChunkedArray]:
-    """Return all pinned features of a batch, typed; see `feature_column`.
+    """Return all pinned features of a batch, typed; see `feature_column` and `ArrayFeature`.
+
+    Parameters
+    ----------
+    batch, dataset
+        Rows as read, and the pinned schema.
+    name, first_row
+        What the rows are from, and the number of the first one there, for rows made elsewhere.
+    pictures
+        The files that rows can name; None for rows that are in no file.
 
     Raises
     ------
@@ -324,9 +340,14 @@ def feature_columns(
     """
     require_columns(batch, dataset.features, name)
     place = place_of_row(batch, 0, name, first_row)
-    with _in_file(place):
-        return {
-            feature: feature_column(
+    found = {}
+    for feature, kind in dataset.features.items():
+        if kind in TENSOR_KINDS:
+            array = ArrayFeature.of(feature, dataset, place, pictures)
+            found[feature] = array.typed(batch[feature])
+            continue
+        with _in_file(place):
+            found[feature] = feature_column(
                 batch[feature],
                 feature,
                 kind,
@@ -335,8 +356,7 @@ def feature_columns(
                 (dataset.date_formats or {}).get(feature),
                 (dataset.categories or {}).get(feature),
             )
-            for feature, kind in dataset.features.items()
-        }
+    return found
 
 
 def target_column(

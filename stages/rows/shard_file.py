@@ -27,7 +27,8 @@ from unlearn.stages.config.section import Modality, Task
 from unlearn.stages.config.text import TextRole
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import write_through
-from unlearn.stages.rows.arrays import joined_buffers
+from unlearn.stages.rows.array_groups import in_groups, read_array, write_groups
+from unlearn.stages.rows.arrays import ArrayColumns, ArraysInMemory
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.outputs import Outputs
 from unlearn.stages.rows.padding import pad_parquet
@@ -154,6 +155,13 @@ class Layout:
         return pa.binary(prod(self.shapes[feature]) * TENSOR_ITEM_BYTES[kind])
 
     @property
+    def array_widths(self) -> dict[str, int]:
+        """Bytes of a value of each feature that is an array, in the order of the features."""
+        return {
+            name: self.type_of(name).byte_width for name in self.features if name in self.shapes
+        }
+
+    @property
     def modality(self) -> Modality:
         """What the rows are; rows of text have no target."""
         return "tabular" if self.classes or self.task == "regression" else "text"
@@ -259,7 +267,7 @@ def subject_tokens(rows: pa.Table) -> list[str]:
     return token_list(rows[SUBJECT])
 
 
-def digest_rows(key: Key, rows: pa.Table, label: str) -> str:
+def digest_rows(key: Key, rows: pa.Table, label: str, arrays: ArrayColumns | None = None) -> str:
     """Keyed digest of rows in their order, with their column names and types, in hex.
 
     Parameters
@@ -270,12 +278,15 @@ def digest_rows(key: Key, rows: pa.Table, label: str) -> str:
         Any table of a `Layout`.
     label
         What the digest is for; equal rows under two labels have two digests.
+    arrays
+        Columns that are not in memory; `rows` has nulls in place of each.
     """
     state = hmac.new(key.subkey("rows"), digestmod="sha256")
     state.update(json.dumps([label, rows.num_rows, rows.column_names]).encode())
+    arrays = arrays or _arrays_of(rows)
     for name in rows.column_names:
-        if name not in (RECORD, SUBJECT) and pa.types.is_fixed_size_binary(rows[name].type):
-            _digest_array(state, rows[name])
+        if name in arrays.widths:
+            _digest_array(state, name, arrays, rows.num_rows)
             continue
         for piece in _column_bytes(rows[name]):
             state.update(len(piece).to_bytes(8, "little"))
@@ -283,12 +294,24 @@ def digest_rows(key: Key, rows: pa.Table, label: str) -> str:
     return state.hexdigest()
 
 
-def _digest_array(state: hmac.HMAC, column: pa.ChunkedArray) -> None:
-    """Add a column of arrays, of which none is missing; no copy is made of it."""
-    width = column.type.byte_width
+def _arrays_of(rows: pa.Table) -> ArraysInMemory:
+    """Return the columns of arrays of a table: binary values of one length that are no tokens."""
+    return ArraysInMemory(
+        rows,
+        {
+            field.name: field.type.byte_width
+            for field in rows.schema
+            if field.name not in (RECORD, SUBJECT) and pa.types.is_fixed_size_binary(field.type)
+        },
+    )
+
+
+def _digest_array(state: hmac.HMAC, name: str, arrays: ArrayColumns, rows: int) -> None:
+    """Add a column of arrays, of which none is missing; some megabytes are in memory."""
+    width = arrays.widths[name]
     state.update(b"array" + width.to_bytes(8, "little"))
-    for part in joined_buffers(column):
-        state.update(part)
+    for values in in_groups(arrays, name, rows):
+        state.update(values)
 
 
 def _column_bytes(column: pa.ChunkedArray) -> list[bytes]:
@@ -311,9 +334,11 @@ def _column_bytes(column: pa.ChunkedArray) -> list[bytes]:
     return [b"float", valid, column.to_numpy().astype("<f8", copy=False).tobytes()]
 
 
-def nonce(key: Key, name: str, rows: pa.Table, layout: Layout) -> str:
+def nonce(
+    key: Key, name: str, rows: pa.Table, layout: Layout, arrays: ArrayColumns | None = None
+) -> str:
     """Return the keyed nonce of a file called `name` that holds `rows`, in hex."""
-    content = digest_rows(key, rows, f"file {name}")
+    content = digest_rows(key, rows, f"file {name}", arrays)
     return key.digest("nonce", json.dumps([name, content, layout.as_json()]).encode()).hex()
 
 
@@ -331,7 +356,14 @@ def write_shard(path: Path, key: Key, rows: pa.Table, layout: Layout) -> bool:
     )
 
 
-def fill_shard_file(path: Path, name: str, key: Key, rows: pa.Table, layout: Layout) -> None:
+def fill_shard_file(
+    path: Path,
+    name: str,
+    key: Key,
+    rows: pa.Table,
+    layout: Layout,
+    arrays: ArrayColumns | None = None,
+) -> None:
     """Write rows, already `in_order`, to a temporary file.
 
     Parameters
@@ -342,8 +374,10 @@ def fill_shard_file(path: Path, name: str, key: Key, rows: pa.Table, layout: Lay
         What the shard file will be called, without its ending.
     key, rows, layout
         The project key, the rows, and their columns.
+    arrays
+        Columns that are not in memory; `rows` has nulls in place of each.
     """
-    meta = {"nonce": nonce(key, name, rows, layout), "layout": layout.as_json()}
+    meta = {"nonce": nonce(key, name, rows, layout, arrays), "layout": layout.as_json()}
     encoded = {_META: json.dumps(meta, sort_keys=True).encode()}
 
     # Given the rows, the bytes follow from pyarrow's version alone. Digests do not compress, and
@@ -352,13 +386,13 @@ def fill_shard_file(path: Path, name: str, key: Key, rows: pa.Table, layout: Lay
     compression = {
         name: "none" if name in (RECORD, SUBJECT) else "zstd" for name in rows.column_names
     }
+    described = rows.replace_schema_metadata(encoded)
+    arrays = arrays or _arrays_of(rows)
     with path.open("w+b") as file:
-        pq.write_table(
-            rows.replace_schema_metadata(encoded),
-            file,
-            compression=compression,
-            use_dictionary=texts,
-        )
+        if arrays.widths:
+            write_groups(file, described, arrays, compression, texts)
+        else:
+            pq.write_table(described, file, compression=compression, use_dictionary=texts)
         # dvc.lock gives sizes, which would tell how long the values of one row were.
         pad_parquet(file)
 
@@ -396,10 +430,19 @@ def read_shard(path: Path, name: str, columns: Sequence[str] | None = None) -> S
 
 def _read_columns(file: pq.ParquetFile, columns: Sequence[str] | None) -> pa.Table:
     names = list(file.schema_arrow.names if columns is None else columns)
-    if file.num_row_groups == 1:
+    arrays = [
+        name
+        for name in names
+        if name not in (RECORD, SUBJECT)
+        and pa.types.is_fixed_size_binary(file.schema_arrow.field(name).type)
+    ]
+    if file.num_row_groups == 1 and not arrays:
         return file.read(names).select(names)
     # One after another: the parts of no more than one column are in memory twice.
-    found = {name: file.read([name]).combine_chunks()[name] for name in names}
+    found = {
+        name: read_array(file, name) if name in arrays else file.read([name]).combine_chunks()[name]
+        for name in names
+    }
     return pa.table(
         found, pa.schema(map(file.schema_arrow.field, names), file.schema_arrow.metadata)
     )

@@ -16,6 +16,7 @@ from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.suppressed_contacts import dropped_lines
 from unlearn.stages.project.paths import HOLDOUT, UNLABELLED
+from unlearn.stages.reading.picture_files import PictureFolder
 from unlearn.stages.reading.reading import Reading
 from unlearn.stages.reading.records import read_batches
 from unlearn.stages.rows.shard_file import (
@@ -33,7 +34,12 @@ from unlearn.stages.rows.token_arrays import (
     sort_order,
 )
 from unlearn.stages.shard.row_places import RowPlaces
-from unlearn.stages.shard.spilled_rows import SpillFiles, read_spilled, spilled_columns
+from unlearn.stages.shard.spilled_rows import (
+    SpilledArrays,
+    SpillFiles,
+    read_spilled,
+    spilled_columns,
+)
 from unlearn.stages.shard.typed_rows import ROW, Batch, Rules, all_typed, as_booleans
 
 #: Files that record tokens are spread over to find repeated ids.
@@ -117,7 +123,8 @@ def spill(
         and row numbers are written, to a file of their own.
     """
     dataset, names = rules.dataset, [*rules.sharding.shards, HOLDOUT]
-    _allow_open_files(len(names) + _BUCKETS + 64)
+    arrays = Layout.of(dataset).array_widths
+    _allow_open_files(len(names) * (1 + len(arrays)) + _BUCKETS + 64)
     count, suppressed = 0, 0
     places = RowPlaces(dataset.path)
     reserved = None if planted is None else planted.tokens
@@ -126,7 +133,7 @@ def spill(
             stack.enter_context((scratch / f"ids-{bucket}").open("wb"))
             for bucket in range(_BUCKETS)
         ]
-        files = stack.enter_context(SpillFiles(scratch, rules.sharding))
+        files = stack.enter_context(SpillFiles(scratch, rules.sharding, list(arrays)))
         for batch in all_typed(_numbered(batches, places), rules):
             if planted is not None and reserved is not None:
                 _refuse_canaries(batch, reserved, dataset.path, planted.name)
@@ -142,6 +149,8 @@ def spill(
             rows = planted.trained_on
             numbers = integer_array(np.zeros(rows.num_rows, dtype=np.int64))
             files.add(rows.append_column(ROW, numbers))
+    for pictures in filter(None, (rules.pictures, rules.held_out_pictures)):
+        pictures.refuse_unnamed()
     places.write(scratch / _PLACES)
     own_places.write(scratch / _HELD_OUT_PLACES)
     for bucket in range(_BUCKETS):
@@ -168,6 +177,10 @@ def spill_dataset(
             context.params.sharding,
             context.tokenizer,
             dropped_lines(context),
+            *(
+                None if path is None else PictureFolder.of_dataset(root, dataset, path)
+                for path in (dataset.path, dataset.held_out)
+            ),
         ),
         scratch,
         progress,
@@ -191,7 +204,8 @@ def _hold_out(
     dataset = rules.dataset
     named = dataset.model_copy(update={"path": dataset.held_out or dataset.path})
     places, suppressed = RowPlaces(named.path), 0
-    for batch in all_typed(_numbered(batches, places), replace(rules, dataset=named)):
+    own = replace(rules, dataset=named, pictures=rules.held_out_pictures)
+    for batch in all_typed(_numbered(batches, places), own):
         put(HOLDOUT, _labelled(batch.rows, dataset, put))
         suppressed += batch.suppressed
     return places, suppressed
@@ -258,6 +272,31 @@ def _refuse_repeats(path: Path, places: RowPlaces) -> None:
         places.refuse_repeat(*(int(row) for row in table["row"][list(repeat)]))
 
 
+@dataclass(frozen=True)
+class Collected:
+    """The rows of a shard, in order.
+
+    Parameters
+    ----------
+    rows
+        All columns, with nulls in place of those of `arrays`.
+    arrays
+        The columns of arrays, which are not in memory.
+    """
+
+    rows: pa.Table
+    arrays: SpilledArrays
+
+    @property
+    def whole(self) -> pa.Table:
+        """All columns in memory."""
+        rows = self.rows
+        for name in self.arrays.widths:
+            values = self.arrays.read(name, 0, rows.num_rows)
+            rows = rows.set_column(rows.column_names.index(name), name, values)
+        return rows
+
+
 def collect(
     scratch: Path,
     name: str,
@@ -265,6 +304,20 @@ def collect(
     dataset_name: str,
     columns: Sequence[str] | None = None,
 ) -> pa.Table:
+    """Return the rows that `spill` wrote for a shard, in order, without their numbers.
+
+    See `collect_rows`; arrays are in memory here.
+    """
+    return collect_rows(scratch, name, layout, dataset_name, columns).whole
+
+
+def collect_rows(
+    scratch: Path,
+    name: str,
+    layout: Layout,
+    dataset_name: str,
+    columns: Sequence[str] | None = None,
+) -> Collected:
     """Return the rows that `spill` wrote for a shard, in order, without their numbers.
 
     One column at a time, so that no other is in memory twice.
@@ -284,9 +337,11 @@ def collect(
         If two rows have the same id.
     """
     path = scratch / name
+    widths = layout.array_widths
     if not path.exists():
         nothing = layout.schema.empty_table()
-        return nothing if columns is None else nothing.select(columns)
+        rows = nothing if columns is None else nothing.select(columns)
+        return Collected(rows, SpilledArrays(scratch, name, {}, np.empty(0, np.int64)))
     places = RowPlaces.read(scratch / _PLACES, dataset_name)
     if name == HOLDOUT:
         # Rows of a file of their own, if there is one: the sharding holds out no others then.
@@ -294,13 +349,18 @@ def collect(
     refuse_same_ids(read_spilled(path, [RECORD, ROW]), places)
     known = spilled_columns(path)
     keys = [key for key in (SUBJECT, RECORD) if key in known]
-    order = integer_array(sort_order(*(digests_of(read_spilled(path, [key])[key]) for key in keys)))
+    order = sort_order(*(digests_of(read_spilled(path, [key])[key]) for key in keys))
+    arrays = SpilledArrays(scratch, name, widths, order)
+    # The columns of shard files, as far as the rows have them: of some, there are only tokens.
+    there = [each for each in layout.schema.names if each in known or each in arrays.widths]
+    places_of_rows = integer_array(order)
     ordered = {
-        column: read_spilled(path, [column]).combine_chunks().take(order)[column]
-        for column in columns or known
-        if column != ROW
+        column: pa.nulls(len(order))
+        if column in arrays.widths
+        else read_spilled(path, [column]).combine_chunks().take(places_of_rows)[column]
+        for column in columns or there
     }
-    return pa.table(ordered).combine_chunks()
+    return Collected(pa.table(ordered).combine_chunks(), arrays)
 
 
 def refuse_same_ids(rows: pa.Table, places: RowPlaces) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 from unlearn.stages.context import Context
 from unlearn.stages.ledger.suppressed import read_suppressed
+from unlearn.stages.reading.picture_files import PictureFolder
 from unlearn.stages.reading.reading import Reading
 from unlearn.stages.reading.records import read_batches
 from unlearn.stages.rows.canaries import included
@@ -37,8 +38,9 @@ def planted_canaries(context: Context) -> Planted | None:
     trainable: list[bool] = []
     first_row = 1
     path = context.project.root / dataset.canaries
+    pictures = PictureFolder.of_dataset(context.project.root, dataset, dataset.canaries)
     for batch in read_batches(path, dataset.canaries, reading=Reading.of(named)):
-        rows, tokens = typed_rows(batch, named, context.tokenizer, first_row)
+        rows, tokens = typed_rows(batch, named, context.tokenizer, first_row, pictures)
         tables.append(rows)
         shards = len(sharding.shards)
         trainable += list(shard_numbers(tokens.governing, shards, sharding.holdout) < shards)

@@ -1,18 +1,20 @@
 """Rows on their way to their shards: a temporary file for each, written and read in parts."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import ipc
 from unlearn.stages.config.params import ShardingParams
 from unlearn.stages.project.paths import HOLDOUT
+from unlearn.stages.rows.arrays import joined_buffers
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT
-from unlearn.stages.rows.token_arrays import digests_of, integer_array, shard_numbers
+from unlearn.stages.rows.token_arrays import Integers, digests_of, integer_array, shard_numbers
 
 #: Rows are moved to their shards so many bytes at a time: for fewer, each call and each write would
 #: take longer than its work.
@@ -28,12 +30,15 @@ class SpillFiles:
         Where the files are made.
     sharding
         The plan of shards.
+    arrays
+        The columns of arrays, which are written to files of their own.
     """
 
-    def __init__(self, folder: Path, sharding: ShardingParams) -> None:
-        self._folder, self._sharding = folder, sharding
+    def __init__(self, folder: Path, sharding: ShardingParams, arrays: Sequence[str] = ()) -> None:
+        self._folder, self._sharding, self._columns = folder, sharding, arrays
         self._files = ExitStack()
         self._writers: dict[str, ipc.RecordBatchStreamWriter] = {}
+        self._arrays: dict[Path, BinaryIO] = {}
         self._waiting: list[pa.Table] = []
         self._bytes = 0
 
@@ -52,6 +57,14 @@ class SpillFiles:
 
     def put(self, name: str, rows: pa.Table) -> None:
         """Write rows to the file of this name."""
+        for number, column in enumerate(self._columns):
+            if column in rows.column_names:
+                path = _array_file(self._folder, name, number)
+                if path not in self._arrays:
+                    self._arrays[path] = self._files.enter_context(path.open("wb"))
+                for part in joined_buffers(rows[column]):
+                    self._arrays[path].write(part)
+                rows = rows.drop_columns([column])
         if name not in self._writers:
             sink = self._files.enter_context(pa.OSFile(str(self._folder / name), "wb"))
             self._writers[name] = self._files.enter_context(ipc.new_stream(sink, rows.schema))
@@ -84,6 +97,47 @@ def _by_place(rows: pa.Table, sharding: ShardingParams) -> Iterator[tuple[str, p
     for name, size, end in zip(names, sizes, np.cumsum(sizes), strict=True):
         if size:
             yield name, in_shards.slice(end - size, size)
+
+
+def _array_file(folder: Path, name: str, number: int) -> Path:
+    """Return the file with a column of arrays of the rows of `name`, by the column's number."""
+    return folder / f"{name}-array-{number}"
+
+
+class SpilledArrays:
+    """The columns of arrays of a shard's spilled rows, which are read as they are asked for.
+
+    Parameters
+    ----------
+    folder, name
+        Where rows were written, and the shard.
+    widths
+        Bytes of a value of each column of arrays, in the order that `SpillFiles` was given.
+    order
+        The place of each row in the files, in the order of the shard file.
+    """
+
+    def __init__(self, folder: Path, name: str, widths: Mapping[str, int], order: Integers) -> None:
+        paths = {column: _array_file(folder, name, at) for at, column in enumerate(widths)}
+        self._paths = {column: path for column, path in paths.items() if path.exists()}
+        self.widths = {column: widths[column] for column in self._paths}
+        self._order = order
+
+    def read(self, column: str, first: int, count: int) -> pa.FixedSizeBinaryArray:
+        """Return the values of some rows; see `ArrayColumns`."""
+        width = self.widths[column]
+        places = self._order[first : first + count]
+        # Not through a map of the file, whose pages would count as memory of this process.
+        with self._paths[column].open("rb", buffering=0) as file:
+            number = file.fileno()
+            content = b"".join(os.pread(number, width, place * width) for place in places.tolist())
+        data = pa.py_buffer(content)
+        return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(places), [None, data])
+
+    def remove(self) -> None:
+        """Remove the files, which are temporary."""
+        for path in self._paths.values():
+            path.unlink(missing_ok=True)
 
 
 def spilled_columns(path: Path) -> list[str]:

@@ -12,7 +12,7 @@ from unlearn.stages.project.files import move_through, remove_unplanned, scratch
 from unlearn.stages.project.paths import CANARIES, HOLDOUT, UNLABELLED
 from unlearn.stages.project.side_by_side import results_in_order
 from unlearn.stages.rows.shard_file import RECORD, fill_shard_file, write_shard
-from unlearn.stages.shard.partition import collect, refuse_shared_ids, spill_dataset
+from unlearn.stages.shard.partition import collect_rows, refuse_shared_ids, spill_dataset
 from unlearn.stages.shard.planted import planted_canaries
 from unlearn.stages.shard.rules import refuse_lost_lines
 
@@ -64,10 +64,12 @@ def run(context: Context, progress: Callable[[int], None] = lambda _rows: None) 
         files = {name: scratch / f"{name}.parquet" for name in names}
 
         def written(name: str) -> pa.Table:
-            table = collect(scratch, name, context.layout, dataset.path)
-            fill_shard_file(files[name], name, context.key, table, context.layout)
+            found = collect_rows(scratch, name, context.layout, dataset.path)
+            arrays = found.arrays if found.arrays.widths else None
+            fill_shard_file(files[name], name, context.key, found.rows, context.layout, arrays)
             (scratch / name).unlink(missing_ok=True)
-            return table.select([RECORD])
+            found.arrays.remove()
+            return found.rows.select([RECORD])
 
         # The holdout is mostly the largest: begun first, no thread waits for it at the end.
         latest_first = names[::-1]

@@ -9,6 +9,8 @@ import pyarrow as pa
 from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.config.params import ShardingParams
 from unlearn.stages.project.side_by_side import results_in_order
+from unlearn.stages.reading.picture_files import PictureFolder
+from unlearn.stages.reading.records import in_pieces
 from unlearn.stages.rows.identity import DigestColumns, digest_columns
 from unlearn.stages.rows.schema import feature_columns, target_column, weight_column
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, TARGET, WEIGHT, Layout, listed_mask
@@ -17,6 +19,9 @@ from unlearn.stages.rows.tokens import Tokenizer
 
 #: Column of a row's number in the dataset, from 1; 0 for a canary.
 ROW = "unlearn.row"
+
+#: Bytes of the arrays of rows that are typed at a time; each thread has them up to three times.
+_ARRAY_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -29,12 +34,16 @@ class Rules:
         The pinned schema, the plan of shards, and what turns ids into tokens.
     suppressed
         Lines of the forget list whose rows are dropped, without marks.
+    pictures, held_out_pictures
+        The files that rows of the dataset can name, and those of a file of held-out rows.
     """
 
     dataset: DatasetParams
     sharding: ShardingParams
     tokenizer: Tokenizer
     suppressed: frozenset[str] = frozenset()
+    pictures: PictureFolder | None = None
+    held_out_pictures: PictureFolder | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,8 @@ def all_typed(numbered: Iterable[tuple[pa.Table, int]], rules: Rules) -> Iterato
     """Yield the rows of each batch as shard files hold them, without suppressed ones."""
 
     def typed(item: tuple[pa.Table, int]) -> Batch:
-        rows, tokens = typed_rows(item[0], rules.dataset, rules.tokenizer, item[1])
+        batch, first_row = item
+        rows, tokens = typed_rows(batch, rules.dataset, rules.tokenizer, first_row, rules.pictures)
         read = rows.num_rows
         if rules.suppressed:
             kept = np.flatnonzero(~as_booleans(listed_mask(rows, rules.suppressed)))
@@ -68,11 +78,34 @@ def all_typed(numbered: Iterable[tuple[pa.Table, int]], rules: Rules) -> Iterato
                 rows, tokens = rows.take(integer_array(kept)), tokens.take(kept)
         return Batch(rows, tokens, read)
 
-    return results_in_order(typed, numbered)
+    return results_in_order(typed, _pieces(numbered, rules.dataset))
+
+
+def _pieces(
+    numbered: Iterable[tuple[pa.Table, int]], dataset: DatasetParams
+) -> Iterator[tuple[pa.Table, int]]:
+    """Yield batches whose arrays are to have some megabytes, each with its first row's number."""
+    most = rows_at_a_time(dataset)
+    for batch, number in numbered:
+        first_row = number
+        for piece in in_pieces(batch, most or max(1, batch.num_rows)):
+            yield piece, first_row
+            first_row += piece.num_rows
+
+
+def rows_at_a_time(dataset: DatasetParams) -> int | None:
+    """Return how many rows are typed at a time; None where no feature is an array."""
+    if not dataset.has_arrays:
+        return None
+    return max(1, _ARRAY_BYTES // sum(Layout.of(dataset).array_widths.values()))
 
 
 def typed_rows(
-    batch: pa.Table, dataset: DatasetParams, tokenizer: Tokenizer, first_row: int
+    batch: pa.Table,
+    dataset: DatasetParams,
+    tokenizer: Tokenizer,
+    first_row: int,
+    pictures: PictureFolder | None = None,
 ) -> tuple[pa.Table, DigestColumns]:
     """Return a batch as a shard file holds it, tokens as digests, and the number of every row.
 
@@ -84,6 +117,8 @@ def typed_rows(
         The pinned schema, and what turns ids into tokens.
     first_row
         Number of the batch's first row in the dataset, from 1.
+    pictures
+        The files that rows can name.
 
     Raises
     ------
@@ -96,7 +131,7 @@ def typed_rows(
     columns: dict[str, pa.Array | pa.ChunkedArray] = {RECORD: digest_array(tokens.records)}
     if tokens.subjects is not None:
         columns[SUBJECT] = digest_array(tokens.subjects)
-    columns |= feature_columns(batch, dataset, name, first_row)
+    columns |= feature_columns(batch, dataset, name, first_row, pictures)
     if dataset.modality == "tabular":
         columns[TARGET] = target_column(batch, dataset, name, first_row)
     if dataset.weight is not None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.feather as pf
 import pyarrow.parquet as pq
@@ -63,6 +64,10 @@ def write_stream(path: Path, table: pa.Table) -> None:
         writer.write_table(table)
 
 
+def column(name: str) -> Any:
+    return np.array([row[name] or "" for row in ROWS])
+
+
 WRITERS: dict[str, Callable[[Path], object]] = {
     ".csv": lambda path: path.write_bytes(csv_text(",")),
     ".tsv": lambda path: path.write_bytes(csv_text("\t")),
@@ -78,6 +83,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     ".pq": lambda path: pq.write_table(TABLE, path),
     ".arrow": lambda path: write_arrow(path, TABLE),
     ".feather": lambda path: pf.write_feather(TABLE, path),
+    ".npz": lambda path: np.savez(path, id=column("id"), x=column("x")),
 }
 
 
