@@ -304,7 +304,7 @@ def _id_types(project: Project, dataset: dict[str, Any]) -> dict[IdKind, IdType]
 
 
 def _ignore_files(project: Project, params: Params) -> list[tuple[str, Any]]:
-    hashed = [path for path in (params.train.code_path, params.generic) if path is not None]
+    hashed = [*params.train.read_paths, *filter(None, [params.generic])]
     if params.kind == "posthoc":
         hashed += params.posthoc.code_paths
     if git(project.root, "ls-files", "--error-unmatch", "--", params.dataset.path) is not None:

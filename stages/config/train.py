@@ -149,3 +149,9 @@ class TrainParams(NetworkParams):
         """All files of one's own that training runs, relative to the project."""
         others = [code[0] for value in self.own_functions if (code := own_code(value)) is not None]
         return sorted({*others, *filter(None, [self.code_path])})
+
+    @property
+    def read_paths(self) -> list[str]:
+        """All files that training reads besides the rows, relative to the project."""
+        backbone = [] if self.freeze is None else [self.freeze.weights]
+        return sorted({*self.code_paths, *backbone})

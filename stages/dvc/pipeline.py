@@ -129,8 +129,9 @@ def _check_dependency(stages: dict[str, Any], name: str, file: str) -> None:
 def check_code_is_a_dependency(project: Project, params: Params) -> None:
     """Make sure that a change of a file that models are made with would rerun what reads it.
 
-    Of the user's own module and methods; of a language model's base where it is in the project,
-    and of the text that its guard and `verify` ask about.
+    Of the user's own module, training code and methods; of a language model's base where it is in
+    the project, and of the text that its guard and `verify` ask about. Weights that are frozen are
+    pinned by their digest.
 
     Raises
     ------

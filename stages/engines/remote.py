@@ -120,7 +120,8 @@ class Job:
         """
         root = context.project.root
         paths = [root / name for name in ("params.yaml", *FILES, RECIPE)]
-        paths += [context.project.retain_file(shard), *filter(None, [context.code])]
+        paths += [root / path for path in context.params.train.read_paths]
+        paths.append(context.project.retain_file(shard))
         return cls(
             root=str(root),
             shard=shard,

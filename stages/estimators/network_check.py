@@ -1,7 +1,11 @@
 """Whether the settings of a network suit the columns that it is to read."""
 
 from unlearn.stages.config.params import Params
+from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
+
+#: Settings that the user's own loop would not follow by itself.
+_OF_THE_BUILT_IN_LOOP = ("schedule", "label_smoothing", "clip", "precision", "average", "loss")
 
 
 def check_network(params: Params) -> None:
@@ -11,9 +15,11 @@ def check_network(params: Params) -> None:
     ------
     InputError
         If pictures are to be changed and no feature is one, or classes are to be weighed and the
-        target is a number.
+        target is a number; or a setting is for the built-in loop and there is another.
     """
     train, dataset = params.train, params.dataset
+    if train.loop is not None:
+        _check_loop(train)
     if "image" not in dataset.features.values():
         for name in ("augment", "pixels", "channels_last"):
             if name in train.network_settings:
@@ -28,6 +34,19 @@ def check_network(params: Params) -> None:
                     f"train.{name}: is for classes, and the target is a number",
                     "remove the setting",
                 )
+
+
+def _check_loop(train: TrainParams) -> None:
+    """Refuse settings of the built-in loop where the user's own takes its place."""
+    unused = [name for name in _OF_THE_BUILT_IN_LOOP if name in train.network_settings]
+    if train.augment is not None and train.augment.mixup:
+        unused.append("augment.mixup")
+    if unused:
+        raise InputError(
+            f"train.{unused[0]}: is for the built-in training loop, and {train.loop} takes its "
+            "place",
+            "remove the setting, and do it in the loop",
+        )
 
 
 def check_resnet(params: Params) -> None:

@@ -19,8 +19,15 @@ from unlearn.stages.estimators.augmentation import Augmenter, augmenter_of
 from unlearn.stages.estimators.base import Dtype, SliceData, Targets
 from unlearn.stages.estimators.frozen import freeze, read_backbone
 from unlearn.stages.estimators.network_loss import NetworkLoss, training_weights
-from unlearn.stages.estimators.network_steps import NetworkSteps, SliceRows, has_batch_norm
+from unlearn.stages.estimators.network_steps import (
+    NetworkSteps,
+    SliceRows,
+    batches,
+    has_batch_norm,
+)
 from unlearn.stages.estimators.option_names import check_names, parameters_of
+from unlearn.stages.estimators.own_loop import OwnLoop
+from unlearn.stages.estimators.own_loop_rows import LoopRows, Networks
 from unlearn.stages.estimators.packing import Packing
 from unlearn.stages.estimators.torch_machine import be_deterministic, find_device, seed_all
 from unlearn.stages.estimators.torch_predictors import TorchPredictor, TorchRegressor
@@ -89,7 +96,12 @@ class TorchEstimator:
         be_deterministic()
 
     def fit_slice(self, state: bytes | None, data: SliceData, init_seed: int) -> bytes:
-        """Take `data.steps` optimizer steps on the loss, in epochs over the slice's union."""
+        """Take `data.steps` optimizer steps on the loss, in epochs over the slice's union.
+
+        A loop of the user's own takes the steps that it likes.
+        """
+        if self.own_loop is not None:
+            return self._fit_by_own_loop(self.own_loop, state, data, init_seed)
         seed_all(init_seed)
         module = self._module()
         optimizer = make_optimizer(self._train.optimizer, list(module.parameters()))
@@ -99,7 +111,7 @@ class TorchEstimator:
             restore_optimizer(tensors, optimizer)
         rows = self._rows(data)
         steps = NetworkSteps(
-            self._train, self.loss(), self._device, self._packing, self._augmenter()
+            self._train, self.loss(), self._device, self._packing, self.augmenter()
         )
         with training_errors(self._train.model):
             steps.take(module, optimizer, rows, data)
@@ -107,6 +119,39 @@ class TorchEstimator:
         if self._code is not None:
             self._check_complete(module, rows.inputs[: self._train.batch])
         return save_tensors(snapshot(module.state_dict(), optimizer))
+
+    def _fit_by_own_loop(
+        self, loop: OwnLoop, state: bytes | None, data: SliceData, init_seed: int
+    ) -> bytes:
+        """Return the state that the user's own loop makes of a slice."""
+        networks = Networks(self._module, init_seed)
+        module = networks.fresh()
+        own = self._rows(data)
+        joined = has_batch_norm(module)
+        rows = LoopRows(
+            data,
+            own,
+            networks,
+            batches=batches(len(data.targets), self._train.batch, joined=joined),
+            unpack=self._unpack,
+            augmenter=self.augmenter(),
+        )
+        with training_errors(f"train.loop: {loop.name}"):
+            made = loop.fit(state, rows, data.seed(0))
+        weights = weights_of(load_tensors(made))
+        refuse_diverged(loop.name, weights.values())
+        if self._code is not None:
+            module.load_state_dict(weights)
+            self._check_complete(module, own.inputs[: self._train.batch])
+        return made
+
+    @cached_property
+    def own_loop(self) -> OwnLoop | None:
+        """The user's own training loop; None where the settings name none."""
+        if self._train.loop is None:
+            return None
+        seed_all(0)  # for what the file may draw when it is loaded
+        return OwnLoop(self._train, self._root or Path())
 
     def _check_complete(self, module: nn.Module, inputs: torch.Tensor) -> None:
         """Make sure that a user's module keeps all that it answers from in its state_dict.
@@ -149,7 +194,8 @@ class TorchEstimator:
             return None
         return torch.from_numpy(weights.astype(np.float32)).to(self._device)
 
-    def _augmenter(self) -> Augmenter | None:
+    def augmenter(self) -> Augmenter | None:
+        """Return what changes pictures in training; None where the settings ask for no change."""
         if self._packing is None:
             return None
         seed_all(0)  # for what a file may draw when it is loaded

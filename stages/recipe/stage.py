@@ -4,6 +4,7 @@ from unlearn.stages.context import Context
 from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.project.files import json_bytes, write_bytes
 from unlearn.stages.text.base import find_base
+from unlearn.stages.training.own_training import check_own_training
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.trial import check_repeatable
 
@@ -19,7 +20,7 @@ def run(context: Context) -> None:
     InputError
         If the base of a language model, or the backbone of a network, is not the one that
         params.yaml names: DVC is about to record it. Or if two fits of an estimator with one seed
-        differ.
+        differ, or training code of the user's own depends on more than it is given.
     """
     recipe = Recipe.of_project(context)
     if recipe.layout.modality == "text":
@@ -30,4 +31,5 @@ def run(context: Context) -> None:
 
         read_backbone(recipe.train.freeze, recipe.root)
     check_repeatable(recipe)
+    check_own_training(recipe)
     write_bytes(context.project.recipe, json_bytes(recipe.as_json()))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.base import RefusedRowsError, SliceData, Targets
+from unlearn.stages.estimators.base import Estimator, RefusedRowsError, SliceData, Targets
 from unlearn.stages.estimators.registry import estimator_of, find_spec
 from unlearn.stages.estimators.spec import FeatureTraining
 from unlearn.stages.rows.arrays import RowBytes, array_column
@@ -50,7 +50,7 @@ def fits_trial_rows(recipe: Recipe) -> bool:
     if not isinstance(find_spec(recipe.train.model).training, FeatureTraining):
         return False
     try:
-        _fit(recipe, *_rows(recipe))
+        _fit(recipe, *trial_rows(recipe))
     except RefusedRowsError:
         return False
     return True
@@ -102,12 +102,12 @@ def try_settings(recipe: Recipe, rows: pa.Table) -> str | None:
     few = rows.slice(0, FEW_ROWS)
     truth = training_targets(few, recipe.layout)
     if len(np.unique(truth)) < min(2, recipe.layout.outputs.width) or few.num_rows == 0:
-        few, truth = _rows(recipe)
+        few, truth = trial_rows(recipe)
     try:
         _fit(recipe, few, truth)
     except RefusedRowsError as refused:
         try:
-            _fit(recipe, *_rows(recipe))
+            _fit(recipe, *trial_rows(recipe))
         except RefusedRowsError as error:
             raise InputError(f"train.options: {error.message}", *error.hints) from error
         return refused.message
@@ -125,7 +125,7 @@ def check_repeatable(recipe: Recipe) -> None:
     if find_spec(recipe.train.model).trial == "two fits":
         # Whether rows that are made up are refused means nothing here.
         with suppress(RefusedRowsError):
-            _fit(recipe, *_rows(recipe))
+            _fit(recipe, *trial_rows(recipe))
 
 
 def notes_on_options(recipe: Recipe) -> list[str]:
@@ -147,6 +147,33 @@ def _fit(recipe: Recipe, rows: pa.Table, truth: Targets) -> None:
         If it refuses the rows.
     InputError
         If the settings are wrong, or two fits differ.
+    """
+    estimator, data, seed = trial_of(recipe, rows, truth)
+    fitted = estimator.fit_slice(None, data, seed)
+    two_fits = find_spec(recipe.train.model).trial == "two fits"
+    if two_fits and estimator.fit_slice(None, data, seed) != fitted:
+        raise InputError(
+            f"train.model: two fits of {recipe.train.model} with the same seed give two different "
+            "models, so that no model could be checked",
+            "give everything that draws random numbers a parameter random_state, or a fixed seed; "
+            "do not keep times or addresses in the estimator",
+        )
+
+
+def trial_of(recipe: Recipe, rows: pa.Table, truth: Targets) -> tuple[Estimator, SliceData, int]:
+    """Return the estimator of a project, what it is fitted to, and the seed.
+
+    Parameters
+    ----------
+    recipe
+        The settings.
+    rows, truth
+        Rows, and the target of each.
+
+    Raises
+    ------
+    InputError
+        If the settings are wrong.
     """
     spec = find_spec(recipe.train.model)
     training = spec.training
@@ -175,14 +202,7 @@ def _fit(recipe: Recipe, rows: pa.Table, truth: Targets) -> None:
         weights=_weights(recipe, rows),
         draws=np.arange(len(truth), dtype=np.uint64),
     )
-    fitted = estimator.fit_slice(None, data, seed)
-    if spec.trial == "two fits" and estimator.fit_slice(None, data, seed) != fitted:
-        raise InputError(
-            f"train.model: two fits of {recipe.train.model} with the same seed give two different "
-            "models, so that no model could be checked",
-            "give everything that draws random numbers a parameter random_state, or a fixed seed; "
-            "do not keep times or addresses in the estimator",
-        )
+    return estimator, data, seed
 
 
 def _array_bytes(draw: np.random.Generator, kind: str, count: int, width: int) -> RowBytes:
@@ -198,8 +218,14 @@ def _weights(recipe: Recipe, rows: pa.Table) -> npt.NDArray[np.float64] | None:
     return np.ones(rows.num_rows) if found is None and recipe.layout.weighted else found
 
 
-def _rows(recipe: Recipe) -> tuple[pa.Table, Targets]:
-    """Return the table, and the target of each row."""
+def trial_rows(recipe: Recipe) -> tuple[pa.Table, Targets]:
+    """Return a table of made-up rows, and the target of each row.
+
+    Parameters
+    ----------
+    recipe
+        The settings; rows follow from them and the key.
+    """
     features, outputs = recipe.layout.features, recipe.layout.outputs
     classes = outputs.width
     of_each = max(_ROWS_A_CLASS, 5 * len(features) // 3)
