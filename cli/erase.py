@@ -32,6 +32,7 @@ from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.paths import Project, find_project
 from unlearn.stages.project.timings import read_timings
 from unlearn.stages.rows.forget_list import ForgetList
+from unlearn.stages.scan.array_digests import drop_arrays, remember_arrays
 from unlearn.stages.scan.residue import ResidueScan
 from unlearn.stages.scan.row_digests import drop_digests, remember_digests
 
@@ -196,6 +197,7 @@ def _erase(context: Context, forget_list: ForgetList, journal: Journal) -> Erase
     project = context.project
     write_journal(project, journal)
     remember_digests(context, forget_list)
+    remember_arrays(context, forget_list)
     if not journal.evidence:
         if rests_on_rows(context):
             keep_evidence(project)
@@ -229,6 +231,7 @@ def _erase(context: Context, forget_list: ForgetList, journal: Journal) -> Erase
     record_erasure(project, erasure, journal.heads, journal.forget_list)
     if erasure.complete:
         drop_digests(project)
+        drop_arrays(project)
     end_journal(project)
     rows = {file.name: file.dropped for file in rewritten.files}
     return _answer(erasure, rows=rows, pictures=rewritten.pictures, trained=result.trained)

@@ -4,6 +4,7 @@ import codecs
 import gzip
 import itertools
 import json
+import zipfile
 import zlib
 from collections.abc import Collection
 from pathlib import Path
@@ -20,6 +21,7 @@ _ARROW_START = b"ARROW1"
 #: The length of the first message of an Arrow stream follows these bytes.
 _STREAM_START = b"\xff\xff\xff\xff"
 _GZIP_START = b"\x1f\x8b"
+_ZIP_START = b"PK\x03\x04"
 _SNIFF_BYTES = 1 << 16
 
 
@@ -48,6 +50,8 @@ def ending_of_object(path: Path, id_column: str, csv: CsvParams | None = None) -
         return ".parquet"
     if head.startswith((_ARROW_START, _STREAM_START)):
         return ".arrow" if id_column in _arrow_columns(path) else None
+    if head.startswith(_ZIP_START):
+        return ".npz" if f"{id_column}.npy" in _names_in_zip(path) else None
     if head.startswith(_GZIP_START):
         ending = _ending_of_text(_decompressed(path), id_column, csv)
         return None if ending is None else f"{ending}.gz"
@@ -72,6 +76,14 @@ def _arrow_columns(path: Path) -> list[str]:
             return list(ipc.open_stream(source).schema.names)
         except (pa.ArrowInvalid, OSError):
             return []
+
+
+def _names_in_zip(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return []
 
 
 def _decompressed(path: Path) -> bytes:

@@ -116,6 +116,11 @@ class Project:
         return self.private / "row_digests.json"
 
     @property
+    def array_digests(self) -> Path:
+        """Digests of pictures that an erasure removes, until it is complete."""
+        return self.private / "array_digests.json"
+
+    @property
     def rekeying(self) -> Path:
         """The rotation of the key that is being made."""
         return self.private / "rekey.json"

@@ -26,6 +26,8 @@ CHUNK_BYTES = 1 << 20
 #: Larger members are kept on the disk while they are read.
 _MOST_IN_MEMORY = 16 << 20
 _ROWS = 1 << 14
+#: Bytes of rows that are in memory at a time, where arrays say how large they are.
+_BATCH_BYTES = 32 << 20
 _HEAD_BYTES = 512
 
 #: What the libraries raise for files that are damaged or written in another way.
@@ -176,7 +178,19 @@ def table(source: IO[bytes], start: bytes) -> Table | None:
 
 def _parquet_rows(source: IO[bytes]) -> Table:
     with _readable("a Parquet file"), pq.ParquetFile(source) as file:
-        yield from file.iter_batches(batch_size=_ROWS)
+        size = sum(_least_bytes(column.type) for column in file.schema_arrow)
+        yield from file.iter_batches(batch_size=max(1, min(_ROWS, _BATCH_BYTES // max(1, size))))
+
+
+def _least_bytes(kind: pa.DataType) -> int:
+    """Return the bytes of a value that is a picture or another array; of others, no more than 8."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return _least_bytes(kind.storage_type)
+    if pa.types.is_fixed_size_binary(kind):
+        return int(kind.byte_width)
+    if pa.types.is_fixed_size_list(kind):
+        return int(kind.list_size) * _least_bytes(kind.value_type)
+    return int(kind.bit_width // 8) if pa.types.is_primitive(kind) else 8
 
 
 def _arrow_rows(source: IO[bytes], start: bytes) -> Table:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from unlearn.stages.scan.array_copies import ForgottenArrays
 from unlearn.stages.scan.containers import (
     UnreadableError,
     chunks,
@@ -24,6 +25,13 @@ from unlearn.stages.scan.containers import (
 )
 from unlearn.stages.scan.patterns import Patterns
 from unlearn.stages.scan.search import Found, Search
+
+#: What findings call a picture, or another array, by its content.
+ARRAY = "a picture or array of a forgotten record"
+_CONTENT = "its content"
+
+#: The form of a value that a file's name has.
+ITS_NAME = "its name"
 
 #: Archives within archives are opened so deep.
 _MOST_LEVELS = 6
@@ -42,11 +50,14 @@ class FileSearch:
     holds_rows
         Tells whether a file is a table with rows that are searched for; None if it may be one, and
         cannot be read.
+    arrays
+        Pictures and arrays that are searched for by their content.
     """
 
     patterns: Patterns
     scratch: Path
     holds_rows: Callable[[Path], bool | None] = lambda _path: False
+    arrays: ForgottenArrays = field(default_factory=ForgottenArrays)
     _bytes: Search = field(init=False)
     _cells: Search = field(init=False)
 
@@ -67,6 +78,10 @@ class FileSearch:
             Where it is; None for the content of something else.
         """
         result = FileResult()
+        if path is not None:
+            # Names of members are in the bytes of their archive, and git's of files in its trees.
+            values = self._bytes.stream([name.encode("utf-8", "surrogateescape")])
+            result.add(name, Counter({(what, ITS_NAME): n for (what, _), n in values.items()}))
         self._search(source, name, result, level=0, path=path)
         return result
 
@@ -84,6 +99,7 @@ class FileSearch:
         try:
             result.add(name, self._bytes.stream(chunks(source)))
             self._search_rows(source, name, result, path)
+            result.add_arrays(name, self.arrays.in_file(source, start))
             source.seek(0)
             self._search_inside(source, name, start, result, level)
         except UnreadableError as error:
@@ -115,9 +131,11 @@ class FileSearch:
             for batch in batches:
                 for column in batch.columns:
                     result.add(name, self._search_column(column))
+                    result.add_arrays(name, self.arrays.in_column(column))
         elif is_database(start):
             for value in database_values(source, self.scratch):
                 result.add(name, self._bytes.stream([value]))
+                result.add_arrays(name, self.arrays.in_value(value))
         else:
             for member, opened in members(source, start):
                 inside = f"{name}/{member}"
@@ -172,6 +190,10 @@ class FileResult:
         """Add what was found in a file or a member."""
         if found:
             self.found.setdefault(name, Counter()).update(found)
+
+    def add_arrays(self, name: str, count: int) -> None:
+        """Add how many pictures or arrays were found in a file or a member by their content."""
+        self.add(name, Counter({(ARRAY, _CONTENT): count} if count else {}))
 
 
 def _leaves(array: pa.Array) -> Iterator[pa.Array]:

@@ -1,6 +1,7 @@
 """The residue scan: every place that can hold what was erased, searched file by file."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -16,8 +17,10 @@ from unlearn.stages.project.files import scratch_folder
 from unlearn.stages.project.git import git, is_shallow
 from unlearn.stages.rows.epochs import split_token
 from unlearn.stages.rows.forget_list import ForgetList
-from unlearn.stages.scan.files import FileResult, FileSearch
+from unlearn.stages.scan.array_digests import forgotten_arrays
+from unlearn.stages.scan.files import ITS_NAME, FileResult, FileSearch
 from unlearn.stages.scan.git_objects import git_objects
+from unlearn.stages.scan.named_pictures import NAMED, NamedPictures
 from unlearn.stages.scan.patterns import Patterns, Wanted
 from unlearn.stages.scan.row_digests import forgotten_digests
 
@@ -136,11 +139,20 @@ class ResidueScan:
         residue = Residue()
         with scratch_folder(self.context.project.scratch("scan")) as scratch:
             patterns = Patterns((*self.values, *self._tokens(), *self._row_digests()))
-            files = FileSearch(patterns, scratch, partial(self._holds, scratch=scratch))
+            files = FileSearch(
+                patterns,
+                scratch,
+                partial(self._holds, scratch=scratch),
+                forgotten_arrays(self.context, self._listed),
+            )
+            named = NamedPictures(self.context, self._listed)
             for place, path, name in self._files(residue, scratch):
                 try:
                     with path.open("rb") as source:
-                        residue.add(place, files.search(source, name, path))
+                        result = files.search(source, name, path)
+                    if named.has(name, in_project=place == _PROJECT):
+                        result.add(name, Counter({(NAMED, ITS_NAME): 1}))
+                    residue.add(place, result)
                 except OSError as error:
                     why = error.strerror or "it cannot be read"
                     residue.unread.append(Unread(place, name, why))

@@ -181,3 +181,15 @@ def test_what_is_refused(fresh: Repo, tmp_path: Path) -> None:
     missing = str(tmp_path / "none")
     assert refused(fresh.inline("scan", missing)) == f"{missing} is not there"
     assert refused(fresh.inline("scan", "--values", missing)).startswith("none cannot be read")
+
+
+def test_names_of_files_are_searched_for_values(done: Repo, values: str) -> None:
+    path = done.root / "exports" / f"{PLANTED.decode()} (1).png"
+    path.parent.mkdir()
+    path.write_bytes(b"no picture")
+
+    done_ = done.inline("scan", "--values", values, "--json")
+
+    assert done_.code == 1
+    found = [(item["place"], item["form"]) for item in done_.json["findings"]]
+    assert found == [("the project", "its name")]

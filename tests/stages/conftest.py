@@ -120,7 +120,7 @@ def make_params(
     train: Mapping[str, Any] = NAIVE_BAYES,
     path: str = "data/dataset.csv",
     rule: str = "mean_probability",
-    features: Mapping[str, str] | None = None,
+    features: Mapping[str, Any] | None = None,
     key: Key = KEY,
 ) -> Params:
     """Return settings for tables of `make_frame`."""

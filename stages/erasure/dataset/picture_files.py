@@ -14,14 +14,15 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.erasure.dataset.listed_rows import RowSearch
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.project.containment import check_folder, check_row_file
 from unlearn.stages.reading.column_types import is_text
+from unlearn.stages.reading.dataset_files import find_files
 from unlearn.stages.reading.records import place_of_row
 
-_KIND = "image"
 #: A picture in the table itself, as text.
 _DATA_URI = "data:"
 
@@ -31,7 +32,7 @@ _SIBLINGS = ("._{0}", ".{0}.crc")
 
 def picture_columns(dataset: DatasetParams) -> list[str]:
     """Return the features that are pictures."""
-    return [name for name, kind in dataset.features.items() if str(kind) == _KIND]
+    return [name for name, kind in dataset.features.items() if kind == "image"]
 
 
 def picture_folder(path: Path) -> Path:
@@ -87,9 +88,10 @@ class PictureNames:
         if path.parent.is_dir() and not os.access(path.parent, os.W_OK):
             folder = self._name(path.parent)
             raise InputError(f"{folder} is read-only: pictures in it cannot be deleted")
-        around = [self.root / table, *(self.root / table).parents]
-        tracked = (above for above in around if above.with_name(f"{above.name}.dvc").is_file())
-        if (whole := next(tracked, None)) is not None and not path.is_relative_to(whole):
+        around = [PurePosixPath(table), *PurePosixPath(table).parents][:-1]
+        tracked = (above for above in around if (self.root / f"{above}.dvc").is_file())
+        whole = next(tracked, None)
+        if whole is not None and not path.is_relative_to(self.root / whole):
             raise InputError(
                 f"{table} has pictures in other folders, which DVC does not track together with it",
                 "move the table into the folder of its pictures, and name the folder in "
@@ -103,6 +105,8 @@ class PictureNames:
             columns, path = picture_columns(dataset), self.root / name
             if not columns or not path.exists():
                 continue
+            if path.is_dir() and not find_files(path, name).pictures:
+                continue  # the tables have the pictures themselves
             folder = picture_folder(path)
             batches = self.search.listed_batches(path, dataset, name, columns)
             for batch, mask in batches:
@@ -122,12 +126,9 @@ class PictureNames:
 def _paths(
     batch: pa.Table, column: str, mask: npt.NDArray[np.bool_], folder: Path, name: str
 ) -> Iterator[tuple[Path, bool]]:
-    values = batch[column]
-    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
-    if not is_text(kind):
-        return  # the pictures themselves
-    for row, (value, is_listed) in enumerate(zip(values.to_pylist(), mask.tolist(), strict=True)):
-        if not value or value.startswith(_DATA_URI):
+    texts = _texts(batch[column])
+    for row, (value, is_listed) in enumerate(zip(texts, mask.tolist(), strict=False)):
+        if not value or value[: len(_DATA_URI)].lower() == _DATA_URI:
             continue
         relative = PurePosixPath(value)
         if not relative.is_absolute() and ".." not in relative.parts and "\0" not in value:
@@ -140,6 +141,23 @@ def _paths(
                 "write its name relative to the folder, without `..`",
                 facts=where,
             )
+
+
+def _texts(values: pa.ChunkedArray) -> list[str | None]:
+    """Return the names in a column; none where it has the pictures themselves."""
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if is_text(kind):
+        return list(values.to_pylist())
+    if pa.types.is_struct(kind) and "path" in (fields := {field.name for field in kind}):
+        # As the library `datasets` writes pictures: the path counts where there are no bytes.
+        paths = pc.struct_field(values, "path")
+        if "bytes" in fields:
+            has_bytes = pc.is_valid(pc.struct_field(values, "bytes"))
+            paths = pc.if_else(has_bytes, pa.scalar(None, paths.type), paths)
+        return list(paths.to_pylist())
+    return []
 
 
 def delete_pictures(root: Path, folders: Iterable[Path], pictures: Iterable[Path]) -> int:

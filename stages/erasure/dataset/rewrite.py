@@ -13,6 +13,7 @@ from unlearn.stages.erasure.dataset.arrow_rewriting import check_arrow, write_ar
 from unlearn.stages.erasure.dataset.csv_rewriting import write_csv_without
 from unlearn.stages.erasure.dataset.json_rewriting import write_json_without
 from unlearn.stages.erasure.dataset.listed_rows import FileRows, RowNumbers, RowSearch
+from unlearn.stages.erasure.dataset.npz_rewriting import check_npz, write_npz_without
 from unlearn.stages.erasure.dataset.origins import (
     Pipelines,
     check_files,
@@ -99,12 +100,16 @@ def check_rewritable(context: Context) -> Rewritable:
             label = label_of(file, path, rows.name)
             if not os.access(file.parent, os.W_OK):
                 raise InputError(f"{label} cannot be replaced: its folder is read-only")
-            check = {"parquet": check_parquet, "arrow": check_arrow}.get(file_kind(file))
+            check = _CHECKS.get(file_kind(file))
             if check is not None:
                 _check_format(check, file, label)
         if has_been_in_git(context.project, rows.name):
             in_git.append(rows.name)
     return Rewritable(tuple(in_git))
+
+
+#: Formats that cannot hold each file's rows again in any case.
+_CHECKS = {"parquet": check_parquet, "arrow": check_arrow, "npz": check_npz}
 
 
 def _check_format(check: Callable[[Path, str], None], file: Path, label: str) -> None:
@@ -176,7 +181,8 @@ def rewrite_dataset(
 ) -> Rewritten:
     """Drop all rows that a forget list names from the files that params.yaml names.
 
-    Every other row keeps its bytes in CSV and JSON, and its values and place in Parquet and Arrow.
+    Every other row keeps its bytes in CSV and JSON, and its values and place in Parquet, Arrow and
+    NPZ.
     A file without a listed row is not touched. Each new file is read again and checked before it
     replaces the old one, whole or not at all. A picture in a file of its own is deleted if only
     listed rows name it. A second call finds nothing to do; after a kill, it does the rest.
@@ -274,6 +280,8 @@ def _write(change: _Change, new: Path) -> None:
             write_parquet_without(path, name, gone, new)
         case "arrow":
             write_arrow_without(path, name, gone, new)
+        case "npz":
+            write_npz_without(path, name, gone, new)
 
 
 def _check(change: _Change, new: Path, search: RowSearch, advance: Callable[[int], None]) -> int:

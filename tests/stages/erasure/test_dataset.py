@@ -6,6 +6,7 @@ import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,10 @@ from tests.conftest import Repo, make_frame
 from tests.stages.conftest import FEATURES, KEY, make_params, put_on_list, token_of
 
 FRAME = make_frame(120, subjects=15)
-SUFFIXES = (".csv", ".tsv", ".csv.gz", ".jsonl", ".json", ".json.gz", ".parquet", ".feather")
+SUFFIXES = (
+    *(".csv", ".tsv", ".csv.gz", ".jsonl", ".json", ".json.gz"),
+    *(".parquet", ".feather", ".npz"),
+)
 
 
 def write_rows(frame: pd.DataFrame, path: Path) -> None:
@@ -45,6 +49,14 @@ def write_rows(frame: pd.DataFrame, path: Path) -> None:
         frame.to_csv(path, index=False, sep="\t" if ".tsv" in name else ",")
     elif ".json" in name:
         frame.to_json(path, orient="records", lines=".jsonl" in name)
+    elif name.endswith(".npz"):
+        columns: dict[str, Any] = {
+            str(column): values.to_numpy()
+            if pd.api.types.is_numeric_dtype(values)
+            else values.to_numpy().astype(str)
+            for column, values in frame.items()
+        }
+        np.savez(path, **columns)
     elif name.endswith(".parquet"):
         frame.to_parquet(path, index=False, row_group_size=16)
     else:

@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,7 +45,8 @@ def table(path: Path, rows: list[tuple[str, str, str]]) -> None:
 def project(root: Path, *, path: str = FOLDER, held_out: str | None = None) -> Context:
     """Return a project with pictures, and a forget list that is empty."""
     features = {"photo": {"kind": "image", "shape": [3, 4, 4]}}
-    params = make_params(subject="person", path=path, features=features)
+    train = {"model": "net.py:build", "device": "cpu"}
+    params = make_params(subject="person", path=path, features=features, train=train)
     dataset = params.dataset.model_copy(update={"held_out": held_out})
     (root / "data").mkdir(parents=True, exist_ok=True)
     (root / "data/forget_list.txt").write_bytes(b"")
@@ -205,6 +208,30 @@ def test_a_table_apart_from_its_pictures_is_refused_where_dvc_tracks_it_alone(
 
     (tmp_path / "data/labels.csv.dvc").unlink()
     assert rewrite_dataset(context).pictures == 1
+
+
+def test_paths_in_structs_and_dictionaries_count_and_data_uris_do_not(tmp_path: Path) -> None:
+    context = project(tmp_path)
+    folder = tmp_path / FOLDER
+    for number, name in enumerate("abcd"):
+        png(folder / f"{name}.png", number)
+    content = (folder / "a.png").read_bytes()
+    photos = [
+        {"bytes": None, "path": "a.png"},
+        {"bytes": content, "path": "b.png"},  # its name only
+        {"bytes": None, "path": "c.png"},
+    ]
+    rows = {"id": ["r0", "r1", "r2"], "person": ["p", "p", "p"], "label": ["c0", "c1", "c2"]}
+    pq.write_table(pa.table({**rows, "photo": photos}), folder / "a.parquet")
+    texts = pa.array(["c.png", "d.png", "DATA:image/png;base64,d.png"]).dictionary_encode()
+    other = {**rows, "id": ["r3", "r4", "r5"], "photo": texts}
+    pq.write_table(pa.table(other), folder / "b.parquet")
+    put_on_list(context, *(token_of(f"r{row}") for row in (0, 1, 2, 4, 5)))
+
+    assert rewrite_dataset(context).pictures == 2
+
+    # r3 stays and names c.png; nobody names b.png.
+    assert pictures(folder) == {"b.png", "c.png"}
 
 
 def test_a_folder_in_the_place_of_a_picture_is_refused(tmp_path: Path) -> None:
