@@ -13,8 +13,14 @@ from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import json_bytes, write_bytes
 from unlearn.stages.project.paths import Project
+from unlearn.stages.reading.picture_files import PictureFolder
+from unlearn.stages.reading.reading import Reading
+from unlearn.stages.reading.records import read_batches
 from unlearn.stages.rows.arrays import column_bytes
 from unlearn.stages.rows.forget_list import ForgetList
+from unlearn.stages.rows.identity import token_columns
+from unlearn.stages.rows.roles import role_columns
+from unlearn.stages.rows.schema import feature_columns
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask, with_digests
 from unlearn.stages.scan.array_copies import ForgottenArrays, array_digests, array_forms
 
@@ -45,6 +51,9 @@ def forgotten_arrays(context: Context, forget_list: ForgetList) -> ForgottenArra
     if not forms or not forget_list.known:
         return ForgottenArrays(key, forms, frozenset())
     listed, standing = _of_shards(context, forget_list, key)
+    if context.project.dropped.is_file():
+        # Rows of erased people that came back are in no shard.
+        listed |= _of_dataset(context, forget_list, key)
     digests = {*listed, *_remembered(context.project)} - standing
     return ForgottenArrays(key, forms, frozenset(digests))
 
@@ -75,12 +84,38 @@ def _remembered(project: Project) -> list[bytes]:
         ) from None
 
 
+def _of_dataset(context: Context, forget_list: ForgetList, key: bytes) -> set[bytes]:
+    """Return the digests of the arrays of listed rows that the dataset's files have."""
+    dataset, root = context.params.dataset, context.project.root
+    arrays = _arrays(context)
+    columns = [*(column for _, column in role_columns(dataset)), *arrays]
+    own = dataset.model_copy(update={"features": {name: dataset.features[name] for name in arrays}})
+    found = set[bytes]()
+    for name in filter(None, (dataset.path, dataset.held_out)):
+        try:
+            pictures = PictureFolder.of_dataset(root, dataset, name)
+            for batch in read_batches(root / name, name, columns, Reading.of(dataset)):
+                tokens = token_columns(batch, dataset, context.tokenizer, name, 1)
+                mask = forget_list.mask(tokens.records, tokens.subjects)
+                rows = batch.filter(pa.array(mask, pa.bool_()))
+                if rows.num_rows:
+                    for column in feature_columns(rows, own, name, 1, pictures).values():
+                        found.update(array_digests(key, column_bytes(column)))
+        except InputError:
+            continue  # other commands say what is wrong with it
+    return found - {b""}
+
+
+def _arrays(context: Context) -> list[str]:
+    features = context.params.dataset.features
+    return [name for name, kind in features.items() if kind in TENSOR_KINDS]
+
+
 def _of_shards(
     context: Context, forget_list: ForgetList, key: bytes
 ) -> tuple[set[bytes], set[bytes]]:
     """Return the digests of the arrays of listed rows, and of all others, that shards have."""
-    features = context.params.dataset.features
-    arrays = [name for name, kind in features.items() if kind in TENSOR_KINDS]
+    arrays = _arrays(context)
     size = sum(context.layout.type_of(name).byte_width for name in arrays)
     listed, standing = set[bytes](), set[bytes]()
     for path in sorted(context.project.shards.glob("*.parquet")):
