@@ -48,8 +48,9 @@ def init(
         Example | None,
         typer.Option(
             help=(
-                "Set up an example: scikit-learn's digits, made-up visits to a hospital, or "
-                "synthetic authors with a small language model. Its key is public."
+                "Set up an example: scikit-learn's digits, made-up visits to a hospital, made-up "
+                "pictures of shapes, or synthetic authors with a small language model. Its key is "
+                "public."
             ),
             rich_help_panel=panels.DATA,
         ),
@@ -154,8 +155,8 @@ def init(
         typer.Option(
             metavar="COLUMN=KIND",
             help="What a column of a table is: numeric, boolean, categorical, datetime, calendar "
-            "(a date with its weekday and month), ordinal:LEAST,NEXT,GREATEST or hashed_text (its "
-            "words). Repeat the option for more columns.",
+            "(a date with its weekday and month), ordinal:LEAST,NEXT,GREATEST, hashed_text (its "
+            "words), image:3x32x32 or tensor:64. Repeat the option for more columns.",
             rich_help_panel=panels.DATA,
         ),
     ] = None,
@@ -235,7 +236,7 @@ def init(
         str | None,
         typer.Option(
             help="The model of a table: exact_forest, exact_boosting, exact_linear, "
-            "exact_naive_bayes, mlp, perturbed_logistic, a scikit-learn "
+            "exact_naive_bayes, mlp, perturbed_logistic, resnet (pictures), a scikit-learn "
             "class such as sklearn.naive_bayes.GaussianNB, xgboost.XGBClassifier, "
             "lightgbm.LGBMClassifier, catboost.CatBoostClassifier, or a torch module or an "
             "estimator of your own, returned by path/to/model.py:build. The default is "

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from unlearn.cli.init.array_models import model_of_arrays
 from unlearn.cli.init.ranges import PROVISIONAL, columns_with_ranges
 from unlearn.cli.init.request import InitRequest
 from unlearn.stages.estimators.registry import find_spec
@@ -28,7 +29,11 @@ def is_of_sets(model: str) -> bool:
     return isinstance(find_spec(model).training, RowSetTraining)
 
 
-def choose_model(request: InitRequest, features: Mapping[str, str]) -> tuple[str, str | None]:
+def choose_model(
+    request: InitRequest,
+    features: Mapping[str, str],
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> tuple[str, str | None]:
     """Return the model of a table, and why it is this one; no reason where the user chose.
 
     Shards, slices and epochs are of networks, and so is the post-hoc template: who asks for one of
@@ -40,7 +45,16 @@ def choose_model(request: InitRequest, features: Mapping[str, str]) -> tuple[str
         What the user asks for.
     features
         Kind by feature.
+    shapes
+        The shape of each feature that is an array.
+
+    Raises
+    ------
+    InputError
+        If no built-in model reads these features, or the chosen one reads no arrays.
     """
+    if shapes:
+        return model_of_arrays(request, features, shapes)
     if request.model is not None:
         return request.model, None
     asked = (request.shards, request.slices, request.epochs)

@@ -67,6 +67,8 @@ class TableParams:
         Whether values in quotes may have line ends in CSV files, and how these are written.
     missing_columns
         What happens if a file of a directory lacks a column that others have; None for one file.
+    shapes, resized
+        The shape of each feature that is an array, and the pictures that are resized to it.
     missing
         Texts that mean a missing value in a feature.
     rare_categories, categories
@@ -83,6 +85,8 @@ class TableParams:
         Settings of an estimator with scikit-learn's interface.
     rule
         How models answer together; None where the family of the model says it.
+    rate, network
+        The learning rate, and settings of `train` that only networks have.
     """
 
     path: str
@@ -101,6 +105,8 @@ class TableParams:
     multiline: bool = False
     csv: CsvParams | None = None
     missing_columns: MissingColumns | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    resized: tuple[str, ...] = ()
     missing: tuple[str, ...] = DEFAULT_MISSING
     rare_categories: str = "bucket"
     categories: dict[str, list[str]] = field(default_factory=dict)
@@ -112,7 +118,20 @@ class TableParams:
     raw: bool = False
     trusted_types: tuple[str, ...] = ()
     rule: AggregationRule | None = None
+    rate: float = 0.001
+    network: Mapping[str, Any] = field(default_factory=dict)
     template: Template = Template.SISA
+
+    @property
+    def written_features(self) -> dict[str, Any]:
+        """The features as schema.yaml has them: kinds, and arrays with their shape."""
+        return {
+            name: kind
+            if name not in self.shapes
+            else {"kind": kind, "shape": list(self.shapes[name])}
+            | ({"resize": True} if name in self.resized else {})
+            for name, kind in self.features.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -233,7 +252,10 @@ def render_text_params(key_check: str, params: TextParams) -> dict[str, bytes]:
 
 
 def _render_lists(params: TableParams | TextParams) -> dict[str, bytes]:
-    lists = {SCHEMA_FILE: render_schema(vars(params))}
+    schema = dict(vars(params))
+    if isinstance(params, TableParams):
+        schema["features"] = params.written_features
+    lists = {SCHEMA_FILE: render_schema(schema)}
     if params.template is Template.SISA:
         lists[SHARDS_FILE] = render_shards(shard_names(params.plan.shards))
     return lists

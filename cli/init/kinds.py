@@ -1,11 +1,18 @@
 """`--kind COLUMN=KIND` of `unlearn init`: what the user says a column is."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import get_args
 
-from unlearn.stages.config.dataset import HASHED_COLUMNS, MAX_HASHED_COLUMNS, FeatureKind
+from unlearn.stages.config.dataset import (
+    HASHED_COLUMNS,
+    MAX_HASHED_COLUMNS,
+    PICTURE_CHANNELS,
+    TENSOR_KINDS,
+    FeatureKind,
+)
 from unlearn.stages.config.text import TextRole
 from unlearn.stages.errors import InputError
 
@@ -29,11 +36,14 @@ class ChosenKinds:
         The values of each ordinal column, from the least to the greatest.
     hashed_columns
         How many columns of numbers each hashed text becomes.
+    shapes
+        The shape of each array whose shape the user chose.
     """
 
     kinds: dict[str, FeatureKind] = field(default_factory=dict)
     orders: dict[str, tuple[str, ...]] = field(default_factory=dict)
     hashed_columns: dict[str, int] = field(default_factory=dict)
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def read_kinds(options: Iterable[str]) -> ChosenKinds:
@@ -43,7 +53,7 @@ def read_kinds(options: Iterable[str]) -> ChosenKinds:
     ------
     InputError
         If one is not `COLUMN=KIND`, with what follows a colon: the values of an ordinal column, or
-        the number of columns of a hashed text.
+        the number of columns of a hashed text, or the shape of an array.
     """
     found = ChosenKinds()
     for option in options:
@@ -58,6 +68,9 @@ def read_kinds(options: Iterable[str]) -> ChosenKinds:
             found.orders[column] = _order(column, rest)
         elif kind == "hashed_text":
             found.hashed_columns[column] = _columns(column, rest)
+        elif kind in TENSOR_KINDS:
+            if rest:
+                found.shapes[column] = _shape(column, kind, rest)
         elif rest:
             raise InputError(f"--kind: {kind} of column {column!r} takes nothing after a colon")
     return found
@@ -96,3 +109,26 @@ def _columns(column: str, text: str) -> int:
             f"such as --kind {column}=hashed_text:{HASHED_COLUMNS}",
         )
     return int(text)
+
+
+#: Dimensions of a picture, and the most of any array.
+_PICTURE_DIMENSIONS, _MOST_DIMENSIONS = 3, 4
+
+
+def _shape(column: str, kind: str, text: str) -> tuple[int, ...]:
+    sizes = text.split("x") if re.fullmatch(r"[1-9][0-9]{0,8}(x[1-9][0-9]{0,8})*", text) else []
+    shape = tuple(map(int, sizes))
+    if kind == "tensor" and 1 <= len(shape) <= _MOST_DIMENSIONS:
+        return shape
+    if len(shape) == _PICTURE_DIMENSIONS and shape[0] in PICTURE_CHANNELS:
+        return shape
+    form = (
+        "channels x height x width, with 1, 3 or 4 channels"
+        if kind == "image"
+        else f"1 to {_MOST_DIMENSIONS} sizes"
+    )
+    example = "3x32x32" if kind == "image" else "64"
+    raise InputError(
+        f"--kind: the shape of {kind} column {column!r} must be {form}",
+        f"such as --kind {column}={kind}:{example}",
+    )

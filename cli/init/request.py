@@ -8,11 +8,12 @@ from typing import Literal
 from unlearn.cli.csv_options import DecimalMark, DelimiterName, EncodingName, QuoteName
 from unlearn.cli.examples.authors import AUTHORS_PATH, BASE_PATH, GENERIC_PATH
 from unlearn.cli.examples.digits import DIGITS_PATH
+from unlearn.cli.examples.shapes import SHAPES_PATH
 from unlearn.cli.examples.visits import VISITS_PATH
 from unlearn.cli.init.kinds import read_kinds
 from unlearn.cli.init.scaffold import DEFAULT_HOLDOUT
 from unlearn.stages.columns.column_choice import ColumnChoice
-from unlearn.stages.config.dataset import DEFAULT_MISSING
+from unlearn.stages.config.dataset import DEFAULT_MISSING, TENSOR_KINDS
 from unlearn.stages.config.section import Task
 from unlearn.stages.config.verify import VerifyParams
 from unlearn.stages.errors import InputError
@@ -24,6 +25,7 @@ class Example(StrEnum):
 
     DIGITS = "digits"
     VISITS = "visits"
+    SHAPES = "shapes"
     AUTHORS = "authors"
 
 
@@ -205,8 +207,16 @@ class InitRequest:
         """
         _check_folder(self)
         if (self.example is None) == (self.dataset is None):
-            raise InputError("give either --example digits, visits or authors, or --dataset FILE")
+            raise InputError(
+                "give either --example digits, visits, shapes or authors, or --dataset FILE"
+            )
         _refuse_ignored(self)
+
+    @property
+    def array_columns(self) -> frozenset[str]:
+        """The columns that the user says are arrays: lists in them stay whole."""
+        kinds = read_kinds(self.kind).kinds
+        return frozenset(name for name, kind in kinds.items() if kind in TENSOR_KINDS)
 
     def choice(self) -> ColumnChoice:
         """Return what the user says about columns that are no id, subject or target."""
@@ -224,6 +234,7 @@ class InitRequest:
             kinds=chosen.kinds,
             orders=chosen.orders,
             hashed_columns=chosen.hashed_columns,
+            shapes=chosen.shapes,
             task=self.task,
         )
 
@@ -334,6 +345,8 @@ def _check_folder(request: InitRequest) -> None:
         taken.append(DIGITS_PATH)
     elif request.example is Example.VISITS:
         taken.append(VISITS_PATH)
+    elif request.example is Example.SHAPES:
+        taken += [SHAPES_PATH, f"{SHAPES_PATH}.dvc"]
     elif request.example is Example.AUTHORS:
         taken += [AUTHORS_PATH, BASE_PATH, f"{BASE_PATH}.dvc"]
         if request.is_posthoc:

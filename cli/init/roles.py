@@ -114,6 +114,7 @@ def _all_batches(
             )
         ),
         uses=_uses(request, columns),
+        tensors=request.array_columns,
     )
     empty = True
     for batch in read_batches(source, source.name, reading=reading):

@@ -30,7 +30,7 @@ from unlearn.stages.ledger.history import current_branch, default_branch
 from unlearn.stages.ledger.suppressed import SUPPRESSED
 from unlearn.stages.project.files import write_bytes, write_folder_through, write_through
 from unlearn.stages.project.paths import HOLDOUT, Project
-from unlearn.stages.reading.dataset_files import dataset_files, ending
+from unlearn.stages.reading.dataset_files import ending, find_files
 from unlearn.stages.reading.picture_files import PictureFolder
 from unlearn.stages.reading.reading import Reading
 from unlearn.stages.reading.records import read_batches
@@ -156,13 +156,48 @@ def _copy_dataset(source: Path, path: Path) -> None:
     def copy(folder: Path) -> None:
         if not source.is_dir():
             _copy(source, folder / _name_in_folder(source))
-        for file in dataset_files(source, source.name) if source.is_dir() else ():
-            target = folder / file.relative_to(source)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _copy(file, target)
+        if source.is_dir():
+            _copy_files(source, folder)
         write_nonce(folder)
 
     write_folder_through(path, copy)
+
+
+def write_dataset(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Write the files of a dataset.
+
+    Parameters
+    ----------
+    path
+        A file, or a folder that is not there.
+    files
+        Name in the folder, and content; the name is empty for a file.
+    """
+
+    def fill(folder: Path) -> None:
+        for name, content in files:
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        write_nonce(folder)
+
+    if ending(path) is None:
+        write_folder_through(path, fill)
+        return
+    for _, content in files:
+        write(path, content)
+
+
+def _copy_files(source: Path, folder: Path) -> None:
+    """Copy the files of a dataset: those with rows, and the pictures beside them."""
+    found = find_files(source, source.name)
+    made: set[Path] = set()
+    for file in [*found.rows, *(source / name for name in found.pictures)]:
+        target = folder / file.relative_to(source)
+        if target.parent not in made:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            made.add(target.parent)
+        _copy(file, target)
 
 
 def _name_in_folder(source: Path) -> str:

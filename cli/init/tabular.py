@@ -1,12 +1,14 @@
 """`unlearn init` for a table: a user's own dataset, or an example."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
+from math import prod
+from pathlib import Path
 
 import pyarrow as pa
+from unlearn.cli.canary import plant
 from unlearn.cli.examples import visits
-from unlearn.cli.examples.digits import CLASSES, DIGITS_PATH, PIXELS, ROWS, digits_csv
 from unlearn.cli.init.answer import KeyName, TableProject
 from unlearn.cli.init.csv_format import find_csv
 from unlearn.cli.init.exact_models import EXACT_MODELS, choose_model, first_options, is_of_sets
@@ -21,27 +23,32 @@ from unlearn.cli.init.files import (
 from unlearn.cli.init.own_estimators import look_at, needs_trial, try_model
 from unlearn.cli.init.ranges import columns_with_ranges, find_ranges
 from unlearn.cli.init.request import Example, Identity, InitRequest
-from unlearn.cli.init.roles import Roles, find_roles
+from unlearn.cli.init.roles import find_roles
 from unlearn.cli.init.scaffold import DEFAULT_BATCH, Plan, suggest, suggest_by_time
 from unlearn.cli.init.setup import (
+    add_to_dvc,
     check_rows,
     choose_key,
     put_in_place,
     start_repositories,
-    write,
+    write_dataset,
     write_ignore_files,
     write_project,
 )
+from unlearn.cli.init.table_examples import EXAMPLES
 from unlearn.cli.output import say
 from unlearn.stages.columns.column_notes import notes_on_kinds
 from unlearn.stages.columns.schema_finder import SchemaFinder
 from unlearn.stages.columns.target_scale import find_scale
 from unlearn.stages.config.dataset import TargetScale
 from unlearn.stages.config.params import Params
-from unlearn.stages.context import check_params
+from unlearn.stages.context import check_params, open_project
+from unlearn.stages.erasure.dataset.nonce import confirm_nonce
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import find_spec
 from unlearn.stages.estimators.spec import TrainingSize
+from unlearn.stages.project.paths import Project
+from unlearn.stages.reading.picture_files import PictureFolder
 from unlearn.stages.rows.shard_file import TARGET, target_numbers
 
 #: Stands for the categories of a feature that are not pinned.
@@ -51,60 +58,9 @@ _SOME_CATEGORIES = "0123456789"
 _ONE_MODEL = Plan(shards=1, slices=1, epochs=1)
 
 
-@dataclass(frozen=True)
-class TableExample:
-    """An example that is a table.
-
-    Parameters
-    ----------
-    params
-        Its settings.
-    rows
-        How many rows it has.
-    content
-        Returns its file.
-    """
-
-    params: TableParams
-    rows: int
-    content: Callable[[], bytes]
-
-
-_EXAMPLES = {
-    Example.DIGITS: TableExample(
-        TableParams(
-            path=DIGITS_PATH,
-            id="id",
-            target="digit",
-            plan=Plan(shards=8, slices=3, epochs=60),
-            features=dict.fromkeys(PIXELS, "numeric"),
-            classes=list(CLASSES),
-        ),
-        ROWS,
-        digits_csv,
-    ),
-    Example.VISITS: TableExample(
-        TableParams(
-            path=visits.VISITS_PATH,
-            id="visit",
-            target="readmitted",
-            plan=Plan(shards=20, slices=4, epochs=visits.EPOCHS),
-            features=dict(visits.FEATURES),
-            classes=list(visits.CLASSES),
-            roles=Roles(subject_type="text"),
-            subject="patient",
-            categories={"ward": list(visits.WARDS)},
-            options=visits.OPTIONS,
-        ),
-        visits.ROWS,
-        visits.visits_csv,
-    ),
-}
-
-
 def init_example(request: InitRequest, name: Example) -> TableProject:
     """Set up an example that is a table; return the summary."""
-    example = _EXAMPLES[name]
+    example = EXAMPLES[name]
     values = replace(example.params, template=request.template)
     if request.model is not None:
         if request.is_posthoc:
@@ -115,10 +71,16 @@ def init_example(request: InitRequest, name: Example) -> TableProject:
     key, key_name = choose_key("demo")
     settings = render_table_params(key.check, values)
     root = request.root
-    write_ignore_files(root, [f"!/{values.path}"], [values.path])
+    tracked = [] if example.is_kept_by_dvc else [values.path]
+    write_ignore_files(root, [f"!/{path}" for path in tracked], tracked)
     start_repositories(root)
-    write(root / values.path, example.content())
+    write_dataset(root / values.path, example.files())
     write_project(root, settings, render_pipeline(request.template))
+    if example.is_kept_by_dvc:
+        add_to_dvc(root, [values.path])
+        confirm_nonce(Project(root), (values.path,))
+    if example.canaries and not request.is_posthoc:
+        plant(open_project(Project(root)), example.canaries)
     return _summary(
         request,
         check_params(parse(settings)),
@@ -153,7 +115,9 @@ def _plain_training(values: TableParams, rows: int) -> float | None:
             model=values.model,
             rows=max(1, round(rows * (1 - values.holdout))),
             inputs=(
-                len(values.features) if spec.native else _inputs(values.features, values.categories)
+                len(values.features)
+                if spec.native
+                else _inputs(values.features, values.categories, values.shapes)
             ),
             classes=len(values.classes),
             epochs=values.plan.epochs,
@@ -179,6 +143,7 @@ def init_table(request: InitRequest) -> TableProject:
     root = request.root
     key, key_name = choose_key("unlearn.key")
     csv = find_csv(request, [request.id, request.target, *filter(None, [request.weight])])
+    pictures = PictureFolder.of(source, source.name)
     schema = SchemaFinder(
         request.id,
         request.target,
@@ -187,6 +152,7 @@ def init_table(request: InitRequest) -> TableProject:
         is_csv=csv is not None,
         known_decimal=None if request.decimal is None else request.decimal.value,
         weight_column=request.weight,
+        pictures=pictures,
     )
     roles, rows = find_roles(request, request.id, schema.see, csv)
     task, features = schema.task, schema.features
@@ -195,9 +161,11 @@ def init_table(request: InitRequest) -> TableProject:
             f"{source.name} has no columns other than id, subject and target that can be features",
             *(f"column {name!r} was left out: {why}" for name, why in schema.left_out.items()),
         )
+    shapes = schema.arrays.shapes
+    _refuse_loose_pictures(source, schema)
     copies = copies_of(request)
     path, *others = copies
-    model, why = choose_model(request, features)
+    model, why = choose_model(request, features, shapes)
     own = look_at(request, model, task)
     model = own.model
     find_spec(model).check_installed()
@@ -218,6 +186,8 @@ def init_table(request: InitRequest) -> TableProject:
         multiline=request.has_line_ends,
         missing_columns=request.pinned_missing_columns,
         csv=None if csv is None else csv.model_copy(update={"decimal": schema.decimal}),
+        shapes=shapes,
+        resized=tuple(schema.arrays.resized),
         missing=schema.choice.missing,
         rare_categories="keep" if request.keeps_rare else "bucket",
         categories=schema.categories,
@@ -271,6 +241,16 @@ def init_table(request: InitRequest) -> TableProject:
     return summary.model_copy(update={"why_model": why})
 
 
+def _refuse_loose_pictures(source: Path, schema: SchemaFinder) -> None:
+    """Refuse a dataset of one file whose pictures are other files: DVC would not keep them."""
+    if schema.arrays.paths and not source.is_dir():
+        raise InputError(
+            f"column {min(schema.arrays.paths)!r} of {source.name} names pictures, which are in "
+            "files of their own",
+            "give the folder that has the file and the pictures: --dataset FOLDER",
+        )
+
+
 def _with_scales(values: TableParams, tables: list[pa.Table], numbers: list[str]) -> TableParams:
     """Return the settings with what is pinned by all rows: the scales of numbers."""
     if numbers:
@@ -287,6 +267,7 @@ def _say_about_columns(schema: SchemaFinder) -> None:
     for column, reason in schema.left_out.items():
         say(f"note: column {column!r} was left out: {reason}")
     for note in (
+        *schema.arrays.notes(),
         *schema.notes_on_dates(),
         *schema.notes_on_values(),
         *schema.target.notes(schema.decimal),
@@ -327,10 +308,16 @@ def _plan(request: InitRequest, values: TableParams, rows: int) -> tuple[Plan, f
     )
 
 
-def _inputs(features: Mapping[str, str], pinned: Mapping[str, list[str]]) -> int:
-    """Return about how many columns a model reads: one for each category of a feature."""
+def _inputs(
+    features: Mapping[str, str],
+    pinned: Mapping[str, list[str]],
+    shapes: Mapping[str, tuple[int, ...]],
+) -> int:
+    """Return about how many numbers a model reads: one for each category, and for each pixel."""
     return sum(
-        1 if kind != "categorical" else max(1, len(pinned.get(name, _SOME_CATEGORIES)))
+        prod(shapes.get(name, ()))
+        if kind != "categorical"
+        else max(1, len(pinned.get(name, _SOME_CATEGORIES)))
         for name, kind in features.items()
     )
 

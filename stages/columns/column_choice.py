@@ -31,6 +31,8 @@ class ColumnChoice:
         The values of each ordinal column, from the least to the greatest.
     hashed_columns
         How many columns of numbers each hashed text becomes.
+    shapes
+        The shape of arrays, where the user chose it.
     task
         What the target is; None where its values are to tell.
     """
@@ -43,6 +45,7 @@ class ColumnChoice:
     kinds: Mapping[str, FeatureKind] = field(default_factory=dict)
     orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     hashed_columns: Mapping[str, int] = field(default_factory=dict)
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     task: Task | None = None
 
     def check(

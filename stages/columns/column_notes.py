@@ -34,6 +34,8 @@ _READ_AS: Mapping[FeatureKind, str] = {
     "calendar": "dates as a number of seconds, weekday and month",
     "ordinal": "values in the order that you gave",
     "hashed_text": "the words of texts, which are hashed into columns",
+    "image": "pictures: their pixels",
+    "tensor": "arrays of numbers",
 }
 
 #: How many columns of a kind are named.

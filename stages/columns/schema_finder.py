@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from unlearn.stages.columns.array_columns import ArrayColumns
 from unlearn.stages.columns.category_counts import CategoryCounts, hash_people
 from unlearn.stages.columns.column_choice import ColumnChoice
 from unlearn.stages.columns.column_facts import (
@@ -40,6 +41,7 @@ from unlearn.stages.config.dataset import (
     LISTED_KINDS,
     MAX_CATEGORIES,
     MAX_FEATURES,
+    TENSOR_KINDS,
     DateFormat,
     Decimal,
     FeatureKind,
@@ -48,6 +50,7 @@ from unlearn.stages.config.section import Task
 from unlearn.stages.errors import InputError
 from unlearn.stages.reading.decimals import find_decimal
 from unlearn.stages.reading.needed_columns import require_column
+from unlearn.stages.reading.picture_files import PictureFolder
 from unlearn.stages.reading.records import RowPlace, place_of_row
 from unlearn.stages.rows.texts import as_text
 
@@ -73,6 +76,8 @@ class SchemaFinder:
         What the user says about the other columns.
     is_csv, known_decimal
         Whether numbers may have a decimal comma, and the decimal mark if the user chose it.
+    pictures
+        Reads the pictures that rows name; None where there is no folder of them.
     """
 
     id_column: str
@@ -82,12 +87,17 @@ class SchemaFinder:
     is_csv: bool = False
     known_decimal: Decimal | None = None
     weight_column: str | None = None
+    pictures: PictureFolder | None = None
     rows: int = 0
     _facts: dict[str, ColumnFacts] = field(default_factory=dict)
     _counts: dict[str, CategoryCounts] = field(default_factory=dict)
     _values: dict[str, DistinctValues] = field(default_factory=dict)
     _target: TargetFacts | None = None
+    _arrays: ArrayColumns = field(init=False)
     _name: str = ""
+
+    def __post_init__(self) -> None:
+        self._arrays = ArrayColumns(self.choice.kinds, self.choice.shapes, self.pictures)
 
     def see(self, batch: pa.Table, name: str) -> None:
         """Take a batch into account.
@@ -123,6 +133,9 @@ class SchemaFinder:
     def _see_feature(self, batch: pa.Table, name: str) -> None:
         facts = self._facts.setdefault(name, ColumnFacts())
         column = batch[name]
+        if (array := self._arrays.see(name, column)) is not None:
+            facts.typed = array
+            return
         if problem := why_unreadable(column.type):
             facts.left_out = problem
         if facts.left_out is not None:
@@ -185,7 +198,8 @@ class SchemaFinder:
         for name, facts in self._facts.items():
             is_typed = kind_of_type(batch[name].type) is not None and not self.choice.is_kept(name)
             is_text = facts.text is not None and facts.line_end is None
-            if facts.left_out is not None or is_text or is_typed:
+            is_array = facts.typed in TENSOR_KINDS
+            if facts.left_out is not None or is_text or is_typed or is_array:
                 self._counts.pop(name, None)
                 continue
             values = self._values.pop(name, None)
@@ -297,6 +311,11 @@ class SchemaFinder:
         return {
             name: facts.with_decimal(decimal).with_dates() for name, facts in self._facts.items()
         }
+
+    @property
+    def arrays(self) -> ArrayColumns:
+        """What is known about columns of pictures and other arrays."""
+        return self._arrays
 
     @property
     def date_formats(self) -> dict[str, DateFormat]:
