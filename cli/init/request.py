@@ -1,5 +1,6 @@
 """What a user asks `unlearn init` for, and whether it can be done."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +19,7 @@ from unlearn.stages.config.section import Task
 from unlearn.stages.config.verify import VerifyParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.containment import check_contained, check_folder
+from unlearn.stages.rows.canaries import CANARIES_PATH
 
 
 class Example(StrEnum):
@@ -333,6 +335,15 @@ def _refuse_ignored(request: InitRequest) -> None:
         )
 
 
+#: Files and folders of the dataset of each example.
+_DATASETS: Mapping[Example | None, tuple[str, ...]] = {
+    Example.DIGITS: (DIGITS_PATH,),
+    Example.VISITS: (VISITS_PATH,),
+    Example.SHAPES: (SHAPES_PATH, f"{SHAPES_PATH}.dvc", CANARIES_PATH, f"{CANARIES_PATH}.dvc"),
+    Example.AUTHORS: (AUTHORS_PATH, BASE_PATH, f"{BASE_PATH}.dvc"),
+}
+
+
 def _check_folder(request: InitRequest) -> None:
     """Refuse a folder whose files would be overwritten."""
     root = request.root
@@ -340,17 +351,9 @@ def _check_folder(request: InitRequest) -> None:
         raise InputError(f"{root.name} is a file")
     check_contained(root)
     taken = ["dvc.yaml", "params.yaml", "unlearn.key", "data/forget_list.txt"]
-    taken.append("data/requests")
-    if request.example is Example.DIGITS:
-        taken.append(DIGITS_PATH)
-    elif request.example is Example.VISITS:
-        taken.append(VISITS_PATH)
-    elif request.example is Example.SHAPES:
-        taken += [SHAPES_PATH, f"{SHAPES_PATH}.dvc"]
-    elif request.example is Example.AUTHORS:
-        taken += [AUTHORS_PATH, BASE_PATH, f"{BASE_PATH}.dvc"]
-        if request.is_posthoc:
-            taken.append(GENERIC_PATH)
+    taken += ["data/requests", *_DATASETS.get(request.example, ())]
+    if request.example is Example.AUTHORS and request.is_posthoc:
+        taken.append(GENERIC_PATH)
     if request.ci is not None:
         taken += [request.ci.path, REQUIREMENTS]
         check_folder(root, str(Path(request.ci.path).parent))

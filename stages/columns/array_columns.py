@@ -27,7 +27,8 @@ Shape = tuple[int, ...]
 #: So many pictures of a batch are looked at, evenly placed; `init` decodes all of them later on.
 _LOOKED_AT = 200
 
-_IS_PICTURE = f"(?i)^data:image/(png|jpeg);|({'|'.join(ending.replace('.', '[.]') for ending in PICTURE_FORMATS)})$"
+_ENDINGS = "|".join(ending.removeprefix(".") for ending in PICTURE_FORMATS)
+_IS_PICTURE = rf"(?i)^data:image/(png|jpeg);|[.]({_ENDINGS})$"
 
 #: Channels that a picture becomes by Pillow's name of its mode; all other modes are colours.
 _CHANNELS = {"1": 1, "L": 1, "LA": 4, "PA": 4, "RGBA": 4, "RGBa": 4, "La": 4}
