@@ -291,7 +291,7 @@ class Collected:
     def whole(self) -> pa.Table:
         """All columns in memory."""
         rows = self.rows
-        for name in self.arrays.widths:
+        for name in self.arrays.widths.keys() & set(rows.column_names):
             values = self.arrays.read(name, 0, rows.num_rows)
             rows = rows.set_column(rows.column_names.index(name), name, values)
         return rows
