@@ -26,6 +26,7 @@ from unlearn.stages.errors import BusyError, InputError
 from unlearn.stages.project.locks import PATIENCE, exclusive
 from unlearn.stages.project.paths import Project, find_project
 from unlearn.stages.reading.needed_columns import require_column
+from unlearn.stages.reading.picture_files import PictureFolder
 from unlearn.stages.reading.reading import Reading
 from unlearn.stages.reading.records import read_batches
 from unlearn.stages.rows.canaries import (
@@ -221,8 +222,9 @@ def _look_through(context: Context, about: Any) -> set[int]:
     first_row = 1
     with progress("reading rows", None) as advance:
         path = context.project.root / dataset.path
+        pictures = PictureFolder.of(path, dataset.path) if dataset.has_arrays else None
         for batch in read_batches(path, dataset.path, reading=Reading.of(dataset)):
-            about.see(feature_columns(batch, dataset, dataset.path, first_row))
+            about.see(feature_columns(batch, dataset, dataset.path, first_row, pictures))
             if dataset.task == "regression":
                 about.see_targets(target_column(batch, dataset, dataset.path, first_row))
             if dataset.weight is not None:

@@ -10,16 +10,24 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from unlearn.stages.config.dataset import DATE_KINDS, DatasetParams, FeatureKind, TargetScale
+from unlearn.stages.config.dataset import (
+    DATE_KINDS,
+    TENSOR_KINDS,
+    DatasetParams,
+    FeatureKind,
+    TargetScale,
+)
 from unlearn.stages.reading.datetimes import text_of_seconds
+from unlearn.stages.rows.canary_arrays import PixelSummary, TensorSummary
 from unlearn.stages.rows.tokens import Key
 
 #: Where `unlearn canary` plants, unless params.yaml names another file.
@@ -182,21 +190,34 @@ class _Targets:
         return [float(f"{end:.{_DIGITS}g}") for end in np.quantile(values, shares)]
 
 
-def _summary(kind: FeatureKind, listed: Sequence[str] | None) -> _Numbers | _Choices | _Words:
+class _Summary(Protocol):
+    """What is known of a feature on the whole."""
+
+    def see(self, values: pa.ChunkedArray) -> None: ...
+
+    def draw(self, random: np.random.Generator, min_rows: int) -> str: ...
+
+
+def _summary(name: str, kind: FeatureKind, dataset: DatasetParams) -> _Summary:
+    if kind in TENSOR_KINDS:
+        shape = tuple((dataset.shapes or {})[name])
+        return PixelSummary(shape) if kind == "image" else TensorSummary(shape)
     if kind == "numeric":
         return _Numbers()
     if kind in DATE_KINDS:
         return _Numbers(text_of_seconds)
     if kind == "hashed_text":
         return _Words()
+    listed = (dataset.categories or {}).get(name)
     return _Choices(("false", "true") if kind == "boolean" else tuple(listed or (_ANY_CATEGORY,)))
 
 
 class Aggregates:
     """What a dataset's features are like on the whole: all that canaries are made from.
 
-    No row's own value is kept: numbers as mean and standard deviation, other values by how many
-    rows have them, and a value that fewer than `min_rows` rows have is never drawn.
+    No row's own value is kept: numbers as mean and standard deviation, and so pixels and tensors;
+    other values by how many rows have them, and a value that fewer than `min_rows` rows have is
+    never drawn.
 
     Parameters
     ----------
@@ -207,12 +228,11 @@ class Aggregates:
     """
 
     def __init__(self, dataset: DatasetParams, min_rows: int) -> None:
-        listed = dataset.categories or {}
         self._min_rows = min_rows
         self._targets = _Targets(min_rows)
         self._weights = _Numbers()
         self._found = {
-            name: _summary(kind, listed.get(name)) for name, kind in dataset.features.items()
+            name: _summary(name, kind, dataset) for name, kind in dataset.features.items()
         }
 
     def see(self, columns: Mapping[str, pa.ChunkedArray]) -> None:
