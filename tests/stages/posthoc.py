@@ -31,7 +31,8 @@ def posthoc_params(
     deploy: str | None = None,
     train: Mapping[str, Any] = TRAIN,
     holdout: float = 0.3,
-    features: Mapping[str, str] | None = None,
+    features: Mapping[str, Any] | None = None,
+    subject: str | None = None,
     classes: Sequence[str] = CLASSES,
     verify: Mapping[str, Any] | None = None,
     rule: str = "mean_probability",
@@ -46,6 +47,7 @@ def posthoc_params(
             "dataset": {
                 "path": "data/dataset.csv",
                 "id": "id",
+                "subject": subject,
                 "target": "label",
                 "classes": list(classes),
                 "features": dict(FEATURES if features is None else features),

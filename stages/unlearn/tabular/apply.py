@@ -20,6 +20,7 @@ from unlearn.stages.unlearn.base.registry import Method
 from unlearn.stages.unlearn.tabular.bridge import Opened, open_model
 from unlearn.stages.unlearn.tabular.guard import Probes, TabularGuard
 from unlearn.stages.unlearn.tabular.problem import Objective, TabularProblem
+from unlearn.stages.unlearn.tabular.row_work import row_work
 from unlearn.stages.unlearn.tabular.targets import unseen_loss, young_loss
 
 #: The guard's probes: enough to see a loss move, few enough to measure twice in an epoch. An epoch
@@ -28,7 +29,7 @@ from unlearn.stages.unlearn.tabular.targets import unseen_loss, young_loss
 _MOST_FORGET, _MOST_RETAIN = 1_000, 2_000
 _FEWEST, _FORGET_PART, _RETAIN_PART = 64, 15, 7
 
-#: What a step costs besides its arithmetic, in weights times rows: measured with a small network,
+#: What a step costs besides its arithmetic, in multiplications: measured with a small network,
 #: about as long as it takes to pass 300 rows through 10,000 weights.
 _OVERHEAD = 3_000_000
 
@@ -107,7 +108,7 @@ def make_problem(
             budget=guard.budget,
             gradient_limit=guard.gradient_limit,
             active=guard.active,
-            overhead=_OVERHEAD / max(1, sum(w.numel() for w in opened.module.parameters())),
+            overhead=_OVERHEAD / row_work(opened.module, probes.retain.inputs),
         ),
         model=copy.deepcopy(opened.module),
         batch=params.train.batch,

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from unlearn.stages.config.methods import Target
 from unlearn.stages.unlearn.base.guard import SHARE, Guard, StoppedBy
-from unlearn.stages.unlearn.tabular.rows import Rows, row_losses
+from unlearn.stages.unlearn.tabular.rows import Rows, piece_size, row_losses
 
 _PIECE = 4096
 
@@ -273,7 +273,7 @@ def _answers(model: nn.Module, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
     of_numbers = rows.targets.is_floating_point()
     # Of targets that are all the same, the error itself counts, in the pinned scale.
     variance = float(rows.targets.double().var(correction=0)) if of_numbers and len(rows) else 0.0
-    for piece in rows.pieces(_PIECE):
+    for piece in rows.pieces(piece_size(rows.inputs, _PIECE)):
         outputs = model(piece.inputs).double()
         found = row_losses(outputs, piece.targets).cpu()
         losses.append(found)

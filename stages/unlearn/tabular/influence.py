@@ -29,7 +29,7 @@ from unlearn.stages.unlearn.base.problem import NotApplicableError
 from unlearn.stages.unlearn.base.ranges import Span
 from unlearn.stages.unlearn.base.registry import Method, register
 from unlearn.stages.unlearn.tabular.problem import Objective, TabularProblem
-from unlearn.stages.unlearn.tabular.rows import Rows
+from unlearn.stages.unlearn.tabular.rows import Rows, piece_size
 
 #: Rows whose graph is in memory together.
 _PIECE = 1024
@@ -172,7 +172,8 @@ class _System:
                 value.sub_(piece)
 
     def _pieces(self) -> Iterator[Rows]:
-        for index in torch.split(torch.arange(len(self._rows)), _PIECE):
+        size = piece_size(self._rows.inputs, _PIECE)
+        for index in torch.split(torch.arange(len(self._rows)), size):
             yield self._rows.take(index.to(self._rows.targets.device))
 
     def _losses(self, scores: torch.Tensor, piece: Rows) -> torch.Tensor:

@@ -8,6 +8,9 @@ import torch
 from torch import nn
 from unlearn.stages.estimators.torch_predictors import one_number
 
+#: Rows with arrays that are passed through a network together.
+_ARRAYS_AT_ONCE = 128
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -18,7 +21,7 @@ class Rows:
     Parameters
     ----------
     inputs
-        Shape (rows, width).
+        Shape (rows, width): numbers; or bytes where features are arrays.
     targets
         Class indices, shape (rows,); or numbers in the pinned scale of the target, as floats.
     """
@@ -40,6 +43,20 @@ class Rows:
 
     def _at(self, places: torch.Tensor | slice) -> Self:
         return replace(self, **{f.name: getattr(self, f.name)[places] for f in fields(self)})
+
+
+def piece_size(inputs: torch.Tensor, most: int) -> int:
+    """Return how many rows are passed through a network together, so that they fit into memory.
+
+    Parameters
+    ----------
+    inputs
+        Rows as the network reads them: bytes where features are arrays, of which the values between
+        layers take far more memory.
+    most
+        How many rows of numbers in columns.
+    """
+    return min(most, _ARRAYS_AT_ONCE) if inputs.dtype == torch.uint8 else most
 
 
 def row_losses(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from unlearn.stages.unlearn.tabular.rows import Rows, row_losses
+from unlearn.stages.unlearn.tabular.rows import Rows, piece_size, row_losses
 
 #: Rows per batch.
 _PIECE = 4096
@@ -69,9 +69,8 @@ def _losses(model: nn.Module, rows: Rows) -> npt.NDArray[np.float64]:
     model.eval()
     # Not inference mode: what a user's module keeps from it could not be trained through later.
     with torch.no_grad():
-        pieces = zip(
-            torch.split(rows.inputs, _PIECE), torch.split(rows.targets, _PIECE), strict=True
-        )
+        size = piece_size(rows.inputs, _PIECE)
+        pieces = zip(torch.split(rows.inputs, size), torch.split(rows.targets, size), strict=True)
         losses = torch.cat(
             [row_losses(model(inputs).double(), answers) for inputs, answers in pieces]
         )

@@ -21,6 +21,7 @@ from tests.stages.conftest import FEATURES, make_context, put_on_list
 from tests.stages.estimators.perturbed import PREPROCESSING
 from tests.stages.posthoc import posthoc_params, tokens_of, train_original
 from tests.stages.unlearn.conformance import SECTIONS, Case
+from tests.stages.unlearn.pictures import picture_project
 from tests.stages.unlearn.tabular.networks import accuracy_of
 from tests.stages.unlearn.text.projects import (
     changed,
@@ -62,6 +63,14 @@ def tabular_case(root: Path, *, certified: bool) -> Case:
     context = make_context(root / "project", make_frame(120), params)
     train_original(context)
     put_on_list(context, *tokens_of(context)[:10])
+    forget_stage.run(context)
+    return Case(context, lambda method: _end_of_table(context, method))
+
+
+def picture_case(root: Path, *, norm: str) -> Case:
+    """Return a residual network that knows its pictures, with rows at random to forget."""
+    context = picture_project(root / "project", norm=norm)
+    put_on_list(context, *tokens_of(context)[:8])
     forget_stage.run(context)
     return Case(context, lambda method: _end_of_table(context, method))
 
