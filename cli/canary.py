@@ -222,7 +222,7 @@ def _look_through(context: Context, about: Any) -> set[int]:
     first_row = 1
     with progress("reading rows", None) as advance:
         path = context.project.root / dataset.path
-        pictures = PictureFolder.of(path, dataset.path) if dataset.has_arrays else None
+        pictures = PictureFolder.of_dataset(context.project.root, dataset, dataset.path)
         for batch in read_batches(path, dataset.path, reading=Reading.of(dataset)):
             about.see(feature_columns(batch, dataset, dataset.path, first_row, pictures))
             if dataset.task == "regression":

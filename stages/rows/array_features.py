@@ -5,6 +5,7 @@ files have the pixels of a picture (uint8, channels first), and the numbers of a
 little-endian).
 """
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -102,6 +103,8 @@ class ArrayFeature:
         )
 
     def _tensors(self, column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
+        if is_text(column.type):
+            return self._finite(self._of_texts(column))
         if not _is_list(column.type):
             raise self._error(
                 None,
@@ -113,6 +116,25 @@ class ArrayFeature:
             raise self._error(None, "is a tensor of something else than numbers")
         if shape != self.shape and not (len(shape) == 1 and shape[0] == math.prod(self.shape)):
             raise self._other_shape(shape)
+        return self._finite(values)
+
+    def _of_texts(self, column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+        """Return the numbers of texts such as [0.5, 1.5], shape (rows, values)."""
+        found = np.empty((len(column), math.prod(self.shape)))
+        for row, text in enumerate(column.cast(pa.string()).to_pylist()):
+            try:
+                values = np.asarray(json.loads(text))
+            except (ValueError, RecursionError):
+                values = np.asarray("")
+            if values.dtype.kind not in "biuf" or values.ndim == 0:
+                raise self._error(row, "a value is no list of numbers, such as [0.5, 1.5]")
+            if values.shape not in (self.shape, found.shape[1:]):
+                raise self._other_shape(values.shape)
+            found[row] = values.reshape(-1)
+        return found
+
+    def _finite(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+        """Return numbers as float32, shape (rows, values)."""
         with np.errstate(over="ignore", invalid="ignore"):
             found = values.astype(np.float32).reshape(len(values), -1)
         finite = np.isfinite(found).all(axis=1)
