@@ -2,7 +2,8 @@
 
 A column is one of pictures if its texts name PNG or JPEG files that are there, or are data URIs; if
 its values are the bytes of such files; or if they are arrays of uint8 with two or three dimensions.
-Other arrays of numbers are tensors.
+Other arrays of numbers are tensors. Lists with one dimension are columns unless the user says that
+they are an array.
 """
 
 import io
@@ -21,6 +22,7 @@ from unlearn.stages.reading.column_types import is_text
 from unlearn.stages.reading.dataset_files import PICTURE_FORMATS
 from unlearn.stages.reading.picture_decoding import PictureError, orientation
 from unlearn.stages.reading.picture_files import PictureFolder
+from unlearn.stages.reading.png import SIGNATURE
 
 Shape = tuple[int, ...]
 
@@ -32,6 +34,9 @@ _IS_PICTURE = rf"(?i)^data:image/(png|jpeg);|[.]({_ENDINGS})$"
 
 #: Channels that a picture becomes by Pillow's name of its mode; all other modes are colours.
 _CHANNELS = {"1": 1, "L": 1, "LA": 4, "PA": 4, "RGBA": 4, "RGBa": 4, "La": 4}
+
+#: What files of PNG and JPEG begin with.
+_SIGNATURES = (SIGNATURE, b"\xff\xd8\xff")
 
 #: How many sizes an error names.
 _SHOWN = 4
@@ -109,6 +114,8 @@ class ArrayColumns:
             return None
         kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
         if (shape := _dimensions(kind)) is not None:
+            if chosen is None and len(shape) == 1 and pa.types.is_fixed_size_list(kind):
+                return None  # a list, which is a column for each of its numbers
             is_image = chosen == "image" or (chosen is None and _are_pixels(kind, shape))
             return ArrayFacts("image" if is_image else "tensor", encoded=False)
         encoded = self._are_encoded(column, kind) or chosen == "image"
@@ -124,7 +131,8 @@ class ArrayColumns:
                 return False
         elif not (_is_binary(kind) or _is_struct_of_bytes(kind)):
             return False
-        return next(self._contents(column.drop_null().slice(0, 1)), None) is not None
+        first = next(self._contents(column.drop_null().slice(0, 1)), None)
+        return first is not None and (is_text(kind) or first.startswith(_SIGNATURES))
 
     def _looked_at(self, name: str, column: pa.ChunkedArray) -> Iterator[Shape]:
         """Yield the shapes of some pictures of a batch; those that cannot be read have none."""

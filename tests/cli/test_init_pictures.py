@@ -3,7 +3,7 @@
 import base64
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ DRAW = np.random.default_rng(4)
 PIXELS = DRAW.integers(0, 256, (ROWS, 3, 16, 16)).astype(np.uint8)
 
 
-def write_folder(root: Path, pixels: Sequence[Any] = PIXELS, name: str = "photo") -> Path:
+def write_folder(root: Path, pixels: Iterable[Any] = PIXELS, name: str = "photo") -> Path:
     """Write pictures with a table of labels; return the folder."""
     folder = root / "pictures"
     (folder / "png").mkdir(parents=True)
