@@ -1,5 +1,6 @@
 """`unlearn upgrade`: brings a project of an older version to this one."""
 
+import re
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -52,6 +53,8 @@ from unlearn.stages.rows.pins import find_types
 
 #: All that git has of a report; projects of algorithm 1 have figures there as well.
 _VERDICT = "reports/verdict.json"
+#: What an erasure keeps in git of the report before it: the verdict, and a pointer to the figures.
+_EVIDENCE = re.compile(r"reports/evidence/[0-9a-f]+/(verdict\.json|verify\.json\.dvc)")
 
 
 class UpgradeAnswer(Answer):
@@ -322,7 +325,7 @@ def _tracked_figures(project: Project, params: Params) -> list[str]:
         return []
     out = git(project.root, "ls-files", "-z", "--", "reports") or b""
     found = out.decode("utf-8", "surrogateescape").split("\0")
-    return [name for name in found if name and name != _VERDICT]
+    return [name for name in found if name and name != _VERDICT and not _EVIDENCE.fullmatch(name)]
 
 
 def _write(project: Project, found: Upgrade) -> None:

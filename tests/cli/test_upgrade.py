@@ -218,3 +218,18 @@ def test_a_new_project_needs_no_upgrade(fresh: Repo) -> None:
     with unchanged(fresh.root):
         answer = fresh.inline("upgrade", "--json")
     assert json.loads(answer.out)["changed"] == []
+
+
+def test_what_an_erasure_keeps_in_git_stays_there(fresh: Repo) -> None:
+    kept = fresh.root / "reports/evidence/472715a432724bcd"
+    figures = fresh.root / "reports/plots/curve.json"
+    for path in (kept / "verdict.json", kept / "verify.json.dvc", figures):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}\n")
+    fresh.git("add", "--force", "reports")
+    fresh.commit("an erasure")
+
+    changed = fresh.inline("upgrade", "--json").json["changed"]
+
+    assert changed == ["git: reports/plots/curve.json no longer tracked; git's history keeps them"]
+    assert len(fresh.git("ls-files", "reports/evidence").split()) == 2
