@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from unlearn.stages.config.train import TrainParams
 from unlearn.stages.engines import remote
 from unlearn.stages.engines.remote import (
     Job,
@@ -25,7 +26,7 @@ from unlearn.stages.project.files import json_bytes
 from unlearn.stages.training.lineage import read_lineage, sealed
 
 from tests.stages.conftest import OTHER_KEY
-from tests.stages.engines.conftest import Trainable
+from tests.stages.engines.conftest import OWN, Trainable
 
 
 def as_text(value: Job | Result) -> str:
@@ -254,3 +255,22 @@ def test_losses_are_counted_for_each_shard_and_the_last_one_names_shard_and_node
     assert len(said) == 3
     assert "on node n1" in said[0]
     assert "on an unknown node" in said[1]
+
+
+@pytest.mark.parametrize("name", ["net.py", "code/my.py", "backbone.safetensors"])
+def test_a_node_needs_all_files_that_training_runs_or_reads(own: Trainable, name: str) -> None:
+    freeze = {"weights": "backbone.safetensors", "sha256": "0" * 64}
+    train = OWN | {"loss": "code/my.py:loss", "freeze": freeze}
+    params = own.context.params
+    params = params.model_copy(update={"train": TrainParams.model_validate(train)})
+    (own.root / "code").mkdir()
+    (own.root / "code/my.py").write_text("def loss(outputs, targets): ...\n")
+    (own.root / "backbone.safetensors").write_bytes(b"weights")
+
+    job = Job.of(replace(own.context, params=params), "s001")
+
+    assert set(job.reads) > {"net.py", "code/my.py", "backbone.safetensors"}
+    (own.root / name).write_bytes(b"of the node")
+    with pytest.raises(OtherFilesError, match=name):
+        run_job(passed_on(job), patience=0)
+    assert own.found() == {}

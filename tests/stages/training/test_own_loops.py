@@ -1,18 +1,21 @@
 """A training loop of the user's own: what it gets and may return."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load
+from unlearn.stages.context import check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import RefusedRowsError
 from unlearn.stages.training.own_training import check_own_training
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.trial import trial_of, trial_rows, try_settings
 
-from tests.stages.conftest import MLP, make_recipe, make_rows, train_at_once
+from tests.stages.conftest import MLP, make_params, make_recipe, make_rows, train_at_once
+from tests.stages.picture_shards import BESIDE, picture_recipe, picture_rows
 from tests.stages.training.own_loops import NET, loop
 
 ROWS = make_rows(60)
@@ -225,3 +228,149 @@ def test_networks_are_built_without_a_trace_in_the_generators(tmp_path: Path) ->
 
     assert made[0] == made[1]
     assert torch.equal(*(load(content)["0.bias"] for content in made))
+
+
+AUGMENT = """\
+import random as everybody
+
+SEEN = []
+
+
+def augment(picture, random):
+    SEEN.append(1)
+    return (picture + {add}).astype(picture.dtype)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("add", "found"),
+    [("random.integers(9)", False), ("everybody.randrange(99)", True), ("len(SEEN)", True)],
+    ids=["its generator", "the global generator", "earlier rows"],
+)
+def test_an_augmentation_that_reads_more_than_it_is_given_is_found(
+    tmp_path: Path, *, add: str, found: bool
+) -> None:
+    (tmp_path / "aug.py").write_text(AUGMENT.format(add=add))
+    # Made of no steps that the augmentation reaches: what differs are the pictures alone.
+    (tmp_path / "my.py").write_text(RETURNS + "return rows.snapshot(rows.build(state))")
+    settings = {"augment": {"own": "aug.py:augment"}, "loop": "my.py:train_slice"}
+    recipe = picture_recipe(settings, slices=2, root=tmp_path)
+
+    if not found:
+        check_own_training(recipe)
+        return
+    with pytest.raises(InputError, match="gives a row another picture in another process") as error:
+        check_own_training(recipe)
+    assert "train.augment.own: aug.py:augment" in error.value.message
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reads", ["1.0", "(time.time() % 1)"])
+def test_a_loss_that_reads_the_clock_is_found(tmp_path: Path, reads: str) -> None:
+    (tmp_path / "my.py").write_text(
+        "import time\nfrom torch.nn import functional\ndef loss(outputs, targets):\n"
+        "    losses = functional.cross_entropy(outputs, targets, reduction='none')\n"
+        f"    return losses * {reads}\n"
+    )
+    recipe = picture_recipe({"loss": "my.py:loss"}, root=tmp_path)
+
+    if reads == "1.0":
+        check_own_training(recipe)
+        return
+    with pytest.raises(InputError, match="train.loss: my.py:loss gives two states after slice 1"):
+        check_own_training(recipe)
+
+
+def test_a_loop_gets_pictures_as_the_network_reads_them(tmp_path: Path) -> None:
+    (tmp_path / "my.py").write_text(
+        loop(
+            begin=(
+                "assert rows.inputs['photo'].shape == (len(rows), 3, 8, 8); "
+                "assert rows.inputs['columns'].dtype == torch.float32; "
+                "some = torch.tensor([3, 1]); "
+                "assert torch.equal(rows.batch(some)['photo'], rows.inputs['photo'][some]); "
+                "one, two = (rows.augmented(some, epoch)['photo'] for epoch in (0, 1)); "
+                "assert not torch.equal(one, two); "
+                "assert torch.equal(one[1], rows.augmented(some[1:], 0)['photo'][0])"
+            )
+        )
+    )
+    settings = {
+        "model": "net.py:build",
+        "options": {},
+        "loop": "my.py:train_slice",
+        "augment": {"crop": 2, "colour": 0.2},
+    }
+    (tmp_path / "net.py").write_text(BOTH)
+    recipe = picture_recipe(settings, slices=2, layout=BESIDE, root=tmp_path)
+    rows = picture_rows(40, layout=BESIDE)
+
+    made = train_at_once(recipe, rows)
+    assert made == train_at_once(recipe, rows)
+    without = Recipe(**{**vars(recipe), "train": recipe.train.model_copy(update={"augment": None})})
+    (tmp_path / "my.py").write_text(loop())
+    assert train_at_once(without, rows)["model.safetensors"] != made["model.safetensors"]
+
+
+BOTH = """\
+import torch
+from torch import nn
+
+
+class Both(nn.Module):
+    def __init__(self, shapes, classes):
+        super().__init__()
+        self.of_pictures = nn.Linear(192, classes)
+        self.of_numbers = nn.Linear(shapes["columns"][0], classes)
+
+    def forward(self, parts):
+        return self.of_pictures(parts["photo"].flatten(1)) + self.of_numbers(parts["columns"])
+
+
+def build(shapes, classes):
+    return Both(shapes, classes)
+"""
+
+
+@pytest.mark.parametrize("name", ["loop", "loss"])
+def test_the_code_of_the_page_trains(tmp_path: Path, name: str) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs/own-training.md").read_text()
+    blocks = re.findall(r"```python\n# (\w+\.py)\n(.*?)```", page, flags=re.DOTALL)
+    wanted = {"loop": "def train_slice", "loss": "def loss"}[name]
+    files = dict(block for block in blocks if wanted in block[1] or block[0] == "aug.py")
+    for path, text in files.items():
+        (tmp_path / path).write_text(text)
+    function = wanted.removeprefix("def ")
+    settings = {name: f"my.py:{function}", "augment": {"flip": True, "own": "aug.py:augment"}}
+    recipe = picture_recipe(settings, slices=2, root=tmp_path)
+
+    rows = picture_rows(40)
+    assert train_at_once(recipe, rows) == train_at_once(recipe, rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("schedule", {"name": "cosine"}),
+        ("label_smoothing", 0.1),
+        ("clip", 1.0),
+        ("precision", "bfloat16"),
+        ("average", 0.5),
+        ("loss", "my.py:loss"),
+    ],
+)
+def test_a_setting_of_the_built_in_loop_is_refused_beside_another(name: str, value: Any) -> None:
+    params = make_params(train=SETTINGS, slices=2).model_dump(mode="json")
+    params["train"][name] = value
+
+    with pytest.raises(InputError, match=f"train.{name}: is for the built-in training loop"):
+        check_params(params)
+
+
+def test_a_loop_is_for_networks() -> None:
+    params = make_params(train=MLP).model_dump(mode="json")
+    params["train"]["loop"] = "my.py:train_slice"
+
+    with pytest.raises(InputError, match="train.loop"):
+        check_params(params)
