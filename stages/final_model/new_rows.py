@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.config.dataset import CsvParams, DatasetParams
@@ -212,7 +213,8 @@ def as_table(frame: "pd.DataFrame | pa.Table", needed: Iterable[str], name: str)
                 facts=Facts(file=name, column=column),
             )
         try:
-            columns[column] = pa.array(values, from_pandas=True)
+            arrays = _arrays_in(values)
+            columns[column] = pa.array(values, from_pandas=True) if arrays is None else arrays
         except (pa.ArrowException, TypeError, ValueError, OverflowError):
             raise InputError(
                 f"{name}: column {column!r} has values of several types",
@@ -220,3 +222,15 @@ def as_table(frame: "pd.DataFrame | pa.Table", needed: Iterable[str], name: str)
                 facts=Facts(file=name, column=column),
             ) from None
     return pa.table(columns)
+
+
+def _arrays_in(values: "pd.Series[Any]") -> pa.Array | None:
+    """Return a column of NumPy arrays of one shape, such as pictures; None if it has others."""
+    first = values.iloc[0] if values.dtype == object and len(values) else None
+    if not isinstance(first, np.ndarray) or first.ndim < 2:  # noqa: PLR2004 - Arrow reads lists
+        return None
+    arrays = list(values)
+    kind = (first.shape, first.dtype)
+    if any(not isinstance(each, np.ndarray) or (each.shape, each.dtype) != kind for each in arrays):
+        return None
+    return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(np.stack(arrays)))

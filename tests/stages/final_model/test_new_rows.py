@@ -190,6 +190,28 @@ class TestFrames:
 
         assert read(known(*ZIPS), table["x"].combine_chunks()) == expected
 
+    def test_pictures_in_numpy_arrays_are_read_in_either_order_of_dimensions(self) -> None:
+        draw = np.random.default_rng(0)
+        pictures = draw.integers(0, 256, (4, 3, 5, 6), dtype=np.uint8)
+        dataset = DatasetParams(
+            path="the input",
+            id="id",
+            target="y",
+            classes=["a", "b"],
+            features={"photo": "image"},
+            shapes={"photo": [3, 5, 6]},
+        )
+        last = pictures.transpose(0, 2, 3, 1)
+        for arrays in (list(pictures), list(last), list(pictures.reshape(4, -1))):
+            table = as_table(pd.DataFrame({"photo": arrays}), ["photo"], "the input")
+            typed = NewRows(dataset).typed(table, "the input", 1)
+            assert typed["photo"].to_pylist() == [each.tobytes() for each in pictures]
+
+    def test_pictures_of_several_sizes_are_refused(self) -> None:
+        arrays = [np.zeros((3, 5, 6), np.uint8), np.zeros((3, 6, 5), np.uint8)]
+        with pytest.raises(InputError, match="column 'photo' has values of several types"):
+            as_table(pd.DataFrame({"photo": arrays}), ["photo"], "the input")
+
 
 def test_utf8_is_not_read_in_an_encoding_of_one_byte_a_character(tmp_path: Path) -> None:
     plain, accented, western = (tmp_path / f"{name}.csv" for name in "abc")
