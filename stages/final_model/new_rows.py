@@ -18,6 +18,7 @@ from unlearn.stages.config.dataset import CsvParams, DatasetParams
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.final_model.same_values import SameValues
 from unlearn.stages.reading.csv_text import is_other_utf8
+from unlearn.stages.reading.picture_files import PictureFolder
 from unlearn.stages.reading.records import place_of_row
 from unlearn.stages.rows.schema import feature_columns
 
@@ -47,6 +48,8 @@ class NewRows:
 
     Attributes
     ----------
+    pictures
+        The files that rows can name; None for rows that are in no file.
     ignored
         Columns of the rows that the model does not read.
     unknown
@@ -58,6 +61,7 @@ class NewRows:
     dataset: DatasetParams
     known: Mapping[str, Collection[str]] = field(default_factory=dict)
     as_written: bool = False
+    pictures: PictureFolder | None = field(default=None, init=False)
     ignored: list[str] = field(default_factory=list, init=False)
     unknown: Counter[str] = field(default_factory=Counter, init=False)
     has_ids: bool = field(default=True, init=False)
@@ -84,7 +88,7 @@ class NewRows:
             If columns are missing, a value is not of its kind, or a category is a known one in
             another notation. It names file, column and row, and never a value.
         """
-        columns = feature_columns(batch, self.dataset, name, first_row)
+        columns = feature_columns(batch, self.dataset, name, first_row, self.pictures)
         for feature in self._same:
             columns[feature] = self._checked(columns[feature], feature, batch, name, first_row)
         self.see_columns(batch.column_names)

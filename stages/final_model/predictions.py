@@ -15,8 +15,10 @@ from unlearn.stages.estimators.base import UnansweredRowError
 from unlearn.stages.final_model.ensemble import Ensemble
 from unlearn.stages.final_model.new_rows import NewRows
 from unlearn.stages.project.files import write_through
+from unlearn.stages.reading.picture_files import PictureFolder
 from unlearn.stages.reading.reading import Reading
-from unlearn.stages.reading.records import place_of_row, read_batches
+from unlearn.stages.reading.records import in_pieces, place_of_row, read_batches
+from unlearn.stages.rows.array_features import rows_at_a_time
 from unlearn.stages.rows.texts import as_text
 
 PREDICTION = "prediction"
@@ -92,7 +94,12 @@ def write_tables(tables: Iterator[pa.Table], name: str, output: Path) -> int:
 def _tables(
     ensemble: Ensemble, source: Path, progress: Callable[[int], None], rows: NewRows
 ) -> Iterator[pa.Table]:
-    for batch in read_batches(source, source.name, reading=Reading.of(rows.dataset)):
+    rows.pictures = PictureFolder.of_dataset(source.parent, rows.dataset, source.name)
+    most = rows_at_a_time(rows.dataset)
+    batches = read_batches(source, source.name, reading=Reading.of(rows.dataset))
+    for batch in (
+        piece for each in batches for piece in in_pieces(each, most or max(1, each.num_rows))
+    ):
         if batch.num_rows == 0:
             continue
         found = _answered(ensemble, rows.typed(batch, source.name, 1), batch, source.name)

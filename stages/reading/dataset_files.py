@@ -4,7 +4,7 @@ import gzip
 import os
 import re
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import BinaryIO, Literal, cast
 from urllib.parse import unquote
 
@@ -159,7 +159,7 @@ def find_files(path: Path, name: str) -> DatasetFiles:
         table = table_of(relative.parts)
         if table is not None:
             raise _old_rows("/".join((name, *table.parts)), table.kind)
-        if _has_no_rows(relative) or file in catalogs:
+        if any(map(_has_no_rows, relative.parts)) or file in catalogs:
             if not file.is_dir() and file.name != NONCE:
                 found.skipped.append(relative.as_posix())
         elif _is_file(file, f"{name}/{relative.as_posix()}"):
@@ -186,16 +186,18 @@ def _walk(path: Path, name: str) -> tuple[list[str], list[Path]]:
     """
     pictures: list[str] = []
     others: list[Path] = []
-    folders = [""]
+    folders = [("", False)]
     while folders:
-        above = folders.pop()
+        above, is_skipped = folders.pop()
         try:
             with os.scandir(path / above) as entries:
                 for entry in entries:
                     place = f"{above}{entry.name}"
+                    skipped = is_skipped or _has_no_rows(entry.name)
                     if entry.is_dir(follow_symlinks=False):
-                        folders.append(f"{place}/")
-                    elif is_picture(entry.name) and entry.is_file():
+                        folders.append((f"{place}/", skipped))
+                    elif is_picture(entry.name) and not skipped and entry.is_file():
+                        _check_picture(path, entry, f"{name}/{place}")
                         pictures.append(place)
                         continue
                     others.append(path / place)
@@ -205,24 +207,16 @@ def _walk(path: Path, name: str) -> tuple[list[str], list[Path]]:
                 f"{label} cannot be read: {error.strerror or 'an error of the file system'}",
                 facts=Facts(file=label),
             ) from None
-    shown = []
-    for place in sorted(pictures):
-        if _has_no_rows(PurePath(place)):
-            others.append(path / place)
-        else:
-            _check_picture(path, place, f"{name}/{place}")
-            shown.append(place)
-    return shown, sorted(others)
+    return sorted(pictures), sorted(others)
 
 
-def _check_picture(path: Path, place: str, label: str) -> None:
+def _check_picture(path: Path, entry: "os.DirEntry[str]", label: str) -> None:
     """Raise an InputError if a picture has no readable name, or is a link out of its folder."""
-    if not place.isascii():
+    if not label.isascii():
         _check_name(label)
-    file = os.path.join(path, place)  # noqa: PTH118 - a path for each picture takes far longer
-    if not os.path.islink(file):  # noqa: PTH114
+    if not entry.is_symlink():
         return
-    target = Path(file).resolve()
+    target = Path(entry.path).resolve()
     if not target.is_relative_to(path.resolve()) and not is_object_of_dvc(target):
         raise InputError(
             f"{label} is a link to a file that is not in the folder",
@@ -285,8 +279,9 @@ def _refuse_links(file: Path, label: str) -> None:
         raise InputError(f"{label} is no regular file", facts=Facts(file=label))
 
 
-def _has_no_rows(relative: PurePath) -> bool:
-    return any(part.startswith(".") or _NO_ROWS.fullmatch(part) for part in relative.parts)
+def _has_no_rows(name: str) -> bool:
+    """Return whether a file or folder with this name has no rows, whatever is in it."""
+    return name.startswith(".") or _NO_ROWS.fullmatch(name) is not None
 
 
 def _check_format(file: Path, label: str, *, in_folder: bool = False) -> None:

@@ -8,7 +8,6 @@ import io
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -38,8 +37,11 @@ _OTHERS = {
 #: Pillow's mode by number of channels.
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
-#: Colour types of PNG whose pixels Pillow's decoder gives in the mode that is named here.
-_PLAIN = {0: "L", 2: "RGB", 6: "RGBA"}
+#: The colour type of PNG that has the channels of a mode, in their order.
+_PLAIN = {"L": 0, "RGB": 2, "RGBA": 6}
+
+#: Of a PNG: the data of its first chunk, how each chunk begins, and how each ends.
+_HEADER, _CHUNK, _CHECKSUM = struct.Struct(">IIBBBBB"), struct.Struct(">I4s"), struct.Struct(">I")
 
 #: Chunks of PNG that say how it is to be turned, and which colour counts as transparent.
 _SPECIAL = frozenset({b"eXIf", b"tRNS"})
@@ -160,45 +162,44 @@ def decoded(content: bytes, form: PictureForm) -> bytes:
 
 
 def _png(content: bytes, form: PictureForm) -> bytes:
-    chunks = list(_chunks(content))
-    if chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13:  # noqa: PLR2004 - as PNG says
+    chunks = _chunks(content)
+    header = chunks[0][1] if chunks[0][0] == b"IHDR" else b""
+    if len(header) != _HEADER.size:
         raise PictureError("is a damaged PNG")
-    header = chunks[0][1]
-    width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
-    depth, colours, interlaced = header[8], header[9], header[12]
+    width, height, depth, colours, _, _, interlaced = _HEADER.unpack(header)
     names = {name for name, _ in chunks}
     if b"acTL" in names:
         raise PictureError("is animated", "write one picture for each row")
     if width * height == 0:
         raise PictureError("has no pixels")
-    if depth == 8 and not interlaced and names.isdisjoint(_SPECIAL):  # noqa: PLR2004 - a byte
-        mode = _PLAIN.get(colours)
-        if mode == form.mode and (width, height) == (form.width, form.height):
-            pixels = b"".join(data for name, data in chunks if name == b"IDAT")
-            return _plain_png(pixels, form)
-    if names.isdisjoint(_SPECIAL) or width * height > MOST_PIXELS:
+    is_special = not names.isdisjoint(_SPECIAL)
+    if not is_special or width * height > MOST_PIXELS:
         form.check_size(width, height)
+    # Of 8 bits, with the channels and the size that are pinned: there is nothing to convert.
+    plain = (form.width, form.height, 8, _PLAIN[form.mode], 0)
+    if not is_special and (width, height, depth, colours, interlaced) == plain:
+        return _plain_png(b"".join(data for name, data in chunks if name == b"IDAT"), form)
     return _opened(PngImagePlugin.PngImageFile, content, form, depth)
 
 
-def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield name and data of each chunk of a PNG, up to its end.
+def _chunks(content: bytes) -> list[tuple[bytes, bytes]]:
+    """Return name and data of each chunk of a PNG, up to its end.
 
     Pillow does not compare the checksums of pixels, and takes a file without its end for whole.
     """
-    at, view = len(_PNG), memoryview(content)
-    while True:
-        size = int.from_bytes(view[at : at + 4], "big")
-        end = at + 8 + size
-        if end + 4 > len(content):
-            raise PictureError("is cut short: it has no end")
-        if zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
-            raise PictureError("is a damaged PNG: a checksum is wrong")
-        name = content[at + 4 : at + 8]
-        yield name, content[at + 8 : end]
-        if name == b"IEND":
-            return
-        at = end + 4
+    at, found = len(_PNG), list[tuple[bytes, bytes]]()
+    try:
+        while True:
+            size, name = _CHUNK.unpack_from(content, at)
+            end = at + _CHUNK.size + size
+            if zlib.crc32(content[at + 4 : end]) != _CHECKSUM.unpack_from(content, end)[0]:
+                raise PictureError("is a damaged PNG: a checksum is wrong")
+            found.append((name, content[at + _CHUNK.size : end]))
+            if name == b"IEND":
+                return found
+            at = end + _CHECKSUM.size
+    except struct.error:
+        raise PictureError("is cut short: it has no end") from None
 
 
 def _plain_png(pixels: bytes, form: PictureForm) -> bytes:

@@ -205,11 +205,14 @@ def _refuse_same_names(names: Sequence[str], label: str) -> None:
 
 def _content(path: str) -> bytes:
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a path of each takes longer
-            size = os.fstat(file.fileno()).st_size
+        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            size = os.fstat(number).st_size
             if size > MOST_BYTES:
                 raise PictureError(f"has more than {MOST_BYTES >> 20} MB")
-            return file.read(size)
+            return os.read(number, size)
+        finally:
+            os.close(number)
     except OSError as error:
         raise PictureError(
             f"cannot be read: {error.strerror or 'an error of the file system'}"

@@ -14,13 +14,25 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from unlearn.stages.config.dataset import DatasetParams
+from unlearn.stages.config.dataset import TENSOR_ITEM_BYTES, DatasetParams
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.reading.column_types import is_text
 from unlearn.stages.reading.picture_decoding import PictureError, PictureForm, decoded
 from unlearn.stages.reading.picture_files import PictureFolder, PicturePathError
 from unlearn.stages.reading.records import RowPlace
 from unlearn.stages.rows.arrays import array_column
+
+#: Bytes of the arrays of rows that are typed at a time; each thread has them up to three times.
+_BYTES_AT_A_TIME = 4 << 20
+
+
+def rows_at_a_time(dataset: DatasetParams) -> int | None:
+    """Return how many rows are typed at a time; None where no feature is an array."""
+    width = sum(
+        math.prod(shape) * TENSOR_ITEM_BYTES[dataset.features[name]]
+        for name, shape in (dataset.shapes or {}).items()
+    )
+    return max(1, _BYTES_AT_A_TIME // width) if width else None
 
 
 @dataclass(frozen=True)
@@ -217,6 +229,16 @@ class ArrayFeature:
         except (pa.ArrowException, ValueError):
             raise self._error(None, f"has lists of type {values.type}") from None
         if order is not None:
+            # Some versions of pyarrow write the inverse of what the format says.
+            other = np.argsort(order)
+            if list(other) != list(order) and [shape[at] for at in other] == [
+                shape[at] for at in order
+            ]:
+                raise self._error(
+                    None,
+                    "has tensors whose axes are permuted, and programs differ in how they read it",
+                    "write them without a permutation: numpy.ascontiguousarray",
+                )
             found = found.transpose(0, *(axis + 1 for axis in order))
         return found.reshape(rows, -1), found.shape[1:]
 

@@ -11,6 +11,7 @@ from unlearn.stages.config.params import ShardingParams
 from unlearn.stages.project.side_by_side import results_in_order
 from unlearn.stages.reading.picture_files import PictureFolder
 from unlearn.stages.reading.records import in_pieces
+from unlearn.stages.rows.array_features import rows_at_a_time
 from unlearn.stages.rows.identity import DigestColumns, digest_columns
 from unlearn.stages.rows.schema import feature_columns, target_column, weight_column
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, TARGET, WEIGHT, Layout, listed_mask
@@ -19,9 +20,6 @@ from unlearn.stages.rows.tokens import Tokenizer
 
 #: Column of a row's number in the dataset, from 1; 0 for a canary.
 ROW = "unlearn.row"
-
-#: Bytes of the arrays of rows that are typed at a time; each thread has them up to three times.
-_ARRAY_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -91,13 +89,6 @@ def _pieces(
         for piece in in_pieces(batch, most or max(1, batch.num_rows)):
             yield piece, first_row
             first_row += piece.num_rows
-
-
-def rows_at_a_time(dataset: DatasetParams) -> int | None:
-    """Return how many rows are typed at a time; None where no feature is an array."""
-    if not dataset.has_arrays:
-        return None
-    return max(1, _ARRAY_BYTES // sum(Layout.of(dataset).array_widths.values()))
 
 
 def typed_rows(

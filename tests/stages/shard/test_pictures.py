@@ -17,10 +17,10 @@ from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import Project
 from unlearn.stages.reading import picture_files
-from unlearn.stages.rows import array_groups
+from unlearn.stages.rows import array_features, array_groups
 from unlearn.stages.rows.arrays import column_bytes
 from unlearn.stages.rows.shard_file import TARGET, read_shard, record_tokens, write_shard
-from unlearn.stages.shard import spilled_rows, typed_rows
+from unlearn.stages.shard import spilled_rows
 from unlearn.stages.shard import stage as shard_stage
 
 from tests.stages.conftest import KEY, make_params, token_of
@@ -220,7 +220,7 @@ def test_the_bytes_do_not_depend_on_how_many_rows_are_in_memory(
     for number, (piece, moved) in enumerate([(1 << 20, 1 << 20), (1, 1), (200, 700)]):
         write_folder(tmp_path / str(number))
         context = context_of(tmp_path / str(number), {"photo": IMAGE})
-        monkeypatch.setattr(typed_rows, "_ARRAY_BYTES", piece)
+        monkeypatch.setattr(array_features, "_BYTES_AT_A_TIME", piece)
         monkeypatch.setattr(spilled_rows, "_TOGETHER", moved)
         shard_stage.run(context)
         found.append(shards(context))
@@ -507,3 +507,17 @@ def test_a_file_with_too_many_bytes_is_not_read(
 
     with pytest.raises(InputError, match=r"r00\.png has more than 0 MB"):
         shard_stage.run(context_of(tmp_path, {"photo": IMAGE}))
+
+
+def test_permuted_axes_that_can_be_read_in_two_ways_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "data/dataset"
+    folder.mkdir(parents=True)
+    kind = pa.fixed_shape_tensor(pa.float32(), (2, 2, 2), permutation=[2, 0, 1])
+    values = pa.array(np.arange(ROWS * 8, dtype=np.float32))
+    photo = pa.ExtensionArray.from_storage(kind, pa.FixedSizeListArray.from_arrays(values, 8))
+    with pa.ipc.new_file(folder / "a.arrow", writer_schema(kind)) as writer:
+        writer.write_table(pa.table([IDS, photo, LABELS], schema=writer_schema(kind)))
+    context = context_of(tmp_path, {"photo": {"kind": "tensor", "shape": [2, 2, 2]}})
+
+    with pytest.raises(InputError, match="axes are permuted, and programs differ"):
+        shard_stage.run(context)
