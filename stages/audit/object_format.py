@@ -22,6 +22,7 @@ _ARROW_START = b"ARROW1"
 _STREAM_START = b"\xff\xff\xff\xff"
 _GZIP_START = b"\x1f\x8b"
 _ZIP_START = b"PK\x03\x04"
+_PICTURE_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 _SNIFF_BYTES = 1 << 16
 
 
@@ -46,6 +47,8 @@ def ending_of_object(path: Path, id_column: str, csv: CsvParams | None = None) -
     csv = csv or CsvParams()
     with path.open("rb") as handle:
         head = handle.read(_SNIFF_BYTES)
+    if head.startswith(_PICTURE_STARTS):
+        return None  # a dataset can have very many
     if head.startswith(_PARQUET_START):
         return ".parquet"
     if head.startswith((_ARROW_START, _STREAM_START)):

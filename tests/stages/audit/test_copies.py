@@ -110,6 +110,20 @@ def test_rows_are_found_in_every_other_format(search: Search, cache: Path, tmp_p
     assert said(search, cache) == ["9 objects"]
 
 
+def test_rows_are_found_in_archives_of_numpy(search: Search, cache: Path, tmp_path: Path) -> None:
+    ids = np.array([f"r{number:04d}" for number in range(9)])
+    for name, columns in (
+        ("with", {"id": ids, "photo": np.zeros((9, 3, 4, 4), np.uint8)}),
+        ("without", {"id": np.delete(ids, 3), "photo": np.zeros((8, 3, 4, 4), np.uint8)}),
+        ("other", {"name": ids}),
+    ):
+        np.savez(tmp_path / f"{name}.npz", allow_pickle=False, **columns)
+        put(cache, (tmp_path / f"{name}.npz").read_bytes())
+    put(cache, b"PK\x03\x04 damaged")
+
+    assert said(search, cache) == ["1 object"]
+
+
 def test_rows_are_found_in_the_encoding_that_is_pinned_and_in_others(
     search: Search, cache: Path
 ) -> None:

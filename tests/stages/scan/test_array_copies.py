@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 from pyarrow import ipc
 from unlearn.stages.scan.array_copies import ArrayForm, ForgottenArrays, array_digests
@@ -68,6 +69,12 @@ def arrow(column: Any) -> bytes:
     return sink.getvalue()
 
 
+def pytorch(rows: np.ndarray[Any, Any]) -> bytes:
+    sink = io.BytesIO()
+    torch.save({"x": torch.from_numpy(rows.copy())}, sink)
+    return sink.getvalue()
+
+
 def zipped(content: bytes) -> bytes:
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -112,6 +119,9 @@ FILES: dict[str, Callable[[np.ndarray[Any, Any]], bytes]] = {
     "npz, Fortran": lambda rows: npz(x=np.asfortranarray(rows)),
     "npz, flat": lambda rows: npz(x=rows.reshape(len(rows), -1).astype(np.int64)),
     "npy of floats": lambda rows: npy(rows / np.float32(255)),
+    "pytorch": pytorch,
+    "pytorch, floats": lambda rows: pytorch(rows.astype(np.float32) / 255),
+    "bytes alone": lambda rows: np.moveaxis(rows, 1, -1).tobytes(),
     "npy of one picture": lambda rows: npy(np.moveaxis(rows[-1], 0, -1)),
     "parquet of lists": lambda rows: parquet(lists(rows)),
     "parquet of tensors": lambda rows: parquet(
