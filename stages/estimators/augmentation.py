@@ -123,7 +123,7 @@ class Augmenter:
         InputError
             If the own function fails, or returns something else than such a picture.
         """
-        if not self.settings.changes_rows:
+        if not self.settings.changes_rows or len(batch) == 0:
             return batch
         out = batch.clone()
         for part, fill in zip(self.images, self.fill, strict=True):
