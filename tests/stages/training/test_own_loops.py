@@ -12,9 +12,10 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import RefusedRowsError
 from unlearn.stages.training.own_training import check_own_training
 from unlearn.stages.training.recipe import Recipe
+from unlearn.stages.training.slices import plan_shard, train_shard
 from unlearn.stages.training.trial import trial_of, trial_rows, try_settings
 
-from tests.stages.conftest import MLP, make_params, make_recipe, make_rows, train_at_once
+from tests.stages.conftest import MLP, make_params, make_recipe, make_rows, put, train_at_once
 from tests.stages.picture_shards import BESIDE, picture_recipe, picture_rows
 from tests.stages.training.own_loops import NET, loop
 
@@ -321,11 +322,13 @@ from torch import nn
 class Both(nn.Module):
     def __init__(self, shapes, classes):
         super().__init__()
-        self.of_pictures = nn.Linear(192, classes)
+        self.of_pictures = nn.Sequential(
+            nn.BatchNorm2d(3), nn.Dropout(0.2), nn.Flatten(), nn.Linear(192, classes)
+        )
         self.of_numbers = nn.Linear(shapes["columns"][0], classes)
 
     def forward(self, parts):
-        return self.of_pictures(parts["photo"].flatten(1)) + self.of_numbers(parts["columns"])
+        return self.of_pictures(parts["photo"]) + self.of_numbers(parts["columns"])
 
 
 def build(shapes, classes):
@@ -374,3 +377,28 @@ def test_a_loop_is_for_networks() -> None:
 
     with pytest.raises(InputError, match="train.loop"):
         check_params(params)
+
+
+@pytest.mark.parametrize("slices", [1, 3])
+def test_a_shard_without_some_rows_is_that_of_a_clean_room(tmp_path: Path, slices: int) -> None:
+    (tmp_path / "net.py").write_text(BOTH)
+    (tmp_path / "my.py").write_text(loop())
+    (tmp_path / "aug.py").write_text(AUGMENT.format(add="random.integers(9)"))
+    augment = {"crop": 1, "flip": True, "colour": 0.2, "cutout": 2, "own": "aug.py:augment"}
+    settings = {
+        "model": "net.py:build",
+        "options": {},
+        "loop": "my.py:train_slice",
+        "augment": augment,
+    }
+    recipe = picture_recipe(settings, slices=slices, layout=BESIDE, root=tmp_path)
+    rows = picture_rows(48, layout=BESIDE)
+    before = train_at_once(recipe, rows)
+
+    for dropped in range(0, 48, 9):
+        kept = rows.take([place for place in range(48) if place not in (dropped, 5)])
+        put(tmp_path / str(dropped), before)
+        work = plan_shard(recipe, "s000", kept, tmp_path / str(dropped))
+        again = train_shard(recipe, work, tmp_path / str(dropped)).files
+        assert again == train_at_once(recipe, kept)
+        assert again["model.safetensors"] != before["model.safetensors"]
