@@ -20,7 +20,7 @@ from unlearn.stages.erasure.dataset.listed_rows import RowSearch
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.project.containment import check_folder, check_row_file
 from unlearn.stages.reading.column_types import is_text
-from unlearn.stages.reading.dataset_files import find_files
+from unlearn.stages.reading.dataset_files import find_files, is_picture
 from unlearn.stages.reading.records import place_of_row
 
 #: A picture in the table itself, as text.
@@ -83,8 +83,11 @@ class PictureNames:
     def _check(self, path: Path, table: str) -> None:
         """Refuse what cannot be deleted, or would come back."""
         check_row_file(self.root, path)
-        if path.exists() and not path.is_file():
-            raise InputError(f"{self._name(path)} is no file, and a row names it as a picture")
+        if path.exists() and not (path.is_file() and is_picture(path.name)):
+            raise InputError(
+                f"{self._name(path)} is no PNG or JPEG by its name, and a row names it as one",
+                "correct the table: only pictures are deleted",
+            )
         if path.parent.is_dir() and not os.access(path.parent, os.W_OK):
             folder = self._name(path.parent)
             raise InputError(f"{folder} is read-only: pictures in it cannot be deleted")

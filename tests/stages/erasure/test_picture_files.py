@@ -240,10 +240,29 @@ def test_a_folder_in_the_place_of_a_picture_is_refused(tmp_path: Path) -> None:
     png(tmp_path / FOLDER / "p0/0.png/inner.png", 1)
     put_on_list(context, token_of("r0"))
 
-    with pytest.raises(InputError, match="p0/0.png is no file"):
+    with pytest.raises(InputError, match="p0/0.png is no PNG or JPEG"):
         rewrite_dataset(context)
 
     assert (tmp_path / FOLDER / "p0/0.png/inner.png").exists()
+
+
+@pytest.mark.parametrize("name", ["labels.csv", ".unlearn-nonce", "p1/2.txt"])
+def test_a_row_that_names_another_file_does_not_delete_it(tmp_path: Path, name: str) -> None:
+    context = simple(tmp_path)
+    path = tmp_path / FOLDER / name
+    if not path.exists():
+        path.write_text("something else")
+    if name.endswith("txt"):
+        path.rename(path.with_name("README.md"))
+        name = "p1/README.md"
+    with (tmp_path / FOLDER / "labels.csv").open("a") as file:
+        file.write(f"r99,p9,{name},c0\r\n")
+    put_on_list(context, token_of("r99"))
+
+    with pytest.raises(InputError, match="is no PNG or JPEG by its name"):
+        rewrite_dataset(context)
+
+    assert (tmp_path / FOLDER / name).exists()
 
 
 def test_after_a_kill_at_any_file_operation_a_second_call_does_the_rest(tmp_path: Path) -> None:
