@@ -66,7 +66,7 @@ def is_untried(recipe: Recipe, folders: Mapping[str, Path]) -> bool:
     folders
         Folders of models by the name of their shard.
     """
-    if find_spec(recipe.train.model).trial == "none":
+    if not _needs_fit(recipe):
         return False
     for shard, folder in folders.items():
         with suppress(InputError):
@@ -97,7 +97,7 @@ def try_settings(recipe: Recipe, rows: pa.Table) -> str | None:
     InputError
         If the settings are wrong whatever the rows are.
     """
-    if find_spec(recipe.train.model).trial == "none":
+    if not _needs_fit(recipe):
         return None
     few = rows.slice(0, FEW_ROWS)
     truth = training_targets(few, recipe.layout)
@@ -112,6 +112,12 @@ def try_settings(recipe: Recipe, rows: pa.Table) -> str | None:
             raise InputError(f"train.options: {error.message}", *error.hints) from error
         return refused.message
     return None
+
+
+def _needs_fit(recipe: Recipe) -> bool:
+    """Return whether only a fit shows if the settings are right."""
+    own = recipe.train.own_functions
+    return find_spec(recipe.train.model).trial != "none" or bool(own)
 
 
 def check_repeatable(recipe: Recipe) -> None:

@@ -13,7 +13,7 @@ from unlearn.stages.estimators.base import RefusedRowsError
 from unlearn.stages.training.own_training import check_own_training
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.slices import plan_shard, train_shard
-from unlearn.stages.training.trial import trial_of, trial_rows, try_settings
+from unlearn.stages.training.trial import is_untried, trial_of, trial_rows, try_settings
 
 from tests.stages.conftest import MLP, make_params, make_recipe, make_rows, put, train_at_once
 from tests.stages.picture_shards import BESIDE, picture_recipe, picture_rows
@@ -402,3 +402,13 @@ def test_a_shard_without_some_rows_is_that_of_a_clean_room(tmp_path: Path, slice
         again = train_shard(recipe, work, tmp_path / str(dropped)).files
         assert again == train_at_once(recipe, kept)
         assert again["model.safetensors"] != before["model.safetensors"]
+
+
+def test_a_wrong_function_of_a_built_in_network_is_found_before_training(tmp_path: Path) -> None:
+    (tmp_path / "my.py").write_text(RETURNS + "return {}")
+    recipe = picture_recipe({"loop": "my.py:train_slice"}, root=tmp_path)
+
+    assert is_untried(recipe, {})
+    with pytest.raises(InputError, match=r"train.loop: my.py:train_slice does not return model\."):
+        try_settings(recipe, picture_rows(40))
+    assert try_settings(picture_recipe({}), picture_rows(40)) is None
