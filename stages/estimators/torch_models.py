@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,12 @@ from unlearn.stages.estimators.option_names import check_names, parameters_of
 from unlearn.stages.estimators.own_loop import OwnLoop
 from unlearn.stages.estimators.own_loop_rows import LoopRows, Networks
 from unlearn.stages.estimators.packing import Packing
-from unlearn.stages.estimators.torch_machine import be_deterministic, find_device, seed_all
+from unlearn.stages.estimators.torch_machine import (
+    be_deterministic,
+    find_device,
+    seed_all,
+    unfilled_memory,
+)
 from unlearn.stages.estimators.torch_predictors import TorchPredictor, TorchRegressor
 from unlearn.stages.estimators.torch_state import (
     WEIGHTS,
@@ -113,7 +119,9 @@ class TorchEstimator:
         steps = NetworkSteps(
             self._train, self.loss(), self._device, self._packing, self.augmenter()
         )
-        with training_errors(self._train.model):
+        is_ours = self._code is None and not self._train.code_paths
+        memory = unfilled_memory() if is_ours else nullcontext()
+        with training_errors(self._train.model), memory:
             steps.take(module, optimizer, rows, data)
         refuse_diverged(self._train.model, module.state_dict().values())
         if self._code is not None:
