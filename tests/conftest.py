@@ -417,7 +417,7 @@ def _furnish(repo: Repo, room: Repo, ids: Sequence[str], subjects: Sequence[str]
     for name in ("params.yaml", *FILES, "dvc.yaml", ".gitignore", "unlearn.key"):
         if (repo.root / name).is_file():
             shutil.copy2(repo.root / name, room.root / name)
-    for extra in repo.root.glob("*.py"):
+    for extra in (*repo.root.glob("*.py"), *repo.root.glob("*.safetensors")):
         shutil.copy2(extra, room.root / extra.name)
     (room.root / "data").mkdir()
     kept.to_csv(room.root / path.relative_to(repo.root), index=False)
