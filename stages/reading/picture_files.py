@@ -79,7 +79,7 @@ class PictureFolder:
 
     def label(self, text: str) -> str | None:
         """Return what errors call the picture that a row names; None if there is no such file."""
-        if text[: len(_URI)].lower() == _URI:
+        if is_data_uri(text):
             return None
         place = _normal(text)
         if place is None or not self._has(place):
@@ -101,8 +101,8 @@ class PictureFolder:
         PictureError
             If the file cannot be read, or is too large.
         """
-        if text[: len(_URI)].lower() == _URI:
-            return _content_of_uri(text)
+        if is_data_uri(text):
+            return content_of_uri(text)
         number = None if self._numbers is None else self._numbers.get(text)
         if number is None:
             text = self._checked(text)
@@ -219,7 +219,13 @@ def _content(path: str) -> bytes:
         ) from None
 
 
-def _content_of_uri(text: str) -> bytes:
+def is_data_uri(text: str) -> bool:
+    """Tell whether a picture stands in the text itself."""
+    return text[: len(_URI)].lower() == _URI
+
+
+def content_of_uri(text: str) -> bytes:
+    """Return the bytes of the picture in a data URI; raises PicturePathError without base64."""
     head, comma, data = text.partition(",")
     if not comma or not head.lower().endswith(";base64"):
         raise PictureError("is a data URI without `;base64,`")

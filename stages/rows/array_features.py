@@ -18,7 +18,12 @@ from unlearn.stages.config.dataset import TENSOR_ITEM_BYTES, DatasetParams
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.reading.column_types import is_text
 from unlearn.stages.reading.picture_decoding import PictureError, PictureForm, decoded
-from unlearn.stages.reading.picture_files import PictureFolder, PicturePathError
+from unlearn.stages.reading.picture_files import (
+    PictureFolder,
+    PicturePathError,
+    content_of_uri,
+    is_data_uri,
+)
 from unlearn.stages.reading.records import RowPlace
 from unlearn.stages.rows.arrays import array_column
 
@@ -166,6 +171,8 @@ class ArrayFeature:
 
     def _read(self, text: str) -> bytes:
         if self.pictures is None:
+            if is_data_uri(text):
+                return content_of_uri(text)
             raise PicturePathError(
                 "has a path, and rows that are in no file have no folder",
                 "give the bytes of each picture",
