@@ -398,13 +398,20 @@ def clean_room(repo: Repo, target: Path, ids: Sequence[str], subjects: Sequence[
 
 
 def fresh_models(
-    repo: Repo, target: Path, ids: Sequence[str], subjects: Sequence[str] = ()
+    repo: Repo,
+    target: Path,
+    ids: Sequence[str],
+    subjects: Sequence[str] = (),
+    stages: Sequence[str] = (),
 ) -> dict[str, bytes]:
-    """Return what stands below models/ in a clean room, made by the stages without DVC."""
+    """Return what stands below models/ in a clean room, made by the stages without DVC.
+
+    All stages are run if none is named.
+    """
     room = Repo(target)
     target.mkdir(parents=True)
     _furnish(repo, room, ids, subjects)
-    room.stages()
+    room.stages(*stages)
     return room.files("models")
 
 
