@@ -102,8 +102,8 @@ def main() -> None:
     parser.add_argument("--part", choices=["pace", "shards"], default=None)
     parser.add_argument("--rows", type=int, default=640, help="pictures of the pace")
     parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--epochs", type=int, default=20, help="of the shards' trainings")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=25, help="of the shards' trainings")
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--shards", type=int, nargs="+", default=[1, 2, 3, 5, 10, 20])
     parser.add_argument("--quick", action="store_true", help="a small part, to see that it works")
     arguments = parser.parse_args()
@@ -315,15 +315,15 @@ def _accuracy(split: Split, shards: int, epochs: int, seed: int) -> tuple[float,
     return 100 * right, 100 * mean(alone), perf_counter() - started
 
 
-#: The settings of `unlearn init --example shapes`.
+#: What each network is trained with, however many shards there are.
 EXAMPLE: dict[str, Any] = {
     "model": "resnet",
-    "options": {"width": 16},
-    "batch": 32,
+    "options": {"width": 8},
+    "batch": 16,
     "device": "cpu",
-    "optimizer": {"name": "adamw", "rate": 0.005, "weight_decay": 0.01},
+    "optimizer": {"name": "adamw", "rate": 0.01, "weight_decay": 0.01},
     "schedule": {"name": "one_cycle"},
-    "augment": {"crop": 1, "flip": True},
+    "augment": {"crop": 2, "flip": True, "colour": 0.3},
 }
 
 

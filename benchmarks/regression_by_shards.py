@@ -1,6 +1,6 @@
 """Regression by shards: errors of real projects on held-out rows, and what more epochs do.
 
-    python -m benchmarks.numbers
+    python -m benchmarks.regression_by_shards
 
 The rows are `california_like` of `benchmarks.exact_regression`. All projects have the same key, and
 so the same held-out rows. One shard is one plain model of the library.
