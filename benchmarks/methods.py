@@ -221,7 +221,7 @@ def run_seed(
         plain = place(task, pinned, folder / f"{task.name}-{seed}", seed)
         for name, tokens in forget_sets(task, plain, seed):
             if name.split()[0] in sets or name.split()[-1] in sets:
-                yield name, _forget(task, plain, tokens, seed)
+                yield name, forget_and_compare(task, plain, tokens, seed)
         shutil.rmtree(plain.project.root)
     if "mislabelled" not in sets:
         return
@@ -229,7 +229,7 @@ def run_seed(
     ids = mislabel(task.source, changed, seed)
     noisy = place(task, pinned, folder / f"{task.name}-{seed}-mislabelled", seed, changed)
     wrong = [noisy.tokenizer.token("record", raw) for raw in ids]
-    yield "mislabelled", _forget(task, noisy, wrong, seed)
+    yield "mislabelled", forget_and_compare(task, noisy, wrong, seed)
     shutil.rmtree(noisy.project.root)
 
 
@@ -291,7 +291,9 @@ def place(task: Task, pinned: Path, target: Path, seed: int, source: Path | None
     return context
 
 
-def _forget(task: Task, context: Context, tokens: Sequence[str], seed: int) -> dict[str, Found]:
+def forget_and_compare(
+    task: Task, context: Context, tokens: Sequence[str], seed: int
+) -> dict[str, Found]:
     """Apply every method to the original with this list, and compare them."""
     context.project.forget_list.write_bytes(render(tokens))
     applied = forget_stage.run(context)
