@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from unlearn.stages.config.dataset import TENSOR_KINDS
 from unlearn.stages.context import Context, PosthocContext
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.preprocessing import unlearned_preprocessor
@@ -30,7 +31,7 @@ IMPORT_FILE = "import.json"
 
 
 #: Kinds of features whose values are numbers that an imported model can have read as they are.
-_AS_THEY_ARE = ("numeric", "datetime", "boolean")
+_AS_THEY_ARE = ("numeric", "datetime", "boolean", *TENSOR_KINDS)
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,12 @@ def import_weights(context: Context, path: Path, training: pa.Table, holdout: pa
     _check_task(context)
     _check_preprocessing(context)
     train = context.params.train
-    preprocessor: RowTransform = unlearned_preprocessor(context.layout)
+    preprocessor: RowTransform
     if context.layout.shapes:
         # Of no rows, nothing is learned.
         preprocessor = fit_inputs(context.layout.schema.empty_table(), context.layout, train)
+    else:
+        preprocessor = unlearned_preprocessor(context.layout)
     outputs = context.layout.outputs
     estimator = estimator_of(
         train,
@@ -207,7 +210,9 @@ def _check_preprocessing(context: Context) -> None:
     """Refuse what the imported model cannot have learned: scales and categories of our fitting."""
     wanted = {"scale": "none", "impute": "zero"}
     found = context.params.train.preprocessing.model_dump(include=set(wanted))
-    if found != wanted:
+    # Arrays are neither scaled nor imputed; `train.pixels` says what networks read of pictures.
+    has_columns = context.layout.features.keys() != context.layout.shapes.keys()
+    if has_columns and found != wanted:
         raise InputError(
             "an imported model reads the dataset's numbers unchanged, but params.yaml scales or "
             "imputes them",
@@ -280,6 +285,11 @@ def _checked(
             f"{name} is right on {right['holdout']:.1%} of the held-out rows, no more than the "
             f"share of the most common class ({majority:.1%})",
             "are the columns in the order and scale of its training, and the classes in its order?",
+            *(
+                ["does train.pixels have the mean and std of its training?"]
+                if "image" in context.layout.features.values()
+                else []
+            ),
         )
     return Imported(files, right["holdout"], right.get("training", 0.0), majority, holdout.num_rows)
 
