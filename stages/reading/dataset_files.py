@@ -165,8 +165,19 @@ def find_files(path: Path, name: str) -> DatasetFiles:
         elif _is_file(file, f"{name}/{relative.as_posix()}"):
             found.rows.append(file)
     if not found.rows:
-        raise InputError(f"{name} is a directory without files", facts=Facts(file=name))
+        raise _without_rows(name, has_pictures=bool(found.pictures))
     return found
+
+
+def _without_rows(name: str, *, has_pictures: bool) -> InputError:
+    if not has_pictures:
+        return InputError(f"{name} is a directory without files", facts=Facts(file=name))
+    return InputError(
+        f"{name} has pictures, but no table that names them",
+        "put a table into the folder, such as labels.csv, with a row for each picture: an id, the "
+        "path of its file, and its class",
+        facts=Facts(file=name),
+    )
 
 
 def refuse_pictures(files: DatasetFiles, name: str) -> None:

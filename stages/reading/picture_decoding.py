@@ -242,10 +242,10 @@ def _opened(
             width, height = image.size[::-1] if turn in _SIDEWAYS else image.size
             form.check_size(width, height)
             with _one_large if width * height > _LARGE else nullcontext():
-                if depth == 16:  # noqa: PLR2004 - bits
-                    # Pillow takes the number of 16 bits for one of 8.
-                    image.info.pop("transparency", None)
                 image.load()
+                if depth == 16 or form.mode != "RGBA":  # noqa: PLR2004 - bits
+                    # Pillow takes a value of 16 bits for one of 8, and warns of what is dropped.
+                    image.info.pop("transparency", None)
                 return _converted(image, turn, form).tobytes()
     except PictureError:
         raise

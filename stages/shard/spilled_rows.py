@@ -39,6 +39,8 @@ class SpillFiles:
         self._files = ExitStack()
         self._writers: dict[str, ipc.RecordBatchStreamWriter] = {}
         self._arrays: dict[Path, BinaryIO] = {}
+        # Of rows with arrays there are few in as many bytes, and they are in memory three times.
+        self._together = _TOGETHER // 4 if arrays else _TOGETHER
         self._waiting: list[pa.Table] = []
         self._bytes = 0
 
@@ -74,7 +76,7 @@ class SpillFiles:
         """Take rows that are to be written where their tokens put them."""
         self._waiting.append(rows)
         self._bytes += rows.get_total_buffer_size()
-        if self._bytes >= _TOGETHER:
+        if self._bytes >= self._together:
             self._move()
 
     def _move(self) -> None:

@@ -142,6 +142,16 @@ def test_a_transparent_colour_is_opacity() -> None:
         assert opacity.sum() == 255 * (HEIGHT * WIDTH - 1)
 
 
+@pytest.mark.filterwarnings("error")
+def test_opacity_of_a_palette_is_dropped_without_a_warning() -> None:
+    palette = PICTURE.convert("P")
+    content = encoded(palette, transparency=bytes(range(256)))
+
+    np.testing.assert_array_equal(pixels(content, RGB), np.asarray(palette.convert("RGB")))
+    np.testing.assert_array_equal(pixels(content, GREY)[..., 0], np.asarray(palette.convert("L")))
+    assert len(np.unique(pixels(content, RGBA)[..., 3])) > 2
+
+
 def test_of_16_bits_the_upper_8_stay() -> None:
     values = noise(HEIGHT, WIDTH, kind="u2")
     grey = encoded(Image.fromarray(values))
