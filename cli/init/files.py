@@ -85,8 +85,8 @@ class TableParams:
         Settings of an estimator with scikit-learn's interface.
     rule
         How models answer together; None where the family of the model says it.
-    rate, network
-        The learning rate, and settings of `train` that only networks have.
+    batch, rate, network
+        Rows a step, the learning rate, and settings of `train` that only networks have.
     """
 
     path: str
@@ -118,6 +118,7 @@ class TableParams:
     raw: bool = False
     trusted_types: tuple[str, ...] = ()
     rule: AggregationRule | None = None
+    batch: int = DEFAULT_BATCH
     rate: float = 0.001
     network: Mapping[str, Any] = field(default_factory=dict)
     template: Template = Template.SISA
@@ -214,7 +215,6 @@ def render_table_params(key_check: str, params: TableParams) -> dict[str, bytes]
         key_check=key_check,
         scale=spec.preprocessing.scale,
         impute=spec.preprocessing.impute,
-        batch=DEFAULT_BATCH,
         rerun=spec.training.reruns if isinstance(spec.training, RowSetTraining) else 1,
         methods=list(methods_of(params.task)),
         settings=_of_new_projects(params.task),
