@@ -49,8 +49,8 @@ def read_parquet(
             path,
             coerce_int96_timestamp_unit="us",
             page_checksum_verification=True,
-            # Without a size, all of a column's bytes in a row group are read at once.
-            buffer_size=_BUFFER_BYTES if whole else 0,
+            # Otherwise, all bytes of a group of rows are read at once.
+            **({"buffer_size": _BUFFER_BYTES, "pre_buffer": False} if whole else {}),
         )
         spread = SpreadColumns.of(file.schema_arrow, whole)
         columns = choose(spread.names)

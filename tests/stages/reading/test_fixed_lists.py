@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyarrow import ipc
 from unlearn.stages.errors import InputError
+from unlearn.stages.reading.reading import Reading
 from unlearn.stages.reading.records import read_batches
 
 VECTORS = [[1.5, 2.0, -3.25], None, [0.0, None, 7.0], [4.0, 5.0, 6.0]]
@@ -83,3 +85,19 @@ def test_files_whose_lists_have_other_lengths_are_refused(tmp_path: Path) -> Non
 
     with pytest.raises(InputError, match=r"b\.parquet has a column 'vector\[3\]'"):
         read(folder)
+
+
+def test_pictures_of_one_large_group_of_rows_are_read_in_parts(tmp_path: Path) -> None:
+    path, rows = tmp_path / "a.parquet", 400
+    content = [np.random.default_rng(row).bytes(150_000) for row in range(rows)]
+    table = pa.table({"photo": content})
+    # A page is always read as a whole: here they have ten rows.
+    pq.write_table(table, path, row_group_size=rows, use_dictionary=False, write_batch_size=10)
+    del content, table
+    before, most, found = pa.total_allocated_bytes(), 0, 0
+    for batch in read_batches(path, path.name, reading=Reading(tensors=frozenset({"photo"}))):
+        most = max(most, pa.total_allocated_bytes() - before)
+        found += batch.num_rows
+
+    assert found == rows
+    assert most < 150_000 * rows // 2
