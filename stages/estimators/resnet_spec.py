@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from unlearn.stages.estimators.base import Estimator
 
 #: Seconds for each multiplication of a forward pass, in a training step.
-_MULTIPLICATION = 0.25e-9
+_MULTIPLICATION = 0.2e-9
 #: Seconds for each step and residual block of a stage.
-_STEP = 2e-3
+_STEP = 6e-3
 _COLOURS = 3
 
 
