@@ -89,7 +89,7 @@ EXAMPLES = {
         ),
         shapes.PEOPLE * shapes.EACH,
         shapes.shapes_files,
-        canaries=100,
+        canaries=40,
         is_kept_by_dvc=True,
     ),
 }

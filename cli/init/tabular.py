@@ -24,7 +24,7 @@ from unlearn.cli.init.own_estimators import look_at, needs_trial, try_model
 from unlearn.cli.init.ranges import columns_with_ranges, find_ranges
 from unlearn.cli.init.request import Example, Identity, InitRequest
 from unlearn.cli.init.roles import find_roles
-from unlearn.cli.init.scaffold import DEFAULT_BATCH, Plan, suggest, suggest_by_time
+from unlearn.cli.init.scaffold import Plan, suggest, suggest_by_time
 from unlearn.cli.init.setup import (
     add_to_dvc,
     check_rows,
@@ -121,7 +121,7 @@ def _plain_training(values: TableParams, rows: int) -> float | None:
             ),
             classes=len(values.classes),
             epochs=values.plan.epochs,
-            batch=DEFAULT_BATCH,
+            batch=values.batch,
             options=values.options,
         )
     )

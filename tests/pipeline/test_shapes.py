@@ -49,7 +49,7 @@ def test_a_person_who_drew_shapes_is_forgotten_exactly(workspace: Path) -> None:
     assert (after["verdict"], after["label"]) == ("pass", "exact")
     assert after["exactness"]["touched"] == 1
     assert after["utility"]["accuracy"] > 0.85
-    assert after["canaries"]["count"] == 100
+    assert after["canaries"]["count"] == 40
 
 
 def test_the_example_without_shards_has_no_canaries_and_all_methods(workspace: Path) -> None:
