@@ -43,23 +43,18 @@ def model_of_arrays(
             f"{drop}; a model of columns reads pixels only as a column each, such as lists of one "
             "length in Parquet",
         )
-    sides = shapes[first][1:]
-    if features[first] != "image" or len(features) > 1:
-        others = f" beside {len(features) - 1:,} other features" * (len(features) > 1)
-        what = "a picture" if features[first] == "image" else "a tensor"
+    pictures = {name: shapes[name] for name in shapes if features[name] == "image"}
+    if not pictures:
         raise InputError(
-            f"no built-in model reads {what}{others}: column {first!r}",
-            own,
-            f"--model {PICTURE_NETWORK} reads one picture and nothing else: --drop leaves out "
-            "other columns",
+            f"no built-in model reads tensors without a picture: column {first!r}", own, drop
         )
-    if not all(_LEAST_SIDE <= side <= _MOST_SIDE for side in sides):
-        size = " x ".join(map(str, reversed(sides)))
-        raise InputError(
-            f"the pictures of column {first!r} have {size} pixels, and the built-in network is for "
-            f"{_LEAST_SIDE} to {_MOST_SIDE}",
-            f"--kind={shlex.quote(f'{first}=image:{shapes[first][0]}x32x32')} resizes files of "
-            "pictures",
-            f"--model {PICTURE_NETWORK} takes it all the same; {own}",
-        )
+    for name, (channels, *sides) in pictures.items():
+        if not all(_LEAST_SIDE <= side <= _MOST_SIDE for side in sides):
+            size = " x ".join(map(str, reversed(sides)))
+            raise InputError(
+                f"the pictures of column {name!r} have {size} pixels, and the built-in network is "
+                f"for {_LEAST_SIDE} to {_MOST_SIDE}",
+                f"--kind={shlex.quote(f'{name}=image:{channels}x32x32')} resizes files of pictures",
+                f"--model {PICTURE_NETWORK} takes it all the same; {own}",
+            )
     return PICTURE_NETWORK, None

@@ -162,6 +162,13 @@ def build(shape, classes):
 """
 
 
+SEVERAL = {
+    "photo": {"kind": "image", "shape": [3, 16, 16]},
+    "wave": {"kind": "tensor", "shape": [2, 4]},
+    "age": "numeric",
+}
+
+
 def write_several(root: Path) -> Path:
     """Write pictures with a tensor and a number beside them."""
     path = root / "d.npz"
@@ -173,20 +180,29 @@ def write_several(root: Path) -> Path:
 
 def test_several_arrays_and_numbers_go_to_a_module_of_ones_own(tmp_path: Path) -> None:
     path = write_several(tmp_path)
-    with unchanged(tmp_path):
-        done = run_init(tmp_path, path)
     (tmp_path / "P").mkdir()
     (tmp_path / "P/net.py").write_text(NET, encoding="utf-8")
     own = run_init(tmp_path, path, "--model", "net.py:build", "--epochs", "1")
 
-    assert "no built-in model reads a picture beside 2 other features" in refused(done)
-    assert "--model path/to/net.py:build" in done.err
     assert own.code == 0, own.err
-    assert schema(tmp_path)["features"] == {
-        "photo": {"kind": "image", "shape": [3, 16, 16]},
-        "wave": {"kind": "tensor", "shape": [2, 4]},
-        "age": "numeric",
-    }
+    assert schema(tmp_path)["features"] == SEVERAL
+
+
+def test_the_built_in_network_reads_pictures_with_other_features(tmp_path: Path) -> None:
+    done = run_init(tmp_path, write_several(tmp_path))
+
+    assert done.code == 0, done.err
+    assert schema(tmp_path)["features"] == SEVERAL
+    assert train(tmp_path)["model"] == "resnet"
+
+
+def test_tensors_alone_need_a_network_of_ones_own(tmp_path: Path) -> None:
+    path = write_several(tmp_path)
+    with unchanged(tmp_path):
+        done = run_init(tmp_path, path, "--drop", "photo")
+
+    assert "no built-in model reads tensors without a picture: column 'wave'" in refused(done)
+    assert "--model path/to/net.py:build" in done.err
 
 
 @pytest.mark.parametrize("model", ["mlp", "exact_forest", "sklearn.naive_bayes.GaussianNB"])
