@@ -341,7 +341,7 @@ INITS: dict[str, tuple[str, tuple[str, ...], Callable[[pd.DataFrame], pd.DataFra
         lambda frame: frame,
     ),
     "no dataset": (
-        "give either --example digits, visits or authors, or --dataset FILE",
+        "give either --example digits, visits, shapes or authors, or --dataset FILE",
         ("init", "new"),
         pd.DataFrame,
     ),

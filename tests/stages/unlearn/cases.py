@@ -116,7 +116,8 @@ def text_case(root: Path, blank_base: Path, memorised: Context) -> Case:
 
 def _end_of_text(memorised: Context, method: Method) -> tuple[str, float] | None:
     context = changed(memorised, rate=0.02, epochs=2)
-    probe = fewest(stage.read_rows(context).retain, 32)
+    # The rows that the guard measures on.
+    probe = fewest(stage.read_rows(context).retain, 16)
     original = opened(context, read_shard_model(context.project.original, "original"))
     problem = problem_of(context, method.name)
     apply(method, problem)

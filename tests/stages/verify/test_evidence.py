@@ -120,9 +120,12 @@ def test_verify_has_one_shard_model_open_at_a_time(
     open_model = ShardModel.predictor
 
     def counted(
-        model: ShardModel, code: Path | None = None, trusted: Collection[str] = ()
+        model: ShardModel,
+        code: Path | None = None,
+        trusted: Collection[str] = (),
+        root: Path | None = None,
     ) -> RowPredictor:
-        predictor = open_model(model, code, trusted)
+        predictor = open_model(model, code, trusted, root)
         opened.append(weakref.ref(predictor))
         alive.append(sum(each() is not None for each in opened))
         return predictor
