@@ -124,8 +124,9 @@ def test_verify_has_one_shard_model_open_at_a_time(
         code: Path | None = None,
         trusted: Collection[str] = (),
         root: Path | None = None,
+        base: Path | None = None,
     ) -> RowPredictor:
-        predictor = open_model(model, code, trusted, root)
+        predictor = open_model(model, code, trusted, root, base)
         opened.append(weakref.ref(predictor))
         alive.append(sum(each() is not None for each in opened))
         return predictor
