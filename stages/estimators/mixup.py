@@ -1,7 +1,7 @@
 """Mixup: the rows of a batch in pairs (Zhang et al., "mixup", ICLR 2018).
 
 What a row becomes depends on the other rows of its batch, and so on no row outside the slice's
-union. It is drawn anew for each step, from the step's seed.
+union. It is drawn again for each step, from the step's seed.
 """
 
 from dataclasses import dataclass
