@@ -11,12 +11,11 @@ from unlearn.stages.estimators.formats import SAFETENSORS
 from unlearn.stages.estimators.imported_weights import TENSOR_FILES
 from unlearn.stages.estimators.network_check import check_resnet
 from unlearn.stages.estimators.packing import Packing
-from unlearn.stages.estimators.spec import EstimatorSpec, FeatureTraining, TrainingSize, both_tasks
+from unlearn.stages.estimators.spec import EstimatorSpec, TrainingSize, both_tasks
 from unlearn.stages.estimators.torch_spec import (
     TORCH_FILE,
     TORCH_LIBRARIES,
-    fit_network_inputs,
-    stored_network_inputs,
+    network_training,
     torch_facts,
 )
 from unlearn.stages.rows.outputs import Outputs
@@ -29,13 +28,6 @@ _MULTIPLICATION = 0.2e-9
 #: Seconds for each step and residual block of a stage.
 _STEP = 6e-3
 _COLOURS = 3
-
-
-def _build(
-    train: TrainParams, inputs: int, outputs: Outputs, *, sliced: bool, code: Path | None
-) -> "Estimator":
-    del sliced
-    return _network(train, inputs, outputs, code=code, root=None)
 
 
 def _network(
@@ -84,9 +76,7 @@ RESNET = EstimatorSpec(
     name="resnet",
     models=("resnet",),
     kind="torch",
-    training=FeatureTraining(
-        _build, preprocessor=fit_network_inputs, stored=stored_network_inputs, network=_network
-    ),
+    training=network_training(_network),
     tasks=both_tasks,
     takes_weights=True,
     options=ResnetOptions,

@@ -14,6 +14,7 @@ from unlearn.stages.estimators.packing import Packing
 from unlearn.stages.estimators.spec import (
     EstimatorSpec,
     FeatureTraining,
+    NetworkBuilder,
     RowTransform,
     StoredTransform,
     TrainingSize,
@@ -52,13 +53,6 @@ def _build_mlp(
     return MlpEstimator(train, inputs, outputs)
 
 
-def _build_own(
-    train: TrainParams, inputs: int, outputs: Outputs, *, sliced: bool, code: Path | None
-) -> "Estimator":
-    del sliced
-    return _own_network(train, inputs, outputs, code=code, root=None)
-
-
 def _own_network(
     train: TrainParams,
     inputs: int | Packing,
@@ -74,15 +68,31 @@ def _own_network(
     return user_estimator(train, inputs, outputs, code, root)
 
 
-def fit_network_inputs(rows: pa.Table, layout: Layout, train: TrainParams) -> RowTransform:
-    """Return what turns rows into what a network reads; see `tensor_transform.fit_inputs`."""
+def network_training(network: NetworkBuilder) -> FeatureTraining:
+    """Return the training of a family of networks, which read numbers and arrays.
+
+    Parameters
+    ----------
+    network
+        Builds the estimator.
+    """
+
+    def build(
+        train: TrainParams, inputs: int, outputs: Outputs, *, sliced: bool, code: Path | None
+    ) -> "Estimator":
+        del sliced  # the same however many slices there are
+        return network(train, inputs, outputs, code=code, root=None)
+
+    return FeatureTraining(build, preprocessor=_fit_inputs, stored=_stored_inputs, network=network)
+
+
+def _fit_inputs(rows: pa.Table, layout: Layout, train: TrainParams) -> RowTransform:
     from unlearn.stages.estimators.tensor_transform import fit_inputs
 
     return fit_inputs(rows, layout, train)
 
 
-def stored_network_inputs(value: StoredTransform, train: TrainParams) -> RowTransform:
-    """Return what `fit_network_inputs` returned, by what it keeps."""
+def _stored_inputs(value: StoredTransform, train: TrainParams) -> RowTransform:
     from unlearn.stages.estimators.tensor_transform import stored_inputs
 
     return stored_inputs(value, train)
@@ -126,12 +136,7 @@ OWN_MODULE = EstimatorSpec(
     answers_to=lambda model: own_code(model) is not None,
     trial="fit",
     kind="torch",
-    training=FeatureTraining(
-        _build_own,
-        preprocessor=fit_network_inputs,
-        stored=stored_network_inputs,
-        network=_own_network,
-    ),
+    training=network_training(_own_network),
     tasks=both_tasks,
     takes_weights=True,
     format=SAFETENSORS,

@@ -26,6 +26,12 @@ RESNET: dict[str, Any] = {
 #: Pictures alone, and with a number and a category beside them.
 PICTURES = Layout({"photo": "image"}, CLASSES, subjects=False, shapes={"photo": SHAPE})
 BESIDE = replace(PICTURES, features={"photo": "image", "income": "numeric", "city": "categorical"})
+#: And with a tensor between them.
+MIXED = replace(
+    PICTURES,
+    features={"photo": "image", "age": "numeric", "spectrum": "tensor", "city": "categorical"},
+    shapes={"photo": SHAPE, "spectrum": (5,)},
+)
 
 
 def picture_rows(count: int, *, layout: Layout = PICTURES, seed: int = 3) -> pa.Table:
@@ -36,6 +42,9 @@ def picture_rows(count: int, *, layout: Layout = PICTURES, seed: int = 3) -> pa.
     for row, label in enumerate(rows[TARGET].to_pylist()):
         pixels[row, CLASSES.index(label), 2:6, 2:6] += 150
     rows = rows.append_column("photo", array_column(pixels.reshape(count, -1)))
+    if "spectrum" in layout.features:
+        spectrum = draw.normal(size=(count, 5)).astype("<f4")
+        rows = rows.append_column("spectrum", array_column(spectrum.view(np.uint8)))
     full = with_digests(rows)
     return in_order(full.select(layout.schema.names).cast(layout.schema))
 
@@ -47,6 +56,3 @@ def picture_recipe(
     settings = TrainParams.model_validate(RESNET | dict(train))
     code = None if settings.code_path is None else root / settings.code_path
     return Recipe(settings, slices, layout, 0, KEY, code, root)
-
-
-__all__ = ["BESIDE", "PICTURES", "RESNET", "SHAPE", "picture_recipe", "picture_rows"]

@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,15 +19,62 @@ from unlearn.stages.estimators.tensor_transform import TensorTransform, fit_inpu
 from unlearn.stages.estimators.torch_models import TorchEstimator
 from unlearn.stages.estimators.unpacking import Unpack
 from unlearn.stages.rows.arrays import array_column, chunk_bytes, column_bytes
-from unlearn.stages.rows.shard_file import digest_rows
+from unlearn.stages.rows.shard_file import Layout, digest_rows
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.shard_model import ShardModel
 from unlearn.stages.training.slices import plan_shard, train_shard
 
 from tests.stages.conftest import KEY, train_at_once
-from tests.stages.pictures import SHAPE, layout_of_pictures, picture_recipe, picture_rows
+from tests.stages.picture_shards import MIXED, PICTURES, SHAPE, picture_recipe, picture_rows
 
 TRAIN = TrainParams.model_validate({"model": "net.py:build"})
+
+#: A network for one picture, and one for a picture, a spectrum and columns.
+NET = """
+import torch
+from torch import nn
+
+
+class Small(nn.Module):
+    def __init__(self, shape, classes, width=4, norm=False):
+        super().__init__()
+        self.first = nn.Conv2d(shape[0], width, 3, padding=1)
+        self.norm = nn.BatchNorm2d(width) if norm else nn.GroupNorm(2, width)
+        self.last = nn.Linear(width, classes)
+
+    def forward(self, x):
+        return self.last(torch.relu(self.norm(self.first(x))).mean((2, 3)))
+
+
+class Mixed(nn.Module):
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.picture = nn.Linear(shape["photo"][0], 3)
+        self.spectrum = nn.Linear(shape["spectrum"][0], 3)
+        self.columns = nn.Linear(shape["columns"][0], 3)
+        self.last = nn.Linear(3, classes)
+
+    def forward(self, x):
+        parts = self.picture(x["photo"].mean((2, 3))) + self.spectrum(x["spectrum"])
+        return self.last(torch.tanh(parts + self.columns(x["columns"])))
+
+
+def build(shape, classes, **options):
+    return Small(shape, classes, **options)
+
+
+def mixed(shape, classes):
+    return Mixed(shape, classes)
+"""
+
+
+def own_recipe(folder: Path, layout: Layout = PICTURES, **train: Any) -> Recipe:
+    """Return a recipe of an own network; `net.py` is written to the folder."""
+    (folder / "net.py").write_text(NET, encoding="utf-8")
+    build = "mixed" if layout is MIXED else "build"
+    settings = {"model": f"net.py:{build}", "options": {}, **train}
+    slices = settings.pop("slices", 1)
+    return picture_recipe(settings, slices=slices, layout=layout, root=folder)
 
 
 def estimator(recipe: Recipe, transform: TensorTransform) -> TorchEstimator:
@@ -56,9 +104,8 @@ def test_a_number_for_each_channel_or_for_all() -> None:
 
 
 def test_parts_of_a_row_come_back_as_they_went_in() -> None:
-    rows = picture_rows(9, mixed=True)
-    layout = layout_of_pictures(mixed=True)
-    transform = fit_inputs(rows, layout, TRAIN)
+    rows = picture_rows(9, layout=MIXED)
+    transform = fit_inputs(rows, MIXED, TRAIN)
     assert isinstance(transform, TensorTransform)
     parts = Unpack(transform.packing, PixelParams(mean=[0.0], std=[1.0])).unpacked(
         torch.from_numpy(transform.transform(rows))
@@ -67,7 +114,7 @@ def test_parts_of_a_row_come_back_as_they_went_in() -> None:
     assert {name: tuple(part.shape) for name, part in parts.items()} == {
         "photo": (9, *SHAPE),
         "spectrum": (9, 5),
-        "columns": (9, 5),  # age, and Oslo, Rome, unknown and missing
+        "columns": (9, 6),  # age, and Lima, Oslo, Rome, unknown and missing
     }
     pixels = column_bytes(rows["photo"]).reshape(9, *SHAPE)
     np.testing.assert_allclose(parts["photo"].numpy() * 255, pixels, atol=1e-4)
@@ -77,12 +124,12 @@ def test_parts_of_a_row_come_back_as_they_went_in() -> None:
     scaled = (ages - ages.mean()) / ages.std()
     np.testing.assert_allclose(parts["columns"][:, 0].numpy(), scaled, rtol=1e-5)
     oslo = np.array(rows["city"].to_pylist()) == "Oslo"
-    np.testing.assert_array_equal(parts["columns"][:, 1].numpy(), oslo.astype(np.float32))
+    np.testing.assert_array_equal(parts["columns"][:, 2].numpy(), oslo.astype(np.float32))
 
 
 def test_what_a_transformation_keeps_makes_it_again() -> None:
-    rows = picture_rows(9, mixed=True)
-    transform = fit_inputs(rows, layout_of_pictures(mixed=True), TRAIN)
+    rows = picture_rows(9, layout=MIXED)
+    transform = fit_inputs(rows, MIXED, TRAIN)
     again = stored_inputs(transform.as_json(), TRAIN)
     np.testing.assert_array_equal(
         again.transform(rows, np.float32), transform.transform(rows, np.float32)
@@ -90,7 +137,7 @@ def test_what_a_transformation_keeps_makes_it_again() -> None:
 
 
 def test_a_hook_gives_a_network_its_parts_and_its_weights_keep_their_names(tmp_path: Path) -> None:
-    recipe = picture_recipe(tmp_path, {})
+    recipe = own_recipe(tmp_path)
     rows = picture_rows(6)
     transform = fit_inputs(rows, recipe.layout, recipe.train)
     assert isinstance(transform, TensorTransform)
@@ -103,13 +150,13 @@ def test_a_hook_gives_a_network_its_parts_and_its_weights_keep_their_names(tmp_p
         assert torch.equal(copy.deepcopy(module)(packed), module(packed))
 
 
-@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("layout", [PICTURES, MIXED], ids=["picture", "mixed"])
 @pytest.mark.parametrize("slices", [1, 3])
 def test_the_same_rows_give_the_same_bytes_whatever_stood_before(
-    tmp_path: Path, slices: int, *, mixed: bool
+    tmp_path: Path, slices: int, layout: Layout
 ) -> None:
-    recipe = picture_recipe(tmp_path, {"epochs": 2}, slices=slices, mixed=mixed)
-    rows = picture_rows(40, mixed=mixed)
+    recipe = own_recipe(tmp_path, layout, epochs=2, slices=slices)
+    rows = picture_rows(40, layout=layout)
     kept = rows.slice(3)
     folder = tmp_path / "s000"
     for name, content in train_at_once(recipe, rows).items():
@@ -120,12 +167,12 @@ def test_the_same_rows_give_the_same_bytes_whatever_stood_before(
     assert after == train_at_once(recipe, kept)
     predictor = ShardModel.of_files(after).predictor(recipe.code)
     answers = predictor.answers(rows)
-    assert answers.shape == (40, 2)
+    assert answers.shape == (40, 3)
     np.testing.assert_allclose(answers.sum(axis=1), 1.0)
 
 
 def test_a_picture_that_changes_changes_the_model(tmp_path: Path) -> None:
-    recipe = picture_recipe(tmp_path, {"epochs": 1})
+    recipe = own_recipe(tmp_path, epochs=1)
     rows = picture_rows(20)
     pixels = column_bytes(rows["photo"]).copy()
     pixels[7, 5] ^= 1
