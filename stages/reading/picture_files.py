@@ -43,6 +43,8 @@ class PictureFolder:
 
     def __init__(self, folder: Path, names: Sequence[str] | None, label: str) -> None:
         self._folder, self._label = folder, label
+        #: Whether rows may name files; see `of_tracked`.
+        self.reads_files = True
         self._start = f"{folder}/"
         self._numbers = None if names is None else {name: at for at, name in enumerate(names)}
         # Not a set of names: a folder may have millions of pictures.
@@ -77,6 +79,18 @@ class PictureFolder:
         """
         return cls.of(root / path, path) if "image" in dataset.features.values() else None
 
+    @classmethod
+    def of_tracked(cls, root: Path, dataset: DatasetParams, path: str) -> "PictureFolder | None":
+        """Return the pictures of a dataset that DVC tracks; see `of_dataset`.
+
+        Beside a dataset of one file, DVC would not see that a picture changed. So the rows of such
+        a dataset can have data URIs, and no paths.
+        """
+        found = cls.of_dataset(root, dataset, path)
+        if found is not None:
+            found.reads_files = (root / path).is_dir()
+        return found
+
     def label(self, text: str) -> str | None:
         """Return what errors call the picture that a row names; None if there is no such file."""
         if is_data_uri(text):
@@ -97,12 +111,18 @@ class PictureFolder:
         Raises
         ------
         PicturePathError
-            If the path leaves the folder, or there is no such file.
+            If the path leaves the folder, there is no such file, or rows may name none.
         PictureError
             If the file cannot be read, or is too large.
         """
         if is_data_uri(text):
             return content_of_uri(text)
+        if not self.reads_files:
+            raise PicturePathError(
+                "names a picture in another file, of which DVC would not see that it changed",
+                "put the table and its pictures into one folder, and name the folder in "
+                "`dataset.path` of params.yaml",
+            )
         number = None if self._numbers is None else self._numbers.get(text)
         if number is None:
             text = self._checked(text)

@@ -178,7 +178,7 @@ def spill_dataset(
             context.tokenizer,
             dropped_lines(context),
             *(
-                None if path is None else PictureFolder.of_dataset(root, dataset, path)
+                None if path is None else PictureFolder.of_tracked(root, dataset, path)
                 for path in (dataset.path, dataset.held_out)
             ),
         ),

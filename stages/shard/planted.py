@@ -38,7 +38,7 @@ def planted_canaries(context: Context) -> Planted | None:
     trainable: list[bool] = []
     first_row = 1
     path = context.project.root / dataset.canaries
-    pictures = PictureFolder.of_dataset(context.project.root, dataset, dataset.canaries)
+    pictures = PictureFolder.of_tracked(context.project.root, dataset, dataset.canaries)
     for batch in read_batches(path, dataset.canaries, reading=Reading.of(named)):
         rows, tokens = typed_rows(batch, named, context.tokenizer, first_row, pictures)
         tables.append(rows)

@@ -111,3 +111,16 @@ def test_a_folder_of_pictures_needs_a_table(folder: Path) -> None:
 
     with pytest.raises(InputError, match="d has pictures, but no table that names them"):
         find_files(folder, "d")
+
+
+def test_a_table_names_pictures_beside_it(folder: Path) -> None:
+    pictures = PictureFolder.of(folder / "labels.csv", "d/labels.csv")
+
+    assert pictures.read("b/c.jpeg") == b"b/c.jpeg"
+    (folder / "a.png").rename(folder / "A.png")
+    with pytest.raises(PicturePathError, match=r"names a picture whose file is called A\.png"):
+        pictures.read("a.png")
+    (folder / "z z.png").unlink()
+    (folder / "z z.png").symlink_to(folder.parent / "outside.png")
+    with pytest.raises(PicturePathError, match="through a link that leaves the folder"):
+        pictures.read("z z.png")
