@@ -35,7 +35,16 @@ from benchmarks.methods import UNTOUCHED, Found, Task, forget_and_compare, place
 RANDOM = 0.1
 
 CIFAR_CLASSES = (
-    "airplane automobile bird cat deer dog frog horse ship truck".split()  # noqa: SIM905 - a list
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
 )
 _CIFAR_BYTES = 3072
 
