@@ -7,9 +7,6 @@ from unlearn.stages.verify.membership.statistics import Interval, rows_for
 from unlearn.stages.verify_report.membership import Outcome
 from unlearn.stages.verify_report.words import UNSETTLED
 
-#: Two-sided 90 % of a normal distribution, in standard errors.
-_NARROW = 1.644854
-
 _OTHER_ENVIRONMENT = (
     "the models were trained in another environment, so that retraining here could differ "
     "without meaning anything"
@@ -233,14 +230,16 @@ def _leak(found: DecidingAttack) -> str:
 
 def _more_rows(found: DecidingAttack, margin: float) -> str:
     """Say what would make the verdict conclusive."""
-    error = (found.forgotten.narrow[1] - found.forgotten.narrow[0]) / (2 * _NARROW)
-    room = margin - abs(found.forgotten.value - found.reference)
-    if room <= 0:
+    value, (low, high) = found.forgotten.value, found.forgotten.narrow
+    rooms = (value - found.reference + margin, found.reference + margin - value)
+    if min(rooms) <= 0:
         return (
             f"the AUC is further than the margin of {margin:g} from {found.reference:g}, and its "
             "interval reaches back: more forgotten rows would tell"
         )
-    wanted = rows_for(error, found.rows, room / _NARROW)
+    # Intervals reach further to one side than to the other; each side has its own room.
+    reach = max((value - low) / rooms[0], (high - value) / rooms[1])
+    wanted = rows_for(reach, found.rows, 1.0)
     return (
         f"the 90 % interval reaches beyond the margin of {margin:g} around {found.reference:g}: "
         f"with about {wanted:,} forgotten rows it would not"

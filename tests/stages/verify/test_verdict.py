@@ -1,5 +1,7 @@
 """From findings to a verdict, in the order that the design gives."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,6 +92,25 @@ def test_membership_is_judged_by_interval_margin_and_control(
 
     assert verdict.outcome == outcome
     assert any(said in reason for reason in verdict.reasons), verdict.reasons
+
+
+@given(
+    st.floats(0.41, 0.59),
+    st.floats(0.001, 0.3),
+    st.floats(0.001, 0.3),
+    st.integers(10, 10_000),
+)
+def test_no_fewer_rows_are_wanted_than_there_are(
+    value: float, below: float, above: float, rows: int
+) -> None:
+    narrow = (value - below, value + above)
+    interval = Interval(value, (narrow[0] - 0.02, narrow[1] + 0.02), narrow)
+    verdict = judge_membership(DecidingAttack("lira", interval, STRONG, rows, True), 0.1)
+
+    wanted = [re.search(r"with about ([\d,]+) forgotten rows", each) for each in verdict.reasons]
+    numbers = [int(found[1].replace(",", "")) for found in wanted if found is not None]
+    assert len(numbers) == (verdict.outcome == "inconclusive")
+    assert all(number >= rows for number in numbers)
 
 
 def test_the_edge_of_the_margin_is_inside() -> None:
