@@ -16,8 +16,9 @@ from unlearn.stages.config.text import LoraOptions
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.causal import CausalEstimator
 from unlearn.stages.text import adapters
+from unlearn.stages.text.decoded_model import DecodedModel
+from unlearn.stages.text.decoding import Decoder, Request, decode_all
 from unlearn.stages.text.encoding import Encoder
-from unlearn.stages.text.generation import continue_prompts, new_keys
 from unlearn.stages.text.leave_one_out import log_probabilities_without
 from unlearn.stages.text.scoring import (
     BATCH,
@@ -33,6 +34,7 @@ from unlearn.stages.text.scoring import (
     score,
 )
 from unlearn.stages.text.sequences import Ints, Sequences
+from unlearn.stages.text.token_choice import Sampling
 
 #: Prompts per batch of generation.
 _GENERATED_AT_ONCE = 32
@@ -284,23 +286,39 @@ class LanguageEnsemble:
         """
         self._check_members()
         prompts = self.encoder.prompts(rows)
-        routed = self.rule == "route" and len(self.members) > 1
-        at_once = _GENERATED_AT_ONCE if routed else max(1, _GENERATED_AT_ONCE // len(self.members))
-        routes = self.routes(rows) if routed else np.zeros(len(prompts), np.int64)
+        routes = self.routes(rows) if self.decoded.routed else np.zeros(len(prompts), np.int64)
+        # Prompts of similar length together: less is padded.
+        order = sorted(range(len(prompts)), key=lambda at: len(prompts[at]))
+        sampling = Sampling(most)
+        found = decode_all(
+            Decoder(self, max(1, _GENERATED_AT_ONCE // self.decoded.copies)),
+            [Request(prompts[at], sampling, int(routes[at])) for at in order],
+        )
         texts = [""] * len(prompts)
-        # Prompts of one length together: nothing has to be padded on the left.
-        order = sorted(range(len(prompts)), key=lambda at: (len(prompts[at]), int(routes[at])))
-        groups: dict[tuple[int, int], list[int]] = {}
-        for at in order:
-            groups.setdefault((len(prompts[at]), int(routes[at])), []).append(at)
-        for (_, route), places in groups.items():
-            for start in range(0, len(places), at_once):
-                part = places[start : start + at_once]
-                for at, tokens in zip(
-                    part, self._continue([prompts[at] for at in part], route, most), strict=True
-                ):
-                    texts[at] = self.encoder.decode(tokens)
+        for at, tokens in zip(order, found, strict=True):
+            texts[at] = self.encoder.decode([token.id for token in tokens])
         return texts
+
+    @property
+    def decoded(self) -> DecodedModel:
+        """What a `Decoder` takes of the ensemble."""
+        several = len(self.members) > 1
+        routed = several and self.rule == "route"
+        return DecodedModel(
+            module=self._module,
+            adapters=tuple(of.shard for of in self.members) if self._has_adapters else (),
+            routed=routed,
+            read=self._read_each if routed else lambda inputs, _routes: self.forward(inputs),
+            context=self._estimator.options.context,
+            ends=frozenset((self.encoder.end,)),
+            device=self.device,
+            half=self._estimator.options.precision == "bfloat16",
+        )
+
+    def _read_each(self, inputs: torch.Tensor, routes: Sequence[int]) -> torch.Tensor:
+        """Return the log-probabilities of every next token, each sequence by its own member."""
+        parts = [self._forward_of(route)(inputs[at : at + 1]) for at, route in enumerate(routes)]
+        return torch.log_softmax(torch.cat(parts).float(), dim=-1)
 
     def routes(self, rows: pa.Table) -> Ints:
         """Return the member that answers each row by its topic, shape (rows,)."""
@@ -362,35 +380,6 @@ class LanguageEnsemble:
     def _autocast(self) -> torch.autocast:
         half = self._estimator.options.precision == "bfloat16"
         return torch.autocast(self._estimator.device.type, torch.bfloat16, enabled=half)
-
-    def _continue(self, prompts: list[list[int]], route: int, most: int) -> list[list[int]]:
-        """Return the greedy continuations of prompts of one length."""
-        room = self._estimator.options.context - len(prompts[0])
-        return continue_prompts(
-            lambda inputs, keys: self._next(inputs, route, keys),
-            prompts,
-            new_keys(self._module),
-            end=self.encoder.end,
-            most=min(most, max(room, 0)),
-            device=self.device,
-        )
-
-    def _next(self, inputs: torch.Tensor, route: int, keys: dict[str, Any]) -> torch.Tensor:
-        """Return log-probabilities of the token after each sequence, and add to its keys."""
-        together: dict[str, Any] = {}
-        count = 1
-        if len(self.members) > 1 and self.rule != "route":
-            count = len(self.members)
-            names = [member.shard for member in self.members for _ in range(len(inputs))]
-            together = {"adapter_names": names}
-        else:
-            self._activate(route)
-        with self._autocast():
-            logits = self._module(
-                input_ids=inputs.repeat(count, 1), use_cache=bool(keys), **keys, **together
-            ).logits
-        logs = torch.log_softmax(logits[:, -1].float(), dim=-1)
-        return logs.view(count, len(inputs), -1).mean(dim=0)
 
 
 def route_of(topic: str, members: int) -> int:

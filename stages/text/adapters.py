@@ -134,33 +134,36 @@ def _config(shape: Shape, dropout: float) -> Any:
 
 def _check_layers(wrapped: nn.Module, shape: Shape, name: str) -> None:
     """Make sure that the adapter is on the layers that were named, and on no others."""
-    found = {layer.removeprefix("base_model.model.") for layer, _ in _adapted(wrapped, name)}
+    found = {
+        layer.removeprefix("base_model.model.") for layer, _ in adapted_layers(wrapped, [name])
+    }
     if found != set(shape.targets):
         odd = sorted(found ^ set(shape.targets))
         raise InputError(f"targets: the adapter is not on the layers named, but for {odd[0]}")
 
 
-def _adapted(wrapped: nn.Module, name: str) -> list[tuple[str, Any]]:
+def adapted_layers(module: nn.Module, names: Sequence[str]) -> list[tuple[str, Any]]:
+    """Return the layers that have any of these adapters, with their full names."""
     from peft.tuners.lora import LoraLayer
 
     return [
         (path, layer)
-        for path, layer in wrapped.named_modules()
-        if isinstance(layer, LoraLayer) and name in layer.lora_A
+        for path, layer in module.named_modules()
+        if isinstance(layer, LoraLayer) and any(name in layer.lora_A for name in names)
     ]
 
 
 def redraw(wrapped: nn.Module, seed: int, name: str = "default") -> None:
     """Draw an adapter's weights as for a new one; what they are follows from the seed alone."""
     torch.manual_seed(seed)
-    for _, layer in _adapted(wrapped, name):
+    for _, layer in adapted_layers(wrapped, [name]):
         layer.reset_lora_parameters(name, init_lora_weights=True)
 
 
 def snapshot(wrapped: nn.Module, name: str = "default") -> Tensors:
     """Return an adapter's weights on the CPU, by the names that PEFT writes to its files."""
     tensors: Tensors = {}
-    for path, layer in _adapted(wrapped, name):
+    for path, layer in adapted_layers(wrapped, [name]):
         tensors[f"{path}.lora_A.weight"] = layer.lora_A[name].weight
         tensors[f"{path}.lora_B.weight"] = layer.lora_B[name].weight
     return {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
@@ -184,7 +187,7 @@ def restore(wrapped: nn.Module, tensors: Tensors, name: str = "default") -> None
 
 def _weights(wrapped: nn.Module, name: str) -> Tensors:
     found: Tensors = {}
-    for path, layer in _adapted(wrapped, name):
+    for path, layer in adapted_layers(wrapped, [name]):
         found[f"{path}.lora_A.weight"] = layer.lora_A[name].weight
         found[f"{path}.lora_B.weight"] = layer.lora_B[name].weight
     return found

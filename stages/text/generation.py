@@ -1,16 +1,9 @@
 """Greedy generation: the most probable token each time."""
 
-import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from torch import nn
 from unlearn.stages.text.scoring import Forward
-
-#: Returns log-probabilities of the token after each sequence, shape (sequences, vocabulary), given
-#: the tokens that are new to the keys, and the keys as the model's arguments.
-Next = Callable[[torch.Tensor, dict[str, Any]], torch.Tensor]
 
 
 def greedy(
@@ -68,63 +61,3 @@ def greedy(
         for at in each[going].tolist():
             found[at].append(int(following[at]))
     return found
-
-
-def continue_prompts(
-    following: Next,
-    prompts: Sequence[Sequence[int]],
-    keys: dict[str, Any],
-    *,
-    end: int,
-    most: int,
-    device: torch.device | str = "cpu",
-) -> list[list[int]]:
-    """Return the continuations of prompts, the most probable token each time.
-
-    As `greedy` gives them, which takes prompts of any lengths, and a time that grows with the
-    square of the answers'.
-
-    Parameters
-    ----------
-    following
-        The model.
-    prompts
-        Tokens of each, all of one length.
-    keys
-        As `new_keys` returned them.
-    end
-        What ends a text; it is not part of it.
-    most
-        Tokens at most.
-    device
-        Where the model is.
-    """
-    inputs = torch.tensor(prompts, device=device)
-    found: list[list[int]] = [[] for _ in prompts]
-    done = [False] * len(prompts)
-    with torch.inference_mode():
-        for _ in range(most):
-            tokens = following(inputs, keys).argmax(dim=-1)
-            for at, token in enumerate(tokens.tolist()):
-                done[at] = done[at] or token == end
-                if not done[at]:
-                    found[at].append(int(token))
-            if all(done):
-                break
-            new = tokens[:, None]
-            inputs = new if keys else torch.cat([inputs, new], dim=1)
-    return found
-
-
-def new_keys(module: nn.Module) -> dict[str, Any]:
-    """Return room for the keys of what a model reads, as its argument; each call adds to them.
-
-    Empty for a model that keeps something else than keys: it reads everything each time.
-    """
-    from transformers import DynamicCache
-
-    model: Any = getattr(module, "get_base_model", lambda: module)()
-    # The earlier name gives way to the later one from some version on.
-    taken = inspect.signature(model.forward).parameters
-    name = next((name for name in ("cache", "past_key_values") if name in taken), None)
-    return {} if name is None else {name: DynamicCache(config=model.config)}

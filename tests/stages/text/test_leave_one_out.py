@@ -11,7 +11,6 @@ import torch
 from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
 from unlearn.stages.final_model.text_loading import open_language_models
 from unlearn.stages.final_model.token_distance import measure_apart
-from unlearn.stages.text.generation import continue_prompts
 from unlearn.stages.text.leave_one_out import log_probabilities_without
 from unlearn.stages.text.sequences import ragged
 from unlearn.stages.training.shard_model import ShardModel
@@ -133,19 +132,3 @@ def test_how_far_two_models_are_apart_is_as_by_hand() -> None:
     assert found.disagreement == 0.5
     same = measure_apart(model, model, sequences, 0)
     assert (same.divergence, same.disagreement) == (0, 0)
-
-
-def test_a_model_without_a_cache_of_keys_reads_everything_each_time() -> None:
-    read: list[int] = []
-
-    def following(inputs: torch.Tensor, keys: dict[str, object]) -> torch.Tensor:
-        assert not keys
-        read.append(inputs.shape[1])
-        # The token after the last one read; 9 is the end.
-        return torch.nn.functional.one_hot((inputs[:, -1] + 1).clamp(max=9), 10).float()
-
-    found = continue_prompts(following, [[1, 5], [1, 7]], {}, end=9, most=6)
-
-    assert found == [[6, 7, 8], [8]]
-    assert read == [2, 3, 4, 5]
-    assert continue_prompts(following, [[1, 2]], {}, end=9, most=2) == [[3, 4]]
