@@ -10,17 +10,22 @@ from typing import Any
 _DISTRIBUTION = "dvc-unlearn"
 
 #: Module of each name that is loaded on first use.
-_MODULES = dict.fromkeys(
-    (
-        "ExactBoostingClassifier",
-        "ExactForestClassifier",
-        "ExactLinearClassifier",
-        "ExactNaiveBayesClassifier",
-    ),
-    "unlearn.exact_models",
-) | dict.fromkeys(
-    ("ExactBoostingRegressor", "ExactForestRegressor", "ExactLinearRegressor"),
-    "unlearn.exact_regressors",
+_MODULES = (
+    dict.fromkeys(
+        (
+            "ExactBoostingClassifier",
+            "ExactForestClassifier",
+            "ExactLinearClassifier",
+            "ExactNaiveBayesClassifier",
+        ),
+        "unlearn.exact_models",
+    )
+    | dict.fromkeys(
+        ("ExactBoostingRegressor", "ExactForestRegressor", "ExactLinearRegressor"),
+        "unlearn.exact_regressors",
+    )
+    | dict.fromkeys(("LanguageModel", "load_model"), "unlearn.stages.final_model.language_model")
+    | {"Sampling": "unlearn.stages.text.token_choice"}
 )
 
 __all__ = [
@@ -31,7 +36,10 @@ __all__ = [
     "ExactLinearClassifier",
     "ExactLinearRegressor",
     "ExactNaiveBayesClassifier",
+    "LanguageModel",
+    "Sampling",
     "__version__",
+    "load_model",
 ]
 
 

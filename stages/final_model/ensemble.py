@@ -317,7 +317,7 @@ def load_ensemble(
     folder = Path(folder)
     description = read_description(folder)
     if description.dataset.modality == "text":
-        raise InputError("this final model reads text: load_language_model loads it")
+        raise InputError("this final model reads text: `load_model` loads it")
     code = _trusted_code(folder, description.code, trust_code=trust_code, own_code=own_code)
     files = (code, root or Path(), base)
     members = [

@@ -140,6 +140,16 @@ class Encoder:
             self._refuse("prompt", sum(len(tokens) > room for tokens in found))
         return [tokens[-room:] or [self._end] for tokens in found]
 
+    def beginning(self, text: str) -> list[int]:
+        """Return the tokens of a text that a generation continues as it stands, without a template.
+
+        The text is a person's: control tokens that it spells are text.
+        """
+        (found,) = self.tokenizer(
+            [text], add_special_tokens=False, verbose=False, split_special_tokens=True
+        )["input_ids"]
+        return [*self._start, *map(int, found)] or [self._end]
+
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens, without special ones."""
         text = self.tokenizer.decode(list(tokens), skip_special_tokens=True)

@@ -384,7 +384,7 @@ def test_another_base_is_refused(folder: Path, tiny_base: Path, blank_base: Path
 
 
 def test_text_and_classes_are_loaded_by_their_own_functions(folder: Path, tiny_base: Path) -> None:
-    with pytest.raises(InputError, match="reads text: load_language_model loads it"):
+    with pytest.raises(InputError, match="reads text: `load_model` loads it"):
         load_ensemble(folder)
 
     described = json.loads((folder / "ensemble.json").read_text(encoding="utf-8"))
