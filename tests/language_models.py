@@ -15,6 +15,7 @@ from unlearn.stages.context import check_params
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, Layout, in_order, with_digests
 from unlearn.stages.rows.tokens import Key, Tokenizer
 from unlearn.stages.training.recipe import Recipe
+from unlearn.stages.training.shard_model import ShardModel, describe_model
 
 from tests.stages.conftest import KEY
 
@@ -208,3 +209,42 @@ def language_params(
             **sections,
         }
     )
+
+
+def drawn_adapters(
+    base: Path, names: Sequence[str], *, seed: int = 1, strength: float = 0.05, **options: Any
+) -> list[tuple[str, ShardModel]]:
+    """Return shard models by name: adapters whose weights are drawn, and not trained.
+
+    Parameters
+    ----------
+    base
+        The base's folder.
+    names
+        Of the shards.
+    seed
+        Of the weights.
+    strength
+        Standard deviation of the second matrices, which are zero in a new adapter.
+    **options
+        What in `train.options` is not as in `language_train`.
+    """
+    import torch
+    from safetensors.torch import save
+    from unlearn.stages.estimators.causal import LoraEstimator
+    from unlearn.stages.text import adapters
+
+    train = language_train(base, options=options)
+    estimator = LoraEstimator(train, LAYOUT, base.parent)
+    generator = torch.Generator().manual_seed(seed)
+    zero = adapters.snapshot(adapters.wrap(estimator.base, estimator.shape))
+    found = []
+    for number, name in enumerate(names):
+        weights = {
+            key: torch.randn(value.shape, generator=generator)
+            * (strength if ".lora_B." in key else value.shape[1] ** -0.5)
+            for key, value in zero.items()
+        }
+        description = describe_model(train, LAYOUT, 10 + number, estimator.describe())
+        found.append((name, ShardModel(description, save(weights))))
+    return found

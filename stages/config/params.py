@@ -40,11 +40,12 @@ AggregationRule = Literal[
     "median",
     "mean_log_probability",
     "route",
+    "merged",
 ]
 #: How classifiers, regressors and adapters answer together; the first of each is the default.
 CLASS_RULES: tuple[AggregationRule, ...] = ("mean_probability", "majority_vote", "size_weighted")
 NUMBER_RULES: tuple[AggregationRule, ...] = ("mean", "median", "size_weighted")
-TEXT_RULES: tuple[AggregationRule, ...] = ("mean_log_probability", "route")
+TEXT_RULES: tuple[AggregationRule, ...] = ("mean_log_probability", "route", "merged")
 
 
 class ShardingParams(Section):
@@ -69,7 +70,7 @@ class AggregateParams(Section):
     """How the shard models' answers become one.
 
     By `route` one adapter answers: which one, the public text in the column of the role `topic`
-    says.
+    says. By `merged` the final model is one adapter, whose update is the mean of the shards'.
     """
 
     rule: AggregationRule = "mean_probability"
@@ -198,6 +199,12 @@ class Params(Section):
         rules = TEXT_RULES if self.modality == "text" else CLASS_RULES
         if self.dataset.task == "regression":
             rules = NUMBER_RULES
+        if self.aggregate.rule == "merged" and (self.train.model != "lora" or self.kind != "exact"):
+            of = self.train.model if self.kind == "exact" else "one model, without shards"
+            raise ValueError(
+                f"aggregate.rule: merged makes one adapter of those of the shards, so it is for "
+                f"train.model: lora in shards, not for {of}"
+            )
         if self.aggregate.rule not in rules:
             raise ValueError(f"aggregate.rule: must be one of {', '.join(sorted(rules))}")
         if self.aggregate.rule == "route" and "topic" not in self.dataset.features.values():

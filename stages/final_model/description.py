@@ -31,7 +31,11 @@ class CodeEntry(_Entry):
 
 
 class Description(_Entry):
-    """ensemble.json."""
+    """ensemble.json.
+
+    By the rule `merged`, `adapter` is the digest of the one adapter in the folder, and the members
+    are what it was made of; their own files are not there.
+    """
 
     schema_version: Literal[1]
     rule: AggregationRule
@@ -40,6 +44,7 @@ class Description(_Entry):
     members: list[_MemberEntry]
     empty: list[str]
     code: CodeEntry | None
+    adapter: str | None = None
 
 
 def read_description(folder: Path) -> Description:

@@ -27,6 +27,13 @@ from unlearn.stages.final_model.description import (
 )
 from unlearn.stages.final_model.members import Member, StoredMember
 from unlearn.stages.final_model.new_rows import NewRows, as_table, with_csv
+from unlearn.stages.final_model.one_adapter import (
+    NAME,
+    PEFT_CONFIG,
+    adapter_files,
+    config_for_peft,
+    merge_members,
+)
 from unlearn.stages.project.files import digest_file, json_bytes
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
@@ -203,7 +210,8 @@ def final_model_files(
 ) -> Iterator[tuple[str, bytes]]:
     """Yield relative path and content of each file of a final model's folder.
 
-    ensemble.json is the last one. No more than one of the models is held at a time.
+    ensemble.json is the last one. No more than one of the models is held at a time, but for
+    adapters that become one.
 
     Parameters
     ----------
@@ -225,18 +233,27 @@ def final_model_files(
         code = {"name": path.name, "sha256": digest_code(path)}
         yield path.name, path.read_bytes()
     members, empty = [], []
+    together: list[tuple[str, ShardModel]] = []
     for shard, model in models:
         check_rule(params, model)
         if model.kind == "empty":
             empty.append(shard)
             continue
         members.append({"shard": shard, "rows": model.description["rows"], "digest": model.digest})
+        if params.aggregate.rule == "merged":
+            together.append((shard, model))
+            continue
         yield f"members/{shard}/{MODEL_FILE}", json_bytes(model.description)
         if model.weights is not None:
             yield f"members/{shard}/{model.description['file']}", model.weights
         if "adapter" in model.description:
             # So that the member's folder is one that PEFT loads by itself.
-            yield f"members/{shard}/adapter_config.json", json_bytes(_for_peft(model))
+            yield f"members/{shard}/{PEFT_CONFIG}", json_bytes(config_for_peft(model))
+    merged: dict[str, str] = {}
+    if together:
+        one = merge_members(together)
+        merged = {"adapter": one.digest}
+        yield from adapter_files(one)
     description = json_bytes(
         {
             "schema_version": 1,
@@ -265,6 +282,7 @@ def final_model_files(
             "empty": empty,
             "code": code,
         }
+        | merged
     )
     yield FILE_NAME, description
 
@@ -354,7 +372,8 @@ def read_final_model(folder: Path) -> tuple[Description, list[tuple[str, ShardMo
     Returns
     -------
     tuple
-        What ensemble.json says; and shard and model of each member.
+        What ensemble.json says; and shard and model of each member, or by the rule `merged` the
+        name and the model of the one adapter.
 
     Raises
     ------
@@ -362,6 +381,8 @@ def read_final_model(folder: Path) -> tuple[Description, list[tuple[str, ShardMo
         If the folder is not a whole final model, or was changed after it was made.
     """
     description = read_description(folder)
+    if description.rule == "merged":
+        return description, _checked_adapter(folder, description)
     return description, list(_checked_members(folder, description))
 
 
@@ -401,11 +422,18 @@ def _checked_members(folder: Path, description: Description) -> Iterator[tuple[s
         yield entry.shard, model
 
 
-def _for_peft(model: ShardModel) -> dict[str, Any]:
-    from unlearn.stages.text.adapters import Shape, peft_config
-
-    described = model.description
-    return peft_config(Shape.from_json(described["adapter"]), described["train"]["options"]["base"])
+def _checked_adapter(folder: Path, description: Description) -> list[tuple[str, ShardModel]]:
+    """Return name and model of the one adapter, if there is one; see `read_final_model`."""
+    if not description.members:
+        return []
+    name = "the adapter of the final model"
+    model = read_shard_model(folder, name)
+    rows = sum(entry.rows for entry in description.members)
+    if model.digest != description.adapter or model.description["rows"] != rows:
+        raise InputError(f"{name} was changed after it was made")
+    if not _same_answers(model.layout, Layout.of(description.dataset)):
+        raise InputError(f"{name} was changed after it was made")
+    return [(NAME, model)]
 
 
 def _same_answers(one: Layout, other: Layout) -> bool:

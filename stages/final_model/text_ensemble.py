@@ -85,7 +85,8 @@ class LanguageEnsemble:
 
     By `mean_log_probability` each next token's log-probabilities are the mean of the members',
     renormalised: a token that one of them rules out is ruled out. By `route` one of them answers,
-    chosen by the SHA-256 of the text in the column of the role `topic`.
+    chosen by the SHA-256 of the text in the column of the role `topic`. By `merged` there is one
+    member: the adapter that was made of all.
 
     Parameters
     ----------
@@ -173,6 +174,10 @@ class LanguageEnsemble:
     def of_module(self, module: nn.Module) -> "LanguageEnsemble":
         """Return the only member with another model in the place of its own."""
         return LanguageEnsemble(self._estimator, module, self.members, self.rule, self.dataset)
+
+    def with_members(self, members: Sequence[LanguageMember]) -> "LanguageEnsemble":
+        """Return some of the members as a model of their own, on the same base."""
+        return LanguageEnsemble(self._estimator, self._module, members, self.rule, self.dataset)
 
     def answer(self, rows: pa.Table, column: str | None = None) -> Answered:
         """Ask every member, and the ensemble, about rows.
@@ -319,6 +324,16 @@ class LanguageEnsemble:
         """Return the log-probabilities of every next token, each sequence by its own member."""
         parts = [self._forward_of(route)(inputs[at : at + 1]) for at, route in enumerate(routes)]
         return torch.log_softmax(torch.cat(parts).float(), dim=-1)
+
+    def forward_of_one(self, numbers: Sequence[int]) -> Forward:
+        """Return what asks one adapter whose update is the mean of these members'."""
+        names = [self.members[number].shard for number in numbers]
+
+        def forward(inputs: torch.Tensor) -> torch.Tensor:
+            with adapters.averaged(self._module, names):
+                return self._estimator.forward(self._module, inputs)
+
+        return forward
 
     def routes(self, rows: pa.Table) -> Ints:
         """Return the member that answers each row by its topic, shape (rows,)."""

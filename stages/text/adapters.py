@@ -6,7 +6,8 @@ are chosen here and passed to PEFT by full names, so that a part of a name never
 
 import difflib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -225,9 +226,19 @@ def together(parts: Sequence[tuple[Shape, Tensors]]) -> tuple[Shape, Tensors]:
     return Shape(rank, float(rank), targets), tensors
 
 
-def peft_config(shape: Shape, base: str) -> dict[str, Any]:
-    """Return the configuration that PEFT reads with an adapter's weights, as JSON values."""
-    return {
+def peft_config(shape: Shape, base: str, revision: str | None = None) -> dict[str, Any]:
+    """Return the configuration that PEFT reads with an adapter's weights, as JSON values.
+
+    Parameters
+    ----------
+    shape
+        The adapter's.
+    base
+        What the base is called: a name on the hub, or a relative path.
+    revision
+        The commit of a base from the hub; the setting is left out where it is None.
+    """
+    config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": base,
@@ -238,3 +249,21 @@ def peft_config(shape: Shape, base: str) -> dict[str, Any]:
         "bias": "none",
         "inference_mode": True,
     }
+    return config if revision is None else config | {"revision": revision}
+
+
+@contextmanager
+def averaged(wrapped: nn.Module, names: Sequence[str]) -> Iterator[None]:
+    """Make some adapters of a model one, whose update is the mean of theirs, within the block."""
+    layers = list(dict.fromkeys(layer for name in names for _, layer in _adapted(wrapped, name)))
+    before = [dict(layer.scaling) for layer in layers]
+    wrapped.base_model.set_adapter(list(names))  # type: ignore[operator, union-attr]  # of PEFT
+    for layer in layers:
+        for name in names:
+            if name in layer.scaling:
+                layer.scaling[name] /= len(names)
+    try:
+        yield
+    finally:
+        for layer, scaling in zip(layers, before, strict=True):
+            layer.scaling.update(scaling)

@@ -166,7 +166,7 @@ def _open_older(context: Context, then: Context, revision: str) -> Iterator[Meas
         fetch_outs(
             context.project,
             then.project,
-            [FINAL_MODEL],
+            [FINAL_MODEL, *_parts(then)],
             "a model that was purged cannot be compared; `dvc fetch --all-commits` fetches what "
             "the remote has",
         )
@@ -175,6 +175,13 @@ def _open_older(context: Context, then: Context, revision: str) -> Iterator[Meas
     except InputError as error:
         raise InputError(f"{revision}: {error.message}", *error.hints, facts=error.facts) from None
     yield model
+
+
+def _parts(then: Context) -> list[str]:
+    """Return the folders of what a final model of one adapter was made of; else none."""
+    if then.params.aggregate.rule != "merged":
+        return []
+    return [f"models/shard_models/{shard}" for shard in then.params.sharding.shards]
 
 
 def _notes(older: Snapshot, now: Snapshot, rows: Rows) -> Iterator[str]:

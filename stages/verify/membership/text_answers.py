@@ -55,6 +55,67 @@ def ask_language(model: LanguageEnsemble, rows: pa.Table, home: Ints) -> Answers
     )
 
 
+def ask_merged(
+    model: LanguageEnsemble, parts: LanguageEnsemble, rows: pa.Table, home: Ints
+) -> Answers:
+    """Ask one adapter, and the adapters that it was made of, about rows.
+
+    The reference models are adapters that were made in the same way, without each row's own one
+    and without one more.
+
+    Parameters
+    ----------
+    model
+        The one adapter.
+    parts
+        What it was made of, at least one.
+    rows
+        A table of their layout.
+    home
+        See `Answers`.
+    """
+    sequences, members = parts.answer_each(rows)
+    count = rows.num_rows
+    texts = scored_texts(parts.encoder, rows, sequences)
+    of_home = of_members(members, home[sequences.rows])
+    of_final = model.score(sequences, model.forward)
+    without = _logits_without(parts, sequences, home)
+    return Answers(
+        home,
+        np.zeros(count, dtype=np.int64),
+        persons(rows),
+        member_logits(members, sequences.rows, count),
+        of_tokens(of_home.by_row(sequences.rows, count), texts),
+        of_tokens(of_final.by_row(sequences.rows, count), texts),
+        final_references=ReferenceLogits(without, np.ones(without.shape, dtype=bool)),
+    )
+
+
+def _logits_without(parts: LanguageEnsemble, sequences: Sequences, home: Ints) -> Floats:
+    """Return each row's logits under one adapter of all members but two, shape (rows, members).
+
+    Column k leaves out the row's own member and member k, or only the own one where k is that.
+    Shape (rows, 0) with fewer than three members, when nothing would be left.
+    """
+    count = len(parts.members)
+    if count < 3:  # noqa: PLR2004 - own, another one, and one to ask
+        return np.zeros((len(home), 0))
+    found = np.zeros((len(home), count))
+    own = home[sequences.rows]
+    for first in range(count):
+        for second in range(first, count):
+            asked = np.flatnonzero((own == first) | (own == second))
+            if not len(asked):
+                continue
+            left = [number for number in range(count) if number not in (first, second)]
+            part = sequences.take(asked)
+            rows, places = np.unique(part.rows, return_inverse=True)
+            scores = parts.score(part, parts.forward_of_one(left))
+            logits = member_logits((scores,), places.astype(np.int64), len(rows))[:, 0]
+            found[rows, np.where(home[rows] == first, second, first)] = logits
+    return found
+
+
 def member_logits(members: tuple[TokenScores, ...], rows: Ints, count: int) -> Floats:
     """Return every member's logit of each row's answer, shape (rows, members).
 

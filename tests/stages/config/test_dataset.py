@@ -242,7 +242,7 @@ def test_whole_weights_have_no_rank() -> None:
         ),
         (
             changed("aggregate", {"rule": "majority_vote"}),
-            "aggregate.rule: must be one of mean_log_probability, route",
+            "aggregate.rule: must be one of mean_log_probability, merged, route",
         ),
         (
             changed("aggregate", {"rule": "route"}),
