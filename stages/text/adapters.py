@@ -255,7 +255,7 @@ def peft_config(shape: Shape, base: str, revision: str | None = None) -> dict[st
 @contextmanager
 def averaged(wrapped: nn.Module, names: Sequence[str]) -> Iterator[None]:
     """Make some adapters of a model one, whose update is the mean of theirs, within the block."""
-    layers = list(dict.fromkeys(layer for name in names for _, layer in _adapted(wrapped, name)))
+    layers = [layer for _, layer in adapted_layers(wrapped, names)]
     before = [dict(layer.scaling) for layer in layers]
     wrapped.base_model.set_adapter(list(names))  # type: ignore[operator, union-attr]  # of PEFT
     for layer in layers:
