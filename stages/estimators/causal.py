@@ -1,5 +1,6 @@
 """Causal language models, tuned slice by slice: an adapter on the frozen base, or all weights."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,13 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.estimators import torch_machine, torch_state
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.text import adapters
-from unlearn.stages.text.base import check_fit, find_base, load_module, load_tokenizer
+from unlearn.stages.text.base import (
+    check_fit,
+    find_base,
+    load_module,
+    load_tokenizer,
+    shared_module,
+)
 from unlearn.stages.text.encoding import Encoder
 from unlearn.stages.text.sequences import Batch, Sequences
 
@@ -99,6 +106,10 @@ class CausalEstimator:
         """
         base, self._base = self.base, None
         return base
+
+    def base_to_change(self) -> "PreTrainedModel":
+        """Return a base whose weights may be changed in place."""
+        return self.base
 
     def _start(self, seed: int) -> tuple[nn.Module, list[nn.Parameter]]:
         """Return the model as it is before the first slice, and what of it is trained."""
@@ -231,7 +242,11 @@ class LoraEstimator(CausalEstimator):
         self._wrapped: PeftModel | None = None
 
     def _load(self) -> "PreTrainedModel":
-        return load_module(self._folder, self.options, self.device, half=self._half)
+        return shared_module(self._folder, self.options, self.device, half=self._half)
+
+    def base_to_change(self) -> "PreTrainedModel":
+        """Return a base whose weights may be changed in place: a copy of the shared ones."""
+        return copy.deepcopy(self.base)
 
     def _start(self, seed: int) -> tuple[nn.Module, list[nn.Parameter]]:
         # The base is read once: nothing that a slice does changes it.

@@ -3,6 +3,7 @@
 Weights are read from safetensors alone, and no code of a checkpoint is ever run.
 """
 
+import copy
 import json
 from collections.abc import Collection
 from functools import lru_cache
@@ -289,6 +290,34 @@ def load_module(
         )
     loaded: PreTrainedModel = module.to(device).eval()
     return loaded
+
+
+class _Shared:
+    """The base that this process has read last."""
+
+    key: tuple[object, ...] | None = None
+    module: "PreTrainedModel | None" = None
+
+
+def shared_module(
+    folder: Path, options: LanguageOptions, device: "torch.device", *, half: bool
+) -> "PreTrainedModel":
+    """Return a frozen base: a model of its own, with the weights of all others in this process.
+
+    Files are read once for many adapters. Whoever changes the weights has to copy them before:
+    merging an adapter changes them in place.
+
+    Parameters and errors are those of `load_module`.
+    """
+    key = (str(folder), *sorted(options.files.items()), options.context, str(device), half)
+    if _Shared.key != key or _Shared.module is None:
+        _Shared.key = _Shared.module = None  # two at a time may be more than there is room for
+        _Shared.module = load_module(folder, options, device, half=half)
+        _Shared.module.requires_grad_(False)
+        _Shared.key = key
+    # Layers are replaced when an adapter is put on; weights are what takes memory.
+    weights = {id(weight): weight for weight in _Shared.module.parameters()}
+    return copy.deepcopy(_Shared.module, weights)
 
 
 def check_fit(tokenizer: "PreTrainedTokenizerBase", module: Any) -> None:

@@ -94,8 +94,10 @@ class Tuned:
             self._checkpoint()
 
     def _open(self, original: ShardModel) -> nn.Module:
-        # Onto the base that the estimator has: a second one may be more than there is room for.
         base: nn.Module = self._estimator.base
+        if self._merged and self._new is not None:
+            # The adapter is merged into its weights, which other models of this process share.
+            base = self._estimator.base_to_change()
         if not isinstance(self._estimator, LoraEstimator):
             put_weights(base, self._tensors)
             return base
