@@ -218,6 +218,7 @@ def test_where_nobody_is_forgotten_nothing_is_searched(search: Search, cache: Pa
     assert said(nobody, cache) == []
 
 
+@pytest.mark.slow
 def test_large_objects_are_read_in_pieces(search: Search, cache: Path, tmp_path: Path) -> None:
     """40 MB of shards, of which never more than some batches are in memory."""
     rows = 600_000

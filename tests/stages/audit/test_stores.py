@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from unlearn.stages.audit.stores import CACHE, find_stores
 from unlearn.stages.erasure.objects.stores import FolderStore, open_stores
 from unlearn.stages.project.paths import Project
@@ -9,6 +10,7 @@ from unlearn.stages.project.paths import Project
 from tests.conftest import Repo
 
 
+@pytest.mark.slow
 def test_urls_of_a_project_below_the_root_of_dvc_are_those_of_dvc(tmp_path: Path) -> None:
     top = Repo(tmp_path / "top")
     project = Project(top.root / "projects/one")

@@ -11,6 +11,8 @@ from unlearn.stages.columns import category_counts
 from unlearn.stages.columns.category_counts import CategoryCounts, hash_people
 from unlearn.stages.columns.distinct_values import DistinctValues
 
+from tests.properties import tried_on
+
 ENOUGH = 3
 
 Batches = Sequence[Sequence[tuple[str | None, str]]]
@@ -32,6 +34,7 @@ def counted(batches: Batches, *, by_people: bool) -> CategoryCounts:
     return counts
 
 
+@tried_on(few=20, many=100)
 @given(batches=BATCHES)
 def test_a_value_is_shared_by_as_many_rows_as_have_it(
     batches: Batches,
@@ -46,6 +49,7 @@ def test_a_value_is_shared_by_as_many_rows_as_have_it(
     assert counts.different == len(rows)
 
 
+@tried_on(few=20, many=100)
 @given(batches=BATCHES)
 def test_where_rows_name_people_they_are_counted_once(
     batches: Batches,

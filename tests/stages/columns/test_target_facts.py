@@ -154,6 +154,7 @@ def test_amounts_with_currency_signs_are_no_classes() -> None:
     assert "write numbers as -1234.56" in error.value.hints[0]
 
 
+@pytest.mark.slow
 def test_more_different_numbers_than_there_can_be_classes_are_a_quantity() -> None:
     numbers: list[str | float | None] = [str(n) for n in range(MAX_CLASSES + 1)]
     codes: list[str | float | None] = [f"c{n}" for n in range(MAX_CLASSES + 1)]

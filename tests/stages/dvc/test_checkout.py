@@ -157,6 +157,7 @@ def test_what_neither_cache_nor_remote_has_is_named(recorded: Repo) -> None:
     )
 
 
+@pytest.mark.slow
 def test_what_the_remote_has_does_not_come_back_into_the_cache(recorded: Repo) -> None:
     project = Project(recorded.root)
     recorded.dvc("remote", "add", "--local", "--default", "--quiet", "my.store", "../my store")

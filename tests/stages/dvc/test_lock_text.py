@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from unlearn.stages.dvc.lock_text import with_entries
+
+from tests.properties import tried_on
 
 NAMES = st.sampled_from(
     ["shard", "forget", "train@s000", "train@s001", "unlearn@retrain", "unlearn@own/code.py:shrink"]
@@ -47,7 +49,7 @@ def alone(entries: dict[str, Any]) -> dict[str, str]:
     return {name: dumps_yaml({"stages": {name: entry}}) for name, entry in entries.items()}
 
 
-@settings(max_examples=150, deadline=None)
+@tried_on(few=8, many=60)
 @given(before=LOCKS, written=LOCKS, datasets=st.booleans())
 def test_it_is_what_dvc_writes(
     before: dict[str, Any], written: dict[str, Any], datasets: bool

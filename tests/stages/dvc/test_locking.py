@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,8 @@ from unlearn.stages.dvc.locking import without_dvc
 from unlearn.stages.erasure.local import purge_local
 from unlearn.stages.errors import BusyError
 from unlearn.stages.project.paths import Project
+
+from tests.forked_dvc import call_dvc
 
 
 @pytest.fixture(params=[False, True], ids=["lock", "hardlink lock"])
@@ -25,10 +25,9 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
 
 
 def dvc(folder: Path, *words: str) -> int:
-    command = [sys.executable, "-m", "dvc", *words]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0 or "Unable to acquire lock" in done.stderr
-    return done.returncode
+    code, _, err = call_dvc(words, folder, os.environ)
+    assert code == 0 or "Unable to acquire lock" in err
+    return code
 
 
 def test_no_command_of_dvc_runs_though_temporary_files_are_deleted(

@@ -4,10 +4,12 @@ The processes of the jobs are forked from one that has imported everything, so t
 tenth of a second and not three. In all else they are what a node runs: `unlearn stage train@s000`,
 in the project's folder, with nothing of the driver's but the files.
 
-    python -m tests.stages.engines.cluster SOCKET ROOT    the server
-    client.py SOCKET SHARD                                the client, as `sbatch --wait` would be
+    python -m tests.stages.engines.cluster    the process that servers are forked from too
+    client.py SOCKET SHARD                    the client, as `sbatch --wait` would be
 """
 
+import atexit
+import json
 import os
 import signal
 import socket
@@ -17,6 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -68,29 +71,62 @@ def start_cluster(folder: Path, root: Path) -> Iterator[Cluster]:
     folder.mkdir()
     (folder / "client.py").write_text(CLIENT, encoding="ascii")
     (folder / "ended").touch()
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tests.stages.engines.cluster", str(folder), str(root)],
-        cwd=Path(__file__).resolve().parents[3],
-    )
+    nursery = _nursery()
+    assert nursery.stdin is not None
+    assert nursery.stdout is not None
+    nursery.stdin.write(json.dumps([str(folder), str(root)]) + "\n")
+    nursery.stdin.flush()
+    server = int(nursery.stdout.readline())
     try:
         deadline = time.monotonic() + 60
         while not (folder / "socket").exists():
             assert time.monotonic() < deadline
-            assert server.poll() is None
-            time.sleep(0.02)
+            time.sleep(0.01)
         yield Cluster(folder)
     finally:
-        server.terminate()
-        server.wait()
+        os.kill(server, signal.SIGTERM)
 
 
-def _serve(folder: Path, root: Path) -> None:
+@cache
+def _nursery() -> "subprocess.Popen[str]":
+    """Start the process that servers are forked from, once for each process of pytest."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.stages.engines.cluster"],
+        cwd=Path(__file__).resolve().parents[3],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    atexit.register(process.wait)
+    atexit.register(process.stdin.close)  # the first of the two: it ends when its input does
+    return process
+
+
+def _start_servers() -> None:
     from unlearn.stages.estimators.registry import find_spec
 
     # What jobs import.
     model = "sklearn.naive_bayes"
     for name in (*find_spec(f"{model}.GaussianNB").preload, model, "unlearn.cli.stage.job"):
         import_module(name)
+    for name in find_spec("mlp").preload:
+        import_module(name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the servers
+    for line in iter(sys.stdin.readline, ""):
+        folder, root = map(Path, json.loads(line))
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            nothing = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nothing, 0)
+            os.dup2(nothing, 1)
+            _serve(folder, root)
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
+
+
+def _serve(folder: Path, root: Path) -> None:
     os.chdir(root)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(folder / "new"))
@@ -147,4 +183,4 @@ def _run_job(folder: Path, shard: str) -> None:
 
 
 if __name__ == "__main__":
-    _serve(Path(sys.argv[1]), Path(sys.argv[2]))
+    _start_servers()

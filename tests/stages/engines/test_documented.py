@@ -64,6 +64,7 @@ def test_each_command_trains_the_shard(text: str) -> None:
     assert ("--wait" in words) == (words[0] == "sbatch")
 
 
+@pytest.mark.slow
 def test_the_script_for_kubernetes_trains_a_shard_and_deletes_its_pod(
     plain: Trainable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

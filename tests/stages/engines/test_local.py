@@ -20,14 +20,22 @@ from unlearn.stages.train.stage import Trained
 from tests.stages.engines.conftest import SHARDS, Trainable
 
 #: How many processes are killed at random.
-KILLS = 50
+KILLS = 12
 
 
 def train(project: Trainable, jobs: int, shards: list[str] | None = None) -> list[Trained]:
+    (trained,) = trainings(project, jobs, SHARDS if shards is None else shards, times=1)
+    return trained
+
+
+def trainings(
+    project: Trainable, jobs: int, shards: list[str], *, times: int
+) -> list[list[Trained]]:
+    """Train so often, with the same processes."""
     said: list[str] = []
     with Pool() as pool:
         with LocalEngine(pool, jobs, said.append) as engine:
-            trained = list(engine.train(project.context, SHARDS if shards is None else shards))
+            trained = [list(engine.train(project.context, shards)) for _ in range(times)]
         pool.finish()
     return trained
 
@@ -36,17 +44,17 @@ def pids(project: Trainable) -> list[int]:
     return [int(line) for line in (project.root / "pids").read_text("ascii").split()]
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_bytes_do_not_depend_on_the_number_of_jobs(plain: Trainable, jobs: int) -> None:
-    trained = train(plain, jobs)
+    trained, again = trainings(plain, jobs, SHARDS, times=2)
 
     assert sorted(done.shard for done in trained) == SHARDS
     assert {done.first_slice for done in trained} == {1}
-    assert plain.found() == plain.models
-    assert {done.first_slice for done in train(plain, jobs)} == {3}  # nothing was to do
+    assert {done.first_slice for done in again} == {3}  # nothing was to do
     assert plain.found() == plain.models
 
 
+@pytest.mark.slow
 def test_the_users_own_code_never_runs_in_this_process(own: Trainable) -> None:
     train(own, 1, SHARDS[:2])
 
@@ -63,20 +71,22 @@ def test_what_a_training_raises_comes_through_and_the_rest_is_dropped(plain: Tra
     assert not (plain.root / "models/shard_models/s005").exists()
 
 
+@pytest.mark.slow
 def test_a_shard_whose_process_dies_again_and_again_is_named(own: Trainable) -> None:
     (own.root / "die").touch()
 
     with pytest.raises(ToolError, match="the process that trained s002 died, 3 times") as caught:
-        train(own, 2, ["s002"])
+        train(own, 1, ["s002"])
 
     assert len(pids(own)) == 3
     assert "try fewer jobs" in caught.value.hints[0]
 
 
+@pytest.mark.slow
 def test_a_process_that_died_once_is_replaced_and_said_so(own: Trainable) -> None:
     (own.root / "hold").touch()
     said: list[str] = []
-    with Pool() as pool, LocalEngine(pool, 2, said.append) as engine:
+    with Pool() as pool, LocalEngine(pool, 1, said.append) as engine:
         training = engine.train(own.context, SHARDS)
         first = threading.Thread(target=_kill_the_first, args=(own,))
         first.start()
@@ -132,7 +142,7 @@ def killer(seed: str, pause: float, kills: list[int]) -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_fifty_processes_killed_at_random_change_no_byte(plain: Trainable) -> None:
+def test_processes_killed_at_random_change_no_byte(plain: Trainable) -> None:
     began = time.monotonic()
     train(plain, 2)
     length = time.monotonic() - began

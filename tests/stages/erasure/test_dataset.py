@@ -123,6 +123,7 @@ def gone_from(
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(
     st.sampled_from(SUFFIXES),

@@ -16,6 +16,7 @@ OLD = State("old", ("a1", "b1"))
 NEW = State("new", ("a2", "b1"), video="v1")
 
 
+@pytest.mark.slow
 def test_a_remote_that_was_removed_is_pending_until_it_is_added_again(world: World) -> None:
     world.commit(OLD)
     remote = add_remote(world)
@@ -37,6 +38,7 @@ def test_a_remote_that_was_removed_is_pending_until_it_is_added_again(world: Wor
     assert not set(names_below(remote)) & (world.counted(OLD) - world.names(NEW))
 
 
+@pytest.mark.slow
 def test_a_remote_with_another_url_is_another_place(world: World) -> None:
     world.commit(OLD)
     remote = add_remote(world)
@@ -59,6 +61,7 @@ def test_a_remote_of_the_default_branch_alone_is_pending(world: World) -> None:
     assert "the earlier remote backup" in pending(erase(world))
 
 
+@pytest.mark.slow
 def test_a_remote_that_does_not_exist_any_more_can_be_said_to_be_gone(world: World) -> None:
     world.commit(OLD)
     shutil.rmtree(add_remote(world))

@@ -180,7 +180,8 @@ _CHOICES = st.builds(
 
 
 # A history takes a second, and looking for a shorter one many of them.
-@settings(max_examples=25, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@pytest.mark.slow
+@settings(max_examples=12, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     steps=st.lists(st.tuples(_ACTIONS, _STATES, st.sampled_from(_NAMES)), min_size=2, max_size=12),
     last=_STATES,

@@ -40,6 +40,7 @@ def archives(draw: st.DrawFn) -> tuple[dict[str, np.ndarray[Any, Any]], np.ndarr
     return found, np.array(sorted(gone), np.int64)
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(drawn=archives(), is_compressed=st.booleans())
 def test_other_rows_keep_value_type_order_and_layout(

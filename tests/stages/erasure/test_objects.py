@@ -102,6 +102,7 @@ def test_a_stage_of_ones_own_after_the_models_counts(world: World) -> None:
     assert music not in candidates
 
 
+@pytest.mark.slow
 def test_the_tip_of_another_branch_keeps_its_objects(world: World) -> None:
     world.commit(OLD)
     world.repo.git("checkout", "--quiet", "-b", "new-rows")
@@ -128,6 +129,7 @@ def test_a_branch_in_the_history_of_this_one_keeps_nothing(world: World) -> None
     assert found.stores[0].objects == len(world.counted(OLD) - world.names(NEW))
 
 
+@pytest.mark.slow
 def test_another_worktree_keeps_what_it_has_checked_out(world: World) -> None:
     world.commit(OLD)
     world.repo.git("checkout", "--quiet", "--detach")
@@ -190,6 +192,7 @@ def test_stashes_and_experiments_keep_their_objects_unless_named(world: World, k
     assert world.counted(OTHER) <= set(named.candidates)
 
 
+@pytest.mark.slow
 def test_objects_that_no_commit_names_make_a_cache_a_shared_one(world: World) -> None:
     world.commit(OLD)
     world.commit(NEW)
@@ -206,6 +209,7 @@ def test_objects_that_no_commit_names_make_a_cache_a_shared_one(world: World) ->
     assert owned.unnamed == (f"files/md5/{foreign[:2]}/{foreign[2:]}",)
 
 
+@pytest.mark.slow
 def test_a_list_that_another_branch_needs_and_nobody_has_stops_all(world: World) -> None:
     world.commit(OLD)
     world.repo.git("checkout", "--quiet", "-b", "new-rows")
@@ -223,6 +227,7 @@ def test_a_list_that_another_branch_needs_and_nobody_has_stops_all(world: World)
     assert cache.unnamed_files > 0
 
 
+@pytest.mark.slow
 def test_a_file_whose_list_is_nowhere_makes_the_cache_a_shared_one(world: World) -> None:
     world.commit(OLD)
     world.commit(NEW)
@@ -255,6 +260,7 @@ def test_a_project_outside_git_is_refused(world: World) -> None:
         find_objects(world.context, Choice())
 
 
+@pytest.mark.slow
 def test_remotes_of_other_kinds_and_missing_folders_are_pending(world: World) -> None:
     world.commit(OLD)
     world.repo.dvc("remote", "add", "web", "https://localhost:1/data")

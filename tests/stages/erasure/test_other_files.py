@@ -20,6 +20,7 @@ OLD = State("old", ("a1", "b1"))
 NEW = State("new", ("a2", "b1"), video="v1")
 
 
+@pytest.mark.slow
 def test_going_on_without_owned_leaves_what_no_commit_names_and_says_so(world: World) -> None:
     world.commit(OLD)
     world.commit(NEW)
@@ -45,6 +46,7 @@ def test_going_on_without_owned_leaves_what_no_commit_names_and_says_so(world: W
     assert not foreign.exists()
 
 
+@pytest.mark.slow
 def test_what_no_commit_names_is_looked_for_again_after_deletion(world: World) -> None:
     world.commit(OLD)
     world.commit(NEW)
@@ -56,6 +58,7 @@ def test_what_no_commit_names_is_looked_for_again_after_deletion(world: World) -
     assert world.path(foreign).exists()
 
 
+@pytest.mark.slow
 def test_files_that_are_not_of_dvc_stay_in_a_place_that_is_ours(world: World) -> None:
     world.commit(OLD)
     world.commit(NEW)
@@ -86,6 +89,7 @@ def test_files_that_are_not_of_dvc_stay_in_a_place_that_is_ours(world: World) ->
     assert not (world.cache / "fs/local/ab/copy").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["list", "entry", "run"])
 def test_a_disk_that_fails_makes_its_place_pending(
     world: World, monkeypatch: pytest.MonkeyPatch, what: str

@@ -73,6 +73,7 @@ def test_the_layout_of_dvc_2_is_purged_too(world: World) -> None:
     assert not [name for name in gone if any(name in path.replace("/", "") for path in left)]
 
 
+@pytest.mark.slow
 def test_nothing_is_deleted_in_a_shared_remote_unless_it_is_owned(world: World) -> None:
     world.commit(OLD)
     world.commit(NEW)
@@ -89,6 +90,7 @@ def test_nothing_is_deleted_in_a_shared_remote_unless_it_is_owned(world: World) 
     assert set(names_below(remote)) == world.names(NEW) | set(world.objects(OLD)["docs/video.bin"])
 
 
+@pytest.mark.slow
 def test_another_branch_keeps_its_objects_until_it_is_named(world: World) -> None:
     world.commit(OLD)
     world.repo.git("checkout", "--quiet", "-b", "new-rows")
@@ -116,6 +118,7 @@ def test_a_branch_that_came_after_the_search_is_respected(world: World) -> None:
     assert world.here() >= world.names(OLD)
 
 
+@pytest.mark.slow
 def test_a_remote_without_this_projects_objects_is_never_called_purged(world: World) -> None:
     world.commit(OLD)
     world.commit(NEW)
@@ -129,6 +132,7 @@ def test_a_remote_without_this_projects_objects_is_never_called_purged(world: Wo
     assert pending(again) == {"the remote wrong"}
 
 
+@pytest.mark.slow
 def test_a_remote_that_comes_back_is_purged_by_the_next_call(world: World) -> None:
     world.commit(OLD)
     only_remote = world.objects(OLD)["data/retain_set"]
@@ -166,6 +170,7 @@ def test_files_of_the_working_tree_stay_where_they_are_links_into_the_cache(worl
     )
 
 
+@pytest.mark.slow
 def test_a_hard_link_in_the_working_tree_keeps_its_content(world: World) -> None:
     world.commit(OLD)
     world.commit(NEW)
@@ -187,6 +192,7 @@ def checked_out(world: World) -> Iterator[tuple[str, dict[str, bytes]]]:
         yield commit, world.repo.files("data") | world.repo.files("models")
 
 
+@pytest.mark.slow
 def test_no_older_commit_brings_a_row_back(world: World) -> None:
     third = State("third", ("a3", "b1"))
     for state in (OLD, third, NEW):
@@ -248,6 +254,7 @@ def test_a_kill_at_any_file_operation_loses_nothing_and_is_finished_by_the_next_
     assert number > 10
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_deleted_makes_its_place_pending(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

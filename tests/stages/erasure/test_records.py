@@ -10,6 +10,8 @@ from unlearn.stages.erasure.objects.counted import Paths, counted_names, counted
 from unlearn.stages.erasure.objects.records import Entry, read_records
 from unlearn.stages.erasure.objects.uncached import Patterns
 
+from tests.properties import tried_on
+
 _A, _B, _C = "a" * 32, "b" * 32, "c" * 32 + ".dir"
 
 _PATHS = st.from_regex(r"[a-zA-Z0-9_. '#:é-]{1,9}(/[a-z0-9.]{1,5}){0,2}", fullmatch=True).filter(
@@ -36,6 +38,7 @@ _STAGES = st.dictionaries(
 )
 
 
+@tried_on(few=8, many=60)
 @given(_STAGES, st.sampled_from(["", "sub/"]))
 def test_a_lock_is_read_as_yaml_reads_it(
     stages: dict[str, dict[str, list[dict[str, str]]]], folder: str

@@ -47,6 +47,7 @@ def erase(world: World) -> dict[str, ErasedPlace]:
     return {place.name: place for place in places}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("versions", [False, True], ids=["plain", "with versions"])
 def test_all_versions_go_and_what_is_used_stays(
     world: World, server: S3Server, bucket: str, versions: bool
@@ -81,6 +82,7 @@ def test_all_versions_go_and_what_is_used_stays(
     assert {key_of(name) for name in world.names(NEW)} <= after
 
 
+@pytest.mark.slow
 def test_rights_to_read_alone_lose_nothing_and_are_named(
     world: World, server: S3Server, bucket: str
 ) -> None:
@@ -105,6 +107,7 @@ def test_rights_to_read_alone_lose_nothing_and_are_named(
     assert not server.keys(bucket) & gone
 
 
+@pytest.mark.slow
 def test_what_cannot_be_reached_or_is_not_ours_is_pending_by_name(
     world: World, server: S3Server, bucket: str
 ) -> None:
@@ -130,6 +133,7 @@ def test_what_cannot_be_reached_or_is_not_ours_is_pending_by_name(
     assert not [place for place in places.values() if bucket in str(place) or "127" in str(place)]
 
 
+@pytest.mark.slow
 def test_lists_of_folders_come_from_the_remote_where_the_cache_lacks_them(
     world: World, server: S3Server, bucket: str
 ) -> None:
@@ -144,6 +148,7 @@ def test_lists_of_folders_come_from_the_remote_where_the_cache_lacks_them(
     assert not gone & server.keys(bucket)
 
 
+@pytest.mark.slow
 def test_objects_that_the_cache_does_not_have_were_not_searched(
     world: World, server: S3Server, bucket: str
 ) -> None:
@@ -162,6 +167,7 @@ def test_objects_that_the_cache_does_not_have_were_not_searched(
     assert erase(world)[_PLACE].state == "purged"
 
 
+@pytest.mark.slow
 def test_older_versions_that_may_not_be_listed_are_pending(
     world: World, server: S3Server, bucket: str
 ) -> None:

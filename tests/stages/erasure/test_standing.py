@@ -46,6 +46,7 @@ def remaining(world: World) -> set[str]:
     return world.names(NEW) | set(world.objects(OLD)[VIDEO])
 
 
+@pytest.mark.slow
 def test_entries_of_shards_and_stages_that_are_no_more_keep_nothing(world: World) -> None:
     world.commit(OLD)
     old, new = world.objects(OLD), world.objects(NEW)
@@ -76,6 +77,7 @@ def test_entries_of_shards_and_stages_that_are_no_more_keep_nothing(world: World
         world.write(NEW)
 
 
+@pytest.mark.slow
 def test_what_a_stage_that_is_no_more_wrote_is_pending_where_it_is_still_there(
     world: World,
 ) -> None:
@@ -104,6 +106,7 @@ def test_what_a_stage_that_is_no_more_wrote_is_pending_where_it_is_still_there(
     assert not pending(erase(world))
 
 
+@pytest.mark.slow
 def test_a_stage_of_ones_own_that_was_not_run_again_is_pending_by_its_name(world: World) -> None:
     world.commit(OLD)
     old, new = world.objects(OLD)["data/dataset.csv"][0], world.objects(NEW)["data/dataset.csv"][0]
@@ -141,6 +144,7 @@ def test_a_stage_of_ones_own_that_was_not_run_again_is_pending_by_its_name(world
     assert world.path(means_now).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_current", [True, False])
 def test_stages_that_read_a_part_or_a_folder_of_outs_are_compared_too(
     world: World, is_current: bool
@@ -205,6 +209,7 @@ def test_nothing_goes_where_a_pipeline_cannot_be_read(world: World) -> None:
     assert world.here() == before
 
 
+@pytest.mark.slow
 def test_a_stage_without_outs_is_no_damage(world: World) -> None:
     world.commit(OLD)
     music = world.put(b"music")

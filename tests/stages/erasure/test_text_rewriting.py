@@ -112,6 +112,7 @@ def rows_of(context: Context, name: str) -> list[dict[str, Any]]:
     return list(itertools.chain.from_iterable(batch.to_pylist() for batch in batches))
 
 
+@pytest.mark.slow
 @given(DIALECTS, ROWS)
 def test_csv_without_rows_is_the_text_without_their_records(
     dialect: Dialect, rows: list[tuple[str, bool, bool, int]]
@@ -224,6 +225,7 @@ def test_pieces_of_files_are_cut_where_they_are_read(tmp_path: Path) -> None:
     assert path.read_text() == "id,text\n" + "".join(left)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["data/dataset.jsonl", "data/dataset.json"])
 def test_long_json_is_cut_where_it_is_read(tmp_path: Path, name: str) -> None:
     context = project(tmp_path, path=name)

@@ -40,7 +40,7 @@ def noisy(picture: npt.NDArray[np.uint8], random: np.random.Generator) -> npt.ND
     return picture ^ random.integers(0, 2, picture.shape, dtype=np.uint8)
 
 
-@tried_on(few=25, many=300)
+@tried_on(few=10, many=100)
 @given(
     rows=st.integers(1, 12),
     number=st.integers(1, 3),
@@ -227,7 +227,7 @@ def test_a_wrong_own_function_is_one_clear_error(result: object, message: str) -
     assert "17" not in str(caught.value)
 
 
-@tried_on(few=25, many=300)
+@tried_on(few=10, many=100)
 @given(rows=st.integers(1, 9), seed=st.integers(0, 2**63 - 1), several=st.booleans())
 def test_mixup_mixes_each_row_with_its_partner(*, rows: int, seed: int, several: bool) -> None:
     packing = SEVERAL if several else PHOTO

@@ -99,6 +99,7 @@ def test_rows_fill_all_slices() -> None:
     assert set(slices_of(ROWS)) == {1, 2, 3}
 
 
+@pytest.mark.slow
 def test_slices_resumed_in_another_process_give_the_same_bytes(
     blank_base: Path, tmp_path: Path
 ) -> None:

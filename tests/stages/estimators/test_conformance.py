@@ -101,6 +101,9 @@ CASES = (
     "causal_lm",
 )
 
+#: A network for pictures takes seconds for most checks.
+MARKS = {"resnet with columns": pytest.mark.slow, "resnet": pytest.mark.slow}
+
 
 def of_features(train: dict[str, Any], code: Path | None = None) -> Case:
     spec = find_spec(train["model"])
@@ -183,7 +186,7 @@ def test_every_family_has_a_case(case_of: Callable[[str], Case]) -> None:
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, ())) for name in CASES])
 def test_a_family_conforms(
     name: str,
     check: Callable[[Case, Path], None],
@@ -212,6 +215,7 @@ def third_party_case(
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.slow
 @pytest.mark.parametrize("package", THIRD_PARTY)
 def test_an_estimator_of_another_package_conforms(
     package: str,

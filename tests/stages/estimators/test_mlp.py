@@ -132,6 +132,7 @@ print(json.dumps({"digest": hashlib.sha256(state).hexdigest(), "compiler": compi
 """
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_bytes_and_loads_no_compiler() -> None:
     """With other memory, other hashes, and more threads than one asked for."""
     here = estimator_of(**SETTINGS["dropout"]).fit_slice(None, data_of(), 7)

@@ -255,6 +255,7 @@ print(hashlib.sha256(own.fit_slice(None, data, 1)).hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_sets_of_texts_have_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     found = {
         subprocess.run(

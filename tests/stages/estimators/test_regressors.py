@@ -97,6 +97,7 @@ def test_a_scikit_learn_regressor_answers_as_the_library_does(model: str) -> Non
     assert exported == estimator.export(estimator.fit_slice(None, data, 7))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Class PassiveAggressiveRegressor:FutureWarning")
 def test_every_slicing_regressor_goes_on_from_a_state() -> None:
     slicing = sorted(model for model in INCREMENTAL_ON_UNION if model.endswith("Regressor"))

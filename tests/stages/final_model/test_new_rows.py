@@ -365,6 +365,7 @@ def _answers(
     return preprocessor.transform(pa.concat_tables(batches), np.float64)
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(
     column=_columns(),

@@ -110,7 +110,8 @@ def check_law(project: Rotating, wanted: list[str]) -> None:
     assert all(is_token_line(line) for line in project.lines())
 
 
-@tried_on(few=4, many=150)
+@pytest.mark.slow
+@tried_on(few=2, many=50)
 @given(STEPS)
 @example([("rekey", 0)])
 @example([("rekey", 0), ("rekey", 0), ("forget", 2)])

@@ -69,7 +69,7 @@ def written(names: list[str], rows: list[list[str]], styles: list[tuple[str, str
     return lines
 
 
-@tried_on(few=200, many=2000)
+@tried_on(few=60, many=600)
 @given(st.data())
 def test_plain_lines_are_read_as_python_reads_them(data: st.DataObject) -> None:
     names = data.draw(st.lists(NAMES, min_size=1, max_size=3))
@@ -80,7 +80,7 @@ def test_plain_lines_are_read_as_python_reads_them(data: st.DataObject) -> None:
     check(lines)
 
 
-@tried_on(few=200, many=1000)
+@tried_on(few=60, many=300)
 @given(
     st.lists(
         st.text(st.sampled_from('{}[]:,"\\ \n\tnulltrefas0123.-+eEé'), max_size=14), max_size=3
@@ -105,7 +105,7 @@ PLAIN = [
 ]
 
 
-@tried_on(few=400, many=4000)
+@tried_on(few=100, many=1200)
 @given(
     st.sampled_from(PLAIN),
     st.integers(0, 100),

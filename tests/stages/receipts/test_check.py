@@ -103,6 +103,7 @@ def test_odd_texts_in_an_envelope_are_refused(text: str) -> None:
         assert code(changed.encode()) in {"bad-envelope", "unknown-type", "unknown-key"}
 
 
+@pytest.mark.slow
 def test_every_change_of_one_bit_fails() -> None:
     found: dict[str, int] = {}
     for place in range(len(RECEIPT)):
@@ -375,6 +376,7 @@ def test_two_files_of_one_key_with_different_times_are_two_followers() -> None:
     assert Keys([first.public], [second.public, second.public]).forks == ()
 
 
+@pytest.mark.slow
 def test_every_change_of_one_bit_of_a_key_fails() -> None:
     for content in (KEY.file, rotated()[1].file):
         for place in range(len(content) * 8):

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unlearn.stages.rows.padding import BLOCK, pad_parquet, padded_text
 
+from tests.properties import tried_on
 from tests.stages.conftest import KEY, OTHER_KEY
 
 TABLE = [["name", "share"], ["a, b", "0.5"], ['"', "0.25"]]
@@ -30,6 +31,7 @@ def as_csv(rows: list[list[str]]) -> bytes:
     return out.getvalue().encode()
 
 
+@tried_on(few=15, many=60)
 @given(st.recursive(st.none() | st.text() | st.integers(), st.lists, max_leaves=300))
 def test_json_is_the_same_to_readers(value: object) -> None:
     content = json.dumps(value).encode() + b"\n"

@@ -345,6 +345,7 @@ def peak_memory(path: Path, scratch: Path) -> int:
     return int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     """The peak may grow by a shard, and by what Arrow reads ahead: 32 blocks, whatever the file."""
     peaks, sizes = [], []

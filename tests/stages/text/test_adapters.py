@@ -64,6 +64,7 @@ def layers_of(wrapped: Any, name: str = "default") -> set[str]:
     }
 
 
+@pytest.mark.slow
 def test_all_linear_layers_but_the_head_are_found() -> None:
     expected = {
         f"model.layers.{number}.{'mlp' if part[0] in 'gud' else 'self_attn'}.{part}"

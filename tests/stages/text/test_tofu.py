@@ -84,6 +84,7 @@ def test_right_answers_in_other_words_and_wrong_ones_stand_beside_their_own_row(
     assert sum(bool(row["paraphrase"]) for row in tofu.public) == 2 * ROWS + 8 * ROWS
 
 
+@pytest.mark.slow
 def test_twenty_rows_of_an_author_stay_in_one_shard_and_none_is_lost(
     sharded: Repo, tofu: Tofu
 ) -> None:

@@ -54,7 +54,7 @@ def changed_pictures(recipe: Recipe, rows: pa.Table, epoch: int) -> dict[tuple[b
     return found
 
 
-@tried_on(few=10, many=100)
+@tried_on(few=5, many=30)
 @given(data=st.data(), slices=st.sampled_from([1, 3]), epoch=st.integers(0, 2))
 def test_a_rows_picture_is_the_same_whichever_other_rows_there_are(
     *, data: st.DataObject, slices: int, epoch: int

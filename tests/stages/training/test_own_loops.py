@@ -37,6 +37,7 @@ def fit(recipe: Recipe) -> bytes:
     return estimator.fit_slice(None, data, seed)
 
 
+@pytest.mark.slow
 def test_an_honest_loop_passes_the_check(tmp_path: Path) -> None:
     check_own_training(own(tmp_path, loop()))
 

@@ -59,6 +59,7 @@ def test_two_requests_leave_the_bytes_of_a_clean_room(tmp_path: Path) -> None:
     assert r2_score(frame["amount"], np.asarray(model.predict(frame))) > 0.7
 
 
+@pytest.mark.slow
 def test_settings_are_tried_on_numbers_too(tmp_path: Path) -> None:
     context = project(tmp_path / "project", set())
     run_stages(context)

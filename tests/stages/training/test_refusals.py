@@ -115,6 +115,7 @@ def test_one_row_in_all_gives_a_constant_model(tmp_path: Path) -> None:
     assert found.tolist() == [[float(label == rows[TARGET][0].as_py()) for label in CLASSES]] * 5
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=12)
 @given(
     count=st.integers(1, 12),

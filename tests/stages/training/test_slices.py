@@ -437,6 +437,7 @@ def digests_of_threaded() -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 def test_another_process_with_other_thread_settings_gives_the_same_bytes() -> None:
     variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     done = subprocess.run(

@@ -78,6 +78,7 @@ def new_methods() -> Iterator[dict[str, Method]]:
     config._settings_model.cache_clear()  # noqa: SLF001 - see above
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["shrink", "shrink_adapter", "account"])
 def test_a_method_in_a_module_of_its_own_conforms(
     name: str, new_methods: dict[str, Method], case_of: FindCase

@@ -128,6 +128,7 @@ def test_settings_for_classes_are_refused(
         check_params(raw)
 
 
+@pytest.mark.slow
 def test_methods_of_a_regression_are_compared_with_the_retrained_model(
     trained: Context,
 ) -> None:

@@ -205,6 +205,7 @@ def test_the_report_has_all_that_it_promises(overfit: Overfit) -> None:
     assert membership["auc"] == membership["attacks"]["lira"]["auc"]
 
 
+@pytest.mark.slow
 def test_two_runs_give_the_same_bytes(overfit: Overfit) -> None:
     project = overfit.after.project
     names = [project.report, project.roc, project.scores, *sorted(project.plots.iterdir())]
@@ -247,6 +248,7 @@ def test_the_tables_behind_the_plots_add_up(overfit: Overfit) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.trained
 def test_a_model_that_cannot_memorise_makes_membership_inconclusive(tmp_path: Path) -> None:
     params = make_params(shards=5, train=BLUNT, holdout=0.4)
@@ -363,6 +365,7 @@ def test_with_one_shard_models_are_trained_to_compare_with(tmp_path: Path) -> No
     assert report == run(context)
 
 
+@pytest.mark.slow
 @pytest.mark.trained
 def test_on_mislabelled_rows_the_untouched_model_fails_and_the_retrained_one_does_not(
     tmp_path: Path,

@@ -7,6 +7,7 @@ from benchmarks.evidence_simulation import KINDS, SMALL, Kind, simulate
 DRAWS = 20
 
 
+@pytest.mark.slow
 @pytest.mark.trained
 @pytest.mark.parametrize("kind", KINDS)
 def test_retraining_does_not_fail_and_the_original_does_not_pass(kind: Kind) -> None:

@@ -338,6 +338,7 @@ def test_the_original_never_passes(
     assert report["label"] == "approximate"
 
 
+@pytest.mark.slow
 @pytest.mark.trained
 def test_online_attacks_ask_models_of_halves_of_all_rows(overfit: Context) -> None:
     assert "lira_online" not in read_json(overfit.project.report)["membership"]["attacks"]

@@ -106,6 +106,7 @@ def test_without_pairs_within_the_caliper_there_is_no_number(
         assert not list(numbers(found))
 
 
+@pytest.mark.slow
 @pytest.mark.trained
 def test_several_retrained_models_have_a_spread(known_by_heart: Context) -> None:
     context = changed_params(known_by_heart, "verify", references=3)

@@ -228,6 +228,7 @@ def test_a_verdict_on_many_rows_is_public() -> None:
     assert given[2] > 0.7
 
 
+@pytest.mark.slow
 def test_the_same_attacker_reads_the_row_from_the_figures() -> None:
     found = successes(in_detail, lambda report: {in_detail(report): 1.0}, worlds=12)
 

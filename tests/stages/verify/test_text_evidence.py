@@ -46,6 +46,9 @@ from tests.stages.verify.text_projects import (
     texts_of,
 )
 
+#: The adapters of the module take ten seconds to train.
+pytestmark = pytest.mark.slow
+
 AUTHORS = 20
 TEXT_ATTACKS = ["loss", "zlib", "min_k", "min_k_plus_plus", "lira", "rmia"]
 

@@ -51,6 +51,7 @@ sys.stdout.buffer.write(state)
 """
 
 
+@pytest.mark.slow
 def test_another_process_with_other_threads_makes_the_same_bytes(library: Library) -> None:
     here = library.estimator().fit_slice(None, slice_of(6000), 5)
     digest = hashlib.sha256(here).hexdigest()

@@ -145,7 +145,7 @@ for name, build in ESTIMATORS.items():
 
 
 @every
-@tried_on(few=10, many=60)
+@tried_on(few=4, many=20)
 @given(rows=row_sets(), start=st.frozensets(st.integers(0, 23)), steps=HISTORIES)
 def test_any_history_ends_as_fitting_does(
     build: Build, rows: RowSet, start: frozenset[int], steps: Steps
@@ -154,7 +154,7 @@ def test_any_history_ends_as_fitting_does(
 
 
 @every
-@tried_on(few=6, many=30)
+@tried_on(few=3, many=12)
 @given(shaped=shaped_rows(), start=st.frozensets(st.integers(0, 23)), steps=HISTORIES)
 def test_rows_of_any_shape_keep_the_law(
     build: Build, shaped: tuple[Shape, RowSet], start: frozenset[int], steps: Steps
@@ -260,6 +260,7 @@ def processor_features() -> list[str]:
     return [name for name in numpy_core.__cpu_dispatch__ if numpy_core.__cpu_features__[name]]
 
 
+@pytest.mark.slow
 def test_no_kernel_and_no_number_of_threads_changes_a_byte() -> None:
     """The libraries choose their instructions by these variables when they are loaded."""
     settings_of_libraries = [

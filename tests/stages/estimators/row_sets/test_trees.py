@@ -4,13 +4,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.row_sets.base import STATE_FILE, TreeEstimator
 from unlearn.stages.estimators.row_sets.row_set import RowSet
 
+from tests.properties import tried_on
 from tests.stages.estimators.row_sets.laws import KEY, SHAPE, Build, draw_rows, row_sets
 from tests.stages.estimators.row_sets.test_laws import ESTIMATORS, rows_for
 
@@ -41,7 +42,7 @@ def wrong_trees(estimator: Any, state: Any, rows: RowSet, trees: list[int]) -> l
 
 
 @every
-@settings(deadline=None, max_examples=25)
+@tried_on(few=5, many=15)
 @given(rows=row_sets(), data=st.data())
 def test_any_trees_fitted_again_are_those_of_the_state(
     build: Build, rows: RowSet, data: st.DataObject
@@ -69,7 +70,7 @@ def test_trees_of_many_rows_are_the_same_after_a_change(build: Build) -> None:
 
 
 @every
-@settings(deadline=None, max_examples=25)
+@tried_on(few=5, many=15)
 @given(data=st.data())
 def test_a_changed_number_of_any_file_of_trees_is_found(build: Build, data: st.DataObject) -> None:
     estimator: Any = build(KEY, SHAPE)

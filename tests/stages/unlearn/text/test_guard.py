@@ -33,6 +33,7 @@ def states(problem: TextProblem) -> tuple[TextState, TextState]:
     return problem.guard.start, problem.guard.kept
 
 
+@pytest.mark.slow
 def test_the_target_is_the_tuned_models_loss_on_unseen_rows(lora: Context) -> None:
     """Not the base's, and not that of the model as it becomes."""
     from unlearn.stages.rows.holdout import fewest
@@ -55,6 +56,7 @@ def test_the_target_is_the_tuned_models_loss_on_unseen_rows(lora: Context) -> No
     )
 
 
+@pytest.mark.slow
 @pytest.mark.trained
 def test_npo_ends_at_the_target_within_its_limits(lora: Context) -> None:
     problem = ran(guarded(lora, budget=0.05), "npo", rate=2e-3, epochs=30)
@@ -189,6 +191,7 @@ def test_without_a_guard_the_last_state_stays(lora: Context) -> None:
     assert problem.guard.facts()["collapsed"] is True
 
 
+@pytest.mark.slow
 @pytest.mark.trained
 def test_forgetting_waits_while_what_it_cost_is_won_back(lora: Context) -> None:
     """Past the target, steps are on the retain side alone until the model is within its limits."""

@@ -53,6 +53,7 @@ def loss_of(problem: TextProblem, side: str) -> float:
     return float(problem.tuned.losses(getattr(problem, side)).by_token())
 
 
+@pytest.mark.slow
 @pytest.mark.trained
 @pytest.mark.parametrize("kind", ["lora", "whole"])
 @pytest.mark.parametrize(
@@ -72,6 +73,7 @@ def test_forget_rows_are_forgotten_more_than_retain_rows(
     assert gone > 1.5 * kept
 
 
+@pytest.mark.slow
 @pytest.mark.trained
 @pytest.mark.parametrize("name", ["npo", "gradient_difference", "rmu"])
 def test_the_retain_side_holds_retain_rows(name: str, lora: Context) -> None:
@@ -119,6 +121,7 @@ def test_refusals_are_drawn_for_each_row(lora: Context) -> None:
     assert drawn == draw_answers(problem_of(context, "idk_dpo"))
 
 
+@pytest.mark.slow
 def test_sampled_alternatives_are_other_answers_and_follow_from_the_seed(lora: Context) -> None:
     problem = problem_of(lora, "alt_po")
     own = problem.rows["completion"].to_pylist()
@@ -160,6 +163,7 @@ def test_alternatives_that_are_not_there_are_refused(column: str, said: str, lor
     assert raised.value.exit_code == 2
 
 
+@pytest.mark.slow
 def test_running_text_has_no_prompt_to_refuse(blank_base: Path, tmp_path: Path) -> None:
     """All other methods apply to it."""
     from tests.stages.unlearn.text.projects import forget_authors

@@ -33,6 +33,7 @@ from tests.stages.unlearn.text.projects import (
 ALL = ("retrain", *TEXT_METHODS)
 
 
+@pytest.mark.slow
 @pytest.mark.trained
 def test_every_method_makes_a_model_that_can_be_deployed(project: Context) -> None:
     project = changed(project, epochs=3)
@@ -57,6 +58,7 @@ def test_every_method_makes_a_model_that_can_be_deployed(project: Context) -> No
     assert original.weights not in weights
 
 
+@pytest.mark.slow
 @pytest.mark.trained
 def test_npo_lies_between_the_original_and_retraining(project: Context) -> None:
     context = guarded(changed(project, rate=2e-3, epochs=30), budget=0.05)
@@ -157,6 +159,7 @@ def test_what_is_other_work(worked: Context, change: Any, expected: set[str]) ->
     assert ran == expected
 
 
+@pytest.mark.slow
 def test_retraining_reads_no_settings_of_other_methods(project: Context) -> None:
     assert stage.run(project, "retrain").record.stopped_by == TRAINED
     generic_text(project)
@@ -219,6 +222,7 @@ def weaken(context: Context) -> None:
     path.write_bytes(save_tensors(weak))
 
 
+@pytest.mark.slow
 def test_what_was_never_memorised_is_not_unlearned(project: Context) -> None:
     context = changed(project, gate=0.9, epochs=1)
     assert stage.run(context, "npo").record.why_not is None

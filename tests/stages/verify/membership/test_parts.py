@@ -123,6 +123,7 @@ def intervals(found: Evidence, model: str) -> tuple[tuple[float, float], tuple[f
     return attacked.forgotten.wide, attacked.control.wide
 
 
+@pytest.mark.slow
 @every
 @pytest.mark.parametrize("under_attack", [SHARD_MODELS, FINAL_MODEL])
 def test_rows_that_were_learned_by_heart_are_found_until_they_are_forgotten(
