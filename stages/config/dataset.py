@@ -33,6 +33,8 @@ FeatureKind = Literal[
     "paraphrase",
     "perturbed",
     "topic",
+    "messages",
+    "input",
 ]
 
 #: Kinds whose values are dates and times.

@@ -8,9 +8,12 @@ from pydantic import Field, field_validator
 from unlearn.stages.config.section import Section, inside_the_project
 
 #: What a column of text is, where rows are text for a language model. Loss is on `completion` or
-#: `body` alone; nothing is trained on `paraphrase`, `perturbed` and `topic`, which say how well a
-#: model knows an answer in other words, or a wrong one, and what a row is publicly about.
-TextRole = Literal["prompt", "completion", "body", "paraphrase", "perturbed", "topic"]
+#: `body` alone, or on the assistant's turns of `messages`, a chat. `input` goes behind `prompt`.
+#: Nothing is trained on `paraphrase`, `perturbed` and `topic`, which say how well a model knows an
+#: answer in other words, or a wrong one, and what a row is publicly about.
+TextRole = Literal[
+    "prompt", "completion", "body", "paraphrase", "perturbed", "topic", "messages", "input"
+]
 
 #: Takes every linear layer but the output head.
 ALL_LINEAR = "all-linear"
@@ -21,14 +24,17 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 def check_roles(features: dict[str, str]) -> None:
     """Raise a ValueError if columns of text do not make up rows that can be trained on."""
     roles = list(features.values())
-    for role in ("prompt", "completion", "body", "paraphrase", "topic"):
+    for role in ("prompt", "completion", "body", "paraphrase", "topic", "messages", "input"):
         if roles.count(role) > 1:
             raise ValueError(f"features: two columns are the {role}")
-    if "body" in roles:
-        if {"prompt", "completion", "paraphrase", "perturbed"} & set(roles):
+    if "messages" in roles:
+        if others := set(roles) - {"messages", "topic"}:
+            raise ValueError(f"features: rows are chats, and these have no {min(others)}")
+    elif "body" in roles:
+        if {"prompt", "completion", "paraphrase", "perturbed", "input"} & set(roles):
             raise ValueError("features: rows are either a body or a prompt with its completion")
     elif not {"prompt", "completion"} <= set(roles):
-        raise ValueError("features: text takes a prompt and a completion, or a body")
+        raise ValueError("features: text takes messages, a prompt and a completion, or a body")
 
 
 class AdapterOptions(Section):
@@ -79,6 +85,10 @@ class LanguageOptions(Section):
         The largest norm of a gradient.
     checkpointing
         Whether activations are computed twice, to need less memory.
+    turns
+        Which turns of the assistant the loss counts, where rows are chats; all by default.
+    packing
+        Whether sequences have more than one row: never.
     """
 
     base: str
@@ -92,6 +102,18 @@ class LanguageOptions(Section):
     accumulate: int = Field(default=1, ge=1)
     clip: Annotated[float, Field(gt=0, strict=False)] = 1.0
     checkpointing: bool = False
+    turns: Literal["all", "last"] | None = None
+    packing: bool = False
+
+    @field_validator("packing")
+    @classmethod
+    def _one_row_a_sequence(cls, value: bool) -> bool:
+        if value:
+            raise ValueError(
+                "must be false: rows of several people would be in one sequence, and what a model "
+                "learns from one of them would depend on the others"
+            )
+        return value
 
     @field_validator("base")
     @classmethod

@@ -43,7 +43,9 @@ class _Item(Facts):
         return f"item {self.row}"
 
 
-def read_json(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
+def read_json(
+    path: Path, name: str, choose: Choose, nested: Collection[str] = ()
+) -> Iterator[pa.Table]:
     """Yield the rows of a JSON file: one object a line, or an array of objects.
 
     Parameters
@@ -52,12 +54,14 @@ def read_json(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
         The file, and what errors call it.
     choose
         Returns the columns to read, of all those that there are.
+    nested
+        Columns whose lists and objects are read, as JSON text.
 
     Returns
     -------
     iterator of pyarrow.Table
-        String columns: numbers are the text that was written. A column of a batch that has lists or
-        objects is a list column, without their content.
+        String columns: numbers are the text that was written. Any other column of a batch that has
+        lists or objects is a list column, without their content.
 
     Raises
     ------
@@ -65,7 +69,8 @@ def read_json(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
         If the file is not readable; the error names the line or the item.
     """
     with _readable(name):
-        yield from (_items_of if is_array_file(path) else _lines_of)(path, name, choose)
+        read = _items_of if is_array_file(path) else _lines_of
+        yield from read(path, name, choose, frozenset(nested))
 
 
 @contextmanager
@@ -104,13 +109,13 @@ class _Columns:
         return choose(self._names)
 
 
-def _items_of(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
+def _items_of(path: Path, name: str, choose: Choose, nested: frozenset[str]) -> Iterator[pa.Table]:
     """Yield the rows of an array."""
 
     def rows() -> Iterator[_Row]:
         with open_file(path) as handle:
             for number, item in enumerate(_items(handle, name), start=1):
-                yield _row(item, _Item(file=name, row=number))
+                yield _row(item, _Item(file=name, row=number), nested)
 
     # A first pass for the columns.
     columns = _Columns()
@@ -120,7 +125,7 @@ def _items_of(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
         yield from _tables(rows(), columns.chosen(name, choose), name)
 
 
-def _lines_of(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
+def _lines_of(path: Path, name: str, choose: Choose, nested: frozenset[str]) -> Iterator[pa.Table]:
     """Yield the rows of a file with one object a line."""
     columns = _Columns()
     plain: list[list[str] | None] = []
@@ -129,7 +134,7 @@ def _lines_of(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
         if fields is not None:
             columns.see_plain(fields, piece.plain().rows)
         else:
-            for row in piece.rows():
+            for row in piece.rows(nested):
                 columns.see(row)
     if columns.rows == 0:
         return
@@ -138,7 +143,7 @@ def _lines_of(path: Path, name: str, choose: Choose) -> Iterator[pa.Table]:
     def tables(item: tuple[_Piece, list[str] | None]) -> list[pa.Table]:
         piece, fields = item
         found = None if fields is None else piece.plain(fields).table(chosen)
-        return list(_tables(piece.rows(), chosen, name)) if found is None else [found]
+        return list(_tables(piece.rows(nested), chosen, name)) if found is None else [found]
 
     # A file that changes meanwhile is refused when it was read.
     for some in results_in_order(tables, zip(line_pieces(path, name), plain, strict=False)):
@@ -166,7 +171,7 @@ class _Piece:
         text = self.text if self.text.endswith(b"\n") else self.text + b"\n"
         return PlainLines(b"" if len(text) > _MOST_ROW_BYTES else text, known_fields)
 
-    def rows(self) -> Iterator[_Row]:
+    def rows(self, nested: frozenset[str]) -> Iterator[_Row]:
         """Yield the rows as Python parses them."""
         # Not splitlines: an unusual line separator inside a JSON string is no line end.
         for number, line in enumerate(self.text.split(b"\n"), start=self.first):
@@ -175,7 +180,7 @@ class _Piece:
                 raise _too_long(where)
             text = line.decode()
             if text.strip(" \t\r\n"):
-                yield _row(_parse(text, where), where)
+                yield _row(_parse(text, where), where, nested)
 
 
 def line_pieces(path: Path, name: str) -> Iterator[_Piece]:
@@ -218,8 +223,14 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
+class _Number(str):
+    """A number as it was written, which is no text within a list or an object."""
+
+    __slots__ = ()
+
+
 #: Numbers stay the text that was written.
-_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, object_pairs_hook=_no_repeats)
+_DECODER = json.JSONDecoder(parse_int=_Number, parse_float=_Number, object_pairs_hook=_no_repeats)
 
 
 def _repeated(where: Facts) -> InputError:
@@ -354,10 +365,25 @@ class _Text:
                 return found
 
 
-def _row(value: Any, where: Facts) -> _Row:
+def _row(value: Any, where: Facts, nested: frozenset[str]) -> _Row:
     if not isinstance(value, dict):
         raise InputError(f"{where}: not a JSON object", facts=where)
-    return {field: _value(item) for field, item in value.items()}
+    return {
+        field: _json_text(item)
+        if field in nested and isinstance(item, (list, dict))
+        else _value(item)
+        for field, item in value.items()
+    }
+
+
+def _json_text(value: Any) -> str:
+    """Return a list or an object as JSON text, with its numbers as they were written."""
+    if isinstance(value, dict):
+        pairs = (f"{json.dumps(key)}:{_json_text(item)}" for key, item in value.items())
+        return f"{{{','.join(pairs)}}}"
+    if isinstance(value, list):
+        return f"[{','.join(map(_json_text, value))}]"
+    return value if isinstance(value, _Number) else json.dumps(value)
 
 
 def _value(value: Any) -> _Value:

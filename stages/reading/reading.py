@@ -15,7 +15,16 @@ from unlearn.stages.reading.column_types import ColumnUse, ColumnUses
 #: Kinds of features whose values may have line ends, where the dataset allows any. A category has
 #: none: `init` leaves such columns out as text.
 _MAY_HAVE_LINE_ENDS = frozenset(
-    {"prompt", "completion", "body", "paraphrase", "perturbed", "hashed_text"}
+    {
+        "prompt",
+        "input",
+        "completion",
+        "body",
+        "paraphrase",
+        "perturbed",
+        "messages",
+        "hashed_text",
+    }
 )
 
 #: Kinds of features whose values count, and not their text.
@@ -47,6 +56,8 @@ class Reading:
         Columns with a picture or a tensor in each row: lists and arrays in them stay whole.
     pictures
         Whether a folder may have pictures beside its tables.
+    chats
+        Columns with a chat in each row: of JSON, their lists are read as the JSON text of them.
     """
 
     multiline: bool = False
@@ -58,6 +69,7 @@ class Reading:
     uses: ColumnUses = field(default_factory=ColumnUses)
     tensors: frozenset[str] = frozenset()
     pictures: bool = True
+    chats: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, dataset: DatasetParams) -> "Reading":
@@ -78,6 +90,7 @@ class Reading:
                 name for name, kind in dataset.features.items() if kind in TENSOR_KINDS
             ),
             pictures="image" in dataset.features.values(),
+            chats=frozenset(name for name, kind in dataset.features.items() if kind == "messages"),
         )
 
 
@@ -90,7 +103,7 @@ def _numeric(dataset: DatasetParams) -> frozenset[str]:
 
 def _required(dataset: DatasetParams) -> frozenset[str]:
     """Return the columns that no file may lack: a row has to be somebody's, and of some use."""
-    kinds = ("prompt", "completion", "body", *TENSOR_KINDS)
+    kinds = ("prompt", "completion", "body", "messages", *TENSOR_KINDS)
     trained_on = [name for name, kind in dataset.features.items() if kind in kinds]
     target = None if dataset.drop_unlabelled else dataset.target
     others = (dataset.id, dataset.subject, target, dataset.weight)
@@ -107,9 +120,13 @@ def _uses(dataset: DatasetParams) -> ColumnUses:
             (dataset.subject, dataset.subject_type),
         )
     }
-    # A picture can be a path in one file, and bytes in another one.
+    # A picture can be a path in one file, and bytes in another one; a chat a list, or JSON text.
     features: dict[str, ColumnUse] = {
-        name: "none" if kind in TENSOR_KINDS else "value" if kind in _VALUES else "label"
+        name: "none"
+        if kind in (*TENSOR_KINDS, "messages")
+        else "value"
+        if kind in _VALUES
+        else "label"
         for name, kind in dataset.features.items()
     }
     roles = {name: use for name, use in ids.items() if name is not None}

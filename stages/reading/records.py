@@ -217,7 +217,7 @@ def _read_file(
         if kind == "csv":
             yield from read_csv(file, label, only, reading)
         elif kind == "json":
-            yield from read_json(file, label, choose)
+            yield from read_json(file, label, choose, reading.chats)
         else:
             yield from _READERS[kind](file, label, choose, reading.tensors)
         changed = _state(file) != state

@@ -24,6 +24,7 @@ from unlearn.stages.reading.needed_columns import require_column, require_column
 from unlearn.stages.reading.picture_files import PictureFolder
 from unlearn.stages.reading.records import RowPlace, place_of_row
 from unlearn.stages.rows.array_features import ArrayFeature
+from unlearn.stages.rows.chats import BrokenChatsError, chat_column
 from unlearn.stages.rows.texts import as_text
 from unlearn.stages.rows.token_arrays import joined_texts
 
@@ -87,6 +88,8 @@ def feature_column(
     """
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
+    if kind == "messages":
+        return chat_column(column, name, first_row)
     if kind in get_args(TextRole):
         return _text_column(column, name, kind, first_row)
     missing = list(missing)
@@ -159,7 +162,7 @@ def _text_column(
     if role in ("completion", "body"):
         empty = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(pc.fill_null(text, ""))), 0)
         _refuse(empty, name, f": a {role} is empty", first_row)
-    return pc.fill_null(text, "") if role == "prompt" else text
+    return pc.fill_null(text, "") if role in ("prompt", "input") else text
 
 
 def _floats(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -310,6 +313,9 @@ def _in_file(place: RowPlace) -> Iterator[None]:
     """Name the file in an InputError of the block, which names a column."""
     try:
         yield
+    except BrokenChatsError as error:
+        where = replace(error.where, file=place.file)
+        raise BrokenChatsError(error.problem, where, error.count) from None
     except InputError as error:
         facts = replace(error.facts or Facts(), file=place.file)
         raise InputError(f"{place.file}: {error.message}", *error.hints, facts=facts) from None

@@ -166,6 +166,11 @@ class Layout:
         """What the rows are; rows of text have no target."""
         return "tabular" if self.classes or self.task == "regression" else "text"
 
+    @property
+    def has_prompts(self) -> bool:
+        """Whether an answer to each row can be generated: to its prompt, or to its chat."""
+        return bool(self.columns("prompt") or self.columns("messages"))
+
     def column(self, role: TextRole) -> str | None:
         """Return the first column of a role; None where there is none."""
         return next(iter(self.columns(role)), None)

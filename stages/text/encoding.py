@@ -2,24 +2,27 @@
 
 A row that is one prompt with its completion is one sequence; the loss counts the completion alone.
 A body is cut into pieces of the context's length, each of which begins with the last token of the
-one before, so that every token but the first is predicted exactly once.
+one before, so that every token but the first is predicted exactly once. A chat is one sequence; the
+loss counts the turns of the assistant. No sequence has text of two rows.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 from unlearn.stages.config.text import LanguageOptions
 from unlearn.stages.errors import InputError
+from unlearn.stages.rows.chats import ChatError, Message, messages_of
 from unlearn.stages.rows.shard_file import Layout
+from unlearn.stages.text.chat_encoding import ChatEncoder, Turns
+from unlearn.stages.text.chats import ChatTemplate
 from unlearn.stages.text.sequences import Sequences, ragged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-#: Before a template that asks for the date: a row's tokens must not change from day to day.
-_NO_CLOCK = "{% macro strftime_now(format) %}1 January 2025{% endmacro %}"
 
 TooLong = Literal["refuse", "truncate"]
 
@@ -85,16 +88,20 @@ class Encoder:
             A table of the layout.
         column
             Which column is the completion, where it is not the one of that role: a paraphrase, or
-            a perturbed answer. Every row must have text there.
+            a perturbed answer. Every row must have text there. Of chats it is `answer_column`: the
+            loss then counts the last answer alone.
 
         Raises
         ------
         InputError
             If rows are longer than the context and `too_long` is `refuse`; they are counted.
         """
-        body = self.layout.column("body")
+        body, chats = self.layout.column("body"), self.layout.column("messages")
         if body is not None:
             return self._bodies(rows[body].to_pylist())
+        if chats is not None:
+            turns: Turns = (self.options.turns or "all") if column is None else "last"
+            return self._chats(self._messages(rows), turns, self.options.too_long)
         own = self.layout.column("completion")
         answers = [text or "" for text in rows[str(column or own)].to_pylist()]
         if column in (None, own):
@@ -104,14 +111,91 @@ class Encoder:
     def encode_answers(self, rows: pa.Table, answers: Sequence[str]) -> Encoded:
         """Encode rows' prompts with other answers than their own, one for each row.
 
-        Nothing is tuned on them, so that ones which are too long are truncated, never refused.
+        Of a chat, the last turn of the assistant is replaced. Nothing is tuned on them, so that
+        ones which are too long are truncated, never refused.
 
         Raises
         ------
         InputError
             If the rows are bodies, which have no prompts.
         """
-        return self._answered(rows, answers, "truncate")
+        if self.answer_column is None:
+            return self._answered(rows, answers, "truncate")
+        chats = [
+            [*chat[:-1], {"role": "assistant", "content": answer}]
+            for chat, answer in zip(self._messages(rows), answers, strict=True)
+        ]
+        return self._chats(chats, "last", "truncate")
+
+    @property
+    def answer_column(self) -> str | None:
+        """The column of chats, whose last turn is an answer to all before; None for other rows."""
+        return self.layout.column("messages")
+
+    def prompt_of(self, messages: Sequence[Message]) -> list[int]:
+        """Return the tokens that an answer to a chat continues.
+
+        Parameters
+        ----------
+        messages
+            Each with `role` and `content`, and what else the template reads.
+
+        Raises
+        ------
+        InputError
+            If there is no chat template, it does not take these messages, or they spell one of its
+            control tokens.
+        """
+        if not self._has_template:
+            raise InputError(
+                "the model answers no chats: "
+                + (
+                    "its tokenizer has no chat template"
+                    if self.options.chat
+                    else "train.options.chat is false"
+                )
+            )
+        try:
+            return self._chat_encoder.prompt(messages_of(list(messages)))
+        except ChatError as error:
+            raise InputError(str(error)) from None
+
+    def problems(self, rows: pa.Table) -> list[tuple[int, str]]:
+        """Return which rows cannot be encoded as chats, and why; none for rows that are no chats.
+
+        Returns
+        -------
+        list of (int, str)
+            The number of each such row, from 0, and what is wrong with it, without a quotation.
+        """
+        if self.answer_column is None:
+            return []
+        self._require_template()
+        return self._chat_encoder.problems(
+            self._messages(rows), self.options.turns or "all", self.options.too_long
+        )
+
+    @cached_property
+    def _chat_encoder(self) -> ChatEncoder:
+        return ChatEncoder(ChatTemplate(self.tokenizer), self.options.context)
+
+    def _require_template(self) -> None:
+        if not self.options.chat:
+            raise InputError("train.options.chat: is false, and rows are chats")
+        if not self._has_template:
+            raise InputError(
+                "the base's tokenizer has no chat template, which chats need",
+                "take a base for chats, or save a template in its folder as chat_template.jinja: "
+                "the template that the base's makers publish",
+            )
+
+    def _messages(self, rows: pa.Table) -> list[list[Message]]:
+        return [json.loads(text) for text in rows[str(self.answer_column)].to_pylist()]
+
+    def _chats(self, chats: Sequence[list[Message]], turns: Turns, too_long: TooLong) -> Encoded:
+        self._require_template()
+        found = self._chat_encoder.encode(chats, turns, too_long)
+        return Encoded(found.sequences, found.truncated)
 
     def _answered(self, rows: pa.Table, answers: Sequence[str], too_long: TooLong) -> Encoded:
         if self.layout.column("prompt") is None:
@@ -129,13 +213,15 @@ class Encoder:
         InputError
             If prompts leave no room for an answer, and `too_long` is `refuse`; they are counted.
         """
-        prompt = self.layout.column("prompt")
-        if prompt is None:
+        if not self.layout.has_prompts:
             return [self._start or [self._end] for _ in range(rows.num_rows)]
-        texts = [self._prompt(text or "") for text in rows[prompt].to_pylist()]
-        head = [] if self._has_template else self._start
         room = self.options.context - 1
-        found = [head + tokens for tokens in self._tokens(texts)]
+        if self.answer_column is None:
+            texts = [self._prompt(text) for text in self._questions(rows)]
+            head = [] if self._has_template else self._start
+            found = [head + tokens for tokens in self._tokens(texts)]
+        else:
+            found = [self._prompt_of_chat(chat) for chat in self._messages(rows)]
         if self.options.too_long == "refuse":
             self._refuse("prompt", sum(len(tokens) > room for tokens in found))
         return [tokens[-room:] or [self._end] for tokens in found]
@@ -149,6 +235,20 @@ class Encoder:
             [text], add_special_tokens=False, verbose=False, split_special_tokens=True
         )["input_ids"]
         return [*self._start, *map(int, found)] or [self._end]
+
+    def _prompt_of_chat(self, chat: list[Message]) -> list[int]:
+        return self.prompt_of(chat[:-1] if chat[-1]["role"] == "assistant" else chat)
+
+    def _questions(self, rows: pa.Table) -> list[str]:
+        """Return the text of each prompt: that of the prompt's column, and of the input's."""
+        prompts = [text or "" for text in rows[str(self.layout.column("prompt"))].to_pylist()]
+        more = self.layout.column("input")
+        if more is None or more not in rows.column_names:
+            return prompts
+        return [
+            f"{prompt}\n\n{text}" if text and text.strip() else prompt
+            for prompt, text in zip(prompts, rows[more].to_pylist(), strict=True)
+        ]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens, without special ones."""
@@ -171,7 +271,7 @@ class Encoder:
         return self.options.chat and bool(getattr(self.tokenizer, "chat_template", None))
 
     def _texts(self, rows: pa.Table, answers: Sequence[str]) -> tuple[list[str], list[str]]:
-        prompts = [text or "" for text in rows[str(self.layout.column("prompt"))].to_pylist()]
+        prompts = self._questions(rows)
         if not self._has_template:
             return [self._prompt(text) for text in prompts], list(answers)
         self._refuse_marks([*prompts, *answers])
@@ -209,7 +309,7 @@ class Encoder:
     def _prompt(self, text: str) -> str:
         if not self._has_template:
             return text + self.options.separator
-        return self._rendered([{"role": "user", "content": text}], add_generation_prompt=True)
+        return self._rendered([{"role": "user", "content": text}], prompted=True)
 
     def _refuse(self, what: str, count: int) -> None:
         if count == 0:
@@ -220,20 +320,10 @@ class Encoder:
             "set train.options.too_long: truncate, or a larger context",
         )
 
-    def _rendered(self, messages: list[dict[str, str]], **more: bool) -> str:
-        from jinja2 import TemplateError
-
+    def _rendered(self, messages: list[dict[str, Any]], *, prompted: bool = False) -> str:
         try:
-            template = self.tokenizer.get_chat_template()
-            if "strftime_now" in template:
-                template = _NO_CLOCK + template
-            return str(
-                self.tokenizer.apply_chat_template(
-                    messages, chat_template=template, tokenize=False, **more
-                )
-            )
-        except (TemplateError, TypeError, ValueError, KeyError, AttributeError):
-            # Its words may quote a row.
+            return self._chat_encoder.template.render(messages, add_generation_prompt=prompted)
+        except ChatError:
             raise InputError(
                 "the tokenizer's chat template does not take a prompt with its answer",
                 "set train.options.chat: false",

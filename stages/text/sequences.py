@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 #: A label that no loss counts, as everywhere in PyTorch.
 IGNORED = -100
@@ -67,12 +68,16 @@ class Sequences:
         predicts a first token; shape (sequences,).
     rows
         The row of a table that each comes from, shape (sequences,).
+    counts
+        Which tokens the loss counts, shape (tokens,): those of several answers in one sequence.
+        None where it counts all from the first one on.
     """
 
     tokens: Ints
     ends: Ints
     answers: Ints
     rows: Ints
+    counts: Bools | None = None
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -85,12 +90,22 @@ class Sequences:
     @property
     def counted(self) -> Ints:
         """Tokens of each sequence that the loss counts, shape (sequences,)."""
-        return self.lengths - self.answers
+        if self.counts is None:
+            return self.lengths - self.answers
+        return np.diff(np.concatenate([[0], np.cumsum(self.counts)])[self.ends], prepend=0)
 
     def sequence(self, index: int) -> Ints:
         """Return the tokens of one sequence."""
         end = int(self.ends[index])
         return self.tokens[end - int(self.lengths[index]) : end]
+
+    def counts_of(self, index: int) -> Bools:
+        """Return which tokens of one sequence the loss counts."""
+        end, length = int(self.ends[index]), int(self.lengths[index])
+        if self.counts is not None:
+            return self.counts[end - length : end]
+        counts: Bools = np.arange(length) >= self.answers[index]
+        return counts
 
     def take(self, indices: Sequence[int] | Ints) -> "Sequences":
         """Return these sequences, in this order."""
@@ -101,6 +116,9 @@ class Sequences:
             np.cumsum([len(part) for part in parts], dtype=np.int64),
             self.answers[at],
             self.rows[at],
+            None
+            if self.counts is None
+            else np.concatenate([np.zeros(0, bool), *(self.counts_of(int(i)) for i in at)]),
         )
 
     def followed_by(self, others: "Sequences") -> "Sequences":
@@ -110,13 +128,28 @@ class Sequences:
             np.concatenate([self.ends, others.ends + len(self.tokens)]),
             np.concatenate([self.answers, others.answers]),
             np.concatenate([self.rows, others.rows]),
+            None
+            if self.counts is None and others.counts is None
+            else np.concatenate([self.all_counts(), others.all_counts()]),
+        )
+
+    def all_counts(self) -> Bools:
+        """Return which tokens the loss counts, shape (tokens,)."""
+        if self.counts is not None:
+            return self.counts
+        return np.concatenate(
+            [np.zeros(0, bool), *(self.counts_of(index) for index in range(len(self)))]
         )
 
     def first(self, count: int) -> "Sequences":
         """Return the first sequences."""
         end = int(self.ends[count - 1]) if count else 0
         return Sequences(
-            self.tokens[:end], self.ends[:count], self.answers[:count], self.rows[:count]
+            self.tokens[:end],
+            self.ends[:count],
+            self.answers[:count],
+            self.rows[:count],
+            None if self.counts is None else self.counts[:end],
         )
 
     def batch(
@@ -141,6 +174,8 @@ class Sequences:
             inputs[place, : len(tokens)] = tokens
             start = int(self.answers[index])
             labels[place, start : len(tokens)] = tokens[start:]
+            if self.counts is not None:
+                labels[place, : len(tokens)][~self.counts_of(int(index))] = IGNORED
         return Batch(torch.from_numpy(inputs).to(device), torch.from_numpy(labels).to(device))
 
     def batches(
@@ -157,12 +192,16 @@ class Sequences:
 
 
 def ragged(
-    parts: Sequence[Sequence[int]], answers: Sequence[int], rows: Sequence[int]
+    parts: Sequence[Sequence[int]],
+    answers: Sequence[int],
+    rows: Sequence[int],
+    counts: Sequence[Bools] | None = None,
 ) -> Sequences:
-    """Return sequences from lists of tokens; see `Sequences`."""
+    """Return sequences from lists of tokens, and of whether these count; see `Sequences`."""
     return Sequences(
         np.array([token for part in parts for token in part], dtype=np.int64),
         np.cumsum([len(part) for part in parts], dtype=np.int64),
         np.array(answers, dtype=np.int64),
         np.array(rows, dtype=np.int64),
+        None if counts is None else np.concatenate([np.zeros(0, bool), *counts]),
     )

@@ -90,9 +90,15 @@ def test_bodies_are_text_too() -> None:
 @pytest.mark.parametrize(
     ("features", "said"),
     [
-        ({"question": "prompt"}, "features: text takes a prompt and a completion, or a body"),
-        ({"answer": "completion"}, "features: text takes a prompt and a completion, or a body"),
-        ({"kind": "topic"}, "features: text takes a prompt and a completion, or a body"),
+        (
+            {"question": "prompt"},
+            "features: text takes messages, a prompt and a completion, or a body",
+        ),
+        (
+            {"answer": "completion"},
+            "features: text takes messages, a prompt and a completion, or a body",
+        ),
+        ({"kind": "topic"}, "features: text takes messages, a prompt and a completion, or a body"),
         (PAIR | {"more": "prompt"}, "features: two columns are the prompt"),
         (PAIR | {"more": "completion"}, "features: two columns are the completion"),
         (PAIR | {"a": "paraphrase", "b": "paraphrase"}, "features: two columns are the paraphrase"),
