@@ -151,6 +151,11 @@ COMMANDS: Mapping[str, Entry] = {
         "Predict the rows of a file with the final model.",
         _MODEL,
     ),
+    "serve": Entry(
+        "unlearn.cli.serve",
+        "Answer requests over HTTP, as OpenAI's interface has them, with the final language model.",
+        _MODEL,
+    ),
     "stage": Entry(
         "unlearn.cli.stage.command",
         "Run one stage of the pipeline, as dvc.yaml does.",

@@ -4,6 +4,8 @@ DATA = "Data"
 MODEL = "Model"
 TEXT = "Text for a language model"
 DEADLINES = "Deadline"
+ADDRESS = "Address"
+LIMITS = "Limits"
 OUTPUT = "Output"
 
 #: Panels of parameters that name none.

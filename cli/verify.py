@@ -8,13 +8,11 @@ from unlearn.cli.output import JsonFlag, emit
 from unlearn.cli.verify_against import AgainstAnswer, answer_of, describe_against
 from unlearn.cli.verify_answer import Shown, VerifyAnswer
 from unlearn.cli.verify_text import describe
-from unlearn.stages.audit.models import check_models, nobodys_models, sentences
+from unlearn.stages.audit.present import find_verdict
 from unlearn.stages.audit.reports import FoundReport, key_at_hand, read_found
-from unlearn.stages.audit.status import stale_reasons
 from unlearn.stages.context import open_project
-from unlearn.stages.dvc.lockfile import LockStages, load_lock
 from unlearn.stages.errors import InputError
-from unlearn.stages.project.paths import Project, find_project
+from unlearn.stages.project.paths import find_project
 from unlearn.stages.project.timings import read_method_seconds
 from unlearn.stages.verify.measures.utility_change import compare_utility
 from unlearn.stages.verify_report.report import Report
@@ -62,31 +60,28 @@ def verify(
     if public and before is not None:
         raise InputError("--before compares figures, which --public leaves out")
     project = find_project()
-    found = read_found(project)
-    reasons = stale_reasons(project)
-    models = check_models(project, _lock_or_nothing(project), full=full)
-    reasons += [*sentences(models), *nobodys_models(project)]
+    present = find_verdict(project, full=full)
+    found = present.found
     change = None
     if before is not None:
         older = read_found(project, before)
         change = compare_utility(_figures(older, before).utility, _figures(found).utility)
     if public:
         found = found.without_figures()
-    verdict = "stale" if reasons else found.report.verdict
     shown = Shown(
         report=found.report,
-        verdict=verdict,
-        reasons=tuple(reasons) or found.report.reasons,
+        verdict=present.verdict,
+        reasons=present.stale or found.report.reasons,
         seconds=read_method_seconds(project) if found.has_figures else {},
         figures=found.has_figures,
         public=public,
         seal=found.seal_state(key_at_hand(project)),
-        models=models,
+        models=present.models,
         before=before,
         change=change,
     )
     emit(shown.answer(), as_json=as_json, text=lambda: describe(shown))
-    if verdict != "pass":
+    if present.verdict != "pass":
         raise typer.Exit(1)
 
 
@@ -97,14 +92,6 @@ def _measure(revision: str, *, as_json: bool) -> None:
 
     answer = answer_of(revision, verify_against(open_project(find_project()), revision))
     emit(answer, as_json=as_json, text=lambda: describe_against(answer))
-
-
-def _lock_or_nothing(project: Project) -> LockStages:
-    """Return the lock; a damaged one is among the reasons why the report is stale."""
-    try:
-        return load_lock(project)
-    except InputError:
-        return {}
 
 
 def _figures(found: FoundReport, revision: str = "this state") -> Report:

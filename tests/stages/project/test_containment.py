@@ -24,6 +24,7 @@ ARGUMENTS = {
     "receipt create": ["--signer", "command:true"],
     "receipt keygen": ["--private", "../key.pem"],
     "restore": ["--ticket", "T-1"],
+    "serve": ["--port", "0"],
     "stage": ["forget"],
     "tune": ["finetune", "--budget", "1"],
 }

@@ -1,0 +1,1 @@
+"""An HTTP server for the final language model, compatible with OpenAI's interface."""
