@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Done, Repo, make_frame, make_project, places, start_repositories
+from tests.forked_python import _forks_of_python  # noqa: F401 - a fixture of this package
 
 NAIVE_BAYES = {"model": "sklearn.naive_bayes.GaussianNB", "options": {}}
 

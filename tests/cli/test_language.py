@@ -59,7 +59,7 @@ def records(path: Path) -> list[dict[str, Any]]:
 
 
 def test_text_on_a_base_becomes_a_project(place: Repo) -> None:
-    done = place.unlearn("init", "new", "--dataset", "rows.jsonl", *TEXT, "--base", "base")
+    done = place.inline("init", "new", "--dataset", "rows.jsonl", *TEXT, "--base", "base")
 
     assert done.code == 0, done.err
     assert "120 rows, base" in done.out
@@ -264,6 +264,7 @@ def test_rows_that_are_truncated_are_counted(place: Repo) -> None:
     assert counted == f"note: {number} rows will be truncated to 20 tokens"
 
 
+@pytest.mark.slow
 @pytest.mark.trained
 def test_predict_gives_perplexities_and_what_is_said(tuned: Repo) -> None:
     asked = [row.record() for row in ROWS[:9]]

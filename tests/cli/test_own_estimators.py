@@ -128,7 +128,7 @@ def test_init_names_the_types_to_trust_and_then_takes_them(tmp_path: Path) -> No
     assert f"model files may hold {', '.join(types)} (imbalanced-learn " in doctor
 
 
-@pytest.mark.parametrize("package", ["imblearn", "sklego"])
+@pytest.mark.parametrize("package", [pytest.param("imblearn", marks=pytest.mark.slow), "sklego"])
 def test_a_class_of_another_package_is_named_by_its_path(tmp_path: Path, package: str) -> None:
     pytest.importorskip(package)
     types = THIRD_PARTY[package][2]

@@ -256,6 +256,7 @@ def test_it_starts_within_half_a_second(folder: Path) -> None:
     assert min(spent) < 0.5
 
 
+@pytest.mark.slow
 def test_ten_thousand_receipts_are_verified_within_20_seconds() -> None:
     files = make_chain(KEY, 10_000)
     newest = names(files)[-1]

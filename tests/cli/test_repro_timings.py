@@ -54,6 +54,7 @@ def test_a_plan_shows_the_parts_of_what_it_expects(done: Repo) -> None:
     assert f"of this request: {costs['training']:.1f} s training, {costs['check']:.1f} s" in said
 
 
+@pytest.mark.slow
 def test_the_check_of_trees_is_no_part_of_everything_else(tmp_path: Path) -> None:
     """A plan adds the next check to it."""
     repo = make_project(tmp_path / "project", make_frame(300), "--model", "exact_forest", key=KEY)

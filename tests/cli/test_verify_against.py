@@ -82,6 +82,7 @@ def test_two_final_models_are_attacked_together(done: Repo) -> None:
         assert not any(raw in printed or token_of(done, raw) in printed for raw in ids)
 
 
+@pytest.mark.slow
 def test_the_older_model_is_brought_from_the_remote_and_leaves_no_trace(
     done: Repo, tmp_path: Path
 ) -> None:
@@ -254,6 +255,7 @@ def test_another_file_of_held_out_rows_is_refused(compared: Repo) -> None:
     assert message.startswith("HEAD has other settings of sharding.holdout, dataset.held_out: ")
 
 
+@pytest.mark.slow
 def test_rows_that_came_after_the_revision_did_not_go_from_its_model(done: Repo) -> None:
     measure_few(done)
     done.commit("few rows are enough")
@@ -290,6 +292,7 @@ def test_what_else_changed_between_the_models_is_named(done: Repo) -> None:
     assert "the settings of training have changed as well" in notes[1]
 
 
+@pytest.mark.slow
 def test_the_deployed_model_of_a_project_without_shards_is_compared(compared: Repo) -> None:
     """The first run is before the request: the fixture's own is after it."""
     where = places(compared)

@@ -52,13 +52,13 @@ def hold_for_damaged_files(folder: Path, ending: str, examples: int) -> None:
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_damaged_files_are_read_or_refused(tmp_path: Path, ending: str) -> None:
-    hold_for_damaged_files(tmp_path, ending, 200)
+    hold_for_damaged_files(tmp_path, ending, 80)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_many_damaged_files_are_read_or_refused(tmp_path: Path, ending: str) -> None:
-    hold_for_damaged_files(tmp_path, ending, 5000)
+    hold_for_damaged_files(tmp_path, ending, 1500)
 
 
 #: Prints by how many bytes the largest memory grew while a file was read, and the error if any.

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import Repo, make_frame, make_project, places
+from tests.forked_dvc import call_dvc
+from tests.forked_python import _forks_of_python  # noqa: F401 - a fixture of this package
 
 MLP: dict[str, Any] = {"model": "mlp", "options": {"hidden": [8], "dropout": 0.1}}
 SGD: dict[str, Any] = {
@@ -79,6 +81,15 @@ def stages_run(output: str) -> list[str]:
 def changed(before: dict[str, bytes], after: dict[str, bytes]) -> set[str]:
     """Return the files that came, went or have other bytes."""
     return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+
+
+def run_repro(repo: Repo, module: str) -> tuple[int, str]:
+    """Run the pipeline with `unlearn.cli` or `dvc`; return exit code and standard error."""
+    if module == "dvc":
+        code, _, said = call_dvc(["repro"], repo.root, os.environ)
+        return code, said
+    done = repo.unlearn("repro", "-j", "1")
+    return done.code, done.err
 
 
 @contextmanager
@@ -195,7 +206,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Bases:
 
 
 def _ran(repo: Repo) -> Repo:
-    repo.ok("repro", "-j", "2")
+    repo.ok("repro", "-j", "1")
     repo.commit("run")
     return repo
 

@@ -67,7 +67,7 @@ def test_two_requests_leave_the_bytes_of_a_clean_room_with_a_changed_model(
     model: str, task: str, workspace: Path
 ) -> None:
     has_trees = model in {"exact_forest", "exact_boosting"}
-    frame = make_frame(800, subjects=500)
+    frame = make_frame(300, subjects=200)
     if task == "regression":
         frame["label"] = (frame["age"] * 3_000 + (frame["city"] == "Rome") * 2_000).round(2)
     options = ("--model", model, "--task", task)
@@ -113,7 +113,7 @@ def test_two_requests_leave_the_bytes_of_a_clean_room_with_a_pipeline_of_ones_ow
     project.forget(first)
     project.dvc("repro", "--quiet", "train")
     project.forget(second)
-    project.ok("repro", "-j", "2")
+    project.ok("repro", "-j", "1")
 
     room = clean_room(project, workspace / "room", [*first, *second])
     room.dvc("repro", "--quiet", "aggregate")

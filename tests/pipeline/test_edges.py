@@ -84,7 +84,14 @@ def test_a_shard_that_loses_all_rows_leaves_the_ensemble_under_dvc(
     assert sum(_probability_sums(mlp)) == pytest.approx(len(places(mlp)))
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "torch",
+        "logistic",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("sgd", "bayes", "forest")),
+    ],
+)
 def test_a_class_may_vanish_from_a_shard_and_then_all_classes_but_one(
     small: Repo, workspace: Path, shape: str
 ) -> None:

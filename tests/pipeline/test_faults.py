@@ -17,10 +17,23 @@ from tests.pipeline.conftest import BAYES, FORGOTTEN, Shape, without_dvc
 _MOST = 200
 
 
-@pytest.mark.parametrize("fault", ["kill", "disk full"])
 @pytest.mark.parametrize(
-    "stage",
-    [pytest.param("shard", marks=pytest.mark.slow), "train@s001", "aggregate", "verify"],
+    ("stage", "fault"),
+    [
+        ("train@s001", "kill"),
+        ("aggregate", "disk full"),
+        *(
+            pytest.param(stage, fault, marks=pytest.mark.slow)
+            for stage, fault in (
+                ("train@s001", "disk full"),
+                ("aggregate", "kill"),
+                ("shard", "kill"),
+                ("shard", "disk full"),
+                ("verify", "kill"),
+                ("verify", "disk full"),
+            )
+        ),
+    ],
 )
 def test_a_stage_ends_with_the_same_bytes_after_a_fault_at_any_file_operation(
     small: Repo, workspace: Path, stage: str, fault: Fault

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Repo, fresh_models, without_log
-from tests.pipeline.conftest import ids_at, kill_group, wait_for
+from tests.pipeline.conftest import ids_at, kill_group, run_repro, wait_for
 
 
 def _staged(repo: Repo) -> list[str]:
@@ -34,7 +34,7 @@ def test_after_runs_git_has_no_row_and_no_model(forgotten: Repo) -> None:
     assert [name for name in tracked if name.startswith("reports")] == ["reports/verdict.json"]
 
 
-@pytest.mark.parametrize("command", ["unlearn", "dvc"])
+@pytest.mark.parametrize("command", [pytest.param("unlearn", marks=pytest.mark.slow), "dvc"])
 def test_after_a_training_that_fails_git_has_no_row_and_no_model(
     people: Repo, command: str
 ) -> None:
@@ -42,10 +42,9 @@ def test_after_a_training_that_fails_git_has_no_row_and_no_model(
     (people.root / ".unlearn/fail").touch()
 
     module = {"unlearn": "unlearn.cli", "dvc": "dvc"}[command]
-    run = people.start("repro", module=module)
-    _, said = run.communicate()
+    code, said = run_repro(people, module)
 
-    assert run.returncode != 0
+    assert code != 0
     assert "unexpected RuntimeError" in said
     assert (people.root / "data/retain_set/s000.parquet").is_file()
     assert _staged(people) == []

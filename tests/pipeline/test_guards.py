@@ -7,7 +7,7 @@ import pytest
 from unlearn.stages.config.params import ALGORITHM
 
 from tests.conftest import Repo, drop_rows
-from tests.pipeline.conftest import ids_at
+from tests.pipeline.conftest import ids_at, run_repro
 
 
 def _wrong_key(repo: Repo) -> dict[str, str]:
@@ -79,8 +79,7 @@ def test_nothing_runs(stale: Repo, guard: str, monkeypatch: pytest.MonkeyPatch) 
     assert by_unlearn.code == 2
     assert by_unlearn.err.startswith("error: ")
     assert expected in by_unlearn.err
-    run = stale.start("repro", module="dvc")
-    _, said = run.communicate()
-    assert run.returncode != 0
+    code, said = run_repro(stale, "dvc")
+    assert code != 0
     assert expected in said
     assert stale.snapshot() == before

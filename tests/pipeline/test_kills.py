@@ -36,9 +36,9 @@ def test_after_kills_at_random_moments_the_next_run_ends_with_the_same_bytes(
     assert unhurt.snapshot() == expected
 
     draw = random.Random(f"{command} {target}")  # noqa: S311 - moments, not secrets
-    for number in range(5):
-        # One moment in each fifth of the run.
-        moment = length * (number + draw.random()) / 5
+    for number in range(3):
+        # One moment in each third of the run.
+        moment = length * (number + draw.random()) / 3
         repo = mlp.copy(workspace / f"hurt-{number}")
         run = repo.start(*arguments, module=module)
         time.sleep(moment)
@@ -48,7 +48,7 @@ def test_after_kills_at_random_moments_the_next_run_ends_with_the_same_bytes(
             # What it started lives on for a while, as after `kill -9` in a terminal.
             run.send_signal(signal.SIGKILL)
             run.wait()
-        again = repo.unlearn("repro", "-j", "2")
+        again = repo.unlearn("repro", "-j", "1")
 
         assert again.code == 0, f"killed after {moment:.2f} s of {length:.2f}: {again.err}"
         assert repo.snapshot() == expected, f"killed after {moment:.2f} s of {length:.2f}"
@@ -65,38 +65,16 @@ def _offsets(lock: str) -> dict[str, int]:
     """Return where a kill may have cut dvc.lock short, one of each kind."""
     train = lock.index("  train@s002:")
     last = lock.index("  verify:")
-    size = lock.index("      size:", train)
     return {
         "empty": 0,
-        "in the schema": 5,
-        "after a key": lock.index("deps:", train) + len("deps:"),
         "in a path": lock.index("retain_set/s002", train) + 5,
         "in an md5": lock.rindex("md5: ", 0, last) + len("md5: ") + 7,
-        "after an md5": size,
-        "in a size": lock.rindex("size: ", 0, last) + len("size: ") + 2,
         "between two outs": lock.index("    - path: data/forget_set", lock.index("  forget:")),
         "between two stages": last,
-        "in the last md5": lock.rindex("md5: ") + len("md5: ") + 12,
-        "before the last newline": len(lock) - 1,
     }
 
 
-KINDS = (
-    "empty",
-    "in the schema",
-    "after a key",
-    "in a path",
-    "in an md5",
-    "after an md5",
-    "in a size",
-    "between two outs",
-    "between two stages",
-    "in the last md5",
-    "before the last newline",
-)
-
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["empty", "in an md5", "between two outs", "between two stages"])
 def test_doctor_says_that_dvc_lock_was_cut_short(forgotten: Repo, kind: str) -> None:
     lock = (forgotten.root / "dvc.lock").read_text(encoding="utf-8")
     _cut(forgotten, _offsets(lock)[kind])

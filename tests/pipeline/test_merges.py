@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Repo, fresh_models
-from tests.pipeline.conftest import FORGOTTEN, ids_at
+from tests.pipeline.conftest import FORGOTTEN, ids_at, run_repro
 
 
 def _carry_out(repo: Repo, raw: str) -> None:
@@ -53,12 +53,11 @@ def test_a_reverted_request_stops_the_run_and_trains_nobody_back_in(
     listing = forgotten.git("log", "--format=%H", "--", "data/forget_list.txt").split()
     forgotten.git("revert", "--no-edit", listing[0])
 
-    run = forgotten.start("repro", module=module)
-    _, errors = run.communicate()
+    code, errors = run_repro(forgotten, module)
 
-    assert run.returncode != 0
+    assert code != 0
     if module == "unlearn.cli":
-        assert run.returncode == 2
+        assert code == 2
     assert "left the forget list" in errors
     assert forgotten.files("models") == models
     assert forgotten.inline("verify").code == 1

@@ -87,12 +87,9 @@ def depend_on_files(repo: Repo) -> None:
     repo.commit("own files")
 
 
-@pytest.mark.parametrize("slices", [1, 3])
-def test_requests_by_record_and_subject_leave_the_bytes_of_a_clean_room(
-    slices: int, workspace: Path
-) -> None:
-    frame = make_frame(90, subjects=45)
-    options = ("--shards", "2", "--slices", str(slices))
+def test_requests_by_record_and_subject_leave_the_bytes_of_a_clean_room(workspace: Path) -> None:
+    frame = make_frame(60, subjects=30)
+    options = ("--shards", "2", "--slices", "3")
     project = make_project(workspace / "project", frame, *options, key=KEY)
     use_own_training(project)
     missing = project.unlearn("repro", "-j", "1")
@@ -107,14 +104,14 @@ def test_requests_by_record_and_subject_leave_the_bytes_of_a_clean_room(
     person = people[inside[0]]
     record = next(raw for raw in inside if people[raw] != person)
     project.ok("forget", "--subjects", "-", stdin=person)
-    project.ok("repro", "-j", "2")
+    project.ok("repro", "-j", "1")
     project.forget([record])
     project.ok("repro", "-j", "1")
 
     made = project.files("models")
     assert made != before
     assert made == fresh_models(project, workspace / "room", [record], [person])
-    assert sum("/checkpoints/" in name for name in made) == 2 * (slices - 1)
+    assert sum("/checkpoints/" in name for name in made) == 2 * 2
     # Prediction needs the network's file alone.
     assert {name for name in made if name.endswith(".py")} == {"final_model/net.py"}
     assert project.ok("verify", "--json").json["verdict"] == "pass"

@@ -94,7 +94,7 @@ def test_a_shard_that_is_refused_is_constant_and_a_clean_room_agrees(
 
 
 def test_more_than_half_of_the_shards_is_an_error(few: Repo) -> None:
-    few.stages()
+    few.stages("shard", "forget", "train@s000", "train@s001", "train@s002", "train@s003")
     for shard in ("s000", "s001"):
         few.forget(_all_but_one(few, shard))
     few.stages()

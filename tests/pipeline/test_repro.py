@@ -84,17 +84,19 @@ _LIBRARY = "unlearn.stages.dvc.child"
 _STATUS, _COMMIT = "dvc status --json --with-deps verify", "dvc commit --force dvc.yaml"
 
 
+@pytest.mark.slow
 def test_dvc_is_started_once_and_a_run_with_nothing_to_do_changes_no_file(mlp: Repo) -> None:
     mlp.forget(FORGOTTEN)
 
-    assert starts_of_dvc(mlp, "repro") == [_LIBRARY]
+    assert starts_of_dvc(mlp, "repro", "-j", "1") == [_LIBRARY]
     before = times(mlp)
-    assert starts_of_dvc(mlp, "repro") == [_LIBRARY]
+    assert starts_of_dvc(mlp, "repro", "-j", "1") == [_LIBRARY]
     assert times(mlp) == before
     assert stages_run(mlp.dvc("repro").out) == []
     assert times(mlp) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("without", "commands"),
     [("dvc.rwlock:rwlock", [_STATUS, _COMMIT]), ("dvc.stage.serialize:to_lockfile", [_COMMIT])],
@@ -105,7 +107,7 @@ def test_a_dvc_that_is_another_inside_is_run_by_its_commands(
     mlp.forget(FORGOTTEN)
     take_log(mlp, forgotten)
 
-    assert starts_of_dvc(mlp, "repro", without=without) == [_LIBRARY, *commands]
+    assert starts_of_dvc(mlp, "repro", "-j", "1", without=without) == [_LIBRARY, *commands]
     assert mlp.snapshot() == forgotten.snapshot()
 
 
@@ -204,7 +206,8 @@ def test_dvc_lock_is_that_of_plain_dvc(
     if change is _request:  # the time of a request is the one thing that differs
         take_log(other, repo)
 
-    repo.ok("repro", "-j", "2")
+    # Shards that are trained side by side are recorded in their order all the same.
+    repo.ok("repro", "-j", "2" if change is _settings else "1")
     other.dvc("repro")
 
     assert (repo.root / "dvc.lock").read_bytes() == (other.root / "dvc.lock").read_bytes()
@@ -228,7 +231,7 @@ def test_after_a_failed_training_and_a_kill_dvc_lock_is_that_of_plain_dvc(
     other = repo.copy(workspace / "other")
     fail, hold = repo.root / ".unlearn/fail", repo.root / ".unlearn/hold"
     fail.touch()
-    failed = repo.unlearn("repro", "-j", "2")
+    failed = repo.unlearn("repro", "-j", "1")
     assert failed.code not in (0, None)
     assert "recipe" in repo.lock()
     recorded = repo.lock()["recipe"]
@@ -240,7 +243,7 @@ def test_after_a_failed_training_and_a_kill_dvc_lock_is_that_of_plain_dvc(
     run.communicate()
     hold.unlink()
 
-    repo.ok("repro", "-j", "2")
+    repo.ok("repro", "-j", "1")
     other.dvc("repro")
 
     assert repo.lock()["recipe"] == recorded

@@ -41,7 +41,7 @@ def test_a_person_who_drew_shapes_is_forgotten_exactly(workspace: Path) -> None:
         if not home(repo, name).is_holdout
     )
     repo.ok("forget", "--subjects", "-", stdin=person)
-    said = repo.ok("repro", "-j", "2")
+    said = repo.ok("repro", "-j", "1")
     after = repo.ok("verify", "--json").json
 
     assert before["utility"]["accuracy"] > 0.85

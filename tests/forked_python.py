@@ -1,0 +1,340 @@
+"""`unlearn` in processes that have imported its libraries already: forks of one that did only that.
+
+Each command and each stage is a process of its own, with its own folder, environment and standard
+streams, and its own exit code. It saves what a new one spends on imports of torch, scikit-learn
+and DVC: some seconds, and most of its time.
+
+A command that a test starts to kill it, to stop it or to look at it (`Repo.start`) is a new
+Python, and so is every process with variables that Python or torch reads at its start.
+"""
+
+import atexit
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+from unittest import mock
+
+import pytest
+
+#: What the commands and stages import when they need it.
+_MODULES = (
+    "pandas",
+    "pyarrow.parquet",
+    "safetensors.torch",
+    "scipy.stats",
+    "sklearn.ensemble",
+    "sklearn.linear_model",
+    "sklearn.naive_bayes",
+    "skops.io",
+    "torch",
+    "unlearn.cli.app",
+    "unlearn.cli.audit",
+    "unlearn.cli.forget",
+    "unlearn.cli.plan",
+    "unlearn.cli.repro",
+    "unlearn.cli.stage.aggregate",
+    "unlearn.cli.stage.forget",
+    "unlearn.cli.stage.recipe",
+    "unlearn.cli.stage.shard",
+    "unlearn.cli.stage.train",
+    "unlearn.cli.stage.train_whole",
+    "unlearn.cli.stage.unlearn",
+    "unlearn.cli.stage.verify",
+    "unlearn.cli.stage.young",
+    "unlearn.cli.status",
+    "unlearn.cli.verify",
+    "unlearn.stages.estimators.mlp",
+    "unlearn.stages.estimators.sklearn_models",
+    "unlearn.stages.estimators.torch_models",
+    "unlearn.stages.verify.membership.text.registry",
+)
+#: Modules that `python -m` runs as forks. Their own imports are above, or in `forked_dvc`.
+_FORKED = ("dvc", "unlearn.cli", "unlearn.stages.dvc.child", "unlearn.stages.dvc.storage_child")
+#: Beginnings of variables that are read when Python or a library is loaded.
+_LOADED = ("PYTHON", "ATEN_", "LD_", "COV")
+#: Longer requests would not come in one message; an environment has some kilobytes.
+_MOST = 1 << 20
+
+#: What stands where `unlearn` and Python are looked for: it asks for a fork and becomes its exit.
+_CLIENT = """\
+#!{python} -ISE
+import os, sys
+name = os.path.basename(sys.argv[0])
+words = sys.argv[1:]
+environment = dict(os.environ)
+read = {{key: environment[key] for key in environment if key.startswith({loaded!r})}}
+if name == "unlearn":
+    words = ["-m", "unlearn.cli", *words]
+if words[:1] != ["-m"] or words[1:2] == [] or words[1] not in {forked!r} or read != {read!r}:
+    os.execv({python!r}, [{python!r}, *words])
+import json, signal, socket
+request = json.dumps([words[1:], os.getcwd(), environment]).encode()
+connection = socket.socket(socket.AF_UNIX)
+connection.connect({address!r})
+socket.send_fds(connection, [len(request).to_bytes(4, "big")], [0, 1, 2])
+connection.sendall(request)
+code = int.from_bytes(connection.recv(4), "big", signed=True)
+if code < 0:
+    signal.signal(-code, signal.SIG_DFL) if -code != signal.SIGKILL else None
+    os.kill(os.getpid(), -code)
+os._exit(code)
+"""
+
+
+def call_python(
+    module: str,
+    arguments: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    stdin: str | None = None,
+) -> tuple[int, str, str]:
+    """Do what `python -m` does; return exit code, standard output and standard error.
+
+    Parameters
+    ----------
+    module, arguments
+        A module, and the words after it.
+    folder
+        Where to run it.
+    environment
+        All of its environment.
+    stdin
+        What it reads; nothing by default.
+    """
+    request = json.dumps([[module, *arguments], str(folder), dict(environment)]).encode()
+    assert len(request) < _MOST
+    with (
+        tempfile.TemporaryFile() as given,
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as err,
+        socket.socket(socket.AF_UNIX) as connection,
+    ):
+        given.write((stdin or "").encode())
+        given.seek(0)
+        connection.connect(str(Path(_server()) / "python.socket"))
+        streams = [given.fileno(), out.fileno(), err.fileno()]
+        socket.send_fds(connection, [len(request).to_bytes(4, "big")], streams)
+        connection.sendall(request)
+        code = int.from_bytes(_exactly(connection, 4), "big", signed=True)
+        return code, _text(out), _text(err)
+
+
+@contextmanager
+def forks_of_python() -> Iterator[None]:
+    """Let what `Repo` runs be forks in the block: commands, stages, and DVC for commands."""
+    from tests.conftest import Done, Repo
+
+    if any(name.startswith("COV") for name in os.environ):
+        yield  # coverage does not follow forks that it did not see
+        return
+    apart = os.pathsep + os.environ["PATH"]
+    new_unlearn, new_start, new_inline = Repo.unlearn, Repo.start, Repo.inline
+
+    def unlearn(
+        repo: Repo, *words: str, stdin: str | None = None, env: dict[str, str] | None = None
+    ) -> Done:
+        if any(name.startswith(_LOADED) for name in env or ()):
+            return new_unlearn(repo, *words, stdin=stdin, env={"PATH": apart[1:]} | (env or {}))
+        environment = os.environ | (env or {})
+        return Done(*call_python("unlearn.cli", words, repo.root, environment, stdin))
+
+    def start(
+        repo: Repo, *words: str, module: str = "unlearn.cli", env: dict[str, str] | None = None
+    ) -> "subprocess.Popen[str]":
+        return new_start(repo, *words, module=module, env={"PATH": apart[1:]} | (env or {}))
+
+    def inline(repo: Repo, *words: str, stdin: str = "") -> Done:
+        # Of what it starts, DVC is a fork.
+        with mock.patch.object(sys, "executable", str(Path(_server()) / "python")):
+            return new_inline(repo, *words, stdin=stdin)
+
+    with (
+        mock.patch.dict(os.environ, {"PATH": _server() + apart}),
+        mock.patch.object(Repo, "inline", inline),
+        mock.patch.object(Repo, "unlearn", unlearn),
+        mock.patch.object(Repo, "start", start),
+    ):
+        yield
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _forks_of_python(_apart_from_this_machine: None) -> Iterator[None]:
+    """Use forks in a package of tests; its conftest.py imports this."""
+    with forks_of_python():
+        yield
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
+
+
+@cache
+def _server() -> str:
+    """Start the process that is forked, once for each process of pytest.
+
+    Returns
+    -------
+    str
+        The folder with its address, and with the two programs that ask it for forks.
+    """
+    folder = tempfile.TemporaryDirectory()
+    address = str(Path(folder.name) / "python.socket")
+    process = subprocess.Popen(
+        [sys.executable, __file__, folder.name],
+        env=os.environ | {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout.readline() == b"ready\n"
+    process.stdout.close()
+    program = _CLIENT.format(
+        python=sys.executable,
+        loaded=_LOADED,
+        forked=_FORKED,
+        read={name: os.environ[name] for name in os.environ if name.startswith(_LOADED)},
+        address=address,
+    )
+    for name in ("python", "unlearn"):
+        (Path(folder.name) / name).write_text(program, encoding="utf-8")
+        (Path(folder.name) / name).chmod(0o755)
+    atexit.register(folder.cleanup)
+    atexit.register(process.wait)
+    atexit.register(process.stdin.close)  # the first of the three: it ends when its input does
+    return folder.name
+
+
+def _serve(folder: str) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(Path(folder) / "python.socket"))
+        listening.listen()
+        _import_all()
+        gc.freeze()
+        ended, on_end = os.pipe()
+        os.set_blocking(on_end, False)
+        signal.set_wakeup_fd(on_end)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        os.write(1, b"ready\n")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        callers: dict[int, socket.socket] = {}
+        while True:
+            waited: list[Any] = [listening, 0, ended, *callers.values()]
+            ready = select.select(waited, [], [])[0]
+            if 0 in ready:
+                return
+            if ended in ready:
+                os.read(ended, 1 << 12)
+                _report_ends(callers)
+            for pid in [pid for pid, caller in callers.items() if caller in ready]:
+                os.kill(pid, signal.SIGKILL)  # who asked for it was killed
+                callers.pop(pid).close()
+            if listening in ready:
+                connection, _ = listening.accept()
+                # Read here: what can be read from a connection later on is its end.
+                size, streams, _, _ = socket.recv_fds(connection, 4, 3)
+                request = _exactly(connection, int.from_bytes(size))
+                pid = os.fork()
+                if pid == 0:
+                    signal.set_wakeup_fd(-1)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    for file in (listening, connection, *callers.values()):
+                        file.close()
+                    os.close(ended)
+                    os.close(on_end)
+                    _answer(request, streams, folder)
+                for stream in streams:
+                    os.close(stream)
+                callers[pid] = connection
+
+
+def _import_all() -> None:
+    # This file's folder is where Python looks first.
+    of_dvc = importlib.import_module("forked_dvc")._MODULES  # noqa: SLF001 - of the tests too
+    for name in (*_MODULES, *of_dvc):
+        with suppress(ImportError):  # an extra, or another version of DVC
+            importlib.import_module(name)
+
+
+def _report_ends(callers: dict[int, socket.socket]) -> None:
+    """Tell those who asked for forks that have ended how these ended."""
+    with suppress(ChildProcessError):
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            pid, status = found
+            caller = callers.pop(pid, None)
+            if caller is not None:
+                code = os.waitstatus_to_exitcode(status)
+                with suppress(OSError):
+                    caller.sendall(code.to_bytes(4, "big", signed=True))
+                caller.close()
+
+
+def _answer(request: bytes, streams: Sequence[int], programs: str) -> None:
+    """Run the module that was asked for, and end."""
+    code = 1
+    try:
+        words, folder, environment = json.loads(request)
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+            os.close(stream)
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.path[0] = folder
+        sys.executable = str(Path(programs) / "python")
+        sys.argv = words
+        code = _run(words[0])
+    finally:
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _run(module: str) -> int:
+    """Run a module to its end as the interpreter does, and return its exit code."""
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        sys.stderr.write(f"{end.code}\n")
+        return 1
+    except BaseException:  # noqa: BLE001 - as the interpreter does
+        sys.excepthook(*sys.exc_info())
+        return 1
+    finally:
+        import threading
+
+        # As the interpreter does at its end; there is no public name for either.
+        threading._shutdown()  # type: ignore[attr-defined] # noqa: SLF001
+        atexit._run_exitfuncs()  # noqa: SLF001
+    return 0
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    found = b""
+    while len(found) < size:
+        part = connection.recv(size - len(found))
+        if not part:
+            raise EOFError
+        found += part
+    return found
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])

@@ -1,0 +1,80 @@
+"""A fork answers as a new Python does, and ends when its caller does."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Done, Repo
+from tests.forked_python import call_python, forks_of_python
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forks(_apart_from_this_machine: None) -> Iterator[None]:
+    with forks_of_python():
+        yield
+
+
+def test_errors_and_exit_codes_are_those_of_a_new_process(tmp_path: Path) -> None:
+    words = ["forget", "--ids", "-"]
+    command = [sys.executable, "-m", "unlearn.cli", *words]
+    new = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, input="r1\n"
+    )
+
+    fork = Repo(tmp_path).unlearn(*words, stdin="r1\n")
+
+    assert fork == Done(new.returncode, new.stdout, new.stderr)
+    assert fork.code == 2
+
+
+def test_a_command_by_name_is_a_fork_too(tmp_path: Path) -> None:
+    done = Repo(tmp_path).run("unlearn", "--version")
+
+    assert done == Repo(tmp_path).unlearn("--version")
+    assert done.out.startswith("unlearn ")
+
+
+def test_a_module_gets_its_folder_environment_and_words(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "import os, sys\nprint(os.getcwd(), os.environ['WHO'], sys.argv[1:])\nsys.exit(7)\n",
+        encoding="ascii",
+    )
+
+    found = call_python("own", ["a"], tmp_path, os.environ | {"WHO": "me"})
+
+    assert found == (7, f"{tmp_path} me ['a']\n", "")
+
+
+def test_a_fork_that_was_killed_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("import os\nos.kill(os.getpid(), 9)\n", encoding="ascii")
+
+    assert call_python("own", [], tmp_path, os.environ)[0] == -signal.SIGKILL
+
+
+def test_a_fork_ends_when_its_caller_is_killed(tmp_path: Path) -> None:
+    body = "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\n"
+    (tmp_path / "own.py").write_text(f"{body}time.sleep(60)\n", encoding="ascii")
+    pid = os.fork()
+    if pid == 0:
+        with suppress(BaseException):
+            call_python("own", [], tmp_path, os.environ)
+        os._exit(0)
+    note = tmp_path / "pid"
+    deadline = time.monotonic() + 60
+    while not note.is_file() or not note.read_text(encoding="ascii"):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+    fork = Path("/proc") / note.read_text(encoding="ascii")
+    while fork.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
