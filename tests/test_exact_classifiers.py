@@ -23,7 +23,7 @@ KEY = "ab" * 32
 
 MODELS: dict[str, Any] = {
     "forest": ExactForestClassifier(trees=15, share=0.4, key=KEY),
-    "boosting": ExactBoostingClassifier(trees=40, depth=4, key=KEY),
+    "boosting": ExactBoostingClassifier(trees=15, depth=4, key=KEY),
     "linear": ExactLinearClassifier(fourier=10, key=KEY),
     "ridge": ExactLinearClassifier(rule="ridge", key=KEY),
     "naive_bayes": ExactNaiveBayesClassifier(key=KEY, categorical=(2,)),

@@ -16,7 +16,7 @@ KEY = "ab" * 32
 
 MODELS: dict[str, Any] = {
     "forest": ExactForestRegressor(trees=20, key=KEY),
-    "boosting": ExactBoostingRegressor(trees=60, key=KEY),
+    "boosting": ExactBoostingRegressor(trees=20, key=KEY),
     "linear": ExactLinearRegressor(key=KEY),
     "fourier": ExactLinearRegressor(fourier=30, key=KEY),
 }

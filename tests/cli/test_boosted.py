@@ -11,7 +11,12 @@ from tests.conftest import Done, Repo, make_frame, make_project, start_repositor
 from tests.stages.estimators.boosted.libraries import LIBRARIES, Library
 
 
-@pytest.fixture(params=LIBRARIES)
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[] if name == "xgboost" else [pytest.mark.slow])
+        for name in LIBRARIES
+    ]
+)
 def library(request: pytest.FixtureRequest) -> Library:
     LIBRARIES[request.param].require()
     return LIBRARIES[request.param]

@@ -123,7 +123,14 @@ READ: dict[str, tuple[Callable[[Path, pd.DataFrame], Path], str | None]] = {
 }
 
 
-@pytest.mark.parametrize("case", READ)
+#: Other forms of what another case has.
+_ALIKE = {"spark-directory, csv", "unused-nested-column, json", "index-column, csv"}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=[pytest.mark.slow] if case in _ALIKE else []) for case in READ],
+)
 def test_every_row_has_its_own_values(tmp_path: Path, case: str) -> None:
     write, note = READ[case]
     frame = visits()

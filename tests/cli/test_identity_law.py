@@ -167,7 +167,7 @@ def params(roles: Any, path: str) -> Any:
 _MIXED = "digits with leading zeros"
 
 
-@tried_on(few=12, many=80)
+@tried_on(few=5, many=30)
 @given(
     parts=files(),
     csv=st.booleans(),

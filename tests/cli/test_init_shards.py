@@ -122,7 +122,12 @@ def write_table(path: Path, features: int) -> None:
     ("model", "shards", "said"),
     [
         ("mlp", 1, "one shard: training one plain model on all rows takes about 0.2 s, and more"),
-        ("sklearn.ensemble.GradientBoostingClassifier", 3, "3 shards: training one plain model on"),
+        pytest.param(
+            "sklearn.ensemble.GradientBoostingClassifier",
+            3,
+            "3 shards: training one plain model on",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_init_picks_shards_by_the_time_of_a_training(

@@ -2,20 +2,26 @@
 
 import inspect
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from unlearn.cli import schemas as module
 from unlearn.cli.app import COMMANDS
 from unlearn.cli.lazy import declared
-from unlearn.cli.schemas import files, schemas
+from unlearn.cli.schemas import files
 from unlearn.stages.project.paths import Project
 
 from tests.cli.conftest import IDS, METHODS
 from tests.conftest import Done, Repo, places
 
 FOLDER = Path(__file__).parents[2] / "docs/schemas"
+
+
+#: It takes a while to make them.
+schemas = cache(module.schemas)
 
 
 def check(done: Done, name: str) -> dict[str, Any]:
