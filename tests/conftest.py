@@ -23,7 +23,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 from unlearn.stages.config.settings_files import FILES, merged, split
-from unlearn.stages.dvc import command
+from unlearn.stages.dvc import command, session, storage
 from unlearn.stages.rows.tokens import (
     KEY_VARIABLE,
     Key,
@@ -34,7 +34,7 @@ from unlearn.stages.rows.tokens import (
     place,
 )
 
-from tests.forked_dvc import call_dvc
+from tests.forked_dvc import Forking, call_dvc
 
 # No law fails by the clock: other processes slow a test down.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -62,7 +62,12 @@ def _quick_dvc(_apart_from_this_machine: None) -> Iterator[None]:
             return code, out, err
         return code, "", command.pass_on(err.splitlines(keepends=True))
 
-    with mock.patch.object(command, "_call", call):
+    with (
+        mock.patch.object(command, "_call", call),
+        mock.patch.object(command, "subprocess", Forking),
+        mock.patch.object(session, "subprocess", Forking),
+        mock.patch.object(storage, "subprocess", Forking),
+    ):
         yield
 
 
