@@ -58,15 +58,10 @@ def test_a_loop_trains_what_the_built_in_loop_would_keep(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("lines", "where"),
     [
-        ({"begin": "factor = time.time() % 1"}, "after slice 1"),
         ({"step": "factor = random.random()"}, "after slice 1"),
         ({"step": "factor = float(np.random.rand())"}, "after slice 1"),
         # torch's own generator, where nothing seeded it.
         ({"begin": "torch.seed()"}, "after slice 1"),
-        (
-            {"begin": "names = {str(n) for n in range(9)}; factor = float(''.join(names)[:2]) + 1"},
-            "after slice 1",
-        ),
         ({"begin": "factor = hash('a') % 1000"}, "after slice 1"),
         (
             {"top": "seen = []", "begin": "seen.append(1); factor = float(len(seen))"},
@@ -79,7 +74,7 @@ def test_a_loop_trains_what_the_built_in_loop_would_keep(tmp_path: Path) -> None
         ),
         ({"begin": "factor = 1.0 if rows.number == 1 else time.time() % 1"}, "after slice 2"),
     ],
-    ids=["clock", "random", "numpy", "torch", "set", "hash", "global", "file", "second slice"],
+    ids=["random", "numpy", "torch", "hash", "global", "file", "second slice"],
 )
 def test_a_loop_that_reads_more_than_it_is_given_is_found(
     tmp_path: Path, lines: dict[str, str], where: str
