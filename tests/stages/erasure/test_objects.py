@@ -164,7 +164,10 @@ def test_the_default_branch_keeps_what_only_its_tip_has(world: World) -> None:
     )
 
 
-@pytest.mark.parametrize("kept", ["stash", "experiments", "reflog"])
+@pytest.mark.parametrize(
+    "kept",
+    ["stash", *(pytest.param(kept, marks=pytest.mark.slow) for kept in ("experiments", "reflog"))],
+)
 def test_stashes_and_experiments_keep_their_objects_unless_named(world: World, kept: str) -> None:
     world.commit(OLD)
     if kept == "stash":

@@ -240,7 +240,7 @@ def test_a_kill_at_any_file_operation_loses_nothing_and_is_finished_by_the_next_
             for folder in (world.cache, remote):
                 assert kept <= set(names_below(folder)), number
             # The journal may be lost with the process: the search finds what is left.
-            lost = count % 5 == 4
+            lost = count % (20 // step) == 4
             again = find_objects(world.context, Choice()) if lost else objects
             places = purge_in(stores, world.project, again, lambda _count: None)
             assert Erasure(places=tuple(places)).complete, number

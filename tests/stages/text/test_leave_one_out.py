@@ -66,6 +66,7 @@ def four(blank_base: Path) -> Four:
     return Four(models, opened, author_rows(2, seed=9).slice(0, 7), root)
 
 
+@pytest.mark.slow
 def test_ensembles_without_members_are_those_of_the_others(four: Four) -> None:
     rows, home = four.rows, np.array([0, 1, 2, 3, 0, 1, 2])
     answered = four.opened.answer_without(rows, home)

@@ -35,6 +35,7 @@ def project(root: Path, gone: set[str], content: str = REGRESSION) -> Context:
     return context
 
 
+@pytest.mark.slow
 def test_two_requests_leave_the_bytes_of_a_clean_room(tmp_path: Path) -> None:
     context = project(tmp_path / "project", set())
     run_stages(context)

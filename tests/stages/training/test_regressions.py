@@ -47,12 +47,12 @@ def models_of(context: Context) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("train", "slices"),
     [
-        (HIST, 1),
+        pytest.param(HIST, 1, marks=pytest.mark.slow),
         (RIDGE, 1),
         (SGD, 3),
         (MLP, 3),
         (EXACT_LINEAR, 1),
-        (EXACT_FOREST, 1),
+        pytest.param(EXACT_FOREST, 1, marks=pytest.mark.slow),
         (EXACT_BOOSTING, 1),
     ],
     ids=["hist", "ridge", "sgd", "mlp", "exact_linear", "exact_forest", "exact_boosting"],
@@ -90,6 +90,7 @@ def build(inputs, outputs, width=6):
 """
 
 
+@pytest.mark.slow
 def test_two_requests_leave_the_bytes_of_a_clean_room_with_a_module_of_ones_own(
     tmp_path: Path,
 ) -> None:

@@ -91,7 +91,9 @@ def test_slices_go_on_with_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("train", "slices"), [(LOGISTIC, 1), (SGD, 3), (None, 1)], ids=["logistic", "sgd", "pipeline"]
+    ("train", "slices"),
+    [(LOGISTIC, 1), (SGD, 3), pytest.param(None, 1, marks=pytest.mark.slow)],
+    ids=["logistic", "sgd", "pipeline"],
 )
 def test_two_requests_leave_the_bytes_of_a_clean_room(
     train: dict[str, Any] | None, slices: int, tmp_path: Path

@@ -52,7 +52,10 @@ def case_of(
 
 
 @pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize(("modality", "name"), BUILT_IN)
+@pytest.mark.parametrize(
+    ("modality", "name"),
+    [pytest.param(*one, marks=pytest.mark.slow if one[0] == "text" else ()) for one in BUILT_IN],
+)
 def test_every_method_conforms(
     modality: Modality, name: str, check: str, case_of: FindCase
 ) -> None:

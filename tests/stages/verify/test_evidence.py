@@ -111,6 +111,7 @@ def attacked(overfit: Overfit) -> tuple[Evidence, Evidence]:
     return evidence(overfit.before), evidence(overfit.after)
 
 
+@pytest.mark.slow
 def test_verify_has_one_shard_model_open_at_a_time(
     overfit: Overfit, monkeypatch: pytest.MonkeyPatch
 ) -> None:

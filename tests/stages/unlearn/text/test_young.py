@@ -33,6 +33,8 @@ from tests.stages.unlearn.text.projects import (
     record_of,
 )
 
+pytestmark = pytest.mark.slow
+
 YOUNG = "young"
 WEIGHTS = ("adapter_model.safetensors", "model.json")
 
