@@ -284,6 +284,23 @@ def init(
             rich_help_panel=panels.TEXT,
         ),
     ] = None,
+    messages: Annotated[
+        str | None,
+        typer.Option(
+            help="The column of chats: lists of messages with a role and a content, or of "
+            "ShareGPT. It replaces --prompt and --completion. Without any of these options, the "
+            "columns messages, conversations, instruction with output, and prompt with completion "
+            "are found by their names.",
+            rich_help_panel=panels.TEXT,
+        ),
+    ] = None,
+    prompt_input: Annotated[
+        str | None,
+        typer.Option(
+            help="The column of what goes behind a prompt, after an empty line, where it has any.",
+            rich_help_panel=panels.TEXT,
+        ),
+    ] = None,
     paraphrase: Annotated[
         str | None,
         typer.Option(
@@ -380,6 +397,8 @@ def init(
                 prompt=prompt,
                 completion=completion,
                 text=text,
+                messages=messages,
+                prompt_input=prompt_input,
                 paraphrase=paraphrase,
                 perturbed=tuple(perturbed or ()),
                 topic=topic,

@@ -91,11 +91,19 @@ class TextOptions:
     prompt: str | None = None
     completion: str | None = None
     text: str | None = None
+    messages: str | None = None
+    prompt_input: str | None = None
     paraphrase: str | None = None
     perturbed: tuple[str, ...] = ()
     topic: str | None = None
     context: int | None = None
     too_long: TooLong | None = None
+
+    @property
+    def names_rows(self) -> bool:
+        """Whether the user says which columns have the text that is trained on."""
+        named = (self.prompt, self.completion, self.prompt_input, self.text, self.messages)
+        return any(column is not None for column in named)
 
     @property
     def roles(self) -> dict[str, str]:
@@ -107,7 +115,9 @@ class TextOptions:
             If they do not make up rows that can be trained on.
         """
         named = {
+            "messages": self.messages,
             "prompt": self.prompt,
+            "input": self.prompt_input,
             "completion": self.completion,
             "body": self.text,
             "paraphrase": self.paraphrase,
@@ -116,10 +126,15 @@ class TextOptions:
         columns += [(column, "perturbed") for column in self.perturbed]
         if self.topic is not None:
             columns.append((self.topic, "topic"))
-        if self.text is not None and (self.prompt or self.completion):
-            raise InputError("give either --prompt with --completion, or --text")
-        if self.text is None and not (self.prompt and self.completion):
-            raise InputError("a dataset of text needs --prompt with --completion, or --text")
+        pairs = bool(self.prompt or self.completion or self.prompt_input)
+        if pairs + bool(self.text) + bool(self.messages) > 1:
+            raise InputError("give one of --messages, --prompt with --completion, and --text")
+        if not (self.text or self.messages) and not (self.prompt and self.completion):
+            raise InputError(
+                "a dataset of text needs --messages, --prompt with --completion, or --text"
+            )
+        if self.messages and (self.paraphrase or self.perturbed):
+            raise InputError("--paraphrase and --perturbed are for prompts, not for --messages")
         if len({column for column, _ in columns}) != len(columns):
             raise InputError(
                 "a column can have only one role: each option must name another column"

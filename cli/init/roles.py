@@ -134,7 +134,11 @@ def _uses(request: InitRequest, columns: Collection[str]) -> ColumnUses:
     """
     named: dict[str, ColumnUse] = dict.fromkeys((*columns, *request.drop), "none")
     if request.is_text:
-        return ColumnUses(named | dict.fromkeys(request.text.roles, "label"))
+        roles = request.text.roles
+        texts: dict[str, ColumnUse] = {
+            column: "none" if role == "messages" else "label" for column, role in roles.items()
+        }
+        return ColumnUses(named | texts)
     if request.weight is not None:
         named[request.weight] = "value"
     if request.target is not None:

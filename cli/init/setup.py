@@ -38,7 +38,7 @@ from unlearn.stages.rows.ids import IdRules
 from unlearn.stages.rows.shard_file import RECORD, Layout
 from unlearn.stages.rows.tokens import DEMO_KEY, Key, Tokenizer, key_of_variable
 from unlearn.stages.shard.partition import collect, refuse_shared_ids, spill
-from unlearn.stages.shard.typed_rows import Rules
+from unlearn.stages.shard.typed_rows import Problems, Rules
 
 _ORIGIN = "refs/remotes/origin/"
 
@@ -50,6 +50,7 @@ def check_rows(
     columns: Collection[str] = (),
     *,
     look: Callable[[pa.Table], None] | None = None,
+    problems: Problems | None = None,
 ) -> list[pa.Table]:
     """Do what the shard stage will do, into a temporary folder: all its checks, and no change.
 
@@ -63,6 +64,8 @@ def check_rows(
         What to return besides the tokens of records; a whole table takes much memory.
     look
         Is called with all columns of the first shard.
+    problems
+        See `Rules`.
 
     Returns
     -------
@@ -93,6 +96,7 @@ def check_rows(
                 Tokenizer(key, IdRules.of(dataset)),
                 frozenset(),
                 *(PictureFolder.of(source, source.name) for source in pictured),
+                problems=problems,
             ),
             Path(scratch),
             advance,

@@ -31,6 +31,7 @@ from unlearn.cli.init.setup import (
     write_ignore_files,
     write_project,
 )
+from unlearn.cli.init.text_columns import say_about_columns, with_text_columns
 from unlearn.cli.output import plural, say
 from unlearn.stages.config.params import Params
 from unlearn.stages.context import check_params
@@ -39,6 +40,7 @@ from unlearn.stages.estimators.registry import find_spec, specs, text_options
 from unlearn.stages.project.files import scratch_folder
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.rows.tokens import Key
+from unlearn.stages.shard.chats import chat_problems
 from unlearn.stages.text.base import (
     check_causal,
     check_fit,
@@ -47,10 +49,10 @@ from unlearn.stages.text.base import (
     load_module,
     load_tokenizer,
     locate,
-    longest,
     pin_files,
     require_libraries,
 )
+from unlearn.stages.text.context_length import longest
 from unlearn.stages.text.encoding import Encoder
 
 #: Tokens that a row may have, where the base reads as many.
@@ -115,6 +117,7 @@ def init_text(request: InitRequest) -> TextProject:
         refuse_tracked(root, [base])
     rows = _check_text(root, copies, params, key)
     say_about_files(request, values.csv)
+    say_about_columns(request, values.features)
     if Path(base).is_absolute():
         say(
             f"note: the base is outside the project, at {base}: other machines need it at the "
@@ -207,9 +210,9 @@ def _example_params(request: InitRequest, files: dict[str, str], example: Exampl
 
 
 def _params(request: InitRequest, id_: str) -> TextParams:
+    request = with_text_columns(request, id_)
     root, options = request.root, request.text
     path, *others = copies_of(request)
-    features = options.roles
     if options.base is None:
         raise InputError(
             "a dataset of text needs --base: a checkpoint's folder, or a name on the hub"
@@ -225,6 +228,7 @@ def _params(request: InitRequest, id_: str) -> TextParams:
     if is_here and options.revision is not None:
         raise InputError(f"--revision is for a name on the hub, and {options.base} is a folder")
     folder = locate(base, root, options.revision)
+    features = request.text.roles
     csv = find_csv(request, [id_, *features])
     roles, rows = find_roles(request, id_, csv=csv)
     return TextParams(
@@ -280,7 +284,8 @@ def _inside(root: Path, base: str) -> str | None:
 def _check_text(root: Path, copies: dict[str, Path], params: Params, key: Key) -> int:
     """Check the rows as the stages will, and whether the base can read them; return how many."""
     options = text_options(params.train)
-    tables = check_rows(copies, params, key, params.dataset.features)
+    problems = chat_problems(params, root)
+    tables = check_rows(copies, params, key, params.dataset.features, problems=problems)
     folder = find_base(options, root)
     tokenizer = load_tokenizer(folder)
     module = load_module(folder, options, torch.device("cpu"), half=True)

@@ -2,7 +2,8 @@
 
 from pydantic import ValidationError
 from unlearn.stages.config.params import Params, as_input_error
-from unlearn.stages.config.section import Task
+from unlearn.stages.config.section import Section, Task
+from unlearn.stages.config.text import LanguageOptions
 from unlearn.stages.config.train import SKLEARN_INTERFACE
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import find_spec
@@ -30,12 +31,23 @@ def check_model(params: Params, name: str) -> None:
         _check_sections(params, spec)
         _check_answers(params)
         if spec.options is not None:
-            spec.options.model_validate(params.train.options)
+            _check_chats(params, spec.options.model_validate(params.train.options))
         spec.check(params)
     except ValidationError as error:
         raise as_input_error(error, name, ("train", "options"), spec.options) from None
     except InputError as error:
         raise InputError(f"{name}: {error.message}", *error.hints, facts=error.facts) from None
+
+
+def _check_chats(params: Params, options: Section) -> None:
+    """Check the settings of chats against what rows are."""
+    if not isinstance(options, LanguageOptions):
+        return
+    are_chats = "messages" in params.dataset.features.values()
+    if options.turns is not None and not are_chats:
+        raise InputError("train.options.turns: is for chats, and no column has the role `messages`")
+    if are_chats and not options.chat:
+        raise InputError("train.options.chat: is false, and chats need the tokenizer's template")
 
 
 def _check_answers(params: Params) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.errors import InputError
@@ -12,7 +13,8 @@ from unlearn.stages.final_model.predictions import write_tables
 from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
 from unlearn.stages.reading.needed_columns import require_columns
 from unlearn.stages.reading.reading import Reading
-from unlearn.stages.reading.records import read_batches
+from unlearn.stages.reading.records import place_of_row, read_batches
+from unlearn.stages.rows.chats import BrokenChatsError, chat_column, ends_with_answer
 from unlearn.stages.rows.texts import as_text
 from unlearn.stages.text.metrics import perplexity
 
@@ -42,7 +44,8 @@ def predict_texts(
     output
         Ends in .csv, .parquet or .jsonl. Columns: the id where the input has it; `perplexity` of
         the completion or the text, empty where the input has none; and, for prompts,
-        `generation`: the most probable token each time.
+        `generation`: the most probable token each time. Chats that end with the assistant have the
+        perplexity of its turns, and the generation in place of the last one.
     most
         Tokens that are generated at most.
     progress
@@ -81,7 +84,7 @@ def _tables(
             if id_column in batch.column_names:
                 columns[id_column] = as_text(batch[id_column], id_column)
             columns[PERPLEXITY] = _perplexities(model, rows)
-            if model.encoder.layout.column("prompt") is not None:
+            if model.encoder.layout.has_prompts:
                 columns[GENERATION] = pa.array(model.generate(rows, most), pa.string())
             yield pa.table(columns)
             progress(batch.num_rows)
@@ -96,7 +99,16 @@ def _rows(model: LanguageEnsemble, batch: pa.Table, name: str) -> pa.Table:
     there = [column for column in needed if column is not None]
     require_columns(batch, there, name)
     columns = {column: pc.fill_null(as_text(batch[column], column), "") for column in there}
-    completion = layout.column("completion")
+    if (chats := layout.column("messages")) is not None:
+        require_columns(batch, [chats], name)
+        place = place_of_row(batch, 0, name, 1)
+        try:
+            columns[chats] = chat_column(batch[chats], chats, place.row, "any")
+        except BrokenChatsError as error:
+            raise error.in_file(place.file) from None
+    more, completion = layout.column("input"), layout.column("completion")
+    if more is not None and more in batch.column_names:
+        columns[more] = as_text(batch[more], more)
     if completion is not None and completion in batch.column_names:
         columns[completion] = as_text(batch[completion], completion)
     return pa.table(columns)
@@ -104,14 +116,22 @@ def _rows(model: LanguageEnsemble, batch: pa.Table, name: str) -> pa.Table:
 
 def _perplexities(model: LanguageEnsemble, rows: pa.Table) -> pa.Array:
     """Return the perplexity of each row's text; null where it has none."""
-    column = model.encoder.layout.column("completion") or model.encoder.layout.column("body")
+    layout = model.encoder.layout
+    column = layout.column("completion") or layout.column("body") or layout.column("messages")
     found: list[float | None] = [None] * rows.num_rows
     if column is not None and column in rows.column_names:
-        written = pc.fill_null(pc.utf8_trim_whitespace(rows[column]), "")
-        there = np.flatnonzero(np.array(pc.greater(pc.utf8_length(written), 0)))
+        there = _answered(rows[column], are_chats=layout.column("messages") is not None)
         asked = rows.take(pa.array(there))
         if asked.num_rows:
             scores = model.row_scores(asked)
             for row, part in zip(there, scores.slices, strict=True):
                 found[int(row)] = perplexity(scores.logprobs[part])
     return pa.array(found, pa.float64())
+
+
+def _answered(column: pa.ChunkedArray, *, are_chats: bool) -> npt.NDArray[np.int64]:
+    """Return the numbers of the rows that have an answer."""
+    if are_chats:
+        return np.flatnonzero([ends_with_answer(text) for text in column.to_pylist()])
+    written = pc.fill_null(pc.utf8_trim_whitespace(column), "")
+    return np.flatnonzero(np.array(pc.greater(pc.utf8_length(written), 0)))

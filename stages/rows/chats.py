@@ -5,7 +5,7 @@ What makes a chat broken is said in words that never quote it.
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -65,6 +65,10 @@ class BrokenChatsError(InputError):
             facts=where,
         )
         self.problem, self.where, self.count = problem, where, count
+
+    def in_file(self, file: str) -> "BrokenChatsError":
+        """Return the same error with the name of the file."""
+        return BrokenChatsError(self.problem, replace(self.where, file=file), self.count)
 
     def and_more(self, count: int) -> "BrokenChatsError":
         """Return the same error with so many rows more."""
@@ -127,7 +131,9 @@ def chat_text(messages: list[Message]) -> str:
     return text
 
 
-def chat_column(column: pa.ChunkedArray, name: str, first_row: int) -> pa.ChunkedArray:
+def chat_column(
+    column: pa.ChunkedArray, name: str, first_row: int, ending: Ending = "assistant"
+) -> pa.ChunkedArray:
     """Return a column of chats as shard files have it.
 
     Parameters
@@ -136,6 +142,8 @@ def chat_column(column: pa.ChunkedArray, name: str, first_row: int) -> pa.Chunke
         Values as read: lists of objects, or JSON text.
     name, first_row
         The column, and the number of its first row, for errors.
+    ending
+        What chats may end with.
 
     Raises
     ------
@@ -148,13 +156,18 @@ def chat_column(column: pa.ChunkedArray, name: str, first_row: int) -> pa.Chunke
         try:
             if value is None:
                 raise ChatError("a chat is missing")
-            texts.append(chat_text(parse_chat(value)))
+            texts.append(chat_text(parse_chat(value, ending)))
         except ChatError as error:
             broken.append((number, str(error)))
     if broken:
         number, problem = broken[0]
         raise BrokenChatsError(problem, Facts(row=first_row + number, column=name), len(broken))
     return pa.chunked_array([pa.array(texts, pa.string())])
+
+
+def ends_with_answer(text: str) -> bool:
+    """Return whether a chat ends with the assistant, as a shard file has it."""
+    return bool(json.loads(text)[-1]["role"] == "assistant")
 
 
 def answer_of(text: str) -> str:

@@ -314,8 +314,7 @@ def _in_file(place: RowPlace) -> Iterator[None]:
     try:
         yield
     except BrokenChatsError as error:
-        where = replace(error.where, file=place.file)
-        raise BrokenChatsError(error.problem, where, error.count) from None
+        raise error.in_file(place.file) from None
     except InputError as error:
         facts = replace(error.facts or Facts(), file=place.file)
         raise InputError(f"{place.file}: {error.message}", *error.hints, facts=facts) from None

@@ -33,6 +33,7 @@ from unlearn.stages.rows.token_arrays import (
     integer_array,
     sort_order,
 )
+from unlearn.stages.shard.chats import chat_problems
 from unlearn.stages.shard.row_places import RowPlaces
 from unlearn.stages.shard.spilled_rows import (
     SpilledArrays,
@@ -181,6 +182,7 @@ def spill_dataset(
                 None if path is None else PictureFolder.of_tracked(root, dataset, path)
                 for path in (dataset.path, dataset.held_out)
             ),
+            problems=chat_problems(context.params, root),
         ),
         scratch,
         progress,

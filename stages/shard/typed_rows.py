@@ -1,7 +1,7 @@
 """Rows of a dataset as shard files hold them, without those of suppressed people."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +10,17 @@ from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.config.params import ShardingParams
 from unlearn.stages.project.side_by_side import results_in_order
 from unlearn.stages.reading.picture_files import PictureFolder
-from unlearn.stages.reading.records import in_pieces
+from unlearn.stages.reading.records import in_pieces, place_of_row
 from unlearn.stages.rows.array_features import rows_at_a_time
+from unlearn.stages.rows.chats import BrokenChatsError
 from unlearn.stages.rows.identity import DigestColumns, digest_columns
 from unlearn.stages.rows.schema import feature_columns, target_column, weight_column
 from unlearn.stages.rows.shard_file import RECORD, SUBJECT, TARGET, WEIGHT, Layout, listed_mask
 from unlearn.stages.rows.token_arrays import digest_array, integer_array
 from unlearn.stages.rows.tokens import Tokenizer
+
+#: Returns which rows of a table no model could be trained on, by number, and why.
+Problems = Callable[[pa.Table], Sequence[tuple[int, str]]]
 
 #: Column of a row's number in the dataset, from 1; 0 for a canary.
 ROW = "unlearn.row"
@@ -34,6 +38,9 @@ class Rules:
         Lines of the forget list whose rows are dropped, without marks.
     pictures, held_out_pictures
         The files that rows of the dataset can name, and those of a file of held-out rows.
+    problems
+        Returns which rows no model could be trained on, by number, and why; None where nothing but
+        the schema says that.
     """
 
     dataset: DatasetParams
@@ -42,6 +49,7 @@ class Rules:
     suppressed: frozenset[str] = frozenset()
     pictures: PictureFolder | None = None
     held_out_pictures: PictureFolder | None = None
+    problems: Problems | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -64,19 +72,46 @@ class Batch:
 
 
 def all_typed(numbered: Iterable[tuple[pa.Table, int]], rules: Rules) -> Iterator[Batch]:
-    """Yield the rows of each batch as shard files hold them, without suppressed ones."""
+    """Yield the rows of each batch as shard files hold them, without suppressed ones.
 
-    def typed(item: tuple[pa.Table, int]) -> Batch:
-        batch, first_row = item
-        rows, tokens = typed_rows(batch, rules.dataset, rules.tokenizer, first_row, rules.pictures)
-        read = rows.num_rows
-        if rules.suppressed:
-            kept = np.flatnonzero(~as_booleans(listed_mask(rows, rules.suppressed)))
-            if len(kept) < read:
-                rows, tokens = rows.take(integer_array(kept)), tokens.take(kept)
-        return Batch(rows, tokens, read)
+    Raises
+    ------
+    BrokenChatsError
+        If chats are broken: at the end, when all of them were counted.
+    """
 
-    return results_in_order(typed, _pieces(numbered, rules.dataset))
+    def typed(item: tuple[pa.Table, int]) -> Batch | BrokenChatsError:
+        try:
+            return _kept(*item, rules)
+        except BrokenChatsError as error:
+            return error
+
+    broken: BrokenChatsError | None = None
+    for found in results_in_order(typed, _pieces(numbered, rules.dataset)):
+        if isinstance(found, BrokenChatsError):
+            broken = found if broken is None else broken.and_more(found.count)
+        elif broken is None:
+            yield found
+    if broken is not None:
+        raise broken
+
+
+def _kept(batch: pa.Table, first_row: int, rules: Rules) -> Batch:
+    """Return the rows of a batch that are not suppressed, of which none has a problem."""
+    rows, tokens = typed_rows(batch, rules.dataset, rules.tokenizer, first_row, rules.pictures)
+    read = rows.num_rows
+    if rules.suppressed:
+        kept = np.flatnonzero(~as_booleans(listed_mask(rows, rules.suppressed)))
+        if len(kept) < read:
+            rows, tokens = rows.take(integer_array(kept)), tokens.take(kept)
+    if rules.problems is not None and (found := rules.problems(rows)):
+        number, problem = found[0]
+        place = place_of_row(
+            batch, int(rows[ROW][number].as_py()) - first_row, rules.dataset.path, first_row
+        )
+        (column,) = Layout.of(rules.dataset).columns("messages")
+        raise BrokenChatsError(problem, place.facts(column), len(found))
+    return Batch(rows, tokens, read)
 
 
 def _pieces(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from unlearn.stages.config.text import LanguageOptions
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import digest_file
+from unlearn.stages.text.context_length import longest, longest_of
 
 if TYPE_CHECKING:
     import torch
@@ -199,16 +200,6 @@ def commit_of(folder: Path) -> str | None:
     return folder.name if folder.parent.name == "snapshots" else None
 
 
-def longest(folder: Path) -> int | None:
-    """Return how many tokens a checkpoint reads at most, where its config.json says so."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    found = config.get("max_position_embeddings") if isinstance(config, dict) else None
-    return found if isinstance(found, int) and found > 1 else None
-
-
 def _digest(path: Path) -> str:
     facts = path.stat()
     return _digest_of(path, facts.st_size, facts.st_mtime_ns)
@@ -283,10 +274,11 @@ def load_module(
     if lacking := sorted(told["missing_keys"]) or sorted(map(str, told.get("mismatched_keys", []))):
         # They would be drawn at random, with no more than a warning.
         raise InputError(f"{folder.name} lacks weights of its model, such as {lacking[0]}")
-    longest = getattr(module.config, "max_position_embeddings", None)
-    if isinstance(longest, int) and options.context > longest:
+    # What its file says, or the library where that leaves the number out.
+    most = longest(folder) or longest_of(module.config.to_dict())
+    if most is not None and options.context > most:
         raise InputError(
-            f"train.options.context is {options.context}, and the base reads {longest} tokens"
+            f"train.options.context is {options.context}, and the base reads {most} tokens"
         )
     loaded: PreTrainedModel = module.to(device).eval()
     return loaded

@@ -170,7 +170,7 @@ class Encoder:
         """
         if self.answer_column is None:
             return []
-        self._require_template()
+        self.require_template()
         return self._chat_encoder.problems(
             self._messages(rows), self.options.turns or "all", self.options.too_long
         )
@@ -179,7 +179,8 @@ class Encoder:
     def _chat_encoder(self) -> ChatEncoder:
         return ChatEncoder(ChatTemplate(self.tokenizer), self.options.context)
 
-    def _require_template(self) -> None:
+    def require_template(self) -> None:
+        """Raise an InputError if chats cannot be encoded: there is no template to use."""
         if not self.options.chat:
             raise InputError("train.options.chat: is false, and rows are chats")
         if not self._has_template:
@@ -193,7 +194,7 @@ class Encoder:
         return [json.loads(text) for text in rows[str(self.answer_column)].to_pylist()]
 
     def _chats(self, chats: Sequence[list[Message]], turns: Turns, too_long: TooLong) -> Encoded:
-        self._require_template()
+        self.require_template()
         found = self._chat_encoder.encode(chats, turns, too_long)
         return Encoded(found.sequences, found.truncated)
 

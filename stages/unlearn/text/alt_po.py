@@ -2,8 +2,11 @@
 
 import math
 
+import pyarrow as pa
 from unlearn.stages.config.text import AltPoSettings
 from unlearn.stages.errors import InputError
+from unlearn.stages.rows.chats import answer_of
+from unlearn.stages.text.encoding import Encoder
 from unlearn.stages.text.metrics import rouge_l_recall
 from unlearn.stages.text.sampling import Draw, sample
 from unlearn.stages.unlearn.base.problem import draws
@@ -47,7 +50,7 @@ def sampled_answers(problem: TextProblem) -> list[str]:
     """Return an answer of the tuned model's own for each forget row; see `alt_po`."""
     tuned, settings = problem.tuned, problem.settings
     encoder, rows = tuned.encoder, problem.rows
-    own = [text or "" for text in rows[str(encoder.layout.column("completion"))].to_pylist()]
+    own = _own(encoder, rows)
     draw = Draw(draws(problem, "alternatives"), settings.top, settings.temperature)
     # An answer with the row's own words counts as none, and so does one without words.
     best: list[tuple[bool, float, str]] = [(True, math.inf, text) for text in own]
@@ -62,11 +65,19 @@ def sampled_answers(problem: TextProblem) -> list[str]:
     return [text for _, _, text in best]
 
 
+def _own(encoder: Encoder, rows: pa.Table) -> list[str]:
+    """Return each row's own answer: its completion, or the last turn of its chat."""
+    if encoder.answer_column is not None:
+        return [answer_of(text) for text in rows[encoder.answer_column].to_pylist()]
+    return [text or "" for text in rows[str(encoder.layout.column("completion"))].to_pylist()]
+
+
 def _sampled(problem: TextProblem, draw: Draw) -> list[str]:
     """Return a sampled answer to each forget prompt."""
     encoder = problem.tuned.encoder
     prompts = encoder.prompts(problem.rows)
-    rooms = [max(1, int(_LONGER * count)) for count in problem.forget.counted]
+    own = encoder.encode(problem.rows, encoder.answer_column).sequences
+    rooms = [max(1, int(_LONGER * count)) for count in own.counted]
     texts = []
     for start in range(0, len(prompts), _BATCH):
         found = sample(

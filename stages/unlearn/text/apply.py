@@ -60,7 +60,7 @@ def unlearn_text(
     """
     problem = make_problem(context, method.name, original, rows, young)
     _check_gate(context, problem, rows.forget)
-    if "prompt" in method.needs and problem.tuned.encoder.layout.column("prompt") is None:
+    if "prompt" in method.needs and not problem.tuned.encoder.layout.has_prompts:
         raise NotApplicableError("running text has no prompt that another answer could follow")
     apply(method, problem)
     guard = problem.guard
@@ -176,7 +176,7 @@ def _check_gate(context: PosthocContext, problem: TextProblem, forget: pa.Table)
         return
     tuned = problem.tuned
     probe = fewest(forget, MOST_FORGET)
-    sequences = tuned.encoder.encode(probe).sequences
+    sequences = tuned.encoder.encode(probe, tuned.encoder.answer_column).sequences
     scores = score(tuned.forward, sequences, tuned.encoder.pad, device=tuned.device)
     found = scores.by_row(sequences.rows, probe.num_rows)
     strengths = [extraction_strength(found.right[part]) for part in found.slices]

@@ -37,8 +37,12 @@ def prefer(problem: TextProblem, answers: Sequence[str], *, alpha: float, beta: 
     tuned = problem.tuned
     problem.guard.watch()
     count = len(problem.forget)
-    winners = tuned.encoder.encode_answers(problem.rows, answers).sequences
-    pairs = problem.forget.followed_by(winners)
+    encoder, losers = tuned.encoder, problem.forget
+    winners = encoder.encode_answers(problem.rows, answers).sequences
+    if encoder.answer_column is not None:
+        # Of a chat the last answer alone is another one.
+        losers = encoder.encode(problem.rows, encoder.answer_column).sequences
+    pairs = losers.followed_by(winners)
     problem.ledger.count("forget", 2 * count)
     with tuned.reference() as module:
         reference = tuned.losses(pairs, module).nll.to(tuned.device)

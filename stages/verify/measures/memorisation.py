@@ -81,7 +81,9 @@ def measure_knowledge(
     generate
         Whether texts are generated for ROUGE-L.
     """
-    found = knowledge_of(model.row_scores(rows) if scores is None else scores)
+    found = knowledge_of(
+        model.row_scores(rows, model.encoder.answer_column) if scores is None else scores
+    )
     ratios = truth_ratios(model, rows) if ratios is None else ratios
     enough = len(ratios) >= max(min_rows, 1)
     truth = _mean(told(float(ratio)) for ratio in ratios) if enough else None
@@ -150,11 +152,11 @@ def generated_recall(
         By name; empty for rows without prompts.
     """
     layout = model.encoder.layout
-    if layout.column("prompt") is None or not samples:
+    if not layout.has_prompts or not samples:
         return {}
     rows = pa.concat_tables(list(samples.values()))
     # More words than the longest true answer has add nothing to a recall worth the time.
-    longest = int(model.encoder.encode(rows).sequences.counted.max())
+    longest = int(model.encoder.encode(rows, model.encoder.answer_column).sequences.counted.max())
     said = model.generate(rows, min(longest, _MOST_TOKENS))
     recalls = np.array(
         [
@@ -205,7 +207,7 @@ def language_utility(model: LanguageEnsemble, holdout: pa.Table, min_rows: int) 
     rows = fewest(holdout, MOST_ROWS)
     if rows.num_rows == 0:
         return Utility(rows=0)
-    scores = model.row_scores(rows)
+    scores = model.row_scores(rows, model.encoder.answer_column)
     enough = rows.num_rows >= min_rows and scores.finite
     known = None
     if enough:
@@ -238,7 +240,7 @@ def forgotten_beside_unseen(
     """
     rows, found = fewest(forgotten, MOST_ROWS), None
     if rows.num_rows >= min_rows:
-        scores = model.row_scores(rows)
+        scores = model.row_scores(rows, model.encoder.answer_column)
         if scores.finite:
             found = measure_knowledge(model, rows, scores=scores, min_rows=min_rows)
     return KnowledgeOfRows(forgotten=found, holdout=unseen)

@@ -130,7 +130,10 @@ class LanguageMeasures:
         asked = model.ensemble
         if name == RETRAIN:
             self._retrained = asked
-        scores = {kind: asked.row_scores(rows) for kind, rows in self._rows.items()}
+        scores = {
+            kind: asked.row_scores(rows, asked.encoder.answer_column)
+            for kind, rows in self._rows.items()
+        }
         finite = all(each.finite for each in scores.values())
         ratios = {kind: truth_ratios(asked, rows) for kind, rows in self._rows.items()}
         self._seen[name] = _Seen(
@@ -284,7 +287,7 @@ class LanguageMeasures:
         rounded = model.of_module(quantised(merged))
         known = {}
         for kind, rows in self._rows.items():
-            scores = rounded.row_scores(rows)
+            scores = rounded.row_scores(rows, rounded.encoder.answer_column)
             if not scores.finite:
                 return None, None
             known[kind] = knowledge_of(scores)
@@ -303,9 +306,11 @@ class LanguageMeasures:
         context = self._setting.context
         seed = context.key.seed(context.params.seed, "relearn")
         sequences = model.encoder.encode(learned).sequences
-        before = knowledge_of(model.row_scores(asked)).extraction_strength
+        before = knowledge_of(
+            model.row_scores(asked, model.encoder.answer_column)
+        ).extraction_strength
         with relearned(model, sequences, context.params.train, seed) as tuned:
-            scores = tuned.row_scores(asked)
+            scores = tuned.row_scores(asked, model.encoder.answer_column)
         if not scores.finite:
             return None  # it learned nothing, and is not to read as if nothing had come back
         return Relearned(

@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
+from unlearn.stages.rows.chats import answer_of, answers_of
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.text.encoding import Encoder
 from unlearn.stages.text.scoring import TokenScores, of_members
@@ -146,7 +147,9 @@ def row_means(values: Floats, ends: Ints) -> Floats:
 
 
 def answer_texts(rows: pa.Table, layout: Layout) -> list[str]:
-    """Return the text of each row that the loss counts: its completion, or its body."""
+    """Return the text of each row that an answer is: its completion, its body, or its last turn."""
+    if (chats := layout.column("messages")) is not None:
+        return [answer_of(text) for text in rows[chats].to_pylist()]
     column = layout.column("completion") or layout.column("body")
     return [text or "" for text in rows[str(column)].to_pylist()]
 
@@ -162,10 +165,12 @@ def scored_texts(encoder: Encoder, rows: pa.Table, sequences: Sequences) -> list
         The rows, and their sequences in the same order.
     """
     if encoder.options.too_long == "refuse" or encoder.layout.column("body") is not None:
-        return answer_texts(rows, encoder.layout)
-    starts = sequences.answers
+        if encoder.answer_column is None or encoder.options.turns == "last":
+            return answer_texts(rows, encoder.layout)
+        texts = rows[encoder.answer_column].to_pylist()
+        return ["\n".join(answers_of(text)) for text in texts]
     return [
-        encoder.decode(sequences.sequence(at)[int(starts[at]) :].tolist())
+        encoder.decode(sequences.sequence(at)[sequences.counts_of(at)].tolist())
         for at in range(len(sequences))
     ]
 
