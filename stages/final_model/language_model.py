@@ -12,14 +12,15 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.text_ensemble import LanguageEnsemble, route_of
 from unlearn.stages.final_model.text_loading import load_language_model
 from unlearn.stages.project.paths import find_project
+from unlearn.stages.rows.chats import ChatError, Message, chat_text, parse_chat
 from unlearn.stages.text.decoding import Decoder, Request
 from unlearn.stages.text.streaming import TextStream
 from unlearn.stages.text.token_choice import Sampling
 
 Floats = npt.NDArray[np.float64]
 
-#: A prompt: text.
-Prompt = str
+#: A prompt: text, or the messages of a chat.
+Prompt = str | Sequence[Message]
 
 #: Tokens of an answer at most, unless another number is asked for.
 _MOST = 256
@@ -126,7 +127,8 @@ class LanguageModel:
         InputError
             If answers are missing or not wanted, empty or too long.
         """
-        scores = self.ensemble.row_scores(self._rows(prompts, answers, topics))
+        rows = self._rows(prompts, answers, topics)
+        scores = self.ensemble.row_scores(rows, self.ensemble.encoder.answer_column)
         return [scores.logprobs[part] for part in scores.slices]
 
     def perplexity(
@@ -149,6 +151,10 @@ class LanguageModel:
             If the project has no such prompts.
         """
         encoder = self.ensemble.encoder
+        if encoder.answer_column is not None:
+            return encoder.prompt_of(_messages(prompt))
+        if not isinstance(prompt, str):
+            raise InputError("the model was not tuned on chats: a prompt is a text")
         if encoder.layout.column("body") is not None:
             return encoder.beginning(prompt)
         (found,) = encoder.prompts(pa.table({encoder.layout.column("prompt"): [prompt]}))
@@ -200,7 +206,9 @@ class LanguageModel:
         prompt, completion = layout.column("prompt"), layout.column("completion")
         single = layout.column("body")
         columns: dict[str, Any] = {}
-        if single is not None:
+        if (chats := layout.column("messages")) is not None:
+            columns[chats] = _chats(prompts, answers)
+        elif single is not None:
             if answers is not None:
                 raise InputError("rows of this model have no separate answers")
             columns[single] = list(prompts)
@@ -248,6 +256,24 @@ def load_model(
     """
     place = _project_of(Path(folder)) if root is None else Path(root)
     return LanguageModel(load_language_model(folder, place, base=base))
+
+
+def _messages(prompt: Prompt) -> list[Message]:
+    """Return the messages of a chat; a text is what a user says."""
+    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+
+
+def _chats(prompts: Sequence[Prompt], answers: Sequence[str] | None) -> list[str]:
+    """Return chats that end with answers, as shard files have them."""
+    if answers is not None and len(answers) != len(prompts):
+        raise InputError("each prompt needs an answer")
+    chats = [_messages(prompt) for prompt in prompts]
+    for chat, answer in zip(chats, answers or (), strict=False):
+        chat.append({"role": "assistant", "content": answer})
+    try:
+        return [chat_text(parse_chat(chat)) for chat in chats]
+    except ChatError as error:
+        raise InputError(str(error)) from None
 
 
 def _project_of(folder: Path) -> Path:

@@ -11,8 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from unlearn.stages.config.settings_files import FILES
 from unlearn.stages.context import check_params
+from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import text_options
+from unlearn.stages.final_model.language_model import load_model
 from unlearn.stages.rows.tokens import place
+from unlearn.stages.text.token_choice import Sampling
 
 from tests.chat_templates import chat, make_chat_base
 from tests.cli.conftest import init, refused, unchanged
@@ -229,7 +232,7 @@ def test_shard_refuses_a_chat_that_came_later(tuned: Repo) -> None:
 
 
 def test_predict_answers_questions_and_judges_answers(tuned: Repo) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"id": "q", "messages": chat("hello")},
         {"id": "a", "messages": chat("hello", "how are you?", "I am fine", "good")},
         {"id": "b", "messages": chat("hello", "how are you?", "I am fine")},
@@ -243,6 +246,15 @@ def test_predict_answers_questions_and_judges_answers(tuned: Repo) -> None:
     # The last turn of the second chat is generated again, after the same turns as in the third.
     assert found[1]["generation"] == found[2]["generation"]
     assert all(isinstance(row["generation"], str) for row in found)
+
+    model = load_model(tuned.root / "models/final_model")
+    asked_in_python = [row["messages"] for row in rows[:1]]
+    assert model.generate(asked_in_python, Sampling(4)) == [found[0]["generation"]]
+    assert model.generate(["hello"], Sampling(4)) == [found[0]["generation"]]
+    (own,) = model.perplexity([rows[1]["messages"]])
+    assert own == model.perplexity([rows[2]["messages"]], ["good"])[0]
+    with pytest.raises(InputError, match="a chat ends with user"):
+        model.perplexity([rows[2]["messages"]])
 
     (tuned.root / "asked.jsonl").write_text(jsonl([{"id": "q", "messages": []}]), encoding="utf-8")
     with unchanged(tuned.root):
