@@ -211,7 +211,7 @@ def test_every_cell_is_what_the_writer_was_given(
 
 
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     tables(line_ends=False),
@@ -243,7 +243,7 @@ def test_a_damaged_file_never_gives_fewer_rows_than_it_has_lines(
 
 
 @settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.binary(max_size=200), st.booleans())
 def test_arbitrary_bytes_are_read_or_refused(

@@ -258,7 +258,7 @@ def test_every_cell_is_what_the_writer_was_given(tmp_path: Path, name: str) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 def test_every_cell_of_many_tables_is_what_the_writer_was_given(tmp_path: Path, name: str) -> None:
-    hold_the_law(name, tmp_path, 2000)
+    hold_the_law(name, tmp_path, 600)
 
 
 @pytest.mark.parametrize("name", WRITERS)

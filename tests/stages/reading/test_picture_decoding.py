@@ -260,7 +260,7 @@ def test_any_bytes_are_read_or_refused(content: bytes, start: bytes) -> None:
         decoded(start + content, RGB)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(st.integers(0, 600), st.integers(0, 255), st.integers(0, 600), st.integers(0, 255))
 def test_a_damaged_jpeg_is_pixels_or_an_error(at: int, byte: int, also: int, other: int) -> None:
     content = bytearray(encoded(PICTURE, "JPEG", exif=exif(6)))

@@ -65,7 +65,7 @@ def test_a_data_uri_is_its_bytes(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.sampled_from(["..", ".", "", "b", "a.png", "outside.png", "d", "~", "\x00"]))
     | st.lists(st.text(max_size=3))
