@@ -111,12 +111,13 @@ def author_rows(authors: int = 2, *, seed: int = 1, canaries: int = 0, key: Key 
     return table_of(make_authors(authors, seed, canaries=canaries), key=key)
 
 
-def body_rows(texts: Sequence[str], key: Key = KEY) -> pa.Table:
-    """Return rows of running text, in the order of their tokens."""
+def body_rows(texts: Sequence[str], key: Key = KEY, layout: Layout = BODY_LAYOUT) -> pa.Table:
+    """Return rows of one column of text, running text by default, in the order of their tokens."""
     tokens = Tokenizer(key)
     names = [tokens.token("record", f"d{number}") for number in range(len(texts))]
-    table = pa.table({RECORD: names, "body": list(texts)})
-    return in_order(with_digests(table).cast(BODY_LAYOUT.schema))
+    (column,) = layout.features
+    table = pa.table({RECORD: names, column: list(texts)})
+    return in_order(with_digests(table).cast(layout.schema))
 
 
 def language_train(

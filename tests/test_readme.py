@@ -7,8 +7,10 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from unlearn.stages.rows.tokens import Key
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,10 +42,13 @@ class Shown:
     lines: tuple[str, ...]
 
 
-def console_commands(text: str) -> list[Shown]:
-    """Return the commands of all console blocks, in order."""
+def console_commands(text: str, kind: str = "console") -> list[Shown]:
+    """Return the commands of all blocks of a kind, in order.
+
+    Those of `console` follow each other; those of `text` stand for themselves.
+    """
     shown: list[Shown] = []
-    for block in re.findall(r"(?ms)^```console\n(.*?)^```$", text):
+    for block in re.findall(rf"(?ms)^```{kind}\n(.*?)^```$", text):
         for part in re.split(r"(?m)^\$ ", block)[1:]:
             command, *lines = part.splitlines()
             shown.append(Shown(command, tuple(lines)))
@@ -166,3 +171,22 @@ def test_the_commands_of_the_readme_print_what_it_shows(tmp_path: Path) -> None:
         assert matches(expected, comparable(printed)), "\n".join(
             [f"$ {shown.command}", "shown:", *shown.lines, "printed:", *printed]
         )
+
+
+def test_a_folder_of_pictures_is_described_as_the_readme_shows(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path)
+    folder = tmp_path / "collection"
+    folder.mkdir()
+    lines = ["id,path,label,owner"]
+    for number in range(40):
+        pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        lines.append(f"r{number},{number}.png,{'cat' if number % 2 else 'dog'},p{number // 4}")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (shown,) = (
+        shown
+        for shown in console_commands((ROOT / "README.md").read_text(encoding="utf-8"), "text")
+        if shown.command.startswith("unlearn init photos")
+    )
+    printed = terminal.run(shown.command)
+    assert matches(list(shown.lines), printed), printed

@@ -219,6 +219,8 @@ class LanguageModel:
             columns[str(completion)] = list(answers)
         if (topic := layout.column("topic")) is not None and topics is not None:
             columns[topic] = list(topics)
+        if not all(isinstance(text, str) for texts in columns.values() for text in texts):
+            raise InputError("the model was not tuned on chats: a prompt is a text")
         return pa.table({name: pa.array(texts, pa.string()) for name, texts in columns.items()})
 
 

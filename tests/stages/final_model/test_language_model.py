@@ -15,10 +15,13 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.ensemble import final_model_files
 from unlearn.stages.final_model.language_model import LanguageModel, load_model
 from unlearn.stages.final_model.text_loading import open_language_models
+from unlearn.stages.rows.chats import chat_text
+from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.text.token_choice import Sampling
 from unlearn.stages.training.shard_model import ShardModel
 from unlearn.stages.training.slices import plan_shard, train_shard
 
+from tests.chat_templates import chat, make_chat_base
 from tests.language_models import (
     BODY_LAYOUT,
     author_rows,
@@ -26,7 +29,7 @@ from tests.language_models import (
     language_params,
     language_recipe,
 )
-from tests.stages.conftest import put
+from tests.stages.conftest import put, train_at_once
 
 ROWS = author_rows(2)
 PROMPTS = [str(text) for text in ROWS["prompt"].to_pylist()][:4]
@@ -167,6 +170,43 @@ def test_running_text_is_continued_as_it_stands(blank_base: Path) -> None:
     assert model.perplexity([start]).shape == (1,)
     with pytest.raises(InputError, match="no separate answers"):
         model.perplexity([start], ["a"])
+
+
+def test_chats_are_answered_and_scored(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    make_chat_base(base)
+    layout = Layout({"messages": "messages"}, (), subjects=False)
+    asked = chat("Who paints?")
+    answered = chat("Who paints?", "Ada Holm paints.")
+    recipe = language_recipe(base, layout=layout, optimizer={"name": "adamw", "rate": 0.1})
+    rows = body_rows([chat_text(answered)], layout=layout)
+    member = ShardModel.of_files(train_at_once(recipe, rows))
+    model = LanguageModel(
+        open_language_models(
+            [("s000", member)],
+            language_params(recipe.train, layout=layout).dataset,
+            "mean_log_probability",
+            tmp_path,
+        )
+    )
+
+    table = pa.table({"messages": [chat_text(asked)]})
+    expected = model.ensemble.generate(table, 8)
+    assert model.generate([asked], Sampling(8)) == expected
+    assert model.generate(["Who paints?"], Sampling(8)) == expected
+    assert "".join(model.stream(asked, Sampling(8))) == expected[0]
+    scored = model.ensemble.row_scores(pa.table({"messages": [chat_text(answered)]}))
+    assert model.logprobs([answered])[0].tolist() == scored.logprobs.tolist()
+    assert model.logprobs(["Who paints?"], ["Ada Holm paints."])[0].tolist() == (
+        scored.logprobs.tolist()
+    )
+    with pytest.raises(InputError, match="assistant"):
+        model.perplexity([asked])
+
+
+def test_chats_are_no_prompts_of_other_projects(model: LanguageModel) -> None:
+    with pytest.raises(InputError, match="not tuned on chats: a prompt is a text"):
+        model.logprobs([chat("Who paints?")], ["Ada."])
 
 
 def test_a_folder_is_loaded_from_python(
