@@ -3,7 +3,7 @@
 Projects are made here: a Llama of random weights, and adapters of one shard and of eight.
 
 throughput  16 requests at a time, against a loop of transformers and PEFT that reads all adapters
-            in one forward pass with a cache of keys and values
+            in one forward pass with a cache of keys and values, and against the decoder alone
 latency     one request at a time, with eight adapters and with one
 """
 
@@ -135,13 +135,18 @@ def spent(process: Any) -> float:
 def throughput(root: Path, arguments: argparse.Namespace) -> None:
     """Print tokens per second, in turns."""
     rates: dict[str, list[tuple[float, float]]] = {}
-    loop = bare_loop(root, arguments)
+    loops = {
+        "bare loop": bare_loop(root, arguments),
+        "decoder alone": decoder_alone(root, arguments),
+    }
     ways = {"answers": False, "streams": True}
     with server(root, arguments.slots) as (address, process):
         ask(address, root.name, 4)
-        next(loop)
+        for loop in loops.values():
+            next(loop)
         for _ in range(arguments.turns):
-            rates.setdefault("bare loop", []).append(next(loop))
+            for name, loop in loops.items():
+                rates.setdefault(name, []).append(next(loop))
             for name, stream in ways.items():
                 wall, processor = time.perf_counter(), spent(process)
                 with ThreadPoolExecutor(arguments.slots) as pool:
@@ -189,6 +194,24 @@ def bare_loop(root: Path, arguments: argparse.Namespace) -> Iterator[tuple[float
                 logs = torch.log_softmax(logits, dim=-1).view(len(members), arguments.slots, -1)
                 inputs = logs.mean(dim=0).argmax(dim=-1, keepdim=True)
         tokens = arguments.tokens * arguments.slots
+        yield (
+            tokens / (time.perf_counter() - wall),
+            tokens / (time.process_time() - processor),
+        )
+
+
+def decoder_alone(root: Path, arguments: argparse.Namespace) -> Iterator[tuple[float, float]]:
+    """Yield tokens per second of what the server decodes with, without a server."""
+    from unlearn.stages.final_model.text_loading import load_language_model
+    from unlearn.stages.text.decoding import Decoder, Request, decode_all
+    from unlearn.stages.text.token_choice import Sampling
+
+    model = load_language_model(root / "models/final_model", root)
+    decoder = Decoder(model, arguments.slots)
+    requests = [Request(PROMPT, Sampling(arguments.tokens))] * (2 * arguments.slots)
+    while True:
+        wall, processor = time.perf_counter(), time.process_time()
+        tokens = sum(map(len, decode_all(decoder, requests)))
         yield (
             tokens / (time.perf_counter() - wall),
             tokens / (time.process_time() - processor),

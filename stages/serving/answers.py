@@ -171,7 +171,7 @@ class Answer:
         return {"token": text, "logprob": logprob, "bytes": parts}
 
     def _text(self, token: int) -> str:
-        return str(self.generation.encoder.tokenizer.decode([token]))
+        return self.generation.token_text(token)
 
 
 def _event(value: dict[str, Any]) -> bytes:

@@ -224,7 +224,7 @@ class Service:
         self, request: Request, jobs: Sequence[Job], answer: Answer, usage: Usage
     ) -> Response:
         gone = asyncio.create_task(_gone(request.receive))
-        pieces = asyncio.ensure_future(asyncio.gather(*(job.pieces.get() for job in jobs)))
+        pieces = asyncio.create_task(_whole_answers(jobs))
         try:
             await asyncio.wait((gone, pieces), return_when=asyncio.FIRST_COMPLETED)
             if not pieces.done():
@@ -333,6 +333,11 @@ class _Stream(Response):
         if piece.text or piece.tokens:
             event = self._answer.part(index, piece.text, piece.tokens)
         return event if piece.finish is None else event + self._answer.end(index, piece.finish)
+
+
+async def _whole_answers(jobs: Sequence[Job]) -> list[Piece]:
+    """Return the answers of jobs that are not streamed: each has one piece."""
+    return [await job.pieces.get() for job in jobs]
 
 
 async def _read(index: int, job: Job, merged: "asyncio.Queue[tuple[int, Piece]]") -> None:

@@ -11,7 +11,7 @@ from unlearn.stages.audit.models import check_models
 from unlearn.stages.audit.present import PresentVerdict, find_verdict
 from unlearn.stages.context import load_params
 from unlearn.stages.dvc.lockfile import load_lock, md5_of
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import InputError, UnlearnError
 from unlearn.stages.ledger.log import read_log
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.forget_list import LEFT_OUT, parse_without_key, refuse_conflict
@@ -205,9 +205,10 @@ class PendingRequests:
         try:
             lines = read_lines(self.project) - honoured
             times = _times(self.project) if lines else {}
-        except InputError as error:
+        except (UnlearnError, OSError, ValueError) as error:
             since = self.seen.setdefault("", time.time())
-            return Pending(1, since, error.message)
+            is_known = isinstance(error, UnlearnError)
+            return Pending(1, since, str(error) if is_known else "the forget list is not readable")
         lines -= {line for line, moment in times.items() if moment is None}
         self.seen = {line: moment for line, moment in self.seen.items() if line in lines}
         if not lines:

@@ -74,6 +74,21 @@ class Generation:
         """Characters of the longest token."""
         return max(map(len, self.tokenizer.get_vocab()))
 
+    @cached_property
+    def _speller(self) -> "PreTrainedTokenizerBase":
+        return copy.deepcopy(self.model.encoder.tokenizer)
+
+    @cached_property
+    def _spelled(self) -> dict[int, str]:
+        return {}
+
+    def token_text(self, token: int) -> str:
+        """Return the text of a token by itself; for the thread of the event loop."""
+        found = self._spelled.get(token)
+        if found is None:
+            found = self._spelled[token] = str(self._speller.decode([token]))
+        return found
+
     def new_decoder(self, slots: int) -> Decoder:
         """Return a decoder of the model."""
         return Decoder(self.model, slots)
@@ -88,10 +103,9 @@ class Generation:
         """
         self._refuse_long(sum(len(str(message["content"])) for message in messages))
         try:
-            found = _prompt_of(self.encoder, [dict(message) for message in messages])
+            return self.encoder.prompt_of([dict(message) for message in messages])
         except InputError as error:
             raise ApiError(400, error.message, param="messages") from None
-        return found
 
     def completion(self, prompt: str | list[int]) -> list[int]:
         """Return the tokens of a prompt: as the model's tokenizer starts a text, and the text.
@@ -139,24 +153,6 @@ class Generation:
         least = characters // self._longest
         if least >= self.context:
             raise too_long(self.context, least)
-
-
-def _prompt_of(encoder: Encoder, messages: list[dict[str, Any]]) -> list[int]:
-    """Return the tokens of a chat, up to where its answer begins."""
-    template = getattr(encoder.tokenizer, "chat_template", None)
-    if not (encoder.options.chat and template):
-        raise InputError("the model answers no chats: its tokenizer has no chat template")
-    from jinja2 import TemplateError
-
-    try:
-        text = encoder.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
-        )
-    except (TemplateError, TypeError, ValueError, KeyError, AttributeError):
-        # Its words may quote a message.
-        raise InputError("the tokenizer's chat template does not take these messages") from None
-    found = encoder.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    return [int(token) for token in found]
 
 
 def load_generation(

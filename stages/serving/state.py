@@ -5,7 +5,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,26 +87,30 @@ class State:
             Called with a new generation, before it answers.
         """
         while True:
+            before = self.failure
             try:
                 new = await asyncio.to_thread(self.look)
-            except UnlearnError as error:  # of git, for example
-                _log.error("looking for another model failed: %s", error.message)
+            except Exception as error:  # noqa: BLE001 - it is looked again, whatever is wrong
+                _log.error("looking for another model failed: %s", _reason(error))
                 new = None
+            if self.failure not in (before, None):
+                self._count["failed"] += 1
             if new is not None:
                 use(new)
                 self.generation, self.failure = new, None
                 self._count["loaded"] += 1
                 _log.warning("generation %s answers from now on", new.name)
                 continue  # what is pending depends on it
-            with suppress(asyncio.TimeoutError):
-                await asyncio.sleep(self._settings.check_every)
+            await asyncio.sleep(self._settings.check_every)
 
     def look(self) -> Generation | None:
         """Find out what is pending, and load a new generation if one was committed."""
         admitted = self.generation.admitted
         self.pending = self._requests.find(admitted.lines)
         lock = committed_lock(self._project)
-        if lock is None or lock == admitted.lock:
+        if lock == admitted.lock:
+            self.failure = None
+        if lock in (None, admitted.lock):
             return None
         failure = self.failure
         if failure and failure.lock == lock and time.monotonic() - failure.at < _TRY_AGAIN:
@@ -119,11 +122,8 @@ class State:
                 allow_inconclusive=self._settings.allow_inconclusive,
             )
         except Exception as error:  # noqa: BLE001 - the old generation goes on, whatever is wrong
-            reason = type(error).__name__
-            if isinstance(error, UnlearnError):
-                reason = ": ".join((error.message, *error.hints[:1]))
+            reason = _reason(error)
             self.failure = Failure(lock, reason)
-            self._count["failed"] += 1
             _log.error("a new generation was committed and cannot be used: %s", reason)
             return None
 
@@ -145,3 +145,10 @@ class State:
     @property
     def _has_problem(self) -> bool:
         return self.failure is not None or self.pending.problem is not None
+
+
+def _reason(error: Exception) -> str:
+    """Return what may be said of an error: what users are meant to read, else its name."""
+    if isinstance(error, UnlearnError):
+        return ": ".join((error.message, *error.hints[:1]))
+    return type(error).__name__

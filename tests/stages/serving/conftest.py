@@ -107,7 +107,7 @@ def serving(
             env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
         )
     try:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 300
         while (found := re.search(r"on (http://\S+)\n", log.read_text(encoding="utf-8"))) is None:
             assert process.poll() is None, log.read_text(encoding="utf-8")
             assert time.monotonic() < end, "the server does not start"

@@ -102,7 +102,7 @@ def _bad_requests(draw: random.Random) -> list[Callable[[Served], bytes | None]]
         {"stop": [SECRET] * 9},
         {"stop": {"a": 1}},
         {"logit_bias": {"1": 100}},
-        {SECRET: SECRET},
+        {"magic": SECRET},
         {"metadata": {"topic": [SECRET]}},
         {"stream": "yes"},
     ]

@@ -84,3 +84,16 @@ def test_late_and_failing_requests_end_alone(
         batches.stop()
 
     asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_a_routed_model_needs_a_topic(
+    generations: tuple[Generation, Generation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation, _ = generations
+    assert generation.route(None) == generation.route("born") == 0
+    monkeypatch.setattr(generation.model, "rule", "route")
+
+    assert {generation.route(topic) for topic in ("born", "books", "prize", "city")} == {0, 1}
+    with pytest.raises(ApiError, match="by topic") as caught:
+        generation.route(None)
+    assert caught.value.status == 400

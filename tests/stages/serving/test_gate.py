@@ -144,7 +144,7 @@ def test_a_request_to_forget_is_waited_for_then_honoured(
     assert 'unlearn_reloads_total{result="loaded"} 1' in metrics
 
     # What runs when the signal comes is finished.
-    last = client.chat.completions.create(**CHAT | {"max_tokens": 200, "stream": True})  # type: ignore[call-overload]
+    last = client.chat.completions.create(**CHAT | {"max_tokens": 30, "stream": True})  # type: ignore[call-overload]
     next(last)
     served.process.send_signal(signal.SIGTERM)
     assert [event for event in last if event.choices][-1].choices[0].finish_reason

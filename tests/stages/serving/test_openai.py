@@ -62,7 +62,12 @@ def test_the_model_says_which_generation_it_is_and_its_verdict(
     assert chat(client, max_tokens=1).system_fingerprint == f"fp_{digest[:12]}"
 
 
-def test_greedy_answers_are_those_of_predict(client: OpenAI, project: Repo, tmp_path: Path) -> None:
+def test_greedy_answers_are_those_of_predict_and_of_python(
+    client: OpenAI, project: Repo, tmp_path: Path
+) -> None:
+    from unlearn import load_model
+    from unlearn.stages.text.token_choice import Sampling
+
     rows = [{"prompt": row.prompt} for row in AUTHORS[:3]]
     (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     output = tmp_path / "out.jsonl"
@@ -75,8 +80,9 @@ def test_greedy_answers_are_those_of_predict(client: OpenAI, project: Repo, tmp_
 
     assert [answer.choices[0].message.content for answer in answers] == expected
     assert len(set(expected)) > 1
-    (usage,) = {type(answer.usage).__name__ for answer in answers}
-    assert usage == "CompletionUsage"
+    model = load_model(project.root / "models/final_model", root=project.root)
+    assert model.generate([row["prompt"] for row in rows], Sampling(12)) == expected
+    assert {answer.usage.completion_tokens for answer in answers} == {12}
 
 
 def test_a_stream_is_the_answer_in_pieces(client: OpenAI) -> None:
