@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -158,6 +157,7 @@ def test_every_canary_is_a_person_of_its_own(people: Repo) -> None:
     assert not any(place(token, 2, 1, 0.2).is_holdout for token in subjects)
 
 
+@pytest.mark.slow
 def test_canaries_go_through_the_pipeline_and_can_be_forgotten(done: Repo) -> None:
     # So many that none of the three shards goes without, whatever the key.
     plant(done, 64)
@@ -190,6 +190,7 @@ def test_canaries_go_through_the_pipeline_and_can_be_forgotten(done: Repo) -> No
     assert f"{PATH} still holds canaries that were forgotten" in findings
 
 
+@pytest.mark.slow
 def test_one_left_out_canary_changes_no_shard(done: Repo) -> None:
     plant(done, 16)
     run_all(done)
@@ -352,6 +353,7 @@ def test_a_pipeline_that_does_not_depend_on_its_canaries_is_stopped(fresh: Repo)
     assert "      - data/canaries.csv\n" in text(fresh, "dvc.yaml")
 
 
+@pytest.mark.slow
 def test_planting_waits_for_a_stage_that_reads_params(fresh: Repo) -> None:
     folder = fresh.root / ".dvc/tmp"
     folder.mkdir(exist_ok=True)
@@ -442,7 +444,7 @@ def test_dependencies_that_are_no_block_are_refused(broken: str) -> None:
 
 
 def test_help_says_what_it_does(fresh: Repo) -> None:
-    done = fresh.run(sys.executable, "-m", "unlearn.cli", "canary", "--help")
+    done = fresh.unlearn("canary", "--help")
 
     assert done.code == 0
     assert "keyed fair coin" in " ".join(done.out.split())

@@ -133,6 +133,7 @@ def test_lines_written_by_hand_become_tokens_with_the_next_request(people: Repo)
     assert all(is_token_line(line) for line in the_list(people))
 
 
+@pytest.mark.slow
 def test_two_commands_at_once_are_both_on_the_list(fresh: Repo) -> None:
     groups = [IDS[start : start + 10] for start in range(0, 40, 10)]
     running = [

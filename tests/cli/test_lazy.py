@@ -98,7 +98,13 @@ ABSENT = {
 }
 
 
-@pytest.mark.parametrize("stage", ABSENT)
+@pytest.mark.parametrize(
+    "stage",
+    [
+        pytest.param(stage, marks=[pytest.mark.slow] if stage in {"train@s000", "verify"} else [])
+        for stage in ABSENT
+    ],
+)
 def test_a_stage_imports_what_it_needs(done: Repo, stage: str) -> None:
     ((code, modules),) = loaded([["stage", stage]], done.root)
 

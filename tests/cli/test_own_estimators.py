@@ -108,6 +108,7 @@ def test_init_refuses_what_could_not_be_trained(
     assert message in refused(done)
 
 
+@pytest.mark.slow
 def test_init_names_the_types_to_trust_and_then_takes_them(tmp_path: Path) -> None:
     pytest.importorskip("imblearn")
     content, _, types = THIRD_PARTY["imblearn"]

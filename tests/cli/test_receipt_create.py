@@ -269,7 +269,7 @@ def test_evidence_that_does_not_pass_makes_a_partial_receipt(erased: Repo, priva
     assert any("forget list has changed" in reason for reason in found.verification.rests_on)
 
 
-@pytest.mark.parametrize("fault", ["kill", "disk full"])
+@pytest.mark.parametrize("fault", ["kill", pytest.param("disk full", marks=pytest.mark.slow)])
 def test_no_receipt_is_half_or_lost_at_any_file_operation(
     erased: Repo, private: Path, tmp_path: Path, fault: Fault
 ) -> None:
@@ -345,6 +345,7 @@ def test_a_receipt_is_synced_with_its_folder_before_it_is_acknowledged(
     assert [".unlearn/receipts" in what.split()[1] for what in renames] == [True, False]
 
 
+@pytest.mark.slow
 def test_many_processes_at_once_write_one_chain(erased: Repo, private: Path) -> None:
     line = ("receipt", "create", "--signer", str(private))
     runs = [erased.start(*line, env={"UNLEARN_RECEIPT_PASSPHRASE": WORDS}) for _ in range(3)]

@@ -194,6 +194,7 @@ def test_a_commit_from_before_the_rotation_still_works(done: Repo) -> None:
     assert (status["lost"], status["pending"], status["verified"]) == (0, 0, True)
 
 
+@pytest.mark.slow
 def test_a_branch_from_before_the_rotation_is_merged(done: Repo, tmp_path: Path) -> None:
     main = done.git("branch", "--show-current").strip()
     done.forget(IDS[:1], "--ticket", "T-1")
@@ -228,6 +229,7 @@ def test_a_branch_from_before_the_rotation_is_merged(done: Repo, tmp_path: Path)
     assert [one["state"] for one in status["request_states"]] == ["verified"] * 3
 
 
+@pytest.mark.slow
 def test_old_requests_are_taken_back_extended_and_asked_again(done: Repo) -> None:
     done.forget(IDS[:1], "--ticket", "T-1", "--regime", "gdpr")
     done.forget(IDS[1:3], "--ticket", "T-2")
@@ -311,6 +313,7 @@ def test_the_published_key_gives_way_to_a_secret_one(done: Repo) -> None:
     assert done.inline("plan").code == 0
 
 
+@pytest.mark.slow
 def test_a_suppressed_person_stays_suppressed(done: Repo, tmp_path: Path) -> None:
     done.forget(["nobody"], "--suppress")
     done.forget(IDS[:1])

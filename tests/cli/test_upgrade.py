@@ -37,14 +37,10 @@ def old_project(root: Path, shape: str) -> Repo:
     return repo
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shape",
-    [
-        pytest.param("algorithm-1/exact", marks=pytest.mark.slow),
-        pytest.param("algorithm-1/posthoc", marks=pytest.mark.slow),
-        "algorithm-2/exact",
-        pytest.param("algorithm-2/posthoc", marks=pytest.mark.slow),
-    ],
+    ["algorithm-1/exact", "algorithm-1/posthoc", "algorithm-2/exact", "algorithm-2/posthoc"],
 )
 def test_a_project_of_an_older_version_runs_after_the_upgrade(workspace: Path, shape: str) -> None:
     repo = old_project(workspace / "project", shape)

@@ -280,6 +280,7 @@ def test_rows_that_came_after_the_revision_did_not_go_from_its_model(done: Repo)
     assert "rows that came later would be taken for rows of the older model" in found.err
 
 
+@pytest.mark.slow
 def test_what_else_changed_between_the_models_is_named(done: Repo) -> None:
     done.set_params(train={"options": {"var_smoothing": 1e-5}})
     *ids, first, second = trained_ids(done, 16)
