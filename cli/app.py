@@ -146,6 +146,12 @@ COMMANDS: Mapping[str, Entry] = {
         "Write a receipt as a page for the person, or as an attestation.",
         _EVIDENCE,
     ),
+    "export": Entry(
+        "unlearn.cli.export",
+        "Write a language model as PEFT and transformers load it, with a model card.",
+        _MODEL,
+        one_thread=True,
+    ),
     "predict": Entry(
         "unlearn.cli.predict",
         "Predict the rows of a file with the final model.",

@@ -18,6 +18,7 @@ from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, progress
 from unlearn.stages.audit.copies import Search, store_megabytes
 from unlearn.stages.audit.estimator_types import notes_on_types, stored_rows
+from unlearn.stages.audit.exports import EXPORTS, exports_place, read_exports
 from unlearn.stages.audit.git_places import docker_finding, foreign_names, git_places
 from unlearn.stages.audit.identity import line_end_findings, look_alike_findings
 from unlearn.stages.audit.leftovers import Leftovers, clean_leftovers
@@ -92,6 +93,8 @@ def doctor(as_json: JsonFlag = False) -> None:
     leftovers = clean_leftovers(project)
     findings = list(_findings(project, leftovers))
     places = list(search_places(project))
+    exports, notes_on_exports = _exports(project)
+    places += exports
     findings += [finding for place in places for finding in place.findings]
     testable = _testable(project)
     answer = DoctorAnswer(
@@ -99,7 +102,7 @@ def doctor(as_json: JsonFlag = False) -> None:
         findings=findings,
         healthy=not findings,
         testable_md5s=testable.md5s,
-        notes=[*testable.notes, *_notes_on_types(project)],
+        notes=[*testable.notes, *_notes_on_types(project), *notes_on_exports],
         places=[
             PlaceEntry(
                 name=place.name,
@@ -134,6 +137,17 @@ def _extra(project: Project) -> dict[str, str]:
     except InputError:
         return {}  # a finding of its own
     return {} if extra is None else {extra.name: extra.version or "missing"}
+
+
+def _exports(project: Project) -> tuple[list[Place], list[str]]:
+    """Return exported models as a place, if there are any, and notes on them."""
+    try:
+        if not read_exports(project):
+            return [], []
+        place, notes = exports_place(project, load_params(project.params))
+    except UnlearnError as error:
+        return [unseen(EXPORTS, error.message)], []
+    return [place], notes
 
 
 def _notes_on_types(project: Project) -> list[str]:

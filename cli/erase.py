@@ -1,6 +1,6 @@
 """`unlearn erase`: deletes every copy of forgotten rows, and of models trained on them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Literal
 
 import typer
@@ -10,6 +10,12 @@ from unlearn.cli.engine_choice import EngineChoice
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, ask, emit, names, plural, progress, say
 from unlearn.cli.repro import bring_up_to_date
+from unlearn.stages.audit.exports import (
+    ExportNote,
+    append_note,
+    check_gone,
+    place_name,
+)
 from unlearn.stages.config.methods import YOUNG
 from unlearn.stages.context import Context, open_project
 from unlearn.stages.dvc.command import run_dvc
@@ -21,7 +27,7 @@ from unlearn.stages.erasure.dataset.preview import listed_pictures, listed_rows,
 from unlearn.stages.erasure.dataset.rewrite import check_rewritable, rewrite_dataset
 from unlearn.stages.erasure.evidence import keep_evidence, rests_on_rows
 from unlearn.stages.erasure.journal import Journal, end_journal, read_journal, write_journal
-from unlearn.stages.erasure.local import preview_local, purge_local
+from unlearn.stages.erasure.local import gone_copies, old_copies, preview_local, purge_local
 from unlearn.stages.erasure.objects.find import Choice, StoreObjects, find_objects
 from unlearn.stages.erasure.objects.purge import purge
 from unlearn.stages.erasure.readiness import check_ready
@@ -130,8 +136,8 @@ def erase(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="This remote, which only an older .dvc/config names, does not exist any more. "
-            "Repeatable.",
+            help="This remote, which only an older .dvc/config names, does not exist any more; or "
+            "no copy of this export is left. Repeatable.",
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the change.")] = False,
@@ -147,24 +153,29 @@ def erase(
     run it again.
     """
     context = open_project(find_project())
+    exports = check_gone(context.project, gone or ())
+    exported = {note.name for note in exports}
     choice = Choice(
         branches=tuple(branches or ()),
         stash=stash,
         experiments=experiments,
         reflog=reflog,
         owned=owned,
-        gone=tuple(gone or ()),
+        gone=tuple(name for name in gone or () if name not in exported),
     )
     with exclusive(context.project.lock_file("repro"), "another run of `unlearn`"):
         start = read_start(context)
         journal = _begin(context, start, choice)
         if dry_run:
-            answer = _preview(context, start, journal)
+            answer = _preview(context, start, journal, exports)
         else:
             _say_cost(context)
             if not yes:
                 ask("Delete the rows of the forget list and all copies? This cannot be undone.")
-            answer = _erase(context, start.forget_list, journal)
+            for note in exports:
+                if note.state != "gone":
+                    append_note(context.project, note.now("gone", {}))
+            answer = _erase(context, start.forget_list, journal, exports)
     emit(answer, as_json=as_json, text=lambda: _describe(answer))
     if not answer.complete and not dry_run:
         raise typer.Exit(1)
@@ -192,7 +203,9 @@ def _begin(context: Context, start: Start, choice: Choice) -> Journal:
     return begun.model_copy(update=update)
 
 
-def _erase(context: Context, forget_list: ForgetList, journal: Journal) -> EraseAnswer:
+def _erase(
+    context: Context, forget_list: ForgetList, journal: Journal, gone: Collection[ExportNote]
+) -> EraseAnswer:
     """Erase; every step can be repeated after a kill."""
     project = context.project
     write_journal(project, journal)
@@ -224,6 +237,7 @@ def _erase(context: Context, forget_list: ForgetList, journal: Journal) -> Erase
     ):
         places = purge(project, journal.objects, advance)
         places += purge_local(project, experiments=journal.objects.choice.experiments)
+        places += [*old_copies(context, retrained=False), *gone_copies(gone)]
     places.append(ErasedPlace(name="the dataset", state="purged", method=_REWRITTEN))
     with progress("searching for what is left", None) as advance:
         residue = ResidueScan(context, forget_list=forget_list).run(advance)
@@ -237,7 +251,9 @@ def _erase(context: Context, forget_list: ForgetList, journal: Journal) -> Erase
     return _answer(erasure, rows=rows, pictures=rewritten.pictures, trained=result.trained)
 
 
-def _preview(context: Context, start: Start, journal: Journal) -> EraseAnswer:
+def _preview(
+    context: Context, start: Start, journal: Journal, exports: Collection[ExportNote]
+) -> EraseAnswer:
     """Return what an erasure would delete, without changing anything."""
     with progress("reading the dataset", None) as advance:
         rows = listed_rows(context, start.forget_list, advance)
@@ -253,6 +269,9 @@ def _preview(context: Context, start: Start, journal: Journal) -> EraseAnswer:
         for pending in journal.objects.pending
     ]
     places += preview_local(context.project, experiments=journal.objects.choice.experiments)
+    gone = {place_name(note) for note in exports}
+    old = old_copies(context, retrained=True)
+    places += [*(place for place in old if place.name not in gone), *gone_copies(exports)]
     if in_git := check_rewritable(context).in_git:
         why = f"git's history has {names(list(in_git))}: `git filter-repo` rewrites it"
         places.append(ErasedPlace(name="git's objects", state="pending", why=why))

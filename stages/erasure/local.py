@@ -1,10 +1,13 @@
 """What DVC and this tool keep on this machine besides the cache, and deleting it."""
 
 import shutil
+from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path
 
+from unlearn.stages.audit.exports import ExportNote, old_exports, place_name
 from unlearn.stages.audit.leftovers import clean_leftovers
+from unlearn.stages.context import Context
 from unlearn.stages.dvc.command import state_folder
 from unlearn.stages.errors import UnlearnError
 from unlearn.stages.ledger.erasure import ErasedPlace
@@ -59,6 +62,36 @@ def preview_local(project: Project, *, experiments: bool) -> list[ErasedPlace]:
     if _queue(project) is not None:
         places.append(_chosen(delete=experiments))
     return [*places, *_other_trees(project)]
+
+
+def old_copies(context: Context, *, retrained: bool) -> list[ErasedPlace]:
+    """Return the exported models that may hold what was erased: nothing here can delete them.
+
+    Parameters
+    ----------
+    context
+        The project.
+    retrained
+        See `old_exports`.
+    """
+    return [
+        ErasedPlace(name=place_name(note), state="pending", why=_EXPORTED.format(note.name))
+        for note in old_exports(context.project, context.params, retrained=retrained)
+    ]
+
+
+def gone_copies(notes: Iterable[ExportNote]) -> list[ErasedPlace]:
+    """Return exports of which the person who erases says that no copy is left."""
+    return [ErasedPlace(name=place_name(note), state="purged", method=_GONE) for note in notes]
+
+
+_GONE = "no copy of it is left, as the person who erased said"
+
+#: Git has it, so it names no path; `unlearn doctor` does.
+_EXPORTED = (
+    "it may hold what was erased, and is elsewhere: export again, delete it and its copies, and "
+    "say --gone {}; `unlearn doctor` says where it was written"
+)
 
 
 def _purge_state(project: Project) -> ErasedPlace:

@@ -18,6 +18,7 @@ ARGUMENTS = {
     "answer": ["params.yaml", "--to", "../reply.json"],
     "audit": ["HEAD~1..HEAD"],
     "canary": ["--count", "5"],
+    "export": ["../out", "--as", "adapter"],
     "forget": ["--id", "r0001"],
     "import-model": ["model.safetensors"],
     "predict": ["--input", "params.yaml", "--output", "out.csv"],

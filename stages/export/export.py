@@ -1,0 +1,298 @@
+"""An export: a copy of the models that other tools load, with a card that says what it is."""
+
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from unlearn.stages.audit.exports import ExportNote, append_note, honoured_list, utc_now
+from unlearn.stages.context import Context
+from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.registry import text_options
+from unlearn.stages.export.card import model_card
+from unlearn.stages.export.measurement import measure_adapter, measure_deployed
+from unlearn.stages.export.readiness import Ready, check_output, check_ready
+from unlearn.stages.export.record import (
+    CARD_NAME,
+    FILE_NAME,
+    BaseFacts,
+    Compression,
+    ExportRecord,
+    Kind,
+    Measurement,
+)
+from unlearn.stages.export.whole_model import (
+    Precision,
+    WholeModel,
+    merge_into_base,
+    write_whole_model,
+)
+from unlearn.stages.final_model.ensemble import read_final_model
+from unlearn.stages.final_model.one_adapter import (
+    PEFT_CONFIG,
+    config_for_peft,
+    merge_members,
+    public_name,
+)
+from unlearn.stages.project.files import digest_file, digest_json, json_bytes
+from unlearn.stages.text.adapters import Shape
+from unlearn.stages.text.compression import compress
+from unlearn.stages.training.shard_model import ShardModel, read_shard_model
+
+Members = list[tuple[str, ShardModel]]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to export.
+
+    Parameters
+    ----------
+    kind
+        `shards`, `adapter` or `merged`.
+    rank
+        A lower rank of the one adapter; None to keep it whole.
+    precision
+        Of merged weights; None for that of the base.
+    public
+        Whether no figure is measured and written.
+    allow_pending, allow_fail
+        Whether requests may be pending, and a verdict may be `fail`.
+    """
+
+    kind: Kind
+    rank: int | None = None
+    precision: Precision | None = None
+    public: bool = False
+    allow_pending: bool = False
+    allow_fail: bool = False
+
+
+@dataclass(frozen=True)
+class _Made:
+    """The model that is exported.
+
+    Parameters
+    ----------
+    members
+        Shard and model of each adapter; one model in a post-hoc project.
+    one
+        The one adapter, or the tuned model; None for `shards`.
+    compression
+        What a lower rank left out.
+    whole
+        The whole model, if that is exported.
+    """
+
+    members: Members
+    one: ShardModel | None = None
+    compression: Compression | None = None
+    whole: WholeModel | None = None
+
+
+def export(
+    context: Context, output: Path, wanted: Wanted, say: Callable[[str], None]
+) -> tuple[ExportRecord, ExportNote]:
+    """Write an export, whole or not at all, and note it in .unlearn/copies.jsonl.
+
+    Parameters
+    ----------
+    context
+        The project.
+    output
+        The folder to make.
+    wanted
+        What to export.
+    say
+        Told what is being done.
+
+    Returns
+    -------
+    tuple
+        What the export says of itself, and the note.
+
+    Raises
+    ------
+    InputError
+        If the state may not be exported, or the options do not go together. Nothing was written.
+    """
+    project = context.project
+    _check_options(context, wanted)
+    whole = check_output(project, output)
+    ready = check_ready(context, allow_pending=wanted.allow_pending, allow_fail=wanted.allow_fail)
+    made = _make(context, wanted)
+    say("measuring the exported model" if _is_measured(wanted) else "writing the export")
+    measured = _measure(context, wanted, made, ready)
+    _check_membership(measured, wanted)
+    record = _record(context, wanted, made, ready, measured)
+    name = secrets.token_hex(4)
+    half = whole.parent / f".{whole.name}.{name}"
+    note = ExportNote(
+        name=name,
+        state="begun",
+        time=utc_now(),
+        kind=wanted.kind,
+        where=str(whole),
+        half=str(half),
+        commit=ready.generation.commit,
+        lock=ready.generation.lock,
+        models=ready.generation.models,
+        forget_list=honoured_list(project),
+    )
+    append_note(project, note)
+    try:
+        half.mkdir()
+        _write(half, made)
+        record = record.model_copy(update={"files": _digests(half)})
+        (half / FILE_NAME).write_bytes(json_bytes(record.model_dump(mode="json")))
+        card = model_card(record, one_model=context.params.kind == "posthoc")
+        (half / CARD_NAME).write_text(card, encoding="utf-8")
+        if whole.exists():
+            raise InputError(f"{output} was made by another process meanwhile")
+        half.rename(whole)
+    finally:
+        if half.exists():
+            shutil.rmtree(half)
+    done = note.now("written", _digests(whole))
+    append_note(project, done)
+    return record, done
+
+
+def _check_options(context: Context, wanted: Wanted) -> None:
+    posthoc = context.params.kind == "posthoc"
+    if wanted.kind == "shards" and posthoc:
+        raise InputError("this project has one model, and no shards: use --as adapter or merged")
+    if wanted.rank is not None and (wanted.kind == "shards" or posthoc):
+        raise InputError("--rank is for the one adapter that is made of the shards' adapters")
+    if wanted.precision is not None and wanted.kind != "merged":
+        raise InputError("--dtype is for --as merged: adapters stay as they were trained")
+
+
+def _is_measured(wanted: Wanted) -> bool:
+    return wanted.kind != "shards" and not wanted.public
+
+
+def _make(context: Context, wanted: Wanted) -> _Made:
+    project, params = context.project, context.params
+    members = read_members(context)
+    if wanted.kind == "shards":
+        return _Made(members)
+    one = merge_members(members) if params.kind == "exact" else members[0][1]
+    if wanted.kind == "adapter" and "adapter" not in one.description:
+        raise InputError("all weights were tuned: there is no adapter", "use --as merged")
+    compression = None
+    if wanted.rank is not None:
+        one, compression = compressed(one, wanted.rank)
+    whole = None
+    if wanted.kind == "merged":
+        options = text_options(params.train)
+        whole = merge_into_base(one, options, project.root, wanted.precision)
+    return _Made(members, one, compression, whole)
+
+
+def read_members(context: Context) -> Members:
+    """Return shard and model of each adapter of the final model, or the one model of it.
+
+    Raises
+    ------
+    InputError
+        If there is none, or one is not what the final model was made of.
+    """
+    description, models = read_final_model(context.project.final_model)
+    if not models:
+        raise InputError("the final model has no members: every shard lost all its rows")
+    if description.rule != "merged":
+        return models
+    found = []
+    for entry in description.members:
+        name = f"models/shard_models/{entry.shard}"
+        model = read_shard_model(context.project.shard_models / entry.shard, name)
+        if model.digest != entry.digest:
+            raise InputError(f"the final model was not made of {name} as it stands")
+        found.append((entry.shard, model))
+    return found
+
+
+def compressed(one: ShardModel, rank: int) -> tuple[ShardModel, Compression]:
+    """Return an adapter of a lower rank, and what that left out; see `compress` for errors."""
+    shape = Shape.from_json(one.description["adapter"])
+    found = compress(shape, load_tensors(one.weights or b""), rank)
+    description = one.description | {"adapter": found.shape.as_json()}
+    left_out = Compression(rank=rank, before=shape.rank, error=found.error, layers=found.errors)
+    return ShardModel(description, save_tensors(found.tensors)), left_out
+
+
+def _measure(context: Context, wanted: Wanted, made: _Made, ready: Ready) -> Measurement | None:
+    if not _is_measured(wanted) or made.one is None:
+        return None
+    module = None if made.whole is None else made.whole.module
+    if context.params.kind == "posthoc":
+        return measure_deployed(context, module)
+    pending = bool(ready.generation.pending)
+    return measure_adapter(context, made.members, made.one, module, pending=pending)
+
+
+def _check_membership(measured: Measurement | None, wanted: Wanted) -> None:
+    found = None if measured is None else measured.membership
+    if found is not None and found.verdict == "fail" and not wanted.allow_fail:
+        raise InputError(
+            f"a membership attack on the exported model fails it: {'; '.join(found.reasons)}",
+            "--allow-fail exports it all the same",
+        )
+
+
+def _record(
+    context: Context, wanted: Wanted, made: _Made, ready: Ready, measured: Measurement | None
+) -> ExportRecord:
+    options = text_options(context.params.train)
+    described = {} if made.one is None else made.one.description
+    rank = described["adapter"]["rank"] if "adapter" in described else None
+    members = {"members": len(made.members)}
+    return ExportRecord(
+        kind=wanted.kind,
+        label=ready.label,
+        verdict=ready.verdict,
+        base=BaseFacts(
+            name=public_name(options.base),
+            revision=options.revision,
+            digest=digest_json(options.files),
+        ),
+        generation=ready.generation.model_copy(update=members),
+        precision=None if made.whole is None else _precision(made.whole),
+        rank=rank,
+        compression=made.compression,
+        measurement=measured,
+    )
+
+
+def _precision(whole: WholeModel) -> str:
+    return str(next(whole.module.parameters()).dtype).removeprefix("torch.")
+
+
+def _write(folder: Path, made: _Made) -> None:
+    if made.whole is not None:
+        write_whole_model(made.whole, folder)
+    elif made.one is not None:
+        _write_adapter(folder, made.one)
+    else:
+        for shard, model in made.members:
+            (folder / shard).mkdir()
+            _write_adapter(folder / shard, model)
+
+
+def _write_adapter(folder: Path, model: ShardModel) -> None:
+    (folder / str(model.description["file"])).write_bytes(model.weights or b"")
+    config = json_bytes(config_for_peft(model, with_revision=True))
+    (folder / PEFT_CONFIG).write_bytes(config)
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file of an export, by its path in it."""
+    return {
+        path.relative_to(folder).as_posix(): digest_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
