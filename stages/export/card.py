@@ -11,8 +11,9 @@ _KINDS = {
     "merged": "A whole model: the base with one low-rank adapter merged into its weights.",
 }
 _ONE_MODEL = {
-    "adapter": "The low-rank adapter of a tuned model that forgets by an approximate method.",
-    "merged": "A whole tuned model that forgets by an approximate method.",
+    "shards": "The low-rank adapter of the one shard of a project that can unlearn.",
+    "adapter": "The low-rank adapter of one tuned model.",
+    "merged": "A whole tuned model.",
 }
 
 #: What the table of figures has.
@@ -41,7 +42,7 @@ def model_card(record: ExportRecord, *, one_model: bool) -> str:
     record
         What the export says of itself.
     one_model
-        Whether the project has one model, and no shards.
+        Whether it was made of one model: then it is that of the project.
     """
     return "\n".join(_lines(record, one_model)) + "\n"
 
@@ -97,10 +98,8 @@ def _lines(record: ExportRecord, one_model: bool) -> Iterator[str]:
 def _claims(record: ExportRecord, one_model: bool) -> Iterator[str]:
     if record.label == "exact":
         yield (
-            "- It is a function of adapters that never saw a forgotten row: its weights are byte "
-            "for byte those of a project that never had these rows, in the same environment."
-            if not one_model
-            else "- It was trained again without the forgotten rows."
+            "- It is a function of models that never saw a forgotten row: its weights are byte for "
+            "byte those of a project that never had these rows, in the same environment."
         )
     else:
         yield _APPROXIMATE

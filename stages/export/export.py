@@ -72,7 +72,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class _Made:
+class MadeModel:
     """The model that is exported.
 
     Parameters
@@ -120,10 +120,10 @@ def export(
         If the state may not be exported, or the options do not go together. Nothing was written.
     """
     project = context.project
-    _check_options(context, wanted)
+    _check_options(wanted)
     whole = check_output(project, output)
     ready = check_ready(context, allow_pending=wanted.allow_pending, allow_fail=wanted.allow_fail)
-    made = _make(context, wanted)
+    made = make_model(context, wanted)
     say("measuring the exported model" if _is_measured(wanted) else "writing the export")
     measured = _measure(context, wanted, made, ready)
     _check_membership(measured, wanted)
@@ -148,7 +148,7 @@ def export(
         _write(half, made)
         record = record.model_copy(update={"files": _digests(half)})
         (half / FILE_NAME).write_bytes(json_bytes(record.model_dump(mode="json")))
-        card = model_card(record, one_model=context.params.kind == "posthoc")
+        card = model_card(record, one_model=len(made.members) == 1)
         (half / CARD_NAME).write_text(card, encoding="utf-8")
         if whole.exists():
             raise InputError(f"{output} was made by another process meanwhile")
@@ -161,11 +161,8 @@ def export(
     return record, done
 
 
-def _check_options(context: Context, wanted: Wanted) -> None:
-    posthoc = context.params.kind == "posthoc"
-    if wanted.kind == "shards" and posthoc:
-        raise InputError("this project has one model, and no shards: use --as adapter or merged")
-    if wanted.rank is not None and (wanted.kind == "shards" or posthoc):
+def _check_options(wanted: Wanted) -> None:
+    if wanted.rank is not None and wanted.kind == "shards":
         raise InputError("--rank is for the one adapter that is made of the shards' adapters")
     if wanted.precision is not None and wanted.kind != "merged":
         raise InputError("--dtype is for --as merged: adapters stay as they were trained")
@@ -175,12 +172,25 @@ def _is_measured(wanted: Wanted) -> bool:
     return wanted.kind != "shards" and not wanted.public
 
 
-def _make(context: Context, wanted: Wanted) -> _Made:
+def make_model(context: Context, wanted: Wanted) -> MadeModel:
+    """Return what is to be written, from the final model as it stands.
+
+    Raises
+    ------
+    InputError
+        If the options do not go together with the models.
+    """
     project, params = context.project, context.params
     members = read_members(context)
+    is_one = params.kind == "posthoc" or params.train.model != "lora"
     if wanted.kind == "shards":
-        return _Made(members)
-    one = merge_members(members) if params.kind == "exact" else members[0][1]
+        if is_one:
+            why = "this project has one model, and no adapters of shards"
+            raise InputError(why, "use --as adapter or merged")
+        return MadeModel(members)
+    if wanted.rank is not None and is_one:
+        raise InputError("--rank is for the one adapter that is made of the shards' adapters")
+    one = members[0][1] if is_one else merge_members(members)
     if wanted.kind == "adapter" and "adapter" not in one.description:
         raise InputError("all weights were tuned: there is no adapter", "use --as merged")
     compression = None
@@ -190,7 +200,7 @@ def _make(context: Context, wanted: Wanted) -> _Made:
     if wanted.kind == "merged":
         options = text_options(params.train)
         whole = merge_into_base(one, options, project.root, wanted.precision)
-    return _Made(members, one, compression, whole)
+    return MadeModel(members, one, compression, whole)
 
 
 def read_members(context: Context) -> Members:
@@ -225,11 +235,11 @@ def compressed(one: ShardModel, rank: int) -> tuple[ShardModel, Compression]:
     return ShardModel(description, save_tensors(found.tensors)), left_out
 
 
-def _measure(context: Context, wanted: Wanted, made: _Made, ready: Ready) -> Measurement | None:
+def _measure(context: Context, wanted: Wanted, made: MadeModel, ready: Ready) -> Measurement | None:
     if not _is_measured(wanted) or made.one is None:
         return None
     module = None if made.whole is None else made.whole.module
-    if context.params.kind == "posthoc":
+    if context.params.kind == "posthoc" or context.params.train.model != "lora":
         return measure_deployed(context, module)
     pending = bool(ready.generation.pending)
     return measure_adapter(context, made.members, made.one, module, pending=pending)
@@ -245,7 +255,7 @@ def _check_membership(measured: Measurement | None, wanted: Wanted) -> None:
 
 
 def _record(
-    context: Context, wanted: Wanted, made: _Made, ready: Ready, measured: Measurement | None
+    context: Context, wanted: Wanted, made: MadeModel, ready: Ready, measured: Measurement | None
 ) -> ExportRecord:
     options = text_options(context.params.train)
     described = {} if made.one is None else made.one.description
@@ -272,7 +282,7 @@ def _precision(whole: WholeModel) -> str:
     return str(next(whole.module.parameters()).dtype).removeprefix("torch.")
 
 
-def _write(folder: Path, made: _Made) -> None:
+def _write(folder: Path, made: MadeModel) -> None:
     if made.whole is not None:
         write_whole_model(made.whole, folder)
     elif made.one is not None:

@@ -23,10 +23,12 @@ from unlearn.stages.verify.measures.memorisation import MOST_ROWS, knowledge_of
 from unlearn.stages.verify.measures.text_model import OneAdapterModel
 from unlearn.stages.verify.membership.registry import deciding_attack
 from unlearn.stages.verify.verdict import DecidingAttack, Missing, judge_membership
+from unlearn.stages.verify_report.words import UNSETTLED
 
 #: Significant digits of figures in an export: it goes where rows may not go.
 _DIGITS = 3
 
+_UNSETTLED = "the attack does not settle it: more forgotten rows would tell"
 _PENDING = "membership was not measured: requests are pending"
 _ONE_MODEL = "membership: see the report of the project, whose final model this is"
 
@@ -202,7 +204,7 @@ def _attack_facts(context: Context, evidence: Evidence | None) -> AttackFacts | 
         low=_round(low),
         high=_round(high),
         verdict=verdict.outcome,
-        reasons=list(verdict.in_words),
+        reasons=[_UNSETTLED if words == UNSETTLED else words for words in verdict.in_words],
     )
 
 

@@ -1,0 +1,125 @@
+"""What is exported of which project, and what its card says."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unlearn.stages.context import Context, check_params
+from unlearn.stages.errors import InputError
+from unlearn.stages.export.card import model_card
+from unlearn.stages.export.export import Wanted, make_model
+from unlearn.stages.export.readiness import check_output
+from unlearn.stages.export.record import (
+    AttackFacts,
+    BaseFacts,
+    ExportRecord,
+    Generation,
+    Measurement,
+    Quality,
+)
+from unlearn.stages.final_model.ensemble import final_model_files
+from unlearn.stages.project.paths import Project
+from unlearn.stages.training.shard_model import ShardModel
+
+from tests.language_models import drawn_adapters, language_params, language_train
+from tests.stages.conftest import KEY, put
+
+Models = list[tuple[str, ShardModel]]
+
+
+@pytest.fixture(scope="module")
+def models(blank_base: Path) -> Models:
+    return drawn_adapters(blank_base, ["s000", "s001", "s002"])
+
+
+def project(root: Path, base: Path, models: Models, **changes: Any) -> Context:
+    """Return a project of which only the final model is there."""
+    params = language_params(language_train(base), shards=3)
+    if changes:
+        params = check_params(params.model_dump(mode="json", exclude_none=True) | changes)
+    put(root / "models/final_model", dict(final_model_files(params, root, models)))
+    return Context(Project(root), params, KEY)
+
+
+def test_one_model_is_exported_as_it_is(models: Models, blank_base: Path, tmp_path: Path) -> None:
+    changes = {
+        "sharding": {"shards": ["s000"], "slices": 1, "holdout": 0.2},
+        "unlearn": {"methods": ["retrain", "npo"], "deploy": "npo"},
+    }
+    context = project(tmp_path, blank_base, models[:1], **changes)
+
+    made = make_model(context, Wanted("adapter"))
+
+    assert made.one is not None
+    assert made.one.weights == models[0][1].weights
+    for wanted in (Wanted("shards"), Wanted("adapter", rank=2)):
+        with pytest.raises(InputError, match="one model|one adapter"):
+            make_model(context, wanted)
+
+
+def test_a_lower_rank_is_noted_with_its_error(
+    models: Models, blank_base: Path, tmp_path: Path
+) -> None:
+    context = project(tmp_path, blank_base, models)
+
+    made = make_model(context, Wanted("adapter", rank=5))
+
+    assert made.one is not None
+    assert made.one.description["adapter"]["rank"] == 5
+    assert made.compression is not None
+    assert made.compression.before == 12
+    assert 0 < made.compression.error < 1
+    with pytest.raises(InputError, match="rank 12 is not below"):
+        make_model(context, Wanted("adapter", rank=12))
+
+
+@pytest.mark.parametrize("name", ["models/x", "data/x", ".unlearn/x", "there", "no/folder"])
+def test_an_output_that_is_taken_is_refused(name: str, tmp_path: Path) -> None:
+    for folder in ("models", "data", ".unlearn", "there"):
+        (tmp_path / folder).mkdir()
+
+    with pytest.raises(InputError, match="belongs to the project|already exists|no folder"):
+        check_output(Project(tmp_path), tmp_path / name)
+
+    assert check_output(Project(tmp_path), tmp_path / "new") == tmp_path / "new"
+
+
+def test_the_card_says_what_is_claimed_and_what_is_not() -> None:
+    quality = Quality(perplexity=2.1, accuracy=0.8, extraction=None, unseen_extraction=0.2)
+    record = ExportRecord(
+        kind="adapter",
+        label="exact",
+        verdict="pass",
+        base=BaseFacts(name="org/base", revision="c0ffee", digest="1" * 64),
+        generation=Generation(
+            commit="abc", lock="2" * 64, models="3" * 64, members=3, requests=7, pending=0
+        ),
+        precision=None,
+        rank=12,
+        compression=None,
+        measurement=Measurement(
+            exported=quality,
+            deployed=quality,
+            perplexity_ratio=1.0,
+            membership=AttackFacts(
+                attack="lira", auc=0.5, low=0.4, high=0.6, verdict="pass", reasons=["as chance"]
+            ),
+            missing=[],
+        ),
+        files={"adapter_model.safetensors": "4" * 64},
+    )
+
+    card = model_card(record, one_model=False)
+
+    for said in (
+        "base_model: org/base",
+        "| requests honoured | 7 |",
+        "own pre-training",
+        "another model than the ensemble",
+        "AUC 0.5 (95 % interval 0.4 to 0.6); verdict pass.",
+        f"| `adapter_model.safetensors` | `{'4' * 64}` |",
+        "| generation: commit of git | `abc` |",
+    ):
+        assert said in card
+    changed = record.model_copy(update={"label": "approximate"})
+    assert "It is not a deletion" in model_card(changed, one_model=True)
