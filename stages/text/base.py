@@ -284,7 +284,6 @@ def load_module(
     return loaded
 
 
-<<<<<<< HEAD
 class _Shared:
     """The base that this process has read last."""
 
@@ -311,7 +310,8 @@ def shared_module(
     # Layers are replaced when an adapter is put on; weights are what takes memory.
     weights = {id(weight): weight for weight in _Shared.module.parameters()}
     return copy.deepcopy(_Shared.module, weights)
-=======
+
+
 def load_exact_module(folder: Path) -> "PreTrainedModel":
     """Return the model of a checkpoint in the precision of its files, on the CPU.
 
@@ -341,7 +341,6 @@ def load_exact_module(folder: Path) -> "PreTrainedModel":
     except (*_REFUSED, SafetensorError, StrictDataclassError) as error:
         raise InputError(f"{folder.name} is no causal language model that can be loaded") from error
     return module
->>>>>>> 69584d7 (unlearn export: adapters, one adapter and merged weights with a model card; doctor and erase name old exports)
 
 
 def check_fit(tokenizer: "PreTrainedTokenizerBase", module: Any) -> None:
