@@ -2,13 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from unlearn.stages.context import open_project
 from unlearn.stages.estimators.registry import text_options
-from unlearn.stages.export.export import compressed, read_members
+from unlearn.stages.export.export import Wanted, compressed, export, read_members
 from unlearn.stages.export.whole_model import merge_into_base, write_whole_model
 from unlearn.stages.final_model.one_adapter import merge_members
 from unlearn.stages.project.paths import Project
@@ -16,6 +17,7 @@ from unlearn.stages.project.paths import Project
 from tests.conftest import Repo
 from tests.pipeline.conftest import Bases
 from tests.pipeline.test_language import SHARD_NAMES, language, room_without, someone
+from tests.stages.conftest import run_stages
 
 __all__ = ["language"]
 
@@ -47,8 +49,6 @@ def test_exports_are_those_of_a_clean_room_and_old_ones_are_named(
     assert sorted(old["export"]["files"]) == sorted(
         f"{shard}/{name}" for shard in SHARD_NAMES for name in ("adapter_config.json", WEIGHTS)
     )
-    again = language.unlearn("export", str(workspace / "old"), "--as", "adapter")
-    assert (again.code, "already exists" in again.err) == (2, True)
     authors = [someone(language, shard=shard) for shard in ("s000", "s001")]
     language.ok("forget", "--subjects", "-", stdin=authors[0])
 
@@ -61,8 +61,9 @@ def test_exports_are_those_of_a_clean_room_and_old_ones_are_named(
     language.ok("repro", "-j", "2")
     language.commit("two requests")
     one = exported(language, workspace / "one", "--as", "adapter")
-    exported(language, workspace / "low", "--as", "adapter", "--rank", str(RANK), "--public")
-    exported(language, workspace / "whole", "--as", "merged", "--public")
+    context = open_project(Project(language.root))
+    for name, wanted in (("low", Wanted("adapter", rank=RANK)), ("whole", Wanted("merged"))):
+        export(context, workspace / name, replace(wanted, public=True), lambda _said: None)
 
     of = one["export"]
     assert (of["label"], of["verdict"], of["generation"]["requests"]) == ("exact", "pass", 2)
@@ -73,8 +74,8 @@ def test_exports_are_those_of_a_clean_room_and_old_ones_are_named(
     assert "own pre-training" in card
 
     room = room_without(language, workspace / "room", [], authors)
-    room.stages("shard", "forget", *(f"train@{name}" for name in SHARD_NAMES), "aggregate")
     context = open_project(Project(room.root))
+    run_stages(context)
     merged = merge_members(read_members(context))
     low, _ = compressed(merged, RANK)
     assert (workspace / "one" / WEIGHTS).read_bytes() == merged.weights
