@@ -14,6 +14,9 @@ import pytest
 from tests.conftest import Repo
 from tests.stages.serving.conftest import AUTHORS, SECRET, Served, run_stages, serving
 
+#: Their project takes longer to make than all of them.
+pytestmark = pytest.mark.slow
+
 TOKEN = SECRET + "0123456789"
 CHAT = {"model": "authors", "messages": [{"role": "user", "content": SECRET}], "max_tokens": 3}
 
@@ -97,7 +100,6 @@ def guarded(tuned: Repo, tmp_path: Path) -> Iterator[tuple[Repo, Served]]:
         yield tuned, served
 
 
-@pytest.mark.slow
 def test_a_request_to_forget_is_waited_for_then_honoured(
     guarded: tuple[Repo, Served],
 ) -> None:

@@ -22,7 +22,7 @@ VALUES = st.recursive(
 )
 
 
-@tried_on(few=40, many=400)
+@tried_on(few=25, many=400)
 @given(st.dictionaries(st.sampled_from(NAMES), VALUES), st.booleans())
 def test_every_json_object_is_a_request_or_an_error_for_the_client(
     fields: dict[str, Any], which: bool
