@@ -68,7 +68,7 @@ def _check_sections(params: Params, spec: EstimatorSpec) -> None:
             f"train.preprocessing.impute is none, but {model} does not read missing values"
         )
     if params.modality != spec.modality:
-        rows = "text: a prompt and completion, or a body"
+        rows = "text: messages, a prompt and completion, or a body"
         raise InputError(
             f"train.model: {model} takes "
             + (rows if spec.modality == "text" else "a target and classes")

@@ -124,8 +124,8 @@ def test_running_text_takes_one_column(place: Repo) -> None:
     ("options", "said"),
     [
         ((*TEXT,), "a dataset of text needs --base"),
-        ((*TEXT[:4], "--base", "base"), "needs --prompt with --completion, or --text"),
-        ((*TEXT, "--base", "base", "--text", "topic"), "either --prompt with --completion"),
+        ((*TEXT[:4], "--base", "base", "--topic", "prompt"), "a dataset of text needs --messages"),
+        ((*TEXT, "--base", "base", "--text", "topic"), "one of --messages, --prompt with"),
         ((*TEXT, "--base", "base", "--target", "topic"), "no --target: rows have no class"),
         ((*TEXT[2:], "--base", "base"), "a dataset of text needs --id"),
         ((*TEXT, "--base", "base", "--topic", "prompt"), "a column can have only one role"),

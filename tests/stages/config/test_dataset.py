@@ -244,7 +244,7 @@ def test_whole_weights_have_no_rank() -> None:
                     "features": {"x": "numeric"},
                 },
             ),
-            "train.model: lora takes text: a prompt and completion, or a body",
+            "train.model: lora takes text: messages, a prompt and completion, or a body",
         ),
         (
             changed("aggregate", {"rule": "majority_vote"}),
