@@ -21,6 +21,7 @@ from unlearn.cli.init.answer import TableProject, TextProject
 from unlearn.cli.init.description import describe
 from unlearn.cli.init.model_options import RawFlag, TrustedTypes, WeightColumn
 from unlearn.cli.init.request import (
+    AdapterRule,
     CiSystem,
     Example,
     Identity,
@@ -332,6 +333,13 @@ def init(
             rich_help_panel=panels.TEXT,
         ),
     ] = None,
+    rule: Annotated[
+        AdapterRule | None,
+        typer.Option(
+            help="How the adapters of shards answer together. The default is mean_log_probability.",
+            rich_help_panel=panels.TEXT,
+        ),
+    ] = None,
     too_long: Annotated[
         TooLong | None,
         typer.Option(
@@ -404,6 +412,7 @@ def init(
                 topic=topic,
                 context=context,
                 too_long=too_long,
+                rule=rule,
             ),
         )
     )

@@ -162,6 +162,8 @@ class TextParams:
         The extraction strength that the original must have on the forget set.
     settings
         Settings of methods that differ from the defaults.
+    rule
+        How adapters answer together.
     """
 
     path: str
@@ -184,6 +186,7 @@ class TextParams:
     rate: float | None = None
     context: int = 512
     too_long: str = "refuse"
+    rule: str = "mean_log_probability"
     device: str = "auto"
     unlearn_rate: float | None = None
     unlearn_batch: int = 32
@@ -238,7 +241,6 @@ def render_text_params(key_check: str, params: TextParams) -> dict[str, bytes]:
         "key_check": key_check,
         "adapter": adapter if params.model == "lora" else None,
         "rate": params.rate or _RATES[params.model],
-        "rule": "mean_log_probability",
         "methods": list(METHODS["text"]),
         # Methods unlearn with an adapter, even where all weights were tuned.
         "unlearn_adapter": adapter,

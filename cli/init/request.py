@@ -45,6 +45,14 @@ class TooLong(StrEnum):
     TRUNCATE = "truncate"
 
 
+class AdapterRule(StrEnum):
+    """How the adapters of shards answer together."""
+
+    MEAN = "mean_log_probability"
+    ROUTE = "route"
+    MERGED = "merged"
+
+
 class MissingColumns(StrEnum):
     """What happens if a file of a directory lacks a column that others have."""
 
@@ -98,6 +106,7 @@ class TextOptions:
     topic: str | None = None
     context: int | None = None
     too_long: TooLong | None = None
+    rule: AdapterRule | None = None
 
     @property
     def names_rows(self) -> bool:

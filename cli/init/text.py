@@ -17,7 +17,13 @@ from unlearn.cli.init.files import (
     render_pipeline,
     render_text_params,
 )
-from unlearn.cli.init.request import Identity, InitRequest, TooLong, given_options
+from unlearn.cli.init.request import (
+    AdapterRule,
+    Identity,
+    InitRequest,
+    TooLong,
+    given_options,
+)
 from unlearn.cli.init.roles import Roles, find_roles
 from unlearn.cli.init.scaffold import Plan, suggest_text
 from unlearn.cli.init.setup import (
@@ -223,6 +229,8 @@ def _params(request: InitRequest, id_: str) -> TextParams:
         reading = [name for spec in specs() if spec.modality == "text" for name in spec.models]
         raise InputError(f"--model {model} does not read text: use {' or '.join(reading)}")
     request.check_template()
+    if options.rule is not None and request.is_posthoc:
+        raise InputError("--rule is for the adapters of shards, and --template posthoc has none")
     base = _name_of(root, options.base)
     is_here = (root / base).is_dir()
     if is_here and options.revision is not None:
@@ -251,6 +259,7 @@ def _params(request: InitRequest, id_: str) -> TextParams:
         csv=csv,
         context=options.context or min(_CONTEXT, longest(folder) or _CONTEXT),
         too_long=(options.too_long or TooLong.REFUSE).value,
+        rule=(options.rule or AdapterRule.MEAN).value,
     )
 
 

@@ -113,10 +113,11 @@ def test_running_text_takes_one_column(place: Repo) -> None:
     (place.root / "texts.jsonl").write_text(lines, encoding="utf-8")
 
     options = ("--id", "doc", "--text", "words", "--base", "base", "--context", "16")
-    done = init(place, "new", "--dataset", "texts.jsonl", *options)
+    done = init(place, "new", "--dataset", "texts.jsonl", *options, "--rule", "merged")
 
     assert done.code == 0, done.err
     params = Repo(place.root / "new").params()
+    assert params["aggregate"]["rule"] == "merged"
     assert params["dataset"]["features"] == {"words": "body"}
 
 
@@ -134,6 +135,14 @@ def test_running_text_takes_one_column(place: Repo) -> None:
         ((*TEXT, "--base", "base", "--context", "4"), "120 rows are longer than the context of 4"),
         ((*TEXT, "--base", "base", "--context", "4096"), "train.options.context is 4096"),
         ((*TEXT, "--base", "base", "--topic", "nothing"), "no column 'nothing'"),
+        (
+            (*TEXT, "--base", "base", "--rule", "merged", "--model", "causal_lm"),
+            "aggregate.rule: merged makes one adapter",
+        ),
+        (
+            (*TEXT, "--base", "base", "--rule", "merged", "--template", "posthoc"),
+            "--rule is for the adapters of shards",
+        ),
         (
             (*TEXT, "--base", "base", "--template", "posthoc", "--shards", "2"),
             "--template posthoc trains one model",
