@@ -90,9 +90,12 @@ class Service:
     async def health(self, request: Request) -> Response:
         """Answer a request to /health; without the token, in one word."""
         found = self._state.health()
+        has_failed = self.batches.has_failed
+        if has_failed:
+            found["status"] = "failed"
         if not request.scope[KNOWN]:
             found = {"status": found["status"]}
-        return JSONResponse(found, 503 if self._state.is_stale else 200)
+        return JSONResponse(found, 503 if self._state.is_stale or has_failed else 200)
 
     async def metrics(self, _request: Request) -> Response:
         """Answer a request to /metrics."""

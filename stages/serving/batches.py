@@ -189,8 +189,8 @@ class Batches:
         self._live: set[Job] = set()
         self._lanes: list[_Lane] = []
         self._current: Generation | None = None
-        self._ends = False
-        self._thread = threading.Thread(target=self._run, name="decoder", daemon=True)
+        self._ends = self._has_failed = False
+        self._thread = threading.Thread(target=self._run_to_the_end, name="decoder", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
@@ -204,6 +204,11 @@ class Batches:
             self._ends = True
             self._changed.notify()
         self._thread.join()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the thread has ended by an error: nothing is answered any more."""
+        return self._has_failed
 
     @property
     def live(self) -> int:
@@ -227,9 +232,11 @@ class Batches:
         Raises
         ------
         ApiError
-            If too many wait already.
+            If too many wait already, or the thread has failed.
         """
         with self._changed:
+            if self._has_failed:
+                raise ApiError(503, "the server cannot answer any more", code="decoder_failed")
             if len(jobs) > self._limit:
                 raise ApiError(400, f"more than {self._limit} answers were requested", param="n")
             if len(self._live) + len(jobs) > self._limit:
@@ -248,6 +255,16 @@ class Batches:
         with self._changed:
             self._cancelled.update(self._live.intersection(jobs))
             self._changed.notify()
+
+    def _run_to_the_end(self) -> None:
+        try:
+            self._run()
+        except Exception as error:  # noqa: BLE001 - whoever waits is told, and later ones refused
+            failed = _failed(error)
+            with self._changed:
+                self._has_failed = True
+                jobs = list(self._live)
+            self._give([(job, Piece(error=failed)) for job in jobs])
 
     def _run(self) -> None:
         while True:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn, cast
 
 import pytest
 from unlearn.stages.project.paths import Project
@@ -81,6 +82,35 @@ def test_late_and_failing_requests_end_alone(
         batches.cancel([gone])
         while batches.live or batches.running:
             await asyncio.sleep(0.01)
+        batches.stop()
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+class _Ruined:
+    """A generation that no decoder can be made of."""
+
+    def new_decoder(self, _slots: int) -> NoReturn:
+        raise MemoryError
+
+
+def test_a_thread_that_fails_answers_who_waits_and_refuses_others(
+    generations: tuple[Generation, Generation],
+) -> None:
+    generation, _ = generations
+
+    async def run() -> None:
+        batches = Batches(2, 20, deliver)
+        batches.start()
+        waiting = job([1, 40], 400)
+        batches.submit(generation, [waiting])
+        batches.use(cast("Generation", _Ruined()))
+        piece = await waiting.pieces.get()
+        assert (piece.error.status if piece.error else None) == 500
+        assert batches.has_failed
+        with pytest.raises(ApiError) as caught:
+            batches.submit(generation, [job([1, 41])])
+        assert caught.value.status == 503
         batches.stop()
 
     asyncio.run(asyncio.wait_for(run(), 60))
