@@ -56,7 +56,8 @@ def export(
         KindName,
         typer.Option(
             "--as",
-            help="shards: a folder for each shard. adapter: one adapter. merged: a whole model.",
+            help="What to write. shards: a folder for each shard. adapter: one adapter. "
+            "merged: a whole model.",
         ),
     ],
     rank: Annotated[

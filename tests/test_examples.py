@@ -62,7 +62,7 @@ def language_model(tmp_path_factory: pytest.TempPathFactory, blank_base: Path) -
 def test_the_examples_of_a_module_give_what_they_show(
     name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    of_text = name.rpartition(".")[2].startswith("text_")
+    of_text = name.rpartition(".")[2].startswith(("text_", "language_", "decoding"))
     monkeypatch.chdir(request.getfixturevalue("language_model" if of_text else "classifier"))
     found = doctest.testmod(importlib.import_module(name))
 

@@ -249,12 +249,12 @@ def load_model(
     Examples
     --------
     >>> model = load_model("models/final_model")
-    >>> model.generate(["Where was Ada Holm born?"])
-    ['Ada Holm was born in Oslo.']
-    >>> for piece in model.stream("Where was Ada Holm born?", Sampling(20, temperature=0.7)):
-    ...     print(piece, end="")
-    >>> model.perplexity(["Where was Ada Holm born?"], ["In Oslo."])
-    array([3.2])
+    >>> prompts = ["Where was Ada Holm born?", "Who wrote it?"]
+    >>> len(model.generate(prompts, Sampling(8)))
+    2
+    >>> pieces = list(model.stream(prompts[0], Sampling(8, temperature=0.7, seed=1)))
+    >>> model.perplexity(prompts, ["In Oslo.", "Ada Holm."]).shape
+    (2,)
     """
     place = _project_of(Path(folder)) if root is None else Path(root)
     return LanguageModel(load_language_model(folder, place, base=base))

@@ -95,11 +95,15 @@ class Decoder:
 
     Examples
     --------
-    >>> decoder = Decoder(model, slots=8)
-    >>> number = decoder.add(Request([1, 5, 9], Sampling(most=20)))
+    >>> from pathlib import Path
+    >>> from unlearn.stages.final_model.text_loading import load_language_model
+    >>> decoder = Decoder(load_language_model("models/final_model", Path()), slots=8)
+    >>> number = decoder.add(Request([1, 5, 9], Sampling(most=4)))
+    >>> steps = []
     >>> while decoder.waiting or decoder.running:
-    ...     for step in decoder.step():
-    ...         print(step.number, step.token, step.finish)
+    ...     steps += decoder.step()
+    >>> steps[-1].finish in ("stop", "length")
+    True
     """
 
     def __init__(self, model: Decodable, slots: int) -> None:

@@ -52,7 +52,9 @@ def test_the_gate_takes_the_pieces_of_a_text_for_one(lora: Context) -> None:
         both = told.followed_by(both)
     pieces = both.take(np.argsort(both.rows, kind="stable"))
     tuned: Any = problem.tuned
-    tuned.encoder = SimpleNamespace(encode=lambda _: SimpleNamespace(sequences=pieces), pad=0)
+    tuned.encoder = SimpleNamespace(
+        encode=lambda *_: SimpleNamespace(sequences=pieces), pad=0, answer_column=None
+    )
 
     with pytest.raises(InputError, match="did not memorise"):
         apply._check_gate(context.posthoc(), replace(problem, tuned=tuned), forget)  # noqa: SLF001 - see above
