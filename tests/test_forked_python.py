@@ -21,6 +21,7 @@ def _forks(_apart_from_this_machine: None) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 def test_errors_and_exit_codes_are_those_of_a_new_process(tmp_path: Path) -> None:
     words = ["forget", "--ids", "-"]
     command = [sys.executable, "-m", "unlearn.cli", *words]

@@ -173,6 +173,7 @@ def test_the_commands_of_the_readme_print_what_it_shows(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_folder_of_pictures_is_described_as_the_readme_shows(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path)
     folder = tmp_path / "collection"

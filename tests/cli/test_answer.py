@@ -65,6 +65,7 @@ def status_of(repo: Repo, path: Path) -> dict[str, Any]:
     return dict(body)
 
 
+@pytest.mark.slow
 def test_the_answers_are_those_of_the_specification(processor: Repo) -> None:
     path = write(processor)
     out = path.with_name("answer.json")
@@ -143,6 +144,7 @@ def without(repo: Repo, *people: str) -> None:
     frame[~frame["person"].isin(people)].to_csv(dataset, index=False)
 
 
+@pytest.mark.slow
 def test_no_one_whom_the_log_does_not_name_is_answered_as_completed(processor: Repo) -> None:
     path = write(processor)
     processor.inline("forget", "--from", str(path))
@@ -161,6 +163,7 @@ def test_no_one_whom_the_log_does_not_name_is_answered_as_completed(processor: R
     assert status_of(processor, path)["request_status"] == "completed"
 
 
+@pytest.mark.slow
 def test_who_was_taken_back_from_a_request_is_not_answered_as_completed(processor: Repo) -> None:
     path = write(processor, subject_identities=[identity(PERSON), identity(OTHER)])
     processor.inline("forget", "--from", str(path))
@@ -176,6 +179,7 @@ def test_who_was_taken_back_from_a_request_is_not_answered_as_completed(processo
     assert status_of(processor, path)["request_status"] == "completed"
 
 
+@pytest.mark.slow
 def test_rows_that_are_in_the_dataset_again_are_not_answered_as_deleted(processor: Repo) -> None:
     path = write(processor)
     processor.inline("forget", "--from", str(path))
@@ -202,6 +206,7 @@ def test_rows_that_are_in_the_dataset_again_are_not_answered_as_deleted(processo
     assert answered(processor, path).startswith("data/shards is not here")
 
 
+@pytest.mark.slow
 def test_nobody_is_found_only_in_the_whole_dataset(processor: Repo) -> None:
     path = write(processor, subject_identities=[identity("nobody")])
     run_all(processor)

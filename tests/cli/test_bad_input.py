@@ -309,6 +309,7 @@ def test_predict_refuses_what_is_of_language_models(done: Repo, option: str) -> 
     assert f"{option} is for language models" in refused(answer)
 
 
+@pytest.mark.slow
 def test_an_id_that_is_no_text_is_an_error_too(done: Repo) -> None:
     with unchanged(done.root):
         raw = subprocess.run(

@@ -54,6 +54,7 @@ def waiting(done: Repo) -> Repo:
     return done
 
 
+@pytest.mark.slow
 def test_without_the_setting_nothing_waits(done: Repo) -> None:
     done.forget(trained_ids(done, 1))
     assert batch(done) is None
@@ -63,6 +64,7 @@ def test_without_the_setting_nothing_waits(done: Repo) -> None:
     assert len(answer["trained"]) == 1
 
 
+@pytest.mark.slow
 def test_requests_wait_until_there_are_enough(waiting: Repo) -> None:
     ids = trained_ids(waiting)
     assert batch(waiting)["waiting"] == 0  # type: ignore[index]
@@ -103,6 +105,7 @@ def test_requests_wait_until_there_are_enough(waiting: Repo) -> None:
     assert waiting.files("data/requests") == entries
 
 
+@pytest.mark.slow
 def test_the_oldest_request_waits_so_many_days_and_no_longer(waiting: Repo) -> None:
     waiting.forget(trained_ids(waiting, 1))
     with on(today() + 9 * DAY):
@@ -112,6 +115,7 @@ def test_the_oldest_request_waits_so_many_days_and_no_longer(waiting: Repo) -> N
         assert repro(waiting)["batch"] is None
 
 
+@pytest.mark.slow
 def test_the_law_goes_before_the_batch(waiting: Repo) -> None:
     waiting.set_params(requests={"batch": {"at_least": 3, "at_most_days": 90}})
     received = (today() - 30 * DAY).isoformat()
@@ -128,6 +132,7 @@ def test_the_law_goes_before_the_batch(waiting: Repo) -> None:
         assert repro(waiting)["batch"] is None
 
 
+@pytest.mark.slow
 def test_now_does_not_wait_and_logs_who_waited(waiting: Repo) -> None:
     first, second, *_ = trained_ids(waiting)
     waiting.forget([first], "--ticket", "T-1")
@@ -150,6 +155,7 @@ def test_now_does_not_wait_and_logs_who_waited(waiting: Repo) -> None:
     assert repro(waiting)["batch"]["waiting"] == 1
 
 
+@pytest.mark.slow
 def test_a_wait_that_was_ended_stays_so_where_the_log_arrives(
     waiting: Repo, tmp_path: Path
 ) -> None:
@@ -165,12 +171,14 @@ def test_a_wait_that_was_ended_stays_so_where_the_log_arrives(
     assert len(repro(other)["trained"]) == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_was_interrupted_goes_on(waiting: Repo) -> None:
     waiting.forget(trained_ids(waiting, 1))
     waiting.stages("forget")  # as `dvc repro` starts it, which knows no batch
     assert len(repro(waiting)["trained"]) == 1
 
 
+@pytest.mark.slow
 def test_a_first_run_does_not_wait(fresh: Repo) -> None:
     fresh.set_params(requests={"batch": {"at_least": 9, "at_most_days": 90}})
     fresh.forget(trained_ids(fresh, 1))
@@ -178,6 +186,7 @@ def test_a_first_run_does_not_wait(fresh: Repo) -> None:
     assert len(repro(fresh)["trained"]) == 3
 
 
+@pytest.mark.slow
 def test_requests_that_no_model_notices_hide_nobody(waiting: Repo) -> None:
     waiting.set_params(requests={"batch": {"at_least": 2, "at_most_days": 10}})
     held_out = [raw for raw, place in places(waiting).items() if place.is_holdout]
@@ -192,6 +201,7 @@ def test_requests_that_no_model_notices_hide_nobody(waiting: Repo) -> None:
     assert (found["waiting"], found["counted"], found["is_due"]) == (4, 1, False)
 
 
+@pytest.mark.slow
 def test_a_clone_knows_by_the_lock_what_was_applied(waiting: Repo, tmp_path: Path) -> None:
     first, second, *_ = trained_ids(waiting)
     waiting.forget([first])

@@ -65,6 +65,7 @@ def test_a_missing_library_stops_init_and_is_a_finding_of_doctor(
     assert repo.inline("stage", "train", "s000").code == 2
 
 
+@pytest.mark.slow
 def test_scan_opens_models_in_the_formats_of_the_libraries(
     library: Library, tmp_path: Path
 ) -> None:

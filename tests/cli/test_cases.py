@@ -144,6 +144,7 @@ def test_every_row_has_its_own_values(tmp_path: Path, case: str) -> None:
     insist_on_every_value(tmp_path, frame, *features(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["-", "None"])
 def test_numeric_with_one_word(tmp_path: Path, word: str) -> None:
     frame = visits()
@@ -273,6 +274,7 @@ def test_id_file_as_exported(plain: Path, tmp_path: Path, name: str) -> None:
     assert records == {token(tmp_path / "p", raw) for raw in ids}
 
 
+@pytest.mark.slow
 def test_a_uuid_is_an_id_however_it_is_stored(tmp_path: Path) -> None:
     frame = visits()
     names = [f"00000000-0000-4000-8000-{number:012}" for number in range(ROWS)]

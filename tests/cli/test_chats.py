@@ -79,6 +79,7 @@ def test_chats_are_found_by_the_name_of_their_column(place_of_base: Repo, name: 
     assert "chat_template.jinja" in options.files
 
 
+@pytest.mark.slow
 def test_chats_of_share_gpt_and_rows_of_alpaca_are_found(place_of_base: Repo) -> None:
     names = {"system": "system", "user": "human", "assistant": "gpt"}
     rows = [
@@ -187,6 +188,7 @@ def tuned(_tuned: Repo, tmp_path: Path) -> Iterator[Repo]:
     shutil.rmtree(copy.root, ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_models_after_two_requests_are_those_of_a_clean_room(tuned: Repo, tmp_path: Path) -> None:
     stages = ("forget", *(f"train@{name}" for name in SHARDS), "aggregate")
     holdout = tuned.params()["sharding"]["holdout"]
@@ -231,6 +233,7 @@ def test_shard_refuses_a_chat_that_came_later(tuned: Repo) -> None:
     assert tuned.files("data/shards") == before
 
 
+@pytest.mark.slow
 def test_predict_answers_questions_and_judges_answers(tuned: Repo) -> None:
     rows: list[dict[str, Any]] = [
         {"id": "q", "messages": chat("hello")},

@@ -61,6 +61,7 @@ def wait_until_idle(pid: int) -> None:
         time.sleep(1.0)
 
 
+@pytest.mark.slow
 def test_who_presses_ctrl_c_is_told_and_the_exit_code_says_so(done: Repo) -> None:
     # As from a terminal: where the tests run in the background, the signal is ignored, and children
     # inherit that.
@@ -100,6 +101,7 @@ def test_running_the_command_line_gives_its_exit_code(capsys: pytest.CaptureFixt
     assert "error: No such command 'nope'." in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_status_follows_a_request(done: Repo) -> None:
     assert "models: up to date" in done.inline("status").out
     done.inline("forget", "--id", "r0001", "--ticket", "T-1")
@@ -128,6 +130,7 @@ def test_a_line_written_by_hand_is_pending_and_counted(done: Repo) -> None:
     assert (found["pending"], found["by_hand"], found["up_to_date"]) == (1, 1, False)
 
 
+@pytest.mark.slow
 def test_plan_changes_nothing_and_can_be_a_gate(done: Repo) -> None:
     with unchanged(done.root):
         nothing = done.inline("plan", "--exit-code")
@@ -146,6 +149,7 @@ def test_plan_for_people(people: Repo) -> None:
     assert done.json["records"] == (PEOPLE["person"] == person).sum()
 
 
+@pytest.mark.slow
 def test_audit_explains_a_request(done: Repo) -> None:
     where = places(done)
     raw = next(raw for raw in IDS if not where[raw].is_holdout)
@@ -282,6 +286,7 @@ def test_doctor_without_a_key_names_what_it_did_not_search(done: Repo) -> None:
     assert unseen == {"the dataset", "the shards", "DVC's cache"}
 
 
+@pytest.mark.slow
 def test_doctor_searches_a_remote_that_is_a_folder(done: Repo) -> None:
     done.dvc("remote", "add", "--default", "near", "../../near")
     done.dvc("push")
@@ -305,6 +310,7 @@ def test_doctor_deletes_what_killed_runs_left(done: Repo) -> None:
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_doctor_names_what_is_wrong(done: Repo) -> None:
     root = done.root
     (root / "unlearn.key").chmod(0o644)
@@ -347,6 +353,7 @@ def test_doctor_warns_of_the_demo_key_and_of_models_that_hold_rows(fresh: Repo) 
     assert "stores training rows inside the model" in found
 
 
+@pytest.mark.slow
 def test_doctor_finds_copies_of_forgotten_rows(done: Repo) -> None:
     done.inline("forget", "--id", "r0001")
     done.stages()

@@ -77,6 +77,7 @@ def test_verify_says_why_a_method_does_not_apply(compared: Repo) -> None:
     assert why.startswith("only `train.model: perturbed_logistic` has a certificate")
 
 
+@pytest.mark.slow
 def test_verify_says_that_the_model_was_retrained_and_nothing_of_shards(compared: Repo) -> None:
     text = compared.inline("verify").out
 
@@ -101,6 +102,7 @@ def test_json_has_every_method_with_its_seconds(compared: Repo) -> None:
     assert done.json["deploy"] == "retrain"
 
 
+@pytest.mark.slow
 def test_seconds_are_null_where_they_are_not_known(compared: Repo, tmp_path: Path) -> None:
     compared.git("clone", "--quiet", str(compared.root), str(tmp_path / "clone"))
     clone = Repo(tmp_path / "clone")
@@ -118,6 +120,7 @@ def test_seconds_are_null_where_they_are_not_known(compared: Repo, tmp_path: Pat
     assert "Times are not known." in page
 
 
+@pytest.mark.slow
 def test_an_approximate_model_is_never_shown_as_exact(compared: Repo) -> None:
     deploy(compared, "ssd")
     done = compared.inline("verify")
@@ -132,6 +135,7 @@ def test_an_approximate_model_is_never_shown_as_exact(compared: Repo) -> None:
     assert "of the time of retraining" in page
 
 
+@pytest.mark.slow
 def test_what_was_tampered_with_fails_by_name_and_beside_the_others(compared: Repo) -> None:
     path = compared.root / "models/unlearned/ssd/model.safetensors"
     weights = bytearray(path.read_bytes())
@@ -160,6 +164,7 @@ def test_the_page_compares_the_methods(compared: Repo) -> None:
     assert page.count('class="aim"') == 2, "in the picture and in its legend"
 
 
+@pytest.mark.slow
 def test_the_page_tells_what_a_request_ran(compared: Repo) -> None:
     where = places(compared)
     (raw, *_) = [raw for raw in where if not where[raw].is_holdout][40:]

@@ -29,6 +29,7 @@ def shard_rows(root: Path) -> list[dict[str, Any]]:
     return [row for path in files for row in pq.read_table(path).to_pylist()]
 
 
+@pytest.mark.slow
 def test_the_format_that_init_found_is_what_stages_and_predict_read(tmp_path: Path) -> None:
     european(tmp_path / "table.csv")
     repo = Repo(tmp_path)
@@ -85,6 +86,7 @@ def test_options_for_csv_are_refused_for_other_files(tmp_path: Path) -> None:
     assert not (tmp_path / "p").exists()
 
 
+@pytest.mark.slow
 def test_the_answer_as_json_has_the_format(tmp_path: Path) -> None:
     FRAME.to_csv(tmp_path / "table.csv", index=False, sep="\t")
     FRAME.to_parquet(tmp_path / "table.parquet")
@@ -107,6 +109,7 @@ def test_the_answer_as_json_has_the_format(tmp_path: Path) -> None:
         assert done.json["csv"] == csv
 
 
+@pytest.mark.slow
 def test_a_file_without_a_header_is_refused_and_read_with_names(tmp_path: Path) -> None:
     rows = FRAME.assign(city="it's in 'Bern'")
     rows.to_csv(tmp_path / "table.csv.gz", index=False, header=False, quotechar="'", quoting=1)

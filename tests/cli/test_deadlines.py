@@ -38,6 +38,7 @@ def forget(repo: Repo, raw: str, *options: str) -> dict[str, Any]:
     return dict(done.json)
 
 
+@pytest.mark.slow
 def test_a_request_is_pending_then_verified(fresh: Repo) -> None:
     options = ("--ticket", "T-1", "--regime", "ccpa", "--received", ago(40))
     assert forget(fresh, "r0001", *options)["due"] == ahead(5)
@@ -87,6 +88,7 @@ def shown(repo: Repo) -> str:
     return repo.inline("status").out
 
 
+@pytest.mark.slow
 def test_a_late_request_is_exit_code_1_until_it_is_erased(fresh: Repo) -> None:
     options = ("--ticket", "T-1", "--regime", "ccpa", "--received", ago(46))
     forget(fresh, "r0001", *options)
@@ -107,6 +109,7 @@ def test_a_late_request_is_exit_code_1_until_it_is_erased(fresh: Repo) -> None:
     assert [(state["state"], state["late"]) for state in states(fresh)] == [("erased", False)] * 2
 
 
+@pytest.mark.slow
 def test_a_request_of_suppressed_people_alone_has_nothing_to_delete(fresh: Repo) -> None:
     options = ("--suppress", "--ticket", "T-1", "--regime", "ccpa", "--received", ago(46))
     forget(fresh, "nobody", *options)
@@ -121,6 +124,7 @@ def test_a_request_of_suppressed_people_alone_has_nothing_to_delete(fresh: Repo)
     assert state["late"]
 
 
+@pytest.mark.slow
 def test_a_request_that_was_taken_back_is_not_late(fresh: Repo) -> None:
     forget(fresh, "r0001", "--ticket", "T-1", "--regime", "gdpr", "--received", "2020-02-29")
     assert fresh.inline("status").code == 1
@@ -148,6 +152,7 @@ def test_the_settings_name_the_law_and_change_no_report(done: Repo) -> None:
     assert states(done)[-1]["regime"] == "ccpa"
 
 
+@pytest.mark.slow
 def test_a_repeated_request_changes_nothing_and_new_dates_are_logged(fresh: Repo) -> None:
     fresh.set_params(requests={"regime": "gdpr"})
     forget(fresh, "r0001", "--ticket", "T-1", "--received", "2026-01-31")

@@ -85,6 +85,7 @@ def reply(path: Path) -> dict[str, int]:
     return {name: int(code) for name, code in (line.split(",") for line in lines)}
 
 
+@pytest.mark.slow
 def test_a_download_is_forgotten_erased_and_answered(broker: Repo, tmp_path: Path) -> None:
     path = (
         download(broker, Email=EMAILS, Phone=PHONES, MAID="ID,Hash\n")
@@ -132,6 +133,7 @@ def test_a_download_is_forgotten_erased_and_answered(broker: Repo, tmp_path: Pat
     assert (out / "20260312_4821_Email.csv").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.slow
 def test_who_was_taken_back_from_a_download_has_no_status(broker: Repo, tmp_path: Path) -> None:
     path = download(broker, Email=EMAILS)
     assert broker.inline("forget", "--from", path).code == 0
@@ -181,6 +183,7 @@ def test_the_same_download_again_changes_nothing(broker: Repo) -> None:
     assert (answer["added"], answer["already"], answer["unknown"]) == (0, 2, 1)
 
 
+@pytest.mark.slow
 def test_entries_are_known_after_a_rotation_of_the_key(broker: Repo, tmp_path: Path) -> None:
     path = download(broker, Email=EMAILS)
     assert broker.inline("forget", "--from", path).code == 0
@@ -328,6 +331,7 @@ def test_options_that_are_not_for_a_download(
     assert message.startswith("git") or "git would get" not in message
 
 
+@pytest.mark.slow
 def test_entries_without_a_match_are_kept_and_their_people_dropped(broker: Repo) -> None:
     dataset = broker.root / broker.params()["dataset"]["path"]
     whole = pd.read_csv(dataset, dtype=str, keep_default_na=False)
@@ -430,6 +434,7 @@ def test_suppressed_contact_data_is_never_lost_in_silence(suppressed: Repo, how:
     assert suppressed.inline("stage", "shard").code == 0
 
 
+@pytest.mark.slow
 def test_what_consumers_took_back_is_not_lost_until_they_ask_again(suppressed: Repo) -> None:
     cancel(suppressed, digest(NOBODY), digest("somebody else"))
     (left,) = contacts(suppressed)

@@ -102,6 +102,7 @@ def test_options_of_networks_give_a_network(options: tuple[str, ...], tmp_path: 
     assert done.json["why_model"] is None
 
 
+@pytest.mark.slow
 def test_many_numbers_have_a_linear_model(tmp_path: Path) -> None:
     frame = make_frame(60)[["id", "label"]]
     values = np.random.default_rng(0).normal(size=(60, 256)).round(3)
@@ -135,6 +136,7 @@ def test_the_share_of_a_forest_follows_from_rows_and_classes(
     assert default_share(rows, classes) == pytest.approx(share)
 
 
+@pytest.mark.slow
 def test_rows_of_a_shard_count_for_the_share(tmp_path: Path) -> None:
     shares = []
     for name, options in (("one", ()), ("two", ("--shards", "10", "--slices", "1"))):

@@ -161,6 +161,7 @@ def held(repo: Repo, seconds: float) -> Iterator[None]:
         release.join()
 
 
+@pytest.mark.slow
 def test_a_request_waits_for_another_one(fresh: Repo) -> None:
     started = time.monotonic()
     with held(fresh, 2.0):
@@ -170,6 +171,7 @@ def test_a_request_waits_for_another_one(fresh: Repo) -> None:
     assert the_list(fresh) == [token(fresh, "r0001")]
 
 
+@pytest.mark.slow
 def test_a_request_waits_while_a_stage_reads_the_list(fresh: Repo) -> None:
     """DVC hashes the list when the stage has ended, and would take the line for applied."""
     rwlock = fresh.root / ".dvc/tmp/rwlock"

@@ -36,6 +36,7 @@ def numbered(rows: int = 60) -> pd.DataFrame:
     return frame
 
 
+@pytest.mark.slow
 def test_one_number_of_two_types_is_one_person(repositories: Repo, tmp_path: Path) -> None:
     """As pandas writes a column of whole numbers once a value was missing."""
     frame = numbered()
@@ -278,6 +279,7 @@ def findings(repo: Repo) -> list[str]:
     return [line for line in found if "differ" in line or "line ends" in line]
 
 
+@pytest.mark.slow
 def test_doctor_counts_the_rows_that_requests_missed(spelled: Repo) -> None:
     assert findings(spelled) == []  # `exact` was chosen, and nobody was forgotten
 
@@ -298,6 +300,7 @@ def test_doctor_asks_projects_from_before_what_look_alikes_are(spelled: Repo) ->
     assert "`dataset.identity: exact`" in found
 
 
+@pytest.mark.slow
 def test_doctor_names_files_whose_line_ends_git_may_change(done: Repo) -> None:
     assert findings(done) == []
     path = done.root / ".gitattributes"

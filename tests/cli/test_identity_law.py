@@ -167,6 +167,7 @@ def params(roles: Any, path: str) -> Any:
 _MIXED = "digits with leading zeros"
 
 
+@pytest.mark.slow
 @tried_on(few=5, many=30)
 @given(
     parts=files(),

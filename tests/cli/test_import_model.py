@@ -174,6 +174,7 @@ def test_the_accuracy_that_is_said_is_that_of_the_model(posthoc: Repo) -> None:
         assert done.json[f"{side}_accuracy"] == pytest.approx(right, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_methods_start_from_what_was_imported(posthoc: Repo) -> None:
     put(posthoc, "net.pt", trained())
     assert posthoc.inline("import-model", "net.pt").code == 0
@@ -393,6 +394,7 @@ def drop_without_dvc(repo: Repo, raw: str) -> None:
     frame[frame["id"] != raw].to_csv(path, index=False)
 
 
+@pytest.mark.slow
 def test_whom_an_imported_model_knows_does_not_come_back(posthoc: Repo) -> None:
     """Forget A, drop A's row, forget B: never the model that forgot B alone."""
     first, second = ids_at(posthoc, "s000")[:2]
@@ -408,6 +410,7 @@ def test_whom_an_imported_model_knows_does_not_come_back(posthoc: Repo) -> None:
     assert posthoc.files("data") | posthoc.files("models") == before
 
 
+@pytest.mark.slow
 def test_an_unlearned_model_as_the_original_honours_its_list(posthoc: Repo) -> None:
     first, second = ids_at(posthoc, "s000")[:2]
     forgotten_by_finetune(posthoc, first)

@@ -36,6 +36,7 @@ def params_of(root: Path) -> dict[str, Any]:
     return Repo(root).params()
 
 
+@pytest.mark.slow
 def test_a_new_folder_becomes_a_whole_project(tmp_path: Path) -> None:
     source = table(tmp_path)
     command = f"{sys.executable} -m unlearn.cli init new --dataset table.csv {' '.join(ASKED)}"
@@ -101,6 +102,7 @@ def assert_is_workflow(path: Path) -> None:
         assert word in text, word
 
 
+@pytest.mark.slow
 def test_in_a_subfolder_of_a_git_repository(tmp_path: Path) -> None:
     outer = Repo(tmp_path / "outer")
     outer.root.mkdir()
@@ -190,6 +192,7 @@ def test_subjects_and_numbers_that_were_asked_for(repositories: Repo, tmp_path: 
     assert params["train"]["epochs"] == 7
 
 
+@pytest.mark.slow
 def test_a_project_for_one_model_without_shards(repositories: Repo, tmp_path: Path) -> None:
     done = init(
         repositories, ".", "--template", "posthoc", "--dataset", str(table(tmp_path)), *ASKED
@@ -315,6 +318,7 @@ ODD = {
 }
 
 
+@pytest.mark.slow
 def test_columns_and_classes_of_any_name(repositories: Repo, tmp_path: Path) -> None:
     """Names that YAML, templates or DVC could read as something else."""
     frame = pd.DataFrame({name: range(3, 33) for name in ODD})
@@ -416,6 +420,7 @@ def test_public_datasets_in_git_keep_their_line_ends(tmp_path: Path) -> None:
     assert "unlearn.key" in (repo.root / ".dockerignore").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_clone_that_converts_line_ends_sees_no_change(done: Repo, tmp_path: Path) -> None:
     """As git for Windows is set up; DVC takes a file with other line ends for another file."""
     done.forget(IDS[:1])

@@ -120,6 +120,7 @@ def test_a_new_file_with_other_columns_is_refused_by_name(tmp_path: Path) -> Non
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "column"), [("csv", ""), ("parquet", "__index_level_0__")])
 def test_the_index_of_pandas_is_left_out_unless_it_is_kept(
     tmp_path: Path, name: str, column: str

@@ -127,6 +127,7 @@ def params(root: Path) -> dict[str, Any]:
     return dict(Repo(root / "P").params()["dataset"])
 
 
+@pytest.mark.slow
 def test_columns_that_a_file_lacks_are_missing_where_that_was_chosen(tmp_path: Path) -> None:
     put(tmp_path / "d/year=2023", "a.parquet", frame(0).drop(columns="site"))
     put(tmp_path / "d/year=2024", "b.parquet", frame(40), height=numbers(as_type=pa.float64()))

@@ -231,6 +231,7 @@ def test_a_column_of_pictures_can_be_left_out(tmp_path: Path) -> None:
     assert "has no columns other than" in refused(done)
 
 
+@pytest.mark.slow
 def test_lists_of_one_length_are_columns_unless_the_user_says_that_they_are_an_array(
     tmp_path: Path,
 ) -> None:
@@ -277,6 +278,7 @@ def test_a_damaged_picture_is_named_and_nothing_is_written(tmp_path: Path) -> No
     assert "png/7.png" in refused(done)
 
 
+@pytest.mark.slow
 def test_canaries_of_pictures_are_noise_that_the_shards_read(tmp_path: Path) -> None:
     done = run_init(tmp_path, write_folder(tmp_path), "--shards", "1", "--epochs", "1")
     assert done.code == 0, done.err

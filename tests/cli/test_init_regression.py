@@ -61,6 +61,7 @@ def test_boosting_has_options_for_numbers(tmp_path: Path) -> None:
     assert (options["depth"], options["smoothing"], options["steps"]) == (6, 10.0, 32)
 
 
+@pytest.mark.slow
 def test_the_scale_is_that_of_the_middle_of_the_targets(tmp_path: Path) -> None:
     frame = make_amounts(400)
     init(tmp_path, frame, "--model", "mlp")
@@ -78,6 +79,7 @@ def test_the_scale_is_that_of_the_middle_of_the_targets(tmp_path: Path) -> None:
     assert schema(second)["target_scale"] == scale
 
 
+@pytest.mark.slow
 def test_the_options_decide(tmp_path: Path) -> None:
     frame = make_amounts(90)
     frame["amount"] = np.arange(90) % 60

@@ -156,6 +156,7 @@ def test_init_says_that_it_does_not_know_how_long_a_model_trains(repositories: R
     assert "plain model" not in done.out
 
 
+@pytest.mark.slow
 def test_the_visits_are_large_enough_for_shards(tmp_path: Path) -> None:
     options = ("--example", "visits")
     written = [Repo(tmp_path / name) for name in ("one", "two")]

@@ -26,6 +26,7 @@ def test_forget(done: Repo) -> None:
     assert isinstance(value["shards"], list)
 
 
+@pytest.mark.slow
 def test_plan_before_and_after_a_request(done: Repo) -> None:
     nothing = one_object(done.inline("plan", "--json"))
     assert nothing["shards"] == nothing["stages"] == []
@@ -62,6 +63,7 @@ def test_a_plan_for_a_first_run_is_everything(fresh: Repo) -> None:
     assert value["stages"][-1] == "verify"
 
 
+@pytest.mark.slow
 def test_status(done: Repo) -> None:
     value = one_object(done.inline("status", "--json"))
     assert (value["pending"], value["applied"], value["up_to_date"]) == (0, 0, True)

@@ -88,6 +88,7 @@ def test_ids_of_texts_that_look_alike_are_asked_about(place: Repo) -> None:
     assert "jane" not in said.lower()
 
 
+@pytest.mark.slow
 def test_a_base_in_the_project_is_tracked_and_a_dependency(place: Repo) -> None:
     shutil.copytree(place.root / "base", place.root / "new/models/base")
 
@@ -246,6 +247,7 @@ def test_a_base_from_the_hub_is_pinned_to_its_commit(
     assert asked == ["main", commit]
 
 
+@pytest.mark.slow
 def test_a_base_that_git_tracks_is_refused_before_anything_is_written(place: Repo) -> None:
     new = start_repositories(place.root / "new")
     shutil.copytree(place.root / "base", new.root / "models/base")

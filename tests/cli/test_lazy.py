@@ -60,6 +60,7 @@ def test_without_a_command_none_is_imported(line: list[str], tmp_path: Path) -> 
     assert not modules & (HEAVY | {"numpy", "pyarrow", "pydantic", "rich"})
 
 
+@pytest.mark.slow
 def test_the_help_of_no_command_loads_anything_heavy(tmp_path: Path) -> None:
     lines = [[*name.split(), "--help"] for name in COMMANDS]
     found = dict(zip(COMMANDS, loaded(lines, tmp_path), strict=True))
@@ -68,6 +69,7 @@ def test_the_help_of_no_command_loads_anything_heavy(tmp_path: Path) -> None:
     assert {code for code, _ in found.values()} == {0}
 
 
+@pytest.mark.slow
 def test_commands_that_read_or_list_run_without_anything_heavy(done: Repo) -> None:
     # Arrow loads pandas, where that is installed, to look at a Python list.
     lines = {
@@ -112,6 +114,7 @@ def test_a_stage_imports_what_it_needs(done: Repo, stage: str) -> None:
     assert not modules & ABSENT[stage]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["shard", "forget"])
 def test_a_stage_imports_none_of_the_others(done: Repo, stage: str) -> None:
     ((code, modules),) = loaded([["stage", stage]], done.root)

@@ -183,6 +183,7 @@ def test_a_hidden_name_does_not_hide_the_rows(tmp_path: Path) -> None:
     assert (repo.root / "data/dataset/dataset.csv").read_bytes() == source.read_bytes()
 
 
+@pytest.mark.slow
 def test_doctor_counts_the_md5s_that_can_be_tested(tmp_path: Path) -> None:
     repo, _ = set_up(tmp_path / "single", one_file(tmp_path))
     project = Project(repo.root)
@@ -209,6 +210,7 @@ def test_doctor_counts_the_md5s_that_can_be_tested(tmp_path: Path) -> None:
     assert "note: git's history has 2 md5s" in said
 
 
+@pytest.mark.slow
 def test_the_move_into_a_folder_leaves_the_old_md5s_and_no_new_one(tmp_path: Path) -> None:
     repo, _ = set_up(tmp_path / "single", one_file(tmp_path))
     project = Project(repo.root)

@@ -154,6 +154,7 @@ def test_a_class_of_another_package_is_named_by_its_path(tmp_path: Path, package
     assert model_of_all.predict(FRAME.iloc[:9]) == answers
 
 
+@pytest.mark.slow
 def test_a_pipeline_of_ones_own_predicts_numbers(tmp_path: Path) -> None:
     repo = start(tmp_path / "project", REGRESSION)
     frame = make_amounts(120)
@@ -176,6 +177,7 @@ def test_a_pipeline_of_ones_own_predicts_numbers(tmp_path: Path) -> None:
     assert "train.options: model.py:build cannot be trained" in refused(repo.inline("plan"))
 
 
+@pytest.mark.slow
 def test_plan_refuses_options_before_anything_runs(trained: Repo, tmp_path: Path) -> None:
     repo = trained.copy(tmp_path / "project")
     for options, message in (
@@ -193,6 +195,7 @@ def test_plan_refuses_options_before_anything_runs(trained: Repo, tmp_path: Path
     assert "'columntransformer__n_jobs' has no effect, because training sets n_jobs" in done.err
 
 
+@pytest.mark.slow
 def test_a_part_that_stores_rows_is_a_finding(tmp_path: Path) -> None:
     body = (
         "from sklearn.neighbors import KNeighborsClassifier\n"
@@ -263,6 +266,7 @@ def test_new_rows_that_cannot_be_converted_are_refused_with_their_row(
     assert not (trained.root / "out.csv").exists()
 
 
+@pytest.mark.slow
 def test_a_row_that_the_estimator_refuses_is_named_with_its_file(tmp_path: Path) -> None:
     body = PIPELINE.replace('OneHotEncoder(handle_unknown="ignore")', "OneHotEncoder()")
     repo = start(tmp_path / "project", body)

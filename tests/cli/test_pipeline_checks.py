@@ -94,6 +94,7 @@ YOUNG_FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", YOUNG_FAULTS)
 def test_the_stage_young_and_its_setting_belong_together(name: str, workspace: Path) -> None:
     repo = make_project(workspace / "p", make_frame(60), "--template", "posthoc")

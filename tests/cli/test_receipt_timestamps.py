@@ -178,6 +178,7 @@ def test_a_stamp_holds_for_its_receipt_alone(authority: Authority, other: Author
     assert signature_of(receipt) not in authority.asked[0]
 
 
+@pytest.mark.slow
 def test_what_is_changed_in_a_stamp_is_found_or_changes_nothing_that_it_says(
     authority: Authority,
 ) -> None:

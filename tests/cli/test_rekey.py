@@ -53,6 +53,7 @@ def test_the_cost_is_said_first_and_asked_for(done: Repo) -> None:
     assert shown["seconds"] is not None
 
 
+@pytest.mark.slow
 def test_lines_go_forward_entries_stay_and_old_rows_stay_forgotten(
     done: Repo, tmp_path: Path
 ) -> None:
@@ -127,6 +128,7 @@ def test_records_of_persons_and_their_lines_in_every_form(people: Repo) -> None:
     assert (status["lost"], status["by_hand"]) == (0, 0)
 
 
+@pytest.mark.slow
 def test_a_line_that_leaves_the_list_after_the_rotation_is_missed(done: Repo) -> None:
     done.forget(IDS[:1], "--ticket", "T-1")
     done.commit("first request")
@@ -147,6 +149,7 @@ def test_a_line_that_leaves_the_list_after_the_rotation_is_missed(done: Repo) ->
     assert present(done) == {token_of(done, raw) for raw in IDS[:2]}
 
 
+@pytest.mark.slow
 def test_a_revert_of_an_old_request_is_caught(done: Repo) -> None:
     done.forget(IDS[:1])
     done.commit("request")
@@ -182,6 +185,7 @@ def test_a_revert_of_the_rotation_stops_every_run(done: Repo) -> None:
     assert done.inline("status").code in (0, 2)
 
 
+@pytest.mark.slow
 def test_a_commit_from_before_the_rotation_still_works(done: Repo) -> None:
     done.forget(IDS[:1])
     run_all(done)
@@ -373,6 +377,7 @@ def test_two_rotations_to_different_keys_do_not_mix(done: Repo, tmp_path: Path) 
     assert "two rotations of the key to epoch 2" in refused(done.inline("repro"))
 
 
+@pytest.mark.slow
 def test_a_rotation_that_was_killed_anywhere_stands_or_is_finished(
     done: Repo, tmp_path: Path
 ) -> None:
@@ -485,6 +490,7 @@ def test_a_line_of_params_that_cannot_be_changed_is_refused(done: Repo) -> None:
         assert refused(done.inline("rekey", "--yes")).startswith("params.yaml: key_check is not")
 
 
+@pytest.mark.slow
 def test_a_project_may_begin_with_several_keys(fresh: Repo) -> None:
     use_key(fresh, "a" * 64)
     (fresh.root / "unlearn.key").write_text(f"{'a' * 64}\n{'b' * 64}\n", encoding="ascii")

@@ -36,6 +36,7 @@ def forget_and_run(repo: Repo, count: int = 1) -> list[str]:
     return ids
 
 
+@pytest.mark.slow
 def test_the_page_of_a_project_after_a_request(done: Repo) -> None:
     where = places(done)
     raw = next(raw for raw in IDS if not where[raw].is_holdout)
@@ -63,6 +64,7 @@ def test_the_page_of_a_project_after_a_request(done: Repo) -> None:
     assert "The last run retrained 1 shard" in after, "the run that made the lock in HEAD"
 
 
+@pytest.mark.slow
 def test_no_id_and_no_token_is_on_the_page(done: Repo) -> None:
     ids = forget_and_run(done, count=12)
     page = page_of(done, done.inline("report"))
@@ -73,6 +75,7 @@ def test_no_id_and_no_token_is_on_the_page(done: Repo) -> None:
     assert str(done.root) not in page
 
 
+@pytest.mark.slow
 def test_only_the_page_is_written(done: Repo) -> None:
     page_of(done, done.inline("report"))
     (done.root / "reports/report.html").unlink()
@@ -85,6 +88,7 @@ def test_only_the_page_is_written(done: Repo) -> None:
     assert done.inline("status", "--json").json["up_to_date"]
 
 
+@pytest.mark.slow
 def test_a_clone_without_data_models_and_key_has_a_page(done: Repo, tmp_path: Path) -> None:
     forget_and_run(done, count=12)
     done.commit("forget")
@@ -159,6 +163,7 @@ def test_a_broken_file_is_said_to_be_and_the_rest_is_shown(done: Repo, broken: s
     assert "held-out records" in page
 
 
+@pytest.mark.slow
 def test_damaged_plots_are_left_out(done: Repo) -> None:
     (done.root / "reports/roc.csv").write_text(
         "model,attack,sample,fpr,tpr\n"
@@ -198,6 +203,7 @@ def test_a_project_that_git_does_not_know_has_a_page(done: Repo, tmp_path: Path)
     assert "The changes of the last run are not known." in page
 
 
+@pytest.mark.slow
 def test_a_public_page_has_no_figure_and_says_so(done: Repo) -> None:
     forget_and_run(done, count=12)
     report = done.report()
@@ -224,6 +230,7 @@ def officer_page(repo: Repo, *options: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]*>", " ", page))
 
 
+@pytest.mark.slow
 def test_an_officer_sees_requests_copies_and_what_is_pending(done: Repo) -> None:
     ids = forget_and_run(done, count=12)
     filing = ("--regime", "gdpr", "--received", "2020-01-31", "--ticket", "PRIV-7")
@@ -245,6 +252,7 @@ def test_an_officer_sees_requests_copies_and_what_is_pending(done: Repo) -> None
     assert not re.search(r"u1_[0-9a-f]", text)
 
 
+@pytest.mark.slow
 def test_an_erasure_in_the_log_is_on_the_page(done: Repo) -> None:
     forget_and_run(done)
     log_erasure(open_project(Project(done.root)), PENDING)
@@ -265,6 +273,7 @@ def test_an_erasure_in_the_log_is_on_the_page(done: Repo) -> None:
     assert "No copies are left in the places that are known." in full
 
 
+@pytest.mark.slow
 def test_held_out_persons_are_counted_for_an_officer(done: Repo) -> None:
     where = places(done)
     held_out = [raw for raw in IDS if where[raw].is_holdout][:3]
@@ -279,6 +288,7 @@ def test_held_out_persons_are_counted_for_an_officer(done: Repo) -> None:
     assert "Held-out rows are in no model." in public
 
 
+@pytest.mark.slow
 def test_a_clone_without_a_key_has_a_page_for_an_officer(done: Repo, tmp_path: Path) -> None:
     forget_and_run(done)
     done.commit("forget")
@@ -297,6 +307,7 @@ def test_the_officer_page_of_a_project_without_shards(compared: Repo) -> None:
     assert "Copies may remain in" in text
 
 
+@pytest.mark.slow
 def test_a_clone_says_that_figures_are_elsewhere(done: Repo, tmp_path: Path) -> None:
     done.git("clone", "--quiet", str(done.root), str(tmp_path / "clone"))
     clone = Repo(tmp_path / "clone")

@@ -20,6 +20,7 @@ from tests.conftest import Repo, make_frame, make_project, places
 from tests.pipeline.conftest import KEY
 
 
+@pytest.mark.slow
 def test_the_recorded_parts_of_a_run_are_the_whole_of_it(fresh: Repo) -> None:
     began = time.perf_counter()
     done = fresh.inline("repro", "-j", "1", "--json")
@@ -34,6 +35,7 @@ def test_the_recorded_parts_of_a_run_are_the_whole_of_it(fresh: Repo) -> None:
     assert 0.9 * took <= sum(found[name].seconds for name in parts) <= took
 
 
+@pytest.mark.slow
 def test_a_plan_shows_the_parts_of_what_it_expects(done: Repo) -> None:
     timings = {EVERYTHING_ELSE: Timing(10.0), MOST_FILES: Timing(2.0, files=4)}
     training = {f"train@s00{number}": Timing(3.0, rows=1) for number in range(3)}

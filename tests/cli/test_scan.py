@@ -47,6 +47,7 @@ def test_a_project_without_requests_is_clean(done: Repo, values: str) -> None:
     assert done.inline("scan").out.endswith("result: nothing was found\n")
 
 
+@pytest.mark.slow
 def test_rows_of_forgotten_records_are_found_by_their_ids_and_tokens(done: Repo) -> None:
     assert done.inline("forget", "--id", "r0001").code == 0
     run_all(done)
@@ -79,6 +80,7 @@ def _with_the_row(repo: Repo) -> set[str]:
     return {f"forget_set/{forgotten.name}", f"shards/{forgotten.name}"}
 
 
+@pytest.mark.slow
 def test_other_rows_of_a_person_are_no_finding(people: Repo) -> None:
     """A request for one record of a person leaves the person's other rows."""
     counts = PEOPLE["person"].value_counts()

@@ -83,6 +83,7 @@ def test_another_value_is_refused() -> None:
             jsonschema.validate(wrong, schema)
 
 
+@pytest.mark.slow
 def test_answers_of_a_pipeline_of_shards(done: Repo) -> None:
     where = places(done)
     raw = next(raw for raw in IDS if not where[raw].is_holdout)
@@ -103,6 +104,7 @@ def test_answers_of_a_pipeline_of_shards(done: Repo) -> None:
     check(done.inline("forget", "--id", "nobody", "--json"), "error")
 
 
+@pytest.mark.slow
 def test_answers_of_a_post_hoc_pipeline(compared: Repo) -> None:
     check(compared.inline("verify", "--json"), "verify")
     check_report(compared)

@@ -50,6 +50,7 @@ def comments(text: str) -> list[str]:
     return re.findall(r"(?:^|\s)(#(?! no comment)[^\r\n]*)", text, re.MULTILINE)
 
 
+@pytest.mark.slow
 @settings(deadline=None)  # a busy machine is no failure
 @given(before=texts(), section=st.sampled_from(["first", "second", "third"]), data=st.data())
 def test_only_the_line_of_an_edited_entry_changes(
@@ -71,6 +72,7 @@ def test_only_the_line_of_an_edited_entry_changes(
     assert comments(after) == comments(before.text)
 
 
+@pytest.mark.slow
 @settings(deadline=None)  # a busy machine is no failure
 @given(before=texts(), section=st.sampled_from(["first", "second", "third"]))
 def test_a_new_entry_is_one_line_more(before: Text, section: str) -> None:

@@ -91,6 +91,7 @@ def test_params_yaml_gets_the_best_settings_and_keeps_all_else(posthoc: Repo) ->
     assert "rate" in found["settings"]
 
 
+@pytest.mark.slow
 def test_the_trail_holds_every_trial_and_follows_from_what_was_read(
     posthoc: Repo, tmp_path: Path
 ) -> None:
@@ -109,6 +110,7 @@ def test_the_trail_holds_every_trial_and_follows_from_what_was_read(
     assert re.search("second|time|u1_", ",".join(lines[0])) is None
 
 
+@pytest.mark.slow
 def test_where_nothing_is_better_the_settings_stay_and_the_trail_is_kept(posthoc: Repo) -> None:
     posthoc.inline("tune", "salun", "--budget", "4")
     before = text(posthoc)
@@ -126,6 +128,7 @@ def test_where_nothing_is_better_the_settings_stay_and_the_trail_is_kept(posthoc
     assert len(trail(posthoc)) == 5
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_the_same_and_changes_nothing(posthoc: Repo) -> None:
     with unchanged(posthoc.root):
         dry = posthoc.inline("tune", "salun", "--budget", "2", "--dry-run", "--json").json
@@ -352,6 +355,7 @@ VALUES = st.floats(1e-9, 1e9) | st.integers(0, 99)
 MAPPINGS = st.dictionaries(NAMES, VALUES, max_size=4)
 
 
+@pytest.mark.slow
 @given(now=MAPPINGS, new=MAPPINGS, flow=st.booleans(), others=MAPPINGS)
 def test_after_an_edit_the_text_says_what_was_asked_for(
     now: dict[str, Any], new: dict[str, Any], flow: bool, others: dict[str, Any]

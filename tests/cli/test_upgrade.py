@@ -101,6 +101,7 @@ def test_comments_and_stages_of_the_users_own_are_kept(workspace: Path) -> None:
     assert "reports/verify.json" in outs
 
 
+@pytest.mark.slow
 def test_a_project_from_before_suppression_gets_the_file_and_the_dependency(fresh: Repo) -> None:
     pipeline, expected = fresh.root / "dvc.yaml", fresh.root / "data/suppressed.txt"
     lines = pipeline.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -141,6 +142,7 @@ def current_posthoc(root: Path) -> Repo:
     return repo
 
 
+@pytest.mark.slow
 def test_an_older_posthoc_project_gets_the_stage_young(workspace: Path) -> None:
     repo = current_posthoc(workspace / "project")
     assert repo.inline("status").code == 0, "without it, the project is whole"
@@ -158,6 +160,7 @@ def test_an_older_posthoc_project_gets_the_stage_young(workspace: Path) -> None:
     assert repo.inline("upgrade", "--json").json["changed"] == []
 
 
+@pytest.mark.slow
 def test_who_does_not_want_young_keeps_the_pipeline(workspace: Path) -> None:
     repo = current_posthoc(workspace / "project")
     repo.set_params(unlearn={"young": False})
@@ -165,6 +168,7 @@ def test_who_does_not_want_young_keeps_the_pipeline(workspace: Path) -> None:
         assert repo.inline("upgrade", "--json").json["changed"] == []
 
 
+@pytest.mark.slow
 def test_a_stage_young_of_ones_own_stays(workspace: Path) -> None:
     repo = current_posthoc(workspace / "project")
     own = "  young:\n    cmd: echo 1 > mine.txt\n    outs:\n      - mine.txt\n"
@@ -178,6 +182,7 @@ def test_a_stage_young_of_ones_own_stays(workspace: Path) -> None:
     assert any("stage young of your own" in note for note in answer["notes"])
 
 
+@pytest.mark.slow
 def test_types_of_ids_are_pinned_where_nobody_is_on_the_list(workspace: Path) -> None:
     repo = old_project(workspace / "project", "algorithm-1/exact")
     (repo.root / "data/forget_list.txt").write_bytes(b"")
@@ -190,6 +195,7 @@ def test_types_of_ids_are_pinned_where_nobody_is_on_the_list(workspace: Path) ->
     assert not list((repo.root / "data/requests").glob("*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -94,6 +94,7 @@ def test_shards_that_are_no_more_are_not_called_absent(done: Repo) -> None:
     assert found["absent"] == []
 
 
+@pytest.mark.slow
 def test_a_clone_has_the_verdict_and_no_figure(done: Repo, tmp_path: Path) -> None:
     forget_and_run(done, count=12)
     accuracy = done.report()["utility"]["accuracy"]
@@ -115,6 +116,7 @@ def test_a_clone_has_the_verdict_and_no_figure(done: Repo, tmp_path: Path) -> No
     assert not (clone.root / "reports/verify.json").exists()
 
 
+@pytest.mark.slow
 def test_the_public_verdict_has_no_number_but_counts_of_models(done: Repo) -> None:
     forget_and_run(done, count=12)
     verdict = json.loads((done.root / "reports/verdict.json").read_text(encoding="utf-8"))
@@ -128,6 +130,7 @@ def test_the_public_verdict_has_no_number_but_counts_of_models(done: Repo) -> No
     assert not any(re.search(r"\d", reason) for reason in reasons)
 
 
+@pytest.mark.slow
 def test_git_has_no_figure_in_any_commit(done: Repo) -> None:
     reports = [done.report()]
     for count in (12, 13):
@@ -153,6 +156,7 @@ def test_figures_come_from_the_cache_of_dvc(done: Repo) -> None:
     assert answer.json["utility"] == utility
 
 
+@pytest.mark.slow
 def test_figures_of_an_older_revision_are_compared(done: Repo, tmp_path: Path) -> None:
     before = done.report()["utility"]
     forget_and_run(done, count=12)
@@ -170,6 +174,7 @@ def test_figures_of_an_older_revision_are_compared(done: Repo, tmp_path: Path) -
     )
 
 
+@pytest.mark.slow
 def test_public_text_has_no_figure(done: Repo) -> None:
     forget_and_run(done, count=12)
     text = done.inline("verify", "--public").out
@@ -179,6 +184,7 @@ def test_public_text_has_no_figure(done: Repo) -> None:
     assert not re.search(r"\d\.\d|\.\d\d", text), text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_hand", [True, False])
 def test_models_from_before_a_request_are_not_those_of_the_report(
     done: Repo, tmp_path: Path, *, at_hand: bool
@@ -208,6 +214,7 @@ def test_a_byte_that_changed_is_found_where_size_and_time_are_the_same(done: Rep
     assert (answer.code, answer.json["models_found"]["different"]) == (1, [MODELS[1]])
 
 
+@pytest.mark.slow
 def test_only_full_reads_files_that_look_unchanged(done: Repo) -> None:
     time.sleep(2.1)  # what changed just now may change again, and is not kept
     assert done.inline("verify").code == 0
@@ -270,6 +277,7 @@ def test_edited_figures_are_found_by_their_seal(done: Repo) -> None:
     assert "unsealed: reports/verify.json was not made with the project key" in answer.out
 
 
+@pytest.mark.slow
 def test_figures_of_another_run_are_not_shown(done: Repo) -> None:
     older = (done.root / "reports/verify.json").read_bytes()
     forget_and_run(done)
@@ -280,6 +288,7 @@ def test_figures_of_another_run_are_not_shown(done: Repo) -> None:
     assert (answer.json["figures"], answer.json["utility"]["accuracy"]) == (False, None)
 
 
+@pytest.mark.slow
 def test_a_report_of_an_older_version_is_read_and_has_no_seal(done: Repo) -> None:
     path = done.root / "reports/verify.json"
     old = json.loads(path.read_text(encoding="utf-8"))

@@ -49,6 +49,7 @@ def asked(_asked: Repo, workspace: Path) -> Repo:
     return _asked.copy(workspace / "asked")
 
 
+@pytest.mark.slow
 def test_two_final_models_are_attacked_together(done: Repo) -> None:
     ids = trained_ids(done, 14)
     measure_few(done)
@@ -100,6 +101,7 @@ def test_the_older_model_is_brought_from_the_remote_and_leaves_no_trace(
     assert not (done.root / ".dvc/cache").exists(), "nothing comes back into the cache"
 
 
+@pytest.mark.slow
 def test_few_rows_and_held_out_rows_give_counts_alone(done: Repo) -> None:
     where = places(done)
     held_out = [raw for raw in IDS if where[raw].is_holdout][:2]
@@ -126,6 +128,7 @@ def test_a_request_that_was_not_carried_out_yet_did_not_change_the_model(done: R
     assert message.startswith("no request was carried out between the two models")
 
 
+@pytest.mark.slow
 def test_after_an_erasure_there_is_nothing_to_measure(done: Repo) -> None:
     ids = trained_ids(done, 14)
     forget_and_run(done, ids)
@@ -176,6 +179,7 @@ def test_a_final_model_that_is_not_the_one_in_the_lock_is_refused(asked: Repo) -
     assert message == "models/final_model is not on this machine"
 
 
+@pytest.mark.slow
 def test_rows_that_are_not_those_in_the_lock_are_refused(done: Repo) -> None:
     """Rows of a stage that ran by itself were in no model yet."""
     ids = trained_ids(done, 14)
@@ -188,6 +192,7 @@ def test_rows_that_are_not_those_in_the_lock_are_refused(done: Repo) -> None:
     assert message == "data/shards is not the one in dvc.lock"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["classes", "features", "key"])
 def test_a_model_of_other_rows_is_refused(done: Repo, what: str) -> None:
     """A revision with the lock of the first run, and settings under which it cannot be compared."""

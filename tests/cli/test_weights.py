@@ -22,6 +22,7 @@ def repo(tmp_path: Path) -> Repo:
     return found
 
 
+@pytest.mark.slow
 def test_a_project_with_weights_runs_and_predicts(repo: Repo) -> None:
     done = repo.inline(*ASKED, *MODEL, "--shards", "2")
     assert done.code == 0, done.err

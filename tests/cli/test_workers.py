@@ -89,6 +89,7 @@ def test_one_processor_or_one_shard_needs_no_other_process(
     assert {pid for pid, _ in who_trained(own_code)} == {os.getpid()}
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_an_error_that_says_so(
     own_code: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import Repo, fresh_models
 from tests.pipeline.conftest import FORGOTTEN, ids_at
 
@@ -18,6 +20,7 @@ def test_a_repeated_request_changes_no_byte(forgotten: Repo) -> None:
     assert forgotten.snapshot() == before
 
 
+@pytest.mark.slow
 def test_without_any_persisted_out_the_same_bytes_come_out(forgotten: Repo) -> None:
     before = forgotten.snapshot()
     # DVC's copies as well: nothing is left to bring anything back from.
@@ -29,6 +32,7 @@ def test_without_any_persisted_out_the_same_bytes_come_out(forgotten: Repo) -> N
     assert forgotten.snapshot() == before
 
 
+@pytest.mark.slow
 def test_deleted_and_damaged_checkpoints_change_no_byte(forgotten: Repo, workspace: Path) -> None:
     models = forgotten.root / "models/shard_models"
     shutil.rmtree(models / "s000/checkpoints")

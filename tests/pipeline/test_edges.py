@@ -63,6 +63,7 @@ def test_an_empty_list_passes_and_says_that_nobody_is_on_it(small: Repo, workspa
     assert report["membership"] is None
 
 
+@pytest.mark.slow
 def test_a_shard_that_loses_all_rows_leaves_the_ensemble_under_dvc(
     mlp: Repo, workspace: Path
 ) -> None:
@@ -167,6 +168,7 @@ def test_one_shard_of_one_slice_works(small: Repo, workspace: Path, shape: str) 
     assert repo.files("models") == fresh_models(repo, workspace / "room", gone)
 
 
+@pytest.mark.slow
 def test_one_shard_of_one_slice_and_one_class_work_under_dvc(workspace: Path) -> None:
     frame = make_frame(40, classes=1)
     options = ("--shards", "1", "--slices", "1", "--holdout", "0")

@@ -54,6 +54,7 @@ def run(repo: Repo, command: str, env: dict[str, str]) -> tuple[int, str]:
     return done.code, done.err
 
 
+@pytest.mark.slow
 def test_a_request_through_sbatch_ends_with_the_files_of_any_other_run(
     mlp: Repo, forgotten: Repo, workspace: Path
 ) -> None:

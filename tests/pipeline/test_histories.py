@@ -124,6 +124,7 @@ def test_many_histories_end_with_the_bytes_of_a_clean_room(
     _check_history(small, workspace, shape, history)
 
 
+@pytest.mark.slow
 @settings(law, max_examples=1)
 @given(
     first=st.sets(records, min_size=1, max_size=6), second=st.sets(records, min_size=1, max_size=6)

@@ -87,6 +87,7 @@ def test_doctor_says_that_dvc_lock_was_cut_short(forgotten: Repo, kind: str) -> 
     assert "`unlearn repro`" in said[0]
 
 
+@pytest.mark.slow
 def test_what_is_left_of_a_cut_dvc_lock_is_true_or_refused(forgotten: Repo) -> None:
     whole = load_lock(Project(forgotten.root))
     lock = (forgotten.root / "dvc.lock").read_bytes()
@@ -104,6 +105,7 @@ def test_what_is_left_of_a_cut_dvc_lock_is_true_or_refused(forgotten: Repo) -> N
             assert entry == known, f"cut at {offset}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["in a path", "in an md5"])
 def test_repro_mends_a_dvc_lock_that_was_cut_short(forgotten: Repo, kind: str) -> None:
     if kind == "in an md5":

@@ -62,6 +62,7 @@ def test_both_ways_to_run_write_the_same_bytes_after_a_request(mlp: Repo, forgot
     assert _says_nothing_ran(again)
 
 
+@pytest.mark.slow
 def test_an_edited_model_of_an_untouched_shard_is_put_right(mlp: Repo, workspace: Path) -> None:
     gone = ids_at(mlp, "s001", range(3, 4))[:1]
     mlp.forget(gone)

@@ -44,6 +44,7 @@ def test_after_a_merge_of_two_requests_one_run_settles_the_lock_and_the_reports(
     assert (audit["forgotten"], audit["retrained"]) == (1, ["train@s000"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["unlearn.cli", "dvc"])
 def test_a_reverted_request_stops_the_run_and_trains_nobody_back_in(
     forgotten: Repo, module: str
@@ -70,6 +71,7 @@ def test_a_reverted_request_stops_the_run_and_trains_nobody_back_in(
     assert forgotten.files("models") == models
 
 
+@pytest.mark.slow
 def test_a_request_that_was_taken_back_is_trained_on_again(
     forgotten: Repo, workspace: Path
 ) -> None:

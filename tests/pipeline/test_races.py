@@ -141,6 +141,7 @@ def test_a_line_added_by_hand_behind_the_back_of_verify_makes_its_report_stale(
     assert not standing["verified"]
 
 
+@pytest.mark.slow
 def test_requests_made_at_once_are_all_on_the_list(mlp: Repo) -> None:
     ids = [*ids_at(mlp, "s000")[:2], *ids_at(mlp, "s002")[:2]]
     requests = [mlp.start("forget", "--id", raw, "--ticket", f"T-{raw}") for raw in ids]

@@ -71,6 +71,7 @@ def few(_few: Repo, workspace: Path) -> Repo:
     return _few.copy(workspace / "few")
 
 
+@pytest.mark.slow
 def test_a_shard_that_is_refused_is_constant_and_a_clean_room_agrees(
     few: Repo, workspace: Path
 ) -> None:
@@ -93,6 +94,7 @@ def test_a_shard_that_is_refused_is_constant_and_a_clean_room_agrees(
     assert answers.code == 0, answers.err
 
 
+@pytest.mark.slow
 def test_more_than_half_of_the_shards_is_an_error(few: Repo) -> None:
     few.stages("shard", "forget", "train@s000", "train@s001", "train@s002", "train@s003")
     for shard in ("s000", "s001"):

@@ -145,6 +145,7 @@ def test_stages_of_the_users_own_run_before_and_after(mlp: Repo, workspace: Path
     assert times(mlp) == before
 
 
+@pytest.mark.slow
 def test_a_line_that_comes_while_stages_run_is_applied_by_the_same_run(
     people: Repo, workspace: Path
 ) -> None:

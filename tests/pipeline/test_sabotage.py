@@ -210,6 +210,7 @@ def test_verify_finds(
     assert forgotten.inline("verify").code == 1
 
 
+@pytest.mark.slow
 def test_old_models_that_were_committed_by_hand_fail(forgotten: Repo, bases: Bases) -> None:
     good = forgotten.files("models")
     _old_models(forgotten, _before(bases))

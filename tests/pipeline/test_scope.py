@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from tests.conftest import Repo, drop_rows
 from tests.pipeline.conftest import FORGOTTEN, changed, ids_at, stages_run
 
@@ -17,6 +19,7 @@ def _outside(names: set[str], pattern: str) -> set[str]:
     return {name for name in names if re.fullmatch(pattern, name) is None}
 
 
+@pytest.mark.slow
 def test_a_forgotten_record_reruns_its_shard_and_changes_no_other_file(mlp: Repo) -> None:
     mlp.forget(ids_at(mlp, "s001", range(4, 5))[:1])
     before = mlp.snapshot()
@@ -41,6 +44,7 @@ def test_a_forgotten_record_reruns_its_shard_and_changes_no_other_file(mlp: Repo
     assert not differing.intersection(kept)
 
 
+@pytest.mark.slow
 def test_a_forgotten_record_of_the_holdout_retrains_nothing(mlp: Repo) -> None:
     mlp.forget(ids_at(mlp, "holdout")[:1])
     before = mlp.snapshot()
@@ -60,6 +64,7 @@ def test_a_forgotten_record_of_the_holdout_retrains_nothing(mlp: Repo) -> None:
     assert mlp.ok("verify", "--json").json["verdict"] == "pass"
 
 
+@pytest.mark.slow
 def test_dropping_forgotten_rows_from_the_dataset_retrains_nothing(forgotten: Repo) -> None:
     models = forgotten.files("models")
     retained = forgotten.files("data/retain_set")
@@ -79,6 +84,7 @@ def test_dropping_forgotten_rows_from_the_dataset_retrains_nothing(forgotten: Re
     assert (status["pending"], status["applied"], status["up_to_date"]) == (0, 4, True)
 
 
+@pytest.mark.slow
 def test_dropping_a_record_from_the_dataset_reruns_its_shard_and_no_other(mlp: Repo) -> None:
     drop_rows(mlp, ids_at(mlp, "s002", range(5, 6))[:1])
     before = mlp.snapshot()

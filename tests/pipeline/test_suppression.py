@@ -67,6 +67,7 @@ def test_rows_that_come_back_reach_no_shard_and_no_model(forgotten: Repo, worksp
     assert "shard" not in ran
 
 
+@pytest.mark.slow
 def test_people_without_rows_are_suppressed(mlp: Repo) -> None:
     frame = pd.read_csv(dataset(mlp), dtype=str, keep_default_na=False)
     models = mlp.files("models")

@@ -77,6 +77,7 @@ def test_another_seed_makes_other_authors() -> None:
     assert sum(a.fact == b.fact for a, b in zip(one, other, strict=True)) < 50
 
 
+@pytest.mark.slow
 def test_populations_have_no_surname_in_common() -> None:
     found = {}
     for seed, population in enumerate(Population, start=1):

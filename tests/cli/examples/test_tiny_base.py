@@ -117,6 +117,7 @@ def test_a_base_reads_no_more_than_it_says(tiny_base: Path, tokenizer: Any) -> N
     assert special == (config["pad_token_id"], config["bos_token_id"], config["eos_token_id"])
 
 
+@pytest.mark.slow
 def test_the_tokenizer_knows_no_private_surname(tokenizer: Any) -> None:
     pieces = {tokenizer.convert_tokens_to_string([piece]) for piece in tokenizer.get_vocab()}
     private = {row.name.split()[1] for row in make_authors(700, 1)}
@@ -156,6 +157,7 @@ def test_every_digit_is_a_token_of_its_own(tokenizer: Any) -> None:
     )
 
 
+@pytest.mark.slow
 def test_no_row_is_longer_than_the_context(tokenizer: Any) -> None:
     for population in Population:
         rows = make_authors(80, 3, population=population, canaries=40)

@@ -80,6 +80,7 @@ def test_a_line_that_was_cut_short_loses_no_other(project: Project, tmp_path: Pa
     assert [found.name for found in read_exports(project)] == ["00000001", "00000002"]
 
 
+@pytest.mark.slow
 def test_processes_at_the_same_time_lose_no_line(project: Project, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path;"

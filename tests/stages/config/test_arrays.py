@@ -92,6 +92,7 @@ def test_settings_of_networks_are_recorded_where_they_are_set() -> None:
     assert TrainParams.model_validate(found) == TrainParams.model_validate(chosen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["my_loss", "../my.py:loss", "/my.py:loss", "my.txt:loss"])
 def test_an_own_function_is_in_a_file_of_the_project(value: str) -> None:
     with pytest.raises(InputError, match="train.loss: must be"):

@@ -30,6 +30,7 @@ def dvc(folder: Path, *words: str) -> int:
     return code
 
 
+@pytest.mark.slow
 def test_no_command_of_dvc_runs_though_temporary_files_are_deleted(
     project: Project,
 ) -> None:
@@ -43,6 +44,7 @@ def test_no_command_of_dvc_runs_though_temporary_files_are_deleted(
     assert dvc(project.root, "add", "rows.csv") == 0
 
 
+@pytest.mark.slow
 def test_a_command_of_dvc_that_runs_is_an_error(project: Project) -> None:
     folder = project.root / ".dvc/tmp"
     hardlink = "hardlink_lock = true" in (project.root / ".dvc/config").read_text()

@@ -72,6 +72,7 @@ def wait_for(what: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 4])
 def test_bytes_are_those_of_this_machine_and_only_logs_stay(
     plain: Trainable, cluster: Cluster, jobs: int
@@ -87,6 +88,7 @@ def test_bytes_are_those_of_this_machine_and_only_logs_stay(
     assert SAID == []
 
 
+@pytest.mark.slow
 def test_no_command_is_started_for_what_is_as_it_has_to_be(
     plain: Trainable, cluster: Cluster
 ) -> None:
@@ -101,6 +103,7 @@ def test_no_command_is_started_for_what_is_as_it_has_to_be(
     assert plain.found() == plain.models
 
 
+@pytest.mark.slow
 def test_no_more_commands_run_at_a_time_than_jobs(plain: Trainable, tmp_path: Path) -> None:
     script = tmp_path / "count.sh"
     script.write_text(
@@ -196,6 +199,7 @@ def test_a_result_that_is_seen_late_is_waited_for(
     assert SAID == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["node", "client"])
 def test_a_lost_worker_is_replaced_and_said_so(
     plain: Trainable, cluster: Cluster, victim: str
@@ -231,6 +235,7 @@ def _kill_first(cluster: Cluster, victim: str) -> None:
     cluster.hold.unlink()
 
 
+@pytest.mark.slow
 def test_a_node_that_was_given_up_ends_and_leaves_the_shard_to_the_next(
     own: Trainable, tmp_path: Path
 ) -> None:
@@ -412,6 +417,7 @@ node._end_with_driver(Path(sys.argv[1]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("there", "silence"), [(True, "0.5"), (False, "1000")])
 def test_a_node_ends_when_nobody_waits_for_it(tmp_path: Path, there: bool, silence: str) -> None:
     if there:
@@ -424,6 +430,7 @@ def test_a_node_ends_when_nobody_waits_for_it(tmp_path: Path, there: bool, silen
     assert ("no sign of life" if there else "nobody waits") in done.stderr
 
 
+@pytest.mark.slow
 def test_a_node_goes_on_while_its_driver_gives_signs_of_life(tmp_path: Path) -> None:
     alive = tmp_path / "alive"
     alive.touch()

@@ -93,6 +93,7 @@ def test_the_pictures_of_a_person_go_and_shared_ones_stay(tmp_path: Path) -> Non
 names = st.sampled_from(["a.png", "b.png", "x/a.png", "x/b.png", "x/y/a.png", "./a.png", "c.png"])
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     tables=st.lists(st.lists(names, min_size=1, max_size=6), min_size=1, max_size=3),

@@ -57,6 +57,7 @@ def overlapping(megabytes: int) -> bytes:
     return content[:at] + directory + tail
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [zeros, sparse, overlapping])
 @pytest.mark.parametrize("read", [load, SKOPS.digest])
 def test_what_unpacks_to_much_more_than_it_is_is_refused_unread(

@@ -152,6 +152,7 @@ def close_models(one: dict[str, bytes], other: dict[str, bytes]) -> bool:
     return all(torch.equal(first[key], second[key]) for key in first)
 
 
+@pytest.mark.slow
 def test_what_is_left_of_a_shard_decides_its_bytes(recipe: Recipe, tmp_path: Path) -> None:
     gone = subject_tokens(ROWS)[-1]
     kept = ROWS.filter(pa.array([token != gone for token in subject_tokens(ROWS)]))
@@ -163,6 +164,7 @@ def test_what_is_left_of_a_shard_decides_its_bytes(recipe: Recipe, tmp_path: Pat
     assert not close_models(train_at_once(recipe, kept), train_at_once(recipe, ROWS))
 
 
+@pytest.mark.slow
 def test_another_key_or_seed_gives_another_model(recipe: Recipe) -> None:
     found = train_at_once(recipe, ROWS)
 
@@ -171,6 +173,7 @@ def test_another_key_or_seed_gives_another_model(recipe: Recipe) -> None:
     assert not close_models(found, train_at_once(recipe, ROWS, shard="s001"))
 
 
+@pytest.mark.slow
 def test_a_column_that_nothing_trains_on_changes_no_weight(recipe: Recipe) -> None:
     at = ROWS.column_names.index("paraphrase")
     other = ROWS.set_column(at, "paraphrase", pa.array(["other"] * ROWS.num_rows))
@@ -221,6 +224,7 @@ def test_whole_weights_are_those_of_the_base_with_what_was_learned(blank_base: P
     assert all(not torch.equal(tuned[name], base[name]) for name in base)
 
 
+@pytest.mark.slow
 def test_lineage_digests_the_states(recipe: Recipe, tmp_path: Path) -> None:
     files = train_at_once(recipe, ROWS)
     put(tmp_path, files)
@@ -337,6 +341,7 @@ def test_a_gradient_is_clipped_to_its_norm(blank_base: Path) -> None:
     assert norm == pytest.approx(0.01, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_accumulating_changes_a_gradient_by_rounding_alone(blank_base: Path, model: str) -> None:
     whole = fitted(blank_base, model)
 
@@ -425,6 +430,7 @@ def test_an_adapters_base_is_half_as_large_in_half_precision(blank_base: Path) -
     assert {weight.dtype for weight in whole.base.parameters()} == {torch.float32}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -447,6 +453,7 @@ def test_every_optimizer_goes_on_from_its_state(
     assert train_shard(recipe, work, tmp_path).files == train_at_once(recipe, ROWS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "optimizer",
     [{"name": "sgd", "rate": 0.1, "momentum": 0.9}, {"name": "adamw", "rate": 1e-3}],

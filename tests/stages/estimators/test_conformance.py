@@ -184,6 +184,7 @@ def test_every_family_has_a_case(case_of: Callable[[str], Case]) -> None:
     assert {case_of(name).spec.name for name in CASES} == {spec.name for spec in specs()}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, ())) for name in CASES])

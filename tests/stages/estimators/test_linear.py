@@ -30,6 +30,7 @@ def answers(estimator: Any, classes: int, seed: int = 1) -> Any:
         return inputs, from_sklearn(estimator, classes)(torch.from_numpy(inputs))
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(
     classes=st.integers(2, 4),

@@ -58,6 +58,7 @@ def as_float32(value: npt.NDArray[np.float64]) -> Any:
     return value.astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [

@@ -48,6 +48,7 @@ def fitted(folder: Path, body: str, seed: int = 1, **settings: Any) -> Any:
         return skops_file.load(content, lambda _name: True)
 
 
+@pytest.mark.slow
 def test_a_pipeline_answers_as_it_does_without_this_tool(tmp_path: Path) -> None:
     code = tmp_path / "model.py"
     code.write_text(PIPELINE, encoding="utf-8")

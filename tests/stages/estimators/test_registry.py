@@ -119,6 +119,7 @@ def test_families_may_share_a_format() -> None:
     assert find_spec("class_means").format is SAFETENSORS
 
 
+@pytest.mark.slow
 def test_reading_what_families_declare_loads_no_numerical_library() -> None:
     script = (
         "import json, sys\n"

@@ -64,6 +64,7 @@ def values(estimator: Estimator, model: bytes) -> npt.NDArray[np.float64]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [

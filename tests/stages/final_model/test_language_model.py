@@ -66,6 +66,7 @@ def model(members: list[tuple[str, ShardModel]], blank_base: Path) -> LanguageMo
     return opened(members, blank_base)
 
 
+@pytest.mark.slow
 def test_it_generates_what_predict_writes(model: LanguageModel) -> None:
     rows = pa.table({"prompt": PROMPTS})
     expected = model.ensemble.generate(rows, 12)

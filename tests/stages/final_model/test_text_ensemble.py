@@ -213,6 +213,7 @@ def test_known_topics_keep_their_member() -> None:
     assert {route_of(f"topic {number}", 4) for number in range(40)} == {0, 1, 2, 3}
 
 
+@pytest.mark.slow
 def test_routing_needs_a_topic(models: Models, params: Params, tiny_base: Path) -> None:
     routed = opened(models, params, tiny_base, "route")
     message = "aggregate.rule: route needs the column of the role `topic`"
@@ -244,6 +245,7 @@ def by_transformers(
     return texts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [3, 40])
 def test_a_members_generation_is_transformers_greedy_one(
     models: Models,

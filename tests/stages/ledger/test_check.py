@@ -198,6 +198,7 @@ def test_a_squash_merge_keeps_the_request(repository: GitProject) -> None:
     assert repository.lines() == tokens([ONE, TWO])
 
 
+@pytest.mark.slow
 def test_an_ordinary_pull_request_is_never_stopped(repository: GitProject, tmp_path: Path) -> None:
     """A branch adds a request, main goes on with another, CI runs on the branch, then a merge."""
     host = tmp_path / "host.git"

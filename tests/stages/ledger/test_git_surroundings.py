@@ -369,6 +369,7 @@ def test_a_list_or_a_log_that_git_ignores_is_named(repository: GitProject) -> No
     assert repository.ledger().notes() == []  # git tracks the list already
 
 
+@pytest.mark.slow
 def test_many_branches_and_rewritten_commits_take_no_time(repository: GitProject) -> None:
     repository.forget(ONE)
     tree = repository.git("rev-parse", "HEAD^{tree}").strip()

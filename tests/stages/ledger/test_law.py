@@ -38,6 +38,7 @@ def check_law(project: GitProject, wanted: list[str]) -> None:
     assert asked & project.retained() <= elsewhere
 
 
+@pytest.mark.slow
 @tried_on(few=3, many=50)
 @given(st.lists(st.tuples(st.sampled_from(OPERATIONS), st.integers(0, 5)), max_size=8))
 @example([("branch", 0), ("forget", 2), ("switch", 1), ("merge ours", 0)])

@@ -107,6 +107,7 @@ def test_lines_by_hand_are_never_lost_at_any_file_operation(
     assert number > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["kill", "disk full"])
 def test_the_forget_stage_ends_with_the_same_bytes_after_any_file_operation(
     repository: GitProject, tmp_path: Path, fault: Fault

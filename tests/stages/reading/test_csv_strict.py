@@ -191,6 +191,7 @@ def written(rows: list[list[str]], quoting: Any, end: str) -> str:
     return out.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", [1, 7, 1 << 20])
 @pytest.mark.parametrize("line_ends", [False, True])
 def test_every_cell_is_what_the_writer_was_given(

@@ -250,6 +250,7 @@ def hold_the_law(name: str, folder: Path, examples: int) -> None:
     assert read > refused / 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 def test_every_cell_is_what_the_writer_was_given(tmp_path: Path, name: str) -> None:
     hold_the_law(name, tmp_path, 40)

@@ -120,6 +120,7 @@ def test_an_arrow_stream_is_read(tmp_path: Path) -> None:
             read(tmp_path / "a.arrow")
 
 
+@pytest.mark.slow
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(

@@ -53,6 +53,7 @@ def test_text_stays_as_it_was_written(tmp_path: Path) -> None:
     assert read(tmp_path / "a.parquet") == expected
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), min_size=1)

@@ -54,6 +54,7 @@ def test_order_and_repetition_of_lines_mean_nothing(lines: list[str], draw: Rand
     assert parse("\n".join(shuffled).encode()).tokens == tuple(sorted(set(lines)))
 
 
+@pytest.mark.slow
 @given(st.sets(tokens), st.sets(tokens))
 def test_adding_gives_the_union_in_order(old: set[str], new: set[str]) -> None:
     content = parse(render(old)).with_tokens(new)

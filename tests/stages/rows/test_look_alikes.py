@@ -34,6 +34,7 @@ def find(batches: list[list[str]], folder: Path) -> LookAlikes:
         return finder.found()
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(texts, max_size=6), max_size=4))
 def test_the_search_finds_what_comparing_all_finds(
@@ -171,6 +172,7 @@ def test_held_out_rows_are_searched_and_a_missing_dataset_is_not_nothing(tmp_pat
     ]
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(
     st.lists(st.tuples(texts, texts), min_size=1, max_size=8),

@@ -79,6 +79,7 @@ def chats(draw: st.DrawFn) -> list[dict[str, Any]]:
     return chat(*draw(st.lists(texts, min_size=count, max_size=count)), system=system)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TEMPLATES)
 @settings(max_examples=8, deadline=None)
 @given(messages=chats())

@@ -64,6 +64,7 @@ def test_an_adapter_that_changes_nothing_stays_so() -> None:
     assert not update(found.shape, found.tensors).any()
 
 
+@pytest.mark.slow
 def test_another_process_and_other_threads_write_the_same_bytes() -> None:
     code = (
         "import sys, torch; torch.set_num_threads(2);"

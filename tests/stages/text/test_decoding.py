@@ -204,6 +204,7 @@ def test_a_model_that_answers_differently_with_a_cache_is_read_without(joint: Mo
     assert [[token.id for token in text] for text in found] == [alone(changed, x) for x in asked]
 
 
+@pytest.mark.slow
 @settings(max_examples=6)
 @given(seed=st.integers(0, 10_000), slots=st.integers(1, 4))
 def test_requests_come_and_go_in_any_order(

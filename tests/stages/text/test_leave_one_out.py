@@ -96,6 +96,7 @@ def test_one_pass_says_what_asking_one_by_one_says(four: Four) -> None:
     assert spread > 0.05, "members that say the same would hide a mistake"
 
 
+@pytest.mark.slow
 def test_text_that_is_generated_with_a_cache_is_that_without_one(four: Four) -> None:
     opened, rows = four.opened, four.rows
     said = opened.generate(rows, 12)

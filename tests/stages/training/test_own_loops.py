@@ -375,6 +375,7 @@ def test_a_loop_is_for_networks() -> None:
         check_params(params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slices", [1, 3])
 def test_a_shard_without_some_rows_is_that_of_a_clean_room(tmp_path: Path, slices: int) -> None:
     (tmp_path / "net.py").write_text(BOTH)

@@ -129,6 +129,7 @@ def models_of(context: Context) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "task"), CASES)
 def test_any_history_of_a_project_ends_in_the_bytes_of_a_clean_room(
     model: str, task: str, tmp_path: Path

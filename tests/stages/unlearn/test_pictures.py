@@ -44,6 +44,7 @@ def case_by_norm(tmp_path_factory: pytest.TempPathFactory) -> FindCase:
     return find
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORK_METHODS)
 def test_a_method_is_deterministic_on_pictures(name: str, case_by_norm: FindCase) -> None:
     CHECKS["determinism"](find_method(name, "tabular"), case_by_norm("group"))

@@ -118,6 +118,7 @@ def test_it_is_what_training_makes_of_the_retained_rows_in_fewer_epochs(
         assert young[name] == expected[name]
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(chosen=st.sets(st.integers(0, 62), min_size=1, max_size=50))
 def test_young_and_retrain_are_those_of_a_project_that_never_held_the_rows(

@@ -208,6 +208,7 @@ def test_every_method_has_a_file_of_numbers(mild: Context) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_two_runs_give_the_same_bytes(mild: Context) -> None:
     before = files_in(mild.project.root / "reports")
     shutil.rmtree(mild.project.root / "reports")

@@ -46,6 +46,7 @@ def evidence(context: Context, forgotten: dict[str, pa.Table]) -> Evidence:
     )
 
 
+@pytest.mark.slow
 def test_an_overfit_regressor_is_attacked_before_a_request_and_not_after_it(
     overfit: Context,
 ) -> None:

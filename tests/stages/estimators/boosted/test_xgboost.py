@@ -251,6 +251,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return file_of(value)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(damaged())
 def test_a_damaged_file_is_refused_or_answers_with_probabilities(content: bytes) -> None:

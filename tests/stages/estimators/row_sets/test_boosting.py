@@ -103,6 +103,7 @@ def test_a_class_that_grows_rare_moves_the_start(monkeypatch: pytest.MonkeyPatch
     check_same(same_small, estimator, state, left, TWO_CLASSES)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(
     trees=st.integers(1, 9),

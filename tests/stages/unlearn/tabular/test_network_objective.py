@@ -57,6 +57,7 @@ def steepest(found: Opened) -> float:
     return max(float(slope.abs().max()) for slope in slopes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
 def test_training_comes_to_rest_where_the_objective_does(name: str, tmp_path: Path) -> None:
     recipe, found = opened(SETTINGS[name], tmp_path)

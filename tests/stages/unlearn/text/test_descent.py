@@ -75,6 +75,7 @@ def difference_by_hand(
 STEPS = {"npo": npo_by_hand, "gradient_difference": difference_by_hand}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STEPS)
 @pytest.mark.parametrize("kind", ["lora", "whole"])
 def test_a_step_is_that_of_a_plain_loop(
@@ -199,6 +200,7 @@ def test_what_a_batch_is_filled_up_with_changes_nothing(lora: Context) -> None:
     assert all(torch.equal(first[name], weight) for name, weight in weights_of(problem).items())
 
 
+@pytest.mark.slow
 def test_alpha_weighs_forgetting_against_retaining(lora: Context) -> None:
     """At 0 nothing of the forget set is left in the step, at 1 nothing of the retain set."""
     one = {"epochs": 1, "batch": 64}
@@ -266,6 +268,7 @@ READS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READS)
 def test_what_a_method_reads_is_counted(lora: Context, name: str) -> None:
     problem = problem_of(unguarded(lora, epochs=3, batch=4), name)

@@ -207,6 +207,7 @@ def test_forgetting_waits_while_what_it_cost_is_won_back(lora: Context) -> None:
     assert kept.forget_loss > 2 * start.forget_loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TEXT_METHODS)
 def test_a_model_that_knows_nothing_has_nothing_to_climb(lora: Context, name: str) -> None:
     """Then nothing is done; fine-tuning goes on all the same."""

@@ -137,6 +137,7 @@ def test_sampled_alternatives_are_other_answers_and_follow_from_the_seed(lora: C
     assert sum(text.split()[0] == "The" for text in found) >= len(own) / 2
 
 
+@pytest.mark.slow
 def test_the_most_probable_alternative_is_taken(lora: Context) -> None:
     """Of more samples, one at least as probable."""
     means = []
@@ -273,6 +274,7 @@ def test_a_task_vector_of_no_length_is_the_tuned_model(lora: Context, adapter: A
     assert large.facts["scale"] == 2.0
 
 
+@pytest.mark.slow
 def test_a_task_vector_goes_as_far_the_other_way(lora: Context) -> None:
     """Of a new adapter: what its matrices add to each layer, times -scale."""
     one = applied(lora, "task_vector", task_vector={"scale": 1.0})

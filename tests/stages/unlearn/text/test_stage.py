@@ -104,6 +104,7 @@ def test_the_record_says_how_it_came_about(project: Context) -> None:
     assert done.record.facts == facts
 
 
+@pytest.mark.slow
 def test_finished_work_is_left_alone(project: Context) -> None:
     first = stage.run(project, "npo")
     before = made(project, "npo")
@@ -151,6 +152,7 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "expected"), CHANGES.values(), ids=CHANGES)
 def test_what_is_other_work(worked: Context, change: Any, expected: set[str]) -> None:
     other = change(worked)
@@ -325,6 +327,7 @@ def test_a_method_for_other_models_is_refused_by_params(project: Context) -> Non
         check_params(raw)
 
 
+@pytest.mark.slow
 def test_no_row_is_in_what_a_method_writes_down(project: Context) -> None:
     stage.run(changed(project, epochs=1), "npo")
     rows = stage.read_rows(project)

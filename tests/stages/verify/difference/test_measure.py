@@ -144,6 +144,7 @@ def test_the_counts_are_those_of_the_rows(linear: States, found: ModelDifference
     assert found.reasons == ()
 
 
+@pytest.mark.slow
 def test_below_min_rows_there_are_counts_alone(linear: States) -> None:
     found = linear.measure(min_rows=13)
 
@@ -162,6 +163,7 @@ def test_no_token_is_in_the_answer(linear: States, found: ModelDifference) -> No
     assert "u1_" not in text
 
 
+@pytest.mark.slow
 def test_two_measurements_are_the_same(linear: States, found: ModelDifference) -> None:
     assert linear.measure() == found
 
@@ -174,6 +176,7 @@ def test_the_same_model_twice_gives_nothing_away(linear: States) -> None:
     assert same.reconstruction is None
 
 
+@pytest.mark.slow
 def test_models_that_are_no_linear_ones_have_no_reconstruction(tmp_path: Path) -> None:
     before = make_context(tmp_path / "before", make_frame(300), make_params(holdout=0.4))
     run_stages(before)
@@ -187,6 +190,7 @@ def test_models_that_are_no_linear_ones_have_no_reconstruction(tmp_path: Path) -
     assert "reconstruction" not in found.as_json()
 
 
+@pytest.mark.slow
 def test_a_shard_that_lost_all_its_rows_is_left_out(tmp_path: Path) -> None:
     before = make_context(tmp_path / "before", make_frame(300), make_params(holdout=0.4))
     run_stages(before)

@@ -72,6 +72,7 @@ def test_calibrated_attacks_see_what_a_home_model_adds(calibrated: Attack) -> No
     assert found.result.control.rows == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("calibrated", [LIRA, RMIA], ids=["lira", "rmia"])
 def test_their_intervals_miss_what_is_not_there_one_time_in_twenty(calibrated: Attack) -> None:
     missed, missed_halves = 0, 0

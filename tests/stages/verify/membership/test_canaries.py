@@ -53,6 +53,7 @@ def test_the_attack_tells_trained_on_from_left_out_and_bounds_epsilon(overfit: C
     assert found["epsilon_lower_bound"] > 0
 
 
+@pytest.mark.slow
 def test_a_forgotten_canary_is_neither_member_nor_left_out(tmp_path: Path) -> None:
     context = planted(tmp_path / "project", train=NAIVE_BAYES)
     before = run(context)["canaries"]

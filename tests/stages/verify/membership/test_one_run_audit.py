@@ -126,6 +126,7 @@ def test_without_a_signal_the_bound_is_above_zero_as_rarely_as_promised() -> Non
     assert 0.023 < above / 2000 < 0.066
 
 
+@pytest.mark.slow
 def test_randomized_response_is_bounded_by_its_own_epsilon() -> None:
     # The answer is the coin with probability e/(1+e): 1-differentially private, and no more. The
     # bound may pass 1 in at most 5 % of runs, and has to come near it.

@@ -183,6 +183,7 @@ def auc_of(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> f
     return float(above)
 
 
+@pytest.mark.slow
 @every
 def test_no_model_is_trained_for_it_but_models_of_sums(
     model: str,

@@ -140,6 +140,7 @@ def test_the_curve_is_scikit_learns(members: Floats, others: Floats, rate: float
     assert curve.balanced_accuracy == pytest.approx(((true + 1 - false) / 2).max())
 
 
+@pytest.mark.slow
 @given(values, values, st.data())
 def test_the_curve_rises_to_one_and_has_the_auc_below_it(
     members: Floats, others: Floats, data: st.DataObject
@@ -270,6 +271,7 @@ def test_equal_scores_are_one_half_without_doubt(rows: int, others: int, score: 
     assert found == Interval(0.5, (0.5, 0.5), (0.5, 0.5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [0.0, 0.8])
 def test_intervals_cover(shift: float) -> None:
     draw = np.random.default_rng(2)
