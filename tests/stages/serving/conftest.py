@@ -1,6 +1,7 @@
 """A small project of two adapters, and servers of it as processes on free ports."""
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -20,12 +21,15 @@ import pytest
 from openai import OpenAI
 from unlearn.cli.examples.authors import jsonl, make_authors
 
-from tests.conftest import Repo, start_repositories
+from tests.conftest import Repo, start_repositories, use_key
 
 #: In prompts and tokens; no log may have it.
 SECRET = "Zanzibar"
 
 AUTHORS = make_authors(8, 5)
+
+#: With another key the first authors may be held out: no model would change without them.
+KEY = hashlib.sha256(b"authors that are served").hexdigest()
 
 TEMPLATE = (
     "{% for m in messages %}<|begin|>{{ m.role }}\n{{ m.content }}<|end|>{% endfor %}"
@@ -159,6 +163,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repo]:
     source = ("--dataset", str(folder / "rows.jsonl"), "--base", str(base))
     done = repo.inline("init", ".", *source, *columns, *texts, *sizes)
     assert done.code == 0, done.err
+    use_key(repo, KEY)
     train = repo.params()["train"]
     options = train["options"] | {"rank": 4, "alpha": 8.0}
     repo.set_params(train=train | {"epochs": 1, "batch": 8, "device": "cpu", "options": options})

@@ -31,9 +31,10 @@ def refused(repo: Repo, *options: str) -> str:
 def forget(repo: Repo, number: int) -> None:
     """Put an author of the training rows on the forget list."""
     (repo.root / "people.txt").write_text(AUTHORS[number].author, encoding="utf-8")
-    done = repo.inline("forget", "--subjects", "people.txt")
+    done = repo.inline("forget", "--subjects", "people.txt", "--json")
     (repo.root / "people.txt").unlink()
     assert done.code == 0, done.err
+    assert done.json["shards"], "the author is held out"
 
 
 def test_only_a_verified_model_of_text_is_served(tuned: Repo, tmp_path: Path) -> None:
