@@ -53,6 +53,10 @@ def test_a_module_gets_its_folder_environment_and_words(tmp_path: Path) -> None:
     assert found == (7, f"{tmp_path} me ['a']\n", "")
 
 
+def test_a_module_that_is_imported_already_runs_without_a_warning(tmp_path: Path) -> None:
+    assert call_python("unlearn.cli.app", [], tmp_path, os.environ) == (0, "", "")
+
+
 def test_a_fork_that_was_killed_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text("import os\nos.kill(os.getpid(), 9)\n", encoding="ascii")
 
