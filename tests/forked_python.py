@@ -307,8 +307,9 @@ def _answer(request: bytes, streams: Sequence[int], programs: str) -> None:
 
 def _run(module: str) -> int:
     """Run a module to its end as the interpreter does, and return its exit code."""
-    # A new process has not imported it before, and says so on standard error otherwise.
-    sys.modules.pop(module, None)
+    # Python warns of a module that was imported before it is run. Of a package another one is run.
+    if not hasattr(sys.modules.get(module), "__path__"):
+        sys.modules.pop(module, None)
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:

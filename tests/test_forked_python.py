@@ -55,6 +55,9 @@ def test_a_module_gets_its_folder_environment_and_words(tmp_path: Path) -> None:
 
 def test_a_module_that_is_imported_already_runs_without_a_warning(tmp_path: Path) -> None:
     assert call_python("unlearn.cli.app", [], tmp_path, os.environ) == (0, "", "")
+    code, out, err = call_python("dvc", ["--version"], tmp_path, os.environ)
+    assert (code, err) == (0, "")
+    assert out[0].isdigit()
 
 
 def test_a_fork_that_was_killed_is_an_error(tmp_path: Path) -> None:
