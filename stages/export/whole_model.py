@@ -17,6 +17,7 @@ from unlearn.stages.estimators.causal import put_weights
 from unlearn.stages.project.files import json_bytes
 from unlearn.stages.text.adapters import Shape, Tensors
 from unlearn.stages.text.base import find_base, load_exact_module
+from unlearn.stages.text.torch_threads import one_thread
 from unlearn.stages.training.shard_model import ShardModel
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -89,8 +90,8 @@ def merge_into_base(
         if "adapter" in model.description:
             _add(module, Shape.from_json(model.description["adapter"]), weights, dtype)
         else:
+            dtype = dtype or next(module.parameters()).dtype
             put_weights(module.float(), weights)
-            dtype = dtype or _base_precision(folder)
         if dtype is not None:
             module.to(dtype)
     return WholeModel(module.eval(), folder, tuple(sorted(options.files)), precision)
@@ -100,9 +101,7 @@ def _add(module: nn.Module, shape: Shape, tensors: Tensors, dtype: torch.dtype |
     """Add an adapter's update to the weights of its layers, which are rounded once."""
     from transformers.pytorch_utils import Conv1D
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         for target in shape.targets:
             layer = module.get_submodule(target)
             key = f"base_model.model.{target}"
@@ -111,14 +110,6 @@ def _add(module: nn.Module, shape: Shape, tensors: Tensors, dtype: torch.dtype |
             weight: Any = layer.weight
             turned = update.T if isinstance(layer, Conv1D) else update
             weight.data = (weight.double() + turned).to(dtype or weight.dtype)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _base_precision(folder: Path) -> torch.dtype:
-    module = load_exact_module(folder)
-    found: torch.dtype = next(module.parameters()).dtype
-    return found
 
 
 def write_whole_model(whole: WholeModel, folder: Path, most_bytes: int = _MOST_BYTES) -> None:

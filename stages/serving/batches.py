@@ -259,7 +259,7 @@ class Batches:
     def _run_to_the_end(self) -> None:
         try:
             self._run()
-        except Exception as error:  # noqa: BLE001 - whoever waits is told, and later ones refused
+        except Exception as error:  # noqa: BLE001 - clients that wait get an error, and later ones too
             failed = _failed(error)
             with self._changed:
                 self._has_failed = True

@@ -131,14 +131,14 @@ class Generation:
         return self.encoder.beginning(prompt)
 
     def route(self, topic: str | None) -> int:
-        """Return the adapter that answers, where the rule is `route`; else 0.
+        """Return the adapter that answers, where there are several and the rule is `route`; else 0.
 
         Raises
         ------
         ApiError
             If the rule needs a topic and there is none.
         """
-        if self.model.rule != "route":
+        if not self.model.decoded.routed:
             return 0
         if topic is None:
             raise ApiError(

@@ -73,7 +73,7 @@ class Metrics:
         gauges
             What is counted elsewhere: a description and a value, by name.
         labels
-            What is said of the model.
+            Names and values that describe the model.
         """
         lines = [
             *_head("unlearn_requests_total", "Requests by endpoint and HTTP status", "counter"),

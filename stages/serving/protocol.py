@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import h11
-from uvicorn import Config, Server
+from uvicorn import Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 #: Where a request's scope has the function that ends its connection at once.
@@ -81,9 +81,6 @@ def protocol_of(client_seconds: float) -> type[LimitedProtocol]:
 
 class QuietServer(Server):
     """A server that ends with a function call, not with the signal that it got."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -148,7 +148,7 @@ class State:
 
 
 def _reason(error: Exception) -> str:
-    """Return what may be said of an error: what users are meant to read, else its name."""
+    """Return the message of an error that users are meant to read; of another one its class."""
     if isinstance(error, UnlearnError):
         return ": ".join((error.message, *error.hints[:1]))
     return type(error).__name__

@@ -253,27 +253,9 @@ def load_module(
     InputError
         If the files do not make up a causal language model, or its context is too short.
     """
-    _quiet()
     import torch
-    from huggingface_hub.errors import StrictDataclassError
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
 
-    try:
-        module, told = AutoModelForCausalLM.from_pretrained(
-            folder,
-            local_files_only=True,
-            trust_remote_code=_NO_CODE,
-            use_safetensors=True,
-            dtype=torch.bfloat16 if half else torch.float32,
-            output_loading_info=True,
-        )
-    # A configuration's own checks have an error class that is not Python's.
-    except (*_REFUSED, SafetensorError, StrictDataclassError) as error:
-        raise InputError(f"{folder.name} is no causal language model that can be loaded") from error
-    if lacking := sorted(told["missing_keys"]) or sorted(map(str, told.get("mismatched_keys", []))):
-        # They would be drawn at random, with no more than a warning.
-        raise InputError(f"{folder.name} lacks weights of its model, such as {lacking[0]}")
+    module = _read_module(folder, torch.bfloat16 if half else torch.float32)
     # What its file says, or the library where that leaves the number out.
     most = longest(folder) or longest_of(module.config.to_dict())
     if most is not None and options.context > most:
@@ -296,8 +278,8 @@ def shared_module(
 ) -> "PreTrainedModel":
     """Return a frozen base: a model of its own, with the weights of all others in this process.
 
-    Files are read once for many adapters. Whoever changes the weights has to copy them before:
-    merging an adapter changes them in place.
+    Files are read once for many adapters. Copy the weights before you change them: merging an
+    adapter changes them in place.
 
     Parameters and errors are those of `load_module`.
     """
@@ -325,22 +307,33 @@ def load_exact_module(folder: Path) -> "PreTrainedModel":
     InputError
         If the files do not make up a causal language model.
     """
+    return _read_module(folder, "auto")
+
+
+def _read_module(folder: Path, dtype: "torch.dtype | str") -> "PreTrainedModel":
+    """Return the model of a checkpoint with weights of a type; see `load_module` for errors."""
     _quiet()
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     try:
-        module: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        module, told = AutoModelForCausalLM.from_pretrained(
             folder,
             local_files_only=True,
             trust_remote_code=_NO_CODE,
             use_safetensors=True,
-            dtype="auto",
+            dtype=dtype,
+            output_loading_info=True,
         )
+    # A configuration's own checks have an error class that is not Python's.
     except (*_REFUSED, SafetensorError, StrictDataclassError) as error:
         raise InputError(f"{folder.name} is no causal language model that can be loaded") from error
-    return module
+    if lacking := sorted(told["missing_keys"]) or sorted(map(str, told.get("mismatched_keys", []))):
+        # They would be drawn at random, with no more than a warning.
+        raise InputError(f"{folder.name} lacks weights of its model, such as {lacking[0]}")
+    loaded: PreTrainedModel = module
+    return loaded
 
 
 def check_fit(tokenizer: "PreTrainedTokenizerBase", module: Any) -> None:

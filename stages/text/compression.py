@@ -5,14 +5,13 @@ singular value decomposition (Eckart and Young, "The approximation of one matrix
 rank", Psychometrika 1936). In float64, on one thread, with fixed signs: the same bytes each time.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from math import sqrt
 
 import torch
 from unlearn.stages.errors import InputError
 from unlearn.stages.text.adapters import Shape, Tensors
+from unlearn.stages.text.torch_threads import one_thread
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def compress(shape: Shape, tensors: Tensors, rank: int) -> Compressed:
     found: Tensors = {}
     errors: dict[str, float] = {}
     lost = whole = 0.0
-    with _one_thread():
+    with one_thread():
         for target in shape.targets:
             key = f"base_model.model.{target}"
             down, up = f"{key}.lora_A.weight", f"{key}.lora_B.weight"
@@ -89,14 +88,3 @@ def _split(
     filled_up[:, : columns.shape[1]] = columns
     filled_down[: rows.shape[0]] = rows
     return filled_down.to(down.dtype), filled_up.to(up.dtype), values
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute on one thread: sums that are split over threads round differently."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
