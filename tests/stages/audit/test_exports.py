@@ -11,11 +11,20 @@ from unlearn.stages.audit.exports import (
     append_note,
     check_gone,
     copies_file,
+    honoured_list,
+    models_digest,
+    old_exports,
     read_exports,
     utc_now,
 )
+from unlearn.stages.config.methods import UnlearnParams
+from unlearn.stages.config.params import Params
+from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import Project
+from unlearn.stages.rows.shard_file import read_shard, record_tokens
+
+from tests.stages.conftest import put_on_list, run_stages
 
 
 def note(root: Path, name: str = "0a1b2c3d", where: str = "out") -> ExportNote:
@@ -98,3 +107,40 @@ def test_processes_at_the_same_time_lose_no_line(project: Project, tmp_path: Pat
     assert len(read_exports(project)) == 40
     lines = copies_file(project).read_text(encoding="utf-8").splitlines()
     assert all(json.loads(line)["state"] == "written" for line in lines)
+
+
+def _exported(context: Context, name: str, **other: str) -> ExportNote:
+    """Note an export of a project as it stands."""
+    project = context.project
+    state = {"models": models_digest(project), "forget_list": honoured_list(project)}
+    found = note(project.root, name, f"out-{name}").model_copy(update=state | other)
+    append_note(project, found.now("written", {}))
+    return found
+
+
+def test_an_export_is_old_from_a_request_on(built: Context) -> None:
+    project, params = built.project, built.params
+    project.private.mkdir(exist_ok=True)
+    posthoc = params.model_copy(
+        update={"unlearn": UnlearnParams(methods=["retrain"], deploy="retrain")}
+    )
+    assert (params.kind, posthoc.kind) == ("exact", "posthoc")
+
+    def old(of: Params = params, *, retrained: bool = False) -> list[str]:
+        return [found.name for found in old_exports(project, of, retrained=retrained)]
+
+    _exported(built, "00000001")
+    assert (old(), old(posthoc)) == ([], [])
+    # Models are about to be retrained: those of an approximate method saw the rows.
+    assert (old(retrained=True), old(posthoc, retrained=True)) == ([], ["00000001"])
+
+    rows = read_shard(project.shard_file("s000"), "s000").rows
+    put_on_list(built, record_tokens(rows)[0])
+    assert (old(), old(posthoc)) == (["00000001"], ["00000001"])  # pending
+    run_stages(built)
+    assert (old(), old(posthoc)) == (["00000001"], ["00000001"])  # carried out
+
+    _exported(built, "00000002")
+    _exported(built, "00000003", models="others")
+    assert old() == ["00000001"]  # exact models that honour the list, whichever they are
+    assert old(posthoc) == ["00000001", "00000003"]
