@@ -40,6 +40,17 @@ _ORDER = ("role", "content", "name", "tool_calls", "tool_call_id")
 _SPOKEN = ("user", "tool")
 
 
+#: How the problem of a chat begins that has more tokens than the context, which follows.
+TOO_LONG = "a chat is longer than the context of"
+
+
+def hint_for(problem: str) -> str:
+    """Return what to do about chats with a problem."""
+    if problem.startswith(TOO_LONG):
+        return "set train.options.too_long: truncate (--too-long truncate), or a larger context"
+    return "correct these rows, or remove them"
+
+
 class ChatError(ValueError):
     """A chat is broken; the words say how, and quote nothing of it."""
 
@@ -61,7 +72,7 @@ class BrokenChatsError(InputError):
         others = "" if count == 1 else f"; {count:,} rows have such chats"
         super().__init__(
             f"{where}: {problem}{others}",
-            "correct these rows, or remove them",
+            hint_for(problem),
             facts=where,
         )
         self.problem, self.where, self.count = problem, where, count

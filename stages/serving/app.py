@@ -133,7 +133,7 @@ class Service:
             "generation": admitted.generation,
             "verdict": admitted.verdict,
             "label": admitted.label,
-            "requests_honoured": len(admitted.lines),
+            "lines_honoured": len(admitted.lines),
         }
 
     async def _body(self, request: Request) -> bytes:

@@ -44,11 +44,6 @@ class Admitted:
     lock: str
     lines: frozenset[str] = field(repr=False)
 
-    @property
-    def requests(self) -> int:
-        """How many lines of the forget list the model honours."""
-        return len(self.lines)
-
 
 def check_text(project: Project) -> None:
     """Raise an InputError if a project's final model is no language model, or is not here."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 from unlearn.stages.errors import InputError
-from unlearn.stages.rows.chats import ChatError, Message
+from unlearn.stages.rows.chats import TOO_LONG, ChatError, Message, hint_for
 from unlearn.stages.text.chats import ChatTemplate, RenderedChat
 from unlearn.stages.text.sequences import Bools, Sequences, ragged
 
@@ -15,9 +15,6 @@ Turns = Literal["all", "last"]
 
 #: Chats whose tokens and places are in memory at a time.
 _AT_ONCE = 256
-
-TOO_LONG = "a chat is longer than the context of {0} tokens"
-_HINT = "set train.options.too_long: truncate, or a larger context"
 
 
 @dataclass(frozen=True)
@@ -100,10 +97,9 @@ class ChatEncoder:
                 problems.append(each)
         if problems:
             rows = "1 row has" if len(problems) == 1 else f"{len(problems):,} rows have"
-            is_long = problems[0] == TOO_LONG.format(self.context)
             raise InputError(
                 f"{rows} a chat that cannot be read; of the first one: {problems[0]}",
-                *([_HINT] if is_long else []),
+                hint_for(problems[0]),
             )
         starts = [int(np.flatnonzero(each.counts)[0]) for each in found]
         plain = all(each.counts[at:].all() for each, at in zip(found, starts, strict=True))
@@ -185,7 +181,7 @@ class ChatEncoder:
         if len(tokens) <= self.context:
             return _Tokens(tokens, counts, is_cut=False)
         if too_long == "refuse":
-            raise ChatError(TOO_LONG.format(self.context))
+            raise ChatError(f"{TOO_LONG} {self.context} tokens")
         first = int(np.flatnonzero(counts)[0])
         if counts[: self.context].any() and not counts[first:].all():
             kept = slice(0, self.context)

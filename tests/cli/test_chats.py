@@ -141,8 +141,10 @@ def test_broken_chats_are_refused_with_their_row(
     place_of_base: Repo, change: dict[str, Any], said: str
 ) -> None:
     rows = [row | change if number in (4, 9, 11) else row for number, row in enumerate(ROWS)]
-    found = refused(new(place_of_base, rows))
+    done = new(place_of_base, rows)
+    found = refused(done)
     assert found.startswith("rows.jsonl: column 'messages', data row 5: ")
+    assert ("--too-long truncate" in done.err) == ("context" in said)
     assert said in found
     assert found.endswith("; 3 rows have such chats")
     assert "secret" not in found

@@ -139,7 +139,7 @@ def test_a_request_to_forget_is_waited_for_then_honoured(
     assert wait_for_status(served, 200)[0] == 200
     second = client.models.list().data[0].model_extra or {}
     assert second["generation"] != first["generation"]
-    assert (first["requests_honoured"], second["requests_honoured"]) == (0, 1)
+    assert (first["lines_honoured"], second["lines_honoured"]) == (0, 1)
     answer = client.chat.completions.create(**CHAT)  # type: ignore[call-overload]
     assert answer.system_fingerprint == f"fp_{second['generation']}"
     assert {event.system_fingerprint for event in stream} == {f"fp_{first['generation']}"}
