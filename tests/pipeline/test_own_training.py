@@ -88,7 +88,7 @@ def depend_on_files(repo: Repo) -> None:
 
 
 def test_requests_by_record_and_subject_leave_the_bytes_of_a_clean_room(workspace: Path) -> None:
-    frame = make_frame(60, subjects=30)
+    frame = make_frame(90, subjects=45)
     options = ("--shards", "2", "--slices", "3")
     project = make_project(workspace / "project", frame, *options, key=KEY)
     use_own_training(project)
