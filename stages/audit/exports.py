@@ -1,8 +1,8 @@
 """.unlearn/copies.jsonl: models that `unlearn export` wrote, which no command here can delete.
 
 A line for each step of an export, only ever appended: before its first file is written, when it is
-complete, and when a person says that it was deleted. A line that a kill cut short is skipped; the
-line before the first file is on disk by then.
+complete, before its folder gets its name, and when a person says that it was deleted. A line that a
+kill cut short is skipped; the line of the step before is on disk by then.
 """
 
 import json
@@ -36,7 +36,7 @@ class ExportNote(BaseModel):
         What people call the export: drawn at random.
     state
         `begun` before the first file, `written` when it is complete, `gone` when a person says that
-        no copy of it is left.
+        no copy of it is left, or it failed and its files were deleted.
     time
         When, in UTC.
     kind
@@ -51,6 +51,8 @@ class ExportNote(BaseModel):
         Digest of the forget list that these honour.
     files
         SHA-256 of each file, when it is complete.
+    is_replaced
+        Whether a later export has its folder, which was deleted or moved before; in no file.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -67,6 +69,7 @@ class ExportNote(BaseModel):
     models: str | None
     forget_list: str | None
     files: dict[str, str] = Field(default_factory=dict)
+    is_replaced: bool = Field(default=False, exclude=True)
 
     def now(self, state: Literal["written", "gone"], files: dict[str, str]) -> "ExportNote":
         """Return the next line about the same export."""
@@ -76,7 +79,12 @@ class ExportNote(BaseModel):
     @property
     def is_there(self) -> bool:
         """Whether its folder, or a half of it, is where it was written."""
-        return Path(self.where).exists() or Path(self.half).exists()
+        return self.is_half or (not self.is_replaced and Path(self.where).exists())
+
+    @property
+    def is_half(self) -> bool:
+        """Whether its files are where they are written first: it is not complete, or was killed."""
+        return Path(self.half).exists()
 
 
 def utc_now() -> str:
@@ -115,22 +123,33 @@ def append_note(project: Project, note: ExportNote) -> None:
 def read_exports(project: Project) -> list[ExportNote]:
     """Return what is known of each export that may still exist, oldest first.
 
-    An export that another one replaced in the same folder is not returned, nor one that was begun
-    and left no file.
+    One that was begun and left no file is not returned. One whose folder a later export has is:
+    nothing says whether that folder was deleted or moved.
 
     Raises
     ------
     InputError
         If the file cannot be read.
     """
+    return [
+        note
+        for note in _last_notes(project).values()
+        if note.state == "written" or (note.state == "begun" and note.is_there)
+    ]
+
+
+def _last_notes(project: Project) -> dict[str, ExportNote]:
+    """Return the last line of each export by its name; see `read_exports` for errors."""
     found: dict[str, ExportNote] = {}
     for note in _notes(project):
         found.pop(note.name, None)
-        if note.state == "written":
-            found = {name: other for name, other in found.items() if other.where != note.where}
-        if note.state != "gone":
-            found[note.name] = note
-    return [note for note in found.values() if note.state == "written" or note.is_there]
+        found[note.name] = note
+    # An export is made where nothing is: each folder has the last one.
+    last = {note.where: note.name for note in found.values() if note.state == "written"}
+    return {
+        name: note.model_copy(update={"is_replaced": last.get(note.where, name) != name})
+        for name, note in found.items()
+    }
 
 
 def _notes(project: Project) -> Iterator[ExportNote]:
@@ -212,11 +231,12 @@ def check_gone(project: Project, names: Collection[str]) -> list[ExportNote]:
     InputError
         If the folder of one of them is there.
     """
-    found = {note.name: note for note in _notes(project) if note.name in names}
+    found = {name: note for name, note in _last_notes(project).items() if name in names}
     for note in found.values():
         if note.state != "gone" and note.is_there:
+            place = note.half if note.is_half else note.where
             raise InputError(
-                f"the export {note.name} is not gone: {note.where} is there", "delete it first"
+                f"the export {note.name} is not gone: {place} is there", "delete it first"
             )
     return list(found.values())
 
@@ -233,7 +253,8 @@ def exports_place(project: Project, params: Params) -> tuple[Place, list[str]]:
     findings, notes = [], []
     exports = read_exports(project)
     for note in exports:
-        said = f"the export {note.name} ({note.kind}) of {note.time[:10]}, {note.where},"
+        place = note.half if note.is_half else note.where
+        said = f"the export {note.name} ({note.kind}) of {note.time[:10]}, {place},"
         gone = f"`unlearn erase --gone {note.name}` says that no copy is left"
         if note.name in old:
             where = "" if note.is_there else " and is not there any more"
@@ -241,8 +262,8 @@ def exports_place(project: Project, params: Params) -> tuple[Place, list[str]]:
                 f"{said} is older than the last request{where}: export again, and delete it and "
                 f"its copies; {gone}"
             )
-        elif note.state == "begun":
-            findings.append(f"{said} is being written, or was interrupted: then delete {note.half}")
+        elif note.is_half:
+            findings.append(f"{said} is being written, or was interrupted: then delete this folder")
         elif not note.is_there:
             notes.append(f"{said} is not there any more: {gone}")
     return Place(EXPORTS, objects=len(exports), findings=tuple(findings)), notes

@@ -143,6 +143,7 @@ def export(
         forget_list=honoured_list(project),
     )
     append_note(project, note)
+    done = None
     try:
         half.mkdir()
         _write(half, made)
@@ -152,12 +153,16 @@ def export(
         (half / CARD_NAME).write_text(card, encoding="utf-8")
         if whole.exists():
             raise InputError(f"{output} was made by another process meanwhile")
+        # Before the folder has its name: a kill leaves no export that is on no list.
+        done = note.now("written", _digests(half))
+        append_note(project, done)
         half.rename(whole)
-    finally:
+    except BaseException:
         if half.exists():
             shutil.rmtree(half)
-    done = note.now("written", _digests(whole))
-    append_note(project, done)
+            if done is not None:
+                append_note(project, done.now("gone", {}))
+        raise
     return record, done
 
 

@@ -16,9 +16,12 @@ from typing import Any
 
 import pytest
 
+from tests.chat_templates import make_chat_base
 from tests.conftest import Repo, make_frame, make_project, places
 from tests.forked_dvc import call_dvc
 from tests.forked_python import _forks_of_python  # noqa: F401 - a fixture of this package
+from tests.language_models import made_once
+from tests.pipeline.chat_projects import make_chat_project
 
 MLP: dict[str, Any] = {"model": "mlp", "options": {"hidden": [8], "dropout": 0.1}}
 SGD: dict[str, Any] = {
@@ -314,3 +317,19 @@ def posthoc_people(bases: Bases, workspace: Path) -> Repo:
         return _ran(bases.get("new-posthoc-people", _make_posthoc_people).copy(root))
 
     return bases.get("posthoc-people", make).copy(workspace / "posthoc-people")
+
+
+@pytest.fixture(scope="session")
+def chat_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a base that has learned nothing, whose tokenizer has a chat template."""
+    return made_once(tmp_path_factory, "chat-base", make_chat_base)
+
+
+@pytest.fixture
+def chats(bases: Bases, chat_base: Path, workspace: Path) -> Repo:
+    """Return a project of chats with two adapters that is up to date."""
+
+    def make(root: Path) -> Repo:
+        return _ran(make_chat_project(root, chat_base, "--shards", "2", "--slices", "1"))
+
+    return bases.get("chats", make).copy(workspace / "chats")

@@ -71,13 +71,28 @@ def test_an_export_is_known_from_its_first_file_to_its_last_copy(
     assert [found.state for found in check_gone(project, [begun.name])] == ["gone"]
 
 
-def test_an_export_to_the_same_folder_replaces_the_one_before(
+def test_an_export_whose_folder_a_later_one_has_stays_on_the_list(
     project: Project, tmp_path: Path
 ) -> None:
-    for name in ("00000001", "00000002"):
-        append_note(project, note(tmp_path, name).now("written", {}))
+    first, second = (note(tmp_path, name).now("written", {}) for name in ("00000001", "00000002"))
+    (tmp_path / "out").mkdir()
+    append_note(project, first)
+    (tmp_path / "out").rename(tmp_path / "moved")  # nothing says that it was not deleted
+    (tmp_path / "out").mkdir()
+    append_note(project, second)
 
-    assert [found.name for found in read_exports(project)] == ["00000002"]
+    found = read_exports(project)
+    assert [(each.name, each.is_there) for each in found] == [
+        ("00000001", False),
+        ("00000002", True),
+    ]
+    assert [each.name for each in check_gone(project, ["00000001"])] == ["00000001"]
+    with pytest.raises(InputError, match="00000002 is not gone"):
+        check_gone(project, ["00000002"])
+    # An export that failed has taken no folder.
+    append_note(project, second.now("gone", {}))
+    assert [(each.name, each.is_there) for each in read_exports(project)] == [("00000001", True)]
+    assert b"is_replaced" not in copies_file(project).read_bytes()
 
 
 def test_a_line_that_was_cut_short_loses_no_other(project: Project, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,18 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.export.whole_model import Precision, merge_into_base, write_whole_model
 from unlearn.stages.final_model.ensemble import final_model_files
-from unlearn.stages.final_model.one_adapter import merge_members
+from unlearn.stages.final_model.one_adapter import adapter_files, merge_members
 from unlearn.stages.final_model.text_loading import load_language_model
 from unlearn.stages.text.base import pin_files
 from unlearn.stages.training.shard_model import ShardModel
 
-from tests.language_models import author_rows, drawn_adapters, language_params, language_train
+from tests.language_models import (
+    CONTEXT,
+    author_rows,
+    drawn_adapters,
+    language_params,
+    language_train,
+)
 from tests.stages.conftest import put
 
 NAMES = ("s000", "s001", "s002")
@@ -131,3 +138,62 @@ def test_a_quantised_base_is_refused(
 
     with pytest.raises(InputError, match="the base is quantised"):
         merge_into_base(models[0][1], options, tmp_path, None)
+
+
+def make_other_base(folder: Path, kind: str) -> None:
+    """Write a base of another architecture than others here, drawn at random."""
+    from transformers import GPT2Config, GPT2LMHeadModel, LlamaForCausalLM
+    from unlearn.cli.examples import tiny_base as tiny
+
+    tokenizer = tiny.make_tokenizer(["Where was Ada Holm born? In Oslo."] * 9)
+    torch.manual_seed(3)
+    model: Any
+    if kind == "gpt2":  # Conv1D keeps weights the other way round
+        shape: Any = GPT2Config(
+            n_embd=16, n_layer=2, n_head=2, n_positions=CONTEXT, vocab_size=len(tokenizer)
+        )
+        model = GPT2LMHeadModel(shape)
+    else:
+        shape = tiny.make_config("tiny")
+        shape.update({"num_hidden_layers": 2, "hidden_size": 16, "intermediate_size": 32})
+        shape.update({"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8})
+        shape.update({"vocab_size": len(tokenizer), "tie_word_embeddings": kind == "tied"})
+        shape.update({"attention_bias": True, "mlp_bias": True})
+        model = LlamaForCausalLM(shape)
+    for name, weight in model.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(weight, std=0.1)  # zeros would show nothing
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "tied", "untied"])
+def test_peft_merges_the_adapter_to_the_same_model(kind: str, tmp_path: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    make_other_base(tmp_path / "base", kind)
+    models = drawn_adapters(tmp_path / "base", NAMES, strength=0.3)
+    params = language_params(language_train(tmp_path / "base"), shards=3, rule="merged")
+    folder = written(models, params, tmp_path / "base", tmp_path / "out")
+    put(tmp_path / "adapter", dict(adapter_files(merge_members(models))))
+    tokens = torch.arange(2, 32).reshape(2, 15)
+
+    def log_probabilities(module: Any) -> torch.Tensor:
+        with torch.inference_mode():
+            found: torch.Tensor = module.double()(input_ids=tokens).logits.log_softmax(-1)
+        return found
+
+    def read(path: Path) -> Any:
+        return AutoModelForCausalLM.from_pretrained(path, local_files_only=True)
+
+    with warnings.catch_warnings(action="ignore"):  # of PEFT, about Conv1D
+        adapted: Any = PeftModel.from_pretrained(read(tmp_path / "base"), tmp_path / "adapter")
+    by_peft = log_probabilities(adapted.merge_and_unload())
+    merged = read(folder)
+
+    torch.testing.assert_close(log_probabilities(merged), by_peft, atol=1e-5, rtol=0)
+    assert float((log_probabilities(read(tmp_path / "base")) - by_peft).abs().max()) > 0.1
+    embeddings, head = merged.get_input_embeddings(), merged.get_output_embeddings()
+    assert (embeddings.weight is head.weight) == (kind != "untied")
+    assert sum("bias" in name for name in merged.state_dict()) > 0
