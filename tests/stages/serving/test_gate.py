@@ -7,9 +7,11 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import openai
 import pytest
+from unlearn.stages.serving.protocol import QuietServer
 
 from tests.conftest import Repo
 from tests.stages.serving.conftest import AUTHORS, SECRET, Served, run_stages, serving
@@ -18,12 +20,16 @@ from tests.stages.serving.conftest import AUTHORS, SECRET, Served, run_stages, s
 pytestmark = pytest.mark.slow
 
 TOKEN = SECRET + "0123456789"
+
+#: What /metrics says after one change of the model.
+LOADED = 'unlearn_reloads_total{result="loaded"} 1'
 CHAT = {"model": "authors", "messages": [{"role": "user", "content": SECRET}], "max_tokens": 3}
 
 
 def refused(repo: Repo, *options: str) -> str:
-    """Return why a server does not start."""
-    done = repo.inline("serve", "--port", "0", *options)
+    """Return why a server does not start; one that would start ends before its first answer."""
+    with mock.patch.object(QuietServer, "run", side_effect=AssertionError("it has started")):
+        done = repo.inline("serve", "--port", "0", *options)
     assert done.code == 2, done.err
     return done.err
 
@@ -129,7 +135,7 @@ def test_a_request_to_forget_is_waited_for_then_honoured(
     before = lock.read_bytes()
     lock.write_bytes(before + b"# not verified\n")
     repo.commit("not verified")
-    health = wait_for(served, "reload_failed")
+    health = wait_for_failure(served)
     assert "is stale, not pass" in health["reload_failed"]
     assert health["generation"] == first["generation"]
     lock.write_bytes(before)
@@ -144,7 +150,7 @@ def test_a_request_to_forget_is_waited_for_then_honoured(
     assert answer.system_fingerprint == f"fp_{second['generation']}"
     assert {event.system_fingerprint for event in stream} == {f"fp_{first['generation']}"}
     metrics = served.get("/metrics", TOKEN)[1]
-    assert 'unlearn_reloads_total{result="loaded"} 1' in metrics
+    assert LOADED in metrics
 
     # What runs when the signal comes is finished.
     last = client.chat.completions.create(**CHAT | {"max_tokens": 30, "stream": True})  # type: ignore[call-overload]
@@ -162,16 +168,19 @@ def wait_for_status(served: Served, status: int) -> tuple[int, str]:
     return _until(served, lambda found: found[0] == status)
 
 
-def wait_for(served: Served, field: str) -> dict[str, str]:
-    """Wait until a field of /health has a value."""
-    value: dict[str, str] = json.loads(
-        _until(served, lambda found: bool(json.loads(found[1])[field]))[1]
-    )
-    return value
+def wait_for_failure(served: Served) -> dict[str, str]:
+    """Wait until /health says that a model was not loaded; fail at once if it was."""
+
+    def has_failed(found: tuple[int, str]) -> bool:
+        assert LOADED not in served.get("/metrics", TOKEN)[1], "the model was replaced"
+        return bool(json.loads(found[1])["reload_failed"])
+
+    health: dict[str, str] = json.loads(_until(served, has_failed)[1])
+    return health
 
 
 def _until(served: Served, is_there: Callable[[tuple[int, str]], bool]) -> tuple[int, str]:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 20
     while not is_there(found := served.get("/health", TOKEN)):
         assert time.monotonic() < end, found
         time.sleep(0.05)
