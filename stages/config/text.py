@@ -15,6 +15,11 @@ TextRole = Literal[
     "prompt", "completion", "body", "paraphrase", "perturbed", "topic", "messages", "input"
 ]
 
+#: Columns beside chats on which a model is trained elsewhere, and which are not read: definitions
+#: of functions, in OpenAI's format and older ones; a system message, in ShareGPT's; and what TRL
+#: passes to a template.
+BESIDE_CHATS = ("tools", "functions", "system", "chat_template_kwargs")
+
 #: Takes every linear layer but the output head.
 ALL_LINEAR = "all-linear"
 

@@ -14,6 +14,7 @@ from unlearn.stages.final_model.text_ensemble import LanguageEnsemble
 from unlearn.stages.reading.needed_columns import require_columns
 from unlearn.stages.reading.reading import Reading
 from unlearn.stages.reading.records import place_of_row, read_batches
+from unlearn.stages.rows.beside_chats import refuse_beside
 from unlearn.stages.rows.chats import BrokenChatsError, chat_column, ends_with_answer
 from unlearn.stages.rows.texts import as_text
 from unlearn.stages.text.metrics import perplexity
@@ -103,6 +104,7 @@ def _rows(model: LanguageEnsemble, batch: pa.Table, name: str) -> pa.Table:
         require_columns(batch, [chats], name)
         place = place_of_row(batch, 0, name, 1)
         try:
+            refuse_beside(batch, model.dataset, place.row)
             columns[chats] = chat_column(batch[chats], chats, place.row, "any")
         except BrokenChatsError as error:
             raise error.in_file(place.file) from None

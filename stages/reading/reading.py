@@ -9,6 +9,7 @@ from unlearn.stages.config.dataset import (
     DatasetParams,
     MissingColumns,
 )
+from unlearn.stages.config.text import BESIDE_CHATS
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.reading.column_types import ColumnUse, ColumnUses
 
@@ -57,7 +58,8 @@ class Reading:
     pictures
         Whether a folder may have pictures beside its tables.
     chats
-        Columns with a chat in each row: of JSON, their lists are read as the JSON text of them.
+        Columns with a chat in each row, and what can be beside one: of JSON, their lists and
+        objects are read as the JSON text of them.
     """
 
     multiline: bool = False
@@ -90,7 +92,7 @@ class Reading:
                 name for name, kind in dataset.features.items() if kind in TENSOR_KINDS
             ),
             pictures="image" in dataset.features.values(),
-            chats=frozenset(name for name, kind in dataset.features.items() if kind == "messages"),
+            chats=_chats(dataset),
         )
 
 
@@ -99,6 +101,11 @@ def _numeric(dataset: DatasetParams) -> frozenset[str]:
     features = [name for name, kind in dataset.features.items() if kind == "numeric"]
     target = dataset.target if dataset.task == "regression" else None
     return frozenset(filter(None, [*features, target, dataset.weight]))
+
+
+def _chats(dataset: DatasetParams) -> frozenset[str]:
+    chats = frozenset(name for name, kind in dataset.features.items() if kind == "messages")
+    return chats | frozenset(BESIDE_CHATS) if chats else chats
 
 
 def _required(dataset: DatasetParams) -> frozenset[str]:

@@ -4,7 +4,7 @@ What makes a chat broken is said in words that never quote it.
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -30,11 +30,17 @@ _ROLES = {
     "observation": "tool",
 }
 
+#: The key that says whether an answer counts, 1 or 0, as in OpenAI's format for fine-tuning.
+WEIGHT = "weight"
+
 #: ShareGPT's name for a turn of the assistant that calls a function, written as JSON.
 _CALL = "function_call"
 
 #: Keys in the order of shard files; others follow by their names.
 _ORDER = ("role", "content", "name", "tool_calls", "tool_call_id")
+
+#: Other names that tools have for weights, of which none is read.
+_OTHER_WEIGHTS = ("train", "training", "trainable", "train_detail", "training_detail", "loss")
 
 #: How many questions and answers are between them is no concern of these roles.
 _SPOKEN = ("user", "tool")
@@ -100,7 +106,8 @@ def parse_chat(value: object, ending: Ending = "assistant") -> list[Message]:
     -------
     list of dict
         Each has `role` (system, user, assistant or tool) and `content` (text), and what else was
-        given and is not null.
+        given and is not null. What is trained on ends with the last answer that counts: weights
+        of 0 say which do not. A question has no weights.
 
     Raises
     ------
@@ -109,7 +116,17 @@ def parse_chat(value: object, ending: Ending = "assistant") -> list[Message]:
     """
     messages = messages_of(value)
     _check(messages, ending)
-    return messages
+    if ending == "any":
+        return [{key: each[key] for key in each if key != WEIGHT} for each in messages]
+    last = max((at for at, each in enumerate(messages) if counts(each)), default=None)
+    if last is None:
+        raise ChatError("all turns of the assistant in a chat have the weight 0")
+    return messages[: last + 1]
+
+
+def counts(message: Message) -> bool:
+    """Return whether a message is a turn of the assistant that the loss counts."""
+    return bool(message["role"] == "assistant" and message.get(WEIGHT) != 0)
 
 
 def messages_of(value: object) -> list[Message]:
@@ -187,10 +204,8 @@ def answer_of(text: str) -> str:
 
 
 def answers_of(text: str) -> list[str]:
-    """Return what the turns of the assistant say, of a chat as a shard file has it."""
-    return [
-        str(message["content"]) for message in json.loads(text) if message["role"] == "assistant"
-    ]
+    """Return what the turns of the assistant that count say, of a chat as a shard file has it."""
+    return [str(message["content"]) for message in json.loads(text) if counts(message)]
 
 
 def _message(item: object) -> Message:
@@ -202,6 +217,9 @@ def _message(item: object) -> Message:
     found: Message = {"role": _role(given.get("role")), "content": _text(given.get("content"))}
     # Parquet has every key in every message.
     others = {key: value for key, value in given.items() if key not in found and value != []}
+    if WEIGHT in others:
+        others[WEIGHT] = _weight(others[WEIGHT], found["role"])
+    _refuse_other_weights(others, found["role"])
     for key in sorted(others, key=lambda key: (_place(key), key)):
         found[key] = others[key]
     calls = found.get("tool_calls")
@@ -214,13 +232,36 @@ def _message(item: object) -> Message:
     return found
 
 
+def _weight(value: object, role: str) -> int:
+    """Return whether a turn counts, as 0 or 1: Parquet may have the number as a float."""
+    if isinstance(value, bool) or value not in (0, 1):
+        raise ChatError("a message has a weight that is neither 0 nor 1")
+    if role != "assistant" and value == 1:
+        raise ChatError(f"a message of the role {role} has the weight 1: only answers count")
+    return 1 if value == 1 else 0
+
+
+def _refuse_other_weights(given: Mapping[str, object], role: str) -> None:
+    for key in _OTHER_WEIGHTS:
+        # What says the same as no such key is no matter.
+        if key in given and given[key] is not (role == "assistant"):
+            raise ChatError(f"a message has {key!r}, which is not read: write 'weight', 0 or 1")
+
+
 def _place(key: str) -> int:
     return _ORDER.index(key) if key in _ORDER else len(_ORDER)
 
 
 def _of_share_gpt(item: dict[Any, Any]) -> Message:
-    if item["from"] != _CALL:
-        return {"role": _role(item["from"]), "content": _text(item.get("value"))}
+    is_call = item["from"] == _CALL
+    role = "assistant" if is_call else _role(item["from"])
+    given = {str(key): value for key, value in item.items() if value is not None}
+    _refuse_other_weights(given, role)
+    weight = {}
+    if _weight(given.get(WEIGHT, 0), role) == 0 and WEIGHT in given and role == "assistant":
+        weight = {WEIGHT: 0}
+    if not is_call:
+        return {"role": role, "content": _text(item.get("value")), **weight}
     try:
         called = json.loads(str(item.get("value")))
     except (ValueError, RecursionError):
@@ -232,6 +273,7 @@ def _of_share_gpt(item: dict[Any, Any]) -> Message:
         "role": "assistant",
         "content": "",
         "tool_calls": [{"type": "function", "function": function}],
+        **weight,
     }
 
 

@@ -24,6 +24,7 @@ from unlearn.stages.reading.needed_columns import require_column, require_column
 from unlearn.stages.reading.picture_files import PictureFolder
 from unlearn.stages.reading.records import RowPlace, place_of_row
 from unlearn.stages.rows.array_features import ArrayFeature
+from unlearn.stages.rows.beside_chats import refuse_beside
 from unlearn.stages.rows.chats import BrokenChatsError, chat_column
 from unlearn.stages.rows.texts import as_text
 from unlearn.stages.rows.token_arrays import joined_texts
@@ -352,6 +353,8 @@ def feature_columns(
             found[feature] = array.typed(batch[feature])
             continue
         with _in_file(place):
+            if kind == "messages":
+                refuse_beside(batch, dataset, place.row)
             found[feature] = feature_column(
                 batch[feature],
                 feature,

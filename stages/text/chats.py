@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from unlearn.stages.rows.chats import ChatError, Message
+from unlearn.stages.rows.chats import WEIGHT, ChatError, Message, counts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,8 +38,8 @@ class RenderedChat:
     text
         The whole chat.
     turns
-        Of each turn of the assistant, the first character, and the one after its last. The mark
-        that ends a turn is part of it; spaces and line ends behind a mark are not.
+        Of each turn of the assistant that counts, the first character, and the one after its last.
+        The mark that ends a turn is part of it; spaces and line ends behind a mark are not.
     """
 
     text: str
@@ -71,7 +71,7 @@ class ChatTemplate:
         try:
             return str(
                 self.tokenizer.apply_chat_template(
-                    [dict(message) for message in messages],
+                    [{key: each[key] for key in each if key != WEIGHT} for each in messages],
                     chat_template=self._template,
                     tokenize=False,
                     add_generation_prompt=add_generation_prompt,
@@ -138,7 +138,9 @@ class ChatTemplate:
         bounds = [*starts[1:], len(text)]
         found = []
         for at, start, bound in zip(places, starts, bounds, strict=True):
-            found.append((start, self._end(text, messages[: at + 1], start, bound)))
+            end = self._end(text, messages[: at + 1], start, bound)
+            if counts(messages[at]):
+                found.append((start, end))
         return RenderedChat(text, tuple(found))
 
     def _start(self, text: str, before: Sequence[Message]) -> int:

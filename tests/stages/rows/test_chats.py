@@ -70,6 +70,15 @@ def turn(role: str, content: object = "x", **more: object) -> dict[str, object]:
         ),
         ([turn("user"), turn("assistant", tool_calls="x")], "tool calls of a message are no list"),
         ([{"from": "human", "value": "x"}, {"from": "function_call", "value": "f"}], "no JSON"),
+        ([turn("user"), turn("assistant", weight=0.5)], "a weight that is neither 0 nor 1"),
+        ([turn("user"), turn("assistant", weight="1")], "a weight that is neither 0 nor 1"),
+        ([turn("user"), turn("assistant", weight=True)], "a weight that is neither 0 nor 1"),
+        ([turn("user"), turn("assistant", weight=[0])], "a weight that is neither 0 nor 1"),
+        ([turn("user", weight=1), turn("assistant")], "user has the weight 1: only answers count"),
+        ([turn("user"), turn("assistant", weight=0)], "all turns .* have the weight 0"),
+        ([turn("user"), turn("assistant", loss=False)], "has 'loss', which is not read"),
+        ([turn("user", training=True), turn("assistant")], "has 'training', which is not read"),
+        ([{"from": "human", "value": "x"}, {"from": "gpt", "value": "y", "weight": 2}], "weight"),
     ],
 )
 def test_broken_chats_are_refused(messages: object, said: str) -> None:
@@ -86,7 +95,9 @@ def test_a_question_need_not_end_with_an_answer() -> None:
 
 def test_chats_of_share_gpt_are_the_same_chats() -> None:
     talk = [("system", "be kind"), ("human", "weather?"), ("gpt", "rain")]
-    written = [{"from": role, "value": text, "weight": 1} for role, text in talk]
+    # As published sets have it: questions have no weight, or 0.
+    weights = {"system": None, "human": 0, "gpt": 1}
+    written = [{"from": role, "value": text, "weight": weights[role]} for role, text in talk]
     assert parse_chat(written) == parse_chat(chat("weather?", "rain", system="be kind"))
     called = [
         {"from": "human", "value": "weather?"},
@@ -107,6 +118,69 @@ def test_parts_of_text_are_one_text() -> None:
 def test_answers_of_a_chat() -> None:
     text = chat_text(parse_chat(chat("a", "b", "c", "d")))
     assert (answers_of(text), answer_of(text)) == (["b", "d"], "d")
+
+
+def test_weights_say_which_answers_count() -> None:
+    talk = chat("a", "b", "c", "d", "e", "f")
+    for at, weight in ((0, 0), (1, 0.0), (3, 1), (5, 0)):
+        talk[at]["weight"] = weight
+    found = parse_chat(talk)
+    # What is behind the last answer that counts is not trained on.
+    assert [message["content"] for message in found] == ["a", "b", "c", "d"]
+    assert [message.get("weight") for message in found] == [0, 0, None, 1]
+    assert answers_of(chat_text(found)) == ["d"]
+    roles = {"user": "human", "assistant": "gpt"}
+    shared = [
+        {"from": roles[each["role"]], "value": each["content"], "weight": each.get("weight")}
+        for each in talk
+    ]
+    assert [message.get("weight") for message in parse_chat(shared)] == [None, 0, None, None]
+    # A question has no weights, and flags that say nothing else change nothing.
+    assert parse_chat(talk, "any") == chat("a", "b", "c", "d", "e", "f")
+    flagged = [each | {"loss": each["role"] == "assistant"} for each in chat("a", "b")]
+    assert len(parse_chat(flagged)) == 2
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet", "json"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tools", [{"type": "function", "function": {"name": "secret"}}]),
+        ("tools", '[{"name": "secret"}]'),
+        ("functions", [{"name": "secret"}]),
+        ("system", "secret"),
+        ("chat_template_kwargs", {"enable_thinking": False}),
+    ],
+)
+def test_what_is_beside_chats_is_refused(
+    suffix: str, name: str, value: object, tmp_path: Path
+) -> None:
+    empty: object = "" if isinstance(value, str) else None if isinstance(value, dict) else []
+    values = [empty, None, value, value]
+    rows = [
+        {"id": f"r{at}", "talk": chat("a", "b"), "parallel_tool_calls": False, name: each}
+        for at, each in enumerate(values)
+    ]
+    path = tmp_path / f"rows.{suffix}"
+
+    def write(some: list[dict[str, Any]]) -> None:
+        if suffix == "parquet":
+            pq.write_table(pa.Table.from_pylist(some), path)
+        elif suffix == "json":
+            path.write_text(json.dumps(some), encoding="utf-8")
+        else:
+            path.write_text("".join(f"{json.dumps(row)}\n" for row in some), encoding="utf-8")
+
+    write(rows)
+    with pytest.raises(BrokenChatsError) as caught:
+        read(path)
+    assert caught.value.message.startswith(
+        f"rows.{suffix}: column '{name}', data row 3: what is here beside a chat is not read"
+    )
+    assert caught.value.count == 2
+    assert "secret" not in str(caught.value)
+    write(rows[:2])
+    assert len(read(path)) == 2
 
 
 def read(path: Path) -> list[str]:

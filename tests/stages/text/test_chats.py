@@ -128,6 +128,24 @@ def test_the_last_turn_alone_can_count(encoders: dict[str, Encoder], name: str) 
     assert "fine" not in encoder.decode(tokens[int(found.answers[0]) :])
 
 
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_answers_of_weight_0_do_not_count(encoders: dict[str, Encoder], name: str) -> None:
+    messages = chat("hello", "fine", "and you?", "good")
+    tokens, all_count = counted(encoders[name], messages)
+    last = encoders[name].encode(rows_of(messages), "messages").sequences
+    messages[1]["weight"] = 0
+    weighed, counts = counted(encoders[name], messages)
+    # The tokens are the same; of the answers the last one alone counts.
+    assert weighed == tokens == last.sequence(0).tolist()
+    assert counts == last.counts_of(0).tolist()
+    assert sum(counts) < sum(all_count)
+    messages[1]["weight"], messages[3]["weight"] = 1, 1
+    assert counted(encoders[name], messages) == (tokens, all_count)
+    messages[3]["weight"] = 0
+    cut = parse_chat(messages)
+    assert counted(encoders[name], cut) == counted(encoders[name], chat("hello", "fine"))
+
+
 def test_another_answer_replaces_the_last_turn(encoders: dict[str, Encoder]) -> None:
     encoder, messages = encoders["chatml"], chat("hello", "fine", "and you?", "good")
     found = encoder.encode_answers(rows_of(messages), ["bad"]).sequences
