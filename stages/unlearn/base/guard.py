@@ -10,7 +10,8 @@ one whose forget loss is nearest to the target; `settle` goes back to it.
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Generic, Literal, Protocol, TypeVar
 
 import torch
@@ -165,11 +166,16 @@ class Guard(ABC, Generic[AnyState]):
         self._work += _PASSES_A_STEP * rows + overhead
 
     def _take_a_look(self) -> AnyState:
-        started = time.perf_counter()
         self._looked += self._look
-        state = self._measure()
+        with self._measuring():
+            return self._measure()
+
+    @contextmanager
+    def _measuring(self) -> Iterator[None]:
+        """Add the time that this lasts to that of the measurements."""
+        started = time.perf_counter()
+        yield
         self.seconds += time.perf_counter() - started
-        return state
 
     def accept(self) -> bool:
         """Keep the model as it is if it is within the limits; else note which one it is past."""

@@ -6,7 +6,7 @@ of generic text), and speech that does not go in circles.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -93,7 +93,8 @@ class TextState:
     generic_loss
         Mean cross-entropy of a token of the generic text, 0 where there is none.
     repetition
-        Mean share of 4-grams that generated texts repeat.
+        Mean share of 4-grams that generated texts repeat. Not a number where no text was generated:
+        in a state that is past another limit, and in the original while no limit depends on it.
     finite
         Whether all trained weights and losses are numbers.
     """
@@ -149,6 +150,8 @@ class TextGuard(Guard[TextState]):
         self._tuned = tuned
         self._probes = probes
         self._limits = limits
+        self._first: dict[str, torch.Tensor] = {}
+        self._said: list[list[int]] = []  # by the last model that generated texts
 
     def watch(self, *, ascends: bool = True) -> None:
         """Take the model as it is for the start; see `tabular.guard.TabularGuard.watch`.
@@ -162,7 +165,10 @@ class TextGuard(Guard[TextState]):
         if self.target is None and len(self._probes.unseen):
             self.target = float(self._tuned.losses(self._probes.unseen).by_token())
         self.settled = False
+        self.start = None
         self._begin(ascends=ascends)
+        # The same tensors as the best state's, until there is another one.
+        self._first = self._best if self._tuned.has_new_adapter else {}
 
     def allows(self, norm: float) -> bool:
         """Return whether a step along a gradient of this norm, before clipping, is allowed."""
@@ -183,6 +189,10 @@ class TextGuard(Guard[TextState]):
         """Put the model into its best state."""
         self.settled = True
         self._goes_back()
+        if self.kept is self.start:
+            # The model is the original again, and what it says is in the facts.
+            with self._measuring():
+                self._ask_original()
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Give the model trained weights, by name."""
@@ -222,7 +232,8 @@ class TextGuard(Guard[TextState]):
         if _ratio(state, self.start) > self._limits.perplexity + _ROUNDING:
             return "perplexity"
         # Where the original goes in circles already, more than it.
-        if state.repetition > max(self._limits.repetition, self.start.repetition) + _ROUNDING:
+        before = 0.0 if math.isnan(self.start.repetition) else self.start.repetition
+        if state.repetition > max(self._limits.repetition, before) + _ROUNDING:
             return "repetition"
         floor = self.start.retain_probability * (1 - self._limits.budget)
         return "retain_budget" if state.retain_probability < floor - _ROUNDING else None
@@ -242,6 +253,44 @@ class TextGuard(Guard[TextState]):
         forget = _mean(tuned.losses(probes.forget))
         retain = _mean(tuned.losses(probes.retain))
         generic = _mean(tuned.losses(probes.generic))
+        state = TextState(
+            forget,
+            math.exp(-max(retain, 0.0)),
+            generic,
+            math.nan,
+            finite=all(map(math.isfinite, (forget, retain, generic)))
+            and all(bool(torch.isfinite(weight).all()) for weight in tuned.weights.values()),
+        )
+        if self._needs_no_text(state):
+            return state
+        repeated = self._repetition()
+        if repeated > self._limits.repetition:
+            self._ask_original()
+        return replace(state, repetition=repeated)
+
+    def _needs_no_text(self, state: TextState) -> bool:
+        """Return whether nothing depends on what the model says; a text takes many passes."""
+        if self.start is None:
+            # Its texts count only if later ones go in circles, or if it is the answer.
+            return self._tuned.has_new_adapter
+        return self.active and self._past_limit(state) in ("not_finite", "perplexity")
+
+    def _ask_original(self) -> None:
+        """Let the original generate its texts, if it has not yet."""
+        start = self.start
+        if start is None or not math.isnan(start.repetition):
+            return
+        now = self._copy()
+        self.restore(self._first)
+        self.start = replace(start, repetition=self._repetition())
+        self.restore(now)
+        if self.kept is start:
+            self.kept = self.start
+
+    def _repetition(self) -> float:
+        """Return the mean share of 4-grams that the model repeats behind the prompts."""
+        probes, tuned = self._probes, self._tuned
+        alike = (probes.unseen, probes.generic, probes.retain, probes.forget)
         texts = greedy(
             tuned.forward,
             probes.prompts,
@@ -249,16 +298,15 @@ class TextGuard(Guard[TextState]):
             most=_GENERATED,
             context=tuned.encoder.options.context,
             device=tuned.device,
+            drafts=[*self._said, *(text for part in alike for text in _texts(part))],
         )
+        self._said = [[*prompt, *text] for prompt, text in zip(probes.prompts, texts, strict=True)]
         repeated = [repetition(tokens, _GRAM) for tokens in texts]
-        return TextState(
-            forget,
-            math.exp(-max(retain, 0.0)),
-            generic,
-            sum(repeated) / max(len(repeated), 1),
-            finite=all(map(math.isfinite, (forget, retain, generic)))
-            and all(bool(torch.isfinite(weight).all()) for weight in tuned.weights.values()),
-        )
+        return sum(repeated) / max(len(repeated), 1)
+
+
+def _texts(sequences: Sequences) -> list[list[int]]:
+    return [sequences.sequence(index).tolist() for index in range(len(sequences))]
 
 
 def _look(probes: TextProbes) -> float:

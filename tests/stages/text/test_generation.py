@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from unlearn.stages.config.text import CausalOptions
 from unlearn.stages.text.base import load_module, load_tokenizer
 from unlearn.stages.text.generation import greedy
@@ -59,3 +61,49 @@ def test_a_text_ends_at_its_end() -> None:
 
     assert greedy(forward, [[4], [2, 2]], end=0, most=9, context=99) == [[3, 2, 1], [1]]
     assert greedy(forward, [], end=0, most=9, context=99) == []
+
+
+tokens = st.integers(0, 4)
+
+
+def counting(tokens: torch.Tensor) -> torch.Tensor:
+    """Return logits of a causal model: what follows depends on all tokens before, and on places."""
+    places = torch.arange(1, tokens.shape[1] + 1)
+    said = (tokens * places).cumsum(dim=1) % 5
+    return torch.nn.functional.one_hot(said, 5).float()
+
+
+@given(
+    prompts=st.lists(st.lists(tokens, min_size=1, max_size=6), min_size=1, max_size=3),
+    drafts=st.lists(st.lists(tokens, max_size=12), max_size=4),
+    most=st.integers(0, 8),
+    context=st.integers(1, 12),
+)
+def test_drafts_change_nothing(
+    prompts: list[list[int]], drafts: list[list[int]], most: int, context: int
+) -> None:
+    plain = greedy(counting, prompts, end=0, most=most, context=context)
+    # Drafts that are right, as well.
+    right = [prompt + said for prompt, said in zip(prompts, plain, strict=True)]
+
+    for given_drafts in (drafts, drafts + right):
+        found = greedy(counting, prompts, end=0, most=most, context=context, drafts=given_drafts)
+        assert found == plain
+
+
+def test_what_a_draft_has_is_read_in_one_pass() -> None:
+    passes = []
+
+    def forward(tokens: torch.Tensor) -> torch.Tensor:
+        passes.append(tokens.shape[1])
+        # The next number, up to 9.
+        return torch.nn.functional.one_hot((tokens + 1) % 10, 10).float()
+
+    counted = greedy(forward, [[1], [4]], end=0, most=9, context=99)
+    assert counted == [[2, 3, 4, 5, 6, 7, 8, 9], [5, 6, 7, 8, 9]]
+    assert len(passes) == 9
+
+    passes.clear()
+    drafts = [[7, 7, 1, 2, 3, 4, 5, 6, 7, 8, 9], [2, 1]]
+    assert greedy(forward, [[1], [4]], end=0, most=9, context=99, drafts=drafts) == counted
+    assert len(passes) == 1

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import torch
 from unlearn.stages.context import Context
-from unlearn.stages.unlearn.text.guard import TextState
+from unlearn.stages.text.generation import greedy
+from unlearn.stages.unlearn.text import guard as guard_module
+from unlearn.stages.unlearn.text.guard import TextGuard, TextState
 from unlearn.stages.unlearn.text.problem import TextProblem
 
 from tests.stages.unlearn.text.projects import (
@@ -253,3 +255,74 @@ def test_limits_are_relative_to_the_original(
     # Answers that are a little less likely are a price, not a collapse.
     assert guard.facts()["collapsed"] is (broken not in (None, "retain_budget"))
     assert guard.facts()["past_limit"] == broken
+
+
+#: Methods that end differently, and settings with which they do.
+ENDS: dict[str, tuple[str, dict[str, Any], dict[str, Any], bool]] = {
+    "target": ("npo", {"rate": 4e-3, "epochs": 5}, {"budget": 0.5}, False),
+    "perplexity": ("gradient_ascent", {"rate": 5e-3, "perplexity_limit": 1.5}, {"budget": 1}, True),
+    "repetition": (
+        "gradient_ascent",
+        {"rate": 5e-3, "perplexity_limit": 1e12, "repetition_limit": 0.3, "epochs": 5},
+        {"budget": 1.0},
+        True,
+    ),
+    "unguarded": ("gradient_ascent", {"rate": 3e-3}, {"active": False}, False),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.trained
+@pytest.mark.parametrize(("name", "language", "guard", "is_aimless"), ENDS.values(), ids=ENDS)
+def test_texts_that_decide_nothing_are_not_missed(
+    lora: Context,
+    name: str,
+    language: dict[str, Any],
+    guard: dict[str, Any],
+    is_aimless: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A guard that lets every state speak, token by token, says the same and keeps the same."""
+    context = guarded(changed(lora, **language), **guard)
+
+    def ended() -> tuple[Any, ...]:
+        problem = problem_of(context, name)
+        if is_aimless:
+            aimless(problem)
+        run_method(name, problem)
+        watcher = problem.guard
+        return watcher.stopped_by, watcher.rolled_back, watcher.facts(), weights_of(problem)
+
+    *found, weights = ended()
+    monkeypatch.setattr(TextGuard, "_needs_no_text", lambda _guard, _state: False)
+    monkeypatch.setattr(guard_module, "greedy", without_drafts)
+    *expected, eager = ended()
+
+    assert found == expected
+    assert all(torch.equal(eager[name], weight) for name, weight in weights.items())
+
+
+def without_drafts(*arguments: Any, drafts: Any, **options: Any) -> list[list[int]]:
+    """Generate token by token."""
+    assert drafts
+    return greedy(*arguments, **options)
+
+
+def test_the_original_speaks_if_a_later_model_goes_in_circles(lora: Context) -> None:
+    """Then, and not before; the later model's weights are as they were."""
+    guard: Any = problem_of(lora, "npo").guard
+    guard.watch()
+    assert math.isnan(guard.start.repetition)
+    guard._ask_original()  # noqa: SLF001 - what it says
+    said = guard.start.repetition
+
+    guard.watch()
+    with torch.no_grad():
+        for weight in guard._tuned.weights.values():  # noqa: SLF001 - a model that has changed
+            weight.add_(1.0)
+    before = {name: weight.clone() for name, weight in guard._tuned.weights.items()}  # noqa: SLF001 - see above
+    guard._limits = replace(guard._limits, repetition=-1.0, perplexity=math.inf)  # noqa: SLF001 - any text is in circles
+    guard.stops()
+
+    assert guard.start.repetition == said
+    assert all(torch.equal(before[name], w) for name, w in guard._tuned.weights.items())  # noqa: SLF001 - see above
