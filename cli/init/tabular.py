@@ -137,7 +137,7 @@ def init_table(request: InitRequest) -> TableProject:
     """
     source = request.dataset
     if source is None or request.id is None or request.target is None:
-        raise InputError("--dataset needs --id and --target; for text --id, --base and --prompt")
+        raise InputError("--dataset needs --id and --target; for text and chats --id and --base")
     request.check_template()
     check_files(request)
     root = request.root

@@ -96,6 +96,7 @@ def init_text(request: InitRequest) -> TextProject:
         raise InputError(
             "a dataset of text needs --id, and no --target: rows have no class",
             f"only for text: {', '.join(given_options(request.text))}",
+            "--id names the column with an id of each row: requests name rows by it",
         )
     for option, given in (
         ("--weight", request.weight),

@@ -15,6 +15,7 @@ _ONE_MODEL = {
     "adapter": "The low-rank adapter of one tuned model.",
     "merged": "A whole tuned model.",
 }
+_MERGED_ADAPTER = "A whole model: the base with the low-rank adapter of one tuned model merged in."
 
 #: What the table of figures has.
 _COLUMNS = (
@@ -59,7 +60,10 @@ def _lines(record: ExportRecord, one_model: bool) -> Iterator[str]:
     yield ""
     yield "# Exported language model"
     yield ""
-    yield (_ONE_MODEL if one_model else _KINDS)[record.kind]
+    if one_model and record.kind == "merged" and record.rank is not None:
+        yield _MERGED_ADAPTER
+    else:
+        yield (_ONE_MODEL if one_model else _KINDS)[record.kind]
     yield ""
     yield "| | |"
     yield "|---|---|"
@@ -131,7 +135,7 @@ def _measured(record: ExportRecord) -> Iterator[str]:
         yield from _attack(found.membership)
     for why in found.missing:
         yield ""
-        yield f"Not measured: {why}."
+        yield f"Note: {why}."
 
 
 def _row(name: str, of: Quality | None) -> str:
@@ -145,8 +149,9 @@ def _row(name: str, of: Quality | None) -> str:
 
 def _attack(of: AttackFacts) -> Iterator[str]:
     interval = "" if of.low is None else f" (95 % interval {_number(of.low)} to {_number(of.high)})"
+    auc = "no figure" if of.auc is None else f"AUC {_number(of.auc)}{interval}"
     yield (
-        f"Membership attack `{of.attack}` on this model: AUC {_number(of.auc)}{interval}; verdict "
+        f"Membership attack `{of.attack}` on this model: {auc}; verdict "
         f"{of.verdict or 'none: no row was forgotten'}."
     )
     for reason in of.reasons:

@@ -29,6 +29,7 @@ from unlearn.stages.verify_report.words import UNSETTLED
 _DIGITS = 3
 
 _UNSETTLED = "the attack does not settle it: more forgotten rows would tell"
+_FEW_HELD_OUT = "quality was not measured: fewer held-out rows than verify.min_rows"
 _PENDING = "membership was not measured: requests are pending"
 _ONE_MODEL = "membership: see the report of the project, whose final model this is"
 
@@ -151,7 +152,7 @@ def _measured(
     if exported.perplexity is not None and deployed.perplexity:
         ratio = exported.perplexity / deployed.perplexity
     if rows.holdout.num_rows < minimum:
-        missing = [*missing, "quality was not measured: there are fewer held-out rows than allowed"]
+        missing = [*missing, _FEW_HELD_OUT]
     return Measurement(
         exported=_rounded(exported),
         deployed=_rounded(deployed),

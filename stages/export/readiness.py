@@ -92,8 +92,9 @@ def check_ready(context: Context, *, allow_pending: bool, allow_fail: bool) -> R
     # A run that was interrupted is no pending request, but a stale state.
     pending = 0 if list_is_applied(project) else standing(project, params, listed).pending
     if pending and not allow_pending:
+        lines = "1 line" if pending == 1 else f"{pending:,} lines"
         raise InputError(
-            f"requests are pending: the models may hold rows of {pending} lines of the forget list",
+            f"requests are pending: the models may hold rows of {lines} of the forget list",
             "`unlearn repro` carries them out; --allow-pending exports the models all the same",
         )
     reasons = [

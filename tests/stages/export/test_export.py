@@ -121,5 +121,16 @@ def test_the_card_says_what_is_claimed_and_what_is_not() -> None:
         "| generation: commit of git | `abc` |",
     ):
         assert said in card
+    few = AttackFacts(
+        attack="lira", auc=None, low=None, high=None, verdict="inconclusive", reasons=["few rows"]
+    )
+    unmeasured = Measurement(
+        exported=None, deployed=None, perplexity_ratio=None, membership=few, missing=["few rows"]
+    )
+    merged = record.model_copy(update={"kind": "merged", "measurement": unmeasured})
+    card = model_card(merged, one_model=True)
+    assert "the base with the low-rank adapter of one tuned model merged in" in card
+    assert "Membership attack `lira` on this model: no figure; verdict inconclusive." in card
+    assert "Note: few rows." in card
     changed = record.model_copy(update={"label": "approximate"})
     assert "It is not a deletion" in model_card(changed, one_model=True)
