@@ -1,12 +1,13 @@
 """Language models: how fast they are tuned, what a request costs, and what methods leave behind.
 
-Five tables, all on made-up authors and bases that are made here:
+Six tables, all on made-up authors and bases that are made here:
 
 speed       tuning and NPO against bare loops of transformers and PEFT, in turns
 forget      the exact path: what one author's request retrains, byte for byte, and the whole story
 methods     every post-hoc method against tuning from scratch, by what reports/verify.json says
 sampling    what `alt_po` takes to sample alternative answers
 sharded     what shards cost in what is known of rows, seen and unseen
+layers      slices with layers of their own, switched off, against slices that are trained again
 """
 
 import argparse
@@ -20,7 +21,7 @@ from unlearn.stages.project.threads import use_one_thread
 
 from benchmarks.harness import machine, workplace
 
-TABLES = ("speed", "forget", "methods", "sampling", "sharded")
+TABLES = ("speed", "forget", "methods", "sampling", "sharded", "layers")
 
 
 def main() -> None:
@@ -57,6 +58,8 @@ def _table(name: str) -> Callable[[Path, argparse.Namespace], None]:
         from benchmarks.language_posthoc import measure
     elif name == "sampling":
         from benchmarks.language_sampling import measure
+    elif name == "layers":
+        from benchmarks.language_layers import measure
     else:
         from benchmarks.language_sharded import measure
     return measure

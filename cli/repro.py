@@ -10,11 +10,13 @@ from unlearn.cli.engine_choice import COMMAND_VARIABLE, EngineChoice, EngineName
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, say
 from unlearn.cli.pipeline_run import PipelineRun
+from unlearn.cli.switch_slices import check_switches, switch_slices
 from unlearn.stages.context import Context, open_project
 from unlearn.stages.dvc.pipeline import (
     check_code_is_a_dependency,
     check_figures_are_where_they_belong,
     check_lists_are_read,
+    check_off_is_read,
     check_rows_are_dependencies,
     model_folders,
 )
@@ -106,6 +108,18 @@ def repro(
         bool,
         typer.Option("--now", help="Do not wait for the batch of `requests.batch`, and log that."),
     ] = False,
+    switch_off: Annotated[
+        bool,
+        typer.Option(
+            "--switch-off",
+            help="Switch off the slices that hold forgotten rows, and those after them, in place "
+            "of training them again. It needs `train.options.layers_by_slice`.",
+        ),
+    ] = False,
+    switch_on: Annotated[
+        bool,
+        typer.Option("--switch-on", help="Switch all slices on, and train those that were off."),
+    ] = False,
     exit_code: Annotated[
         bool,
         typer.Option("--exit-code", help="Exit with 1 if requests wait, so that nothing was run."),
@@ -119,9 +133,12 @@ def repro(
     """
     choice = EngineChoice(engine, jobs, command, address)
     choice.check()
+    check_switches(switch_off=switch_off, switch_on=switch_on)
     context = open_project(find_project())
     with exclusive(context.project.lock_file("repro"), "another `unlearn repro`"):
         waiting = waiting_batch(context, now=now)
+        if waiting is None:
+            context = switch_slices(context, switch_off=switch_off, switch_on=switch_on)
         result = waiting or bring_up_to_date(context, choice, called.obj)
     emit(result, as_json=as_json, text=lambda: _describe(result))
     if exit_code and waiting is not None:
@@ -176,6 +193,7 @@ def bring_up_to_date(
     started = time.perf_counter() if started is None else started
     deciding_attack(context.params)  # a wrong name is an error before any training
     check_lists_are_read(project, context.params)
+    check_off_is_read(project, context.params)
     check_rows_are_dependencies(project, context.params)
     check_code_is_a_dependency(project, context.params)
     check_figures_are_where_they_belong(project, context.params)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import date
 
 import typer
+from pydantic import Field
 from unlearn.cli.answers import Answer, AnswerPart
 from unlearn.cli.batch_answer import BatchAnswer, batch_answer, describe_batch, holds
 from unlearn.cli.lazy import Command
@@ -149,6 +150,9 @@ class StatusAnswer(Answer):
         How many of them are verified, and have copies of rows that are to be deleted.
     batch
         Those that wait for each other; None if the settings let no request wait.
+    slices_off
+        The first slice that is off, by shard: nothing is trained on its rows and those of later
+        slices. Shards with all slices on are left out.
     """
 
     pending: int
@@ -170,6 +174,7 @@ class StatusAnswer(Answer):
     late: int
     to_erase: int
     batch: BatchAnswer | None = None
+    slices_off: dict[str, int] = Field(default_factory=dict)
 
 
 def status(as_json: JsonFlag = False) -> None:
@@ -226,6 +231,7 @@ def status(as_json: JsonFlag = False) -> None:
             for request, state in zip(filed, states, strict=True)
         ),
         batch=batch_answer(find_batch(project, params, forget_list)),
+        slices_off=params.sharding.switched_off,
     )
     emit(answer, as_json=as_json, text=lambda: _describe(answer))
     if answer.late:
@@ -311,6 +317,9 @@ def _describe(answer: StatusAnswer) -> str:
         lines.append(
             f"{plural(answer.by_hand, 'line')} written by hand; `forget` replaces them by tokens"
         )
+    if answer.slices_off:
+        shards = ", ".join(f"{shard} from {first}" for shard, first in answer.slices_off.items())
+        lines.append(f"slices off: {shards}; `unlearn repro --switch-on` trains them again")
     lines += _table_of_requests(answer.request_states)
     lines += describe_batch(answer.batch)
     lines += [f"note: {note}" for note in answer.notes]

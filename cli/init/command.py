@@ -347,6 +347,15 @@ def init(
             rich_help_panel=panels.TEXT,
         ),
     ] = None,
+    layers_by_slice: Annotated[
+        bool,
+        typer.Option(
+            "--layers-by-slice",
+            help="Train each slice on layers of its own, so that `unlearn repro --switch-off` "
+            "can switch them off.",
+            rich_help_panel=panels.TEXT,
+        ),
+    ] = False,
     size: Annotated[
         str | None,
         typer.Option(
@@ -399,6 +408,7 @@ def init(
             trust_type=tuple(trust_type or ()),
             epochs=epochs,
             size=size,
+            layers_by_slice=layers_by_slice,
             text=TextOptions(
                 base=base,
                 revision=revision,
@@ -432,7 +442,7 @@ def _set_up(request: InitRequest) -> TableProject | TextProject:
     """Set up the project; return the summary. A table does not wait for torch to be imported."""
     request.check()
     summary: TableProject | TextProject
-    if request.example is Example.AUTHORS or request.is_text:
+    if request.reads_text:
         # For text alone: torch takes seconds to load.
         from unlearn.cli.init import text  # noqa: PLC0415
 

@@ -164,6 +164,8 @@ class TextParams:
         Settings of methods that differ from the defaults.
     rule
         How adapters answer together.
+    layers_by_slice
+        Whether each slice trains layers of its own.
     """
 
     path: str
@@ -193,6 +195,7 @@ class TextParams:
     generic: str | None = None
     gate: float | None = None
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    layers_by_slice: bool = False
 
 
 def render_table_params(key_check: str, params: TableParams) -> dict[str, bytes]:
@@ -305,6 +308,7 @@ def render_pipeline(
     generic: str | None = None,
     young: bool = True,
     task: Task = "classification",
+    layers_by_slice: bool = False,
 ) -> bytes:
     """Return dvc.yaml.
 
@@ -326,6 +330,8 @@ def render_pipeline(
         Whether a post-hoc pipeline has the stage of this name.
     task
         What the target of a table is.
+    layers_by_slice
+        Whether each slice trains layers of its own.
     """
     return _render(
         f"{template}/dvc.yaml.jinja",
@@ -334,6 +340,7 @@ def render_pipeline(
         held_out=held_out,
         generic=generic,
         young=young,
+        layers_by_slice=layers_by_slice,
         quality="error" if task == "regression" else "accuracy",
     )
 

@@ -192,6 +192,7 @@ class InitRequest:
     trust_type: tuple[str, ...] = ()
     epochs: int | None = None
     size: str | None = None
+    layers_by_slice: bool = False
     text: TextOptions = field(default_factory=TextOptions)
 
     @property
@@ -203,6 +204,11 @@ class InitRequest:
     def is_text(self) -> bool:
         """Whether the dataset is one of text."""
         return self.text != TextOptions()
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether a language model is trained, on an example or on the user's own text."""
+        return self.is_text or self.example is Example.AUTHORS
 
     @property
     def has_line_ends(self) -> bool:
@@ -316,11 +322,12 @@ _DATASET_OPTIONS = (
     "trust_type",
     "epochs",
     "size",
+    "layers_by_slice",
 )
 
 
 #: Those of them that an example takes.
-_OWN_OPTIONS = {Example.AUTHORS: ["--size"], Example.VISITS: ["--model"]}
+_OWN_OPTIONS = {Example.AUTHORS: ["--size", "--layers-by-slice"], Example.VISITS: ["--model"]}
 
 
 def given_options(options: InitRequest | TextOptions) -> list[str]:
@@ -343,6 +350,8 @@ def _refuse_ignored(request: InitRequest) -> None:
     given, example = given_options(request), request.example
     if "--size" in given and example is not Example.AUTHORS:
         raise InputError("--size is only for --example authors")
+    if request.layers_by_slice and (not request.reads_text or request.is_posthoc):
+        raise InputError("--layers-by-slice is for shards of a language model")
     if example is None:
         if {"--held-out", "--holdout"} <= set(given):
             raise InputError("give either --held-out or --holdout: a file of rows, or a share")

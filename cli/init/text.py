@@ -40,13 +40,16 @@ from unlearn.cli.init.setup import (
 from unlearn.cli.init.text_columns import say_about_columns, with_text_columns
 from unlearn.cli.output import plural, say
 from unlearn.stages.config.params import Params
+from unlearn.stages.config.text import LoraOptions
 from unlearn.stages.context import check_params
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.layer_groups import layer_groups
 from unlearn.stages.estimators.registry import find_spec, specs, text_options
 from unlearn.stages.project.files import scratch_folder
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.rows.tokens import Key
 from unlearn.stages.shard.chats import chat_problems
+from unlearn.stages.text.adapters import resolve_targets
 from unlearn.stages.text.base import (
     check_causal,
     check_fit,
@@ -135,6 +138,7 @@ def init_text(request: InitRequest) -> TextProject:
         is_text=True,
         made_with=_inside(root, base),
         held_out=request.held_out is not None,
+        layers_by_slice=request.layers_by_slice,
     )
     inside = _inside(root, base)
     put_in_place(
@@ -178,7 +182,11 @@ def init_authors(request: InitRequest) -> TextProject:
     if request.is_posthoc:
         write(root / GENERIC_PATH, example.generic)
     pipeline_text = render_pipeline(
-        request.template, is_text=True, made_with=BASE_PATH, generic=GENERIC_PATH
+        request.template,
+        is_text=True,
+        made_with=BASE_PATH,
+        generic=GENERIC_PATH,
+        layers_by_slice=request.layers_by_slice,
     )
     write_project(root, settings, pipeline_text)
     add_to_dvc(root, [BASE_PATH])
@@ -213,6 +221,7 @@ def _example_params(request: InitRequest, files: dict[str, str], example: Exampl
         unlearn_rate=_UNLEARN_RATES * example.full.rate,
         unlearn_batch=_UNLEARN_BATCH,
         settings=_SETTINGS,
+        layers_by_slice=request.layers_by_slice,
     )
 
 
@@ -261,6 +270,7 @@ def _params(request: InitRequest, id_: str) -> TextParams:
         context=options.context or min(_CONTEXT, longest(folder) or _CONTEXT),
         too_long=(options.too_long or TooLong.REFUSE).value,
         rule=(options.rule or AdapterRule.MEAN).value,
+        layers_by_slice=request.layers_by_slice,
     )
 
 
@@ -301,6 +311,8 @@ def _check_text(root: Path, copies: dict[str, Path], params: Params, key: Key) -
     module = load_module(folder, options, torch.device("cpu"), half=True)
     check_fit(tokenizer, module)
     check_causal(module)
+    if isinstance(options, LoraOptions) and options.layers_by_slice:
+        layer_groups(resolve_targets(module, options.targets), params.sharding.slices)
     encoder = Encoder(tokenizer, options, Layout.of(params.dataset))
     rows = pa.concat_tables(tables)
     truncated = encoder.encode(rows).truncated

@@ -36,5 +36,7 @@ def _how(trained: Trained) -> str:
         return f"changed by {plural(trained.changed, 'row')}"
     if trained.slices == 1:
         return "trained"
+    if trained.timing.rows == 0:
+        return f"as after slice {trained.first_slice - 1} of {trained.slices}; nothing was trained"
     verb = "trained from" if trained.first_slice == 1 else "resumed at"
     return f"{verb} slice {trained.first_slice} of {trained.slices}"

@@ -287,10 +287,12 @@ def _demanding(added: Iterable[str], before: Listed) -> Iterable[str]:
 
 
 def _count_in(shard: str, sharding: ShardingParams | None, lines: Iterable[str]) -> int:
-    """Count the lines that name rows of a shard."""
+    """Count the lines that name rows of a shard, in slices that are on."""
     if sharding is None:
         return 0
-    return sum(place_of_line(line, sharding).shard == shard for line in lines)
+    first_off = sharding.switched_off.get(shard, sharding.slices + 1)
+    places = [place_of_line(line, sharding) for line in lines]
+    return sum(place.shard == shard and place.slice < first_off for place in places)
 
 
 def _list_findings(old: Snapshot, new: Snapshot) -> Iterable[str]:

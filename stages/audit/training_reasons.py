@@ -56,6 +56,7 @@ def training_reasons(
         found = _sharding_reasons(old.get("shard"), new.get("shard"))
         # Listed rows are in no retain set anyway: to drop them from the shards retrains no shard.
         reasons += [why for why in found if why != _SUPPRESSION or not stage.startswith("train@")]
+    reasons += _switching_reasons(stage, old.get("forget"), new.get("forget"))
     if environment_changed and same_sections(before, after, "deps", "params", "cmd"):
         reasons.append("the environment changed")
     return reasons
@@ -98,6 +99,23 @@ def _sharding_reasons(before: LockStage | None, after: LockStage | None) -> list
     if changed & _LISTS or _without_canaries(before) != _without_canaries(after):
         reasons.append("schema, shards or holdout changed")
     return reasons
+
+
+def _switching_reasons(stage: str, before: LockStage | None, after: LockStage | None) -> list[str]:
+    """Return why rows were added or removed by switching slices of a shard off or on."""
+    shard = stage.removeprefix("train@")
+    old, new = _switched_off(before).get(shard), _switched_off(after).get(shard)
+    if old == new:
+        return []
+    fewer = new is not None and (old is None or new < old)
+    return [f"slices were switched {'off' if fewer else 'on'}"]
+
+
+def _switched_off(forget: LockStage | None) -> dict[str, int]:
+    """Return the first slice that is off, by shard, as the stage `forget` read it."""
+    settings = ({} if forget is None else forget).get("params", {}).get("params.yaml", {})
+    found = settings.get("sharding.switched_off")
+    return found if isinstance(found, dict) else {}
 
 
 def _without_key(lock: LockStages) -> LockStages:

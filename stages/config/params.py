@@ -49,11 +49,16 @@ TEXT_RULES: tuple[AggregationRule, ...] = ("mean_log_probability", "route", "mer
 
 
 class ShardingParams(Section):
-    """How rows are spread: shards, slices of each shard, and the holdout's share."""
+    """How rows are spread: shards, slices of each shard, and the holdout's share.
+
+    `switched_off` has, by shard, the first slice that is off: nothing is trained on its rows, nor
+    on those of later slices. (YAML 1.1 reads a key `off` as false.)
+    """
 
     shards: list[str] = Field(min_length=1)
     slices: int = Field(ge=1, le=MAX_SLICES)
     holdout: Annotated[float, Field(ge=0, lt=1, strict=False)] = 0.2
+    switched_off: dict[str, Annotated[int, Field(ge=2)]] = Field(default_factory=dict)
 
     @field_validator("shards")
     @classmethod
@@ -64,6 +69,15 @@ class ShardingParams(Section):
         if value != expected:
             raise ValueError(f"must be the list {expected[0]}, ... without gaps, in order")
         return value
+
+    @model_validator(mode="after")
+    def _off_are_slices(self) -> "ShardingParams":
+        for shard, number in self.switched_off.items():
+            if shard not in self.shards:
+                raise ValueError(f"switched_off: shards.yaml names no shard {shard!r}")
+            if number > self.slices:
+                raise ValueError(f"switched_off: {shard} has no slice {number}")
+        return self
 
 
 class AggregateParams(Section):

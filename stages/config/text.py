@@ -139,9 +139,16 @@ class LanguageOptions(Section):
 
 
 class LoraOptions(LanguageOptions, AdapterOptions):
-    """An adapter on the frozen base."""
+    """An adapter on the frozen base.
+
+    With `layers_by_slice`, each slice trains the adapter on a group of layers of its own, from the
+    last layers to the first (Chowdhury et al., "Towards Scalable Exact Machine Unlearning Using
+    Parameter-Efficient Fine-Tuning", ICLR 2025). Slices can then be switched off, which
+    `sharding.switched_off` says.
+    """
 
     dropout: Annotated[float, Field(ge=0, lt=1, strict=False)] = 0.0
+    layers_by_slice: bool = False
 
 
 class CausalOptions(LanguageOptions):

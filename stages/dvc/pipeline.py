@@ -13,6 +13,9 @@ from unlearn.stages.ledger.suppressed import SUPPRESSED, contact_lines, read_sup
 from unlearn.stages.project.paths import Project
 from unlearn.stages.verify_report.reading import VERDICT
 
+#: The setting that names slices that are off.
+SWITCHED_OFF = "sharding.switched_off"
+
 #: What the stage `young` writes, and every `unlearn@` reads.
 YOUNG_FOLDER = f"models/unlearned/{YOUNG}"
 
@@ -123,6 +126,27 @@ def _check_dependency(stages: dict[str, Any], name: str, file: str) -> None:
         raise InputError(
             f"dvc.yaml does not list {file} as a dependency of {name}",
             f"add `- {file}` under stages.{name}.deps, so that DVC notices changes of it",
+        )
+
+
+def check_off_is_read(project: Project, params: Params) -> None:
+    """Make sure that `forget` runs again when slices are switched off or on.
+
+    Raises
+    ------
+    InputError
+        If slices have layers of their own, and dvc.yaml does not list `sharding.switched_off` as a
+        parameter of `forget`.
+    """
+    if not params.train.options.get("layers_by_slice", False):
+        return
+    stage = read_pipeline(project).get("forget")
+    found = stage.get("params") if isinstance(stage, dict) else None
+    if SWITCHED_OFF not in (found or []):
+        raise InputError(
+            f"dvc.yaml does not list {SWITCHED_OFF} as a parameter of forget",
+            f"add `- {SWITCHED_OFF}` under stages.forget.params in dvc.yaml, and "
+            "`switched_off: {}` under `sharding` in params.yaml",
         )
 
 

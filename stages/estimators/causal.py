@@ -45,11 +45,15 @@ class TextSlice:
         Batches to take.
     seed
         The seed of an epoch of this slice, by its number from 0.
+    number, slices
+        The slice, from 1, and how many there are.
     """
 
     sequences: Sequences
     steps: int
     seed: Callable[[int], int]
+    number: int = 1
+    slices: int = 1
 
 
 class CausalEstimator:
@@ -143,6 +147,17 @@ class CausalEstimator:
             tensors = load_tensors(state)
             self._put(module, torch_state.weights_of(tensors))
             torch_state.restore_optimizer(tensors, optimizer)
+        weights = self._tune(module, trained, optimizer, data)
+        return save_tensors(torch_state.snapshot(weights, optimizer))
+
+    def _tune(
+        self,
+        module: nn.Module,
+        trained: list[nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+        data: TextSlice,
+    ) -> Tensors:
+        """Take the steps of a slice; return all tuned weights, those of earlier slices too."""
         module.train()
         taken = epoch = 0
         while taken < data.steps:
@@ -155,7 +170,7 @@ class CausalEstimator:
                 f"{self.train.model} diverged: its weights are no longer finite",
                 "decrease train.optimizer.rate",
             )
-        return save_tensors(torch_state.snapshot(weights, optimizer))
+        return weights
 
     def _epoch(
         self,

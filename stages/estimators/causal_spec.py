@@ -21,8 +21,10 @@ _LIBRARIES = (*TORCH_LIBRARIES, "transformers", "peft", "tokenizers")
 
 def _build_adapter(train: TrainParams, layout: Layout, root: Path) -> "CausalEstimator":
     from unlearn.stages.estimators.causal import LoraEstimator
+    from unlearn.stages.estimators.layer_groups import LayeredLoraEstimator
 
-    return LoraEstimator(train, layout, root)
+    by_layers = LoraOptions.model_validate(train.options).layers_by_slice
+    return (LayeredLoraEstimator if by_layers else LoraEstimator)(train, layout, root)
 
 
 def _build_whole(train: TrainParams, layout: Layout, root: Path) -> "CausalEstimator":
@@ -41,7 +43,7 @@ LORA = EstimatorSpec(
     file_name=ADAPTER_FILE,
     libraries=_LIBRARIES,
     facts=torch_facts,
-    preload=("unlearn.stages.estimators.causal",),
+    preload=("unlearn.stages.estimators.causal", "unlearn.stages.estimators.layer_groups"),
 )
 
 CAUSAL_LM = EstimatorSpec(

@@ -3,7 +3,7 @@
 from pydantic import ValidationError
 from unlearn.stages.config.params import Params, as_input_error
 from unlearn.stages.config.section import Section, Task
-from unlearn.stages.config.text import LanguageOptions
+from unlearn.stages.config.text import LanguageOptions, LoraOptions
 from unlearn.stages.config.train import SKLEARN_INTERFACE
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import find_spec
@@ -31,7 +31,13 @@ def check_model(params: Params, name: str) -> None:
         _check_sections(params, spec)
         _check_answers(params)
         if spec.options is not None:
-            _check_chats(params, spec.options.model_validate(params.train.options))
+            options = spec.options.model_validate(params.train.options)
+            _check_chats(params, options)
+            _check_slices(
+                params, by_layers=isinstance(options, LoraOptions) and options.layers_by_slice
+            )
+        elif params.sharding.switched_off:
+            _check_slices(params, by_layers=False)
         spec.check(params)
     except ValidationError as error:
         raise as_input_error(error, name, ("train", "options"), spec.options) from None
@@ -48,6 +54,20 @@ def _check_chats(params: Params, options: Section) -> None:
         raise InputError("train.options.turns: is for chats, and no column has the role `messages`")
     if are_chats and not options.chat:
         raise InputError("train.options.chat: is false, and chats need the tokenizer's template")
+
+
+def _check_slices(params: Params, *, by_layers: bool) -> None:
+    """Check the settings of slices that have layers of their own."""
+    if by_layers and (params.sharding.slices == 1 or params.kind != "exact"):
+        raise InputError(
+            "train.options.layers_by_slice: is for shards of several slices, "
+            "so `sharding.slices` must be at least 2"
+        )
+    if params.sharding.switched_off and not by_layers:
+        raise InputError(
+            "sharding.switched_off: only slices that have layers of their own can be switched off",
+            "set train.options.layers_by_slice: true, or remove it",
+        )
 
 
 def _check_answers(params: Params) -> None:

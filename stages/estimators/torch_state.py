@@ -25,10 +25,16 @@ def make_optimizer(params: OptimizerParams, weights: list[nn.Parameter]) -> torc
     return kind(weights, lr=rate, weight_decay=decay, fused=True)
 
 
-def snapshot(weights: Mapping[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> Tensors:
-    """Return all that the next step reads, as named tensors on the CPU."""
+def snapshot(
+    weights: Mapping[str, torch.Tensor], optimizer: torch.optim.Optimizer | None
+) -> Tensors:
+    """Return all that the next step reads, as named tensors on the CPU.
+
+    The optimizer is None where the next slice begins with a new one.
+    """
     tensors = {f"{WEIGHTS}{name}": value for name, value in weights.items()}
-    for index, slots in optimizer.state_dict()["state"].items():
+    kept = {} if optimizer is None else optimizer.state_dict()["state"]
+    for index, slots in kept.items():
         for slot, value in slots.items():
             if value is not None:
                 tensors[f"{OPTIMIZER}{index}.{slot}"] = torch.as_tensor(value)

@@ -96,4 +96,5 @@ def write_marks(context: Context, marks: FileMarks) -> None:
 def _belongs_to(context: Context) -> str:
     """Return a digest of what the marks hold for."""
     applied = hashlib.sha256(context.project.applied.read_bytes()).hexdigest()
-    return digest_json([applied, context.layout.as_json()])
+    off = context.params.sharding.switched_off
+    return digest_json([applied, context.layout.as_json(), *([off] if off else [])])

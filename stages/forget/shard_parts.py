@@ -4,22 +4,23 @@ import hmac
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from unlearn.stages.rows.shard_file import RECORD, ShardFile, nonce, read_shard
 from unlearn.stages.rows.token_arrays import DIGEST
 from unlearn.stages.rows.tokens import Key
 
 
-def split_shard(path: Path, name: str, mask: pa.Array) -> tuple[pa.Table, pa.Table]:
-    """Return the rows of a shard file that a mask does not name, and those that it names.
+def split_shard(
+    path: Path, name: str, retained: pa.Array, forgotten: pa.Array
+) -> tuple[pa.Table, pa.Table]:
+    """Return the rows of a shard file that two masks name.
 
     Parameters
     ----------
     path, name
         See `read_shard`, also for errors.
-    mask
-        One value a row, shape (rows,).
+    retained, forgotten
+        One value a row each, shape (rows,).
     """
     with pq.ParquetFile(path) as file:
         names = list(file.schema_arrow.names)
@@ -29,7 +30,7 @@ def split_shard(path: Path, name: str, mask: pa.Array) -> tuple[pa.Table, pa.Tab
     named: dict[str, pa.ChunkedArray] = {}
     for columns in parts:
         rows = read_shard(path, name, columns).rows
-        for found, wanted in ((kept, pc.invert(mask)), (named, mask)):
+        for found, wanted in ((kept, retained), (named, forgotten)):
             some = rows.filter(wanted).combine_chunks()
             found.update(zip(columns, some.columns, strict=True))
     return pa.table(kept), pa.table(named)

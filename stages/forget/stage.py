@@ -29,6 +29,7 @@ from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.paths import HOLDOUT, UNLABELLED, Project
 from unlearn.stages.rows.applied import Applied, AppliedShard, read_applied, write_applied
 from unlearn.stages.rows.forget_list import ForgetList, place_of_line
+from unlearn.stages.rows.off_slices import retained_mask
 from unlearn.stages.rows.shard_file import (
     RECORD,
     SUBJECT,
@@ -67,6 +68,8 @@ class ForgetRun:
 
 def run(context: Context) -> ForgetRun:
     """Write `data/retain_set` and `data/forget_set` from `data/shards` and the forget list.
+
+    Rows of slices that are off (`sharding.switched_off`) are in neither.
 
     Only shards whose rows or forgotten rows changed are written, and only those are read that a new
     line names, or whose files have changed. `applied.json` says which list was applied: DVC hashes
@@ -221,7 +224,9 @@ def _bring_up_to_date(
     project = context.project
     before = marks_of(project, name)
     source = digest_file(project.shard_file(name))
-    forgotten = digest_json({name: token_list(tokens[name]) for name in tokens.column_names})
+    named = {column: token_list(tokens[column]) for column in tokens.column_names}
+    off = context.params.sharding.switched_off.get(name)
+    forgotten = digest_json(named if off is None else {**named, "off": off})
     retain, forget = _digests(project, name)
     same = AppliedShard(source=source, forgotten=forgotten, retain=retain, forget=forget)
     if retain is not None and same == noted:
@@ -304,11 +309,15 @@ def _write(context: Context, name: str, forget_list: ForgetList) -> None:
     label = f"data/shards/{source.name}"
     tokens = read_shard(source, label, _token_columns(context)).rows
     mask = forget_mask(tokens, forget_list)
-    if pc.any(mask).as_py():
-        kept, gone = split_shard(source, label, mask)
+    stays = retained_mask(tokens, forget_list, context.params.sharding, name)
+    if not pc.all(stays).as_py():
+        kept, gone = split_shard(source, label, stays, mask)
         write_shard(retained, key, kept, layout)
         del kept
-        write_shard(forgotten, key, gone, layout)
+        if gone.num_rows:
+            write_shard(forgotten, key, gone, layout)
+        else:
+            forgotten.unlink(missing_ok=True)
         return
     shard = read_shard(source, label)
     if is_as_written(source, name, key, shard):

@@ -9,7 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.context import Context
 from unlearn.stages.rows.forget_list import ForgetList
-from unlearn.stages.rows.shard_file import RECORD, SUBJECT, forget_mask, nonce, read_shard
+from unlearn.stages.rows.off_slices import retained_mask
+from unlearn.stages.rows.shard_file import (
+    RECORD,
+    SUBJECT,
+    count_rows,
+    forget_mask,
+    nonce,
+    read_shard,
+)
 from unlearn.stages.training.recipe import Recipe, is_outdated
 from unlearn.stages.training.slices import ShardWork, plan_shard, rows_to_read
 
@@ -74,7 +82,7 @@ def plan_shards(
     plans = []
     for shard in context.params.sharding.shards:
         rows = rows_of(shard)
-        stays = rows.filter(pc.invert(forget_mask(rows, after)))
+        stays = rows.filter(retained_mask(rows, after, context.params.sharding, shard))
         folder = context.project.shard_models / shard
         work = plan_shard(recipe, shard, stays, folder)
         kept = nonce(recipe.key, shard, stays, recipe.layout)
@@ -87,7 +95,7 @@ def plan_shards(
             if reads is None:
                 work = replace(work, change=None)
         forgotten = rows_to_forget(context, shard, rows, after)
-        listed = rows.num_rows - stays.num_rows
+        listed = _forgotten(rows, after).num_rows
         plans.append(_shard_plan(work, forgotten, listed, reads))
     return plans
 
@@ -97,7 +105,7 @@ def _forgotten(rows: pa.Table, after: ForgetList) -> pa.Table:
 
 
 def rows_to_forget(context: Context, name: str, rows: pa.Table, after: ForgetList) -> int:
-    """Count a shard's rows that the list names and that are still in the retain set.
+    """Count a shard's rows that the list names and that are not in the forget set yet.
 
     Parameters
     ----------
@@ -108,7 +116,12 @@ def rows_to_forget(context: Context, name: str, rows: pa.Table, after: ForgetLis
     after
         The list as it will be.
     """
-    path = context.project.retain_file(name)
+    project = context.project
+    if name in context.params.sharding.switched_off:
+        # Rows of slices that are off are not in the retain set.
+        known = count_rows(project.forget_file(name)) or 0
+        return max(0, int(_forgotten(rows, after).num_rows) - known)
+    path = project.retain_file(name)
     if path.is_file():
         columns = [RECORD, SUBJECT] if context.has_subjects else [RECORD]
         rows = read_shard(path, f"data/retain_set/{path.name}", columns).rows

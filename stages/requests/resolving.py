@@ -113,7 +113,7 @@ def resolve(
         added=tuple(sorted({*added, *(line + LEFT_OUT for line in left_out)})),
         already=already,
         unknown=tuple(where for _, _, where in unknown),
-        shards=tuple(touched_by(context, added - in_no_shard)),
+        shards=tuple(_to_retrain(context, added - in_no_shard)),
         listed=tuple(
             sorted(line + (LEFT_OUT if line in forget_list.left_out else "") for line in listed)
         ),
@@ -136,4 +136,16 @@ def _tokenized(
 def touched_by(context: Context, lines: Iterable[str]) -> list[str]:
     """Return the shards that these lines of the list name; the holdout is none."""
     found = {place_of_line(line, context.params.sharding).shard for line in lines}
+    return sorted(found - {HOLDOUT})
+
+
+def _to_retrain(context: Context, lines: Iterable[str]) -> list[str]:
+    """Return the shards that these lines name in slices that are on."""
+    sharding = context.params.sharding
+    places = [place_of_line(line, sharding) for line in lines]
+    found = {
+        place.shard
+        for place in places
+        if place.slice < sharding.switched_off.get(place.shard, sharding.slices + 1)
+    }
     return sorted(found - {HOLDOUT})

@@ -19,7 +19,7 @@ class AppliedShard(BaseModel):
     source
         Of the file in `data/shards`.
     forgotten
-        Of the tokens of the forgotten rows.
+        Of the tokens of the forgotten rows, and of the first slice that is off where one is.
     retain, forget
         Of the files in `data/retain_set` and `data/forget_set`; `forget` is None where no row of
         the shard is forgotten.

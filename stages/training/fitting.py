@@ -119,7 +119,9 @@ def _of_text(
     # A body may be several sequences: these are what steps are counted in.
     ends = np.searchsorted(encoded.sequences.rows, sliced.ends)
     sizes = [int(size) for size in np.diff(ends, prepend=0)]
-    totals = step_totals(sizes, recipe.train.epochs, recipe.train.batch)
+    totals = step_totals(
+        sizes, recipe.train.epochs, recipe.train.batch, skips_empty=sliced.skips_empty
+    )
 
     def fit(state: bytes | None, number: int, seed: int) -> bytes | None:
         steps = totals[number - 1] - (totals[number - 2] if number > 1 else 0)
@@ -129,6 +131,8 @@ def _of_text(
             encoded.sequences.first(int(ends[number - 1])),
             steps,
             lambda epoch: recipe.key.seed(recipe.seed, shard, number, epoch),
+            number,
+            recipe.slices,
         )
         return estimator.fit_slice(state, data, seed)
 

@@ -53,6 +53,15 @@ class Recipe:
     code: Path | None
     root: Path = Path()
 
+    @property
+    def skips_empty_slices(self) -> bool:
+        """Whether a slice without rows of its own trains nothing.
+
+        It is so where a slice has layers of its own. All other slices go on training the same
+        weights on the rows of earlier ones.
+        """
+        return bool(self.train.options.get("layers_by_slice", False))
+
     @classmethod
     def of(cls, params: Params, key: Key, root: Path) -> "Recipe":
         """Return the recipe that a project's settings describe."""
@@ -161,6 +170,7 @@ def settings_digest(params: Params) -> str:
             del settings["dataset"][name]
     _drop_defaults(settings["dataset"], {"missing_columns": "refuse"})
     _drop_defaults(settings["verify"], {"online": False})
+    _drop_defaults(settings["sharding"], {"switched_off": {}})
     del settings["ledger"], settings["requests"]
     if settings["unlearn"] is None:
         del settings["unlearn"]

@@ -93,7 +93,7 @@ class ShardWork:
     @property
     def union_rows(self) -> list[int]:
         """Rows that each slice's training reads: the sizes of the unions."""
-        return self.sliced.ends
+        return self.sliced.rows_read
 
     @property
     def rows_in_full(self) -> int:
@@ -131,7 +131,7 @@ def plan_shard(recipe: Recipe, shard: str, rows: pa.Table, folder: Path | None) 
     folder
         The shard model's folder; None to begin from nothing.
     """
-    sliced = by_slice(rows, recipe.slices)
+    sliced = by_slice(rows, recipe.slices, skips_empty=recipe.skips_empty_slices)
     facts = environment(recipe.train)
     chain = expected_links(recipe, shard, sliced, facts)
     first = 1
@@ -269,7 +269,7 @@ def _states(
     states = list(kept)
     state = states[-1] if states else None
     for number in range(len(kept) + 1, recipe.slices + 1):
-        if work.sliced.ends[number - 1] > 0:
+        if work.union_rows[number - 1] > 0:
             progress(number)
             seed = recipe.key.seed(recipe.seed, work.shard, "init")
             state = fitting.fit(state, number, seed)

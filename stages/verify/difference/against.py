@@ -61,7 +61,9 @@ def verify_against(context: Context, revision: str) -> ModelDifference:
         # Before anything is fetched: without such rows there is nothing to compare.
         changed = _digests(older.lock, "shard") != _digests(now.lock, "shard")
         bring = partial(_bring_shards, context, then, revision) if changed else None
-        rows = rows_between(context, older.carried_out, now.carried_out, bring)
+        rows = rows_between(
+            context, older.carried_out, now.carried_out, bring, then.params.sharding
+        )
         with _open_older(context, then, revision) as model:
             newer = modality_of(context.params).open_final_model(context)
             found = measure_difference(context, model, newer, rows)

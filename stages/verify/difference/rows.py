@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 from unlearn.stages.audit.compare import Listed
+from unlearn.stages.config.params import ShardingParams
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import HOLDOUT, Project
 from unlearn.stages.rows.forget_list import ForgetList
+from unlearn.stages.rows.off_slices import off_mask
 from unlearn.stages.rows.shard_file import (
     RECORD,
     SUBJECT,
@@ -57,7 +59,11 @@ class Rows:
 
 
 def rows_between(
-    context: Context, older: Listed, newer: Listed, bring: Bring | None = None
+    context: Context,
+    older: Listed,
+    newer: Listed,
+    bring: Bring | None = None,
+    then_sharding: ShardingParams | None = None,
 ) -> Rows:
     """Return the rows of data/shards, by what became of them between two forget lists.
 
@@ -70,6 +76,8 @@ def rows_between(
     bring
         Brings the files of some shards that the older model was trained on, by name, and returns
         the project that has them; None if data/shards has not changed since.
+    then_sharding
+        The settings of shards that the older model was trained with; those of now by default.
 
     Raises
     ------
@@ -78,6 +86,8 @@ def rows_between(
         cannot be read.
     """
     lists = _Lists(_list(older), _list(newer))
+    sharding = context.params.sharding
+    then_sharding = then_sharding or sharding
     new = lists.after.known - lists.before.known
     if not new:
         raise InputError(
@@ -87,9 +97,9 @@ def rows_between(
     asked: dict[str, pa.Table] = {}
     came_back = 0
     seen: set[str] = set()
-    for name in (*context.params.sharding.shards, HOLDOUT):
+    for name in (*sharding.shards, HOLDOUT):
         rows = _read(context.project, name)
-        asked[name] = rows.filter(lists.forgotten_since(rows))
+        asked[name] = _on(rows.filter(lists.forgotten_since(rows)), then_sharding, name)
         came_back += 0 if name == HOLDOUT else lists.came_back(rows)
         seen |= _lines_with_rows(rows, added)
     if not seen:
@@ -105,7 +115,8 @@ def rows_between(
 
     def unlisted_in_both(name: str) -> pa.Table:
         rows = _read(context.project, name)
-        rows = rows.filter(lists.in_neither(rows))
+        rows = _on(rows.filter(lists.in_neither(rows)), sharding, name)
+        rows = _on(rows, then_sharding, name)
         return rows if bring is None else rows.filter(_among(rows, then(name)))
 
     went = dict(asked)
@@ -149,6 +160,11 @@ def _forgotten_of(then: pa.Table, asked: pa.Table, lists: _Lists) -> pa.Table:
     """Return those rows of an older shard that were forgotten since, and are there now."""
     forgotten = then.filter(lists.forgotten_since(then))
     return forgotten.filter(_among(forgotten, asked))
+
+
+def _on(rows: pa.Table, sharding: ShardingParams, shard: str) -> pa.Table:
+    """Return the rows of a shard whose slices are not off."""
+    return rows.filter(pc.invert(off_mask(rows, sharding, shard)))
 
 
 def _among(rows: pa.Table, others: pa.Table) -> pa.Array:

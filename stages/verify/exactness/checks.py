@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.ensemble import final_model_files
@@ -19,6 +18,7 @@ from unlearn.stages.project.files import digest_file
 from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.rows.applied import read_applied
 from unlearn.stages.rows.forget_list import ForgetList, place_of_line
+from unlearn.stages.rows.off_slices import retained_mask
 from unlearn.stages.rows.shard_file import forget_mask, nonce, read_shard
 from unlearn.stages.training.lineage import FILE_NAME as LINEAGE_FILE
 from unlearn.stages.training.lineage import Lineage, read_lineage, seal
@@ -34,10 +34,13 @@ from unlearn.stages.verify.exactness.trees import Refit, check_trees
 
 
 def derive_rows(context: Context, name: str, forget_list: ForgetList) -> ShardRows:
-    """Split a shard, or the holdout, by the list, from data/shards alone."""
+    """Split a shard, or the holdout, by the list, from data/shards alone.
+
+    Rows of slices that are off are in neither part.
+    """
     rows = read_shard(context.project.shard_file(name), f"data/shards/{name}.parquet").rows
-    mask = forget_mask(rows, forget_list)
-    return ShardRows(rows.filter(pc.invert(mask)), rows.filter(mask))
+    stays = retained_mask(rows, forget_list, context.params.sharding, name)
+    return ShardRows(rows.filter(stays), rows.filter(forget_mask(rows, forget_list)))
 
 
 def retrain_shard(context: Context, forget_list: ForgetList, shard: str) -> Lineage:
@@ -215,7 +218,7 @@ def check_lineage(
         found.lineage_clean = False
         found.add(f"{name} has no lineage")
         return None
-    sliced = by_slice(expected, recipe.slices)
+    sliced = by_slice(expected, recipe.slices, skips_empty=recipe.skips_empty_slices)
     chain = expected_links(recipe, shard, sliced, lineage.environment)
     same = (
         tuple(link.link for link in lineage.slices) == chain

@@ -7,6 +7,7 @@ from unlearn.stages.context import Context
 from unlearn.stages.project.paths import CANARIES
 from unlearn.stages.rows.canaries import included
 from unlearn.stages.rows.forget_list import ForgetList
+from unlearn.stages.rows.off_slices import off_mask
 from unlearn.stages.rows.shard_file import (
     forget_mask,
     governing_tokens,
@@ -47,8 +48,12 @@ def attack_canaries(
     rows = rows.filter(pc.invert(forget_mask(rows, forget_list)))
     index = {member.shard: number for number, member in enumerate(model.members)}
     governing = governing_tokens(rows)
-    shards = len(context.params.sharding.shards)
+    sharding = context.params.sharding
+    shards = len(sharding.shards)
     home = np.array([index.get(home_shard(token, shards), -1) for token in governing], dtype=int)
+    for shard in sharding.switched_off:
+        # Nothing is trained on slices that are off, whether or not a canary was to be.
+        home[(home == index.get(shard, -1)) & np.asarray(off_mask(rows, sharding, shard))] = -1
     # The canaries of a shard without rows have no model.
     rows, home = rows.filter(pa.array(home >= 0)), home[home >= 0]
     trained_on = included(context.key, record_tokens(rows))

@@ -7,6 +7,7 @@ import pytest
 from unlearn.stages.audit.compare import compare
 from unlearn.stages.audit.training_reasons import training_reasons
 from unlearn.stages.ledger.suppressed import SUPPRESSED
+from unlearn.stages.rows.tokens import place
 
 from tests.stages.audit.locks import (
     IN_S0,
@@ -21,6 +22,12 @@ from tests.stages.audit.locks import (
     set_out,
     snapshot,
 )
+
+
+def switch(lock: Lock, **first: int) -> None:
+    """Write which slices are off, as DVC notes it of the stage `forget`."""
+    lock["forget"]["params"]["params.yaml"]["sharding.switched_off"] = first
+
 
 EXPLAINED: dict[str, tuple[Change, tuple[str, ...]]] = {
     "command": (
@@ -38,6 +45,10 @@ EXPLAINED: dict[str, tuple[Change, tuple[str, ...]]] = {
     "reading": (
         lambda lock: lock["shard"]["params"]["params.yaml"].update(dataset={"id": "x"}),
         ("schema, shards or holdout changed",),
+    ),
+    "slices that are off": (
+        lambda lock: switch(lock, s000=2),
+        ("slices were switched off",),
     ),
     "shards": (
         lambda lock: set_dep(lock, "shard", "names-1", 1),
@@ -96,6 +107,30 @@ def test_other_causes_of_a_training(change: Change, expected: tuple[str, ...]) -
 
     assert reasons(found) == {"train@s000": expected}
     assert found.unexplained == ()
+
+
+def test_switching_explains_the_shard_whose_slices_are_switched_alone() -> None:
+    def with_slices(**first: int) -> Lock:
+        return after(lambda lock: switch(lock, **first))
+
+    on = after(retrain, lambda lock: switch(lock, s001=2))
+    found = compare(snapshot("old", with_slices(s000=2, s001=2)), snapshot("new", on))
+    assert reasons(found) == {"train@s000": ("slices were switched on",)}
+    found = compare(
+        snapshot("old"), snapshot("new", after(retrain, lambda lock: switch(lock, s001=2)))
+    )
+    assert found.unexplained == ("train@s000 changed without a cause",)
+
+
+def test_a_line_about_a_slice_that_is_off_demands_no_training() -> None:
+    token = next(one for one in IN_S0 if place(one, 3, 2, 0.2).slice == 2)
+    off = SHARDING.model_copy(update={"switched_off": {"s000": 2}})
+    for sharding, unexplained in (
+        (off, ()),
+        (SHARDING, ("1 new line for s000, but train@s000 did not change",)),
+    ):
+        new = replace(snapshot("new", after(), token), sharding=sharding)
+        assert compare(snapshot("old"), new).unexplained == unexplained
 
 
 def test_several_causes_are_all_named() -> None:

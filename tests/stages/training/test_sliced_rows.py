@@ -55,6 +55,19 @@ def test_slices_of_equal_size_cost_the_epochs_of_the_whole() -> None:
     assert step_totals([0, 10, 0], epochs=2, batch=10) == [0, 1, 2]
 
 
+@given(sizes, *budgets)
+def test_empty_slices_take_no_step_where_they_are_skipped(
+    rows: list[int], epochs: int, batch: int
+) -> None:
+    totals = step_totals(rows, epochs, batch, skips_empty=True)
+    for size, before, total in zip(rows, [0, *totals], totals, strict=False):
+        assert (total > before) == (size > 0)
+    # Slices that are empty at the end change nothing of what was trained before.
+    assert step_totals([*rows[:-1], 0], epochs, batch, skips_empty=True)[:-1] == totals[:-1]
+    if all(rows):
+        assert totals == step_totals(rows, epochs, batch)
+
+
 @given(sizes, st.data(), *budgets)
 def test_a_later_slice_changes_no_earlier_budget(
     rows: list[int], data: st.DataObject, epochs: int, batch: int
