@@ -215,7 +215,7 @@ def _run(
         {(name, token) for name, table in rows.items() for token in governing_tokens(table)}
     )
     order = np.random.default_rng(seed).permutation(len(people))
-    lines = []
+    lines: list[tuple[float, ...]] = []
     for number in range(max(asked) + 1):
         if number:
             way.honour(*people[order[number - 1]])

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.forget.stage import run
 from unlearn.stages.project.paths import HOLDOUT
+from unlearn.stages.rows.forget_list import place_of_line
 from unlearn.stages.rows.shard_file import read_shard, record_tokens, subject_tokens, write_shard
 from unlearn.stages.shard import stage as shard_stage
 
@@ -96,6 +98,32 @@ def test_a_second_run_writes_nothing(built: Context) -> None:
 
     assert run(built).rewritten == []
     assert [stamps(folder) for folder in folders] == before
+
+
+def test_rows_of_slices_that_are_off_are_in_neither_set(built: Context) -> None:
+    project = built.project
+    sharding = built.params.sharding.model_copy(update={"slices": 2})
+    whole = rows_of(project.shard_file("s001"))
+    slices = [place_of_line(token, sharding).slice for token in record_tokens(whole)]
+    late = [
+        token for token, number in zip(record_tokens(whole), slices, strict=True) if number == 2
+    ]
+    assert 2 <= len(late) < whole.num_rows
+    put_on_list(built, late[0])
+
+    for off in ({}, {"s001": 2}, {}):
+        params = built.params.model_copy(
+            update={"sharding": sharding.model_copy(update={"switched_off": off})}
+        )
+        context = replace(built, params=params)
+        # The list is the same each time: switching alone rewrites this shard, and no other one.
+        assert run(context).rewritten == ["s001"]
+        assert run(context).rewritten == []
+        gone = set(late) if off else {late[0]}
+        kept = [token for token in record_tokens(whole) if token not in gone]
+        assert record_tokens(rows_of(project.retain_file("s001"))) == kept
+        assert record_tokens(rows_of(project.forget_file("s001"))) == [late[0]]
+    assert record_tokens(rows_of(project.retain_file("s000"))) == tokens_of(built, "s000")
 
 
 def test_the_order_of_requests_means_nothing(built: Context) -> None:
