@@ -162,8 +162,7 @@ class Repo:
     def stages(self, *names: str) -> str:
         """Run stages in this process, all of them by default; return what they said."""
         if not names:
-            training = (f"train@{shard}" for shard in self.params()["sharding"]["shards"])
-            names = ("recipe", "shard", "forget", *training, "aggregate", "verify")
+            names = (*self.stages_of_models(), "verify")
         if any(name.startswith("train") for name in names) and "recipe" not in names:
             names = ("recipe", *names)  # as DVC does
         said = ""
@@ -172,6 +171,11 @@ class Repo:
             assert done.code == 0, f"{name}: {done.code}\n{done.out}\n{done.err}"
             said += done.err
         return said
+
+    def stages_of_models(self) -> tuple[str, ...]:
+        """Return the stages that make what stands below models/, in order."""
+        training = (f"train@{shard}" for shard in self.params()["sharding"]["shards"])
+        return ("recipe", "shard", "forget", *training, "aggregate")
 
     def dvc(self, *arguments: str, env: dict[str, str] | None = None) -> Done:
         """Run `dvc` and insist that it succeeds."""
@@ -411,12 +415,12 @@ def fresh_models(
 ) -> dict[str, bytes]:
     """Return what stands below models/ in a clean room, made by the stages without DVC.
 
-    All stages are run if none is named.
+    All stages but `verify`, which makes none of it, are run if none is named.
     """
     room = Repo(target)
     target.mkdir(parents=True)
     _furnish(repo, room, ids, subjects)
-    room.stages(*stages)
+    room.stages(*(stages or room.stages_of_models()))
     return room.files("models")
 
 

@@ -2,17 +2,20 @@
 
 Each command and each stage is a process of its own, with its own folder, environment and standard
 streams, and its own exit code. It saves what a new one spends on imports of torch, scikit-learn
-and DVC: some seconds, and most of its time.
+and DVC: some seconds, and most of its time. The processes that a fork trains in are forks too:
+multiprocessing starts them, by "spawn", with the program that stands for Python here.
 
 A command that a test starts to kill it, to stop it or to look at it (`Repo.start`) is a new
 Python, and so is every process with variables that Python or torch reads at its start.
 """
 
 import atexit
+import fcntl
 import gc
 import importlib
 import json
 import os
+import re
 import runpy
 import select
 import signal
@@ -20,9 +23,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
+from multiprocessing import spawn
 from pathlib import Path
 from typing import IO, Any
 from unittest import mock
@@ -59,34 +64,75 @@ _MODULES = (
     "unlearn.stages.estimators.mlp",
     "unlearn.stages.estimators.sklearn_models",
     "unlearn.stages.estimators.torch_models",
+    "unlearn.stages.training.own_training",
     "unlearn.stages.verify.membership.text.registry",
 )
 #: Modules that `python -m` runs as forks. Their own imports are above, or in `forked_dvc`.
-_FORKED = ("dvc", "unlearn.cli", "unlearn.stages.dvc.child", "unlearn.stages.dvc.storage_child")
+_FORKED = (
+    "dvc",
+    "unlearn.cli",
+    "unlearn.stages.dvc.child",
+    "unlearn.stages.dvc.storage_child",
+    "unlearn.stages.training.own_training_trial",
+)
+#: It is given seeds of Python's hashes, which a fork cannot take. Its own tests use no forks.
+_SEEDED = "unlearn.stages.training.own_training_trial"
 #: Beginnings of variables that are read when Python or a library is loaded.
 _LOADED = ("PYTHON", "ATEN_", "LD_", "COV")
+#: How multiprocessing starts a process; the numbers are those of the files that it is left.
+_SPAWN = r"from multiprocessing.spawn import spawn_main; spawn_main\((.*)\)"
+#: The most files that a process may be left.
+_FILES = 64
 #: Longer requests would not come in one message; an environment has some kilobytes.
 _MOST = 1 << 20
 
 #: What stands where `unlearn` and Python are looked for: it asks for a fork and becomes its exit.
 _CLIENT = """\
 #!{python} -ISE
-import os, sys
+import os, re, sys
 name = os.path.basename(sys.argv[0])
 words = sys.argv[1:]
 environment = dict(os.environ)
 read = {{key: environment[key] for key in environment if key.startswith({loaded!r})}}
 if name == "unlearn":
     words = ["-m", "unlearn.cli", *words]
-if words[:1] != ["-m"] or words[1:2] == [] or words[1] not in {forked!r} or read != {read!r}:
+read.pop("PYTHONUNBUFFERED", None)
+if words[1:2] == [{seeded!r}]:
+    read.pop("PYTHONHASHSEED", None)
+# The flags before these words are those of all Pythons here.
+is_worker = words[-3:-2] == ["-c"] and re.fullmatch({spawn!r}, words[-2])
+is_module = words[:1] == ["-m"] and words[1:2] != [] and words[1] in {forked!r}
+if read != {read!r} or not (is_worker or is_module):
     os.execv({python!r}, [{python!r}, *words])
 import json, signal, socket
-request = json.dumps([words[1:], os.getcwd(), environment]).encode()
+files = [0, 1, 2]
+parent = 0
+if is_worker:
+    parent = os.getppid()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if int(name) > 2 and os.get_inheritable(int(name)):
+                files.append(int(name))
+        except OSError:
+            pass  # of the listing itself
+words = words[-3:] if is_worker else words[1:]
+request = json.dumps([words, os.getcwd(), environment, files, parent]).encode()
 connection = socket.socket(socket.AF_UNIX)
 connection.connect({address!r})
-socket.send_fds(connection, [len(request).to_bytes(4, "big")], [0, 1, 2])
+socket.send_fds(connection, [len(request).to_bytes(4, "big")], files)
 connection.sendall(request)
-code = int.from_bytes(connection.recv(4), "big", signed=True)
+for file in files[3:]:
+    os.close(file)  # the end of a pipe is that of the last process that has it
+if is_worker:
+    connection.settimeout(1)
+while True:
+    try:
+        answer = connection.recv(4)
+        break
+    except TimeoutError:
+        if os.getppid() != parent:
+            os._exit(1)
+code = int.from_bytes(answer, "big", signed=True)
 if code < 0:
     signal.signal(-code, signal.SIG_DFL) if -code != signal.SIGKILL else None
     os.kill(os.getpid(), -code)
@@ -114,7 +160,8 @@ def call_python(
     stdin
         What it reads; nothing by default.
     """
-    request = json.dumps([[module, *arguments], str(folder), dict(environment)]).encode()
+    words = [module, *arguments]
+    request = json.dumps([words, str(folder), dict(environment), [0, 1, 2], 0]).encode()
     assert len(request) < _MOST
     with (
         tempfile.TemporaryFile() as given,
@@ -207,7 +254,13 @@ def _server() -> str:
         python=sys.executable,
         loaded=_LOADED,
         forked=_FORKED,
-        read={name: os.environ[name] for name in os.environ if name.startswith(_LOADED)},
+        seeded=_SEEDED,
+        spawn=_SPAWN,
+        read={
+            name: os.environ[name]
+            for name in os.environ
+            if name.startswith(_LOADED) and name != "PYTHONUNBUFFERED"
+        },
         address=address,
     )
     for name in ("python", "unlearn"):
@@ -246,7 +299,7 @@ def _serve(folder: str) -> None:
             if listening in ready:
                 connection, _ = listening.accept()
                 # Read here: what can be read from a connection later on is its end.
-                size, streams, _, _ = socket.recv_fds(connection, 4, 3)
+                size, streams, _, _ = socket.recv_fds(connection, 4, _FILES)
                 request = _exactly(connection, int.from_bytes(size))
                 pid = os.fork()
                 if pid == 0:
@@ -287,22 +340,53 @@ def _answer(request: bytes, streams: Sequence[int], programs: str) -> None:
     """Run the module that was asked for, and end."""
     code = 1
     try:
-        words, folder, environment = json.loads(request)
-        for number, stream in enumerate(streams):
-            os.dup2(stream, number)
-            os.close(stream)
+        words, folder, environment, numbers, parent = json.loads(request)
+        _take_files(streams, numbers)
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
         sys.path[0] = folder
         sys.executable = str(Path(programs) / "python")
         sys.argv = words
-        code = _run(words[0])
+        # Where multiprocessing starts a process.
+        spawn.set_executable(sys.executable)
+        if "PYTHONUNBUFFERED" in environment:
+            sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # a real file
+        code = _run_worker(words, parent) if parent else _run(words[0])
+        # As the interpreter does at its end; there is no public name for either.
+        threading._shutdown()  # type: ignore[attr-defined] # noqa: SLF001
+        atexit._run_exitfuncs()  # noqa: SLF001
     finally:
         with suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
+
+
+def _take_files(streams: Sequence[int], numbers: Sequence[int]) -> None:
+    """Give files the numbers that they have in the process that asked."""
+    highest = max(*numbers, *streams)
+    apart = [fcntl.fcntl(stream, fcntl.F_DUPFD, highest + 1) for stream in streams]
+    for stream in streams:
+        os.close(stream)
+    for file, number in zip(apart, numbers, strict=True):
+        os.dup2(file, number)
+        os.close(file)
+
+
+def _run_worker(words: Sequence[str], parent: int) -> int:
+    """Be a process that multiprocessing starts, and return the exit code."""
+    # Workers end when another process becomes their parent. Here the program that asked does so.
+    os.getppid = lambda: parent
+    found = re.fullmatch(_SPAWN, words[1])
+    assert found is not None
+    named = dict(part.split("=") for part in found[1].split(", "))
+    sys.argv = ["-c", *words[2:]]
+    try:
+        spawn.spawn_main(**{name: int(number) for name, number in named.items()})
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    return 0
 
 
 def _run(module: str) -> int:
@@ -320,12 +404,6 @@ def _run(module: str) -> int:
     except BaseException:  # noqa: BLE001 - as the interpreter does
         sys.excepthook(*sys.exc_info())
         return 1
-    finally:
-        import threading
-
-        # As the interpreter does at its end; there is no public name for either.
-        threading._shutdown()  # type: ignore[attr-defined] # noqa: SLF001
-        atexit._run_exitfuncs()  # noqa: SLF001
     return 0
 
 

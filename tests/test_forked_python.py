@@ -60,6 +60,30 @@ def test_a_module_that_is_imported_already_runs_without_a_warning(tmp_path: Path
     assert out[0].isdigit()
 
 
+_POOL = """\
+import os, sys
+from unlearn.stages.engines.pool import Pool
+
+
+def worker(number):
+    return number, "torch" in sys.modules, sys.flags.isolated, os.getppid()
+
+
+if __name__ == "__main__":
+    with Pool() as pool:
+        pool.start(2, [])
+        found = dict(pool.run(worker, [(1,), (2,), (3,)]))
+        pool.finish()
+    assert found == {n - 1: (n, True, 0, os.getpid()) for n in (1, 2, 3)}, found
+"""
+
+
+def test_the_processes_that_a_fork_trains_in_are_forks(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(_POOL, encoding="ascii")
+
+    assert call_python("own", [], tmp_path, os.environ) == (0, "", "")
+
+
 def test_a_fork_that_was_killed_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text("import os\nos.kill(os.getpid(), 9)\n", encoding="ascii")
 

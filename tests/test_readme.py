@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 import yaml
 from PIL import Image
 from unlearn.stages.rows.tokens import Key
+
+from tests.forked_python import forks_of_python
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -154,7 +157,14 @@ def test_three_dots_stand_for_any_lines(shown: list[str], same: bool) -> None:
     assert matches(shown, ["a", "b", "c"]) is same
 
 
+@pytest.fixture
+def _forks(_apart_from_this_machine: None) -> Iterator[None]:
+    with forks_of_python():
+        yield
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("_forks")
 def test_the_commands_of_the_readme_print_what_it_shows(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path)
     write_visits(terminal)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Repo, fresh_models, make_frame, make_project
-from tests.pipeline.conftest import FORGOTTEN, KEY, MLP
+from tests.conftest import Repo, fresh_models
+from tests.pipeline.conftest import FORGOTTEN
 
 
 def _shards(count: int) -> dict[str, list[str]]:
@@ -52,22 +52,3 @@ def test_fewer_slices_leave_no_checkpoint_behind(forgotten: Repo, workspace: Pat
     assert made == fresh_models(forgotten, workspace / "three", FORGOTTEN)
     assert sum("/checkpoints/" in name for name in made) == 4 * 2
     assert forgotten.ok("verify", "--json").json["verdict"] == "pass"
-
-
-@pytest.mark.slow
-def test_twenty_shards_to_ten_and_back_leave_nothing_stale(workspace: Path) -> None:
-    options = ("--shards", "20", "--slices", "2")
-    repo = make_project(workspace / "project", make_frame(600), *options, train=MLP, key=KEY)
-    repo.ok("repro", "-j", "2")
-    repo.forget(FORGOTTEN)
-    repo.ok("repro", "-j", "2")
-    before = repo.files("models")
-
-    repo.set_params(sharding=_shards(10))
-    repo.ok("repro", "-j", "2")
-    assert repo.files("models") == fresh_models(repo, workspace / "ten", FORGOTTEN)
-
-    repo.set_params(sharding=_shards(20))
-    repo.ok("repro", "-j", "2")
-    assert repo.files("models") == before
-    assert before == fresh_models(repo, workspace / "twenty", FORGOTTEN)

@@ -20,7 +20,7 @@ from unlearn.stages.train.stage import Trained
 from tests.stages.engines.conftest import SHARDS, Trainable
 
 #: How many processes are killed at random.
-KILLS = 12
+KILLS = 6
 
 
 def train(project: Trainable, jobs: int, shards: list[str] | None = None) -> list[Trained]:

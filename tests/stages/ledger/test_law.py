@@ -39,7 +39,7 @@ def check_law(project: GitProject, wanted: list[str]) -> None:
 
 
 @pytest.mark.slow
-@tried_on(few=3, many=50)
+@tried_on(few=3, many=25)
 @given(st.lists(st.tuples(st.sampled_from(OPERATIONS), st.integers(0, 5)), max_size=8))
 @example([("branch", 0), ("forget", 2), ("switch", 1), ("merge ours", 0)])
 @example([("forget", 5), ("stash", 1), ("reset", 1)])

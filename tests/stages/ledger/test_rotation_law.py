@@ -111,7 +111,7 @@ def check_law(project: Rotating, wanted: list[str]) -> None:
 
 
 @pytest.mark.slow
-@tried_on(few=2, many=50)
+@tried_on(few=2, many=25)
 @given(STEPS)
 @example([("rekey", 0)])
 @example([("rekey", 0), ("rekey", 0), ("forget", 2)])

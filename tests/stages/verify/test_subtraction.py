@@ -201,7 +201,7 @@ def successes(
 CHANCE = {"label": 1 / 4, "is_right": 1 / 2, "loss": 1 / 4}
 
 
-@pytest.mark.parametrize("worlds", [12, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("worlds", [12, pytest.param(30, marks=pytest.mark.slow)])
 def test_git_alone_tells_no_more_than_chance(worlds: int) -> None:
     found = successes(in_git, likely_in_git, worlds)
 
