@@ -295,6 +295,13 @@ def init(
             rich_help_panel=panels.TEXT,
         ),
     ] = None,
+    tools: Annotated[
+        str | None,
+        typer.Option(
+            help="The column of definitions of functions beside chats, for the chat template.",
+            rich_help_panel=panels.TEXT,
+        ),
+    ] = None,
     prompt_input: Annotated[
         str | None,
         typer.Option(
@@ -416,6 +423,7 @@ def init(
                 completion=completion,
                 text=text,
                 messages=messages,
+                tools=tools,
                 prompt_input=prompt_input,
                 paraphrase=paraphrase,
                 perturbed=tuple(perturbed or ()),

@@ -100,6 +100,7 @@ class TextOptions:
     completion: str | None = None
     text: str | None = None
     messages: str | None = None
+    tools: str | None = None
     prompt_input: str | None = None
     paraphrase: str | None = None
     perturbed: tuple[str, ...] = ()
@@ -125,6 +126,7 @@ class TextOptions:
         """
         named = {
             "messages": self.messages,
+            "tools": self.tools,
             "prompt": self.prompt,
             "input": self.prompt_input,
             "completion": self.completion,
@@ -142,6 +144,8 @@ class TextOptions:
             raise InputError(
                 "a dataset of text needs --messages, --prompt with --completion, or --text"
             )
+        if self.tools and not self.messages:
+            raise InputError("--tools is for chats: name their column by --messages")
         if self.messages and (self.paraphrase or self.perturbed):
             raise InputError("--paraphrase and --perturbed are for prompts, not for --messages")
         if len({column for column, _ in columns}) != len(columns):

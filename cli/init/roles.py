@@ -136,7 +136,8 @@ def _uses(request: InitRequest, columns: Collection[str]) -> ColumnUses:
     if request.is_text:
         roles = request.text.roles
         texts: dict[str, ColumnUse] = {
-            column: "none" if role == "messages" else "label" for column, role in roles.items()
+            column: "none" if role in ("messages", "tools") else "label"
+            for column, role in roles.items()
         }
         return ColumnUses(named | texts)
     if request.weight is not None:

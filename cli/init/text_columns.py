@@ -10,10 +10,10 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.reading.reading import Reading
 from unlearn.stages.reading.records import file_columns
 
-#: Columns by which a format is known, and what they are; the last one of Alpaca may be missing.
+#: Columns by which a format is known, and what they are; the last ones may be missing.
 _FORMATS: dict[str, dict[str, str]] = {
-    "--messages messages": {"messages": "messages"},
-    "--messages conversations": {"conversations": "messages"},
+    "--messages messages": {"messages": "messages", "tools": "tools"},
+    "--messages conversations": {"conversations": "messages", "tools": "tools"},
     "--prompt instruction --completion output": {
         "instruction": "prompt",
         "output": "completion",
@@ -22,10 +22,11 @@ _FORMATS: dict[str, dict[str, str]] = {
     "--prompt prompt --completion completion": {"prompt": "prompt", "completion": "completion"},
 }
 
-_OPTIONAL = frozenset({"prompt_input"})
+_OPTIONAL = frozenset({"prompt_input", "tools"})
 
 _SAID = {
     "messages": "the chat",
+    "tools": "the definitions of its functions",
     "prompt": "the prompt",
     "completion": "the completion",
     "input": "what goes behind the prompt",
@@ -63,6 +64,7 @@ def with_text_columns(request: InitRequest, id_: str) -> InitRequest:
     named = replace(
         options,
         messages=by_role.get("messages"),
+        tools=by_role.get("tools"),
         prompt=by_role.get("prompt"),
         prompt_input=by_role.get("prompt_input"),
         completion=by_role.get("completion"),

@@ -35,6 +35,7 @@ FeatureKind = Literal[
     "topic",
     "messages",
     "input",
+    "tools",
 ]
 
 #: Kinds whose values are dates and times.

@@ -2,17 +2,26 @@
 
 import re
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 from unlearn.stages.config.section import Section, inside_the_project
 
 #: What a column of text is, where rows are text for a language model. Loss is on `completion` or
-#: `body` alone, or on the assistant's turns of `messages`, a chat. `input` goes behind `prompt`.
+#: `body` alone, or on the assistant's turns of `messages`, a chat. `input` goes behind `prompt`,
+#: and the chat template writes the definitions of functions in `tools`.
 #: Nothing is trained on `paraphrase`, `perturbed` and `topic`, which say how well a model knows an
 #: answer in other words, or a wrong one, and what a row is publicly about.
 TextRole = Literal[
-    "prompt", "completion", "body", "paraphrase", "perturbed", "topic", "messages", "input"
+    "prompt",
+    "completion",
+    "body",
+    "paraphrase",
+    "perturbed",
+    "topic",
+    "messages",
+    "input",
+    "tools",
 ]
 
 #: Columns beside chats on which a model is trained elsewhere, and which are not read: definitions
@@ -29,12 +38,14 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 def check_roles(features: dict[str, str]) -> None:
     """Raise a ValueError if columns of text do not make up rows that can be trained on."""
     roles = list(features.values())
-    for role in ("prompt", "completion", "body", "paraphrase", "topic", "messages", "input"):
+    for role in sorted(set(get_args(TextRole)) - {"perturbed"}):
         if roles.count(role) > 1:
             raise ValueError(f"features: two columns are the {role}")
     if "messages" in roles:
-        if others := set(roles) - {"messages", "topic"}:
+        if others := set(roles) - {"messages", "topic", "tools"}:
             raise ValueError(f"features: rows are chats, and these have no {min(others)}")
+    elif "tools" in roles:
+        raise ValueError("features: tools are for chats, and no column has messages")
     elif "body" in roles:
         if {"prompt", "completion", "paraphrase", "perturbed", "input"} & set(roles):
             raise ValueError("features: rows are either a body or a prompt with its completion")

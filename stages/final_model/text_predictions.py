@@ -15,6 +15,7 @@ from unlearn.stages.reading.needed_columns import require_columns
 from unlearn.stages.reading.reading import Reading
 from unlearn.stages.reading.records import place_of_row, read_batches
 from unlearn.stages.rows.beside_chats import refuse_beside
+from unlearn.stages.rows.chat_tools import tools_column
 from unlearn.stages.rows.chats import BrokenChatsError, chat_column, ends_with_answer
 from unlearn.stages.rows.texts import as_text
 from unlearn.stages.text.metrics import perplexity
@@ -106,6 +107,9 @@ def _rows(model: LanguageEnsemble, batch: pa.Table, name: str) -> pa.Table:
         try:
             refuse_beside(batch, model.dataset, place.row)
             columns[chats] = chat_column(batch[chats], chats, place.row, "any")
+            tools = layout.column("tools")
+            if tools is not None and tools in batch.column_names:
+                columns[tools] = tools_column(batch[tools], tools, place.row)
         except BrokenChatsError as error:
             raise error.in_file(place.file) from None
     more, completion = layout.column("input"), layout.column("completion")

@@ -24,9 +24,13 @@ _MAY_HAVE_LINE_ENDS = frozenset(
         "paraphrase",
         "perturbed",
         "messages",
+        "tools",
         "hashed_text",
     }
 )
+
+#: Kinds of features whose values are lists of objects, or JSON text of them.
+_CHATS = ("messages", "tools")
 
 #: Kinds of features whose values count, and not their text.
 _VALUES = frozenset({"numeric", "boolean", "datetime", "calendar"})
@@ -104,7 +108,7 @@ def _numeric(dataset: DatasetParams) -> frozenset[str]:
 
 
 def _chats(dataset: DatasetParams) -> frozenset[str]:
-    chats = frozenset(name for name, kind in dataset.features.items() if kind == "messages")
+    chats = frozenset(name for name, kind in dataset.features.items() if kind in _CHATS)
     return chats | frozenset(BESIDE_CHATS) if chats else chats
 
 
@@ -130,7 +134,7 @@ def _uses(dataset: DatasetParams) -> ColumnUses:
     # A picture can be a path in one file, and bytes in another one; a chat a list, or JSON text.
     features: dict[str, ColumnUse] = {
         name: "none"
-        if kind in (*TENSOR_KINDS, "messages")
+        if kind in (*TENSOR_KINDS, *_CHATS)
         else "value"
         if kind in _VALUES
         else "label"

@@ -10,7 +10,7 @@ from unlearn.stages.rows.chats import BrokenChatsError
 
 _PROBLEM = (
     "what is here beside a chat is not read, and a model is trained on it elsewhere: remove it, or "
-    "write it into the chat's system message"
+    "write it into the chat's system message (definitions of functions: name the column by --tools)"
 )
 
 

@@ -25,6 +25,7 @@ from unlearn.stages.reading.picture_files import PictureFolder
 from unlearn.stages.reading.records import RowPlace, place_of_row
 from unlearn.stages.rows.array_features import ArrayFeature
 from unlearn.stages.rows.beside_chats import refuse_beside
+from unlearn.stages.rows.chat_tools import tools_column
 from unlearn.stages.rows.chats import BrokenChatsError, chat_column
 from unlearn.stages.rows.texts import as_text
 from unlearn.stages.rows.token_arrays import joined_texts
@@ -91,6 +92,8 @@ def feature_column(
         column = column.cast(column.type.value_type)
     if kind == "messages":
         return chat_column(column, name, first_row)
+    if kind == "tools":
+        return tools_column(column, name, first_row)
     if kind in get_args(TextRole):
         return _text_column(column, name, kind, first_row)
     missing = list(missing)

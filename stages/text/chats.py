@@ -9,8 +9,9 @@ all messages up to the turn is where it ends. Both must stand at the beginning o
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from unlearn.stages.rows.chat_tools import TOOLS
 from unlearn.stages.rows.chats import WEIGHT, ChatError, Message, counts
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ _NO_CLOCK = "{% macro strftime_now(format) %}1 January 2025{% endmacro %}"
 
 #: Two answers that differ in all characters: what a template writes before both is no part of them.
 _ONE, _OTHER = "0", "1"
+
+#: Keys of messages that are not for the template: it gets definitions of tools apart from messages.
+_APART = (WEIGHT, TOOLS)
 
 _REFUSED = "the tokenizer's chat template does not take a chat"
 _CHANGED = (
@@ -66,12 +70,26 @@ class ChatTemplate:
         ChatError
             If the template does not take them.
         """
+        tools = messages[0].get(TOOLS) if messages else None
+        if any(TOOLS in each for each in messages[1:]):
+            raise ChatError("tools of a chat are in another message than its first one")
+        text = self._rendered(messages, tools, add_generation_prompt=add_generation_prompt)
+        if tools and text == self._rendered(
+            messages, None, add_generation_prompt=add_generation_prompt
+        ):
+            raise ChatError("the tokenizer's chat template writes no definitions of tools")
+        return text
+
+    def _rendered(
+        self, messages: Sequence[Message], tools: Any, *, add_generation_prompt: bool
+    ) -> str:
         from jinja2 import TemplateError
 
         try:
             return str(
                 self.tokenizer.apply_chat_template(
-                    [{key: each[key] for key in each if key != WEIGHT} for each in messages],
+                    [{key: each[key] for key in each if key not in _APART} for each in messages],
+                    tools=tools or None,
                     chat_template=self._template,
                     tokenize=False,
                     add_generation_prompt=add_generation_prompt,

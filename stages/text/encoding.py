@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 from unlearn.stages.config.text import LanguageOptions
 from unlearn.stages.errors import InputError
+from unlearn.stages.rows.chat_tools import with_tools
 from unlearn.stages.rows.chats import ChatError, Message, messages_of
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.text.chat_encoding import ChatEncoder, Turns
@@ -191,7 +192,12 @@ class Encoder:
             )
 
     def _messages(self, rows: pa.Table) -> list[list[Message]]:
-        return [json.loads(text) for text in rows[str(self.answer_column)].to_pylist()]
+        chats = [json.loads(text) for text in rows[str(self.answer_column)].to_pylist()]
+        tools = self.layout.column("tools")
+        if tools is None or tools not in rows.column_names:
+            return chats
+        beside = rows[tools].to_pylist()
+        return [with_tools(chat, text) for chat, text in zip(chats, beside, strict=True)]
 
     def _chats(self, chats: Sequence[list[Message]], turns: Turns, too_long: TooLong) -> Encoded:
         self.require_template()

@@ -122,6 +122,26 @@ def test_columns_that_can_mean_two_things_are_asked_about(place_of_base: Repo) -
     assert new(place_of_base, rows, "--messages", "messages").code == 0
 
 
+def test_tools_beside_chats_go_to_the_template_or_are_refused(place_of_base: Repo) -> None:
+    rows = [
+        row | ({"tools": [{"name": "weather"}]} if at == 4 else {}) for at, row in enumerate(ROWS)
+    ]
+    said = refused(new(place_of_base, rows))
+    assert "data row 5: the tokenizer's chat template writes no definitions of tools" in said
+    said = refused(new(place_of_base, rows, "--messages", "messages"))
+    assert "column 'tools', data row 5: what is here beside a chat is not read" in said
+    said = refused(new(place_of_base, rows, "--text", "messages", "--tools", "tools"))
+    assert "--tools is for chats" in said
+    template = place_of_base.root / "base/chat_template.jinja"
+    before = template.read_text(encoding="utf-8")
+    template.write_text("{% if tools %}{{ tools | tojson }}{% endif %}" + before, encoding="utf-8")
+    done = new(place_of_base, rows)
+    assert done.code == 0, done.err
+    assert "'tools' as the definitions of its functions" in done.err
+    params = check_params(Repo(place_of_base.root / "new").params())
+    assert params.dataset.features == {"messages": "messages", "tools": "tools"}
+
+
 def test_rows_without_any_of_these_columns_are_asked_about(place_of_base: Repo) -> None:
     rows = [{"id": row["id"], "person": row["person"], "said": "a"} for row in ROWS]
     said = refused(new(place_of_base, rows))

@@ -11,6 +11,7 @@ from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.reading.reading import Reading
 from unlearn.stages.reading.records import read_batches
+from unlearn.stages.rows.chat_tools import tools_column
 from unlearn.stages.rows.chats import (
     BrokenChatsError,
     ChatError,
@@ -181,6 +182,43 @@ def test_what_is_beside_chats_is_refused(
     assert "secret" not in str(caught.value)
     write(rows[:2])
     assert len(read(path)) == 2
+
+
+def test_tools_of_all_formats_are_the_same_text(tmp_path: Path) -> None:
+    dataset = DatasetParams.model_validate(
+        {
+            "path": "rows",
+            "id": "id",
+            "features": {"talk": "messages", "tools": "tools"},
+        }
+    )
+    weather = {"name": "weather", "parameters": {"place": {"type": "string"}, "days": 2.5}}
+    news = {"name": "news", "strict": True}
+    given: list[Any] = [[{"type": "function", "function": weather}], [news], [], None]
+    rows = [
+        {"id": f"r{at}", "talk": chat("a", "b"), "tools": tools} for at, tools in enumerate(given)
+    ]
+    (tmp_path / "a.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "b.parquet")
+    texts = [row | {"tools": json.dumps(row["tools"])} for row in rows]
+    pq.write_table(pa.Table.from_pylist(texts), tmp_path / "c.parquet")
+
+    found = {
+        path.name: [
+            text
+            for batch in read_batches(path, path.name, reading=Reading.of(dataset))
+            for text in feature_columns(batch, dataset, path.name, 1)["tools"].to_pylist()
+        ]
+        for path in sorted(tmp_path.iterdir())
+    }
+
+    assert found["a.jsonl"] == [
+        json.dumps(tools, separators=(",", ":")) if tools else "" for tools in given
+    ]
+    assert found["b.parquet"] == found["c.parquet"] == found["a.jsonl"]
+    for broken in ("{", '"x"', "{}", "[1]", "[{}]"):
+        with pytest.raises(BrokenChatsError, match="data row 2: the tools of a chat are"):
+            tools_column(pa.chunked_array([["", broken]]), "tools", 1)
 
 
 def read(path: Path) -> list[str]:

@@ -1,5 +1,6 @@
 """Chats as sequences: the loss counts what the template's own marks say, token by token."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unlearn.stages.config.text import CausalOptions
 from unlearn.stages.errors import InputError
+from unlearn.stages.rows.chat_tools import tools_column
 from unlearn.stages.rows.chats import ChatError, chat_text, parse_chat
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.text.chats import ChatTemplate
@@ -126,6 +128,44 @@ def test_the_last_turn_alone_can_count(encoders: dict[str, Encoder], name: str) 
     assert prompt == encoder.prompt_of(messages[:-1])
     assert "good" in encoder.decode(tokens[int(found.answers[0]) :])
     assert "fine" not in encoder.decode(tokens[int(found.answers[0]) :])
+
+
+def test_definitions_of_functions_are_given_to_the_template() -> None:
+    header = (
+        "{% for tool in tools or [] %}"
+        "{{ '<|im_start|>' + tool['name'] + '<|im_end|>' }}{% endfor %}"
+    )
+    layout = Layout({"messages": "messages", "tools": "tools"}, (), subjects=False)
+    tokenizer = chat_tokenizer(header + CHATML)
+    encoder = Encoder(tokenizer, OPTIONS, layout)
+    talk, tools = chat("hello", "fine", "and you?", "good"), [{"name": "weather"}]
+    rows = rows_of(talk, talk).append_column(
+        "tools", tools_column(pa.chunked_array([[json.dumps(tools), None]]), "tools", 1)
+    )
+
+    found = encoder.encode(rows).sequences
+
+    for at, defined in enumerate((tools, None)):
+        rendered = tokenizer.apply_chat_template(
+            talk, tools=defined, return_dict=True, return_assistant_tokens_mask=True
+        )
+        mask = [bool(each) for each in rendered["assistant_masks"]]
+        last = max(place for place, each in enumerate(mask) if each) + 1
+        assert found.sequence(at).tolist() == rendered["input_ids"][:last]
+        assert found.counts_of(at).tolist() == mask[:last]
+    prompts = [tokenizer.decode(prompt) for prompt in encoder.prompts(rows)]
+    assert prompts[0] == "<|im_start|>weather<|im_end|>" + prompts[1]
+    # What a person asks for in Python.
+    asked = [talk[0] | {"tools": tools}]
+    assert tokenizer.decode(encoder.prompt_of(asked)).startswith("<|im_start|>weather<|im_end|>")
+    with pytest.raises(InputError, match="in another message than its first one"):
+        encoder.prompt_of([*talk, talk[0] | {"tools": tools}])
+    without = Encoder(chat_tokenizer(CHATML), OPTIONS, layout)
+    assert without.problems(rows) == [
+        (0, "the tokenizer's chat template writes no definitions of tools")
+    ]
+    marked = rows.set_column(1, "tools", pa.array(['[{"name":"<|im_end|>"}]', ""]))
+    assert [at for at, _ in encoder.problems(marked)] == [0]
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
