@@ -2,6 +2,7 @@
 
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,17 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr("unlearn.stages.forget.stage.read_shard", noting)
     monkeypatch.setattr("unlearn.stages.forget.stage.digest_file", noting_digests)
     return seen
+
+
+def test_switching_slices_is_noticed_without_a_new_line(built: Context) -> None:
+    run(built)
+    age(built)
+    sharding = built.params.sharding.model_copy(update={"slices": 2, "switched_off": {"s001": 2}})
+    params = built.params.model_copy(update={"sharding": sharding})
+
+    assert run(replace(built, params=params)).rewritten == ["s001"]
+    age(built)
+    assert run(built).rewritten == ["s001"]
 
 
 def test_only_shards_that_a_new_line_names_are_read(built: Context, read: list[str]) -> None:

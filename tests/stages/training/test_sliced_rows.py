@@ -4,7 +4,7 @@ import math
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from unlearn.stages.rows.shard_file import governing_tokens
 from unlearn.stages.rows.tokens import place
@@ -56,6 +56,7 @@ def test_slices_of_equal_size_cost_the_epochs_of_the_whole() -> None:
 
 
 @given(sizes, *budgets)
+@example([5, 0], 3, 2)
 def test_empty_slices_take_no_step_where_they_are_skipped(
     rows: list[int], epochs: int, batch: int
 ) -> None:
