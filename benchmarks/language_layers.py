@@ -27,7 +27,7 @@ from benchmarks.harness import Bench, say, show
 #: More slices than the example has: one for each layer of a base of size small.
 _SHARDS, _SLICES = 4, 4
 #: After how many requests the models are asked.
-_ASKED = (0, 1, 2, 4, 8, 12)
+_ASKED = (0, 1, 2, 4, 8)
 
 
 @dataclass

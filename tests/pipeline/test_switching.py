@@ -84,7 +84,10 @@ def test_requests_switch_slices_off_and_a_later_run_trains_them(
     assert plan["records"] > 0
     assert stages_run(project.dvc("repro").out) == ["forget", "verify"]
     assert project.files("models") == after
-    assert project.ok("verify", "--full", "--json").json["verdict"] == "pass"
+    found = project.ok("verify", "--full", "--json").json
+    assert found["verdict"] == "pass"
+    words = (project.root / "reports/verdict.json").read_text(encoding="utf-8")
+    assert f"rows of slices that are off, in {one}" in words
     assert consistent(project)
 
     # The first slice of a shard has nothing before it: the shard is trained, with all its slices.

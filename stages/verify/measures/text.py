@@ -351,9 +351,12 @@ def _finite(value: float) -> float | None:
 
 def _covers(params: Params) -> str:
     """Say what a verdict on a language model is about, and what it is not."""
+    # Without the numbers of slices: git has these words, and no figures.
+    off = ", ".join(params.sharding.switched_off)
     return (
         "this is about the tuning data, the rows of the dataset: what the base, "
         f"{text_options(params.train).base}, learned in its own pre-training is not covered"
+        + (f". Nothing is trained on the rows of slices that are off, in {off}" if off else "")
     )
 
 
