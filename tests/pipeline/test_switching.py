@@ -84,8 +84,8 @@ def test_requests_switch_slices_off_and_a_later_run_trains_them(
     assert plan["records"] > 0
     assert stages_run(project.dvc("repro").out) == ["forget", "verify"]
     assert project.files("models") == after
-    found = project.ok("verify", "--full", "--json").json
-    assert found["verdict"] == "pass"
+    full = project.ok("verify", "--full", "--json").json
+    assert full["verdict"] == "pass"
     words = (project.root / "reports/verdict.json").read_text(encoding="utf-8")
     assert f"rows of slices that are off, in {one}" in words
     assert consistent(project)
