@@ -96,16 +96,20 @@ class Sequences:
 
     def sequence(self, index: int) -> Ints:
         """Return the tokens of one sequence."""
-        end = int(self.ends[index])
-        return self.tokens[end - int(self.lengths[index]) : end]
+        return self.tokens[self._place(index)]
 
     def counts_of(self, index: int) -> Bools:
         """Return which tokens of one sequence the loss counts."""
-        end, length = int(self.ends[index]), int(self.lengths[index])
+        place = self._place(index)
         if self.counts is not None:
-            return self.counts[end - length : end]
-        counts: Bools = np.arange(length) >= self.answers[index]
+            return self.counts[place]
+        counts: Bools = np.arange(place.stop - place.start) >= self.answers[index]
         return counts
+
+    def _place(self, index: int) -> slice:
+        """Return where the tokens of one sequence are; not by all lengths, which takes longer."""
+        at = range(len(self))[index]
+        return slice(int(self.ends[at - 1]) if at else 0, int(self.ends[at]))
 
     def take(self, indices: Sequence[int] | Ints) -> "Sequences":
         """Return these sequences, in this order."""

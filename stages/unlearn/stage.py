@@ -17,8 +17,11 @@ from unlearn.stages.project.stopwatch import Stopwatch
 from unlearn.stages.rows.holdout import calibration_half
 from unlearn.stages.rows.shard_file import read_shard
 from unlearn.stages.training.environment import environment
+from unlearn.stages.training.lineage import FILE_NAME as LINEAGE_FILE
+from unlearn.stages.training.lineage import read_lineage
 from unlearn.stages.training.method_record import (
     FILE_NAME,
+    RETRAIN,
     WHOLE,
     MethodRows,
     Record,
@@ -57,6 +60,8 @@ class Done:
         finished work was in place.
     processor_seconds, guard_seconds
         The same in processor time; and how much of `seconds` the measurements of the guard took.
+    is_original
+        Whether the model is the original, which was trained from the same rows: nothing was done.
     """
 
     record: Record
@@ -65,16 +70,21 @@ class Done:
     seconds: float | None
     processor_seconds: float = 0.0
     guard_seconds: float = 0.0
+    is_original: bool = False
 
 
 @dataclass(frozen=True)
 class Unlearned:
-    """A method's result: the files of its model, none where it does not apply, and its record."""
+    """A method's result: the files of its model, none where it does not apply, and its record.
+
+    See `Done` for the rest.
+    """
 
     files: dict[str, bytes]
     record: Record
     time: Stopwatch = field(default_factory=Stopwatch)
     guard_seconds: float = 0.0
+    is_original: bool = False
 
 
 def run(context: Context, name: str) -> Done:
@@ -108,9 +118,31 @@ def run(context: Context, name: str) -> Done:
             context,
             name,
             inputs,
-            lambda: unlearn_rows(posthoc, name, original, rows, young),
+            lambda: (
+                _trained_original(posthoc, name, rows)
+                or unlearn_rows(posthoc, name, original, rows, young)
+            ),
         )
     return replace(done, forgotten=rows.forget.num_rows, retained=rows.retain.num_rows)
+
+
+def _trained_original(context: PosthocContext, name: str, rows: MethodRows) -> Unlearned | None:
+    """Return the original as the result of `retrain`, if nothing else would come out.
+
+    It is where the original's folder holds, with a genuine lineage, what these rows give by these
+    settings in this environment: then training them again gives the same bytes. None otherwise.
+    """
+    if name != RETRAIN or context.unlearn.original != "trained" or rows.forget.num_rows:
+        return None
+    folder, recipe = context.project.original, Recipe.of_project(context)
+    if plan_shard(recipe, WHOLE, rows.retain, folder).first <= recipe.slices:
+        return None
+    lineage = read_lineage(folder)
+    if lineage is None or lineage.refused:
+        return None
+    files = {each: (folder / each).read_bytes() for each in (*lineage.files, LINEAGE_FILE)}
+    record = _as_trained(context, rows, _record(context, name, method_of(context, name)))
+    return Unlearned(files, record, is_original=True)
 
 
 def run_young(context: Context) -> Done:
@@ -161,7 +193,15 @@ def finished(context: Context, name: str, inputs: str, make: Callable[[], Unlear
     record = sealed(context.key, replace(result.record, inputs=inputs), result.files)
     content = result.files | {FILE_NAME: json_bytes(record.as_json())}
     write_folder(folder, content, last=FILE_NAME)
-    return Done(record, 0, 0, spent.seconds, spent.processor_seconds, result.guard_seconds)
+    return Done(
+        record,
+        0,
+        0,
+        spent.seconds,
+        spent.processor_seconds,
+        result.guard_seconds,
+        result.is_original,
+    )
 
 
 def read_rows(context: Context) -> MethodRows:
@@ -220,7 +260,7 @@ def unlearn_rows(
         The model whose loss on the forget rows is the guard's target; None where there is none.
     """
     method = method_of(context, name)
-    record = Record(name, method.label_of({}), "", environment=environment(context.params.train))
+    record = _record(context, name, method)
     if method.function is None:
         return _retrained(context, rows, record)
     if rows.forget.num_rows == 0:
@@ -242,6 +282,12 @@ def unlearn_rows(
         facts=changed.facts,
     )
     return Unlearned(changed.files, record, changed.time, changed.guard_seconds)
+
+
+def _record(context: Context, name: str, method: Method) -> Record:
+    """Return the record of a method that has not begun."""
+    found = environment(context.params.train)
+    return Record(name, method.label_of({}), "", environment=found)
 
 
 def method_of(context: PosthocContext, name: str) -> Method:
@@ -289,8 +335,12 @@ def _changed(
 def _retrained(context: Context, rows: MethodRows, record: Record) -> Unlearned:
     spent = Stopwatch()
     trained = train_from_scratch(Recipe.of_project(context), rows.retain, spent)
+    return Unlearned(trained.files, _as_trained(context, rows, record), spent)
+
+
+def _as_trained(context: Context, rows: MethodRows, record: Record) -> Record:
     passes = _passes(context, context.params.train.epochs, rows.retain)
-    return Unlearned(trained.files, replace(record, stopped_by=TRAINED, passes=passes), spent)
+    return replace(record, stopped_by=TRAINED, passes=passes)
 
 
 def train_young(context: Context, retain: pa.Table) -> Unlearned:

@@ -180,7 +180,7 @@ def check_unlearned(context: PosthocContext, name: str, rows: MethodRows) -> Met
         recipe = Recipe.of_project(context)
         if name == YOUNG:
             recipe = young_recipe(recipe)
-        return _check_exact(context, recipe, record, rows.retain, found)
+        return _check_exact(context, recipe, record, rows, found)
     genuine = not found.problems
     certified = gives_certificate(record.method, context.params.modality)
     return MethodCheck(
@@ -198,9 +198,14 @@ def _label(record: Record, *, certified: bool) -> str:
 
 
 def _check_exact(
-    context: PosthocContext, recipe: Recipe, record: Record, retain: pa.Table, found: Exactness
+    context: PosthocContext, recipe: Recipe, record: Record, rows: MethodRows, found: Exactness
 ) -> MethodCheck:
-    """Hold a model that is called exact against its lineage, and against training again."""
+    """Hold a model that is called exact against its lineage, and against training again.
+
+    As of shards, only what rows were forgotten of is trained again, or everything.
+    """
+    retain, rerun = rows.retain, context.params.verify.rerun
+    is_due = bool(rerun) and (rows.forget.num_rows > 0 or rerun == "all")
     folder = context.project.unlearned / record.method
     label = f"models/unlearned/{record.method}"
     lineage = check_lineage(folder, recipe, WHOLE, retain, found, label)
@@ -208,7 +213,7 @@ def _check_exact(
         check_files(folder, lineage, found, label, beside=[FILE_NAME])
     genuine = lineage is not None and not found.problems
     reran = matched = 0
-    if genuine and lineage is not None and not found.environment and context.params.verify.rerun:
+    if genuine and lineage is not None and not found.environment and is_due:
         there = differences(environment(context.params.train), lineage.environment)
         found.environment = tuple(there)
         if not there:

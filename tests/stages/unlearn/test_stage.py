@@ -201,7 +201,7 @@ def test_a_record_of_another_key_is_none(project: Context) -> None:
 
 
 def test_nothing_to_forget_leaves_the_original(project: Context) -> None:
-    """Of every method but `retrain`, which trains; a held-out row is nothing to forget either."""
+    """Of every method, `retrain` too; a held-out row is nothing to forget either."""
     listed(project, tokens_of(project, shard="holdout")[0], token_of("nobody"))
     original = files_in(project.project.original)
     for name in ("ssd", "finetune"):
@@ -214,6 +214,35 @@ def test_nothing_to_forget_leaves_the_original(project: Context) -> None:
 
     assert trained.record.stopped_by == TRAINED
     assert made(project, "retrain")["model.safetensors"] == original["model.safetensors"]
+
+
+def test_retraining_on_the_same_rows_is_the_original(project: Context) -> None:
+    """Nothing is trained then, and the folder is what training would have made, byte for byte."""
+    listed(project)
+    assert stage.run(project, "retrain").is_original
+    taken = made(project, "retrain")
+
+    shutil.rmtree(project.project.unlearned / "retrain")
+    (project.project.original / "lineage.json").unlink()
+    assert not stage.run(project, "retrain").is_original
+    assert made(project, "retrain") == taken
+
+
+def test_another_original_is_not_taken_for_a_retrained_model(project: Context) -> None:
+    """One of other rows, of other settings, or of other weights than its lineage says."""
+    weights = project.project.original / "model.safetensors"
+    content = weights.read_bytes()
+    listed(project)
+    for context in (
+        changed_params(project, "train", epochs=project.params.train.epochs + 1),
+        changed_params(project, "unlearn", original="imported"),
+    ):
+        assert not stage.run(context, "retrain").is_original
+    shutil.rmtree(project.project.unlearned / "retrain")
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert not stage.run(project, "retrain").is_original
+    listed(project, tokens_of(project)[0])
+    assert not stage.run(project, "retrain").is_original
 
 
 def test_a_whole_class_can_go(project: Context) -> None:

@@ -580,6 +580,10 @@ def test_nothing_to_forget(mild: Context) -> None:
 
     assert report["membership"] is None
     assert (report["verdict"], report["label"]) == ("pass", "exact")
+    # As of shards: nothing was touched, so that only `all` trains it again.
+    assert (report["exactness"]["touched"], report["exactness"]["reran"]) == (0, 0)
+    everything = run(changed_params(quick(mild), "verify", rerun="all"))
+    assert (everything["exactness"]["reran"], everything["exactness"]["matched"]) == (1, 1)
     for name in ("finetune", "ssd", AS_IT_WAS):
         found = report["methods"][name]
         assert (found["verdict"], found["stopped_by"]) == ("inconclusive", "nothing_to_forget")
