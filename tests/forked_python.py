@@ -1,9 +1,9 @@
 """`unlearn` in processes that have imported its libraries already: forks of one that did only that.
 
 Each command and each stage is a process of its own, with its own folder, environment and standard
-streams, and its own exit code. It saves what a new one spends on imports of torch, scikit-learn
-and DVC: some seconds, and most of its time. The processes that a fork trains in are forks too:
-multiprocessing starts them, by "spawn", with the program that stands for Python here.
+streams, and its own exit code. It saves what a new one spends on imports of torch, transformers,
+scikit-learn and DVC: some seconds, and most of its time. The processes that a fork trains in are
+forks too: multiprocessing starts them, by "spawn", with the program that stands for Python here.
 
 A command that a test starts to kill it, to stop it or to look at it (`Repo.start`) is a new
 Python, and so is every process with variables that Python or torch reads at its start.
@@ -37,6 +37,7 @@ import pytest
 #: What the commands and stages import when they need it.
 _MODULES = (
     "pandas",
+    "peft",
     "pyarrow.parquet",
     "safetensors.torch",
     "scipy.stats",
@@ -45,6 +46,9 @@ _MODULES = (
     "sklearn.naive_bayes",
     "skops.io",
     "torch",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.models.llama.modeling_llama",
     "unlearn.cli.app",
     "unlearn.cli.audit",
     "unlearn.cli.forget",
@@ -65,7 +69,7 @@ _MODULES = (
     "unlearn.stages.estimators.sklearn_models",
     "unlearn.stages.estimators.torch_models",
     "unlearn.stages.training.own_training",
-    "unlearn.stages.verify.membership.text.registry",
+    "unlearn.stages.verify.membership.registry",
 )
 #: Modules that `python -m` runs as forks. Their own imports are above, or in `forked_dvc`.
 _FORKED = (
@@ -78,7 +82,7 @@ _FORKED = (
 #: It is given seeds of Python's hashes, which a fork cannot take. Its own tests use no forks.
 _SEEDED = "unlearn.stages.training.own_training_trial"
 #: Beginnings of variables that are read when Python or a library is loaded.
-_LOADED = ("PYTHON", "ATEN_", "LD_", "COV")
+_LOADED = ("PYTHON", "ATEN_", "LD_", "COV", "HF_", "TRANSFORMERS_")
 #: How multiprocessing starts a process; the numbers are those of the files that it is left.
 _SPAWN = r"from multiprocessing.spawn import spawn_main; spawn_main\((.*)\)"
 #: The most files that a process may be left.

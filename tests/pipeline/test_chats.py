@@ -19,7 +19,7 @@ def test_models_after_two_people_left_are_those_of_a_clean_room(
     gone = [trained[0], trained[-1]]  # one of either file
     for person in gone:
         chats.ok("forget", "--subjects", "-", stdin=person)
-        chats.ok("repro")
+        chats.ok("repro", "-j", "1")
         chats.commit(person)
 
     room = Repo(tmp_path / "room")

@@ -55,10 +55,8 @@ def test_two_requests_leave_the_bytes_of_a_clean_room_with_scikit_learn(
     ("model", "task"),
     [
         ("exact_forest", "classification"),
-        ("exact_boosting", "classification"),
         ("exact_linear", "classification"),
         ("exact_naive_bayes", "classification"),
-        ("exact_forest", "regression"),
         ("exact_boosting", "regression"),
         ("exact_linear", "regression"),
     ],
@@ -92,9 +90,9 @@ def test_two_requests_leave_the_bytes_of_a_clean_room_with_a_changed_model(
     assert "changed by 1 row" in second.err
     room = workspace / "room"
     assert project.files("models") == fresh_models(project, room, [one], [person])
-    assert project.ok("verify", "--json").json["verdict"] == "pass"
     again = "5 of 5 refitted trees" if has_trees else "1 of 1 retrained shards"
     assert f"exactness: {again} matched, lineage clean" in project.ok("verify").out
+    assert project.report()["verdict"] == "pass"
 
 
 @pytest.mark.slow

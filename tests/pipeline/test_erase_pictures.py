@@ -72,7 +72,7 @@ def start(root: Path, source: Path) -> Repo:
     repo.ok("init", ".", "--dataset", str(source), *roles, *model)
     repo.dvc("remote", "add", "-d", "backup", str(root.parent / "remote"))
     repo.commit("start")
-    repo.ok("repro")
+    repo.ok("repro", "-j", "1")
     repo.commit("run")
     repo.dvc("push")
     return repo
@@ -111,7 +111,7 @@ def test_pictures_of_a_person_leave_every_place(tmp_path: Path) -> None:
     folder = repo.root / "data/dataset"
     done = repo.ok("forget", "--subjects", "-", stdin=f"{GONE}\n")
     said = done.out + done.err
-    done = repo.ok("repro")
+    done = repo.ok("repro", "-j", "1")
     said += done.out + done.err
     repo.commit("forgotten")
     # Names of files are in the table, the folder and DVC's list of it, and nowhere else.
@@ -163,7 +163,7 @@ def test_pictures_of_a_person_leave_every_place(tmp_path: Path) -> None:
     shutil.copytree(source / GONE, folder / GONE)
     write_table(folder / "labels.csv", rows)
     repo.dvc("add", "data/dataset")
-    done = repo.ok("repro")
+    done = repo.ok("repro", "-j", "1")
     assert "4 rows of erased or suppressed people dropped" in done.out + done.err
     assert repo.files("models") == models
     repo.commit("back")

@@ -58,7 +58,7 @@ def test_exports_are_those_of_a_clean_room_and_old_ones_are_named(
     assert "requests are pending" in refused.err
     assert not (workspace / "new").exists()
     language.ok("forget", "--subjects", "-", stdin=authors[1])
-    language.ok("repro", "-j", "2")
+    language.ok("repro", "-j", "1")
     language.commit("two requests")
     one = exported(language, workspace / "one", "--as", "adapter")
     context = open_project(Project(language.root))

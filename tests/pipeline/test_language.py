@@ -92,7 +92,7 @@ def language(bases: Bases, blank_base: Path, workspace: Path) -> Repo:
 
     def make(root: Path) -> Repo:
         repo = make_language_project(root, blank_base)
-        repo.ok("repro", "-j", "2")
+        repo.ok("repro", "-j", "1")
         repo.commit("run")
         return repo
 
@@ -132,7 +132,7 @@ def test_requests_leave_the_bytes_of_a_clean_room_and_rerun_one_adapter_each(
     other = someone(language, shard=next(s for s in ("s000", "s001") if s != shard))
     record = next(row["id"] for row in rows_of(language) if row["author"] == other)
     language.forget([record])
-    language.ok("repro", "-j", "2")
+    language.ok("repro", "-j", "1")
 
     room = room_without(language, workspace / "room", [record], [author])
     room.stages("shard", "forget", *(f"train@{name}" for name in SHARD_NAMES), "aggregate")
@@ -205,7 +205,7 @@ def test_another_base_is_refused_before_anything_is_trained(language: Repo) -> N
     path.write_bytes(content)
     before, lock = language.files("models/shard_models"), language.lock()
 
-    done = language.unlearn("repro", "-j", "2")
+    done = language.unlearn("repro", "-j", "1")
 
     assert done.code == 2, (done.code, done.err)
     assert (

@@ -83,6 +83,14 @@ def digest_of(path: Path) -> str:
 
 STAGES = ("recipe", "shard", "forget", "train@s000", "train@s001", "aggregate")
 
+
+def run_again(project: Repo) -> None:
+    """Run the stages that a request changes; DVC would not run `recipe`, which tries own code."""
+    for name in STAGES[2:]:
+        done = project.inline("stage", name)
+        assert done.code == 0, done.err
+
+
 CASES: dict[str, dict[str, Any]] = {
     "batch norm, augmentation and a schedule": {
         "schedule": {"name": "cosine", "warm_up": 0.2},
@@ -132,9 +140,9 @@ def test_two_requests_leave_the_bytes_of_a_clean_room(
     person = next(who for who in frame.loc[inside, "person"] if who != frame.loc[one, "person"])
 
     assert project.inline("forget", "--subjects", "-", stdin=f"{person}\n").code == 0
-    project.stages(*STAGES[2:])
+    run_again(project)
     project.forget([one])
-    project.stages(*STAGES[2:])
+    run_again(project)
 
     made = project.files("models")
     assert made != before
