@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 #: More file operations than an export has.
 _MOST = 4_000
-_KILLS = 16
+_KILLS = 8
 
 
 def export(repo: Repo, output: Path) -> int:
