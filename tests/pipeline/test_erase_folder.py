@@ -33,10 +33,10 @@ def test_files_without_rows_that_go_stay_and_the_md5_in_git_tells_nothing(tmp_pa
     model = ("--model", "sklearn.naive_bayes.GaussianNB", "--shards", "2", "--slices", "1")
     repo.ok("init", ".", "--dataset", str(source), *roles, *model)
     repo.commit("start")
-    repo.ok("repro")
+    repo.ok("repro", "-j", "1")
     repo.commit("run")
     repo.ok("forget", "--subjects", "-", stdin=f"{GONE}\n")
-    repo.ok("repro")
+    repo.ok("repro", "-j", "1")
     repo.commit("forgotten")
     folder = repo.root / "data/dataset"
     models, retained = repo.files("models"), repo.files("data/retain_set")
