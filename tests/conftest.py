@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,8 @@ def _apart_from_this_machine() -> None:
     """Keep DVC from calling home, and a developer's own project key out of the tests."""
     os.environ["DVC_NO_ANALYTICS"] = "1"
     os.environ.pop(KEY_VARIABLE, None)
+    # A shell ignores Ctrl-C in what it starts in the background, and processes inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # dvc.yaml says `unlearn`; it stands beside this interpreter.
     here = str(Path(sys.executable).parent)
     if here not in os.environ["PATH"].split(os.pathsep):

@@ -63,12 +63,7 @@ def wait_until_idle(pid: int) -> None:
 
 @pytest.mark.slow
 def test_who_presses_ctrl_c_is_told_and_the_exit_code_says_so(done: Repo) -> None:
-    # As from a terminal: where the tests run in the background, the signal is ignored, and children
-    # inherit that.
-    code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from unlearn.cli.app import main; main()"
-    )
+    code = "from unlearn.cli.app import main; main()"
     waiting = subprocess.Popen(
         [sys.executable, "-c", code, "forget", "--ids", "-"],
         cwd=done.root,

@@ -353,14 +353,12 @@ def test_the_key_is_in_no_command_line_and_in_no_file(
 
 
 _DRIVER = """\
-import signal, sys
+import sys
 from pathlib import Path
 from unlearn.stages.context import open_project
 from unlearn.stages.engines.command import CommandEngine
 from unlearn.stages.engines.template import Template
 from unlearn.stages.project.paths import Project
-# A shell ignores Ctrl-C in what it starts in the background, and a child inherits that.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 with CommandEngine(Template.parse(sys.argv[2]), 2, print) as engine:
     list(engine.train(open_project(Project(Path(sys.argv[1]))), ["s000", "s001"]))
 """
