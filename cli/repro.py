@@ -112,7 +112,7 @@ def repro(
         bool,
         typer.Option(
             "--switch-off",
-            help="Switch off the slices that hold forgotten rows, and those after them, in place "
+            help="Switch off the slices that hold forgotten rows, and those after them, instead "
             "of training them again. It needs `train.options.layers_by_slice`.",
         ),
     ] = False,
@@ -137,7 +137,10 @@ def repro(
     context = open_project(find_project())
     with exclusive(context.project.lock_file("repro"), "another `unlearn repro`"):
         waiting = waiting_batch(context, now=now)
-        if waiting is None:
+        if waiting is None and (switch_off or switch_on):
+            # A list that the run would refuse changes no setting either.
+            check_requests(context, show=False)
+            _settle(context)
             context = switch_slices(context, switch_off=switch_off, switch_on=switch_on)
         result = waiting or bring_up_to_date(context, choice, called.obj)
     emit(result, as_json=as_json, text=lambda: _describe(result))

@@ -3,6 +3,7 @@
 from unlearn.cli.output import names, plural, say
 from unlearn.cli.text_edits import with_entries
 from unlearn.stages.context import Context, open_project
+from unlearn.stages.dvc.pipeline import check_off_is_read
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import write_bytes
 from unlearn.stages.requests.switching import check_has_layers, switched_off
@@ -22,18 +23,20 @@ def switch_slices(context: Context, *, switch_off: bool, switch_on: bool) -> Con
     context
         The project.
     switch_off
-        Whether slices with forgotten rows are switched off in place of being trained again.
+        Whether slices with forgotten rows are switched off instead of being trained again.
     switch_on
         Whether all slices are switched on.
 
     Raises
     ------
     InputError
-        If slices have no layers of their own, or params.yaml cannot be edited.
+        If slices have no layers of their own, dvc.yaml would not notice the change, or params.yaml
+        cannot be edited. Nothing is written then.
     """
     if not (switch_off or switch_on):
         return context
     check_has_layers(context)
+    check_off_is_read(context.project, context.params)
     before = context.params.sharding.switched_off
     after = switched_off(context) if switch_off else {}
     if after == before:

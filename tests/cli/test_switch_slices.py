@@ -7,7 +7,7 @@ import pytest
 
 from tests.cli.conftest import refused, unchanged
 from tests.conftest import Repo, make_frame, make_project
-from tests.pipeline.test_language import make_language_project
+from tests.pipeline.test_language import homes, make_language_project
 
 #: Projects on a base load transformers.
 pytestmark = pytest.mark.slow
@@ -59,8 +59,22 @@ def test_contradicting_options_and_a_pipeline_that_overlooks_slices_are_refused(
     pipeline = language.root / "dvc.yaml"
     text = pipeline.read_text(encoding="utf-8")
     pipeline.write_text(text.replace("      - sharding.switched_off\n", ""), encoding="utf-8")
-    error = refused(language.unlearn("repro"))
-    assert "dvc.yaml does not list sharding.switched_off as a parameter of forget" in error
+    language.set_params(sharding={"switched_off": {"s000": 2}})
+    for options in ((), ("--switch-off",), ("--switch-on",)):
+        with unchanged(language.root):
+            error = refused(language.unlearn("repro", *options))
+        assert "dvc.yaml does not list sharding.switched_off as a parameter of forget" in error
+
+
+def test_a_list_that_lost_a_request_changes_no_setting(language: Repo) -> None:
+    author = next(iter(homes(language)))
+    language.ok("forget", "--subjects", "-", stdin=author)
+    language.commit("request")
+    language.set_params(sharding={"switched_off": {"s000": 2}})
+    (language.root / "data/forget_list.txt").write_bytes(b"")
+    before = (language.root / "params.yaml").read_bytes()
+    assert "forget list" in refused(language.unlearn("repro", "--switch-on"))
+    assert (language.root / "params.yaml").read_bytes() == before
 
 
 def test_init_offers_layers_by_slice_for_shards_of_text_alone(
