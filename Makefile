@@ -18,7 +18,7 @@ venv: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt $(shell find api cli stages -type d)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(INSTALL) torch
-	$(INSTALL) --config-settings editable_mode=strict -e '.[llm,ray,test,lint]'
+	$(INSTALL) --config-settings editable_mode=strict -e '.[llm,ray,onnx,mlflow,docs,test,lint]'
 	touch $@
 
 demo: venv
