@@ -217,12 +217,15 @@ class Repo:
         write_settings(self.root, params)
 
     def files(self, folder: str) -> dict[str, bytes]:
-        """Return the content of every file below a folder, by relative path."""
+        """Return the content of every file below a folder, by relative path.
+
+        models/README.md, which `init` writes and no stage does, is left out.
+        """
         top = self.root / folder
         return {
             path.relative_to(top).as_posix(): path.read_bytes()
             for path in sorted(top.rglob("*"))
-            if path.is_file()
+            if path.is_file() and path != self.root / "models/README.md"
         }
 
     def snapshot(self) -> dict[str, bytes]:

@@ -24,7 +24,15 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", [*SETTINGS, "dvc.yaml", "data/digits.csv", ".gitattributes", ".dockerignore"]
+    "name",
+    [
+        *SETTINGS,
+        "dvc.yaml",
+        "data/digits.csv",
+        "models/README.md",
+        ".gitattributes",
+        ".dockerignore",
+    ],
 )
 def test_the_root_is_what_the_example_writes(example: Path, name: str) -> None:
     assert (ROOT / name).read_bytes() == (example / name).read_bytes()

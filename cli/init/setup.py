@@ -350,6 +350,9 @@ def write_project(root: Path, settings: dict[str, bytes], pipeline_text: bytes) 
     write(root / "dvc.yaml", pipeline_text)
     for name in ("data/forget_list.txt", SUPPRESSED):
         write(root / name, b"")
+    about_models = root / "models/README.md"
+    if not about_models.exists():
+        write(about_models, read_template("models.md").encode())
 
 
 def default_branch_name(root: Path) -> str | None:

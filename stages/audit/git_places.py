@@ -9,7 +9,7 @@ from unlearn.stages.ledger.suppressed import SUPPRESSED
 from unlearn.stages.project.paths import Project
 
 #: What git may have below data/ and models/.
-_TRACKED = ("data/forget_list.txt", SUPPRESSED, "data/requests.jsonl")
+_TRACKED = ("data/forget_list.txt", SUPPRESSED, "data/requests.jsonl", "models/README.md")
 #: Receipts, their time stamps and public keys; a private key or an annex would be another file.
 _RECEIPT = re.compile(r"data/receipts/(keys/)?[0-9a-f]{64}\.(json|tsr)")
 _OWN = ("data", "models", "unlearn.key", ".unlearn")

@@ -31,7 +31,8 @@ def unplanned_files(project: Project, params: Params) -> list[str]:
         folders |= {project.shard_models / name for name in params.sharding.shards}
     # DVC writes these, the last one for an original that was imported.
     own = {folder.parent / ".gitignore" for folder in folders}
-    own.add(project.final_model.parent / ".gitignore")
+    # The second one says in git what comes there: `init` writes it.
+    own |= {project.final_model.parent / name for name in (".gitignore", "README.md")}
     if project.original in folders:
         own.add(project.original.with_suffix(".dvc"))
     if params.modality == "text":
@@ -41,7 +42,7 @@ def unplanned_files(project: Project, params: Params) -> list[str]:
     return sorted(
         path.relative_to(project.root).as_posix()
         for path in _files(project.final_model.parent, folders)
-        if path not in own
+        if path not in own or path.is_symlink()
     )
 
 

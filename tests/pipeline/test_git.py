@@ -13,7 +13,8 @@ def _staged(repo: Repo) -> list[str]:
     """Return what git has below data/ and models/ after `git add -A`, beside what it may have."""
     repo.git("add", "-A")
     found = repo.git("ls-files", "data", "models", ".unlearn", "unlearn.key").splitlines()
-    return sorted(without_log(found) - {"data/forget_list.txt", "data/dataset.csv.dvc"})
+    public = {"data/forget_list.txt", "data/dataset.csv.dvc", "models/README.md"}
+    return sorted(without_log(found) - public)
 
 
 def _unrun(repo: Repo) -> None:

@@ -17,6 +17,7 @@ def test_the_base_of_a_language_model_is_no_stages_and_no_finding(tmp_path: Path
         "models/base.dvc",
         "models/base-old/config.json",
         "models/.gitignore",
+        "models/README.md",
         "models/shard_models/s000/model.json",
         "models/shard_models/s009/model.json",
         "models/final_model/ensemble.json",
