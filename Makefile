@@ -10,7 +10,7 @@ PYTEST ?=
 # Strict editable: mypy and the import contracts see the packages as they are installed.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: venv demo test test-all coverage lint format clean
+.PHONY: venv demo docs test test-all coverage lint format clean
 
 venv: $(VENV)/.installed
 
@@ -23,6 +23,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(shell find api cli stages -
 
 demo: venv
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash benchmarks/demo.sh
+
+# The documentation site, in build/site. Needs no network.
+docs: venv
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "open build/site/index.html"
 
 test: venv
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not slow' $(PYTEST)
@@ -39,7 +44,7 @@ lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p unlearn
-	$(BIN)/mypy tests benchmarks
+	$(BIN)/mypy tests benchmarks website
 	$(BIN)/lint-imports
 
 format: venv

@@ -1,0 +1,136 @@
+"""The documentation site builds without a warning, and nothing in it is loaded from elsewhere."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+#: Attributes with an address that a browser loads without being asked to.
+LOADED = {"src", "srcset", "poster", "data", "background"}
+
+#: Kinds of `link` that only name another page.
+NAMED_ONLY = {"canonical", "next", "prev", "alternate", "license", "author"}
+
+#: What the theme does with it would load something from elsewhere.
+REFUSED_CLASSES = {"mermaid"}
+
+
+class Loads(HTMLParser):
+    """What a page loads: addresses of files, and its own styles."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.styles: list[str] = []
+        self.classes: set[str] = set()
+        self.components: set[str] = set()
+        self._within = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._within = tag
+        found = {name: value or "" for name, value in attrs}
+        self.classes |= set(found.get("class", "").split())
+        self.components.add(found.get("data-md-component", ""))
+        self.styles.append(found.get("style", ""))
+        self.addresses += [found[name] for name in LOADED & found.keys()]
+        if tag == "link" and not set(found.get("rel", "").split()) & NAMED_ONLY:
+            self.addresses.append(found.get("href", ""))
+
+    def handle_data(self, data: str) -> None:
+        if self._within == "style":
+            self.styles.append(data)
+
+
+def is_elsewhere(address: str) -> bool:
+    """Return whether an address names another host."""
+    return re.match(r"(?i)\s*(?:[a-z]+:)?//", address) is not None
+
+
+def loaded_by_style(style: str) -> list[str]:
+    """Return the addresses that a style sheet loads."""
+    urls = re.findall(r"url\(\s*['\"]?([^'\")]+)", style)
+    return urls + re.findall(r"@import\s+['\"]([^'\"]+)", style)
+
+
+def loads(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield the files of a site that load something from elsewhere, with its address."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.suffix == ".html":
+            page = Loads(path.read_text(encoding="utf-8"))
+            found = page.addresses + [url for each in page.styles for url in loaded_by_style(each)]
+            yield from ((name, address) for address in found if is_elsewhere(address))
+            yield from ((name, each) for each in page.classes & REFUSED_CLASSES)
+        elif path.suffix in {".css", ".svg"}:
+            text = path.read_text(encoding="utf-8")
+            found = loaded_by_style(text) + re.findall(r"(?:xlink:)?href=\"([^\"]+)", text)
+            yield from ((name, address) for address in found if is_elsewhere(address))
+        elif path.suffix == ".js":
+            # Comments name where the libraries are from, outside of strings.
+            text = re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+            found = re.findall(r"[\"'`](https?://[^\"'`]+)", text)
+            yield from ((name, address) for address in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.html", "<script src='https://a.example/a.js'></script>"),
+        ("a.html", "<link rel='stylesheet' href='//fonts.example/a.css'>"),
+        ("a.html", "<style>a { background: url(http://a.example/a.png) }</style>"),
+        ("a.html", "<pre class='mermaid'></pre>"),
+        ("a.css", "@import 'https://a.example/a.css';"),
+        ("a.js", "load('https://unpkg.com/mermaid')"),
+        ("a.svg", '<svg><image href="https://a.example/a.png"/></svg>'),
+    ],
+)
+def test_what_is_loaded_from_elsewhere_is_found(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert len(list(loads(tmp_path))) == 1
+
+
+def test_links_to_other_hosts_load_nothing(tmp_path: Path) -> None:
+    page = "<link rel='canonical' href='https://a.example/'><a href='https://a.example/'>a</a>"
+    (tmp_path / "a.html").write_text(page, encoding="utf-8")
+    assert list(loads(tmp_path)) == []
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the built site; any warning of MkDocs is an error."""
+    pytest.importorskip("material")
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1", "https_proxy": "http://127.0.0.1:9"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return folder
+
+
+@pytest.mark.slow
+def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
+    assert len(list(site.rglob("*.html"))) > 20
+    assert list(loads(site)) == []
+
+
+@pytest.mark.slow
+def test_what_a_page_loads_is_there(site: Path) -> None:
+    for path in site.rglob("*.html"):
+        for address in Loads(path.read_text(encoding="utf-8")).addresses:
+            target = address.partition("#")[0].partition("?")[0]
+            if target and not target.startswith(("data:", "/")):
+                assert (path.parent / target).exists(), (path.name, address)

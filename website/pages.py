@@ -1,0 +1,134 @@
+"""The pages of the site that are made from the code, so that they cannot say something else."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from unlearn.cli.app import COMMANDS, app
+from unlearn.cli.lazy import Entry, load
+from unlearn.cli.schemas import schemas
+
+from website.links import ROOT
+
+
+def generated() -> dict[str, str]:
+    """Return the pages in Markdown, by path below `docs/`."""
+    return {
+        "reference/command-line.md": command_line(COMMANDS),
+        "reference/glossary.md": glossary(),
+        "reference/schemas.md": schema_list(),
+    }
+
+
+def cell(text: str) -> str:
+    """Return a text as it stands in a cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def command_line(commands: Mapping[str, Entry]) -> str:
+    """Return the reference of the command line: every command with its options and exit codes."""
+    lines = [
+        "# Command line",
+        "",
+        "Every command, with its options and their defaults. This page is made from the program.",
+        "[Commands](../commands.md) explains what each command prints, and the keys of its JSON.",
+        "",
+        "## Exit codes",
+        "",
+        "| code | meaning |",
+        "|---|---|",
+    ]
+    lines += [f"| {code} | {cell(meaning)} |" for code, meaning in exit_codes()]
+    panels: dict[str, list[str]] = {}
+    for name, entry in commands.items():
+        panels.setdefault(entry.panel, []).append(name)
+    lines += ["", "## All commands", "", "| command | what it does |", "|---|---|"]
+    for names in panels.values():
+        for name in names:
+            anchor = "unlearn-" + name.replace(" ", "-")
+            lines.append(f"| [`{name}`](#{anchor}) | {cell(commands[name].summary)} |")
+    for panel, names in panels.items():
+        lines += ["", f"## {panel}"]
+        for name in names:
+            lines += ["", *_command(name, commands[name])]
+    return "\n".join(lines) + "\n"
+
+
+def exit_codes() -> list[tuple[str, str]]:
+    """Return the exit codes with their meanings, as the help lists them."""
+    epilog = app.info.epilog
+    found = re.findall(
+        r"(?ms)^  (\d+) +(.*?)(?=^  \d|\Z)", epilog if isinstance(epilog, str) else ""
+    )
+    return [(code, meaning) for code, meaning in found]
+
+
+def _command(name: str, entry: Entry) -> Iterator[str]:
+    command: Any = load(name, entry)
+    context = command.make_context(f"unlearn {name}", [], resilient_parsing=True)
+    yield f"### unlearn {name}"
+    yield ""
+    # A form feed in Click's texts keeps lines as they are.
+    yield from (command.help or "").replace("\b", "").splitlines()
+    rows: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+    for parameter in command.params:
+        record = parameter.get_help_record(context)
+        if record is None:
+            continue
+        kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
+        required = " Required." if parameter.required else ""
+        rows[kind].append((record[0], record[1] + required))
+    for kind, records in rows.items():
+        if not records:
+            continue
+        yield from ["", f"| {kind.lower().rstrip('s')} | meaning |", "|---|---|"]
+        for names, meaning in records:
+            told, _, default = meaning.partition("  [")
+            after = (
+                f" Default: `{default.removeprefix('default: ').rstrip(']')}`." if default else ""
+            )
+            yield f"| `` {cell(names)} `` | {cell(told)}{cell(after)} |"
+    yield from ["", "```text", *_example(command), "```"]
+
+
+def _example(command: Any) -> list[str]:
+    return [line.strip() for line in str(command.epilog or "").splitlines() if line.strip()]
+
+
+def glossary() -> str:
+    """Return the glossary of `docs/design.md` as a page, each term with an anchor."""
+    text = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    section = re.search(r"(?ms)^## Glossary\n(.*?)(?=^## )", text)
+    if section is None:
+        raise ValueError("docs/design.md has no section `Glossary`")
+    body = re.sub(
+        r"(?m)^\| (?!term \|)([^|]+?) \|",
+        lambda match: (
+            f'| <span id="{re.sub(r"[^a-z]+", "-", match[1].lower())}">{match[1]}</span> |'
+        ),
+        section[1],
+    )
+    return f"# Glossary\n{body}"
+
+
+def schema_list() -> str:
+    """Return the page that lists the JSON schemas."""
+    lines = [
+        "# JSON schemas",
+        "",
+        "What `--json` prints, and the two reports, as JSON schemas (draft 2020-12).",
+        "",
+        "| schema | of |",
+        "|---|---|",
+    ]
+    for name in schemas():
+        of = {
+            "error": "an error of any command",
+            "verify_report": "`reports/verify.json`",
+            "verdict": "`reports/verdict.json`",
+        }.get(
+            name,
+            f"`unlearn {name.replace('-', ' ', 1) if name.startswith('receipt') else name} --json`",
+        )
+        lines.append(f"| [{name}.json](../schemas/{name}.json) | {of} |")
+    return "\n".join(lines) + "\n"
