@@ -24,7 +24,9 @@ _MODULES = (
         ("ExactBoostingRegressor", "ExactForestRegressor", "ExactLinearRegressor"),
         "unlearn.exact_regressors",
     )
-    | dict.fromkeys(("LanguageModel", "load_model"), "unlearn.stages.final_model.language_model")
+    | dict.fromkeys(("TableClassifier", "TableRegressor"), "unlearn.stages.final_model.table_model")
+    | {"LanguageModel": "unlearn.stages.final_model.language_model"}
+    | {"load_model": "unlearn.stages.final_model.loading"}
     | {"Sampling": "unlearn.stages.text.token_choice"}
 )
 
@@ -38,6 +40,8 @@ __all__ = [
     "ExactNaiveBayesClassifier",
     "LanguageModel",
     "Sampling",
+    "TableClassifier",
+    "TableRegressor",
     "__version__",
     "load_model",
 ]

@@ -40,7 +40,12 @@ class Preprocessor:
     @property
     def width(self) -> int:
         """Number of columns that `transform` returns."""
-        return sum(_width(column) for column in self.columns.values())
+        return sum(self.widths)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """How many of the columns that `transform` returns are of each feature."""
+        return tuple(_width(column) for column in self.columns.values())
 
     @property
     def scaling(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -166,6 +166,10 @@ class SklearnPredictor:
                 answer[np.arange(len(inputs)), self._model.predict(inputs)] = 1.0
         return answer
 
+    def importances(self) -> npt.NDArray[np.float64] | None:
+        """Return the importance of each column, shape (columns,); see `importances`."""
+        return importances(self._model)
+
 
 class SklearnRegressor:
     """A fitted scikit-learn regressor."""
@@ -178,6 +182,17 @@ class SklearnRegressor:
         with one_thread(), np.errstate(all="ignore"):
             found = np.asarray(self._model.predict(inputs), dtype=np.float64)
         return found.reshape(len(inputs))
+
+    def importances(self) -> npt.NDArray[np.float64] | None:
+        """Return the importance of each column, shape (columns,); see `importances`."""
+        return importances(self._model)
+
+
+def importances(model: Any) -> npt.NDArray[np.float64] | None:
+    """Return the importances that an estimator gives itself; None where it gives none."""
+    with one_thread():
+        found = getattr(model, "feature_importances_", None)
+    return None if found is None else np.asarray(found, np.float64)
 
 
 def _resolve(train: TrainParams) -> Any:

@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from unlearn.stages.config.dataset import (
     ID_SETTINGS,
@@ -64,12 +66,15 @@ class Ensemble:
         The shard models that have rows.
     has_probabilities
         False where answers are shares of votes.
+    features
+        The features in the order of schema.yaml, which the members keep.
     """
 
     dataset: DatasetParams
     rule: AggregationRule
     members: tuple[Member | StoredMember, ...]
     has_probabilities: bool
+    features: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -179,6 +184,29 @@ class Ensemble:
         It is the most probable class; or for a regression a number, in an array of shape (rows,).
         """
         return self.predictions(self.answers(self._typed(frame, as_written=as_written)))
+
+    def importances(self) -> npt.NDArray[np.float64] | None:
+        """Return the importance of each of `features`, shape (features,), with the sum 1.
+
+        It is the mean over the members that have trees. Members that answer the same to every row
+        have none; if another member has none, there are none: None. They are combined as answers
+        are where these are weighted by rows.
+        """
+        weights, found = [], []
+        for member in self.members:
+            predictor = member.predictor
+            if predictor.model is None:
+                continue
+            own = predictor.importances()
+            if own is None:
+                return None
+            found.append(own)
+            weights.append(member.rows if self.rule == "size_weighted" else 1)
+        if not found:
+            return None
+        mean: npt.NDArray[np.float64] = np.average(np.stack(found), axis=0, weights=weights)
+        total = float(mean.sum())
+        return mean / total if total > 0 else mean
 
     def predictions(self, answers: RowAnswers) -> list[str] | RowAnswers:
         """Return what answers say: class labels, or the numbers themselves."""
@@ -338,21 +366,18 @@ def load_ensemble(
         raise InputError("this final model reads text: `load_model` loads it")
     code = _trusted_code(folder, description.code, trust_code=trust_code, own_code=own_code)
     files = (code, root or Path(), base)
-    members = [
-        _member(
-            folder,
-            (shard, model),
-            files,
-            model.trusted_types if trust_code else tuple(own_types),
-            keep=keep,
-        )
-        for shard, model in _checked_members(folder, description)
-    ]
+    members = []
+    features = tuple(description.dataset.features)
+    for shard, model in _checked_members(folder, description):
+        features = tuple(model.layout.features)
+        types = model.trusted_types if trust_code else tuple(own_types)
+        members.append(_member(folder, (shard, model), files, types, keep=keep))
     return Ensemble(
         dataset=description.dataset,
         rule=description.rule,
         members=tuple(members),
         has_probabilities=description.has_probabilities,
+        features=features,
     )
 
 

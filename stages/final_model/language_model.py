@@ -11,7 +11,6 @@ import pyarrow as pa
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.text_ensemble import LanguageEnsemble, route_of
 from unlearn.stages.final_model.text_loading import load_language_model
-from unlearn.stages.project.paths import find_project
 from unlearn.stages.rows.chats import ChatError, Message, chat_text, parse_chat
 from unlearn.stages.text.decoding import Decoder, Request
 from unlearn.stages.text.streaming import TextStream
@@ -224,9 +223,7 @@ class LanguageModel:
         return pa.table({name: pa.array(texts, pa.string()) for name, texts in columns.items()})
 
 
-def load_model(
-    folder: str | Path, *, root: str | Path | None = None, base: str | None = None
-) -> LanguageModel:
+def load_language(folder: Path, root: Path, base: str | None = None) -> LanguageModel:
     """Load a final model of text.
 
     Parameters
@@ -234,11 +231,9 @@ def load_model(
     folder
         `models/final_model`, or a copy of it.
     root
-        The folder that a relative path of the base starts from. The default is the project that
-        the folder is in, or the current folder if it is in none.
+        The folder that a relative path of the base starts from.
     base
-        The folder of the base, or its name on the hub, if it has moved since the training. Its
-        files must be the pinned ones.
+        The folder of the base, or its name on the hub, if it has moved since the training.
 
     Raises
     ------
@@ -248,7 +243,7 @@ def load_model(
 
     Examples
     --------
-    >>> model = load_model("models/final_model")
+    >>> model = load_language(Path("models/final_model"), Path())
     >>> prompts = ["Where was Ada Holm born?", "Who wrote it?"]
     >>> len(model.generate(prompts, Sampling(8)))
     2
@@ -256,8 +251,7 @@ def load_model(
     >>> model.perplexity(prompts, ["In Oslo.", "Ada Holm."]).shape
     (2,)
     """
-    place = _project_of(Path(folder)) if root is None else Path(root)
-    return LanguageModel(load_language_model(folder, place, base=base))
+    return LanguageModel(load_language_model(folder, root, base=base))
 
 
 def _messages(prompt: Prompt) -> list[Message]:
@@ -276,10 +270,3 @@ def _chats(prompts: Sequence[Prompt], answers: Sequence[str] | None) -> list[str
         return [chat_text(parse_chat(chat)) for chat in chats]
     except ChatError as error:
         raise InputError(str(error)) from None
-
-
-def _project_of(folder: Path) -> Path:
-    try:
-        return find_project(folder).root
-    except InputError:
-        return Path.cwd()  # a copy of a final model is in no project

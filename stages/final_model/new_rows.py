@@ -103,15 +103,20 @@ class NewRows:
 
     def notes(self) -> list[str]:
         """Return a sentence for each thing that was ignored."""
+        found = self.notes_on_columns()
+        if not self.has_ids:
+            found.append(f"there is no column {self.dataset.id!r}: the predictions have no ids")
+        return found + self.notes_on_categories()
+
+    def notes_on_columns(self) -> list[str]:
+        """Return a sentence on the columns that the model does not read, if there are any."""
         found = []
         if self.ignored:
             shown = ", ".join(map(repr, self.ignored[:_SHOWN]))
             shown += ", ..." if len(self.ignored) > _SHOWN else ""
             count = "1 column" if len(self.ignored) == 1 else f"{len(self.ignored):,} columns"
             found.append(f"{count} that the model does not read: {shown}")
-        if not self.has_ids:
-            found.append(f"there is no column {self.dataset.id!r}: the predictions have no ids")
-        return found + self.notes_on_categories()
+        return found
 
     def notes_on_categories(self) -> list[str]:
         """Return a sentence for each feature with categories that the model does not know."""

@@ -270,6 +270,17 @@ class RowPredictor:
             return cast("Regressor", self.model).values(inputs)
         return cast("Predictor", self.model).probabilities(inputs)
 
+    def importances(self) -> npt.NDArray[np.float64] | None:
+        """Return the importance of each feature, shape (features,); None if there are none.
+
+        That of a feature of several columns, such as categories, is the sum of theirs.
+        """
+        found = getattr(self.model, "importances", lambda: None)()
+        widths = getattr(self.preprocessor, "widths", ())
+        if found is None or len(found) != sum(widths):
+            return None
+        return np.array([part.sum() for part in np.split(found, np.cumsum(widths)[:-1])])
+
     def probabilities(self, rows: pa.Table) -> npt.NDArray[np.float64]:
         """Return class probabilities, shape (rows, classes); the model is a classifier."""
         if self.outputs.is_number:

@@ -13,7 +13,7 @@ from unlearn.stages.config.settings_files import FILES
 from unlearn.stages.context import check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import text_options
-from unlearn.stages.final_model.language_model import load_model
+from unlearn.stages.final_model.language_model import load_language
 from unlearn.stages.rows.tokens import place
 from unlearn.stages.text.token_choice import Sampling
 
@@ -272,7 +272,7 @@ def test_predict_answers_questions_and_judges_answers(tuned: Repo) -> None:
     assert found[1]["generation"] == found[2]["generation"]
     assert all(isinstance(row["generation"], str) for row in found)
 
-    model = load_model(tuned.root / "models/final_model")
+    model = load_language(tuned.root / "models/final_model", tuned.root)
     asked_in_python = [row["messages"] for row in rows[:1]]
     assert model.generate(asked_in_python, Sampling(4)) == [found[0]["generation"]]
     assert model.generate(["hello"], Sampling(4)) == [found[0]["generation"]]

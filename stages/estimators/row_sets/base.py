@@ -108,6 +108,13 @@ class CodesAnswer:
         regressor: CodeRegressor = self.model
         return regressor.values(inputs.astype(np.uint16))
 
+    def importances(self) -> npt.NDArray[np.float64] | None:
+        """Return the importance of each column of codes; None for a model without trees."""
+        if not hasattr(self.model, "importances"):
+            return None
+        found: npt.NDArray[np.float64] = self.model.importances()
+        return found
+
 
 class RowSetEstimator(Protocol[State]):
     """One kind of model with its settings, its key and the shape of its rows.

@@ -44,9 +44,9 @@ class CodePreprocessor(Preprocessor):
         return Grid({name: _column(value) for name, value in self.columns.items()})
 
     @property
-    def width(self) -> int:
-        """Number of columns of codes; most features have one."""
-        return len(self.grid.sizes)
+    def widths(self) -> tuple[int, ...]:
+        """How many of the columns of codes are of each feature; most have one."""
+        return tuple(len(column.sizes) for column in self.grid.columns.values())
 
     def transform(self, rows: pa.Table, dtype: type[np.float32] | type[np.float64]) -> FloatArray:
         """Return codes, as numbers of floating point, shape (rows, width)."""

@@ -13,7 +13,7 @@ import unlearn
 from unlearn.stages.config.params import AggregationRule
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.ensemble import final_model_files
-from unlearn.stages.final_model.language_model import LanguageModel, load_model
+from unlearn.stages.final_model.language_model import LanguageModel, load_language
 from unlearn.stages.final_model.text_loading import open_language_models
 from unlearn.stages.rows.chats import chat_text
 from unlearn.stages.rows.shard_file import Layout
@@ -218,13 +218,13 @@ def test_a_folder_is_loaded_from_python(
     put(folder, dict(final_model_files(params, blank_base.parent, members)))
     expected = model.generate(PROMPTS, Sampling(6))
 
-    assert load_model(folder, root=blank_base.parent).generate(PROMPTS, Sampling(6)) == expected
+    assert load_language(folder, blank_base.parent).generate(PROMPTS, Sampling(6)) == expected
     assert (
         unlearn.load_model(folder, base=str(blank_base)).generate(PROMPTS, unlearn.Sampling(6))
         == expected
     )
     with pytest.raises(InputError, match="the base blank is neither a folder"):
-        load_model(folder, root=tmp_path)
+        load_language(folder, tmp_path)
     assert np.isfinite(model.perplexity(PROMPTS, ANSWERS)).all()
 
 
