@@ -19,7 +19,6 @@ _TO_COME = (
     "handover.md",
     "install.md",
     "python.md",
-    "reference/settings.md",
 )
 
 

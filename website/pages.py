@@ -8,6 +8,7 @@ from unlearn.cli.app import COMMANDS, app
 from unlearn.cli.lazy import Entry, load
 from unlearn.cli.schemas import schemas
 
+from website import settings
 from website.links import ROOT
 
 
@@ -15,6 +16,7 @@ def generated() -> dict[str, str]:
     """Return the pages in Markdown, by path below `docs/`."""
     return {
         "reference/command-line.md": command_line(COMMANDS),
+        "reference/settings.md": settings.page(),
         "reference/glossary.md": glossary(),
         "reference/schemas.md": schema_list(),
     }

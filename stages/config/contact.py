@@ -20,15 +20,25 @@ class ContactParams(Section):
     """
 
     email: list[str] = Field(default_factory=list)
+    """Columns of e-mail addresses."""
     phone: list[str] = Field(default_factory=list)
+    """Columns of telephone numbers."""
     maid: list[str] = Field(default_factory=list)
+    """Columns of mobile advertising ids."""
     ctvid: list[str] = Field(default_factory=list)
+    """Columns of ids of connected televisions."""
     first_name: str | None = None
+    """The column of first names."""
     last_name: str | None = None
+    """The column of last names."""
     birth_date: str | None = None
+    """The column of dates of birth."""
     birth_dates: Literal["iso", "month_first", "day_first"] = "iso"
+    """How dates of birth are written: 1985-07-04, 07/04/1985 or 04.07.1985."""
     zip: str | None = None
+    """The column of ZIP codes."""
     vin: str | None = None
+    """The column of vehicle identification numbers."""
 
     @field_validator("email", "phone", "maid", "ctvid", mode="before")
     @classmethod

@@ -186,8 +186,11 @@ class ArrayFeature(Section):
     """A feature that is an array, as schema.yaml writes it."""
 
     kind: Literal["image", "tensor"]
+    """`image` for pictures, `tensor` for other arrays of numbers."""
     shape: Shape
+    """The size of each dimension; of a picture channels, height and width."""
     resize: bool = False
+    """Whether pictures of another size are resized to it. Otherwise they are an error."""
 
 
 def _array_feature(name: str, value: dict[str, Any]) -> ArrayFeature:
@@ -210,7 +213,9 @@ class TargetScale(Section):
     """
 
     centre: Annotated[float, Field(strict=False)] = 0.0
+    """The number that is subtracted from the target."""
     scale: Annotated[float, Field(gt=0, strict=False)] = 1.0
+    """The number that the target is divided by."""
 
 
 #: Settings of regression. Projects of classification have none of them.
@@ -261,31 +266,59 @@ class DatasetParams(Section):
     """
 
     path: str
+    """The file or folder of the dataset, inside the project."""
     canaries: str | None = None
+    """A file of synthetic records, added by `unlearn canary`."""
     held_out: str | None = None
+    """A file of rows that the model was not trained on, in place of a share of the dataset."""
     id: str
+    """The column of record ids."""
     id_type: IdType | None = None
+    """What all record ids are: whole numbers, or text."""
     subject: str | None = None
+    """The column that names the person a record is about."""
     subject_type: IdType | None = None
+    """What all ids of people are: whole numbers, or text."""
     identity: Identity | None = None
+    """Which ids are one: those written the same, or those that are the same without case, outer
+    spaces and Unicode form.
+    """
     target: str | None = None
+    """The column to predict."""
     weight: str | None = None
+    """The column with the weight of each row, above 0."""
     task: Task = "classification"
+    """Whether the target is a class or a number."""
     target_scale: TargetScale | None = None
+    """The scale on which networks predict a target of numbers."""
     multiline: bool | None = None
+    """Whether values in quotes may have line ends in CSV files. Without it, those of text may."""
     csv: CsvParams | None = None
+    """How CSV files are written. Without it, as RFC 4180 says."""
     missing_columns: MissingColumns = "refuse"
+    """What happens if a file of a folder lacks a column: an error, or missing values there."""
     missing: list[str] = Field(default_factory=lambda: list(DEFAULT_MISSING))
+    """Texts that mean a missing value in a feature."""
     classes: list[str] = Field(default_factory=list)
+    """The classes, pinned by `unlearn init`."""
     features: dict[str, FeatureKind] = Field(min_length=1, max_length=MAX_FEATURES)
+    """The features with their kinds, pinned by `unlearn init`."""
     date_formats: dict[str, DateFormat] | None = None
+    """By column, how dates and times are written that are not in ISO 8601."""
     rare_categories: RareCategories | None = None
+    """Whether models have one bucket for categories that are not pinned, or learn all of them."""
     categories: dict[str, list[str]] | None = None
+    """The pinned categories, by column; of an ordinal feature from the least to the greatest."""
     hashed_columns: dict[str, Annotated[int, Field(ge=1, le=MAX_HASHED_COLUMNS)]] | None = None
+    """By column of text, how many columns of numbers its words become."""
     shapes: dict[str, Shape] | None = None
+    """The shape of each array, by column. schema.yaml has it in the feature."""
     resized: list[str] | None = None
+    """The pictures that are resized to their shape. schema.yaml has it in the feature."""
     drop_unlabelled: bool | None = None
+    """Whether rows without a target are left out. Otherwise they are an error."""
     contact: ContactParams | None = None
+    """The columns that identify people in the lists of other systems."""
 
     @model_validator(mode="before")
     @classmethod

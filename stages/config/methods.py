@@ -53,9 +53,13 @@ class GradientAscentSettings(Section):
     """
 
     rate: Rate = 1e-3
+    """The learning rate of the ascent."""
     epochs: Epochs = 10
+    """The most epochs of ascent."""
     repair_rate: Rate = 1e-3
+    """The learning rate of the repair."""
     repair_epochs: int = Field(default=1, ge=0)
+    """The epochs of the repair."""
 
 
 class FinetuneSettings(Section):
@@ -71,11 +75,17 @@ class FinetuneSettings(Section):
     later: ClassVar[frozenset[str]] = frozenset({"optimizer", "rate_factor"})
 
     optimizer: Literal["sgd", "training"] = "sgd"
+    """SGD with the settings here, or the optimizer of `train`."""
     rate: Rate = 0.1
+    """The learning rate."""
     momentum: Momentum = 0.9
+    """The momentum of SGD."""
     weight_decay: NotNegative = 5e-4
+    """The weight decay."""
     rate_factor: Rate = 8.0
+    """With `optimizer: training`, what its rate is multiplied by."""
     epochs: Epochs = 5
+    """The most epochs that it may take."""
 
 
 class NegativeGradientPlusSettings(Section):
@@ -85,10 +95,15 @@ class NegativeGradientPlusSettings(Section):
     """
 
     alpha: Share = 0.95
+    """The weight of the retained rows in the loss; the forgotten rows have the rest."""
     rate: Rate = 0.01
+    """The learning rate."""
     momentum: Momentum = 0.9
+    """The momentum of SGD."""
     weight_decay: NotNegative = 5e-4
+    """The weight decay."""
     epochs: Epochs = 10
+    """The most epochs that it may take."""
 
 
 class InfluenceSettings(Section):
@@ -99,9 +114,13 @@ class InfluenceSettings(Section):
     """
 
     damping: NotNegative = 0.01
+    """What is added to the Hessian of networks."""
     iterations: int = Field(default=100, ge=1)
+    """The most iterations of the solver."""
     tolerance: Rate = 1e-6
+    """The relative error at which the solver stops."""
     exact_parameters: int = Field(default=2000, ge=0)
+    """Up to how many parameters a linear model's Hessian is solved exactly."""
 
 
 class CertificateSettings(Section):
@@ -111,7 +130,9 @@ class CertificateSettings(Section):
     """
 
     epsilon: Annotated[float, Field(gt=0, strict=False)] = 1.0
+    """Epsilon of the certificate: less is harder to distinguish."""
     delta: Annotated[float, Field(gt=0, lt=1, strict=False)] = 1e-4
+    """Delta of the certificate."""
 
 
 class CertifiedRemovalSettings(CertificateSettings):
@@ -125,6 +146,7 @@ class CertifiedRemovalSettings(CertificateSettings):
     only_classes: ClassVar[str | None] = "its certificate is for a logistic regression"
 
     epsilon: Annotated[float, Field(gt=0, le=1, strict=False)] = 1.0
+    """Epsilon of the certificate: less is harder to distinguish."""
 
 
 class ScrubSettings(Section):
@@ -138,21 +160,32 @@ class ScrubSettings(Section):
     later: ClassVar[frozenset[str]] = frozenset({"decay"})
 
     temperature: Rate = 4.0
+    """The temperature of the distillation."""
     alpha: NotNegative = 0.001
+    """The weight of the distillation on retained rows."""
     gamma: NotNegative = 0.99
+    """The weight of the loss on retained rows."""
     rate: Rate = 5e-4
+    """The learning rate."""
     decay: Annotated[float, Field(gt=0, le=1, strict=False)] = 1.0
+    """What the rate is multiplied by after the epochs 5, 8 and 9."""
     momentum: Momentum = 0.9
+    """The momentum of SGD."""
     weight_decay: NotNegative = 5e-4
+    """The weight decay."""
     forget_epochs: Epochs = 3
+    """In how many epochs there are steps on the forgotten rows."""
     epochs: Epochs = 10
+    """The most epochs that it may take."""
 
 
 class SsdSettings(Section):
     """Foster, Schoepf and Brintrup, "Fast Machine Unlearning without Retraining", AAAI 2024."""
 
     selection: Rate = 10.0
+    """How many times more important a weight is for the forgotten rows to be dampened."""
     dampening: Rate = 1.0
+    """How strongly such weights are dampened."""
 
 
 class SalunSettings(Section):
@@ -163,10 +196,15 @@ class SalunSettings(Section):
     )
 
     share: Annotated[float, Field(gt=0, le=1, strict=False)] = 0.5
+    """The share of the weights that are changed."""
     rate: Rate = 0.013
+    """The learning rate."""
     momentum: Momentum = 0.9
+    """The momentum of SGD."""
     weight_decay: NotNegative = 5e-4
+    """The weight decay."""
     epochs: Epochs = 10
+    """The most epochs that it may take."""
 
 
 class BadTeacherSettings(Section):
@@ -177,29 +215,46 @@ class BadTeacherSettings(Section):
     )
 
     temperature: Rate = 1.0
+    """The temperature of the distillation."""
     retain_share: Annotated[float, Field(gt=0, le=1, strict=False)] = 0.3
+    """The share of the retained rows that are used."""
     rate: Rate = 1e-4
+    """The learning rate."""
     epochs: Epochs = 1
+    """The most epochs that it may take."""
 
 
 class MethodSettings(Section):
     """The settings of all built-in methods for tables, by name, in the order of tables."""
 
     retrain: RetrainSettings = Field(default_factory=RetrainSettings)
+    """Training anew on the retained rows."""
     gradient_ascent: GradientAscentSettings = Field(default_factory=GradientAscentSettings)
+    """Gradient ascent, then repair."""
     finetune: FinetuneSettings = Field(default_factory=FinetuneSettings)
+    """Training on the retained rows alone."""
     negative_gradient_plus: NegativeGradientPlusSettings = Field(
         default_factory=NegativeGradientPlusSettings
     )
+    """NegGrad+."""
     influence: InfluenceSettings = Field(default_factory=InfluenceSettings)
+    """One Newton step."""
     certified_removal: CertifiedRemovalSettings = Field(default_factory=CertifiedRemovalSettings)
+    """Certified removal from a logistic regression."""
     scrub: ScrubSettings = Field(default_factory=ScrubSettings)
+    """SCRUB."""
     ssd: SsdSettings = Field(default_factory=SsdSettings)
+    """Selective synaptic dampening."""
     salun: SalunSettings = Field(default_factory=SalunSettings)
+    """SalUn."""
     bad_teacher: BadTeacherSettings = Field(default_factory=BadTeacherSettings)
+    """Bad teaching."""
     shrink_perturb: ShrinkPerturbSettings = Field(default_factory=ShrinkPerturbSettings)
+    """Shrink and perturb."""
     msg: MsgSettings = Field(default_factory=MsgSettings)
+    """Masked small gradients."""
     l1_sparse: L1SparseSettings = Field(default_factory=L1SparseSettings)
+    """Fine-tuning with an L1 penalty."""
 
 
 #: The settings of all built-in methods of either modality.
@@ -325,9 +380,13 @@ class GuardParams(Section):
     """
 
     active: bool = True
+    """Whether the guard stops methods at all."""
     budget: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.02
+    """How much accuracy on retained rows a method may cost."""
     gradient_limit: Annotated[float, Field(gt=0, strict=False)] = 1000.0
+    """The norm at which a gradient counts as exploding."""
     target: Target | None = None
+    """Which loss of the forgotten rows counts as forgotten."""
 
 
 class UnlearnParams(Section):
@@ -341,17 +400,25 @@ class UnlearnParams(Section):
     """
 
     original: Literal["trained", "imported"] = "trained"
+    """Whether the pipeline trains the original model, or it was imported."""
     young: bool = False
+    """Whether the pipeline has the stage `young`, a fresh model of few epochs."""
     methods: list[str] = Field(min_length=1)
+    """The methods to run, each by its name or `path/to/file.py:function`."""
     deploy: str
+    """The method whose model becomes the final model."""
     guard: GuardParams = Field(default_factory=GuardParams)
+    """When an iterative method has to stop."""
     settings: Annotated[SerializeAsAny[MethodSettings], _read_settings(MethodSettings)] = Field(
         default_factory=_default_settings
     )
+    """The settings of methods for tables and pictures."""
     language: Annotated[
         SerializeAsAny[LanguageMethodSettings] | None, _read_settings(LanguageMethodSettings)
     ] = None
+    """The settings of methods for language models."""
     own: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """The settings of your own methods, by name."""
 
     @model_validator(mode="after")
     def _known_methods(self) -> "UnlearnParams":

@@ -38,9 +38,13 @@ class ScheduleParams(Section):
     """
 
     name: Literal["cosine", "step", "one_cycle"]
+    """How the learning rate changes over the steps of a slice."""
     warm_up: Share = 0.0
+    """The share of the steps over which the rate rises first."""
     every: Annotated[float, Field(gt=0, le=1, strict=False)] = 0.3
+    """Of `step`: after which share of the steps the rate falls."""
     factor: Annotated[float, Field(gt=0, le=1, strict=False)] = 0.1
+    """Of `step`: what the rate is multiplied by."""
 
 
 class AugmentParams(Section):
@@ -54,11 +58,17 @@ class AugmentParams(Section):
     """
 
     crop: Annotated[int, Field(ge=0, le=64)] = 0
+    """By how many pixels a picture is padded before its old size is cut out."""
     flip: bool = False
+    """Whether pictures are mirrored left and right at random."""
     colour: Share = 0.0
+    """By which share brightness, contrast and saturation change at most."""
     cutout: Annotated[int, Field(ge=0, le=512)] = 0
+    """The side of a square that is made grey, in pixels."""
     mixup: Annotated[float, Field(ge=0, strict=False)] = 0.0
+    """The parameter of mixup's Beta distribution; 0 mixes nothing."""
     own: str | None = None
+    """A function of your own, `path/to/file.py:function`."""
 
     @field_validator("own")
     @classmethod
@@ -81,7 +91,9 @@ class PixelParams(Section):
     mean: Annotated[list[Annotated[float, Field(strict=False)]], Field(min_length=1)] = Field(
         default_factory=lambda: [0.5]
     )
+    """What pixels are shifted by, for each channel or for all."""
     std: Annotated[list[Positive], Field(min_length=1)] = Field(default_factory=lambda: [0.5])
+    """What pixels are divided by, for each channel or for all."""
 
 
 class FreezeParams(Section):
@@ -92,8 +104,11 @@ class FreezeParams(Section):
     """
 
     weights: str
+    """The safetensors file of the backbone."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """The digest of that file."""
     prefix: str = ""
+    """What stands before the names of its tensors in the network."""
 
     @field_validator("weights")
     @classmethod
@@ -115,26 +130,42 @@ class ResnetOptions(Section):
     """
 
     width: Annotated[int, Field(ge=8, le=512, multiple_of=8)] = 16
+    """The channels of the first of three stages."""
     blocks: Annotated[int, Field(ge=1, le=18)] = 1
+    """The number of residual blocks of each stage."""
     norm: Literal["group", "batch"] = "group"
+    """Whether channels are normalised by each row alone, or over a batch."""
     dropout: Annotated[float, Field(ge=0, lt=1, strict=False)] = 0.0
+    """The share of units that are left out at random before the output."""
 
 
 class NetworkParams(Section):
     """The settings of training that only networks have. A model records those that are set."""
 
     schedule: ScheduleParams | None = None
+    """How the learning rate changes. Without it, it is constant."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1, strict=False)] = 0.0
+    """How much of a row's label goes to all classes alike."""
     class_weight: Literal["balanced"] | dict[str, Positive] | None = None
+    """The weight of each class in the loss; `balanced` takes it from the rows of the slices."""
     clip: Positive | None = None
+    """The largest norm of a gradient."""
     precision: Precision = "float32"
+    """The number format of the operations that may be lowered."""
     channels_last: bool = False
+    """Whether arrays lie in memory with channels last, which can be faster."""
     average: Share = 0.0
+    """The share of the last steps whose weights are averaged."""
     augment: AugmentParams | None = None
+    """How pictures are changed at random in training."""
     pixels: PixelParams | None = None
+    """What pixels are shifted and divided by."""
     freeze: FreezeParams | None = None
+    """Weights from elsewhere that training does not change."""
     loss: str | None = None
+    """A loss of your own, `path/to/file.py:function`."""
     loop: str | None = None
+    """A training loop of your own, `path/to/file.py:function`."""
 
     @field_validator("loss", "loop")
     @classmethod

@@ -56,9 +56,17 @@ class ShardingParams(Section):
     """
 
     shards: list[str] = Field(min_length=1)
+    """The names of the shards, in order: s000, s001 and so on. Their number is the number of
+    shards.
+    """
     slices: int = Field(ge=1, le=MAX_SLICES)
+    """The number of slices of each shard. Training goes on from one slice to the next, with a
+    checkpoint after each.
+    """
     holdout: Annotated[float, Field(ge=0, lt=1, strict=False)] = 0.2
+    """The share of rows that no model is trained on."""
     switched_off: dict[str, Annotated[int, Field(ge=2)]] = Field(default_factory=dict)
+    """By shard, the first slice whose layers are switched off in place of training."""
 
     @field_validator("shards")
     @classmethod
@@ -88,6 +96,7 @@ class AggregateParams(Section):
     """
 
     rule: AggregationRule = "mean_probability"
+    """How the answers of the shard models become one."""
 
 
 #: Laws that give a request a due date: the GDPR, California's CCPA, and its Delete Act, whose
@@ -106,10 +115,15 @@ class RequestParams(Section):
     """
 
     regime: Regime | None = None
+    """The law of a request that names none. It decides the due date."""
     identities: dict[str, Literal["id", "subject"]] = Field(default_factory=dict)
+    """What ids of other systems name, by their column: records (`id`) or people (`subject`)."""
     batch: BatchParams | None = None
+    """How long requests wait for each other. Without it, each is applied at once."""
     data_broker: str | None = Field(default=None, pattern=r"^[0-9]+$")
+    """The number of this data broker in California's DROP. Lists for another one are refused."""
     opendsr: OpenDsrParams | None = None
+    """How OpenDSR requests are exchanged with a controller."""
 
 
 class LedgerParams(Section):
@@ -119,22 +133,34 @@ class LedgerParams(Section):
     """
 
     branch: str | None = Field(default=None, pattern=r"^[^-\s][^\s]*$")
+    """The default branch of the repository. Without it, git is asked."""
 
 
 class Params(Section):
     """All settings: params.yaml, schema.yaml and shards.yaml."""
 
     algorithm: int
+    """The version of the training algorithm. `unlearn upgrade` changes it; people do not."""
     key_check: str = Field(pattern=r"^(?:(?:[2-9]|[1-9][0-9]{1,2})-)?[0-9a-f]{16}$")
+    """Digits that tell the project key from others. `unlearn init` writes them."""
     seed: int = Field(default=0, ge=0)
+    """A number from which random draws start, beside the project key."""
     dataset: DatasetParams
+    """Where the rows are, and what their columns are."""
     sharding: ShardingParams
+    """How rows are spread over shards, slices and the holdout."""
     train: TrainParams
+    """The model and how it is trained."""
     unlearn: UnlearnParams | None = None
+    """Post-hoc methods. A project without this section is exact."""
     aggregate: AggregateParams = Field(default_factory=AggregateParams)
+    """How shard models answer together."""
     verify: VerifyParams = Field(default_factory=VerifyParams)
+    """How much evidence a run gathers."""
     ledger: LedgerParams = Field(default_factory=LedgerParams)
+    """How the forget list is compared with git's history."""
     requests: RequestParams = Field(default_factory=RequestParams)
+    """How requests are handled."""
 
     @model_validator(mode="before")
     @classmethod

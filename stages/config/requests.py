@@ -12,8 +12,11 @@ class BatchParams(Section):
     """
 
     at_least: int = Field(ge=1, le=1_000_000)
+    """How many waiting requests make a run due."""
     at_most_days: int = Field(ge=0, le=3_650)
+    """After how many days the oldest request makes a run due."""
     days_before_due: int = Field(default=3, ge=0, le=365)
+    """How many days before the due date of a request a run is due at the latest."""
 
 
 class OpenDsrParams(Section):
@@ -26,8 +29,11 @@ class OpenDsrParams(Section):
     """
 
     controller_id: str = Field(min_length=1)
+    """The controller's identity in this system. Answers name it."""
     domain: str | None = None
+    """The OpenDSR domain of this processor."""
     certificate: str | None = None
+    """A file with the controller's X.509 certificate. With it, requests have to be signed."""
 
     @field_validator("certificate")
     @classmethod

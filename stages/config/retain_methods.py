@@ -21,8 +21,11 @@ class ShrinkPerturbSettings(Section):
     """
 
     keep: OpenShare = 0.1
+    """How much of each weight stays."""
     rate_factor: Factor = 8.0
+    """What the rate of `train.optimizer` is multiplied by."""
     epochs: Epochs = 10
+    """The most epochs that it may take."""
 
 
 class MsgSettings(Section):
@@ -32,8 +35,11 @@ class MsgSettings(Section):
     """
 
     share: OpenShare = 0.9
+    """The share of the weights that are drawn again."""
     rate_factor: Factor = 8.0
+    """What the rate of `train.optimizer` is multiplied by."""
     epochs: Epochs = 10
+    """The most epochs that it may take."""
 
 
 class L1SparseSettings(Section):
@@ -43,5 +49,8 @@ class L1SparseSettings(Section):
     """
 
     penalty: Annotated[float, Field(ge=0, strict=False)] = 5e-4
+    """The weight of the sum of absolute weights in the first epoch."""
     rate_factor: Factor = 8.0
+    """What the rate of `train.optimizer` is multiplied by."""
     epochs: Epochs = 10
+    """The most epochs that it may take."""

@@ -16,6 +16,7 @@ class RowSetOptions(Section):
     """
 
     range: dict[str, Range] = Field(default_factory=dict)
+    """The two ends of the grid of each number and date, pinned by `unlearn init`."""
 
     @field_validator("range")
     @classmethod
@@ -35,10 +36,15 @@ class ExactForestOptions(RowSetOptions):
     """
 
     trees: Annotated[int, Field(ge=1, le=1000)] = 100
+    """The number of trees."""
     share: Annotated[float, Field(gt=0, le=1, strict=False)] = 0.1
+    """The share of the trees that each row is in."""
     depth: Annotated[int, Field(ge=1, le=64)] = 20
+    """The greatest depth of a tree."""
     leaf: Annotated[int, Field(ge=1)] = 5
+    """The least number of rows on either side of a split."""
     candidates: Annotated[int, Field(ge=1, le=100)] = 10
+    """How many splits are drawn for a node."""
 
 
 class ExactBoostingOptions(RowSetOptions):
@@ -54,13 +60,21 @@ class ExactBoostingOptions(RowSetOptions):
     """
 
     trees: Annotated[int, Field(ge=1, le=2000)] = 180
+    """The number of trees."""
     depth: Annotated[int, Field(ge=1, le=8)] = 5
+    """The number of levels of a tree."""
     rate: Annotated[float, Field(gt=0, le=1, strict=False)] = 0.25
+    """What the answer of each tree is multiplied by."""
     stage: Annotated[int, Field(ge=1, le=2000)] = 5
+    """How many trees choose their splits by the same gradients."""
     features: Annotated[int, Field(ge=1, le=1000)] = 12
+    """How many features are drawn for a tree."""
     candidates: Annotated[int, Field(ge=1, le=64)] = 8
+    """How many splits are drawn of each feature."""
     smoothing: Annotated[float, Field(gt=0, strict=False)] = 1.0
+    """What is added to the second derivatives of a leaf."""
     steps: Annotated[int, Field(ge=4, le=64)] = 16
+    """How many values a leaf may have per unit."""
 
 
 class ExactLinearOptions(RowSetOptions):
@@ -75,10 +89,15 @@ class ExactLinearOptions(RowSetOptions):
     """
 
     rule: Literal["ridge", "discriminant"] | None = None
+    """Least squares with a penalty, or linear discriminant analysis."""
     regularization: Annotated[float, Field(gt=0, strict=False)] = 1.0
+    """The penalty of `ridge`."""
     shrinkage: Annotated[float, Field(gt=0, strict=False)] = 1e-4
+    """What is added to the variances of `discriminant`."""
     fourier: Annotated[int, Field(ge=0, le=4096)] = 0
+    """The number of random Fourier features."""
     bandwidth: Annotated[float, Field(ge=0.01, le=64, strict=False)] = 0.5
+    """The factor of their frequencies."""
 
 
 class ExactNaiveBayesOptions(RowSetOptions):
@@ -89,4 +108,6 @@ class ExactNaiveBayesOptions(RowSetOptions):
     """
 
     smoothing: Annotated[float, Field(gt=0, strict=False)] = 1.0
+    """What is added to every count of a category."""
     variance: Annotated[float, Field(gt=0, strict=False)] = 1e-4
+    """What is added to the variances of numbers."""

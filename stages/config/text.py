@@ -61,8 +61,11 @@ class AdapterOptions(Section):
     """
 
     rank: int = Field(default=16, ge=1)
+    """The rank of the adapter."""
     alpha: Annotated[float, Field(gt=0, strict=False)] = 32.0
+    """The scale of the adapter; its update is multiplied by alpha / rank."""
     targets: Literal["all-linear"] | list[str] = "all-linear"
+    """The linear layers that get an adapter."""
 
     @field_validator("targets", mode="before")
     @classmethod
@@ -159,7 +162,9 @@ class LoraOptions(LanguageOptions, AdapterOptions):
     """
 
     dropout: Annotated[float, Field(ge=0, lt=1, strict=False)] = 0.0
+    """The share of inputs of the adapter that are left out at random."""
     layers_by_slice: bool = False
+    """Whether each slice trains layers of its own, which can be switched off."""
 
 
 class CausalOptions(LanguageOptions):
@@ -177,21 +182,27 @@ class NpoSettings(Section):
     """
 
     beta: Rate = 0.1
+    """The inverse temperature of the loss."""
     alpha: Share = 0.25
+    """The weight of forgetting against retaining."""
 
 
 class SimNpoSettings(Section):
     """Fan et al., "Simplicity Prevails: Rethinking Negative Preference Optimization", 2024."""
 
     beta: Rate = 3.5
+    """The inverse temperature of the loss."""
     delta: Annotated[float, Field(ge=0, strict=False)] = 1.0
+    """The margin of the loss."""
     alpha: Share = 0.11
+    """The weight of forgetting against retaining."""
 
 
 class GradientDifferenceSettings(Section):
     """Liu et al., "Continual Learning and Private Unlearning", CoLLAs 2022: -CE on what goes."""
 
     alpha: Share = 0.5
+    """The weight of forgetting against retaining."""
 
 
 class AscentSettings(Section):
@@ -205,31 +216,40 @@ class IdkDpoSettings(Section):
     """
 
     beta: Rate = 0.1
+    """The inverse temperature of the loss."""
     alpha: Share = 0.5
+    """The weight of forgetting against retaining."""
     answers: list[str] = Field(
         default_factory=lambda: ["I don't know.", "I have no information on that."], min_length=1
     )
+    """The refusals that are preferred to the answers."""
 
 
 class RmuSettings(Section):
     """Li et al., "The WMDP Benchmark", ICML 2024, section 4: activations to a random direction."""
 
     depth: Share = 0.45
+    """At which share of the layers activations are changed."""
     strength: Rate = 2.0
+    """How far activations are moved."""
     alpha: Share = 0.5
+    """The weight of forgetting against retaining."""
 
 
 class TaskVectorSettings(Section):
     """Ilharco et al., "Editing Models with Task Arithmetic", ICLR 2023, section 3."""
 
     scale: Rate = 1.0
+    """How much of the task vector is subtracted."""
 
 
 class WgaSettings(Section):
     """Wang et al., "Rethinking LLM Unlearning Objectives", ICLR 2025: weighted gradient ascent."""
 
     beta: Annotated[float, Field(ge=0, strict=False)] = 1.0
+    """The power of a token's probability that weighs its loss."""
     alpha: Share = 0.5
+    """The weight of forgetting against retaining."""
 
 
 class UndialSettings(Section):
@@ -239,7 +259,9 @@ class UndialSettings(Section):
     """
 
     beta: Rate = 10.0
+    """By how much the logit of a token is lowered."""
     alpha: Share = 0.5
+    """The weight of forgetting against retaining."""
 
 
 class AltPoSettings(Section):
@@ -250,11 +272,17 @@ class AltPoSettings(Section):
     """
 
     beta: Rate = 0.1
+    """The inverse temperature of the loss."""
     alpha: Share = 0.5
+    """The weight of forgetting against retaining."""
     column: str = ""
+    """A column with an alternative answer. Without it, answers are sampled."""
     samples: int = Field(default=8, ge=1)
+    """How many answers are sampled for a row."""
     top: int = Field(default=10, ge=1)
+    """From how many of the most probable tokens is sampled."""
     temperature: Rate = 2.0
+    """The temperature of the sampling."""
 
 
 class LanguageFinetuneSettings(Section):
@@ -313,16 +341,28 @@ class LanguageMethodSettings(LanguageSettings):
     """What all methods for language models share, and each by its name, in the order of tables."""
 
     retrain: LanguageRetrainSettings = Field(default_factory=LanguageRetrainSettings)
+    """Training anew on the retained rows."""
     npo: NpoSettings = Field(default_factory=NpoSettings)
+    """Negative preference optimisation."""
     simnpo: SimNpoSettings = Field(default_factory=SimNpoSettings)
+    """SimNPO, without a reference model."""
     gradient_difference: GradientDifferenceSettings = Field(
         default_factory=GradientDifferenceSettings
     )
+    """Gradient difference."""
     gradient_ascent: AscentSettings = Field(default_factory=AscentSettings)
+    """Gradient ascent alone."""
     idk_dpo: IdkDpoSettings = Field(default_factory=IdkDpoSettings)
+    """Preferring a refusal to the answer."""
     rmu: RmuSettings = Field(default_factory=RmuSettings)
+    """Moving activations in a random direction."""
     task_vector: TaskVectorSettings = Field(default_factory=TaskVectorSettings)
+    """Subtracting a task vector."""
     finetune: LanguageFinetuneSettings = Field(default_factory=LanguageFinetuneSettings)
+    """Training on the retained rows alone."""
     wga: WgaSettings = Field(default_factory=WgaSettings)
+    """Weighted gradient ascent."""
     undial: UndialSettings = Field(default_factory=UndialSettings)
+    """Self-distillation with adjusted logits."""
     alt_po: AltPoSettings = Field(default_factory=AltPoSettings)
+    """Alternate preference optimisation."""

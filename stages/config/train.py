@@ -46,16 +46,21 @@ class PreprocessingParams(Section):
     """What turns columns into numbers; fitted on a shard's first non-empty slice and frozen."""
 
     scale: Literal["standard", "none"] = "standard"
+    """Whether numbers are shifted and divided to mean 0 and deviation 1."""
     #: `none` leaves missing values as they are, for models that read them.
     impute: Literal["median", "mean", "zero", "none"] = "median"
+    """What takes the place of missing numbers; `none` leaves them missing."""
 
 
 class MlpOptions(Section):
     """Shape of the built-in multilayer perceptron."""
 
     hidden: list[Annotated[int, Field(ge=1)]] = Field(default_factory=lambda: [64])
+    """The widths of the hidden layers."""
     activation: Literal["relu", "tanh", "gelu", "sigmoid"] = "relu"
+    """The activation function."""
     dropout: Annotated[float, Field(ge=0, lt=1, strict=False)] = 0.0
+    """The share of units that are left out at random in a step."""
 
 
 Range = Annotated[list[Annotated[float, Field(strict=False)]], Field(min_length=2, max_length=2)]
@@ -71,8 +76,11 @@ class PerturbedLogisticOptions(Section):
     """
 
     sigma: Annotated[float, Field(gt=0, strict=False)] = 10.0
+    """The standard deviation of the noise in the objective."""
     regularization: Annotated[float, Field(gt=0, strict=False)] = 1e-3
+    """The weight of the penalty beside the loss of each row."""
     range: Range | dict[str, Range] | None = None
+    """The low and high end of numeric features, for all or by column."""
 
     @field_validator("range")
     @classmethod
@@ -94,9 +102,13 @@ class OptimizerParams(Section):
     """Optimizer of torch models; scikit-learn estimators have their own options."""
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
+    """The optimizer."""
     rate: Annotated[float, Field(gt=0, strict=False)] = 1e-3
+    """The learning rate."""
     weight_decay: Annotated[float, Field(ge=0, strict=False)] = 0.0
+    """The weight decay."""
     momentum: Annotated[float, Field(ge=0, lt=1, strict=False)] = 0.0
+    """The momentum of SGD."""
 
 
 #: A type by its full name, such as `package.module.Class`.
@@ -117,14 +129,23 @@ class TrainParams(NetworkParams):
     """
 
     model: str
+    """The model: a built-in name, an import path, or `path/to/file.py:function`."""
     options: dict[str, Any] = Field(default_factory=dict)
+    """The options of that model; see below."""
     epochs: int = Field(default=20, ge=1)
+    """How many times training passes over the rows of a slice."""
     batch: int = Field(default=32, ge=1)
+    """The number of rows of a step."""
     optimizer: OptimizerParams = Field(default_factory=OptimizerParams)
+    """The optimizer of networks."""
     preprocessing: PreprocessingParams = Field(default_factory=PreprocessingParams)
+    """What turns columns into numbers."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where networks are trained."""
     raw: bool = False
+    """Whether an estimator of your own reads a DataFrame of the features."""
     trusted_types: list[TypeName] = Field(default_factory=list)
+    """Types of other packages that the files of your own estimator may hold."""
 
     @model_serializer(mode="wrap")
     def _without_unused(

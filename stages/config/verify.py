@@ -23,14 +23,23 @@ class VerifyParams(Section):
     """
 
     rerun: Annotated[int, Field(ge=0)] | Literal["all"] = 1
+    """How many touched shards, or trees, are trained again as a check."""
     min_rows: int = Field(default=10, ge=1)
+    """With fewer forgotten rows, reports have counts and no figures."""
     attack: str = "lira"
+    """The membership attack that decides the verdict."""
     margin: Annotated[float, Field(gt=0, lt=0.5, strict=False)] = 0.1
+    """How far the attack may be from what it finds on rows that were never seen."""
     reference_models: int = Field(default=0, ge=0)
+    """How many reference models are trained where there are too few shards."""
     online: bool = False
+    """Whether reference models are trained on forgotten rows too, in memory only."""
     negatives: Literal["class", "matched"] = "class"
+    """What forgotten rows are compared with: unseen rows of their classes, or matched pairs."""
     references: int = Field(default=1, ge=1)
+    """How many retrained models there are for matched pairs."""
     publish: Literal["verdict", "figures"] = "verdict"
+    """What git gets of the report: the verdict in words, or its figures too."""
 
     @field_validator("reference_models")
     @classmethod

@@ -1,0 +1,74 @@
+"""The references of the site have every command, option and setting, each with a description."""
+
+import pytest
+from unlearn.cli.app import COMMANDS
+from unlearn.cli.lazy import load
+from unlearn.stages.config.methods import MethodSettings
+from unlearn.stages.config.params import Params
+
+from website import pages, settings
+
+
+@pytest.fixture(scope="module")
+def sections() -> list[tuple[str, str, list[settings.Setting]]]:
+    return list(settings.sections())
+
+
+def test_every_setting_has_a_meaning(
+    sections: list[tuple[str, str, list[settings.Setting]]],
+) -> None:
+    for heading, explanation, found in sections:
+        assert explanation, heading
+        for each in found:
+            assert each.meaning.endswith((".", ".*")), each.key
+            assert not each.meaning.startswith(" "), each.key
+
+
+def test_every_section_of_the_settings_is_there(
+    sections: list[tuple[str, str, list[settings.Setting]]],
+) -> None:
+    keys = {each.key for _, _, found in sections for each in found}
+    assert Params.model_fields.keys() <= keys
+    assert {f"unlearn.settings.{name}" for name in MethodSettings.model_fields} <= keys
+    assert {
+        "aggregate.rule",
+        "dataset.contact.email",
+        "sharding.slices",
+        "train.augment.crop",
+        "train.options.fourier",
+        "unlearn.language.npo.beta",
+        "unlearn.settings.scrub.gamma",
+        "verify.rerun",
+    } <= keys
+
+
+def test_a_setting_says_what_it_may_be() -> None:
+    text = settings.page()
+    assert "| whole number, at least 1, at most 1000 | required | exact |" in text  # slices
+    assert "| one of `verdict`, `figures` | `verdict` | both |" in text
+    assert "| number, at least 0, below 1 | `0.2` | both |" in text
+
+
+def test_every_command_and_option_is_in_the_reference() -> None:
+    text = pages.command_line(COMMANDS)
+    for name, entry in COMMANDS.items():
+        (part,) = [each for each in text.split("\n### ") if each.startswith(f"unlearn {name}\n")]
+        for parameter in load(name, entry).params:
+            words = " ".join(parameter.help.split()).replace("|", "\\|")
+            assert words in part, (name, parameter.name)
+            if parameter.param_type_name == "option":
+                assert parameter.opts[-1] in part, (name, parameter.name)
+        assert "```text\nunlearn" in part, name
+
+
+def test_the_exit_codes_have_their_meanings() -> None:
+    codes = dict(pages.exit_codes())
+    assert list(codes) == ["0", "1", "2", "3", "4", "130"]
+    assert all(meaning.strip().endswith(".") for meaning in codes.values())
+
+
+def test_the_glossary_is_that_of_the_design() -> None:
+    text = pages.glossary()
+    assert '<span id="clean-room">clean room</span>' in text
+    assert text.count("\n| <span") > 50
+    assert text.count("## ") == 0
