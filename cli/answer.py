@@ -94,7 +94,7 @@ def answer(
     if drop:
         if signed is not None:
             raise InputError("--signature is not for a download of DROP")
-        with progress("contact data", None) as advance:
+        with progress("contact data", None, "rows") as advance:
             reply = drop_reply(context, content, name, advance)
     else:
         check_signature(context, content, signed, name)

@@ -220,7 +220,7 @@ def _look_through(context: Context, about: Any) -> set[int]:
     dataset = context.params.dataset
     taken: set[int] = set()
     first_row = 1
-    with progress("reading rows", None) as advance:
+    with progress("reading rows", None, "rows") as advance:
         path = context.project.root / dataset.path
         pictures = PictureFolder.of_dataset(context.project.root, dataset, dataset.path)
         for batch in read_batches(path, dataset.path, reading=Reading.of(dataset)):

@@ -345,7 +345,7 @@ def search_places(project: Project) -> Iterator[Place]:
         yield from (unseen(name, why) for name in unsearched)
     else:
         yield from search.project_places()
-        with progress("searching objects (MB)", _megabytes(stores)) as advance:
+        with progress("searching objects", _megabytes(stores), "MB") as advance:
             for name, folder in stores.folders.items():
                 yield search.store_place(name, folder, advance)
     yield from stores.others

@@ -8,7 +8,7 @@ from unlearn.cli import panels
 from unlearn.cli.answers import Answer, AnswerPart
 from unlearn.cli.engine_choice import EngineChoice
 from unlearn.cli.lazy import Command
-from unlearn.cli.output import JsonFlag, ask, emit, names, plural, progress, say
+from unlearn.cli.output import JsonFlag, ask, emit, has_bars, names, plural, progress, say
 from unlearn.cli.repro import bring_up_to_date
 from unlearn.stages.audit.exports import (
     ExportNote,
@@ -36,7 +36,7 @@ from unlearn.stages.errors import ToolError
 from unlearn.stages.ledger.erasure import ErasedPlace, Erasure
 from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.paths import Project, find_project
-from unlearn.stages.project.timings import read_timings
+from unlearn.stages.project.timings import read_timings, rows_of_last_run
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.scan.array_digests import drop_arrays, remember_arrays
 from unlearn.stages.scan.residue import ResidueScan
@@ -216,7 +216,7 @@ def _erase(
             keep_evidence(project)
         journal = journal.model_copy(update={"evidence": True})
         write_journal(project, journal)
-    with progress("rewriting the dataset", None) as advance:
+    with progress("rewriting the dataset", None, "rows") as advance:
         rewritten = rewrite_dataset(context, advance, forget_list)
     nonces = refresh_nonce(context)
     for path in tracked_rows(context):
@@ -233,14 +233,16 @@ def _erase(
         )
     with (
         without_dvc(project),
-        progress("deleting copies", journal.objects.files) as advance,
+        progress("deleting copies", journal.objects.files, "files") as advance,
     ):
         places = purge(project, journal.objects, advance)
         places += purge_local(project, experiments=journal.objects.choice.experiments)
         places += [*old_copies(context, retrained=False), *gone_copies(gone)]
     places.append(ErasedPlace(name="the dataset", state="purged", method=_REWRITTEN))
-    with progress("searching for what is left", None) as advance:
-        residue = ResidueScan(context, forget_list=forget_list).run(advance)
+    search = ResidueScan(context, forget_list=forget_list)
+    count = search.count() if has_bars() else None
+    with progress("searching for what is left", count, "files") as advance:
+        residue = search.run(advance)
     erasure = conclude(places, residue)
     record_erasure(project, erasure, journal.heads, journal.forget_list)
     if erasure.complete:
@@ -255,7 +257,7 @@ def _preview(
     context: Context, start: Start, journal: Journal, exports: Collection[ExportNote]
 ) -> EraseAnswer:
     """Return what an erasure would delete, without changing anything."""
-    with progress("reading the dataset", None) as advance:
+    with progress("reading the dataset", rows_of_last_run(context.project), "rows") as advance:
         rows = listed_rows(context, start.forget_list, advance)
         pictures = listed_pictures(context, start.forget_list)
     places = [

@@ -123,7 +123,7 @@ class Source:
         exempt = []
         if self.exempt is not None:
             exempt = [item for item, _ in read_ids(content_of(self.exempt), self.exempt.name)]
-        with progress("contact data", None) as advance:
+        with progress("contact data", None, "rows") as advance:
             return read_drop_request(
                 context,
                 content,

@@ -1,10 +1,11 @@
 """Output: results go to standard output, messages and progress to standard error."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TextIO
 
 import typer
 from unlearn.cli import panels
@@ -46,12 +47,27 @@ def emit(answer: HasJson, *, as_json: bool, text: Callable[[], str]) -> None:
         line = json.dumps(answer.as_json(), allow_nan=False, ensure_ascii=False)
         sys.stdout.write(f"{line}\n")
     else:
-        sys.stdout.write(text().rstrip("\n") + "\n")
+        sys.stdout.write(f"{_for(sys.stdout, text().rstrip(chr(10)))}\n")
 
 
 def say(message: str) -> None:
     """Print a message on standard error."""
-    sys.stderr.write(f"{message}\n")
+    sys.stderr.write(f"{_for(sys.stderr, message)}\n")
+
+
+def _for(stream: TextIO, text: str) -> str:
+    """Return text as a stream takes it: a pipe as it is, a terminal in lines that fit."""
+    if not (_may_be_a_terminal(stream) or os.environ.get("FORCE_COLOR")):
+        return text
+    # Here, for people at a terminal.
+    from unlearn.cli.terminal import shown  # noqa: PLC0415
+
+    return shown(text, stream)
+
+
+def _may_be_a_terminal(stream: TextIO) -> bool:
+    # While a progress bar is shown, the streams are files: `unlearn.cli.terminal` knows better.
+    return stream.isatty() or "unlearn.cli.terminal" in sys.modules
 
 
 def ask(question: str) -> None:
@@ -104,8 +120,16 @@ def names(items: list[str]) -> str:
     return ", ".join(items) or "-"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[str]) -> list[str]:
+def table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    left: Collection[str],
+    *,
+    red: Collection[int] = (),
+) -> list[str]:
     """Return lines of columns as wide as what is in them; none without rows.
+
+    On a terminal, they fit its width.
 
     Parameters
     ----------
@@ -113,45 +137,59 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[s
         The names of the columns, and the cells of each row.
     left
         Columns that are aligned to the left; all others are to the right.
+    red
+        Rows, by number, that are red on a terminal; their words say why.
     """
     if not rows:
         return []
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    return [
-        "  "
-        + "  ".join(
-            f"{cell:{'<' if name in left else '>'}{width}}"
-            for name, cell, width in zip(head, cells, widths, strict=True)
-        ).rstrip()
-        for cells in (head, *rows)
-    ]
+    # The help has no tables.
+    from unlearn.cli import terminal  # noqa: PLC0415
+
+    top, *found = terminal.table(head, rows, left, width=terminal.columns(sys.stdout))
+    lines = [*top]
+    for number, row in enumerate(found):
+        lines += [
+            terminal.styled(line, terminal.RED, sys.stdout) if number in red else line
+            for line in row
+        ]
+    return lines
+
+
+def has_bars() -> bool:
+    """Return whether bars are shown: on standard error, if that is a terminal with a cursor."""
+    if not _may_be_a_terminal(sys.stderr):
+        return False
+    # Here, for people at a terminal.
+    from unlearn.cli.terminal import has_cursor  # noqa: PLC0415
+
+    return has_cursor(sys.stderr)
 
 
 @contextmanager
-def progress(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
+def progress(
+    description: str, total: int | None, unit: str = ""
+) -> Iterator[Callable[[int], None]]:
     """Show a progress bar on standard error while the block runs, if that is a terminal.
+
+    Parameters
+    ----------
+    description
+        What is done.
+    total
+        How many steps there are; None if nobody knows.
+    unit
+        What a step is, as a plural, for the rate: `rows`.
 
     Yields
     ------
     callable
         Takes how many steps were done since the last call.
     """
-    if not sys.stderr.isatty():
+    if not has_bars():
         yield lambda _steps: None
         return
-    # Here, for people at a terminal: rich takes a tenth of a second to load.
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import (  # noqa: PLC0415
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-    )
+    # Here, for people at a terminal.
+    from unlearn.cli import progress as shown  # noqa: PLC0415
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True
-    ) as bar:
-        task = bar.add_task(description, total=total)
-        yield lambda steps: bar.advance(task, steps)
+    with shown.progress(description, total, unit) as advance:
+        yield advance

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
-from itertools import groupby, takewhile
+from itertools import dropwhile, groupby, takewhile
 from threading import Thread
 
-from unlearn.cli.output import progress, say
+from unlearn.cli.output import say
+from unlearn.cli.run_progress import RunProgress
 from unlearn.cli.stage.command import run_stage
 from unlearn.cli.stage.train import describe_training
 from unlearn.cli.workers import call_in_process
@@ -65,6 +66,8 @@ class PipelineRun:
         DVC.
     jobs
         How many shards the engine trains at a time, for the record of how long it took.
+    shown
+        The bar that people see.
     trained
         What the training of each shard came to.
     ran
@@ -78,6 +81,7 @@ class PipelineRun:
     pool: Pool
     dvc: Session
     jobs: int
+    shown: RunProgress = field(default_factory=RunProgress)
     trained: dict[str, Trained] = field(default_factory=dict)
     ran: set[str] = field(default_factory=set)
     training_seconds: float = 0.0
@@ -155,6 +159,7 @@ class PipelineRun:
         for group, names in groupby(own, key=lambda name: name.partition("@")[0]):
             files = {name: own[name] for name in names}
             stale = self._not_current(files)
+            self.shown.group(_from(own, group), lambda: self._to_run(own, group))  # noqa: B023 - it is called at once
             if group == "train" and context.params.kind == "exact":
                 # Shards that DVC takes for up to date, but whose model has another lineage.
                 stale = sorted({*stale, *(f"train@{name}" for name in outdated_shards(context))})
@@ -170,14 +175,16 @@ class PipelineRun:
     def _run_group(self, context: Context, group: str, files: dict[str, StageFiles]) -> None:
         self._running = group
         before = {name: state_of(found.deps) for name, found in files.items()}
+        self.shown.begin(list(files), self.jobs if _is_sharded(context, group) else 1)
         for name in self._ended(context, group, list(files)):
+            self.shown.end(name)
             self._unrecorded.add(name)
             self.ran.add(name)
             self._current[name] = (before[name], state_of(files[name].outs))
 
     def _ended(self, context: Context, group: str, names: list[str]) -> Iterator[str]:
         """Run stages of one kind, and yield the name of each when it has ended."""
-        if group == "train" and context.params.kind == "exact":
+        if _is_sharded(context, group):
             yield from self._train(context, [name.partition("@")[2] for name in names])
             return
         if group == "unlearn":
@@ -192,12 +199,10 @@ class PipelineRun:
     def _train(self, context: Context, shards: list[str]) -> Iterator[str]:
         remove_others(context)
         started = time.perf_counter()
-        with progress("training shards", len(shards)) as advance:
-            for done in self.engine.train(context, shards):
-                self.trained[done.shard] = done
-                say(describe_training(done))
-                advance(1)
-                yield f"train@{done.shard}"
+        for done in self.engine.train(context, shards):
+            self.trained[done.shard] = done
+            say(describe_training(done))
+            yield f"train@{done.shard}"
         trained = [self.trained[name] for name in shards]
         timings = {name: timing for one in trained for name, timing in one.timings.items()}
         elapsed = time.perf_counter() - started
@@ -214,6 +219,13 @@ class PipelineRun:
         record_timings(self.project, timings)
         if any(one.reason for one in trained):
             check_refusals(context, refused_shards(context))
+
+    def _to_run(self, own: dict[str, StageFiles], group: str) -> set[str]:
+        """Return the stages from a group on that will run, as far as is known."""
+        names = _from(own, group)
+        found = set(self._not_current({name: own[name] for name in names}))
+        # What was not trained yet makes the last stages run, too.
+        return found | ({"aggregate", "verify"} & set(names) if found else set())
 
     def _not_current(self, files: dict[str, StageFiles]) -> list[str]:
         return [name for name, found in files.items() if self._current.get(name) != _state(found)]
@@ -256,6 +268,16 @@ def _import(modules: Iterable[str]) -> None:
 
 def _state(files: StageFiles) -> _Files:
     return state_of(files.deps), state_of(files.outs)
+
+
+def _from(own: dict[str, StageFiles], group: str) -> list[str]:
+    """Return the stages from the first of a group on."""
+    return list(dropwhile(lambda name: name.partition("@")[0] != group, own))
+
+
+def _is_sharded(context: Context, group: str) -> bool:
+    """Return whether the stages of a group are trainings of shards, which the engine does."""
+    return group == "train" and context.params.kind == "exact"
 
 
 def _runs_own_code(context: Context, group: str) -> bool:

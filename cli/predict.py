@@ -158,7 +158,7 @@ def predict(
     files = csv_files(source, csv)
     if encoding is None:
         check_encoding(files, new_rows.dataset, source.name)
-    with progress("predicting rows", None) as advance, _hinted(new_rows, has_csv=bool(files)):
+    with progress("predicting", None, "rows") as advance, _hinted(new_rows, has_csv=bool(files)):
         rows = predictor(source, output, advance)
     for note in new_rows.notes():
         say(f"note: {note}")

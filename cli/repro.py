@@ -10,6 +10,7 @@ from unlearn.cli.engine_choice import COMMAND_VARIABLE, EngineChoice, EngineName
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, say
 from unlearn.cli.pipeline_run import PipelineRun
+from unlearn.cli.run_progress import run_progress
 from unlearn.cli.switch_slices import check_switches, switch_slices
 from unlearn.stages.context import Context, open_project
 from unlearn.stages.dvc.pipeline import (
@@ -200,7 +201,7 @@ def bring_up_to_date(
     check_rows_are_dependencies(project, context.params)
     check_code_is_a_dependency(project, context.params)
     check_figures_are_where_they_belong(project, context.params)
-    with Session(project) as dvc, pool:
+    with run_progress(project, choice.parallel) as shown, Session(project) as dvc, pool:
         # DVC is imported meanwhile.
         if damage := mend_lock(project):
             say(f"{damage}; restoring the last committed one")
@@ -208,7 +209,7 @@ def bring_up_to_date(
         _settle(context)
         before = _method_records(context)
         with engine:
-            run = PipelineRun(project, engine, pool, dvc, choice.parallel)
+            run = PipelineRun(project, engine, pool, dvc, choice.parallel, shown)
             run.run(context)
         # An exit in the middle of their ending would be called a leak, on standard error.
         pool.finish()

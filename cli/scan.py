@@ -7,7 +7,7 @@ import typer
 from unlearn.cli import panels
 from unlearn.cli.answers import Answer, AnswerPart
 from unlearn.cli.lazy import Command
-from unlearn.cli.output import JsonFlag, emit, plural, progress
+from unlearn.cli.output import JsonFlag, emit, has_bars, plural, progress
 from unlearn.stages.context import open_project
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import find_project
@@ -106,9 +106,9 @@ def scan(
             raise InputError(f"{path} is not there")
     context = open_project(find_project())
     wanted = () if values is None else wanted_values(_lines(values), values.name)
-    with progress("searching", None) as advance:
-        skipped = () if values is None else (values,)
-        found = ResidueScan(context, wanted, folders, skipped).run(advance)
+    search = ResidueScan(context, wanted, folders, () if values is None else (values,))
+    with progress("searching", search.count() if has_bars() else None, "files") as advance:
+        found = search.run(advance)
     answer = ScanAnswer(
         clean=not found.findings,
         searched=found.searched,

@@ -1,6 +1,5 @@
 """`unlearn status`: the state of each request."""
 
-import sys
 from collections.abc import Iterator
 from datetime import date
 
@@ -360,8 +359,8 @@ def _table_of_requests(states: list[RequestState]) -> list[str]:
         ]
         for state in ordered
     ]
-    head, *body = table(_COLUMNS, rows, _WORDS) or [""]
-    lines = [head, *(_red(line) if ordered[at].late else line for at, line in enumerate(body))]
+    late = [number for number, state in enumerate(ordered) if state.late]
+    lines = table(_COLUMNS, rows, _WORDS, red=late)
     if len(states) > len(ordered):
         lines.append(f"  and {len(states) - len(ordered):,} more: --json lists all")
     lines += [
@@ -377,7 +376,3 @@ def _table_of_requests(states: list[RequestState]) -> list[str]:
 def _urgency(state: RequestState) -> tuple[bool, int]:
     """Sort by days left; what needs no answer any more, or has no due date, comes last."""
     return state.days_left is None, state.days_left or 0
-
-
-def _red(line: str) -> str:
-    return typer.style(line, fg=typer.colors.RED) if sys.stdout.isatty() else line

@@ -179,7 +179,7 @@ def tune(
         tuning.check_tunable(method)
         if not dry_run:
             _check_editable(context, method, tuning.candidates(context, method, 1))
-        with progress(f"tuning {method}", budget + 3) as advance:
+        with progress(f"tuning {method}", budget + 3, "trials") as advance:
             found = tuning.tune(context, method, budget, rows, advance)
         written = {} if dry_run else _changes(project, found, tuning.trail(found))
         _write(project, written)

@@ -48,7 +48,10 @@ _OF_METHODS = (
 )
 _OF_ROWS = "memorisation of the final model, on forgotten rows and on unseen rows:"
 #: Columns of words.
-_LEFT = {"method", "label", "verdict", "stopped by", "rows", "nearer to"}
+_LEFT = {"attack", "method", "label", "verdict", "stopped by", "rows", "nearer to"}
+
+#: The width of the columns of the table of attacks: whichever there are, it looks the same.
+_ATTACK, _INTERVAL = 17, 14
 
 
 def describe(shown: Shown) -> str:
@@ -261,17 +264,18 @@ def _membership(report: Report) -> list[str]:
         return lines
     # Without shards there is the deployed model alone.
     one_model = report.kind == "posthoc"
-    inside = "in the model" if one_model else "in the models  deployed"
-    lines.append(f"  {'attack':17}  {'AUC':>5}  {'95 % interval':>14}  {inside}")
+    head = ["attack", "AUC", "95 % interval"]
+    head += ["in the model"] if one_model else ["in the models", "deployed"]
+    rows = []
     for name in [attack.name for attack in registered() if attack.name in found.attacks]:
         entry = found.attacks[name]
-        line = f"  {name:17}  {_number(entry.auc):>5}  {_interval(entry.ci):>14}  "
-        control = _number(entry.control.auc)
-        if one_model:
-            lines.append(f"{line}{control:>12}")
-        else:
+        interval = _interval(entry.ci).rjust(_INTERVAL)
+        cells = [name.ljust(_ATTACK), _number(entry.auc), interval, _number(entry.control.auc)]
+        if not one_model:
             deployed = found.final_model.attacks.get(name, AttackResult())
-            lines.append(f"{line}{control:>13}  {_number(deployed.auc):>8}")
+            cells.append(_number(deployed.auc))
+        rows.append(cells)
+    lines += table(head, rows, _LEFT)
     lines.append(
         f"  {_count(found.forget_rows)} forgotten rows, {_count(found.holdout_rows)} non-members; "
         f"this number distinguishes an AUC of {_number(found.detectable_auc)} from .5"

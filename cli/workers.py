@@ -44,7 +44,7 @@ def retrain_side_by_side(
     """
     jobs = min(os.cpu_count() or 1, len(shards))
     lineages: dict[str, Lineage] = {}
-    with progress("retraining shards", len(shards)) as advance, Pool() as pool:
+    with progress("retraining shards", len(shards), "shards") as advance, Pool() as pool:
         if jobs > 1:
             pool.start(jobs, _modules(context.params.train))
             trained = _retrainings(pool, context, forget_list, shards)

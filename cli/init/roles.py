@@ -76,7 +76,7 @@ def find_roles(
     with (
         ExitStack() as stack,
         tempfile.TemporaryDirectory(prefix="unlearn-init-") as scratch,
-        progress("reading rows", None) as advance,
+        progress("reading rows", None, "rows") as advance,
     ):
         searched = columns if request.identity is None else {}
         finders = {kind: LookAlikeFinder(stack, Path(scratch) / kind) for kind in searched}

@@ -86,7 +86,7 @@ def check_rows(
     pictured = sources.values() if "image" in dataset.features.values() else ()
     with (
         tempfile.TemporaryDirectory(prefix="unlearn-init-") as scratch,
-        progress("checking rows", None) as advance,
+        progress("checking rows", None, "rows") as advance,
     ):
         spill(
             batches[0],

@@ -6,7 +6,7 @@ from unlearn.cli.output import plural, progress, say
 from unlearn.stages.context import Context
 from unlearn.stages.dvc.pipeline import check_lists_are_read, check_rows_are_dependencies
 from unlearn.stages.project.paths import HOLDOUT, UNLABELLED
-from unlearn.stages.project.timings import Timing, record_timings
+from unlearn.stages.project.timings import Timing, record_timings, rows_of_last_run
 from unlearn.stages.shard import stage
 from unlearn.stages.verify.membership.registry import deciding_attack
 
@@ -17,7 +17,7 @@ def run(context: Context) -> None:
     check_lists_are_read(context.project, context.params)
     check_rows_are_dependencies(context.project, context.params)
     started = time.perf_counter()
-    with progress("rows", None) as advance:
+    with progress("shard", rows_of_last_run(context.project), "rows") as advance:
         counts = stage.run(context, advance)
     unlabelled, holdout = counts.pop(UNLABELLED, 0), counts.pop(HOLDOUT)
     suppressed = counts.pop("suppressed", 0)

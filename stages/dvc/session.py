@@ -1,19 +1,19 @@
 """DVC for one run of `unlearn repro`: what is out of date, and the record of what ran."""
 
 import json
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any, Self
 
 from unlearn.stages.config.params import Params
 from unlearn.stages.dvc.command import RETRY_SECONDS, busy, dvc_environment, dvc_status, pass_on
 from unlearn.stages.dvc.pipeline import stage_names
 from unlearn.stages.dvc.recording import changed_meanwhile, commit
+from unlearn.stages.project.interrupts import without_interrupts
 from unlearn.stages.project.locks import PATIENCE
 from unlearn.stages.project.paths import Project
 
@@ -48,7 +48,7 @@ class Session:
 
     def start(self) -> None:
         """Start the process, which begins to import DVC."""
-        with _without_interrupts():
+        with without_interrupts():
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "unlearn.stages.dvc.child"],
                 cwd=self._project.root,
@@ -140,19 +140,6 @@ class Session:
                 process.stdin.close()
             process.wait()
             self._printing.join()
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Let processes that are started here ignore Ctrl-C: who asks them decides when they end."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _answer(process: subprocess.Popen[str], request: Mapping[str, Any]) -> dict[str, Any]:

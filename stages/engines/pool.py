@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Self, TypeVar
 
 from unlearn.stages.engines import worker_process
+from unlearn.stages.project.interrupts import without_interrupts
 from unlearn.stages.project.threads import use_one_thread
 
 T = TypeVar("T")
@@ -159,7 +160,9 @@ class _Member:
             initializer=worker_process.start,
             initargs=(os.getpid(),),
         )
-        executor.submit(_load, self._modules)
+        # Ctrl-C may come before the process can say that it is not for it.
+        with without_interrupts():
+            executor.submit(_load, self._modules)
         return executor
 
 

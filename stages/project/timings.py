@@ -69,6 +69,12 @@ def read_timings(project: Project) -> dict[str, Timing]:
         return {}
 
 
+def rows_of_last_run(project: Project) -> int | None:
+    """Return how many rows the dataset had when they were put into shards; None before that."""
+    last = read_timings(project).get("shard")
+    return last.rows if last is not None and last.rows else None
+
+
 def record_timings(project: Project, new: dict[str, Timing]) -> None:
     """Add or replace timings by stage name."""
     with exclusive(project.lock_file("timings"), "another stage"):

@@ -59,6 +59,22 @@ def git_objects(root: Path, folder: Path) -> Iterator[tuple[str, IO[bytes]]]:
             process.kill()
 
 
+def count_objects(root: Path) -> int:
+    """Return about how many objects a repository has; 0 if git does not say."""
+    environment = dict(os.environ)
+    leave_hook(environment)
+    done = subprocess.run(
+        ["git", "count-objects", "-v"],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
+    return sum(int(found.get(name, "0")) for name in ("count", "in-pack"))
+
+
 def _damaged() -> ToolError:
     return ToolError("git cannot read all of its objects", "`git fsck` names damaged ones")
 

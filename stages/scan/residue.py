@@ -19,7 +19,7 @@ from unlearn.stages.rows.epochs import split_token
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.scan.array_digests import forgotten_arrays
 from unlearn.stages.scan.files import ITS_NAME, FileResult, FileSearch
-from unlearn.stages.scan.git_objects import git_objects
+from unlearn.stages.scan.git_objects import count_objects, git_objects
 from unlearn.stages.scan.named_pictures import NAMED, NamedPictures
 from unlearn.stages.scan.patterns import Patterns, Wanted
 from unlearn.stages.scan.row_digests import forgotten_digests
@@ -166,6 +166,12 @@ class ResidueScan:
             except UnlearnError as error:
                 residue.unread.append(Unread(_GIT, None, error.message))
         return residue
+
+    def count(self) -> int:
+        """Return about how many files and objects there are to search, for people who wait."""
+        scratch = self.context.project.scratch("scan")
+        files = sum(1 for _ in self._files(Residue(), scratch))
+        return files + count_objects(self.context.project.root)
 
     @cached_property
     def _listed(self) -> ForgetList:
