@@ -108,8 +108,36 @@ def audit(
     Exits with 1 if a change has no cause, or if a cause had no effect.
     """
     asked = None if rerun is None else _shards_asked(rerun)
-    project = find_project()
     old_name, new_name = _revisions(revisions)
+    answer = compare_states(find_project(), old_name, new_name, asked)
+    render = _markdown if markdown else _describe
+    emit(answer, as_json=as_json, text=lambda: render(answer))
+    if answer.verdict != "consistent":
+        raise typer.Exit(1)
+
+
+def compare_states(
+    project: Project,
+    old_name: str,
+    new_name: str | None,
+    asked: int | Literal["all"] | None = None,
+) -> AuditAnswer:
+    """Compare two states of a project.
+
+    Parameters
+    ----------
+    project
+        The project.
+    old_name, new_name
+        Two git revisions; None is the working tree.
+    asked
+        How many shards of the newer state to retrain as a check; None for no check.
+
+    Raises
+    ------
+    InputError
+        If a state has no dvc.lock, or there is nothing to retrain.
+    """
     new = take_snapshot(project, new_name)
     old = take_snapshot(project, old_name, new.epochs)
     if not new.lock:
@@ -124,7 +152,7 @@ def audit(
     if asked is not None:
         again = _retrain(project, new_name, new.lock, found, asked)
         found = replace(found, unexplained=(*found.unexplained, *again.problems))
-    answer = AuditAnswer(
+    return AuditAnswer(
         old=old.name,
         new=new.name,
         forgotten=found.forgotten,
@@ -136,10 +164,6 @@ def audit(
         notes=list(found.notes),
         rerun=None if again is None else _rerun_answer(again),
     )
-    render = _markdown if markdown else _describe
-    emit(answer, as_json=as_json, text=lambda: render(answer))
-    if answer.verdict != "consistent":
-        raise typer.Exit(1)
 
 
 COMMAND = Command(audit, example="unlearn audit HEAD~1..HEAD --rerun 2", answer=AuditAnswer)

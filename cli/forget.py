@@ -1,5 +1,6 @@
 """`unlearn forget`: puts a request on the forget list."""
 
+from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +20,7 @@ from unlearn.cli.forget_source import (
 from unlearn.cli.ids import IdOption, IdsOption, read_wanted
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, say
-from unlearn.stages.context import open_project
+from unlearn.stages.context import Context, open_project
 from unlearn.stages.dvc.pipeline import check_suppression_is_read
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.check import check_ledger
@@ -234,6 +235,7 @@ def forget(
         answer = _without_ids(added=put_back_lost(context))
         emit(answer, as_json=as_json, text=lambda: _describe(answer, whole=True))
         return
+    given = None
     if source is not None:
         given = Source(source, column, signature, exempt, shared, answer_file)
         incoming = given.read(context, ignore_unknown=ignore_unknown)
@@ -241,48 +243,12 @@ def forget(
     else:
         wanted, found = understand(context, read_wanted(ids, one, subjects))
         incoming = Incoming(wanted, notes=tuple(found))
-    refuse_later_day(context, ticket, filing.received)
-    filing = filing.or_else(incoming.filing)
-    wanted, notes = incoming.wanted, list(incoming.notes)
     unknown: Unknown = "skip" if ignore_unknown else "suppress" if suppress else "refuse"
-    if suppress and incoming.contacts:
-        check_suppression_is_read(context.project)
-    missed = find_missed(context, wanted)
-    if strict:
-        missed.refuse()
-    with missed.hinted():
-        resolved = add_request(
-            context,
-            wanted,
-            ticket=ticket,
-            filing=filing,
-            unknown=unknown,
-            items=incoming.items,
-            dry_run=dry_run,
-        )
-    if source is not None and not dry_run:
-        suppress_contacts(context, incoming.contacts if suppress else (), incoming.withdrawn)
+    handling = Handling(ticket, filing, unknown, strict=strict, dry_run=dry_run)
+    answer = record_request(context, incoming, handling)
+    if given is not None and not dry_run:
         given.write_answer(context, ticket)
-    ledger = check_ledger(context.project, context.params.ledger.branch, context)
-    if problem := ledger.problem():
-        # The request counts all the same; the run that follows stops until this is mended.
-        say("note: " + "; ".join((problem.message, *problem.hints)))
-    answer = ForgetAnswer(
-        added=len(resolved.added),
-        already=resolved.already,
-        unknown=len(resolved.unknown) + len(incoming.unmatched),
-        suppressed=len(resolved.unknown) + len(incoming.contacts) if suppress else 0,
-        shards=list(resolved.shards),
-        unlabelled=resolved.unlabelled,
-        look_alikes=missed.count,
-        look_alike_rows=[LookAlikeRow(file=at.file, row=at.row) for at in missed.rows or ()],
-        notes=notes,
-        dry_run=dry_run,
-        due=due_of(context, ticket, filing),
-    )
     whole = context.params.kind == "posthoc"
-    for note in (*notes, *missed.notes()):
-        say(note)
     emit(answer, as_json=as_json, text=lambda: _describe(answer, whole=whole))
 
 
@@ -291,6 +257,90 @@ COMMAND = Command(
     example="unlearn forget --id r0042 --id r1001 --ticket T-17",
     answer=ForgetAnswer,
 )
+
+
+@dataclass(frozen=True)
+class Handling:
+    """How a request is taken in.
+
+    Parameters
+    ----------
+    ticket
+        Its reference for the log.
+    filing
+        When it was received, and under which law.
+    unknown
+        What happens to ids that the dataset does not have.
+    strict
+        Whether to refuse it if rows of look-alikes would stay.
+    dry_run
+        Whether to change nothing.
+    """
+
+    ticket: str | None = None
+    filing: Filing = NO_FILING
+    unknown: Unknown = "refuse"
+    strict: bool = False
+    dry_run: bool = False
+
+
+def record_request(context: Context, incoming: Incoming, handling: Handling) -> ForgetAnswer:
+    """Put a request on the forget list, and say what is worth knowing about it.
+
+    Parameters
+    ----------
+    context
+        The project.
+    incoming
+        The request.
+    handling
+        How it is taken in.
+
+    Raises
+    ------
+    InputError
+        If it cannot be taken in; nothing was changed.
+    """
+    ticket, dry_run = handling.ticket, handling.dry_run
+    refuse_later_day(context, ticket, handling.filing.received)
+    filing = handling.filing.or_else(incoming.filing)
+    suppress = handling.unknown == "suppress"
+    if suppress and incoming.contacts:
+        check_suppression_is_read(context.project)
+    missed = find_missed(context, incoming.wanted)
+    if handling.strict:
+        missed.refuse()
+    with missed.hinted():
+        resolved = add_request(
+            context,
+            incoming.wanted,
+            ticket=ticket,
+            filing=filing,
+            unknown=handling.unknown,
+            items=incoming.items,
+            dry_run=dry_run,
+        )
+    if not dry_run:
+        suppress_contacts(context, incoming.contacts if suppress else (), incoming.withdrawn)
+    ledger = check_ledger(context.project, context.params.ledger.branch, context)
+    if problem := ledger.problem():
+        # The request counts all the same; the run that follows stops until this is mended.
+        say("note: " + "; ".join((problem.message, *problem.hints)))
+    for note in (*incoming.notes, *missed.notes()):
+        say(note)
+    return ForgetAnswer(
+        added=len(resolved.added),
+        already=resolved.already,
+        unknown=len(resolved.unknown) + len(incoming.unmatched),
+        suppressed=len(resolved.unknown) + len(incoming.contacts) if suppress else 0,
+        shards=list(resolved.shards),
+        unlabelled=resolved.unlabelled,
+        look_alikes=missed.count,
+        look_alike_rows=[LookAlikeRow(file=at.file, row=at.row) for at in missed.rows or ()],
+        notes=list(incoming.notes),
+        dry_run=dry_run,
+        due=due_of(context, ticket, filing),
+    )
 
 
 def _check_options(ways: list[str], options: dict[str, bool]) -> None:

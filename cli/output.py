@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TextIO
 
 import typer
@@ -50,9 +51,33 @@ def emit(answer: HasJson, *, as_json: bool, text: Callable[[], str]) -> None:
         sys.stdout.write(f"{_for(sys.stdout, text().rstrip(chr(10)))}\n")
 
 
+#: What takes messages in place of standard error; None on the command line.
+_LISTENER: ContextVar[Callable[[str], None] | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def heard_by(listener: Callable[[str], None]) -> Iterator[None]:
+    """Hand the messages of the block to a function, and show no progress.
+
+    Parameters
+    ----------
+    listener
+        Is called with each message, without a line end.
+    """
+    token = _LISTENER.set(listener)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(token)
+
+
 def say(message: str) -> None:
-    """Print a message on standard error."""
-    sys.stderr.write(f"{_for(sys.stderr, message)}\n")
+    """Print a message on standard error, or hand it to who listens; see `heard_by`."""
+    listener = _LISTENER.get()
+    if listener is None:
+        sys.stderr.write(f"{_for(sys.stderr, message)}\n")
+    else:
+        listener(message)
 
 
 def _for(stream: TextIO, text: str) -> str:
@@ -157,7 +182,7 @@ def table(
 
 def has_bars() -> bool:
     """Return whether bars are shown: on standard error, if that is a terminal with a cursor."""
-    if not _may_be_a_terminal(sys.stderr):
+    if _LISTENER.get() is not None or not _may_be_a_terminal(sys.stderr):
         return False
     # Here, for people at a terminal.
     from unlearn.cli.terminal import has_cursor  # noqa: PLC0415

@@ -26,7 +26,7 @@ from unlearn.stages.project.paths import HOLDOUT, find_project
 from unlearn.stages.project.timings import read_timings
 from unlearn.stages.requests.batch import find_batch
 from unlearn.stages.requests.costs import Work, estimate
-from unlearn.stages.requests.id_file import understand
+from unlearn.stages.requests.id_file import Wanted, understand
 from unlearn.stages.requests.plan import (
     ShardPlan,
     fraction_of_full_training,
@@ -97,7 +97,8 @@ def plan(
     Nothing is changed. The seconds are estimated from earlier runs on this machine.
     """
     context = open_project(find_project())
-    answer = make_plan(context, ids=ids, subjects=subjects, jobs=jobs or os.cpu_count() or 1)
+    wanted = None if ids is None and subjects is None else read_wanted(ids, None, subjects)
+    answer = make_plan(context, wanted, jobs=jobs or os.cpu_count() or 1)
     sharded = len(context.params.sharding.shards) > 1
     emit(answer, as_json=as_json, text=lambda: _describe(answer, sharded=sharded))
     if exit_code and answer.stages and not holds(answer.batch):
@@ -107,13 +108,21 @@ def plan(
 COMMAND = Command(plan, example="unlearn plan --ids ids.txt", answer=PlanAnswer | MethodsPlanAnswer)
 
 
-def make_plan(
-    context: Context, *, ids: Path | None, subjects: Path | None, jobs: int
-) -> PlanAnswer:
-    """Return the plan."""
+def make_plan(context: Context, wanted: Wanted | None, *, jobs: int) -> PlanAnswer:
+    """Return the plan.
+
+    Parameters
+    ----------
+    context
+        The project.
+    wanted
+        A request to plan for in addition to the forget list.
+    jobs
+        How many shards are trained at a time.
+    """
     params = context.params
     now = context.read_list()
-    after = _with_request(context, now, ids, subjects)
+    after = now if wanted is None else _with_request(context, now, wanted)
     changed = set(dvc_status(context.project.root))
     batch = batch_answer(
         find_batch(context.project, params, now, frozenset(after.tokens) - frozenset(now.tokens))
@@ -234,13 +243,9 @@ def _try_settings(context: Context, rows_of: Callable[[str], pa.Table]) -> None:
             say(f"note: with the first rows of {shards[0]} alone, {refused}")
 
 
-def _with_request(
-    context: Context, now: ForgetList, ids: Path | None, subjects: Path | None
-) -> ForgetList:
+def _with_request(context: Context, now: ForgetList, wanted: Wanted) -> ForgetList:
     """Return the list as it would be with the request on it."""
-    if ids is None and subjects is None:
-        return now
-    wanted, notes = understand(context, read_wanted(ids, None, subjects))
+    wanted, notes = understand(context, wanted)
     for note in notes:
         say(note)
     resolved = add_request(context, wanted, dry_run=True)

@@ -25,9 +25,8 @@ from unlearn.cli.csv_options import (
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural, progress, say
 from unlearn.stages.config.dataset import CsvParams
-from unlearn.stages.context import load_params
 from unlearn.stages.errors import InputError
-from unlearn.stages.final_model.ensemble import load_ensemble, modality_of
+from unlearn.stages.final_model.ensemble import load_ensemble, load_own_ensemble, modality_of
 from unlearn.stages.final_model.new_rows import NewRows, check_encoding, with_csv
 from unlearn.stages.final_model.predictions import OUTPUT_FORMATS, predict_file
 from unlearn.stages.project.paths import find_project
@@ -220,14 +219,10 @@ def _hinted(new_rows: NewRows, *, has_csv: bool) -> Iterator[None]:
 
 
 def _load(chosen: _Chosen) -> tuple[Predictor, NewRows]:
-    root, own_code, folder = Path(), None, chosen.folder
-    own_types: list[str] = []
+    root, folder, project = Path(), chosen.folder, None
     if folder is None:
         project = find_project()
         root, folder = project.root, project.final_model
-        train = load_params(project.params).train
-        own_code = None if train.code_path is None else root / train.code_path
-        own_types = train.trusted_types
     if modality_of(folder) == "text":
         if chosen.trust_code:
             raise InputError("--trust-code is for Python code; language models contain none")
@@ -236,14 +231,11 @@ def _load(chosen: _Chosen) -> tuple[Predictor, NewRows]:
         return _language(folder, root, chosen)
     if chosen.tokens is not None:
         raise InputError("--tokens is for language models")
-    ensemble = load_ensemble(
-        folder,
-        trust_code=chosen.trust_code,
-        own_code=own_code,
-        own_types=own_types,
-        root=root,
-        base=None if chosen.base is None else Path(chosen.base).resolve(),
-    )
+    base = None if chosen.base is None else Path(chosen.base).resolve()
+    if project is None:
+        ensemble = load_ensemble(folder, trust_code=chosen.trust_code, root=root, base=base)
+    else:
+        ensemble = load_own_ensemble(project, trust_code=chosen.trust_code, base=base)
     new_rows = ensemble.new_rows(as_written=chosen.as_written, csv=chosen.csv)
     return (
         lambda source, output, advance: predict_file(ensemble, source, output, advance, new_rows)

@@ -1,6 +1,7 @@
 """`unlearn repro`: what `dvc repro` does, with the stale shards trained in parallel."""
 
 import time
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -27,7 +28,7 @@ from unlearn.stages.engines.pool import Pool
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.project.locks import exclusive
-from unlearn.stages.project.paths import find_project
+from unlearn.stages.project.paths import Project, find_project
 from unlearn.stages.project.timings import (
     CHECK,
     EVERYTHING_ELSE,
@@ -133,23 +134,60 @@ def repro(
     batch, it runs nothing.
     """
     choice = EngineChoice(engine, jobs, command, address)
+    # Before the project is looked for: what is wrong with the line itself is said first.
     choice.check()
-    check_switches(switch_off=switch_off, switch_on=switch_on)
-    context = open_project(find_project())
-    with exclusive(context.project.lock_file("repro"), "another `unlearn repro`"):
-        waiting = waiting_batch(context, now=now)
-        if waiting is None and (switch_off or switch_on):
-            # A list that the run would refuse changes no setting either.
-            check_requests(context, show=False)
-            _settle(context)
-            context = switch_slices(context, switch_off=switch_off, switch_on=switch_on)
-        result = waiting or bring_up_to_date(context, choice, called.obj)
+    run = RunChoice(now, switch_off, switch_on)
+    result = run_pipeline(find_project(), choice, run, called.obj)
     emit(result, as_json=as_json, text=lambda: _describe(result))
-    if exit_code and waiting is not None:
+    if exit_code and result.batch is not None:
         raise typer.Exit(1)
 
 
 COMMAND = Command(repro, example="unlearn repro --jobs 4", answer=ReproAnswer)
+
+
+@dataclass(frozen=True)
+class RunChoice:
+    """What a run does beside training, by the options of the same names."""
+
+    now: bool = False
+    switch_off: bool = False
+    switch_on: bool = False
+
+
+def run_pipeline(
+    project: Project, engine: EngineChoice, run: RunChoice, started: float | None = None
+) -> ReproAnswer:
+    """Bring the models up to date, unless requests wait for their batch.
+
+    Parameters
+    ----------
+    project
+        The project.
+    engine
+        Where shards are trained.
+    run
+        What is done beside that.
+    started
+        When the command began, by `time.perf_counter`; now by default.
+
+    Raises
+    ------
+    UnlearnError
+        If options do not fit together, another run goes on, or a stage fails.
+    """
+    engine.check()
+    check_switches(switch_off=run.switch_off, switch_on=run.switch_on)
+    context = open_project(project)
+    with exclusive(project.lock_file("repro"), "another `unlearn repro`"):
+        if waiting := waiting_batch(context, now=run.now):
+            return waiting
+        if run.switch_off or run.switch_on:
+            # A list that the run would refuse changes no setting either.
+            check_requests(context, show=False)
+            _settle(context)
+            context = switch_slices(context, switch_off=run.switch_off, switch_on=run.switch_on)
+        return bring_up_to_date(context, engine, started)
 
 
 def waiting_batch(context: Context, *, now: bool) -> ReproAnswer | None:

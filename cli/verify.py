@@ -12,7 +12,7 @@ from unlearn.stages.audit.present import find_verdict
 from unlearn.stages.audit.reports import FoundReport, key_at_hand, read_found
 from unlearn.stages.context import open_project
 from unlearn.stages.errors import InputError
-from unlearn.stages.project.paths import find_project
+from unlearn.stages.project.paths import Project, find_project
 from unlearn.stages.project.timings import read_method_seconds
 from unlearn.stages.verify.measures.utility_change import compare_utility
 from unlearn.stages.verify_report.report import Report
@@ -59,7 +59,33 @@ def verify(
         return
     if public and before is not None:
         raise InputError("--before compares figures, which --public leaves out")
-    project = find_project()
+    shown = find_shown(find_project(), full=full, before=before, public=public)
+    emit(shown.answer(), as_json=as_json, text=lambda: describe(shown))
+    if shown.verdict != "pass":
+        raise typer.Exit(1)
+
+
+def find_shown(
+    project: Project, *, full: bool = False, before: str | None = None, public: bool = False
+) -> Shown:
+    """Return the last report as it belongs to the present state.
+
+    Parameters
+    ----------
+    project
+        The project.
+    full
+        Read every byte of the models, also of files that look unchanged.
+    before
+        A git revision whose report the quality is compared with.
+    public
+        Leave all figures out.
+
+    Raises
+    ------
+    InputError
+        If there is no report, or figures that are compared are not on this machine.
+    """
     present = find_verdict(project, full=full)
     found = present.found
     change = None
@@ -68,7 +94,7 @@ def verify(
         change = compare_utility(_figures(older, before).utility, _figures(found).utility)
     if public:
         found = found.without_figures()
-    shown = Shown(
+    return Shown(
         report=found.report,
         verdict=present.verdict,
         reasons=present.stale or found.report.reasons,
@@ -80,9 +106,6 @@ def verify(
         before=before,
         change=change,
     )
-    emit(shown.answer(), as_json=as_json, text=lambda: describe(shown))
-    if present.verdict != "pass":
-        raise typer.Exit(1)
 
 
 def _measure(revision: str, *, as_json: bool) -> None:

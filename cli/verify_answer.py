@@ -91,6 +91,17 @@ class VerifyAnswer(Report):
     models_found: ModelsAnswer = ModelsAnswer()
     change: Change | None = None
 
+    @property
+    def passed(self) -> bool:
+        """Whether the verdict is pass; no other one is good enough to deploy."""
+        return self.verdict == "pass"
+
+    def __repr__(self) -> str:
+        """Return the verdict and its reasons; `as_json` has everything."""
+        return f"Report(verdict={self.verdict!r}, kind={self.kind!r}, reasons={self.reasons!r})"
+
+    __str__ = __repr__
+
 
 def set_fields(part: Part) -> dict[str, Any]:
     """Return the fields of a part of the report that its file has, by name."""

@@ -19,6 +19,7 @@ from unlearn.stages.config.dataset import (
 )
 from unlearn.stages.config.params import AggregationRule, Params
 from unlearn.stages.config.section import Modality, Task
+from unlearn.stages.context import load_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.combination import Combination, Probabilities, RowAnswers
 from unlearn.stages.final_model.description import (
@@ -37,6 +38,7 @@ from unlearn.stages.final_model.one_adapter import (
     merge_members,
 )
 from unlearn.stages.project.files import digest_file, json_bytes
+from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
 from unlearn.stages.training.shard_model import (
@@ -381,6 +383,34 @@ def load_ensemble(
     )
 
 
+def load_own_ensemble(
+    project: Project, *, trust_code: bool = False, base: Path | None = None
+) -> Ensemble:
+    """Load a project's final model; the code that params.yaml names is trusted.
+
+    Parameters
+    ----------
+    project
+        The project.
+    trust_code, base
+        See `load_ensemble`.
+
+    Raises
+    ------
+    InputError
+        See `load_ensemble`.
+    """
+    train = load_params(project.params).train
+    return load_ensemble(
+        project.final_model,
+        trust_code=trust_code,
+        own_code=None if train.code_path is None else project.root / train.code_path,
+        own_types=train.trusted_types,
+        root=project.root,
+        base=base,
+    )
+
+
 def modality_of(folder: Path) -> Modality:
     """Return what the final model in a folder reads; see `load_ensemble` for errors."""
     return read_description(folder).dataset.modality
@@ -423,7 +453,8 @@ def _member(
     if foreign := [name for name in model.trusted_types if name not in trusted]:
         raise InputError(
             f"this final model loads types of other packages, such as {foreign[0]}",
-            "allow them with --trust-code if you trust who made it",
+            "allow them with --trust-code, in Python with trust_code=True, if you trust who made "
+            "it",
         )
     rows, probable = int(model.description["rows"]), model.has_probabilities
     if keep:
@@ -483,6 +514,7 @@ def _trusted_code(
     if not (trust_code or own):
         raise InputError(
             "this final model contains Python code, which prediction would run",
-            f"read {path.name} in its folder; then allow it with --trust-code",
+            f"read {path.name} in its folder; then allow it with --trust-code, in Python with "
+            "trust_code=True",
         )
     return path

@@ -87,6 +87,32 @@ def load_model(
     )
 
 
+def load_own_model(
+    project: Project, *, trust_code: bool = False
+) -> Union["TableClassifier", "TableRegressor", "LanguageModel"]:
+    """Load the final model of a project, which may run the project's own code.
+
+    Parameters
+    ----------
+    project
+        The project.
+    trust_code
+        Whether other code in the model's folder may be run as well.
+
+    Raises
+    ------
+    InputError
+        See `load_model`.
+    """
+    folder = find_final_model(project.root)
+    if modality_of(folder) == "text":
+        return load_model(folder, root=project.root, trust_code=trust_code)
+    # Scikit-learn, which language models do not need.
+    from unlearn.stages.final_model.table_model import own_table_model
+
+    return own_table_model(project, trust_code=trust_code)
+
+
 def find_final_model(path: Path) -> Path:
     """Return the folder of a final model, given that folder or the folder of a project.
 

@@ -14,9 +14,10 @@ from unlearn.stages.config.dataset import TENSOR_KINDS
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.base import UnansweredRowError
 from unlearn.stages.final_model.description import FILE_NAME
-from unlearn.stages.final_model.ensemble import Ensemble, load_ensemble
+from unlearn.stages.final_model.ensemble import Ensemble, load_ensemble, load_own_ensemble
 from unlearn.stages.final_model.new_rows import NewRows, as_table
 from unlearn.stages.project.files import digest_file
+from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.schema import target_column
 
 Floats = npt.NDArray[np.float64]
@@ -375,11 +376,17 @@ def table_model(
     blank = TableClassifier(
         folder, trust_code=trust_code, as_written=as_written, root=root, base=base
     )
-    return of_ensemble(_ensemble(blank), **blank.get_params(deep=False))
+    return _of(_ensemble(blank), **blank.get_params(deep=False))
 
 
-def of_ensemble(ensemble: Ensemble, **params: Any) -> TableClassifier | TableRegressor:
-    """Return the model that answers with a loaded ensemble, by the parameters of `TableModel`."""
+def own_table_model(project: Project, *, trust_code: bool) -> TableClassifier | TableRegressor:
+    """Load a project's final model of tables; see `load_own_model`."""
+    folder, root = project.final_model, project.root
+    ensemble = load_own_ensemble(project, trust_code=trust_code)
+    return _of(ensemble, path=folder, trust_code=trust_code, root=root)
+
+
+def _of(ensemble: Ensemble, **params: Any) -> TableClassifier | TableRegressor:
     kind = TableRegressor if ensemble.task == "regression" else TableClassifier
     return kind(**params)._take(ensemble)  # noqa: SLF001 - of this module
 
