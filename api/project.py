@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Union
+from typing import Any, Literal
 
 from unlearn.cli.audit import AuditAnswer, compare_states
 from unlearn.cli.engine_choice import EngineChoice, EngineName
@@ -24,10 +24,6 @@ from unlearn.stages.ledger.log import Filing
 from unlearn.stages.project import paths
 from unlearn.stages.requests.id_file import understand
 from unlearn.stages.requests.incoming import Incoming
-
-if TYPE_CHECKING:
-    from unlearn.stages.final_model.language_model import LanguageModel
-    from unlearn.stages.final_model.table_model import TableClassifier, TableRegressor
 
 
 class Project:
@@ -311,9 +307,7 @@ class Project:
         with heard_by(hear):
             return compare_states(self._found, old, new)
 
-    def load_model(
-        self, *, trust_code: bool = False
-    ) -> Union["TableClassifier", "TableRegressor", "LanguageModel"]:
+    def load_model(self, *, trust_code: bool = False) -> Any:
         """Return the final model, as `unlearn.load_model` does.
 
         Code of your own in the model's folder is run if it has the same bytes as the project's own
@@ -323,6 +317,11 @@ class Project:
         ----------
         trust_code
             Whether to run such code in any case, and load the types that it names.
+
+        Returns
+        -------
+        TableClassifier, TableRegressor or LanguageModel
+            The model, ready to answer.
 
         Raises
         ------

@@ -96,7 +96,7 @@ MAKERS: dict[str, tuple[Callable[[int, np.random.Generator], Data], int]] = {
 
 def ours(data: Data, key: str) -> dict[str, Any]:
     """Return our models, by name."""
-    shared = {"categorical": data.categorical, "key": key}
+    shared: dict[str, Any] = {"categorical": data.categorical, "key": key}
     rows = round(len(data.targets) * (1 - _HELD_OUT))
     found: dict[str, Any] = {
         "exact_linear": ExactLinearRegressor(**shared),

@@ -110,7 +110,8 @@ def test_minus_zero_is_the_category_zero() -> None:
 def test_numbers_of_numpy_are_ids_and_options_as_those_of_python(rows: tuple[Any, ...]) -> None:
     values, labels, _ = rows
     plain = ExactForestClassifier(trees=5, key=KEY).fit(values, labels, ids=range(400)).forget([3])
-    model = ExactForestClassifier(trees=np.int64(5), key=KEY)
+    trees: Any = np.int64(5)
+    model = ExactForestClassifier(trees=trees, key=KEY)
     other = model.fit(values, labels, ids=np.arange(400)).forget(np.array([3]))
     assert other.model_bytes() == plain.model_bytes()
     assert other.ids_ == plain.ids_

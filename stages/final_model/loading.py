@@ -1,16 +1,12 @@
 """Loading a final model of any kind, wherever its folder is."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import Any
 
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.description import FILE_NAME
 from unlearn.stages.final_model.ensemble import modality_of
 from unlearn.stages.project.paths import Project, find_project
-
-if TYPE_CHECKING:
-    from unlearn.stages.final_model.language_model import LanguageModel
-    from unlearn.stages.final_model.table_model import TableClassifier, TableRegressor
 
 
 def load_model(
@@ -20,7 +16,7 @@ def load_model(
     base: str | Path | None = None,
     trust_code: bool = False,
     as_written: bool = False,
-) -> Union["TableClassifier", "TableRegressor", "LanguageModel"]:
+) -> Any:
     """Load a final model.
 
     Nothing of the project but the final model's folder is read. Only what the model is made of is
@@ -47,7 +43,8 @@ def load_model(
     Returns
     -------
     TableClassifier, TableRegressor or LanguageModel
-        The model, ready to answer.
+        The model, ready to answer. Which one it is depends on the folder: to a type checker it is
+        anything.
 
     Raises
     ------
@@ -87,9 +84,7 @@ def load_model(
     )
 
 
-def load_own_model(
-    project: Project, *, trust_code: bool = False
-) -> Union["TableClassifier", "TableRegressor", "LanguageModel"]:
+def load_own_model(project: Project, *, trust_code: bool = False) -> Any:
     """Load the final model of a project, which may run the project's own code.
 
     Parameters

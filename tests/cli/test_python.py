@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -223,8 +223,9 @@ def test_messages_are_logged(done: Repo, caplog: pytest.LogCaptureFixture) -> No
 
 def test_wrong_arguments_change_nothing(done: Repo) -> None:
     project: Any = Project.open(done.root)
+    wrong: list[tuple[Callable[[], object], str]]
     with unchanged(done.root):
-        for call, message in (
+        wrong = [
             (lambda: project.repro(jobs=0), "jobs: is a whole number"),
             (lambda: project.repro(engine="slurm"), "engine: is one of"),
             (lambda: project.repro(command="x"), "--command belongs to"),
@@ -233,7 +234,8 @@ def test_wrong_arguments_change_nothing(done: Repo) -> None:
             (lambda: project.audit("HEAD", ""), "new: is no git revision"),
             (lambda: project.audit(rerun=0), "rerun: is a number"),
             (lambda: project.audit("nowhere"), "nowhere"),
-        ):
+        ]
+        for call, message in wrong:
             with pytest.raises(InputError, match=message):
                 call()
 
