@@ -35,9 +35,11 @@ from unlearn.cli.init.request import (
 from unlearn.cli.init.scaffold import DEFAULT_HOLDOUT
 from unlearn.cli.init.setup import write_workflow
 from unlearn.cli.init.tasks import one_target, task_of
+from unlearn.cli.init.workflow import find_workflow
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit
 from unlearn.stages.config.params import MAX_SHARDS, MAX_SLICES
+from unlearn.stages.estimators.registry import find_spec
 
 
 def init(
@@ -449,6 +451,9 @@ unlearn init . --dataset visits.csv --id visit --target readmitted""",
 def _set_up(request: InitRequest) -> TableProject | TextProject:
     """Set up the project; return the summary. A table does not wait for torch to be imported."""
     request.check()
+    workflow = None if request.ci is None else find_workflow(request.root, request.ci)
+    if workflow is not None:
+        workflow.check()
     summary: TableProject | TextProject
     if request.reads_text:
         # For text alone: torch takes seconds to load.
@@ -463,8 +468,14 @@ def _set_up(request: InitRequest) -> TableProject | TextProject:
             if example is None
             else tabular.init_example(request, example)
         )
-    if request.ci is not None:
+    if workflow is not None:
         is_text = isinstance(summary, TextProject)
-        workflow = write_workflow(request.root, request.ci, is_text=is_text)
-        summary = summary.model_copy(update={"ci": workflow})
+        library = None if is_text else find_spec(summary.model).extra
+        write_workflow(
+            request.root,
+            workflow,
+            is_text=is_text,
+            distributions=() if library is None else library.distributions,
+        )
+        summary = summary.model_copy(update={"ci": workflow.path})
     return summary

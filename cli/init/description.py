@@ -6,6 +6,7 @@ from unlearn.cli.init.answer import KeyName, TableProject, TextProject
 from unlearn.cli.init.csv_format import describe_csv, has_gzip
 from unlearn.cli.init.request import REQUIREMENTS, Template
 from unlearn.cli.init.scaffold import BREAK_EVEN
+from unlearn.cli.init.workflow import is_included
 from unlearn.cli.output import plural
 
 _KEYS: dict[KeyName, str] = {
@@ -53,6 +54,8 @@ def describe(summary: TableProject | TextProject, directory: Path, dataset: Path
             f"wrote {summary.ci} and {REQUIREMENTS}, which it installs; it reads the key from the "
             "secret UNLEARN_KEY",
         )
+        if is_included(summary.ci):
+            lines.insert(3, f'GitLab runs it once .gitlab-ci.yml has `include: "{summary.ci}"`')
     return "\n".join(lines)
 
 

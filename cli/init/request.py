@@ -18,7 +18,7 @@ from unlearn.stages.config.dataset import DEFAULT_MISSING, TENSOR_KINDS
 from unlearn.stages.config.section import Task
 from unlearn.stages.config.verify import VerifyParams
 from unlearn.stages.errors import InputError
-from unlearn.stages.project.containment import check_contained, check_folder
+from unlearn.stages.project.containment import check_contained
 from unlearn.stages.rows.canaries import CANARIES_PATH
 
 
@@ -83,11 +83,6 @@ class CiSystem(StrEnum):
 
     GITHUB = "github"
     GITLAB = "gitlab"
-
-    @property
-    def path(self) -> str:
-        """Where the system reads its workflow in a repository."""
-        return ".gitlab-ci.yml" if self is CiSystem.GITLAB else ".github/workflows/unlearn.yml"
 
 
 @dataclass(frozen=True)
@@ -392,12 +387,7 @@ def _check_folder(request: InitRequest) -> None:
     if request.example is Example.AUTHORS and request.is_posthoc:
         taken.append(GENERIC_PATH)
     if request.ci is not None:
-        taken += [request.ci.path, REQUIREMENTS]
-        check_folder(root, str(Path(request.ci.path).parent))
-        if any((folder / ".git").exists() for folder in root.parents):
-            raise InputError(
-                "--ci: workflows must be at the top of a repository, and this folder is inside one"
-            )
+        taken.append(REQUIREMENTS)
     for name in taken:
         if (root / name).exists():
             raise InputError(

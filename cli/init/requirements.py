@@ -4,6 +4,7 @@ Versions are a part of every model's lineage, so a job has to install the same o
 """
 
 import json
+from collections.abc import Iterable
 from importlib import metadata
 
 from packaging.requirements import Requirement
@@ -18,26 +19,37 @@ _CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 _HEAD = f"""\
 # Written by `unlearn init --ci`: what the CI job installs, at the versions of the machine that
 # it ran on. Versions are a part of every model's lineage: other ones retrain all models.
+# Add what else your own code imports, and the package of your DVC remote (such as dvc-s3) if it
+# is not listed.
 --extra-index-url {_CPU_INDEX}
 """
 
 
-def render_requirements(extras: tuple[str, ...] = ()) -> bytes:
+#: What DVC needs for each kind of remote; a job needs those that are here.
+_REMOTES = (
+    *("dvc-azure", "dvc-gdrive", "dvc-gs", "dvc-hdfs", "dvc-oss", "dvc-s3", "dvc-ssh"),
+    *("dvc-webdav", "dvc-webhdfs"),
+)
+
+
+def render_requirements(extras: tuple[str, ...] = (), distributions: Iterable[str] = ()) -> bytes:
     """Return a requirements file that pins this tool and all packages below it.
 
     Parameters
     ----------
     extras
         Extras of this tool that the project needs, such as `llm`.
+    distributions
+        Packages that the model needs besides; those that are not installed are left out.
     """
-    pins = {name: _pin(name) for name in _needed(_TOOL, extras)}
+    pins = {name: _pin(name) for name in _needed(extras, (*_REMOTES, *distributions))}
     return (_HEAD + "".join(f"{pins[name]}\n" for name in sorted(pins))).encode()
 
 
-def _needed(root: str, extras: tuple[str, ...]) -> set[str]:
-    """Return the names of a package and of all installed packages that it needs here."""
+def _needed(extras: tuple[str, ...], more: tuple[str, ...]) -> set[str]:
+    """Return the names of this tool, of more packages, and of all that they need here."""
     found: set[tuple[str, tuple[str, ...]]] = set()
-    waiting = [(root, tuple(sorted(extras)))]
+    waiting = [(_TOOL, tuple(sorted(extras))), *((name, ()) for name in more)]
     while waiting:
         name, wanted = waiting.pop()
         if (name, wanted) in found:

@@ -18,8 +18,9 @@ from unlearn.cli.init.files import (
     render_gitignore,
     render_ledger,
 )
-from unlearn.cli.init.request import REQUIREMENTS, CiSystem
+from unlearn.cli.init.request import REQUIREMENTS
 from unlearn.cli.init.requirements import render_requirements
+from unlearn.cli.init.workflow import Workflow
 from unlearn.cli.output import names, progress, say
 from unlearn.stages.config.params import Params
 from unlearn.stages.dvc.command import run_dvc
@@ -362,11 +363,24 @@ def default_branch_name(root: Path) -> str | None:
     return None if name is None else name.removeprefix("refs/heads/").removeprefix(_ORIGIN)
 
 
-def write_workflow(root: Path, ci: CiSystem, *, is_text: bool) -> str:
-    """Write the workflow of a CI system, and what it installs; return where the workflow is."""
-    write(root / REQUIREMENTS, render_requirements(("llm",) if is_text else ()))
-    write(root / ci.path, read_template(f"ci/{ci}.yml").encode())
-    return ci.path
+def write_workflow(
+    root: Path, workflow: Workflow, *, is_text: bool, distributions: Iterable[str] = ()
+) -> None:
+    """Write the workflow of a CI system, and what it installs.
+
+    Parameters
+    ----------
+    root
+        The project's folder.
+    workflow
+        What `find_workflow` found.
+    is_text
+        Whether the project trains a language model.
+    distributions
+        Packages that the model needs besides this tool's own.
+    """
+    write(root / REQUIREMENTS, render_requirements(("llm",) if is_text else (), distributions))
+    write(workflow.top / workflow.path, workflow.render(default_branch_name(root)))
 
 
 def write(path: Path, content: bytes, mode: int | None = None) -> None:

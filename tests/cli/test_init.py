@@ -341,13 +341,20 @@ def test_columns_and_classes_of_any_name(repositories: Repo, tmp_path: Path) -> 
     assert len(list((repositories.root / "data/retain_set").glob("*.parquet"))) == 3
 
 
-def test_a_workflow_that_is_there_is_not_overwritten(repositories: Repo, tmp_path: Path) -> None:
-    path = repositories.root / ".gitlab-ci.yml"
-    path.write_text("mine: 1\n", encoding="utf-8")
-    done = init(repositories, ".", "--dataset", str(table(tmp_path)), *ASKED, "--ci", "gitlab")
+@pytest.mark.parametrize("system", ["github", "gitlab"])
+def test_a_workflow_that_is_there_is_not_overwritten(
+    repositories: Repo, tmp_path: Path, system: str
+) -> None:
+    names = [".gitlab-ci.yml", "unlearn.gitlab-ci.yml", ".github/workflows/unlearn.yml"]
+    (repositories.root / ".github/workflows").mkdir(parents=True)
+    for name in names:
+        (repositories.root / name).write_text("mine: 1\n", encoding="utf-8")
+    done = init(repositories, ".", "--dataset", str(table(tmp_path)), *ASKED, "--ci", system)
 
     assert done.code == 2
-    assert path.read_text(encoding="utf-8") == "mine: 1\n"
+    assert "is there already; nothing was changed" in done.err
+    for name in names:
+        assert (repositories.root / name).read_text(encoding="utf-8") == "mine: 1\n"
     assert not (repositories.root / "params.yaml").exists()
 
 

@@ -1,178 +1,176 @@
 """The CI templates: every shell step is run, against a bare repository and a folder remote."""
 
-import os
-import re
-import subprocess
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
-import yaml
 from unlearn.cli.init.request import REQUIREMENTS, CiSystem
 from unlearn.cli.init.requirements import render_requirements
 from unlearn.cli.init.setup import write_workflow
+from unlearn.cli.init.workflow import find_workflow
 
-from tests.conftest import Done, Repo, fresh_models, keep_apart
-from tests.pipeline.conftest import FORGOTTEN, ids_at
+from tests.ci_jobs import Job, read_yaml, run_github, run_gitlab
+from tests.conftest import Repo, fresh_models, keep_apart, make_frame
+from tests.pipeline.conftest import FORGOTTEN, KEY, Bases, change_a_weight, ids_at
 
-#: Answers for the hosts' own command-line tools; each call is written down.
-_STUB = '#!/bin/sh\nprintf "%s " "$(basename "$0")" "$@" >> "$STUBS_LOG"; echo >> "$STUBS_LOG"\n'
+NO_COMMIT = "0" * 40
 
 
 @dataclass(frozen=True)
 class Host:
-    """A bare repository with a project whose `main` has a pull request against it."""
+    """A bare repository with a project, and a DVC remote beside it."""
 
-    origin: Path
-    key: str
-    one: str
-    two: str
-    room: dict[str, bytes]
+    root: Path
+
+    @property
+    def origin(self) -> Path:
+        """The bare repository."""
+        return self.root / "origin.git"
+
+    @property
+    def room(self) -> dict[str, bytes]:
+        """The models of a clean room, without what any request names."""
+        return Repo(self.root / "room").files("models")
+
+    def clone(self, name: str, branch: str) -> Repo:
+        """Return what a checkout action leaves: all history, a detached HEAD, no key."""
+        repo = Repo(self.root / name)
+        Repo(self.root).git("clone", "--quiet", str(self.origin), str(repo.root))
+        for folder in repo.root.rglob(".dvc"):
+            keep_apart(folder.parent)
+        repo.git("checkout", "--quiet", "--detach", f"origin/{branch}")
+        repo.git("branch", "--quiet", "-D", "main")
+        return repo
+
+    def author(self, branch: str = "request") -> Repo:
+        """Return a clone of someone who may commit."""
+        repo = self.clone("author", branch)
+        repo.git("config", "user.email", "a@example.org")
+        repo.git("config", "user.name", "A")
+        return repo
+
+    def heads(self) -> str:
+        """Return the branches with their commits."""
+        return Repo(self.root).git("ls-remote", str(self.origin))
 
 
 @pytest.fixture
-def host(forgotten: Repo, workspace: Path) -> Host:
+def host(bases: Bases, forgotten: Repo, workspace: Path) -> Host:
     """One request on a branch, not run yet, and another that `main` has carried out meanwhile."""
-    origin = workspace / "origin.git"
-    Repo(workspace).git("init", "--quiet", "--bare", "--initial-branch=main", str(origin))
-    forgotten.git("branch", "--quiet", "-M", "main")
-    forgotten.git("remote", "add", "origin", str(origin))
-    forgotten.dvc("remote", "add", "--default", "store", str(workspace / "store"))
-    for system in CiSystem:
-        write_workflow(forgotten.root, system, is_text=False)
-        (forgotten.root / REQUIREMENTS).unlink()
-    forgotten.commit("remote and workflows")
-    one, two = ids_at(forgotten, "s000")[0], ids_at(forgotten, "s002")[0]
-    forgotten.git("checkout", "--quiet", "-b", "request")
-    forgotten.forget([one])
-    forgotten.commit("request")
-    forgotten.git("checkout", "--quiet", "main")
-    forgotten.forget([two])
-    forgotten.ok("repro", "-j", "1")
-    forgotten.commit("carried out on main")
-    forgotten.git("push", "--quiet", "origin", "main", "request")
-    forgotten.dvc("push", "--quiet")
-    room = fresh_models(forgotten, workspace / "room", [*FORGOTTEN, one, two])
-    key = (forgotten.root / "unlearn.key").read_text(encoding="ascii").strip()
-    return Host(origin, key, one, two, room)
 
-
-def clone(host: Host, target: Path, branch: str) -> Repo:
-    """Return what a checkout action leaves: all history, a detached HEAD, no key."""
-    Repo(target.parent).git("clone", "--quiet", str(host.origin), str(target))
-    keep_apart(target)
-    repo = Repo(target)
-    repo.git("checkout", "--quiet", "--detach", f"origin/{branch}")
-    repo.git("branch", "--quiet", "-D", "main")
-    return repo
-
-
-def run_steps(
-    repo: Repo, steps: list[tuple[str, Mapping[str, str]]], environment: Mapping[str, str]
-) -> Done:
-    """Run shell steps one after another, until one fails; hosts' tools are stubs."""
-    stubs = repo.root.parent / f"{repo.root.name}-stubs"
-    stubs.mkdir()
-    for name in ("gh", "curl"):
-        (stubs / name).write_text(_STUB, encoding="ascii")
-        (stubs / name).chmod(0o755)
-    base = {**os.environ, "GIT_AUTHOR_DATE": "2026-01-01T00:00:00Z", **environment}
-    base["PATH"] = f"{stubs}:{base['PATH']}"
-    base["STUBS_LOG"] = str(stubs / "log")
-    out = err = ""
-    for script, own in steps:
-        done = subprocess.run(
-            ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
-            cwd=repo.root,
-            env={**base, **own},
-            text=True,
-            capture_output=True,
-            check=False,
+    def make(root: Path) -> None:
+        project = forgotten.copy(root / "project")
+        Repo(root).git(
+            "init", "--quiet", "--bare", "--initial-branch=main", str(root / "origin.git")
         )
-        out, err = out + done.stdout, err + done.stderr
-        if done.returncode:
-            return Done(done.returncode, out, err)
-    log = stubs / "log"
-    return Done(0, out + (log.read_text(encoding="utf-8") if log.exists() else ""), err)
+        project.git("branch", "--quiet", "-M", "main")
+        project.git("remote", "add", "origin", str(root / "origin.git"))
+        # From the folder of the configuration; it holds for every copy of the host.
+        project.dvc("remote", "add", "--default", "store", "../store")
+        for system in CiSystem:
+            write_workflow(project.root, find_workflow(project.root, system), is_text=False)
+        project.commit("remote and workflows")
+        project.dvc("push", "--quiet")
+        one, two = ids_at(project, "s000")[0], ids_at(project, "s002")[0]
+        project.git("checkout", "--quiet", "-b", "request")
+        project.forget([one])
+        project.commit("request")
+        project.git("checkout", "--quiet", "main")
+        project.forget([two])
+        project.ok("repro", "-j", "1")
+        project.commit("carried out on main")
+        project.git("push", "--quiet", "origin", "main", "request")
+        project.dvc("push", "--quiet")
+        fresh_models(project, root / "room", [*FORGOTTEN, one, two])
+        shutil.rmtree(project.root)
+
+    def made(root: Path) -> Repo:
+        root.mkdir()
+        make(root)
+        return Repo(root)
+
+    shutil.copytree(bases.get("ci", made).root, workspace / "host", symlinks=True)
+    return Host(workspace / "host")
 
 
-def github_steps(host: Host, repo: Repo) -> list[tuple[str, Mapping[str, str]]]:
-    """Return the shell steps of a pull request, with the values of their expressions."""
-    workflow = yaml.safe_load((repo.root / CiSystem.GITHUB.path).read_text(encoding="utf-8"))
-    temporary = repo.root.parent / f"{repo.root.name}-temp"
-    temporary.mkdir()
-    outputs = temporary / "outputs"
-    values = {
-        "inputs.now && '--now' || ''": "",
-        "secrets.UNLEARN_KEY": host.key,
-        "github.event.pull_request.base.ref || github.event.repository.default_branch": "main",
-        "github.event.pull_request.head.ref || github.ref_name": "request",
-        "github.event.pull_request.number": "7",
-        "github.token": "token",
-        "runner.temp": str(temporary),
+def on_github(_host: Host, repo: Repo, **event: Any) -> Job:
+    """Run the workflow in a checkout, for a pull request unless another event is named."""
+    name = event.pop("name", "pull_request")
+    branch = event.pop("branch", "request")
+    payload: dict[str, Any] = {"repository": {"default_branch": "main"}, **event}
+    if name == "pull_request":
+        head = {"ref": branch, "repo": {"full_name": "team/models"}, "sha": "0"}
+        payload["pull_request"] = {"number": 7, "base": {"ref": "main"}, "head": head}
+    context = {
+        "github": {
+            "event_name": name,
+            "event": payload,
+            "ref_name": branch,
+            "repository": "team/models",
+            "token": "token",
+        },
+        "secrets": {"UNLEARN_KEY": KEY},
+        "inputs": {"now": event["now"]} if "now" in event else {},
     }
-
-    def filled(text: str) -> str:
-        return re.sub(r"\$\{\{ (.+?) \}\}", lambda match: values[match[1]], text)
-
-    steps: list[tuple[str, Mapping[str, str]]] = []
-    for step in workflow["jobs"]["unlearn"]["steps"]:
-        if "run" in step and step["name"] not in ("Stop for forks", "Install"):
-            own = {name: filled(value) for name, value in step.get("env", {}).items()}
-            files = {"RUNNER_TEMP": str(temporary), "GITHUB_OUTPUT": str(outputs)}
-            steps.append((_guarded(step, outputs), {**files, **own}))
-    return steps
+    (path,) = (repo.root / ".github/workflows").glob("*.yml")
+    return run_github(repo.root, read_yaml(path), context)
 
 
-def _guarded(step: Mapping[str, str], outputs: Path) -> str:
-    """Return the script of a step, which runs under the step's condition."""
-    condition = step.get("if", "")
-    # Skipped with the step `evidence`, which has this condition.
-    if "steps.run.outputs.waits == '0'" in condition or "evidence.outcome" in condition:
-        return f"grep -qx waits=0 {outputs} || exit 0\n{step['run']}"
-    return step["run"]
-
-
-def gitlab_steps(host: Host, repo: Repo) -> list[tuple[str, Mapping[str, str]]]:
-    """Return the script of a merge request as one shell runs it."""
-    job = yaml.safe_load((repo.root / CiSystem.GITLAB.path).read_text(encoding="utf-8"))
-    lines = [line for line in job["unlearn"]["script"] if "pip install" not in line]
+def on_gitlab(host: Host, repo: Repo, **event: Any) -> Job:
+    """Run the job in a checkout, for a merge request unless another event is named."""
+    name = event.pop("name", "pull_request")
+    branch = event.pop("branch", "request")
+    commit = repo.git("rev-parse", f"origin/{branch}").strip()
     values = {
-        "UNLEARN_KEY": host.key,
+        "UNLEARN_KEY": KEY,
         "UNLEARN_PROJECT_TOKEN": "token",
         "CI_PROJECT_URL": str(host.origin).removesuffix(".git"),
         "CI_SERVER_HOST": "example.org",
         "CI_DEFAULT_BRANCH": "main",
         "CI_API_V4_URL": "https://example.org/api/v4",
-        "CI_MERGE_REQUEST_IID": "7",
-        "CI_MERGE_REQUEST_PROJECT_ID": "1",
-        "CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "1",
-        "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
-        "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": "request",
-        "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": repo.git("rev-parse", "origin/request").strip(),
+        "CI_COMMIT_SHA": commit,
+        "CI_COMMIT_BEFORE_SHA": event.get("before", NO_COMMIT),
     }
-    return [("\n".join(lines), values)]
+    if name == "pull_request":
+        values |= {
+            "CI_MERGE_REQUEST_IID": "7",
+            "CI_MERGE_REQUEST_PROJECT_ID": "1",
+            "CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "1",
+            "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
+            "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": branch,
+            "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": commit,
+        }
+    else:
+        values["CI_COMMIT_BRANCH"] = branch
+    if event.get("now"):
+        values["UNLEARN_NOW"] = "1"
+    (path,) = repo.root.rglob("*.gitlab-ci.yml")
+    (job,) = read_yaml(path).values()
+    return run_gitlab(repo.root, job, values)
 
 
-STEPS = {"github": github_steps, "gitlab": gitlab_steps}
+Run = Callable[..., Job]
+SYSTEMS = pytest.mark.parametrize("run", [on_github, on_gitlab])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("system", STEPS)
-def test_a_request_on_a_branch_is_carried_out_and_pushed(
-    host: Host, workspace: Path, system: str
-) -> None:
-    repo = clone(host, workspace / "ci", "request")
+@SYSTEMS
+def test_a_request_on_a_branch_is_carried_out_and_pushed(host: Host, run: Run) -> None:
+    repo = host.clone("ci", "request")
 
-    done = run_steps(repo, STEPS[system](host, repo), {})
+    done = run(host, repo)
 
     assert done.code == 0, done.out + done.err
     assert repo.files("models") == host.room
-    assert ("gh pr comment 7" if system == "github" else "curl --fail") in done.out
+    assert f"-m pip install --quiet --disable-pip-version-check -r {REQUIREMENTS}" in done.calls
+    assert ("gh pr comment 7" if run is on_github else "curl --fail") in done.calls
+    assert "forgotten" in (done.summary if run is on_github else done.out)
     # A second clone has it all, by git and by the DVC remote alone.
-    after = clone(host, workspace / "after", "request")
+    after = host.clone("after", "request")
     after.dvc("pull", "--quiet")
     assert after.files("models") == host.room
     assert after.git("log", "--format=%P", "-2").split()  # the merge is there
@@ -180,68 +178,152 @@ def test_a_request_on_a_branch_is_carried_out_and_pushed(
     tracked = after.git("ls-files").split()
     assert "reports/verify.json" not in tracked
     assert "unlearn.key" not in tracked
-    pages = list(workspace.rglob("unlearn-report.html"))
-    assert len(pages) == 1
-    assert "<html" in pages[0].read_text(encoding="utf-8")
+    (page,) = host.root.rglob("unlearn-report.html")
+    assert "<html" in page.read_text(encoding="utf-8")
 
-    # Merged by the host's button, main is what the job tested.
+    # Merged by the host's button, main is what the job tested: the push there finds nothing to do.
+    before = after.git("rev-parse", "origin/main").strip()
     after.git("push", "--quiet", "origin", "HEAD:main")
-    again = clone(host, workspace / "again", "request")
-    done = run_steps(again, STEPS[system](host, again), {})
+    again = host.clone("again", "main")
+    done = run(host, again, name="push", branch="main", before=before)
     assert done.code == 0, done.err
-    assert "request is up to date" in done.out
+    assert "main is up to date" in done.out
+    assert not {"comment", "curl"} & set(done.calls.split())
+    # It is compared with main as it was before the push.
+    assert "| 1 new line | 1 shard |" in (done.summary if run is on_github else done.out)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("system", STEPS)
-def test_a_request_that_waits_for_its_batch_is_merged_without_a_run(
-    host: Host, workspace: Path, system: str
-) -> None:
-    author = clone(host, workspace / "author", "request")
-    author.git("config", "user.email", "a@example.org")
-    author.git("config", "user.name", "A")
+@SYSTEMS
+def test_a_request_that_waits_for_its_batch_is_merged_without_a_run(host: Host, run: Run) -> None:
+    author = host.author()
     author.set_params(requests={"batch": {"at_least": 9, "at_most_days": 9}})
     author.commit("requests wait")
     author.git("push", "--quiet", "origin", "HEAD:request")
-    before = author.git("ls-remote", str(host.origin))
-    repo = clone(host, workspace / "ci", "request")
+    before = host.heads()
+    repo = host.clone("ci", "request")
 
-    done = run_steps(repo, STEPS[system](host, repo), {})
+    done = run(host, repo, name="schedule")
 
     assert done.code == 0, done.err
     assert "nothing was run: 1 request waits for 8 more" in done.out
-    assert not {"gh", "curl"} & set(done.out.split())
-    assert repo.git("ls-remote", str(host.origin)) == before
+    assert not {"gh", "curl"} & set(done.calls.split())
+    assert host.heads() == before
 
     # Whoever starts the job by hand need not wait.
-    again = clone(host, workspace / "again", "request")
-    steps = STEPS[system](host, again)
-    now = {"UNLEARN_NOW": "1"} if system == "gitlab" else {"NOW": "--now"}
-    done = run_steps(again, [(script, {**own, **now}) for script, own in steps], {})
+    done = run(host, host.clone("again", "request"), name="workflow_dispatch", now=True)
     assert done.code == 0, done.err
-    after = clone(host, workspace / "after", "request")
+    after = host.clone("after", "request")
     after.dvc("pull", "--quiet")
     assert after.files("models") == host.room
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("system", STEPS)
+@SYSTEMS
 def test_a_branch_that_reverts_a_request_is_refused_and_nothing_is_pushed(
-    host: Host, workspace: Path, system: str
+    host: Host, run: Run
 ) -> None:
-    author = clone(host, workspace / "author", "request")
-    author.git("config", "user.email", "a@example.org")
-    author.git("config", "user.name", "A")
+    author = host.author()
     author.git("revert", "--no-edit", "HEAD")
     author.git("push", "--quiet", "origin", "HEAD:request")
-    before = author.git("ls-remote", str(host.origin))
-    repo = clone(host, workspace / "ci", "request")
+    before = host.heads()
 
-    done = run_steps(repo, STEPS[system](host, repo), {})
+    done = run(host, host.clone("ci", "request"))
 
     assert done.code == 2
     assert "left the forget list" in done.err
-    assert repo.git("ls-remote", str(host.origin)) == before
+    assert host.heads() == before
+
+
+@pytest.mark.slow
+@SYSTEMS
+def test_a_model_that_changed_without_a_reason_stops_the_job_and_nothing_is_pushed(
+    host: Host, run: Run
+) -> None:
+    author = host.author("main")
+    (author.root / "unlearn.key").write_text(KEY, encoding="ascii")
+    author.dvc("pull", "--quiet")
+    path = author.root / "models/final_model/members/s003/model.safetensors"
+    content = path.read_bytes()
+    path.unlink()  # it may be a link to DVC's cache
+    path.write_bytes(content)
+    change_a_weight(path)
+    author.dvc("commit", "--force", "aggregate")
+    author.commit("as if it was carried out")
+    author.git("push", "--quiet", "--force", "origin", "HEAD:request")
+    author.dvc("push", "--quiet")
+    before = host.heads()
+    stored = {path.name for path in (host.root / "store").rglob("*")}
+
+    done = run(host, host.clone("ci", "request"))
+
+    assert done.code == 1, done.out + done.err
+    assert host.heads() == before
+    assert {path.name for path in (host.root / "store").rglob("*")} == stored
+    if run is on_github:
+        assert done.steps["Comment"] == done.steps["actions/upload-artifact"] == "success"
+        assert done.steps["Push data and models"] == "skipped"
+    assert "inconsistent" in (done.summary if run is on_github else done.out)
+
+
+@pytest.mark.slow
+@SYSTEMS
+def test_a_project_in_a_subfolder_makes_its_first_models_and_keeps_out_of_other_folders(
+    workspace: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Host(workspace)
+    top = Repo(workspace / "team")
+    Repo(workspace).git("init", "--quiet", "--bare", "--initial-branch=main", str(host.origin))
+    Repo(workspace).git("clone", "--quiet", str(host.origin), str(top.root))
+    top.git("config", "user.email", "a@example.org")
+    top.git("config", "user.name", "A")
+    (top.root / ".gitlab-ci.yml").write_text("lint: {script: [make lint]}\n", encoding="ascii")
+    top.commit("ours")
+    make_frame(300).to_csv(workspace / "table.csv", index=False)
+    monkeypatch.setenv("UNLEARN_KEY", KEY)
+    system = "github" if run is on_github else "gitlab"
+    options = ("--id", "id", "--target", "label", "--model", "exact_naive_bayes", "--ci", system)
+    source = str(workspace / "table.csv")
+    said = top.inline("init", "models/churn", "--dataset", source, *options)
+    assert said.code == 0, said.err
+    if run is on_gitlab:
+        assert 'once .gitlab-ci.yml has `include: "models/churn/unlearn.gitlab-ci.yml"`' in said.out
+        (top.root / ".gitlab-ci.yml").unlink()  # the stub of a host runs the one job that there is
+    project = Repo(top.root / "models/churn")
+    project.dvc("remote", "add", "--default", "store", "../../../../store")
+    project.dvc("push", "--quiet", "data/dataset.csv.dvc")
+    top.commit("project")
+    top.git("push", "--quiet", "origin", "HEAD:main")
+    monkeypatch.delenv("UNLEARN_KEY")
+
+    first = run(host, host.clone("first", "main"), name="push", branch="main", before=NO_COMMIT)
+
+    assert first.code == 0, first.out + first.err
+    top.git("pull", "--quiet", "--ff-only", "origin", "main")
+    before = top.git("rev-parse", "HEAD").strip()
+    project.dvc("pull", "--quiet")
+    (project.root / "unlearn.key").write_text(KEY, encoding="ascii")
+    asked = ids_at(project, "s000")[0]
+    project.forget([asked])
+    top.commit("request")
+    top.git("push", "--quiet", "origin", "HEAD:main")
+    clone = host.clone("ci", "main")
+    # While the job runs, somebody else pushes to another folder.
+    (top.root / "docs.md").write_text("news", encoding="ascii")
+    top.commit("docs")
+    top.git("push", "--quiet", "origin", "HEAD:main")
+
+    done = run(host, clone, name="push", branch="main", before=before)
+
+    assert done.code == 0, done.out + done.err
+    after = host.clone("after", "main")
+    assert (after.root / "docs.md").is_file()
+    pulled = Repo(after.root / "models/churn")
+    pulled.dvc("pull", "--quiet")
+    (pulled.root / "unlearn.key").write_text(KEY, encoding="ascii")
+    assert pulled.files("models") == fresh_models(pulled, workspace / "room", [asked])
+    changed = set(after.git("diff", "--name-only", before, "HEAD").split())
+    assert {name for name in changed if not name.startswith("models/churn/")} == {"docs.md"}
 
 
 def test_the_requirements_pin_what_is_installed_here() -> None:
@@ -255,24 +337,3 @@ def test_the_requirements_pin_what_is_installed_here() -> None:
     assert "transformers" not in pins
     assert "transformers" in render_requirements(("llm",)).decode()
     assert not pins.keys() & {"pytest", "ruff", "mypy"}
-
-
-@pytest.mark.parametrize("system", list(CiSystem))
-def test_a_workflow_checks_all_history_out_and_can_be_started_by_hand(
-    tmp_path: Path, system: CiSystem
-) -> None:
-    write_workflow(tmp_path, system, is_text=False)
-
-    text = (tmp_path / system.path).read_text(encoding="utf-8")
-    assert (tmp_path / REQUIREMENTS).is_file()
-    assert f"-r {REQUIREMENTS}" in text
-    if system is CiSystem.GITHUB:
-        # YAML 1.1 reads the key `on` as true.
-        workflow = yaml.safe_load(text)
-        assert "workflow_dispatch" in workflow[True]
-        checkout = next(s for s in workflow["jobs"]["unlearn"]["steps"] if "fetch-depth" in str(s))
-        assert checkout["with"]["fetch-depth"] == 0
-        return
-    job = yaml.safe_load(text)["unlearn"]
-    assert job["variables"]["GIT_DEPTH"] == "0"
-    assert any(rule["if"] == '$CI_PIPELINE_SOURCE == "web"' for rule in job["rules"])

@@ -1,0 +1,197 @@
+"""CI files keep to their hosts' schemas, and their scripts to shellcheck."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from unlearn.cli.init.request import REQUIREMENTS, CiSystem
+from unlearn.cli.init.workflow import Workflow, find_workflow, is_included
+from unlearn.stages.errors import InputError
+
+from tests.ci_checks import ROOT, actionlint_problems, schema_problems, shell_problems
+from tests.ci_jobs import evaluate, read_yaml
+
+FOLDERS = ("", "models/churn")
+
+
+def _ours() -> list[Path]:
+    """Return the workflows of this repository."""
+    return sorted((ROOT / ".github/workflows").glob("*.yml"))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[CiSystem, list[Path]]:
+    """Return the workflows that `init --ci` writes, at the top of a repository and below it."""
+    top = tmp_path_factory.mktemp("workflows")
+    (top / ".git").mkdir()
+    found: dict[CiSystem, list[Path]] = {system: [] for system in CiSystem}
+    for system in CiSystem:
+        for folder in FOLDERS:
+            workflow = find_workflow(top / folder, system)
+            path = top / workflow.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(workflow.render("main"))
+            found[system].append(path)
+    return found
+
+
+def test_they_keep_to_the_schemas_of_their_hosts(written: dict[CiSystem, list[Path]]) -> None:
+    github = [*written[CiSystem.GITHUB], *_ours()]
+    assert schema_problems("github-workflows", github) == ""
+    assert schema_problems("gitlab-ci", written[CiSystem.GITLAB]) == ""
+
+
+def test_the_schemas_notice_a_key_that_there_is_not(
+    written: dict[CiSystem, list[Path]], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.yml"
+    text = written[CiSystem.GITHUB][0].read_text(encoding="utf-8")
+    broken.write_text(text.replace("timeout-minutes", "timeout-minuets"), encoding="utf-8")
+
+    assert "timeout-minuets" in schema_problems("github-workflows", [broken])
+
+
+def test_shellcheck_finds_nothing_in_their_scripts(
+    written: dict[CiSystem, list[Path]], tmp_path: Path
+) -> None:
+    paths = [*written[CiSystem.GITHUB], *written[CiSystem.GITLAB], *_ours()]
+    assert shell_problems(paths, tmp_path) == ""
+
+    broken = tmp_path / "broken.yml"
+    broken.write_text('jobs: {a: {steps: [{run: "cd $there && rm -r $1"}]}}', encoding="utf-8")
+    assert "SC2086" in shell_problems([broken], tmp_path)
+
+
+def test_actionlint_finds_nothing(written: dict[CiSystem, list[Path]], tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yml"
+    text = written[CiSystem.GITHUB][0].read_text(encoding="utf-8")
+    broken.write_text(text.replace("github.ref_name", "github.ref_names"), encoding="utf-8")
+
+    found = actionlint_problems([*written[CiSystem.GITHUB], *_ours(), broken])
+
+    assert [each for each in found if not each.startswith(str(broken))] == []
+    assert any("ref_names" in each for each in found)
+
+
+def _used(value: object) -> Iterator[str]:
+    """Yield the actions that a file uses."""
+    if isinstance(value, dict):
+        if isinstance(value.get("uses"), str):
+            yield value["uses"]
+        for each in value.values():
+            yield from _used(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _used(each)
+
+
+def test_actions_of_others_are_pinned_to_a_commit(written: dict[CiSystem, list[Path]]) -> None:
+    for path in [*written[CiSystem.GITHUB], *_ours()]:
+        for used in _used(read_yaml(path)):
+            commit = used.partition("@")[2]
+            assert len(commit) == 40, f"{path.name}: {used}"
+            assert int(commit, 16), f"{path.name}: {used}"
+
+
+def test_they_run_on_requests_on_pushes_on_a_schedule_and_by_hand(
+    written: dict[CiSystem, list[Path]],
+) -> None:
+    for folder, path in zip(FOLDERS, written[CiSystem.GITHUB], strict=True):
+        events = read_yaml(path)["on"]
+        assert set(events) == {"pull_request", "push", "schedule", "workflow_dispatch"}
+        assert events["push"]["branches"] == ["main"]
+        assert events["push"]["paths"] == events["pull_request"]["paths"]
+        start = f"{folder}/" if folder else ""
+        assert all(each.startswith(start) for each in events["push"]["paths"])
+        # What the job itself commits starts no run.
+        assert not {f"{start}dvc.lock", f"{start}reports/**"} & set(events["push"]["paths"])
+    for path in written[CiSystem.GITLAB]:
+        (job,) = read_yaml(path).values()
+        rules = [rule["if"] for rule in job["rules"]]
+        assert [word for rule in rules for word in rule.split('"')[1::2]] == [
+            *("merge_request_event", "push", "web", "schedule")
+        ]
+        assert job["rules"][0]["changes"] == job["rules"][1]["changes"]
+
+
+def test_two_projects_of_one_repository_share_nothing(
+    written: dict[CiSystem, list[Path]],
+) -> None:
+    top, below = (read_yaml(path) for path in written[CiSystem.GITHUB])
+    assert top["name"] != below["name"]
+    assert top["concurrency"]["group"] != below["concurrency"]["group"]
+    assert below["defaults"]["run"]["working-directory"] == "models/churn"
+    top, below = (read_yaml(path) for path in written[CiSystem.GITLAB])
+    assert not set(top) & set(below)
+    (job,) = below.values()
+    assert "cd models/churn" in job["script"]
+    assert job["artifacts"]["paths"] == ["models/churn/unlearn-report.html"]
+
+
+def test_they_install_the_pinned_requirements_from_a_cache(
+    written: dict[CiSystem, list[Path]],
+) -> None:
+    for folder, path in zip(FOLDERS, written[CiSystem.GITHUB], strict=True):
+        steps = read_yaml(path)["jobs"]["unlearn"]["steps"]
+        setup = next(step for step in steps if "setup-python" in step.get("uses", ""))
+        wanted = f"{folder}/{REQUIREMENTS}".removeprefix("/")
+        assert setup["with"]["cache"] == "pip"
+        assert setup["with"]["cache-dependency-path"] == wanted
+        assert sum(f"-r {REQUIREMENTS}" in step.get("run", "") for step in steps) == 1
+        checkout = next(step for step in steps if "fetch-depth" in str(step))
+        assert checkout["with"]["fetch-depth"] == 0
+    for folder, path in zip(FOLDERS, written[CiSystem.GITLAB], strict=True):
+        (job,) = read_yaml(path).values()
+        assert job["cache"]["key"]["files"] == [f"{folder}/{REQUIREMENTS}".removeprefix("/")]
+        assert job["variables"]["PIP_CACHE_DIR"].endswith(job["cache"]["paths"][0])
+        assert job["variables"]["GIT_DEPTH"] == "0"
+        assert sum(f"-r {REQUIREMENTS}" in line for line in job["script"]) == 1
+
+
+def test_a_repository_that_has_a_file_of_gitlab_gets_one_to_include(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    assert find_workflow(tmp_path, CiSystem.GITLAB).path == ".gitlab-ci.yml"
+    (tmp_path / ".gitlab-ci.yml").touch()
+
+    workflow = find_workflow(tmp_path, CiSystem.GITLAB)
+
+    assert workflow.path == "unlearn.gitlab-ci.yml"
+    assert is_included(workflow.path)
+    assert "- local: unlearn.gitlab-ci.yml" in workflow.render(None).decode()
+    workflow.check()
+    (tmp_path / workflow.path).touch()
+    with pytest.raises(InputError, match="there already"):
+        workflow.check()
+
+
+def test_a_folder_that_path_filters_would_read_as_a_pattern_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    for name in ("models[1]", "a b", "!churn", "ä"):
+        with pytest.raises(InputError, match="patterns") as caught:
+            find_workflow(tmp_path / name, CiSystem.GITHUB)
+        assert name in str(caught.value.hints)
+
+
+def test_a_branch_of_any_name_stays_one_word() -> None:
+    odd = 'release "2": # main'
+    workflow = Workflow(CiSystem.GITHUB, Path(), "", "unlearn.yml")
+    assert yaml.safe_load(workflow.render(odd))[True]["push"]["branches"] == [odd]
+    assert dataclasses.replace(workflow, folder="a/b").requirements == f"a/b/{REQUIREMENTS}"
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("github.event_name == 'push' && github.event.before || ''", "abc"),
+        ("github.event.number || github.ref", "main"),
+        ("!cancelled() && github.ref != 'main'", False),
+        ("inputs.now", ""),
+    ],
+)
+def test_expressions_have_the_values_that_the_host_gives_them(
+    expression: str, value: object
+) -> None:
+    event = {"event_name": "push", "ref": "main", "event": {"before": "abc"}}
+    assert evaluate(expression, {"github": event}) == value
