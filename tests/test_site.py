@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from website.screenshots import MOST_BYTES, request_picture
+
 ROOT = Path(__file__).resolve().parents[1]
 
 #: Attributes with an address that a browser loads without being asked to.
@@ -134,3 +136,16 @@ def test_what_a_page_loads_is_there(site: Path) -> None:
             target = address.partition("#")[0].partition("?")[0]
             if target and not target.startswith(("data:", "/")):
                 assert (path.parent / target).exists(), (path.name, address)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_picture_of_a_request_has_the_same_content_in_both_schemes(scheme: str) -> None:
+    written = (ROOT / f"docs/assets/request-{scheme}.svg").read_text(encoding="utf-8")
+    assert written == request_picture(scheme)
+
+
+def test_pictures_are_small_and_have_words_for_those_who_cannot_see_them() -> None:
+    assert all(path.stat().st_size < MOST_BYTES for path in (ROOT / "docs/assets").iterdir())
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        text = page.read_text(encoding="utf-8")
+        assert "![]" not in text, page.name

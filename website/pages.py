@@ -11,15 +11,19 @@ from unlearn.cli.schemas import schemas
 from website import settings
 from website.links import ROOT
 
+#: Paths below `docs/` of the pages that are made.
+GENERATED_PAGES = (
+    "reference/command-line.md",
+    "reference/settings.md",
+    "reference/glossary.md",
+    "reference/schemas.md",
+)
+
 
 def generated() -> dict[str, str]:
     """Return the pages in Markdown, by path below `docs/`."""
-    return {
-        "reference/command-line.md": command_line(COMMANDS),
-        "reference/settings.md": settings.page(),
-        "reference/glossary.md": glossary(),
-        "reference/schemas.md": schema_list(),
-    }
+    texts = (command_line(COMMANDS), settings.page(), glossary(), schema_list())
+    return dict(zip(GENERATED_PAGES, texts, strict=True))
 
 
 def cell(text: str) -> str:
