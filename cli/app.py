@@ -196,9 +196,26 @@ app = typer.Typer(
 )
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(context: typer.Context, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
         sys.stdout.write(f"unlearn {metadata.version('dvc-unlearn')}\n")
+        raise typer.Exit
+
+
+def _install_completion(context: typer.Context, asked: bool) -> None:
+    # A shell that completes what comes after it does not ask for it.
+    if asked and not context.resilient_parsing:
+        from unlearn.cli.completion import install  # noqa: PLC0415 - of this option
+
+        install()
+        raise typer.Exit
+
+
+def _show_completion(context: typer.Context, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
+        from unlearn.cli.completion import show  # noqa: PLC0415 - of this option
+
+        show()
         raise typer.Exit
 
 
@@ -214,6 +231,24 @@ def _root(
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+    install_completion: Annotated[
+        bool,
+        typer.Option(
+            "--install-completion",
+            callback=_install_completion,
+            is_eager=True,
+            help="Install completion of commands and options for this shell: bash, zsh or fish.",
+        ),
+    ] = False,
+    show_completion: Annotated[
+        bool,
+        typer.Option(
+            "--show-completion",
+            callback=_show_completion,
+            is_eager=True,
+            help="Show the script that --install-completion installs.",
         ),
     ] = False,
 ) -> None:
@@ -250,12 +285,20 @@ def run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     as_json = "--json" in arguments
     arguments = [word for word in arguments if word != "--debug"]
+    completing = bool(os.environ.get("_UNLEARN_COMPLETE"))
+    if completing:
+        # A shell asks; nobody else needs it.
+        from typer._completion_classes import completion_init  # noqa: PLC0415
+
+        completion_init()
     try:
         # The time is for commands that record how long they took.
         result = typer.main.get_command(app).main(
             arguments, prog_name="unlearn", standalone_mode=False, obj=time.perf_counter()
         )
     except (BrokenPipeError, SystemExit):
+        if completing:  # Typer has printed what the shell asked for
+            return 0
         # The reader closed the pipe, as `| head` does; no message can reach it. Typer itself asks
         # for an exit at no other time.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -264,6 +307,8 @@ def run(arguments: list[str]) -> int:
         report_error("interrupted", (), _INTERRUPTED, as_json=as_json)
         return _INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the outermost handler: no traceback without --debug
+        if completing:
+            return _INTERNAL  # a shell completes, and its line is no place for errors
         if debug:
             traceback.print_exc()
         return _report(error, as_json=as_json)

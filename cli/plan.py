@@ -1,21 +1,23 @@
 """`unlearn plan`: what a request will cost, before anything runs."""
 
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 from unlearn.cli import panels
-from unlearn.cli.batch_answer import batch_answer, describe_batch, holds
+from unlearn.cli.batch_answer import batch_answer, holds
 from unlearn.cli.ids import read_wanted
 from unlearn.cli.lazy import Command
-from unlearn.cli.output import JsonFlag, emit, names, plural, say
+from unlearn.cli.output import JsonFlag, emit, say
 from unlearn.cli.plan_answer import MethodsPlanAnswer, PlanAnswer, PlanCosts
+from unlearn.cli.plan_text import describe_plan
 from unlearn.stages.audit.status import list_is_applied
 from unlearn.stages.config.methods import YOUNG
 from unlearn.stages.context import Context, open_project
@@ -25,7 +27,7 @@ from unlearn.stages.project.files import scratch_folder
 from unlearn.stages.project.paths import HOLDOUT, find_project
 from unlearn.stages.project.timings import read_timings
 from unlearn.stages.requests.batch import find_batch
-from unlearn.stages.requests.costs import Work, estimate
+from unlearn.stages.requests.costs import Work, estimate, seconds_by_shard
 from unlearn.stages.requests.id_file import Wanted, understand
 from unlearn.stages.requests.plan import (
     ShardPlan,
@@ -44,12 +46,6 @@ from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.trial import is_untried, notes_on_options, try_settings
 from unlearn.stages.training.young import counts_epochs, young_epochs
 from unlearn.stages.verify.exactness.trees import trees_of
-
-_OPTIONS = {
-    "this_request": "this request",
-    "whole_pipeline": "training the whole pipeline",
-    "one_plain_model": "training one plain model on all remaining rows",
-}
 
 
 def plan(
@@ -90,6 +86,15 @@ def plan(
             "is none.",
         ),
     ] = False,
+    tree: Annotated[
+        bool | None,
+        typer.Option(
+            "--tree/--no-tree",
+            help="Whether to show the stages as a tree, with the shards that each trains, why, and "
+            "what that takes. The default is yes on a terminal.",
+            rich_help_panel=panels.OUTPUT,
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Show what the next run would retrain, and what it would cost.
@@ -100,7 +105,8 @@ def plan(
     wanted = None if ids is None and subjects is None else read_wanted(ids, None, subjects)
     answer = make_plan(context, wanted, jobs=jobs or os.cpu_count() or 1)
     sharded = len(context.params.sharding.shards) > 1
-    emit(answer, as_json=as_json, text=lambda: _describe(answer, sharded=sharded))
+    shown = sys.stdout.isatty() if tree is None else tree
+    emit(answer, as_json=as_json, text=lambda: describe_plan(answer, sharded=sharded, tree=shown))
     if exit_code and answer.stages and not holds(answer.batch):
         raise typer.Exit(1)
 
@@ -123,14 +129,16 @@ def make_plan(context: Context, wanted: Wanted | None, *, jobs: int) -> PlanAnsw
     params = context.params
     now = context.read_list()
     after = now if wanted is None else _with_request(context, now, wanted)
-    changed = set(dvc_status(context.project.root))
+    found = dvc_status(context.project.root)
+    changed = set(found)
     batch = batch_answer(
         find_batch(context.project, params, now, frozenset(after.tokens) - frozenset(now.tokens))
     )
     if params.kind == "posthoc":
         listed = after.lines != now.lines or not list_is_applied(context.project)
         answer = _plan_methods(context, after, changed, jobs, listed=listed)
-        return answer.model_copy(update={"batch": batch})
+        more = _stage_facts(context, answer.stages, found)
+        return answer.model_copy(update={"batch": batch} | more)
     with rows_of_shards(context, from_dataset="shard" in changed) as rows_of:
         _try_settings(context, rows_of)
         plans = plan_shards(context, rows_of, after, changed)
@@ -146,10 +154,10 @@ def make_plan(context: Context, wanted: Wanted | None, *, jobs: int) -> PlanAnsw
         check_share=share,
         attacked=sum(plan.listed for plan in plans) >= params.verify.min_rows,
     )
-    costs = estimate(
-        plans, read_timings(context.project), work, slices=params.sharding.slices, jobs=jobs
-    )
-    return PlanAnswer(
+    timings = read_timings(context.project)
+    costs = estimate(plans, timings, work, slices=params.sharding.slices, jobs=jobs)
+    seconds = seconds_by_shard(stale, timings)
+    planned = PlanAnswer(
         shards=[plan.shard for plan in stale],
         records=sum(plan.forgotten for plan in plans) + held_out,
         rows_to_retrain=sum(plan.rows_to_train for plan in plans),
@@ -162,7 +170,40 @@ def make_plan(context: Context, wanted: Wanted | None, *, jobs: int) -> PlanAnsw
         batch=batch,
         changed=[plan.shard for plan in stale if plan.is_change],
         refitted=[plan.shard for plan in stale if plan.is_refitted],
+        rows_by_shard={plan.shard: plan.rows_to_train for plan in stale},
+        seconds_by_shard={name: round(value, 4) for name, value in seconds.items()},
+        shards_in_all=len(plans),
+        slices_in_all=params.sharding.slices,
     )
+    return planned.model_copy(update=_stage_facts(context, stages, found))
+
+
+def _stage_facts(context: Context, stages: list[str], status: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of the answer that say more of stages, by what DVC says of them."""
+    timings = read_timings(context.project)
+    every = stage_names(context.params)
+    return {
+        "seconds_by_stage": {
+            name: round(timings[name].seconds, 4)
+            for name in stages
+            if name in timings and not name.startswith("train@")
+        },
+        "causes": {name: causes for name in stages if (causes := _causes(status.get(name, [])))},
+        "unchanged": [name for name in every if name not in stages],
+    }
+
+
+def _causes(entries: Iterable[Any]) -> list[str]:
+    """Return the files and settings that DVC calls changed."""
+    found: list[str] = []
+    for entry in entries:
+        if isinstance(entry, str):
+            found.append(entry.removeprefix("changed "))
+            continue
+        for files in entry.values():
+            for name, how in files.items():
+                found += list(how) if isinstance(how, dict) else [name]
+    return list(dict.fromkeys(found))
 
 
 def _plan_methods(
@@ -299,71 +340,3 @@ def _stages(
     if to_run:
         to_run.add("verify")
     return [name for name in stage_names(context.params) if name in to_run]
-
-
-def _describe(answer: PlanAnswer, *, sharded: bool) -> str:
-    if not answer.stages:
-        return "nothing to do"
-    if isinstance(answer, MethodsPlanAnswer):
-        return "\n".join([*describe_batch(answer.batch), _describe_methods(answer)])
-    share = f"{answer.fraction_of_full_training:.1%} of a full training"
-    lines = [
-        *describe_batch(answer.batch),
-        f"records to forget: {answer.records:,}",
-        f"shards to retrain: {names(_shards(answer))}",
-        f"rows to {_verb(answer)}: {answer.rows_to_retrain:,}, {share}",
-        f"stages: {names(answer.stages)}",
-    ]
-    lines += _describe_refitted(answer)
-    costs = answer.costs
-    if costs.cheapest is None:
-        return "\n".join([*lines, "seconds: not known before the first training"])
-    lines.append(f"seconds expected, with {plural(costs.jobs, 'job')}:")
-    lines += [f"  {getattr(costs, name):8.1f}  {what}" for name, what in _OPTIONS.items()]
-    lines.append(
-        f"of this request: {costs.training:.1f} s training, {costs.check:.1f} s the retraining "
-        "check, the rest DVC and the other stages"
-    )
-    if costs.cheapest != "this_request" and answer.shards and sharded:
-        lines.append(
-            f"sharding saves no time for this request: {_OPTIONS[costs.cheapest]} is cheaper"
-        )
-    return "\n".join(lines)
-
-
-def _verb(answer: PlanAnswer) -> str:
-    """Return what is done with rows: a change reads them."""
-    return "read" if answer.changed and answer.changed == answer.shards else "retrain"
-
-
-def _describe_refitted(answer: PlanAnswer) -> list[str]:
-    if not answer.refitted:
-        return []
-    shards = names(answer.refitted)
-    return [f"to train {shards} is cheaper than to change so many rows; the result is the same"]
-
-
-def _shards(answer: PlanAnswer) -> list[str]:
-    return [
-        f"{shard} by changing its model"
-        if shard in answer.changed
-        else f"{shard} from slice {first}"
-        for shard, first in answer.slices.items()
-    ]
-
-
-def _describe_methods(answer: MethodsPlanAnswer) -> str:
-    lines = [
-        f"records to forget: {answer.records:,}; {plural(answer.rows_remaining, 'row')} stay",
-        f"stages: {names(answer.stages)}",
-    ]
-    if answer.methods:
-        lines.append("seconds of the last run, without the start of processes:")
-        lines += [
-            f"  {'not known' if seconds is None else f'{seconds:9.2f}'}  {name}"
-            for name, seconds in answer.methods.items()
-        ]
-        original = answer.costs.one_plain_model
-        if original is not None:
-            lines.append(f"  {original:9.2f}  for comparison: training the original")
-    return "\n".join(lines)

@@ -69,6 +69,19 @@ class PlanAnswer(Answer):
     refitted
         Those whose model could be changed, but is trained, because so many rows come or go that a
         change would not be faster. The result is the same.
+    rows_by_shard
+        What `rows_to_retrain` adds up, by shard.
+    seconds_by_shard
+        What the training of each is expected to take in one process; empty before the first
+        training.
+    seconds_by_stage
+        What other stages of `stages` took the last time, where that was recorded.
+    causes
+        Files and settings that have changed, by stage of `stages`, where DVC names any.
+    unchanged
+        Stages that stay as they are, in order.
+    shards_in_all, slices_in_all
+        Shards of the project, and slices of each.
     """
 
     shards: list[str]
@@ -83,6 +96,13 @@ class PlanAnswer(Answer):
     batch: BatchAnswer | None = None
     changed: list[str] = Field(default_factory=list)
     refitted: list[str] = Field(default_factory=list)
+    rows_by_shard: dict[str, int] = Field(default_factory=dict)
+    seconds_by_shard: dict[str, float] = Field(default_factory=dict)
+    seconds_by_stage: dict[str, float] = Field(default_factory=dict)
+    causes: dict[str, list[str]] = Field(default_factory=dict)
+    unchanged: list[str] = Field(default_factory=list)
+    shards_in_all: int = 0
+    slices_in_all: int = 1
 
 
 class MethodsPlanAnswer(PlanAnswer):

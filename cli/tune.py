@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from unlearn.cli import panels
+from unlearn.cli import completion, panels
 from unlearn.cli.answers import Answer, AnswerPart
 from unlearn.cli.canary import wait_for_dvc
 from unlearn.cli.lazy import Command
@@ -137,7 +137,11 @@ class TuneAnswer(Answer):
 def tune(
     method: Annotated[
         str,
-        typer.Argument(metavar="METHOD", help="The method, by its name in params.yaml."),
+        typer.Argument(
+            metavar="METHOD",
+            autocompletion=completion.methods,
+            help="The method, by its name in params.yaml.",
+        ),
     ],
     budget: Annotated[int, typer.Option(metavar="N", min=1, help="The number of settings to try.")],
     rows: Annotated[

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from unlearn.cli import completion as completions
 from unlearn.cli import panels
 from unlearn.cli.csv_options import (
     DecimalMark,
@@ -99,6 +100,7 @@ def init(
         str | None,
         typer.Option(
             metavar="TASK",
+            autocompletion=completions.tasks,
             help="What the target is: `classification` for classes, `regression` for numbers to "
             "predict. The default follows from its values; where these can be both, it is needed.",
             rich_help_panel=panels.DATA,
@@ -245,6 +247,7 @@ def init(
             "estimator of your own, returned by path/to/model.py:build. The default is "
             "exact_forest, and mlp with --shards, --slices, --epochs or --template posthoc. "
             "The model of text: lora (the default) or causal_lm.",
+            autocompletion=completions.families,
             rich_help_panel=panels.MODEL,
         ),
     ] = None,

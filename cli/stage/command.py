@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import Annotated
 
 import typer
+from unlearn.cli import completion
 from unlearn.cli.lazy import Command
 from unlearn.stages.context import Context, open_project
 from unlearn.stages.errors import InputError
@@ -28,6 +29,7 @@ def stage(
         str,
         typer.Argument(
             metavar="STAGE",
+            autocompletion=completion.stage_names,
             help="The stage: recipe, shard, forget, train, train@sNNN, young, unlearn@METHOD, "
             "aggregate or verify.",
         ),

@@ -107,24 +107,17 @@ def estimate(
         Parallel trainings; one plain model cannot use more than one.
     """
     plans = list(plans)
-    paces = [t.seconds / t.rows for name, t in timings.items() if _is_training(name) and t.rows]
-    if not paces:
+    pace = _pace(timings)
+    if pace is None:
         return Costs(None, None, None, None, None)
-    # Not the mean: a training that shared the processor with others is no measure of the next.
-    pace = median(paces)
     in_full = [pace * plan.rows_in_full for plan in plans]
-
-    def seconds_of(plan: ShardPlan) -> float:
-        found = _change_seconds(plan, timings) if plan.is_change else None
-        rows = plan.rows_in_full if plan.is_change else plan.rows_to_train
-        return pace * rows if found is None else min(found, pace * plan.rows_in_full)
 
     def train(expected: Iterable[float]) -> float:
         seconds = [one for one in expected if one]
         started = _seconds(timings, PROCESSES) if min(jobs, len(seconds)) > 1 else 0.0
         return started + side_by_side(seconds, jobs)
 
-    training = train(seconds_of(plan) for plan in plans)
+    training = train(seconds_by_shard(plans, timings).values())
     check = side_by_side([work.check_share * sum(in_full) / len(plans)] * work.checked, jobs)
     rest = _seconds(timings, EVERYTHING_ELSE) + check if work.stages else 0.0
     rest += _attacks(timings, work, len(plans))
@@ -137,6 +130,40 @@ def estimate(
         training=training,
         check=check,
     )
+
+
+def seconds_by_shard(plans: Iterable[ShardPlan], timings: Mapping[str, Timing]) -> dict[str, float]:
+    """Return what the training of each shard is expected to take, in one process.
+
+    Parameters
+    ----------
+    plans
+        What every shard takes.
+    timings
+        Recorded timings by name.
+
+    Returns
+    -------
+    dict
+        Seconds by shard; empty where no training was recorded yet.
+    """
+    pace = _pace(timings)
+    if pace is None:
+        return {}
+    found = {}
+    for plan in plans:
+        change = _change_seconds(plan, timings) if plan.is_change else None
+        rows = plan.rows_in_full if plan.is_change else plan.rows_to_train
+        in_full = pace * plan.rows_in_full
+        found[plan.shard] = pace * rows if change is None else min(change, in_full)
+    return found
+
+
+def _pace(timings: Mapping[str, Timing]) -> float | None:
+    """Return the seconds that training takes for a row; None where none was recorded."""
+    paces = [t.seconds / t.rows for name, t in timings.items() if _is_training(name) and t.rows]
+    # Not the mean: a training that shared the processor with others is no measure of the next.
+    return median(paces) if paces else None
 
 
 def _attacks(timings: Mapping[str, Timing], work: Work, shards: int) -> float:
