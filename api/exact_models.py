@@ -85,9 +85,17 @@ class ExactForestClassifier(HasTrees, _ExactClassifier):
 
     Parameters
     ----------
-    trees, share, depth, leaf, candidates
-        As the options of `exact_forest`. The default of `share` is for tables of a few thousand
+    trees
+        The number of trees.
+    share
+        The share of the trees that each row is in. The default is for tables of a few thousand
         rows; less is cheaper.
+    depth
+        The greatest depth of a tree.
+    leaf
+        The least number of rows on either side of a split.
+    candidates
+        How many splits are drawn for a node.
     ranges
         Ends of the grid of each feature, shape (features, 2). None takes the 20th smallest and
         largest value of the rows of `fit`, rounded to two digits.
@@ -124,10 +132,28 @@ class ExactBoostingClassifier(HasTrees, _ExactClassifier):
 
     Parameters
     ----------
-    trees, depth, rate, stage, features, candidates, smoothing, steps
-        As the options of `exact_boosting`.
-    ranges, categorical, key
-        See `ExactForestClassifier`.
+    trees
+        The number of trees.
+    depth
+        The number of levels of a tree.
+    rate
+        What the answer of each tree is multiplied by.
+    stage
+        How many trees choose their splits by the same gradients.
+    features
+        How many features are drawn for a tree.
+    candidates
+        How many splits are drawn of each feature.
+    smoothing
+        What is added to the second derivatives of a leaf.
+    steps
+        How many values a leaf may have per unit.
+    ranges
+        As of `ExactForestClassifier`: the ends of the grid of each feature.
+    categorical
+        Numbers of the features whose values have no order.
+    key
+        64 hexadecimal digits that everything is drawn from. None takes a public key.
     """
 
     _kind, _options = ExactBoosting, ExactBoostingOptions
@@ -163,10 +189,22 @@ class ExactLinearClassifier(_ExactClassifier):
 
     Parameters
     ----------
-    rule, fourier, bandwidth, shrinkage, regularization
-        As the options of `exact_linear`.
-    ranges, categorical, key
-        See `ExactForestClassifier`.
+    rule
+        Least squares with a penalty, or linear discriminant analysis.
+    fourier
+        The number of random Fourier features.
+    bandwidth
+        The factor of their frequencies.
+    shrinkage
+        What is added to the variances of `discriminant`.
+    regularization
+        The penalty of `ridge`.
+    ranges
+        As of `ExactForestClassifier`: the ends of the grid of each feature.
+    categorical
+        Numbers of the features whose values have no order.
+    key
+        64 hexadecimal digits that everything is drawn from. None takes a public key.
     """
 
     _kind, _options = ExactLinear, ExactLinearOptions
@@ -196,10 +234,16 @@ class ExactNaiveBayesClassifier(_ExactClassifier):
 
     Parameters
     ----------
-    smoothing, variance
-        As the options of `exact_naive_bayes`.
-    ranges, categorical, key
-        See `ExactForestClassifier`.
+    smoothing
+        What is added to every count of a category.
+    variance
+        What is added to the variances of numbers.
+    ranges
+        As of `ExactForestClassifier`: the ends of the grid of each feature.
+    categorical
+        Numbers of the features whose values have no order.
+    key
+        64 hexadecimal digits that everything is drawn from. None takes a public key.
     """
 
     _kind, _options = ExactNaiveBayes, ExactNaiveBayesOptions

@@ -83,9 +83,17 @@ class ExactForestRegressor(HasTrees, _ExactRegressor):
 
     Parameters
     ----------
-    trees, share, depth, leaf, candidates
-        As the options of `exact_forest`. The default of `share` is for tables of a few thousand
+    trees
+        The number of trees.
+    share
+        The share of the trees that each row is in. The default is for tables of a few thousand
         rows; less is cheaper.
+    depth
+        The greatest depth of a tree.
+    leaf
+        The least number of rows on either side of a split.
+    candidates
+        How many splits are drawn for a node.
     ranges
         Ends of the grid of each feature, shape (features, 2). None takes the 20th smallest and
         largest value of the rows of `fit`, rounded to two digits.
@@ -126,10 +134,30 @@ class ExactBoostingRegressor(HasTrees, _ExactRegressor):
 
     Parameters
     ----------
-    trees, depth, rate, stage, features, candidates, smoothing, steps
-        As the options of `exact_boosting`.
-    ranges, target_scale, categorical, key
-        See `ExactForestRegressor`.
+    trees
+        The number of trees.
+    depth
+        The number of levels of a tree.
+    rate
+        What the answer of each tree is multiplied by.
+    stage
+        How many trees choose their splits by the same gradients.
+    features
+        How many features are drawn for a tree.
+    candidates
+        How many splits are drawn of each feature.
+    smoothing
+        What is added to the second derivatives of a leaf.
+    steps
+        How many values a leaf may have per unit.
+    ranges
+        As of `ExactForestClassifier`: the ends of the grid of each feature.
+    target_scale
+        As of `ExactForestRegressor`: the centre and scale of the target.
+    categorical
+        Numbers of the features whose values have no order.
+    key
+        64 hexadecimal digits that everything is drawn from. None takes a public key.
     """
 
     _kind, _options = ExactBoosting, ExactBoostingOptions
@@ -166,10 +194,20 @@ class ExactLinearRegressor(_ExactRegressor):
 
     Parameters
     ----------
-    fourier, bandwidth, regularization
-        As the options of `exact_linear`.
-    ranges, target_scale, categorical, key
-        See `ExactForestRegressor`.
+    fourier
+        The number of random Fourier features.
+    bandwidth
+        The factor of their frequencies.
+    regularization
+        The penalty of `ridge`.
+    ranges
+        As of `ExactForestClassifier`: the ends of the grid of each feature.
+    target_scale
+        As of `ExactForestRegressor`: the centre and scale of the target.
+    categorical
+        Numbers of the features whose values have no order.
+    key
+        64 hexadecimal digits that everything is drawn from. None takes a public key.
     """
 
     _kind, _options = ExactLinear, ExactLinearOptions

@@ -1,12 +1,16 @@
 """The references of the site have every command, option and setting, each with a description."""
 
+import re
+
 import pytest
+import unlearn
 from unlearn.cli.app import COMMANDS
 from unlearn.cli.lazy import load
 from unlearn.stages.config.methods import MethodSettings
 from unlearn.stages.config.params import Params
 
 from website import pages, settings
+from website.links import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +76,11 @@ def test_the_glossary_is_that_of_the_design() -> None:
     assert '<span id="clean-room">clean room</span>' in text
     assert text.count("\n| <span") > 50
     assert text.count("## ") == 0
+
+
+def test_the_reference_of_the_python_interface_has_every_public_name() -> None:
+    text = (ROOT / "docs/reference/api.md").read_text(encoding="utf-8")
+    described = set(re.findall(r"(?m)^::: [\w.]+\.(\w+)$", text)) | set(
+        re.findall(r"`(\w+)`", text)
+    )
+    assert set(unlearn.__all__) - {"__version__"} <= described
