@@ -193,6 +193,11 @@ class PerturbedLogisticPredictor:
     def __init__(self, module: PerturbedLogistic) -> None:
         self._module = module.eval()
 
+    @property
+    def module(self) -> PerturbedLogistic:
+        """The model."""
+        return self._module
+
     def probabilities(self, inputs: FloatArray) -> npt.NDArray[np.float64]:
         """Return the sigmoids of the scores, divided by their sum over the classes."""
         with torch.inference_mode():

@@ -154,6 +154,16 @@ class SklearnPredictor:
         self._model = model
         self._classes = classes
 
+    @property
+    def model(self) -> Any:
+        """The fitted classifier; its classes are indices of the pinned ones."""
+        return self._model
+
+    @property
+    def classes(self) -> int:
+        """Number of pinned classes."""
+        return self._classes
+
     def probabilities(self, inputs: FloatArray) -> npt.NDArray[np.float64]:
         """Return probabilities of all pinned classes, or whole votes without `predict_proba`."""
         answer = np.zeros((len(inputs), self._classes))
@@ -176,6 +186,11 @@ class SklearnRegressor:
 
     def __init__(self, model: Any) -> None:
         self._model = model
+
+    @property
+    def model(self) -> Any:
+        """The fitted regressor."""
+        return self._model
 
     def values(self, inputs: FloatArray) -> npt.NDArray[np.float64]:
         """Return the predictions, shape (rows,)."""

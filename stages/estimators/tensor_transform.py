@@ -40,7 +40,7 @@ class TensorTransform:
             for name, column in self.columns.items()
             if column["kind"] in TENSOR_KINDS
         }
-        return packing_of(arrays, self._others.width)
+        return packing_of(arrays, self.others.width)
 
     @property
     def width(self) -> int:
@@ -63,7 +63,7 @@ class TensorTransform:
         for part in parts:
             own = packed[:, part.start : part.end]
             if part.kind == "columns":
-                numbers = self._others.transform(rows, np.float32)
+                numbers = self.others.transform(rows, np.float32)
                 own[:] = np.ascontiguousarray(numbers, dtype="<f4").view(np.uint8)
             else:
                 own[:] = column_bytes(rows[part.name])
@@ -79,7 +79,8 @@ class TensorTransform:
         return cls({str(name): column for name, column in value})
 
     @property
-    def _others(self) -> Preprocessor:
+    def others(self) -> Preprocessor:
+        """What turns the features that are no arrays into numbers."""
         return Preprocessor(
             {
                 name: column

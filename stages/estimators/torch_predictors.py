@@ -19,6 +19,11 @@ class TorchPredictor:
         self._module = module
         self._device = device
 
+    @property
+    def module(self) -> nn.Module:
+        """The module, in evaluation mode."""
+        return self._module
+
     def probabilities(self, inputs: Inputs) -> npt.NDArray[np.float64]:
         """Return softmax of the logits, in float64."""
         logits = torch.cat(_answers(self._module, inputs, self._device))
@@ -33,6 +38,11 @@ class TorchRegressor:
         self._module = module
         self._device = device
         self._outputs = outputs
+
+    @property
+    def module(self) -> nn.Module:
+        """The module, in evaluation mode."""
+        return self._module
 
     def values(self, inputs: Inputs) -> npt.NDArray[np.float64]:
         """Return the predictions in the units of the dataset, shape (rows,)."""

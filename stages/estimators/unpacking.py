@@ -67,7 +67,11 @@ class Unpack:
         pictures = own.reshape(-1, *part.shape)
         if self.channels_last:
             pictures = pictures.contiguous(memory_format=torch.channels_last)
+        return self.scaled(pictures)
+
+    def scaled(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Return pictures as the network reads them, float32, given their bytes."""
         # One multiplication and one addition: (x / 255 - mean) / std.
-        std = torch.tensor(self.pixels.std, device=rows.device).reshape(-1, 1, 1)
-        mean = torch.tensor(self.pixels.mean, device=rows.device).reshape(-1, 1, 1)
+        std = torch.tensor(self.pixels.std, device=pictures.device).reshape(-1, 1, 1)
+        mean = torch.tensor(self.pixels.mean, device=pictures.device).reshape(-1, 1, 1)
         return pictures.to(torch.float32).mul_(1.0 / (_BYTE * std)).sub_(mean / std)

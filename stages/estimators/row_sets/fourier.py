@@ -83,6 +83,11 @@ def cosines(inputs: Floats, frequencies: Integers, phases: Integers) -> Floats:
     return found
 
 
+def table_of_cosines() -> tuple[npt.NDArray[np.float64], int]:
+    """Return the cosines of all angles, times SCALE, and the bits of a turn below an angle."""
+    return _table(), _TURN_BITS - (_ANGLES.bit_length() - 1)
+
+
 @cache
 def _table() -> npt.NDArray[np.float64]:
     """Return the cosines of all angles, times SCALE and rounded, by exact decimal arithmetic."""

@@ -56,6 +56,26 @@ class NaiveBayesSums:
 
 
 @dataclass(frozen=True)
+class Normals:
+    """What the numbers of each class are like.
+
+    Parameters
+    ----------
+    features
+        The columns of codes that are numbers.
+    means, variances
+        Between the ends of the grid, -1 and 1; shape (classes, numbers).
+    has_rows
+        Whether a row of the class has the number, shape (classes, numbers).
+    """
+
+    features: list[int]
+    means: Floats
+    variances: Floats
+    has_rows: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class NaiveBayesModel:
     """A naive Bayes model, ready to answer."""
 
@@ -75,31 +95,39 @@ class NaiveBayesModel:
         found: npt.NDArray[np.float64] = answer / answer.sum(axis=1, keepdims=True)
         return found
 
-    def _of_numbers(self, codes: Codes) -> Floats:
-        features = _features(self.shape, categorical=False)
+    def parameters(self) -> tuple["Normals", list[tuple[int, Floats]]]:
+        """Return what numbers are like in each class, and the logarithms of shares of codes.
+
+        The latter are of each categorical feature, shape (classes, codes).
+        """
         rows, sums, squares = np.split(self.sums.moments, _MOMENTS, axis=1)
         known = np.maximum(rows, 1)
         means = sums / known / _SCALE
         spread = np.maximum(squares / known / _SCALE**2 - means**2, 0) + self.options.variance
-        found = np.zeros((len(codes), len(rows)))
-        for at, feature in enumerate(features):
+        shares, at = [], 0
+        for feature in _features(self.shape, categorical=True):
+            size = self.shape.sizes[feature]
+            counts = self.sums.categories[:, at : at + size] + self.options.smoothing
+            shares.append((feature, np.log(counts / counts.sum(axis=1, keepdims=True))))
+            at += size
+        return Normals(_features(self.shape, categorical=False), means, spread, rows > 0), shares
+
+    def _of_numbers(self, codes: Codes) -> Floats:
+        normals, _ = self.parameters()
+        found = np.zeros((len(codes), len(self.sums.classes)))
+        for at, feature in enumerate(normals.features):
             values = _values(codes[:, feature])[:, None] / _SCALE
-            mean, variance = means[:, at], spread[:, at]
+            mean, variance = normals.means[:, at], normals.variances[:, at]
             # A class in which nobody has the number says nothing of it.
             terms = -((values - mean) ** 2 / variance + np.log(variance)) / 2
-            says = (codes[:, feature] > 0)[:, None] & (rows[:, at] > 0)
+            says = (codes[:, feature] > 0)[:, None] & normals.has_rows[:, at]
             found += np.where(says, terms, 0.0)
         return found
 
     def _of_categories(self, codes: Codes) -> Floats:
         found = np.zeros((len(codes), len(self.sums.classes)))
-        at = 0
-        for feature in _features(self.shape, categorical=True):
-            size = self.shape.sizes[feature]
-            counts = self.sums.categories[:, at : at + size] + self.options.smoothing
-            shares = np.log(counts / counts.sum(axis=1, keepdims=True))
+        for feature, shares in self.parameters()[1]:
             found += shares.T[codes[:, feature]]
-            at += size
         return found
 
 
