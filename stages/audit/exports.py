@@ -40,9 +40,9 @@ class ExportNote(BaseModel):
     time
         When, in UTC.
     kind
-        `shards`, `adapter` or `merged`.
+        `shards`, `adapter` or `merged`; `hub`, `onnx` or `mlflow`.
     where, half
-        Its folder, and the folder that it is written to first.
+        Its file or folder, and the one that it is written to first.
     commit, lock
         The commit of git, if there is one, and the SHA-256 of dvc.lock.
     models

@@ -50,6 +50,8 @@ def model_card(record: ExportRecord, *, one_model: bool) -> str:
 
 def _lines(record: ExportRecord, one_model: bool) -> Iterator[str]:
     base, state = record.base, record.generation
+    if base is None:
+        raise ValueError("the model is of a table")
     yield "---"
     if base.revision is not None:  # else it is no name on the hub
         yield f"base_model: {base.name}"
@@ -88,7 +90,7 @@ def _lines(record: ExportRecord, one_model: bool) -> Iterator[str]:
     yield ""
     yield "## What is claimed, and what is not"
     yield ""
-    yield from _claims(record, one_model)
+    yield from claims(record, one_model=one_model)
     yield from _measured(record)
     yield ""
     yield "## Files"
@@ -99,7 +101,8 @@ def _lines(record: ExportRecord, one_model: bool) -> Iterator[str]:
         yield f"| `{name}` | `{digest}` |"
 
 
-def _claims(record: ExportRecord, one_model: bool) -> Iterator[str]:
+def claims(record: ExportRecord, *, one_model: bool) -> Iterator[str]:
+    """Yield what is claimed of a language model, and what is not, as items of a list."""
     if record.label == "exact":
         yield (
             "- It is a function of models that never saw a forgotten row: its weights are byte for "

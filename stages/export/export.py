@@ -1,19 +1,20 @@
 """An export: a copy of the models that other tools load, with a card that says what it is."""
 
-import secrets
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from unlearn.stages.audit.exports import ExportNote, append_note, honoured_list, utc_now
+from unlearn.stages.audit.exports import ExportNote
+from unlearn.stages.audit.reports import read_found
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.export.card import model_card
+from unlearn.stages.export.hub_card import text_card
 from unlearn.stages.export.measurement import measure_adapter, measure_deployed
+from unlearn.stages.export.noted import digests, write_noted
 from unlearn.stages.export.readiness import Ready, check_output, check_ready
 from unlearn.stages.export.record import (
     CARD_NAME,
@@ -37,8 +38,9 @@ from unlearn.stages.final_model.one_adapter import (
     merge_members,
     public_name,
 )
-from unlearn.stages.project.files import digest_file, digest_json, json_bytes
+from unlearn.stages.project.files import digest_json, json_bytes
 from unlearn.stages.text.adapters import Shape
+from unlearn.stages.text.base import require_libraries
 from unlearn.stages.text.compression import compress
 from unlearn.stages.training.shard_model import ShardModel, read_shard_model
 
@@ -59,6 +61,8 @@ class Wanted:
         Of merged weights; None for that of the base.
     public
         Whether no figure is measured and written.
+    hub
+        Whether the model card is one for the Hugging Face hub.
     allow_pending, allow_fail
         Whether requests may be pending, and a verdict may be `fail`.
     """
@@ -67,6 +71,7 @@ class Wanted:
     rank: int | None = None
     precision: Precision | None = None
     public: bool = False
+    hub: bool = False
     allow_pending: bool = False
     allow_fail: bool = False
 
@@ -122,48 +127,36 @@ def export(
     project = context.project
     _check_options(wanted)
     whole = check_output(project, output)
+    require_libraries()
     ready = check_ready(context, allow_pending=wanted.allow_pending, allow_fail=wanted.allow_fail)
     made = make_model(context, wanted)
     say("measuring the exported model" if _is_measured(wanted) else "writing the export")
     measured = _measure(context, wanted, made, ready)
     _check_membership(measured, wanted)
     record = _record(context, wanted, made, ready, measured)
-    name = secrets.token_hex(4)
-    half = whole.parent / f".{whole.name}.{name}"
-    note = ExportNote(
-        name=name,
-        state="begun",
-        time=utc_now(),
-        kind=wanted.kind,
-        where=str(whole),
-        half=str(half),
-        commit=ready.generation.commit,
-        lock=ready.generation.lock,
-        models=ready.generation.models,
-        forget_list=honoured_list(project),
-    )
-    append_note(project, note)
-    done = None
-    try:
+    final = record
+
+    def write(half: Path) -> None:
+        nonlocal final
         half.mkdir()
         _write(half, made)
-        record = record.model_copy(update={"files": _digests(half)})
-        (half / FILE_NAME).write_bytes(json_bytes(record.model_dump(mode="json")))
-        card = model_card(record, one_model=len(made.members) == 1)
+        final = record.model_copy(update={"files": digests(half)})
+        (half / FILE_NAME).write_bytes(json_bytes(final.model_dump(mode="json")))
+        of_one = len(made.members) == 1
+        if wanted.hub:
+            card = text_card(final, read_found(project).public, one_model=of_one)
+        else:
+            card = model_card(final, one_model=of_one)
         (half / CARD_NAME).write_text(card, encoding="utf-8")
-        if whole.exists():
-            raise InputError(f"{output} was made by another process meanwhile")
-        # Before the folder has its name: a kill leaves no export that is on no list.
-        done = note.now("written", _digests(half))
-        append_note(project, done)
-        half.rename(whole)
-    except BaseException:
-        if half.exists():
-            shutil.rmtree(half)
-            if done is not None:
-                append_note(project, done.now("gone", {}))
-        raise
-    return record, done
+
+    kind = "hub" if wanted.hub else wanted.kind
+    note = write_noted(project, whole, kind, ready.generation, write)
+    return final, note
+
+
+def is_whole(context: Context) -> bool:
+    """Return whether the final model has no adapters: all weights were tuned."""
+    return "adapter" not in read_members(context)[0][1].description
 
 
 def _check_options(wanted: Wanted) -> None:
@@ -302,12 +295,3 @@ def _write_adapter(folder: Path, model: ShardModel) -> None:
     (folder / str(model.description["file"])).write_bytes(model.weights or b"")
     config = json_bytes(config_for_peft(model, with_revision=True))
     (folder / PEFT_CONFIG).write_bytes(config)
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file of an export, by its path in it."""
-    return {
-        path.relative_to(folder).as_posix(): digest_file(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }

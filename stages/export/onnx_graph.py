@@ -149,7 +149,7 @@ class Graph:
         """
         for name, (value, _, _) in outputs.items():
             self._nodes.append(helper.make_node("Identity", [value], [name], name=f"to {name}"))
-        infos = {
+        infos: dict[str, tuple[int, tuple[int | str | None, ...]]] = {
             **{name: (kind, (ROWS, *shape)) for name, (kind, shape) in self.inputs.items()},
             **{name: (kind, (ROWS, *shape)) for name, (_, kind, shape) in outputs.items()},
         }
@@ -157,12 +157,13 @@ class Graph:
             name: helper.make_tensor_value_info(name, kind, shape)
             for name, (kind, shape) in infos.items()
         }
+        used = {name for node in self._nodes for name in node.input}
         graph = helper.make_graph(
             self._nodes,
             "unlearn",
             [values[name] for name in self.inputs],
             [values[name] for name in outputs],
-            self._initializers,
+            [each for each in self._initializers if each.name in used],
         )
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(ML, ML_OPSET)]
         model = helper.make_model(

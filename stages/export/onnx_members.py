@@ -131,7 +131,9 @@ def _histograms(graph: Graph, predictor: SklearnPredictor | SklearnRegressor, in
     known = [int(place) for place in model.classes_]
     if model.n_trees_per_iteration_ == 1:
         ones = graph.constant(1.0)
-        share = graph.op("Div", ones, graph.op("Add", ones, graph.op("Exp", graph.op("Neg", scores))))
+        share = graph.op(
+            "Div", ones, graph.op("Add", ones, graph.op("Exp", graph.op("Neg", scores)))
+        )
         shares = graph.op("Concat", graph.op("Sub", ones, share), share, axis=1)
     else:
         shares = graph.op("Softmax", scores, axis=1)
@@ -165,12 +167,13 @@ def _network(
             given[COLUMNS] = graph.cast(given[COLUMNS], FLOAT)
         answers = _traced(graph, _Parts(module), given, _examples(transform), name)
     else:
-        assert transform is not None
+        if transform is None:
+            raise TypeError("a network reads rows through a transformation")
         inputs = graph.cast(columns.inputs(transform.columns), FLOAT)
-        answers = _layers(graph, module, inputs)
-        if answers is None:
-            example = {"inputs": torch.zeros(2, transform.width)}
-            answers = _traced(graph, module, {"inputs": inputs}, example, name)
+        example = {"inputs": torch.zeros(2, transform.width)}
+        answers = _layers(graph, module, inputs) or _traced(
+            graph, module, {"inputs": inputs}, example, name
+        )
     answers = graph.cast(answers, DOUBLE)
     if isinstance(model, TorchPredictor):
         return graph.op("Softmax", answers, axis=1)
@@ -207,9 +210,9 @@ class _Parts(nn.Module):
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        hooks = [hook for hook in module._forward_pre_hooks.values() if isinstance(hook, Unpack)]
-        self._unpack = hooks[0]
-        module._forward_pre_hooks.clear()
+        hooks = module._forward_pre_hooks  # noqa: SLF001 - torch has no public name for them
+        self._unpack = next(hook for hook in hooks.values() if isinstance(hook, Unpack))
+        hooks.clear()
         self._own = module
 
     def forward(self, *parts: torch.Tensor) -> Any:
@@ -277,5 +280,3 @@ def _inserted(graph: Graph, made: onnx.ModelProto, given: Mapping[str, str]) -> 
     if used - {"", ML, "ai.onnx"} or (ML in used and versions.get(ML, ML_OPSET) > ML_OPSET):
         raise InputError("the converter uses operations that ONNX does not have", _OTHER_FORMATS)
     return graph.insert(made.graph, given)
-
-

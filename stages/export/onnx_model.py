@@ -6,10 +6,8 @@ texts with the empty text for one; arrays in their shape. Numbers are float64 be
 bins decide differently once a number was rounded to float32.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.util import find_spec as find_module
-from math import prod
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,19 +15,16 @@ import onnx
 import pyarrow as pa
 from unlearn.stages.config.dataset import TENSOR_KINDS
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.row_sets.code_columns import BINS
+from unlearn.stages.export.made_up_rows import made_up_rows
 from unlearn.stages.export.onnx_columns import Columns
 from unlearn.stages.export.onnx_graph import DOUBLE, STRING, Graph
 from unlearn.stages.export.onnx_members import member
 from unlearn.stages.final_model.ensemble import Ensemble
-from unlearn.stages.rows.arrays import array_column, column_bytes
+from unlearn.stages.rows.arrays import column_bytes
 from unlearn.stages.training.shard_model import RowPredictor
 
-#: Made-up rows that a file is compared on, and how far an answer may be from the model's.
-_ROWS, _FARTHEST = 256, 1e-5
-
-#: The share of missing values among them, and a category that no model knows.
-_MISSING, _HALF, _UNKNOWN = 0.1, 0.5, "made up by unlearn"
+#: How far an answer may be from the model's.
+_FARTHEST = 1e-5
 
 
 def require_onnx() -> None:
@@ -84,17 +79,19 @@ def _combined(graph: Graph, ensemble: Ensemble, answers: list[str]) -> str:
     if rule == "majority_vote":
         every = graph.constant(np.arange(len(ensemble.classes))[None], np.int64)
         answers = [
-            graph.cast(graph.op("Equal", graph.op("ArgMax", each, axis=1, keepdims=1), every), DOUBLE)
+            graph.cast(
+                graph.op("Equal", graph.op("ArgMax", each, axis=1, keepdims=1), every), DOUBLE
+            )
             for each in answers
         ]
     weights = [each.rows if rule == "size_weighted" else 1 for each in ensemble.members]
-    total: str | None = None
-    for answer, weight in zip(answers, weights, strict=True):
-        part = answer
-        if weight != 1:
-            part = graph.op("Mul", answer, graph.constant(float(weight)))
-        total = part if total is None else graph.op("Add", total, part)
-    assert total is not None
+    parts = [
+        answer if weight == 1 else graph.op("Mul", answer, graph.constant(float(weight)))
+        for answer, weight in zip(answers, weights, strict=True)
+    ]
+    total = parts[0]
+    for part in parts[1:]:
+        total = graph.op("Add", total, part)
     return graph.op("Div", total, graph.constant(float(sum(weights))))
 
 
@@ -138,9 +135,7 @@ def _compare(
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         found = session.run(outputs, onnx_inputs(ensemble, rows))
     except Exception as error:
         raise InputError(
@@ -174,56 +169,3 @@ def onnx_inputs(ensemble: Ensemble, rows: pa.Table) -> dict[str, npt.NDArray[np.
             values = column.cast(pa.float64()).to_pylist()
             found[name] = np.array(values, np.float64)[:, None]
     return found
-
-
-def made_up_rows(ensemble: Ensemble, predictors: Sequence[RowPredictor]) -> pa.Table:
-    """Return rows as `NewRows.typed` does, which follow from what the members know of features.
-
-    Numbers are near their means and the ends of their bins; some values are missing, and some
-    categories unknown. None is a row of the dataset.
-    """
-    draw = np.random.default_rng(0)
-    known: dict[str, list[Mapping[str, Any]]] = {}
-    for predictor in predictors:
-        columns = {} if predictor.preprocessor is None else predictor.preprocessor.columns
-        for name, column in columns.items():
-            known.setdefault(name, []).append(column)
-    found = {}
-    for name, kind in ensemble.dataset.features.items():
-        if kind in TENSOR_KINDS:
-            shape = (_ROWS, prod((ensemble.dataset.shapes or {})[name]))
-            content = draw.integers(0, 256, shape, np.uint8)
-            if kind != "image":
-                content = draw.normal(size=shape).astype("<f4").view(np.uint8)
-            found[name] = pa.chunked_array([array_column(content)])
-            continue
-        missing = draw.random(_ROWS) < _MISSING
-        if kind in ("categorical", "ordinal"):
-            texts = sorted({text for each in known.get(name, ()) for text in each["categories"]})
-            if kind == "categorical":
-                texts.append(_UNKNOWN)
-            if not texts:
-                missing[:] = True
-            values = draw.choice(texts or [""], _ROWS)
-            found[name] = pa.chunked_array([pa.array(values.tolist(), pa.string(), mask=missing)])
-        elif kind == "boolean":
-            found[name] = pa.chunked_array([pa.array(draw.random(_ROWS) < _HALF, mask=missing)])
-        else:
-            numbers = _numbers(draw, known.get(name, []))
-            found[name] = pa.chunked_array([pa.array(numbers, pa.float64(), mask=missing)])
-    return pa.table(found)
-
-
-def _numbers(
-    draw: np.random.Generator, columns: Sequence[Mapping[str, Any]]
-) -> npt.NDArray[np.float64]:
-    """Return numbers by what members know of a feature; half of them are ends of bins."""
-    column = columns[int(draw.integers(len(columns)))] if columns else {}
-    if "low" in column:
-        low, high = float(column["low"]), float(column["high"])
-        found = draw.uniform(low - (high - low) / 8, high + (high - low) / 8, _ROWS)
-        ends = low + (high - low) * draw.integers(0, BINS + 1, _ROWS) / BINS
-    else:
-        found = draw.normal(column.get("mean", 0.0), 2 * column.get("scale", 1.0), _ROWS)
-        ends = np.round(found)
-    return np.where(draw.random(_ROWS) < _HALF, ends, found)

@@ -113,7 +113,9 @@ def _scores(graph: Graph, model: BoostingModel, codes: str) -> str:
     firsts = graph.constant(np.arange(shape.features)[None] * width, np.int64)
     place = graph.op("Add", codes, firsts)
     every = np.minimum(np.arange(width), np.array(shape.sizes)[:, None] - 1).astype(np.uint16)
-    found = [graph.constant(model.starts[None, at : at + 1], np.int64) for at in range(len(model.splits))]
+    found = [
+        graph.constant(model.starts[None, at : at + 1], np.int64) for at in range(len(model.splits))
+    ]
     for number, cuts in enumerate(model.cuts):
         table = narrow(every, cuts, categorical).reshape(-1)
         own = graph.cast(graph.take(graph.constant(table, np.uint8), place), INT64)

@@ -78,7 +78,7 @@ def of_histograms(model: Any) -> tuple[Trees, Array] | None:
     """
     parts, values, roots, first = [], [], [], 0
     outputs = model.n_trees_per_iteration_
-    for stage in model._predictors:
+    for stage in model._predictors:  # noqa: SLF001 - nothing public has its trees
         for output, tree in enumerate(stage):
             nodes = tree.nodes
             own = np.zeros((len(nodes), outputs))
@@ -114,7 +114,8 @@ def histogram_scores(graph: Graph, model: Any, inputs: str) -> str | None:
     if found is None:
         return None
     trees, values = found
-    baseline = graph.constant(np.asarray(model._baseline_prediction).reshape(1, -1), np.float64)
+    start = np.asarray(model._baseline_prediction)  # noqa: SLF001 - nothing public has it
+    baseline = graph.constant(start.reshape(1, -1), np.float64)
     at = leaves(graph, trees, inputs)
     scores = graph.sum(graph.take(graph.constant(values, np.float64), at), 1)
     return graph.op("Add", scores, baseline)

@@ -16,7 +16,6 @@ from unlearn.stages.project.files import digest_file
 from unlearn.stages.project.git import commit_of, git
 from unlearn.stages.project.paths import Project
 from unlearn.stages.requests.filed import filed_requests
-from unlearn.stages.text.base import require_libraries
 
 #: Folders of the pipeline, of DVC, git and this tool: what is in them is theirs.
 _TAKEN = ("models", "data", "reports", ".unlearn", ".dvc", ".git")
@@ -40,7 +39,7 @@ class Ready:
 
 
 def check_output(project: Project, output: Path) -> Path:
-    """Return the whole path of an export's folder.
+    """Return the whole path of an export's file or folder.
 
     Raises
     ------
@@ -49,7 +48,7 @@ def check_output(project: Project, output: Path) -> Path:
     """
     whole = output.expanduser().absolute()
     if whole.exists() or whole.is_symlink():
-        raise InputError(f"{output} already exists: an export is a new folder")
+        raise InputError(f"{output} already exists: an export is a new file or folder")
     if not whole.parent.is_dir():
         raise InputError(f"there is no folder {output.parent}")
     whole = whole.parent.resolve() / whole.name
@@ -80,12 +79,9 @@ def check_ready(context: Context, *, allow_pending: bool, allow_fail: bool) -> R
     Raises
     ------
     InputError
-        If the project reads tables, or the state may not be exported.
+        If the state may not be exported.
     """
     project, params = context.project, context.params
-    if params.modality != "text":
-        raise InputError("this project reads tables: `unlearn export` is for language models")
-    require_libraries()
     lock = load_lock(project)
     found = read_found(project)
     listed = context.read_list()

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Kind = Literal["shards", "adapter", "merged"]
+Kind = Literal["shards", "adapter", "merged", "onnx", "mlflow", "hub"]
 Outcome = Literal["pass", "fail", "inconclusive"]
 
 FILE_NAME, CARD_NAME = "export.json", "README.md"
@@ -154,14 +154,14 @@ class ExportRecord(_Part):
     schema_version
         Always 1. Keys are only ever added.
     kind
-        `shards`, `adapter` or `merged`.
+        `shards`, `adapter` or `merged` of a language model; `onnx`, `mlflow` or `hub` of a table's.
     label
         `exact` if the model is a function of models that never saw a forgotten row; else
         `approximate` or `certified`, as the deployed method.
     verdict
         That of the project's report.
     base, generation
-        What it was made from.
+        What it was made from; no base for tables.
     precision
         Of merged weights; null otherwise.
     rank
@@ -178,7 +178,7 @@ class ExportRecord(_Part):
     kind: Kind
     label: str
     verdict: Outcome
-    base: BaseFacts
+    base: BaseFacts | None
     generation: Generation
     precision: str | None
     rank: int | None

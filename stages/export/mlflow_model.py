@@ -1,0 +1,131 @@
+"""The final model of a table as a model of MLflow, in the flavour `python_function`.
+
+MLflow 3 sends statistics of its use unless it is told not to before it is imported.
+"""
+
+import os
+import warnings
+from collections.abc import Mapping
+from importlib.metadata import version
+from importlib.util import find_spec as find_module
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from unlearn.stages.config.dataset import TENSOR_KINDS, DatasetParams
+from unlearn.stages.errors import InputError
+from unlearn.stages.export.made_up_rows import made_up_rows
+from unlearn.stages.export.noted import copy_final_model
+from unlearn.stages.final_model.ensemble import Ensemble, load_ensemble, read_final_model
+
+#: What MLflow imports to load the model.
+LOADER = "unlearn.stages.export.mlflow_loader"
+
+#: Made-up rows that the folder has as an example of its input.
+_EXAMPLES = 3
+
+_FLAVOUR = "python_function"
+_DATA = "model"
+
+#: What the environment of a model has, beside this package, where it is needed to answer.
+_LIBRARIES = ("numpy", "pandas", "pyarrow", "scikit-learn", "skops", "torch")
+
+
+def require_mlflow() -> None:
+    """Raise InputError if MLflow is not installed."""
+    if find_module("mlflow") is None:
+        raise InputError("mlflow is not installed", "pip install 'dvc-unlearn[mlflow]'")
+
+
+def write_mlflow(final_model: Path, folder: Path, facts: Mapping[str, str]) -> None:
+    """Write a folder that `mlflow.pyfunc.load_model` loads.
+
+    Parameters
+    ----------
+    final_model
+        The folder of the final model.
+    folder
+        The folder to make.
+    facts
+        Metadata: which generation it is, and the verdict on it.
+
+    Raises
+    ------
+    InputError
+        If the model has Python code of the user's own, or needs files outside its folder.
+    """
+    description, members = read_final_model(final_model)
+    trains = [model.description.get("train", {}) for _, model in members]
+    if description.code is not None or any(train.get("trusted_types") for train in trains):
+        raise InputError(
+            "the final model has Python code or types of your own, which MLflow would load unasked",
+            "`unlearn export --hub` writes a folder whose reader decides",
+        )
+    if any(train.get("freeze") for train in trains):
+        raise InputError(
+            "the final model needs its frozen backbone, which is not in its folder",
+            "`unlearn export --onnx` writes both into one file",
+        )
+    # Nothing is sent from a process of ours.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    from mlflow.models import Model
+    from mlflow.pyfunc import save_model
+
+    model = Model(metadata=dict(facts))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        save_model(
+            path=str(folder),
+            loader_module=LOADER,
+            mlflow_model=model,
+            signature=_signature(description.dataset),
+            input_example=_example(load_ensemble(final_model)),
+            pip_requirements=_requirements(),
+        )
+    copy_final_model(final_model, folder / _DATA)
+    _name_data(folder / "MLmodel")
+
+
+def _name_data(path: Path) -> None:
+    """Say where the final model is; MLflow itself would copy it with links and permissions."""
+    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content["flavors"][_FLAVOUR]["data"] = _DATA
+    path.write_text(yaml.safe_dump(content, sort_keys=True), encoding="utf-8")
+
+
+def _signature(dataset: DatasetParams) -> Any:
+    """Return the names of columns; their kinds are read, or refused, as the dataset's are.
+
+    MLflow refuses whole numbers for a column of float64, and numbers for one of texts, which
+    `unlearn predict` reads: so a column is of any type.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types.schema import AnyType
+
+    # MLflow gives the class no types.
+    any_type = AnyType()  # type: ignore[no-untyped-call]
+    inputs: list[ColSpec | TensorSpec] = [ColSpec(any_type, name) for name in dataset.features]
+    outputs: list[ColSpec | TensorSpec]
+    if dataset.task == "regression":
+        outputs = [ColSpec(DataType.double, "prediction")]
+    else:
+        outputs = [ColSpec(DataType.string, "prediction")]
+        outputs += [ColSpec(DataType.double, f"probability_{name}") for name in dataset.classes]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
+
+
+def _example(ensemble: Ensemble) -> pd.DataFrame | None:
+    """Return made-up rows; None where features are arrays, which MLflow does not write."""
+    if any(kind in TENSOR_KINDS for kind in ensemble.dataset.features.values()):
+        return None
+    rows = made_up_rows(ensemble, [each.predictor for each in ensemble.members])
+    return pd.DataFrame(rows.slice(0, _EXAMPLES).to_pandas())
+
+
+def _requirements() -> list[str]:
+    return [f"dvc-unlearn=={version('dvc-unlearn')}"] + [
+        f"{name}=={version(name).partition('+')[0]}" for name in _LIBRARIES
+    ]

@@ -1,0 +1,105 @@
+"""Writing an export whole or not at all, after it was noted in .unlearn/copies.jsonl."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from unlearn.stages.audit.exports import ExportNote, append_note, honoured_list, utc_now
+from unlearn.stages.errors import InputError
+from unlearn.stages.export.record import Generation
+from unlearn.stages.project.files import digest_file
+from unlearn.stages.project.paths import Project
+
+
+def write_noted(
+    project: Project,
+    whole: Path,
+    kind: str,
+    generation: Generation,
+    write: Callable[[Path], None],
+) -> ExportNote:
+    """Write a file or a folder, and return the note of it.
+
+    Parameters
+    ----------
+    project
+        The project that notes it.
+    whole
+        Where it is to be; nothing is there.
+    kind
+        What the note calls it.
+    generation
+        The state that it is of.
+    write
+        Makes the file or the folder, at a path beside `whole`.
+
+    Raises
+    ------
+    InputError
+        If something is at `whole` meanwhile. Nothing was written.
+    """
+    name = secrets.token_hex(4)
+    half = whole.parent / f".{whole.name}.{name}"
+    note = ExportNote(
+        name=name,
+        state="begun",
+        time=utc_now(),
+        kind=kind,
+        where=str(whole),
+        half=str(half),
+        commit=generation.commit,
+        lock=generation.lock,
+        models=generation.models,
+        forget_list=honoured_list(project),
+    )
+    append_note(project, note)
+    done = None
+    try:
+        write(half)
+        if whole.exists():
+            raise InputError(f"{whole.name} was made by another process meanwhile")
+        # Before it has its name: a kill leaves no export that is on no list.
+        done = note.now("written", digests(half))
+        append_note(project, done)
+        half.rename(whole)
+    except BaseException:
+        if half.exists():
+            if half.is_dir():
+                shutil.rmtree(half)
+            else:
+                half.unlink()
+            if done is not None:
+                append_note(project, done.now("gone", {}))
+        raise
+    return done
+
+
+def digests(path: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file of a folder, by its path in it; of a file, by its name."""
+    if path.is_file():
+        return {path.name.removeprefix(".").rpartition(".")[0]: digest_file(path)}
+    return {
+        file.relative_to(path).as_posix(): digest_file(file)
+        for file in sorted(path.rglob("*"))
+        if file.is_file()
+    }
+
+
+def copy_final_model(final_model: Path, target: Path) -> None:
+    """Copy a final model's files: contents, and neither links to DVC's cache nor permissions."""
+    shutil.copytree(
+        final_model,
+        target,
+        copy_function=shutil.copyfile,
+        ignore=shutil.ignore_patterns(".gitignore"),
+    )
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a file that gets its name later, so that it survives a power cut."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

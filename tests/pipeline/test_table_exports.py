@@ -1,0 +1,163 @@
+"""Exports of tables by real runs: they answer as `unlearn predict`, and old ones are named."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+from unlearn.stages.audit.exports import read_exports
+from unlearn.stages.project.files import digest_file
+from unlearn.stages.project.paths import Project
+
+from tests.conftest import Repo
+from tests.file_faults import Killed, fault_at
+from tests.pipeline.conftest import ids_at
+
+#: Each loads torch, onnx or MLflow; MLflow takes seconds.
+pytestmark = pytest.mark.slow
+
+#: More file operations than an export has.
+_MOST = 2_000
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_sent() -> Iterator[None]:
+    with mock.patch.dict(os.environ, MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true"):
+        yield
+
+
+def export(repo: Repo, *words: str) -> dict[str, Any]:
+    """Return what an export says of itself."""
+    found: dict[str, Any] = json.loads(repo.ok("export", *words, "--json").out)["export"]
+    return found
+
+
+def predicted(repo: Repo, workspace: Path) -> pd.DataFrame:
+    """Return what `unlearn predict` answers on the dataset."""
+    output = workspace / "predictions.csv"
+    repo.ok("predict", "--input", str(repo.root / "data/dataset.csv"), "--output", str(output))
+    return pd.read_csv(output, dtype={"prediction": str})
+
+
+def of_onnx(file: Path, frame: pd.DataFrame, numbers: list[str]) -> list[Any]:
+    """Return what a file answers, with each feature as an input, as the documentation says."""
+    session = onnxruntime.InferenceSession(file)
+    inputs = {}
+    for each in session.get_inputs():
+        column = frame[[each.name]]
+        is_number = each.name in numbers
+        inputs[each.name] = (
+            column.to_numpy(np.float64) if is_number else column.fillna("").to_numpy(object)
+        )
+    return list(session.run(None, inputs))
+
+
+def test_exports_answer_as_predict_and_old_ones_are_named(mlp: Repo, workspace: Path) -> None:
+    import mlflow
+    from huggingface_hub import ModelCard
+
+    features = mlp.params()["dataset"]["features"]
+    numbers = [name for name, kind in features.items() if kind != "categorical"]
+    frame = pd.read_csv(mlp.root / "data/dataset.csv", dtype={"city": str})
+    wanted = predicted(mlp, workspace)
+    shares = wanted.filter(like="probability_").to_numpy()
+
+    record = export(mlp, str(workspace / "model.onnx"), "--onnx")
+    labels, found = of_onnx(workspace / "model.onnx", frame, numbers)
+
+    assert record["files"] == {"model.onnx": digest_file(workspace / "model.onnx")}
+    assert np.abs(found - shares).max() < 1e-5
+    assert list(labels) == wanted["prediction"].tolist()
+
+    record = export(mlp, "--mlflow", str(workspace / "pyfunc"))
+    loaded = mlflow.pyfunc.load_model(str(workspace / "pyfunc"))
+    answers = loaded.predict(frame[list(features)])
+
+    assert answers["prediction"].tolist() == wanted["prediction"].tolist()
+    assert (answers.filter(like="probability_").to_numpy() == shares).all()
+    assert loaded.metadata.metadata["unlearn.verdict"] == record["verdict"] == "pass"
+    assert loaded.metadata.metadata["unlearn.lock"] == record["generation"]["lock"]
+
+    mlflow.set_tracking_uri(f"file:{workspace / 'runs'}")
+    experiment = mlflow.create_experiment("x", artifact_location=str(workspace / "kept"))
+    with mlflow.start_run(experiment_id=experiment) as run:
+        mlflow.log_artifacts(str(workspace / "pyfunc"), "model")
+        mlflow.set_tags(loaded.metadata.metadata)
+    stored = mlflow.get_run(run.info.run_id)
+    assert stored.data.tags["unlearn.models"] == record["generation"]["models"]
+    again = mlflow.pyfunc.load_model(f"{stored.info.artifact_uri}/model")
+    assert again.predict(frame[list(features)]).equals(answers)
+
+    record = export(mlp, "--hub", str(workspace / "hub"))
+    card = ModelCard.load(workspace / "hub/README.md")
+    card.validate = None  # it would ask the hub
+    assert card.data.pipeline_tag == "tabular-classification"
+    assert "license" not in card.data.to_dict()
+    assert "| verdict | pass |" in card.text
+    assert record["measurement"] is None
+    onnx = (workspace / "hub/model.onnx").read_bytes()
+    assert onnx == (workspace / "model.onnx").read_bytes(), "the same bytes in another process"
+
+    mlp.ok("forget", "--ids", "-", stdin=ids_at(mlp, "s000")[0])
+    refused = mlp.unlearn("export", "--onnx", str(workspace / "late.onnx"))
+    assert (refused.code, (workspace / "late.onnx").exists()) == (2, False)
+    assert "requests are pending" in refused.err
+    mlp.ok("repro", "-j", "1")
+
+    findings = mlp.unlearn("doctor").out
+    for kind, place in (("onnx", "model.onnx"), ("mlflow", "pyfunc"), ("hub", "hub")):
+        assert f"({kind})" in findings
+        assert f"{workspace / place}, is older than the last request" in findings
+
+
+def check_left(repo: Repo, output: Path) -> None:
+    """Check that all that an export left is on the list, and its file is whole."""
+    notes = read_exports(Project(repo.root))
+    listed = {Path(path) for note in notes for path in (note.where, note.half)}
+    assert set(output.parent.iterdir()) <= listed
+    if output.exists():
+        files = [note.files for note in notes if note.where == str(output)][-1]
+        assert files == {output.name: digest_file(output)}
+
+
+def test_what_faults_and_kills_leave_is_listed(mlp: Repo, workspace: Path) -> None:
+    out = workspace / "out"
+    out.mkdir()
+
+    def code_of(output: Path) -> int:
+        return mlp.inline("export", "--onnx", str(output)).code
+
+    with fault_at(_MOST, workspace, "kill") as seen:
+        assert code_of(out / "whole.onnx") == 0
+    assert seen.count > 3
+    for number in range(1, seen.count + 1):
+        output = out / f"at-{number}.onnx"
+        with pytest.raises(Killed), fault_at(number, workspace, "kill"):
+            code_of(output)
+        check_left(mlp, output)
+        for path in out.glob(".*"):
+            path.unlink()  # as `doctor` says
+    began = time.monotonic()
+    assert code_of(out / "again.onnx") == 0
+    length = time.monotonic() - began
+    draw = random.Random("kills of onnx")  # noqa: S311 - moments, not secrets
+    for number in range(2):
+        output = out / f"killed-{number}.onnx"
+        child = os.fork()
+        if child == 0:
+            os._exit(code_of(output))
+        time.sleep(length * draw.uniform(0.5, 1.0))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        check_left(mlp, output)
+    shutil.rmtree(out)
