@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from sklearn.linear_model._base import LinearClassifierMixin
 from torch import nn
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.packing import COLUMNS
@@ -92,6 +93,9 @@ def _of_sklearn(
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
     if kind.startswith(_HISTOGRAMS):
         return _histograms(graph, predictor, inputs)
+    is_linear = isinstance(model, LinearClassifierMixin) and not hasattr(model, "predict_proba")
+    if is_linear and isinstance(predictor, SklearnPredictor):
+        return _linear_votes(graph, model, inputs, predictor.classes)
     if kind.startswith(_ROUNDED):
         inputs = graph.cast(graph.cast(inputs, FLOAT), DOUBLE)
     options = {id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else {}
@@ -117,6 +121,19 @@ def _of_sklearn(
     votes = graph.reshape(found[0], -1, 1)
     every = graph.constant(np.arange(predictor.classes)[None], np.int64)
     return graph.cast(graph.op("Equal", votes, every), DOUBLE)
+
+
+def _linear_votes(graph: Graph, model: Any, inputs: str, classes: int) -> str:
+    """Add a linear classifier without probabilities, which skl2onnx writes in float32 alone."""
+    weights = graph.constant(np.atleast_2d(model.coef_).T, np.float64)
+    scores = graph.op("MatMul", inputs, weights)
+    scores = graph.op("Add", scores, graph.constant(np.atleast_1d(model.intercept_), np.float64))
+    if len(np.atleast_2d(model.coef_)) == 1:
+        scores = graph.op("Concat", graph.repeated([0.0], inputs), scores, axis=1)
+    best = graph.op("ArgMax", scores, axis=1, keepdims=1)
+    every = graph.constant(np.arange(len(model.classes_))[None], np.int64)
+    votes = graph.cast(graph.op("Equal", best, every), DOUBLE)
+    return _of_all_classes(graph, votes, [int(place) for place in model.classes_], classes)
 
 
 def _histograms(graph: Graph, predictor: SklearnPredictor | SklearnRegressor, inputs: str) -> str:

@@ -32,7 +32,9 @@ _MOST = 2_000
 
 @pytest.fixture(autouse=True)
 def _nothing_is_sent() -> Iterator[None]:
-    with mock.patch.dict(os.environ, MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_ALLOW_FILE_STORE="true"):
+    with mock.patch.dict(
+        os.environ, MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_ALLOW_FILE_STORE="true"
+    ):
         yield
 
 
