@@ -111,7 +111,7 @@ def audit(
     old_name, new_name = _revisions(revisions)
     answer = compare_states(find_project(), old_name, new_name, asked)
     render = _markdown if markdown else _describe
-    emit(answer, as_json=as_json, text=lambda: render(answer))
+    emit(answer, as_json=as_json, text=lambda: render(answer), source=markdown)
     if answer.verdict != "consistent":
         raise typer.Exit(1)
 

@@ -1,5 +1,7 @@
 """A group of commands, each imported when it is named and not before."""
 
+import re
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -82,10 +84,14 @@ class LazyGroup(TyperGroup):
         _write_panels(formatter, rows)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Click's interface
-        """Write the epilog unchanged, line by line."""
+        """Write the epilog line by line; a narrow terminal breaks lines between words."""
         if self.epilog:
             formatter.write_paragraph()
-            formatter.write(f"{self.epilog}\n")
+            for line in self.epilog.splitlines():
+                start = re.match(r"( +(\d+ +)?)?", line)
+                indent = " " * (start.end() if start else 0)
+                parts = textwrap.wrap(line, formatter.width, subsequent_indent=indent)
+                formatter.write("".join(f"{part}\n" for part in parts))
 
 
 def _subgroup(name: str, inside: Mapping[str, Entry]) -> LazyGroup:

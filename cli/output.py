@@ -32,7 +32,7 @@ class HasJson(Protocol):
         ...
 
 
-def emit(answer: HasJson, *, as_json: bool, text: Callable[[], str]) -> None:
+def emit(answer: HasJson, *, as_json: bool, text: Callable[[], str], source: bool = False) -> None:
     """Print a command's result.
 
     Parameters
@@ -43,12 +43,16 @@ def emit(answer: HasJson, *, as_json: bool, text: Callable[[], str]) -> None:
         Print `answer`; else what `text` returns.
     text
         The result, for people.
+    source
+        Whether the text is to be copied, such as Markdown: lines are then left as they are on a
+        terminal, too.
     """
     if as_json:
         line = json.dumps(answer.as_json(), allow_nan=False, ensure_ascii=False)
         sys.stdout.write(f"{line}\n")
     else:
-        sys.stdout.write(f"{_for(sys.stdout, text().rstrip(chr(10)))}\n")
+        content = text().rstrip("\n")
+        sys.stdout.write(f"{content if source else _for(sys.stdout, content)}\n")
 
 
 #: What takes messages in place of standard error; None on the command line.
