@@ -16,6 +16,9 @@ from unlearn.cli.output import report_error
 _INTERRUPTED = 130
 _INTERNAL = 3
 
+#: How to get PyTorch without the gigabytes of CUDA libraries.
+_TORCH = "pip install --index-url https://download.pytorch.org/whl/cpu torch (docs: Install)"
+
 _PROJECT = "Project"
 _REQUESTS = "Requests"
 _EVIDENCE = "Evidence"
@@ -317,11 +320,23 @@ def run(arguments: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _is_about_torch(error: Exception) -> bool:
+    """Return whether PyTorch is missing, or its libraries cannot be loaded."""
+    if isinstance(error, ImportError):
+        return (error.name or "").partition(".")[0] == "torch" or "libtorch" in str(error)
+    return isinstance(error, OSError) and "libtorch" in str(error)
+
+
 def _report(error: Exception, *, as_json: bool) -> int:
     """Report an error of ours, a usage error that Typer found, or an unexpected one."""
     # Only errors need it: the help imports nothing of the stages.
-    from unlearn.stages.errors import UnlearnError  # noqa: PLC0415
+    from unlearn.stages.errors import ToolError, UnlearnError  # noqa: PLC0415
 
+    if _is_about_torch(error):
+        missing = isinstance(error, ModuleNotFoundError)
+        error = ToolError(
+            f"PyTorch {'is not installed' if missing else 'cannot be loaded'}", _TORCH
+        )
     if isinstance(error, UnlearnError):
         report_error(
             error.message, error.hints, error.exit_code, as_json=as_json, facts=error.facts

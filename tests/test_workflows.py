@@ -1,17 +1,20 @@
 """CI files keep to their hosts' schemas, and their scripts to shellcheck."""
 
 import dataclasses
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import unlearn
 import yaml
 from unlearn.cli.init.request import REQUIREMENTS, CiSystem
 from unlearn.cli.init.workflow import Workflow, find_workflow, is_included
 from unlearn.stages.errors import InputError
 
 from tests.ci_checks import ROOT, actionlint_problems, schema_problems, shell_problems
-from tests.ci_jobs import evaluate, read_yaml
+from tests.ci_jobs import Runner, evaluate, read_yaml, run_github_steps
 
 FOLDERS = ("", "models/churn")
 
@@ -75,6 +78,51 @@ def test_actionlint_finds_nothing(written: dict[CiSystem, list[Path]], tmp_path:
     assert any("ref_names" in each for each in found)
 
 
+def test_the_action_and_the_workflow_run_the_same_scripts(
+    written: dict[CiSystem, list[Path]], tmp_path: Path
+) -> None:
+    action = ROOT / "action.yml"
+    assert schema_problems("github-actions", [action]) == ""
+    assert shell_problems([action], tmp_path) == ""
+    steps = read_yaml(action)["runs"]["steps"]
+    own = [step for step in steps if not step.get("name", "").startswith("Choose kernels")]
+    assert len(own) == len(steps) - 1
+    theirs = read_yaml(written[CiSystem.GITHUB][1])["jobs"]["unlearn"]["steps"]
+    for key in ("name", "id", "if", "run", "uses"):
+        assert [step.get(key) for step in own] == [step.get(key) for step in theirs], key
+    for step in steps:
+        assert step.get("shell") == ("bash" if "run" in step else None)
+
+
+def test_only_the_job_that_publishes_can_say_who_it_is() -> None:
+    release = read_yaml(ROOT / ".github/workflows/release.yml")
+    assert release["permissions"] == {"contents": "read"}
+    rights = {name: job.get("permissions", {}) for name, job in release["jobs"].items()}
+    assert rights == {"build": {}, "publish": {"id-token": "write", "attestations": "write"}}
+    assert release["jobs"]["publish"]["needs"] == "build"
+    # It runs no code of the repository.
+    assert not list(_scripts(release["jobs"]["publish"]))
+
+
+def _scripts(job: dict[str, Any]) -> Iterator[str]:
+    return (step["run"] for step in job["steps"] if "run" in step)
+
+
+@pytest.mark.parametrize(("tag", "code"), [(f"v{unlearn.__version__}", 0), ("v99.0", 1)])
+def test_a_tag_that_is_not_the_version_stops_the_release(
+    tmp_path: Path, tag: str, code: int
+) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path / "pyproject.toml")
+    steps = read_yaml(ROOT / ".github/workflows/release.yml")["jobs"]["build"]["steps"]
+    compare = [step for step in steps if step.get("name", "").startswith("Compare the tag")]
+    assert len(compare) == 1
+
+    done = run_github_steps(Runner(tmp_path), compare, {}, {"GITHUB_REF_NAME": tag})
+
+    assert done.code == code
+    assert ("::error::" in done.out) == bool(code)
+
+
 def _used(value: object) -> Iterator[str]:
     """Yield the actions that a file uses."""
     if isinstance(value, dict):
@@ -88,7 +136,7 @@ def _used(value: object) -> Iterator[str]:
 
 
 def test_actions_of_others_are_pinned_to_a_commit(written: dict[CiSystem, list[Path]]) -> None:
-    for path in [*written[CiSystem.GITHUB], *_ours()]:
+    for path in [*written[CiSystem.GITHUB], *_ours(), ROOT / "action.yml"]:
         for used in _used(read_yaml(path)):
             commit = used.partition("@")[2]
             assert len(commit) == 40, f"{path.name}: {used}"

@@ -178,3 +178,34 @@ def test_a_command_is_a_module_and_a_line(
 
 def test_the_commands_that_train_keep_to_one_thread() -> None:
     assert {name for name, entry in COMMANDS.items() if entry.one_thread} >= {"stage", "tune"}
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("raise ImportError('libtorch_cpu.so: cannot open', name='torch._C')", "cannot be loaded"),
+        ("raise OSError('libtorch_global_deps.so: cannot open')", "cannot be loaded"),
+        (
+            "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')",
+            "is not installed",
+        ),
+    ],
+)
+def test_without_torch_one_line_says_how_to_get_it(tmp_path: Path, source: str, said: str) -> None:
+    (tmp_path / "broken/torch").mkdir(parents=True)
+    (tmp_path / "broken/torch/__init__.py").write_text(source, encoding="ascii")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "unlearn.cli", "init", "x", "--example", "authors"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "broken")},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+
+    first, *hints = done.stderr.splitlines()
+    assert f"PyTorch {said}" in first
+    assert "https://download.pytorch.org/whl/cpu" in hints[0]
+    assert len(hints) == 1
+    assert not (tmp_path / "x").exists()

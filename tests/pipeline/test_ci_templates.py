@@ -13,7 +13,8 @@ from unlearn.cli.init.requirements import render_requirements
 from unlearn.cli.init.setup import write_workflow
 from unlearn.cli.init.workflow import find_workflow
 
-from tests.ci_jobs import Job, read_yaml, run_github, run_gitlab
+from tests.ci_checks import ROOT
+from tests.ci_jobs import Job, Runner, read_yaml, run_github, run_github_steps, run_gitlab
 from tests.conftest import Repo, fresh_models, keep_apart, make_frame
 from tests.pipeline.conftest import FORGOTTEN, KEY, Bases, change_a_weight, ids_at
 
@@ -116,8 +117,19 @@ def on_github(_host: Host, repo: Repo, **event: Any) -> Job:
         "secrets": {"UNLEARN_KEY": KEY},
         "inputs": {"now": event["now"]} if "now" in event else {},
     }
+    if event.get("action"):
+        folder = str(event.get("folder", "."))
+        context["inputs"] = {"key": KEY, "folder": folder, "now": "false", "token": "token"}
+        context["runner"] = {"temp": str(repo.root.parent / f"{repo.root.name}-runner")}
+        steps = read_yaml(ROOT / "action.yml")["runs"]["steps"]
+        return run_github_steps(Runner(repo.root), steps, context, {})
     (path,) = (repo.root / ".github/workflows").glob("*.yml")
     return run_github(repo.root, read_yaml(path), context)
+
+
+def with_action(host: Host, repo: Repo, **event: Any) -> Job:
+    """Run the steps of the composite action in a checkout."""
+    return on_github(host, repo, action=True, **event)
 
 
 def on_gitlab(host: Host, repo: Repo, **event: Any) -> Job:
@@ -158,7 +170,7 @@ SYSTEMS = pytest.mark.parametrize("run", [on_github, on_gitlab])
 
 
 @pytest.mark.slow
-@SYSTEMS
+@pytest.mark.parametrize("run", [on_github, on_gitlab, with_action])
 def test_a_request_on_a_branch_is_carried_out_and_pushed(host: Host, run: Run) -> None:
     repo = host.clone("ci", "request")
 
@@ -167,8 +179,8 @@ def test_a_request_on_a_branch_is_carried_out_and_pushed(host: Host, run: Run) -
     assert done.code == 0, done.out + done.err
     assert repo.files("models") == host.room
     assert f"-m pip install --quiet --disable-pip-version-check -r {REQUIREMENTS}" in done.calls
-    assert ("gh pr comment 7" if run is on_github else "curl --fail") in done.calls
-    assert "forgotten" in (done.summary if run is on_github else done.out)
+    assert ("gh pr comment 7" if run is not on_gitlab else "curl --fail") in done.calls
+    assert "forgotten" in (done.summary if run is not on_gitlab else done.out)
     # A second clone has it all, by git and by the DVC remote alone.
     after = host.clone("after", "request")
     after.dvc("pull", "--quiet")
@@ -190,7 +202,7 @@ def test_a_request_on_a_branch_is_carried_out_and_pushed(host: Host, run: Run) -
     assert "main is up to date" in done.out
     assert not {"comment", "curl"} & set(done.calls.split())
     # It is compared with main as it was before the push.
-    assert "| 1 new line | 1 shard |" in (done.summary if run is on_github else done.out)
+    assert "| 1 new line | 1 shard |" in (done.summary if run is not on_gitlab else done.out)
 
 
 @pytest.mark.slow
