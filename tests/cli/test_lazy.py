@@ -183,7 +183,6 @@ def test_the_commands_that_train_keep_to_one_thread() -> None:
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("raise ImportError('libtorch_cpu.so: cannot open', name='torch._C')", "cannot be loaded"),
         ("raise OSError('libtorch_global_deps.so: cannot open')", "cannot be loaded"),
         (
             "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')",
