@@ -84,3 +84,20 @@ def test_the_reference_of_the_python_interface_has_every_public_name() -> None:
         re.findall(r"`(\w+)`", text)
     )
     assert set(unlearn.__all__) - {"__version__"} <= described
+
+
+def test_commands_that_find_something_have_the_exit_code_of_findings() -> None:
+    text = pages.command_line(COMMANDS)
+    found = re.findall(r"### unlearn ([a-z -]+)\n(?:(?!### ).*\n)*?Exit code: 0, or 1 for", text)
+    assert found
+    assert set(found) == {
+        "audit",
+        "doctor",
+        "erase",
+        "plan",
+        "receipt verify",
+        "repro",
+        "scan",
+        "status",
+        "verify",
+    }

@@ -1,11 +1,12 @@
 """The pages of the site that are made from the code, so that they cannot say something else."""
 
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from unlearn.cli.app import COMMANDS, app
-from unlearn.cli.lazy import Entry, load
+from unlearn.cli.lazy import Entry, declared, load
 from unlearn.cli.schemas import schemas
 
 from website import settings
@@ -94,6 +95,10 @@ def _command(name: str, entry: Entry) -> Iterator[str]:
                 f" Default: `{default.removeprefix('default: ').rstrip(']')}`." if default else ""
             )
             yield f"| `` {cell(names)} `` | {cell(told)}{cell(after)} |"
+    # What ends with 1 says so in its code; the other codes are those of errors, which any can have.
+    finds = "typer.Exit(1)" in inspect.getsource(declared(entry).function)
+    codes = "0, or 1 for a finding" if finds else "0"
+    yield from ["", f"Exit code: {codes}; [others](#exit-codes) for errors."]
     yield from ["", "```text", *_example(command), "```"]
 
 
