@@ -27,8 +27,9 @@ _COLUMNS = (
 
 _OTHER_MODEL = (
     "- It is another model than the ensemble of the project, which answers by the mean of the "
-    "adapters' log-probabilities. The figures below are of this model."
+    "adapters' log-probabilities."
 )
+_FIGURES = " The figures below are of this model."
 _APPROXIMATE = (
     "- It is not a deletion: an approximate method changed a model that had seen the forgotten "
     "rows."
@@ -115,7 +116,7 @@ def claims(record: ExportRecord, *, one_model: bool) -> Iterator[str]:
         "seen the same rows, they are not removed from it."
     )
     if record.kind != "shards" and not one_model:
-        yield _OTHER_MODEL
+        yield _OTHER_MODEL if record.measurement is None else _OTHER_MODEL + _FIGURES
     yield (
         "- A later request changes the project and not this copy: it is to be deleted and exported "
         "again then."

@@ -1,6 +1,7 @@
 """The members of a final model as ONNX nodes, by the library that they are of."""
 
 import contextlib
+import copy
 import io
 import logging
 import warnings
@@ -182,7 +183,8 @@ def _network(
         }
         if COLUMNS in given:
             given[COLUMNS] = graph.cast(given[COLUMNS], FLOAT)
-        answers = _traced(graph, _Parts(module), given, _examples(transform), name)
+        # The predictor goes on with its own module, and its hook.
+        answers = _traced(graph, _Parts(copy.deepcopy(module)), given, _examples(transform), name)
     else:
         if transform is None:
             raise TypeError("a network reads rows through a transformation")
@@ -258,6 +260,7 @@ def _traced(
 ) -> str:
     """Add a network, through torch.onnx."""
     rows = torch.export.Dim("rows", min=1)
+    shapes = tuple({0: rows} for _ in examples)
     known = [f"input_{at}" for at in range(len(examples))]
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
@@ -272,9 +275,7 @@ def _traced(
                 tuple(examples.values()),
                 input_names=known,
                 opset_version=OPSET,
-                dynamic_shapes=[{0: rows} for _ in examples]
-                if len(examples) == 1 and not isinstance(module, _Parts)
-                else ([{0: rows} for _ in examples],),
+                dynamic_shapes=(shapes,) if isinstance(module, _Parts) else shapes,
             )
     except Exception as error:
         raise InputError(

@@ -8,18 +8,21 @@ from unlearn.stages.context import Context, check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.export.card import model_card
 from unlearn.stages.export.export import Wanted, make_model
+from unlearn.stages.export.hub_card import text_card
 from unlearn.stages.export.readiness import check_output
 from unlearn.stages.export.record import (
     AttackFacts,
     BaseFacts,
     ExportRecord,
     Generation,
+    Kind,
     Measurement,
     Quality,
 )
 from unlearn.stages.final_model.ensemble import final_model_files
 from unlearn.stages.project.paths import Project
 from unlearn.stages.training.shard_model import ShardModel
+from unlearn.stages.verify_report.public import PublicReport
 
 from tests.language_models import drawn_adapters, language_params, language_train
 from tests.stages.conftest import KEY, put
@@ -84,10 +87,9 @@ def test_an_output_that_is_taken_is_refused(name: str, tmp_path: Path) -> None:
     assert check_output(Project(tmp_path), tmp_path / "new") == tmp_path / "new"
 
 
-def test_the_card_says_what_is_claimed_and_what_is_not() -> None:
-    quality = Quality(perplexity=2.1, accuracy=0.8, extraction=None, unseen_extraction=0.2)
-    record = ExportRecord(
-        kind="adapter",
+def make_record(kind: Kind, measurement: Measurement | None) -> ExportRecord:
+    return ExportRecord(
+        kind=kind,
         label="exact",
         verdict="pass",
         base=BaseFacts(name="org/base", revision="c0ffee", digest="1" * 64),
@@ -97,17 +99,23 @@ def test_the_card_says_what_is_claimed_and_what_is_not() -> None:
         precision=None,
         rank=12,
         compression=None,
-        measurement=Measurement(
-            exported=quality,
-            deployed=quality,
-            perplexity_ratio=1.0,
-            membership=AttackFacts(
-                attack="lira", auc=0.5, low=0.4, high=0.6, verdict="pass", reasons=["as chance"]
-            ),
-            missing=[],
-        ),
+        measurement=measurement,
         files={"adapter_model.safetensors": "4" * 64},
     )
+
+
+def test_the_card_says_what_is_claimed_and_what_is_not() -> None:
+    quality = Quality(perplexity=2.1, accuracy=0.8, extraction=None, unseen_extraction=0.2)
+    measured = Measurement(
+        exported=quality,
+        deployed=quality,
+        perplexity_ratio=1.0,
+        membership=AttackFacts(
+            attack="lira", auc=0.5, low=0.4, high=0.6, verdict="pass", reasons=["as chance"]
+        ),
+        missing=[],
+    )
+    record = make_record("adapter", measured)
 
     card = model_card(record, one_model=False)
 
@@ -134,3 +142,31 @@ def test_the_card_says_what_is_claimed_and_what_is_not() -> None:
     assert "Note: few rows." in card
     changed = record.model_copy(update={"label": "approximate"})
     assert "It is not a deletion" in model_card(changed, one_model=True)
+
+
+@pytest.mark.parametrize("kind", ["adapter", "merged", "shards"])
+def test_a_card_for_the_hub_is_valid_and_has_no_figure(kind: Kind) -> None:
+    from huggingface_hub import ModelCard
+
+    record = make_record(kind, None)
+    public = PublicReport.model_validate(
+        {
+            "kind": "exact",
+            "modality": "text",
+            "verdict": "pass",
+            "exactness": {"touched": 1, "reran": 2, "matched": 2, "lineage_clean": True},
+            "membership": {"attack": "loss", "verdict": "pass", "reasons": ["no advantage"]},
+        }
+    )
+
+    card = ModelCard(text_card(record, public, one_model=False))
+
+    assert card.data.base_model == "org/base"
+    assert card.data.library_name == ("transformers" if kind == "merged" else "peft")
+    assert "license" not in card.data.to_dict()
+    for line in ("| verdict | pass |", "trained again, and the same | 2, 2 |", "loss: pass"):
+        assert line in card.text
+    assert ("from_pretrained(base" in card.text) is (kind != "merged")
+    assert "AUC" not in card.text
+    assert "figures below" not in card.text
+    assert "perplexity" not in card.text
