@@ -334,6 +334,23 @@ class Project:
         return load_own_model(self._found, trust_code=trust_code)
 
     @property
+    def category_key(self) -> str:
+        """What categories are keyed with in a project of `dataset.category_texts: keyed`, in hex.
+
+        It follows from the project key, and reveals nothing else that does. Machines without the
+        project key need it to predict: in the environment variable UNLEARN_CATEGORY_KEY, or as
+        `load_model(..., category_key=...)`.
+
+        Raises
+        ------
+        InputError
+            If the categories are not keyed, or the project key is not at hand.
+        """
+        from unlearn.stages.final_model.category_key import category_key_of  # noqa: PLC0415
+
+        return category_key_of(self._found)
+
+    @property
     def _found(self) -> paths.Project:
         """The project's files, checked."""
         return paths.find_project(self.root)

@@ -217,7 +217,8 @@ def _new_rows(context: Context, present: Iterable[str], count: int) -> list[list
 
 def _look_through(context: Context, about: Any) -> set[int]:
     """Read the dataset once: into the aggregates, and for ids that look like a canary's."""
-    dataset = context.params.dataset
+    # A file of canaries has categories as they are written, as the dataset has.
+    dataset = context.params.dataset.in_clear()
     taken: set[int] = set()
     first_row = 1
     with progress("reading rows", None, "rows") as advance:

@@ -13,6 +13,7 @@ from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.epochs import epoch_in
 from unlearn.stages.rows.forget_list import ForgetList, read_forget_list
 from unlearn.stages.rows.ids import IdRules
+from unlearn.stages.rows.keyed_categories import PURPOSE
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.rows.tokens import Key, Tokenizer, load_key
 
@@ -24,6 +25,11 @@ class Context:
     project: Project
     params: Params
     key: Key
+
+    def __post_init__(self) -> None:
+        """Give the dataset what keys its categories, where it has them keyed."""
+        params = with_category_key(self.params, self.key)
+        object.__setattr__(self, "params", params)  # a frozen dataclass
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -95,6 +101,14 @@ class PosthocContext(Context):
     def unlearn(self) -> UnlearnParams:
         """The section of params.yaml about the methods."""
         return self.params.posthoc
+
+
+def with_category_key(params: Params, key: Key) -> Params:
+    """Return settings whose dataset can key its categories, if they are to be keyed."""
+    if not params.dataset.keys_categories:
+        return params
+    dataset = params.dataset.with_category_key(key.subkey(PURPOSE))
+    return params.model_copy(update={"dataset": dataset})
 
 
 def load_params(path: Path) -> Params:

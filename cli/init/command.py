@@ -23,6 +23,7 @@ from unlearn.cli.init.description import describe
 from unlearn.cli.init.model_options import RawFlag, TrustedTypes, WeightColumn
 from unlearn.cli.init.request import (
     AdapterRule,
+    CategoryTexts,
     CiSystem,
     Example,
     Identity,
@@ -187,6 +188,14 @@ def init(
         typer.Option(
             help="What happens to categories of a table that few rows, or people, share: bucket "
             "(the default) makes them one, keep has models learn each with its text.",
+            rich_help_panel=panels.DATA,
+        ),
+    ] = None,
+    category_texts: Annotated[
+        CategoryTexts | None,
+        typer.Option(
+            help="How shard files and models of a table have categories: clear (the default), or "
+            "keyed, as digests. Predictions then need the key.",
             rich_help_panel=panels.DATA,
         ),
     ] = None,
@@ -411,6 +420,7 @@ def init(
             missing=tuple(missing or ()),
             missing_columns=missing_columns,
             rare_categories=rare_categories,
+            category_texts="keyed" if category_texts is CategoryTexts.KEYED else None,
             drop_unlabelled=drop_unlabelled or None,
             shards=shards,
             slices=slices,

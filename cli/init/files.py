@@ -77,6 +77,8 @@ class TableParams:
         How many columns of numbers each hashed text becomes.
     date_formats
         How dates and times are written, by feature, where not as ISO 8601 says.
+    category_texts
+        `keyed` where models have keyed digests of categories.
     drop_unlabelled
         Whether rows without a class are left out.
     options
@@ -112,6 +114,7 @@ class TableParams:
     categories: dict[str, list[str]] = field(default_factory=dict)
     hashed_columns: dict[str, int] = field(default_factory=dict)
     date_formats: dict[str, Any] = field(default_factory=dict)
+    category_texts: str | None = None
     drop_unlabelled: bool = False
     model: str = "mlp"
     options: dict[str, Any] = field(default_factory=dict)

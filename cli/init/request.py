@@ -67,6 +67,13 @@ class Identity(StrEnum):
     FOLDED = "folded"
 
 
+class CategoryTexts(StrEnum):
+    """How shard files and models have categories."""
+
+    CLEAR = "clear"
+    KEYED = "keyed"
+
+
 class RareCategories(StrEnum):
     """What happens to categories that few rows share."""
 
@@ -182,6 +189,7 @@ class InitRequest:
     missing: tuple[str, ...] = ()
     missing_columns: MissingColumns | None = None
     rare_categories: RareCategories | None = None
+    category_texts: str | None = None
     drop_unlabelled: bool | None = None
     shards: int | None = None
     slices: int | None = None
@@ -312,6 +320,7 @@ _DATASET_OPTIONS = (
     "missing",
     "missing_columns",
     "rare_categories",
+    "category_texts",
     "drop_unlabelled",
     "shards",
     "slices",

@@ -42,7 +42,7 @@ from unlearn.stages.columns.schema_finder import SchemaFinder
 from unlearn.stages.columns.target_scale import find_scale
 from unlearn.stages.config.dataset import TargetScale
 from unlearn.stages.config.params import Params
-from unlearn.stages.context import check_params, open_project
+from unlearn.stages.context import check_params, open_project, with_category_key
 from unlearn.stages.erasure.dataset.nonce import confirm_nonce
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import find_spec
@@ -193,6 +193,7 @@ def init_table(request: InitRequest) -> TableProject:
         categories=schema.categories,
         hashed_columns=dict(schema.choice.hashed_columns),
         date_formats=schema.date_formats,
+        category_texts=request.category_texts,
         drop_unlabelled=bool(request.drop_unlabelled),
         model=model,
         raw=own.raw,
@@ -207,7 +208,7 @@ def init_table(request: InitRequest) -> TableProject:
     values = replace(values, options=values.options | first)
     plan, expected = _plan(request, values, labelled)
     settings = render_table_params(key.check, replace(values, plan=plan))
-    params = check_params(parse(settings))
+    params = with_category_key(check_params(parse(settings)), key)
     code = params.train.code_path
     look = partial(try_model, params, key, root) if needs_trial(model) else None
     scaled = [TARGET] if task == "regression" else []
@@ -215,7 +216,7 @@ def init_table(request: InitRequest) -> TableProject:
     if numbers or scaled:
         values = _with_scales(replace(values, plan=plan), tables, numbers)
         settings = render_table_params(key.check, values)
-        params = check_params(parse(settings))
+        params = with_category_key(check_params(parse(settings)), key)
     pipeline_text = render_pipeline(
         request.template, made_with=code, held_out=bool(others), task=task
     )

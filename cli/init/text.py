@@ -108,6 +108,7 @@ def init_text(request: InitRequest) -> TextProject:
         ("--missing", request.missing),
         ("--kind", request.kind),
         ("--rare-categories", request.rare_categories),
+        ("--category-texts", request.category_texts),
         ("--drop-unlabelled", request.drop_unlabelled),
     ):
         if given:

@@ -3,10 +3,11 @@
 from math import prod
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 from unlearn.stages.config.contact import ContactParams
 from unlearn.stages.config.section import Modality, Section, Task, inside_the_project
 from unlearn.stages.config.text import TextRole, check_roles
+from unlearn.stages.errors import InputError
 
 #: Prefix of the columns that shard files add; a dataset may not use it.
 RESERVED_COLUMN_PREFIX = "unlearn."
@@ -90,7 +91,11 @@ TRAINING_SETTINGS = (
     "drop_unlabelled",
     "shapes",
     "resized",
+    "category_texts",
 )
+
+#: How shard files and models have categories: as they are written, or as keyed digests.
+CategoryTexts = Literal["clear", "keyed"]
 
 #: What happens to categories that few rows share: one bucket holds them, or models learn them.
 RareCategories = Literal["bucket", "keep"]
@@ -260,6 +265,9 @@ class DatasetParams(Section):
 
     `weight` names a column with the weight of each row, in training and in measures of quality.
 
+    With `category_texts: keyed`, shard files and models have a keyed digest in place of the text of
+    each value of a categorical feature. `schema.yaml` has pinned categories as they are written.
+
     With `drop_unlabelled`, rows without a target are left out; otherwise they are an error.
 
     `contact` says which columns identify people in the lists of other systems.
@@ -315,10 +323,14 @@ class DatasetParams(Section):
     """The shape of each array, by column. schema.yaml has it in the feature."""
     resized: list[str] | None = None
     """The pictures that are resized to their shape. schema.yaml has it in the feature."""
+    category_texts: CategoryTexts | None = None
+    """Whether shard files and models have categories as they are written, or as keyed digests."""
     drop_unlabelled: bool | None = None
     """Whether rows without a target are left out. Otherwise they are an error."""
     contact: ContactParams | None = None
     """The columns that identify people in the lists of other systems."""
+
+    _category_key: bytes | None = PrivateAttr(default=None)
 
     @model_validator(mode="before")
     @classmethod
@@ -386,6 +398,8 @@ class DatasetParams(Section):
             return self._with_task()
         if self.task == "regression":
             raise ValueError("task: rows of text for a language model have no target")
+        if self.category_texts is not None:
+            raise ValueError("category_texts: rows of text for a language model have no categories")
         if others := sorted(set(self.features) - set(text)):
             raise ValueError(f"features: {others[0]!r} is not text, unlike the other columns")
         if self.weight is not None:
@@ -494,6 +508,37 @@ class DatasetParams(Section):
         return self
 
     @property
+    def keys_categories(self) -> bool:
+        """Whether models and shard files have keyed digests in place of categories."""
+        return self.category_texts == "keyed"
+
+    @property
+    def category_key(self) -> bytes:
+        """What the digests of categories are keyed with.
+
+        Raises
+        ------
+        InputError
+            If it is not at hand.
+        """
+        if self._category_key is None:
+            raise InputError(
+                "dataset.category_texts: keyed needs the key of the categories",
+                "it follows from the project key",
+            )
+        return self._category_key
+
+    def with_category_key(self, key: bytes) -> "DatasetParams":
+        """Return the section with what the digests of categories are keyed with; see `in_clear`."""
+        found = self.model_copy()
+        found._category_key = key  # noqa: SLF001 - of this class; it is in no file
+        return found
+
+    def in_clear(self) -> "DatasetParams":
+        """Return the section for rows as they are written."""
+        return self.model_copy(update={"category_texts": None})
+
+    @property
     def has_arrays(self) -> bool:
         """Whether a feature is an array: a picture, or a tensor."""
         return any(kind in TENSOR_KINDS for kind in self.features.values())
@@ -544,6 +589,8 @@ class DatasetParams(Section):
         if ordinal:
             pinned = self.categories or {}
             found["categories"] = {name: list(pinned[name]) for name in ordinal}
+        if self.keys_categories:
+            found["category_texts"] = self.category_texts
         if self.hashed_columns:
             found["hashed_columns"] = dict(self.hashed_columns)
         if self.shapes:

@@ -172,7 +172,8 @@ def _state(context: Context, contact: ContactParams) -> str:
             "files": files,
             "key": context.key.check,
             "dataset": dataset.model_dump(
-                mode="json", exclude={"features", "categories", "weight", *TASK_SETTINGS}
+                mode="json",
+                exclude={"features", "categories", "category_texts", "weight", *TASK_SETTINGS},
             ),
             "contact": contact.model_dump(mode="json"),
         }

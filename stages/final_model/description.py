@@ -34,7 +34,8 @@ class Description(_Entry):
     """ensemble.json.
 
     By the rule `merged`, `adapter` is the digest of the one adapter in the folder, and the members
-    are what it was made of; their own files are not there.
+    are what it was made of; their own files are not there. If categories are keyed,
+    `category_check` tells the key from others.
     """
 
     schema_version: Literal[1]
@@ -45,6 +46,7 @@ class Description(_Entry):
     empty: list[str]
     code: CodeEntry | None
     adapter: str | None = None
+    category_check: str | None = None
 
 
 def read_description(folder: Path) -> Description:

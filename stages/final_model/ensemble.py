@@ -21,6 +21,7 @@ from unlearn.stages.config.params import AggregationRule, Params
 from unlearn.stages.config.section import Modality, Task
 from unlearn.stages.context import load_params
 from unlearn.stages.errors import InputError
+from unlearn.stages.final_model.category_key import find_category_key
 from unlearn.stages.final_model.combination import Combination, Probabilities, RowAnswers
 from unlearn.stages.final_model.description import (
     FILE_NAME,
@@ -39,6 +40,7 @@ from unlearn.stages.final_model.one_adapter import (
 )
 from unlearn.stages.project.files import digest_file, json_bytes
 from unlearn.stages.project.paths import Project
+from unlearn.stages.rows.keyed_categories import key_check
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
 from unlearn.stages.training.shard_model import (
@@ -279,6 +281,8 @@ def final_model_files(
         if "adapter" in model.description:
             # So that the member's folder is one that PEFT loads by itself.
             yield f"members/{shard}/{PEFT_CONFIG}", json_bytes(config_for_peft(model))
+    keyed = params.dataset.keys_categories
+    own = {"category_check": key_check(params.dataset.category_key)} if keyed else {}
     merged: dict[str, str] = {}
     if together:
         one = merge_members(together)
@@ -313,6 +317,7 @@ def final_model_files(
             "code": code,
         }
         | merged
+        | own
     )
     yield FILE_NAME, description
 
@@ -326,6 +331,7 @@ def load_ensemble(
     keep: bool = True,
     root: Path | None = None,
     base: Path | None = None,
+    category_key: str | None = None,
 ) -> Ensemble:
     """Load a final model from its folder, which is all that it needs.
 
@@ -348,12 +354,15 @@ def load_ensemble(
         the current folder. The final model does not hold the backbone.
     base
         The backbone's file, if it has moved since the training; it must be the pinned one.
+    category_key
+        What categories are keyed with, in hex, for a model of `dataset.category_texts: keyed`. The
+        default is that of the environment variable UNLEARN_CATEGORY_KEY, or of the project key.
 
     Raises
     ------
     InputError
-        If the folder is not a whole final model, was changed after it was made, or carries code
-        that was not allowed.
+        If the folder is not a whole final model, was changed after it was made, carries code that
+        was not allowed, or the key of its categories is not at hand.
 
     Examples
     --------
@@ -374,8 +383,11 @@ def load_ensemble(
         features = tuple(model.layout.features)
         types = model.trusted_types if trust_code else tuple(own_types)
         members.append(_member(folder, (shard, model), files, types, keep=keep))
+    dataset = description.dataset
+    if dataset.keys_categories:
+        dataset = dataset.with_category_key(find_category_key(description, root, category_key))
     return Ensemble(
-        dataset=description.dataset,
+        dataset=dataset,
         rule=description.rule,
         members=tuple(members),
         has_probabilities=description.has_probabilities,

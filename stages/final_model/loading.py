@@ -16,6 +16,7 @@ def load_model(
     base: str | Path | None = None,
     trust_code: bool = False,
     as_written: bool = False,
+    category_key: str | None = None,
 ) -> Any:
     """Load a final model.
 
@@ -39,6 +40,9 @@ def load_model(
     as_written
         Whether a category in another notation than the model knows, such as 1003 for 01003, is one
         that it does not know. By default it is an error.
+    category_key
+        What categories are keyed with, in hex, for a model of `dataset.category_texts: keyed`. The
+        default is that of the environment variable UNLEARN_CATEGORY_KEY, or of the project key.
 
     Returns
     -------
@@ -64,6 +68,8 @@ def load_model(
     folder = find_final_model(Path(path))
     place = _project_of(folder) if root is None else Path(root)
     if modality_of(folder) == "text":
+        if category_key is not None:
+            raise InputError("category_key is for categories, and language models have none")
         if trust_code:
             raise InputError("trust_code is for Python code; language models contain none")
         if as_written:
@@ -81,6 +87,7 @@ def load_model(
         as_written=as_written,
         root=place,
         base=None if base is None else Path(base),
+        category_key=category_key,
     )
 
 

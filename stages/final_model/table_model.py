@@ -371,12 +371,14 @@ def table_model(
     as_written: bool = False,
     root: Path | None = None,
     base: Path | None = None,
+    category_key: str | None = None,
 ) -> TableClassifier | TableRegressor:
     """Load a final model of tables; see `load_model`."""
     blank = TableClassifier(
         folder, trust_code=trust_code, as_written=as_written, root=root, base=base
     )
-    return _of(_ensemble(blank), **blank.get_params(deep=False))
+    # The key is no parameter of the model: a pickle has its parameters.
+    return _of(_ensemble(blank, category_key), **blank.get_params(deep=False))
 
 
 def own_table_model(project: Project, *, trust_code: bool) -> TableClassifier | TableRegressor:
@@ -391,12 +393,13 @@ def _of(ensemble: Ensemble, **params: Any) -> TableClassifier | TableRegressor:
     return kind(**params)._take(ensemble)  # noqa: SLF001 - of this module
 
 
-def _ensemble(model: TableModel) -> Ensemble:
+def _ensemble(model: TableModel, category_key: str | None = None) -> Ensemble:
     return load_ensemble(
         model.path,
         trust_code=model.trust_code,
         root=None if model.root is None else Path(model.root),
         base=None if model.base is None else Path(model.base).resolve(),
+        category_key=category_key,
     )
 
 

@@ -27,6 +27,7 @@ from unlearn.stages.rows.array_features import ArrayFeature
 from unlearn.stages.rows.beside_chats import refuse_beside
 from unlearn.stages.rows.chat_tools import tools_column
 from unlearn.stages.rows.chats import BrokenChatsError, chat_column
+from unlearn.stages.rows.keyed_categories import keyed_column
 from unlearn.stages.rows.texts import as_text
 from unlearn.stages.rows.token_arrays import joined_texts
 
@@ -367,6 +368,8 @@ def feature_columns(
                 (dataset.date_formats or {}).get(feature),
                 (dataset.categories or {}).get(feature),
             )
+        if kind == "categorical" and dataset.keys_categories:
+            found[feature] = keyed_column(found[feature], dataset.category_key, feature)
     return found
 
 

@@ -30,6 +30,7 @@ from unlearn.stages.project.files import write_through
 from unlearn.stages.rows.array_groups import in_groups, read_array, write_groups
 from unlearn.stages.rows.arrays import ArrayColumns, ArraysInMemory
 from unlearn.stages.rows.forget_list import ForgetList
+from unlearn.stages.rows.keyed_categories import pinned_categories
 from unlearn.stages.rows.outputs import Outputs
 from unlearn.stages.rows.padding import pad_parquet
 from unlearn.stages.rows.token_arrays import (
@@ -117,7 +118,7 @@ class Layout:
             dict(dataset.features),
             tuple(dataset.classes),
             dataset.subject is not None,
-            {name: tuple(values) for name, values in (dataset.categories or {}).items()},
+            pinned_categories(dataset),
             dict(dataset.hashed_columns or {}),
             dataset.task,
             (0.0, 1.0) if pinned is None else (pinned.centre, pinned.scale),

@@ -50,7 +50,7 @@ NAMES = {
 
 #: Public attributes of classes; those of scikit-learn's own base classes are scikit-learn's.
 ATTRIBUTES = {
-    "Project": {"audit", "forget", "load_model", "open", "plan", "repro", "verify"},
+    "Project": {"audit", "category_key", "forget", "load_model", "open", "plan", "repro", "verify"},
     "TableClassifier": {"feature_importances_", "fit", "predict", "predict_proba", "score"},
     "TableRegressor": {"feature_importances_", "fit", "predict", "score"},
     "LanguageModel": {"generate", "logprobs", "perplexity", "stream", "tokens"},
@@ -96,7 +96,7 @@ def test_the_public_names_are_these() -> None:
         signature = inspect.signature(getattr(Project, name))
         assert " ".join(each for each in signature.parameters if each != "self") == parameters
     found = inspect.signature(unlearn.load_model).parameters
-    assert list(found) == ["path", "root", "base", "trust_code", "as_written"]
+    assert list(found) == ["path", "root", "base", "trust_code", "as_written", "category_key"]
 
 
 def test_errors_have_codes_and_hints() -> None:
