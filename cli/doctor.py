@@ -19,7 +19,7 @@ from unlearn.cli.output import JsonFlag, emit, names, plural, progress
 from unlearn.stages.audit.copies import Search, store_megabytes
 from unlearn.stages.audit.estimator_types import notes_on_types, stored_rows
 from unlearn.stages.audit.exports import EXPORTS, exports_place, read_exports
-from unlearn.stages.audit.git_places import docker_finding, foreign_names, git_places
+from unlearn.stages.audit.git_places import docker_finding, foreign_names, git_places, own_paths
 from unlearn.stages.audit.identity import line_end_findings, look_alike_findings
 from unlearn.stages.audit.leftovers import Leftovers, clean_leftovers
 from unlearn.stages.audit.places import Place, unseen
@@ -45,6 +45,7 @@ from unlearn.stages.project.files import TEMPORARY_PREFIX
 from unlearn.stages.project.git import git
 from unlearn.stages.project.git import ignored as ignored_files
 from unlearn.stages.project.paths import Project, find_project
+from unlearn.stages.project.shared import is_shared
 from unlearn.stages.rows.tokens import DEMO_KEY, Key
 from unlearn.stages.text.base import find_base, require_libraries
 from unlearn.stages.training.method_record import other_models
@@ -228,7 +229,7 @@ def _lock_findings(project: Project) -> Iterator[str]:
 
 def _git_findings(project: Project) -> Iterator[str]:
     done = subprocess.run(
-        ["git", "ls-files", "data", "models", "unlearn.key", ".unlearn"],
+        ["git", "ls-files", "--", *own_paths(project)],
         cwd=project.root,
         text=True,
         capture_output=True,
@@ -239,7 +240,10 @@ def _git_findings(project: Project) -> Iterator[str]:
         return
     if tracked := foreign_names(done.stdout.splitlines(), _public_files(project)):
         yield f"git tracks files that must not be in git: {', '.join(tracked[:5])}"
-    for name in ("data/shards/x", "data/forget_set/x", "models/x", "unlearn.key", ".unlearn/x"):
+    models = ["models/x"]
+    if is_shared(project.root):
+        models = ["models/shard_models/x", "models/final_model/x"]
+    for name in ("data/shards/x", "data/forget_set/x", *models, "unlearn.key", ".unlearn/x"):
         ignored = subprocess.run(
             ["git", "check-ignore", "--quiet", "--no-index", name], cwd=project.root, check=False
         )

@@ -1,6 +1,7 @@
 """`unlearn erase`: deletes every copy of forgotten rows, and of models trained on them."""
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 import typer
@@ -23,8 +24,17 @@ from unlearn.stages.dvc.locking import without_dvc
 from unlearn.stages.dvc.pipeline import check_suppression_is_read
 from unlearn.stages.erasure.conclusion import conclude
 from unlearn.stages.erasure.dataset.nonce import confirm_nonce, refresh_nonce
-from unlearn.stages.erasure.dataset.preview import listed_pictures, listed_rows, tracked_rows
-from unlearn.stages.erasure.dataset.rewrite import check_rewritable, rewrite_dataset
+from unlearn.stages.erasure.dataset.preview import (
+    listed_pictures,
+    listed_rows,
+    places_of_others,
+    tracked_rows,
+)
+from unlearn.stages.erasure.dataset.rewrite import (
+    check_rewritable,
+    rewrite_dataset,
+    rows_of_others,
+)
 from unlearn.stages.erasure.evidence import keep_evidence, rests_on_rows
 from unlearn.stages.erasure.journal import Journal, end_journal, read_journal, write_journal
 from unlearn.stages.erasure.local import gone_copies, old_copies, preview_local, purge_local
@@ -191,7 +201,7 @@ def _begin(context: Context, start: Start, choice: Choice) -> Journal:
     begun = read_journal(project)
     if begun is None or begun.forget_list != start.digest:
         check_ready(context)
-    check_rewritable(context)
+    check_rewritable(context, rows_of_others(context))
     objects = find_objects(context, choice)
     if begun is None:
         return Journal(forget_list=start.digest, heads=start.heads, objects=objects)
@@ -216,11 +226,13 @@ def _erase(
             keep_evidence(project)
         journal = journal.model_copy(update={"evidence": True})
         write_journal(project, journal)
+    others = rows_of_others(context)
     with progress("rewriting the dataset", None, "rows") as advance:
-        rewritten = rewrite_dataset(context, advance, forget_list)
+        rewritten = rewrite_dataset(context, advance, forget_list, others)
     nonces = refresh_nonce(context)
     for path in tracked_rows(context):
-        run_dvc(project.root, "add", path)
+        if not any(PurePosixPath(name).is_relative_to(path) for name in others):
+            run_dvc(project.root, "add", path)
     confirm_nonce(project, nonces.renewed)
     for why in nonces.without.values():
         say(f"note: {why}")
@@ -238,7 +250,9 @@ def _erase(
         places = purge(project, journal.objects, advance)
         places += purge_local(project, experiments=journal.objects.choice.experiments)
         places += [*old_copies(context, retrained=False), *gone_copies(gone)]
-    places.append(ErasedPlace(name="the dataset", state="purged", method=_REWRITTEN))
+    if context.params.dataset.path not in others:
+        places.append(ErasedPlace(name="the dataset", state="purged", method=_REWRITTEN))
+    places += places_of_others(context, listed_rows(context, forget_list, lambda _rows: None))
     search = ResidueScan(context, forget_list=forget_list)
     count = search.count() if has_bars() else None
     with progress("searching for what is left", count, "files") as advance:
@@ -260,6 +274,14 @@ def _preview(
     with progress("reading the dataset", rows_of_last_run(context.project), "rows") as advance:
         rows = listed_rows(context, start.forget_list, advance)
         pictures = listed_pictures(context, start.forget_list)
+    others = rows_of_others(context)
+    kept = places_of_others(context, rows)
+    rows = {
+        file: count
+        for file, count in rows.items()
+        if not any(file == name or file.startswith(f"{name}/") for name in others)
+    }
+    pictures = 0 if others else pictures
     places = [
         ErasedPlace(name=store.place, state="purged", method=_deleted(store))
         if store.why is None
@@ -274,7 +296,8 @@ def _preview(
     gone = {place_name(note) for note in exports}
     old = old_copies(context, retrained=True)
     places += [*(place for place in old if place.name not in gone), *gone_copies(exports)]
-    if in_git := check_rewritable(context).in_git:
+    places += kept
+    if in_git := check_rewritable(context, others).in_git:
         why = f"git's history has {names(list(in_git))}: `git filter-repo` rewrites it"
         places.append(ErasedPlace(name="git's objects", state="pending", why=why))
     erasure = Erasure(places=tuple(sorted(places, key=lambda place: place.name)))

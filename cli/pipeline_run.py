@@ -8,7 +8,7 @@ from importlib import import_module
 from itertools import dropwhile, groupby, takewhile
 from threading import Thread
 
-from unlearn.cli.output import say
+from unlearn.cli.output import names, say
 from unlearn.cli.run_progress import RunProgress
 from unlearn.cli.stage.command import run_stage
 from unlearn.cli.stage.train import describe_training
@@ -145,6 +145,8 @@ class PipelineRun:
         stale = self.dvc.stale()
         if earlier := sorted(stale - set(own)):
             # Stages of the user's own, and data that DVC tracks: what ours read.
+            if stages := [name for name in earlier if not name.endswith(".dvc")]:
+                say(f"first {names(stages)}, which changed and which the dataset is made by")
             run_dvc(self.project.root, "repro", *earlier)
             states = {name: _state(files) for name, files in own.items()}
             stale = self.dvc.stale()
@@ -156,8 +158,8 @@ class PipelineRun:
     def _run_changed(self, context: Context) -> None:
         """Run every stage whose files changed, in order."""
         own = stage_files(self.project, context.params)
-        for group, names in groupby(own, key=lambda name: name.partition("@")[0]):
-            files = {name: own[name] for name in names}
+        for group, members in groupby(own, key=lambda name: name.partition("@")[0]):
+            files = {name: own[name] for name in members}
             stale = self._not_current(files)
             self.shown.group(_from(own, group), lambda: self._to_run(own, group))  # noqa: B023 - it is called at once
             if group == "train" and context.params.kind == "exact":
@@ -182,14 +184,14 @@ class PipelineRun:
             self.ran.add(name)
             self._current[name] = (before[name], state_of(files[name].outs))
 
-    def _ended(self, context: Context, group: str, names: list[str]) -> Iterator[str]:
+    def _ended(self, context: Context, group: str, members: list[str]) -> Iterator[str]:
         """Run stages of one kind, and yield the name of each when it has ended."""
         if _is_sharded(context, group):
-            yield from self._train(context, [name.partition("@")[2] for name in names])
+            yield from self._train(context, [name.partition("@")[2] for name in members])
             return
         if group == "unlearn":
             remove_other_models(context)
-        for name in names:
+        for name in members:
             if _runs_own_code(context, group):
                 call_in_process(self.pool, context.params.train, _run_there, self.project, name)
             else:

@@ -15,13 +15,13 @@ from unlearn.cli import panels
 from unlearn.cli.batch_answer import batch_answer, holds
 from unlearn.cli.ids import read_wanted
 from unlearn.cli.lazy import Command
-from unlearn.cli.output import JsonFlag, emit, say
+from unlearn.cli.output import JsonFlag, emit, names, say
 from unlearn.cli.plan_answer import MethodsPlanAnswer, PlanAnswer, PlanCosts
 from unlearn.cli.plan_text import describe_plan
 from unlearn.stages.audit.status import list_is_applied
 from unlearn.stages.config.methods import YOUNG
 from unlearn.stages.context import Context, open_project
-from unlearn.stages.dvc.command import dvc_status
+from unlearn.stages.dvc.command import pipeline_status
 from unlearn.stages.dvc.pipeline import model_folders, stage_names
 from unlearn.stages.project.files import scratch_folder
 from unlearn.stages.project.paths import HOLDOUT, find_project
@@ -129,8 +129,13 @@ def make_plan(context: Context, wanted: Wanted | None, *, jobs: int) -> PlanAnsw
     params = context.params
     now = context.read_list()
     after = now if wanted is None else _with_request(context, now, wanted)
-    found = dvc_status(context.project.root)
+    found = pipeline_status(context.project.root)
     changed = set(found)
+    if earlier := sorted(changed - set(stage_names(params))):
+        say(
+            f"note: {names(earlier)} changed and runs first; the plan is for the rows that are "
+            "there now"
+        )
     batch = batch_answer(
         find_batch(context.project, params, now, frozenset(after.tokens) - frozenset(now.tokens))
     )
@@ -332,11 +337,12 @@ def _stages(
     """Return the stages that a run would execute, in order."""
     training = {f"train@{plan.shard}" for plan in stale}
     training |= {name for name in changed if name.startswith("train@")}
-    to_run = changed | training
+    own = stage_names(context.params)
+    to_run = (changed & set(own)) | training
     if listed or "shard" in changed:
         to_run.add("forget")
     if training:
         to_run.add("aggregate")
     if to_run:
         to_run.add("verify")
-    return [name for name in stage_names(context.params) if name in to_run]
+    return [name for name in own if name in to_run]

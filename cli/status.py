@@ -12,7 +12,7 @@ from unlearn.cli.output import JsonFlag, emit, plural, table
 from unlearn.stages.audit.status import Standing, list_is_applied, standing
 from unlearn.stages.config.params import Params, Regime
 from unlearn.stages.context import Context, load_params, open_project
-from unlearn.stages.dvc.command import dvc_status
+from unlearn.stages.dvc.command import pipeline_status
 from unlearn.stages.errors import BusyError, ToolError
 from unlearn.stages.ledger.check import check_ledger
 from unlearn.stages.ledger.hand_written import check_hand_written
@@ -197,7 +197,7 @@ def status(as_json: JsonFlag = False) -> None:
     problem = ledger.problem()
     found = standing(project, params, forget_list)
     try:
-        changed = sorted(dvc_status(project.root))
+        changed = sorted(pipeline_status(project.root))
     except (BusyError, ToolError):
         changed = ["unknown: dvc gave no answer"]
     # DVC hashes the list after `forget` ran, so its word alone is not enough.

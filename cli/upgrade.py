@@ -3,7 +3,6 @@
 import re
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,16 +12,13 @@ from pydantic import ValidationError
 from unlearn.cli.answers import Answer
 from unlearn.cli.init.files import (
     parse,
-    render_dockerignore,
-    render_gitattributes,
-    render_gitignore,
     render_ledger,
     render_schema,
     render_shards,
 )
 from unlearn.cli.init.request import Identity, InitRequest
 from unlearn.cli.init.roles import find_roles
-from unlearn.cli.init.setup import default_branch_name
+from unlearn.cli.init.shared_files import default_branch_name, pattern_files
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names
 from unlearn.cli.text_edits import (
@@ -312,11 +308,7 @@ def _ignore_files(project: Project, params: Params) -> list[tuple[str, Any]]:
         hashed += params.posthoc.code_paths
     if git(project.root, "ls-files", "--error-unmatch", "--", params.dataset.path) is not None:
         hashed.append(params.dataset.path)
-    return [
-        (".gitignore", partial(render_gitignore, exceptions=[])),
-        (".gitattributes", partial(render_gitattributes, hashed=list(dict.fromkeys(hashed)))),
-        (".dockerignore", render_dockerignore),
-    ]
+    return pattern_files(project.root, [], list(dict.fromkeys(hashed)))
 
 
 def _tracked_figures(project: Project, params: Params) -> list[str]:

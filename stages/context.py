@@ -9,6 +9,7 @@ from unlearn.stages.config.methods import UnlearnParams
 from unlearn.stages.config.params import Params, check_sections, read_settings, read_yaml
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.check import check_model
+from unlearn.stages.project.containment import check_dataset_place
 from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.epochs import epoch_in
 from unlearn.stages.rows.forget_list import ForgetList, read_forget_list
@@ -154,4 +155,5 @@ def open_project(project: Project) -> Context:
         If params.yaml or the key is not as it must be.
     """
     params = load_params(project.params)
+    check_dataset_place(project.root, params.dataset.path)
     return Context(project, params, load_key(project, params.key_check))

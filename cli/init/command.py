@@ -19,6 +19,13 @@ from unlearn.cli.csv_options import (
 )
 from unlearn.cli.init import tabular
 from unlearn.cli.init.answer import TableProject, TextProject
+from unlearn.cli.init.dataset_out import (
+    DatasetOut,
+    Into,
+    find_output,
+    project_folder,
+    there,
+)
 from unlearn.cli.init.description import describe
 from unlearn.cli.init.model_options import RawFlag, TrustedTypes, WeightColumn
 from unlearn.cli.init.request import (
@@ -41,6 +48,7 @@ from unlearn.cli.init.workflow import find_workflow
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit
 from unlearn.stages.config.params import MAX_SHARDS, MAX_SLICES
+from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import find_spec
 
 
@@ -68,6 +76,8 @@ def init(
             rich_help_panel=panels.DATA,
         ),
     ] = None,
+    dataset_out: DatasetOut = None,
+    into: Into = None,
     held_out: Annotated[
         Path | None,
         typer.Option(
@@ -393,13 +403,19 @@ def init(
     as_json: JsonFlag = False,
 ) -> None:
     """Set up git, DVC and the pipeline for a dataset."""
+    root = project_folder(directory, into)
+    if dataset_out is not None:
+        if dataset is not None:
+            raise InputError("give either --dataset or --dataset-out")
+        dataset = find_output(there(directory.resolve()), root, dataset_out)
     summary = _set_up(
         InitRequest(
-            root=directory.resolve(),
+            root=root,
             example=example,
             template=pipeline,
             ci=ci,
-            dataset=None if dataset is None else dataset.resolve(),
+            dataset=dataset if dataset is None or dataset_out else dataset.resolve(),
+            is_output=dataset_out is not None,
             held_out=None if held_out is None else held_out.resolve(),
             in_folder=in_folder,
             id=id_column,
@@ -449,7 +465,8 @@ def init(
             ),
         )
     )
-    emit(summary, as_json=as_json, text=lambda: describe(summary, directory, dataset))
+    folder = directory if into is None else directory / into
+    emit(summary, as_json=as_json, text=lambda: describe(summary, folder, dataset))
 
 
 COMMAND = Command(

@@ -1,5 +1,6 @@
 """The files that `unlearn init` writes, as bytes."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, StrictUndefined
+from unlearn.cli.init.joining import joined_lines
 from unlearn.cli.init.request import InitRequest, Template
 from unlearn.cli.init.roles import TEXT, Roles
 from unlearn.cli.init.scaffold import DEFAULT_BATCH, DEFAULT_HOLDOUT, Plan
@@ -361,6 +363,36 @@ def render_gitignore(before: str, exceptions: list[str]) -> bytes:
     return _extended(before, _render("gitignore.jinja", exceptions=exceptions))
 
 
+def render_shared_gitignore(before: str, exceptions: list[str], wide: list[str]) -> bytes:
+    """Return the .gitignore of a folder that has other files, with lines for those of a project.
+
+    Parameters
+    ----------
+    before, exceptions
+        See `render_gitignore`.
+    wide
+        Which of the folders data, models and reports the lines before ignore as a whole.
+    """
+    lines = _render("shared_gitignore.jinja", exceptions=exceptions, wide=wide)
+    return _as_bytes(joined_lines(before, lines.decode()))
+
+
+def render_shared_gitattributes(before: str, *, hashed: list[str]) -> bytes:
+    """Return the .gitattributes of a folder that has other files; see `render_gitattributes`."""
+    patterns = [_attribute_pattern(path) for path in hashed]
+    lines = _render("shared_gitattributes.jinja", patterns=patterns)
+    return _as_bytes(joined_lines(before, lines.decode()))
+
+
+def render_shared_dockerignore(before: str) -> bytes:
+    """Return the .dockerignore of a folder that has other files; see `render_dockerignore`."""
+    return _as_bytes(joined_lines(before, _render("dockerignore.jinja").decode()))
+
+
+def _as_bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
 def render_gitattributes(before: str, *, hashed: list[str]) -> bytes:
     """Return .gitattributes that keeps the line ends of every file that DVC hashes.
 
@@ -415,13 +447,22 @@ def copied_to(name: str, source: Path, *, in_folder: bool = False) -> str:
 
 
 def copies_of(request: InitRequest) -> dict[str, Path]:
-    """Return the files or folders of rows, by where they are copied to in the project."""
+    """Return the files or folders of rows, by where they are in the project, or are copied to."""
     sources = {"dataset": request.dataset, "held_out": request.held_out}
-    return {
+    kept: dict[str, Path] = {}
+    if request.is_output and request.dataset is not None:
+        del sources["dataset"]
+        kept = {Path(os.path.relpath(request.dataset, request.root)).as_posix(): request.dataset}
+    return kept | {
         copied_to(name, source, in_folder=request.in_folder): source
         for name, source in sources.items()
         if source is not None
     }
+
+
+def outputs_of(request: InitRequest) -> list[str]:
+    """Return what of `copies_of` is an output of DVC, and stays where it is."""
+    return list(copies_of(request))[:1] if request.is_output else []
 
 
 def parse(settings: dict[str, bytes]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from unlearn.cli.examples.authors import AUTHORS_PATH, BASE_PATH, GENERIC_PATH
 from unlearn.cli.examples.digits import DIGITS_PATH
 from unlearn.cli.examples.shapes import SHAPES_PATH
 from unlearn.cli.examples.visits import VISITS_PATH
+from unlearn.cli.init.joining import INTO, joins, taken_names
 from unlearn.cli.init.kinds import read_kinds
 from unlearn.cli.init.scaffold import DEFAULT_HOLDOUT
 from unlearn.stages.columns.column_choice import ColumnChoice
@@ -18,7 +19,9 @@ from unlearn.stages.config.dataset import DEFAULT_MISSING, TENSOR_KINDS
 from unlearn.stages.config.section import Task
 from unlearn.stages.config.verify import VerifyParams
 from unlearn.stages.errors import InputError
+from unlearn.stages.ledger.suppressed import SUPPRESSED
 from unlearn.stages.project.containment import check_contained
+from unlearn.stages.project.shared import PRIVATE
 from unlearn.stages.rows.canaries import CANARIES_PATH
 
 
@@ -161,7 +164,8 @@ class TextOptions:
 class InitRequest:
     """All options of `init`; None where the user left the choice to the command.
 
-    `root` is the project's folder, and paths are absolute.
+    `root` is the project's folder, and paths are absolute. With `is_output`, the dataset is an
+    output of DVC in the same repository, and stays where it is.
     """
 
     root: Path
@@ -169,6 +173,7 @@ class InitRequest:
     template: Template = Template.SISA
     ci: CiSystem | None = None
     dataset: Path | None = None
+    is_output: bool = False
     held_out: Path | None = None
     in_folder: bool = False
     id: str | None = None
@@ -247,7 +252,8 @@ class InitRequest:
         _check_folder(self)
         if (self.example is None) == (self.dataset is None):
             raise InputError(
-                "give either --example digits, visits, shapes or authors, or --dataset FILE"
+                "give either --example digits, visits, shapes or authors, or --dataset FILE",
+                "--dataset-out PATH takes an output of DVC in this repository as the dataset",
             )
         _refuse_ignored(self)
 
@@ -363,6 +369,8 @@ def _refuse_ignored(request: InitRequest) -> None:
     if example is None:
         if {"--held-out", "--holdout"} <= set(given):
             raise InputError("give either --held-out or --holdout: a file of rows, or a share")
+        if request.in_folder and request.is_output:
+            raise InputError("--in-folder is for a copy of a file: --dataset-out copies nothing")
         if request.in_folder and request.dataset is not None and request.dataset.is_dir():
             raise InputError("--in-folder is for one file: a folder has a nonce in any case")
         if "--missing-columns" in given and request.pinned_missing_columns is None:
@@ -391,15 +399,39 @@ def _check_folder(request: InitRequest) -> None:
     if root.exists() and not root.is_dir():
         raise InputError(f"{root.name} is a file")
     check_contained(root)
-    taken = ["dvc.yaml", "params.yaml", "unlearn.key", "data/forget_list.txt"]
+    taken = ["schema.yaml", "shards.yaml", "unlearn.key", "data/forget_list.txt", SUPPRESSED]
     taken += ["data/requests", *_DATASETS.get(request.example, ())]
+    found = []
+    if request.example is not None:
+        taken += ["dvc.yaml", "params.yaml"]
+    elif joins(root):
+        found = taken_names(root, request.template)
+        taken += _WRITTEN
     if request.example is Example.AUTHORS and request.is_posthoc:
         taken.append(GENERIC_PATH)
     if request.ci is not None:
         taken.append(REQUIREMENTS)
-    for name in taken:
-        if (root / name).exists():
-            raise InputError(
-                f"{name} is there already; nothing was changed",
-                "init does not overwrite: choose another folder, or move the file",
-            )
+    found += [f"{name} is there already" for name in dict.fromkeys(taken) if (root / name).exists()]
+    if found:
+        hint = "init does not overwrite: choose another folder, or move the file"
+        raise InputError(f"{'; '.join(found)}; nothing was changed", hint, *_into(root))
+
+
+#: What else the stages write: what is there would be lost.
+_WRITTEN = (
+    *PRIVATE,
+    "data/receipts",
+    "reports/verdict.json",
+    "reports/verify.json",
+    "reports/metrics.json",
+    "reports/methods",
+    "reports/roc.csv",
+    "reports/scores.csv",
+    "reports/plots/roc.csv",
+    "reports/plots/scores.csv",
+)
+
+
+def _into(root: Path) -> list[str]:
+    """Return what to do where the folder is that of other stages."""
+    return [INTO] if joins(root) else []

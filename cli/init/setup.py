@@ -12,22 +12,27 @@ from pathlib import Path
 import pyarrow as pa
 from unlearn.cli.init.answer import KeyName
 from unlearn.cli.init.files import (
+    parse,
     read_template,
-    render_dockerignore,
-    render_gitattributes,
-    render_gitignore,
-    render_ledger,
 )
+from unlearn.cli.init.joining import INTO, joins
 from unlearn.cli.init.request import REQUIREMENTS
 from unlearn.cli.init.requirements import render_requirements
+from unlearn.cli.init.shared_files import (
+    SHARED,
+    default_branch_name,
+    joined_files,
+    pattern_files,
+)
 from unlearn.cli.init.workflow import Workflow
 from unlearn.cli.output import names, progress, say
+from unlearn.cli.text_edits import replace_file, restored_on_error
 from unlearn.stages.config.params import Params
+from unlearn.stages.context import check_params
 from unlearn.stages.dvc.command import run_dvc
-from unlearn.stages.erasure.dataset.nonce import confirm_nonce, write_nonce
+from unlearn.stages.erasure.dataset.nonce import confirm_nonce, missing_nonces, write_nonce
 from unlearn.stages.erasure.dataset.origins import Pipelines
 from unlearn.stages.errors import InputError, ToolError
-from unlearn.stages.ledger.history import current_branch, default_branch
 from unlearn.stages.ledger.suppressed import SUPPRESSED
 from unlearn.stages.project.files import write_bytes, write_folder_through, write_through
 from unlearn.stages.project.paths import HOLDOUT, Project
@@ -40,8 +45,6 @@ from unlearn.stages.rows.shard_file import RECORD, Layout
 from unlearn.stages.rows.tokens import DEMO_KEY, Key, Tokenizer, key_of_variable
 from unlearn.stages.shard.partition import collect, refuse_shared_ids, spill
 from unlearn.stages.shard.typed_rows import Problems, Rules
-
-_ORIGIN = "refs/remotes/origin/"
 
 
 def check_rows(
@@ -262,11 +265,7 @@ def write_ignore_files(root: Path, exceptions: list[str], hashed: list[str]) -> 
         at the end.
     """
     root.mkdir(parents=True, exist_ok=True)
-    for name, render in (
-        (".gitignore", partial(render_gitignore, exceptions=exceptions)),
-        (".gitattributes", partial(render_gitattributes, hashed=hashed)),
-        (".dockerignore", render_dockerignore),
-    ):
+    for name, render in pattern_files(root, exceptions, hashed):
         path = root / name
         before = path.read_bytes().decode("utf-8", "surrogateescape") if path.is_file() else ""
         write(path, render(before))
@@ -282,6 +281,7 @@ def put_in_place(
     settings: dict[str, bytes],
     pipeline_text: bytes,
     hashed: list[str],
+    outputs: Collection[str] = (),
 ) -> None:
     """Write a project whose rows were checked.
 
@@ -296,29 +296,41 @@ def put_in_place(
         None where it is not to be written.
     hashed
         Files and folders that git keeps and DVC hashes; see `write_ignore_files`.
+    outputs
+        Those of `copies` that are outputs of DVC, which stay where they are.
 
     Raises
     ------
     InputError
         If other rows are at the destination, or git tracks them; nothing was changed.
     """
+    copies = {name: copies[name] for name in copies if name not in outputs}
     refuse_tracked(root, copies)
     for name, original in copies.items():
         if (root / name).exists() and (root / name).resolve() != original:
-            raise InputError(f"{name} is there already; nothing was changed")
+            raise InputError(
+                f"{name} is there already; nothing was changed", *([INTO] if joins(root) else [])
+            )
     ignored = [
         line for name, original in copies.items() for line in _keep_out(root, original, root / name)
     ]
-    write_ignore_files(root, ignored, hashed)
-    start_repositories(root)
-    for name, original in copies.items():
-        _copy_dataset(original, root / name)
-    if key is not None:
-        write(root / "unlearn.key", key.text.encode() + b"\n", mode=0o600)
-    write_project(root, settings, pipeline_text)
-    add_to_dvc(root, copies)
+    if joins(root):
+        joined_files(root, settings, pipeline_text)  # an error before anything is written
+    with restored_on_error([root / name for name in SHARED if (root / name).is_file()]):
+        write_ignore_files(root, ignored, hashed)
+        start_repositories(root)
+        for name, original in copies.items():
+            _copy_dataset(original, root / name)
+        if key is not None:
+            write(root / "unlearn.key", key.text.encode() + b"\n", mode=0o600)
+        write_project(root, settings, pipeline_text)
+        if copies:
+            add_to_dvc(root, copies)
     confirm_nonce(Project(root), tuple(name for name in copies if (root / name).is_dir()))
     _say_about_md5s(root, copies)
+    for why in missing_nonces(Project(root), check_params(parse(settings)).dataset).values():
+        if outputs and why.startswith(tuple(outputs)):
+            say(f"note: {why}")
 
 
 def _say_about_md5s(root: Path, copies: dict[str, Path]) -> None:
@@ -345,22 +357,13 @@ def add_to_dvc(root: Path, paths: Iterable[str]) -> None:
 
 def write_project(root: Path, settings: dict[str, bytes], pipeline_text: bytes) -> None:
     """Write the files that git is to have."""
-    ledger = render_ledger(default_branch_name(root))
-    for name, content in settings.items():
-        write(root / name, content + (ledger if name == "params.yaml" else b""))
-    write(root / "dvc.yaml", pipeline_text)
+    for name, content in joined_files(root, settings, pipeline_text).items():
+        replace_file(root / name, content)
     for name in ("data/forget_list.txt", SUPPRESSED):
         write(root / name, b"")
     about_models = root / "models/README.md"
     if not about_models.exists():
         write(about_models, read_template("models.md").encode())
-
-
-def default_branch_name(root: Path) -> str | None:
-    """Return the name of the default branch, or of the one that is checked out."""
-    known = [branch.name for branch in default_branch(root, None)]
-    name = known[0] if known else current_branch(root)
-    return None if name is None else name.removeprefix("refs/heads/").removeprefix(_ORIGIN)
 
 
 def write_workflow(

@@ -16,6 +16,7 @@ from unlearn.cli.init.file_notes import check_files, say_about_files
 from unlearn.cli.init.files import (
     TableParams,
     copies_of,
+    outputs_of,
     parse,
     render_pipeline,
     render_table_params,
@@ -227,6 +228,7 @@ def init_table(request: InitRequest) -> TableProject:
         settings=settings,
         pipeline_text=pipeline_text,
         hashed=[] if code is None else [code],
+        outputs=outputs_of(request),
     )
     say_about_files(request, values.csv)
     _say_about_columns(schema)

@@ -13,6 +13,7 @@ from unlearn.cli.init.file_notes import check_files, say_about_files
 from unlearn.cli.init.files import (
     TextParams,
     copies_of,
+    outputs_of,
     parse,
     render_pipeline,
     render_text_params,
@@ -149,6 +150,7 @@ def init_text(request: InitRequest) -> TextProject:
         settings=settings,
         pipeline_text=pipeline_text,
         hashed=[] if inside is None else [f"{inside}/"],
+        outputs=outputs_of(request),
     )
     if adds_base:
         add_to_dvc(root, [base])  # git ignores what is there

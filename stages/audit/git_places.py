@@ -7,6 +7,7 @@ from collections.abc import Collection
 from unlearn.stages.audit.places import Place, counted, unseen
 from unlearn.stages.ledger.suppressed import SUPPRESSED
 from unlearn.stages.project.paths import Project
+from unlearn.stages.project.shared import PRIVATE, is_shared
 
 #: What git may have below data/ and models/.
 _TRACKED = ("data/forget_list.txt", SUPPRESSED, "data/requests.jsonl", "models/README.md")
@@ -14,6 +15,16 @@ _TRACKED = ("data/forget_list.txt", SUPPRESSED, "data/requests.jsonl", "models/R
 _RECEIPT = re.compile(r"data/receipts/(keys/)?[0-9a-f]{64}\.(json|tsr)")
 _OWN = ("data", "models", "unlearn.key", ".unlearn")
 _NO_GIT = "this is not a git repository"
+
+
+def own_paths(project: Project) -> tuple[str, ...]:
+    """Return where files of a project can be that git must not have, as git names paths.
+
+    In folders that a team had before, its own files are its own affair.
+    """
+    if not is_shared(project.root):
+        return _OWN
+    return (*PRIVATE, "data/dataset*", "data/held_out*", "unlearn.key", ".unlearn")
 
 
 def foreign_names(names: Collection[str], public: Collection[str]) -> list[str]:
@@ -85,7 +96,7 @@ def _place(project: Project, name: str, refs: list[str], public: Collection[str]
         start = _git(project, "log", "--walk-reflogs", "--format=%H", "refs/stash") or refs
     command = ("log", "-m", "--full-history", "--format=", "--name-only", "--relative", "-z")
     listed = "".join(f"{name}\n" for name in start)
-    files = _git(project, *command, "--stdin", "--", *_OWN, stdin=listed, zero=True)
+    files = _git(project, *command, "--stdin", "--", *own_paths(project), stdin=listed, zero=True)
     if files is None:
         return unseen(name, "git could not list the files in it", len(refs))
     found = foreign_names(files, public)

@@ -5,7 +5,13 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 from unlearn.stages.config.contact import ContactParams
-from unlearn.stages.config.section import Modality, Section, Task, inside_the_project
+from unlearn.stages.config.section import (
+    Modality,
+    Section,
+    Task,
+    inside_the_project,
+    inside_the_repository,
+)
 from unlearn.stages.config.text import TextRole, check_roles
 from unlearn.stages.errors import InputError
 
@@ -354,7 +360,12 @@ class DatasetParams(Section):
             **({"resized": resized} if resized else {}),
         }
 
-    @field_validator("path", "canaries", "held_out")
+    @field_validator("path")
+    @classmethod
+    def _inside_the_repository(cls, value: str) -> str:
+        return inside_the_repository(value)
+
+    @field_validator("canaries", "held_out")
     @classmethod
     def _inside_the_project(cls, value: str | None) -> str | None:
         return inside_the_project(value)

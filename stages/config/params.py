@@ -164,6 +164,22 @@ class Params(Section):
 
     @model_validator(mode="before")
     @classmethod
+    def _without_others(cls, value: Any) -> Any:
+        """Leave out sections of stages that are not of this tool: they share params.yaml with it.
+
+        A name that is nearly that of a section which is not there is an error, for it is a typo.
+        """
+        if not isinstance(value, dict):
+            return value
+        absent = cls.model_fields.keys() - value.keys()
+        return {
+            name: section
+            for name, section in value.items()
+            if name in cls.model_fields or difflib.get_close_matches(str(name), absent, n=1)
+        }
+
+    @model_validator(mode="before")
+    @classmethod
     def _rule_of_numbers(cls, value: Any) -> Any:
         """Give a regression without a rule the mean of the predictions."""
         if not isinstance(value, dict) or not isinstance(value.get("dataset"), dict):

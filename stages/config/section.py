@@ -39,6 +39,20 @@ class Section(BaseModel):
         return self.model_dump(mode="json", exclude=absent)
 
 
+def inside_the_repository(value: str) -> str:
+    """Return a path that may lead out of the project, upwards first; for validators.
+
+    Whether it stays in the git repository depends on where the project is, see
+    `containment.check_dataset_place`. An absolute path, or a way back up, is a ValueError.
+    """
+    parts = list(PurePosixPath(value).parts)
+    while parts[:1] == [".."]:
+        parts = parts[1:]
+    if value.startswith("/") or ".." in parts or (not parts and value):
+        raise ValueError("must be a path inside the repository")
+    return value
+
+
 def inside_the_project(value: str | None) -> str | None:
     """Return a path that stays in the project; for validators: any other is a ValueError."""
     path = PurePosixPath(value or "")

@@ -115,6 +115,14 @@ def dvc_status(root: Path, *targets: str) -> dict[str, Any]:
     return dict(found)
 
 
+def pipeline_status(root: Path) -> dict[str, Any]:
+    """Return `dvc status --json` of this tool's stages, and of what they read.
+
+    Stages that `verify` does not need are not asked for: they are not of this tool.
+    """
+    return dvc_status(root, "--with-deps", "verify")
+
+
 def running_reader(project: Project, path: Path) -> int | None:
     """Return the process id of a live dvc stage that reads or writes `path`, if there is one.
 

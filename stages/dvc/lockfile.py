@@ -13,14 +13,43 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.project.files import digest_file
 from unlearn.stages.project.paths import Project
 
+#: What stages of this tool are called; those of a matrix have an item behind an `@`.
+STAGES = frozenset({"recipe", "shard", "train", "forget", YOUNG, "unlearn", "aggregate", "verify"})
+
 _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 LockStage = Mapping[str, Any]
 LockStages = Mapping[str, LockStage]
 
 
+def is_own(name: str, entry: Any) -> bool:
+    """Return whether an entry of dvc.lock is of a stage of this tool; others may be beside it.
+
+    Parameters
+    ----------
+    name, entry
+        The stage's name, and what the lock has of it.
+    """
+    group = name.partition("@")[0]
+    # Of these names, `init` makes sure that they are free in the project's own pipeline alone.
+    if group in (YOUNG, "unlearn"):
+        return not isinstance(entry, dict) or str(entry.get("cmd")).startswith("unlearn stage")
+    return group in STAGES
+
+
 def read_lock(text: str) -> dict[str, dict[str, Any]]:
-    """Return the stages of a dvc.lock by name.
+    """Return the stages of this tool in a dvc.lock, by name.
+
+    Raises
+    ------
+    InputError
+        See `read_entries`.
+    """
+    return {name: entry for name, entry in read_entries(text).items() if is_own(name, entry)}
+
+
+def read_entries(text: str) -> dict[str, dict[str, Any]]:
+    """Return all stages of a dvc.lock by name, also those that are not of this tool.
 
     Raises
     ------
@@ -40,7 +69,7 @@ def read_lock(text: str) -> dict[str, dict[str, Any]]:
     if content.get("schema") != "2.0":
         raise InputError("dvc.lock is not in the known format, or was cut short")
     for name, stage in stages.items():
-        if not _is_whole(stage):
+        if not (_is_whole(stage) if is_own(name, stage) else _is_of_dvc(stage)):
             raise InputError(f"dvc.lock: the entry of {name} was cut short")
     return stages
 
@@ -50,6 +79,21 @@ def _is_whole(stage: Any) -> bool:
         return False
     entries = [*stage.get("deps", []), *stage["outs"]]
     return all(isinstance(entry, dict) and _is_whole_entry(entry) for entry in entries)
+
+
+def _is_of_dvc(stage: Any) -> bool:
+    """Return whether an entry of a stage that is not of this tool is whole.
+
+    It may have no outs, and files elsewhere that have no md5 but what their store calls them by.
+    """
+    if not isinstance(stage, dict) or not stage.get("cmd"):
+        return False
+    entries = [*(stage.get("deps") or ()), *(stage.get("outs") or ())]
+    return all(
+        isinstance(entry, dict)
+        and (_is_whole_entry(entry) if "md5" in entry else bool(entry.keys() - {"path", "hash"}))
+        for entry in entries
+    )
 
 
 def _is_whole_entry(entry: Mapping[str, Any]) -> bool:
@@ -140,16 +184,21 @@ def lock_gaps(lock: LockStages, items: Collection[str] | None) -> list[str]:
 
 
 def load_lock(project: Project) -> LockStages:
-    """Return the stages of the project's dvc.lock; none where there is no lock.
+    """Return the stages of this tool in the project's dvc.lock; none where there is no lock.
 
     Raises
     ------
     InputError
         If the lock was cut short.
     """
+    return {name: entry for name, entry in load_entries(project).items() if is_own(name, entry)}
+
+
+def load_entries(project: Project) -> LockStages:
+    """Return all stages of the project's dvc.lock; see `load_lock`."""
     if not project.lock.is_file():
         return {}
     try:
-        return read_lock(project.lock.read_text(encoding="utf-8"))
+        return read_entries(project.lock.read_text(encoding="utf-8"))
     except UnicodeDecodeError:
         raise InputError("dvc.lock is not readable: it was cut short") from None

@@ -271,15 +271,23 @@ def check_figures_are_where_they_belong(project: Project, params: Params) -> Non
             f"{change}",
             f"{mend}, for each of these outs of stages.verify",
         )
-    if in_git and IGNORED_REPORTS in _ignored(project):
+    ignored = [line for line in _IGNORED_REPORTS if line in _ignored(project)] if in_git else []
+    if ignored:
         raise InputError(
-            f"verify.publish is figures, but .gitignore has {IGNORED_REPORTS}",
+            f"verify.publish is figures, but .gitignore has {ignored[0]}",
             "remove that line, so that git gets the figures",
         )
 
 
 #: The line of .gitignore that keeps figures out of git.
 IGNORED_REPORTS = "/reports/?*"
+#: And those of a project in the folders of a team, one of which stands for each report.
+_IGNORED_REPORTS = (
+    IGNORED_REPORTS,
+    *(f"/reports/{name}" for name in ("verify.json", "metrics.json", "roc.csv", "scores.csv")),
+    *(f"/reports/plots/{name}.csv" for name in ("roc", "scores", "methods")),
+    "/reports/methods",
+)
 
 
 def _ignored(project: Project) -> list[str]:

@@ -5,9 +5,8 @@ from collections.abc import Collection
 from unlearn.stages.config.params import Params
 from unlearn.stages.context import Context
 from unlearn.stages.dvc.command import mend_rwlock, run_dvc
-from unlearn.stages.dvc.lockfile import load_lock, read_lock
-from unlearn.stages.dvc.pipeline import stage_names
-from unlearn.stages.dvc.stage_files import later_stages
+from unlearn.stages.dvc.lockfile import load_entries, read_entries
+from unlearn.stages.dvc.pipeline import read_pipeline, stage_names
 from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.project.files import write_bytes
 from unlearn.stages.project.git import git
@@ -51,17 +50,17 @@ def commit(project: Project, params: Params, ran: Collection[str]) -> None:
         # A stage has failed, and what follows it is out of date. Each target takes DVC as long as
         # a whole `dvc commit`.
         targets = list(ran)
-    elif later_stages(project, params):
-        # A stage of the user's own that reads what ours write has still to run.
+    elif set(read_pipeline(project)) - {name.partition("@")[0] for name in own}:
+        # Stages that are not of this tool are not for it to record, and may have still to run.
         targets = list(dict.fromkeys(name.partition("@")[0] for name in own))
     else:
         targets = ["dvc.yaml"]
     before = project.lock.read_bytes() if project.lock.is_file() else None
-    entries = load_lock(project)
+    entries = load_entries(project)
     run_dvc(project.root, "commit", "--force", *targets)
     foreign = [
         name
-        for name, entry in load_lock(project).items()
+        for name, entry in load_entries(project).items()
         if name not in ran and entries.get(name) != entry
     ]
     if foreign:
@@ -92,14 +91,14 @@ def mend_lock(project: Project) -> str | None:
     """
     mend_rwlock(project)
     try:
-        load_lock(project)
+        load_entries(project)
     except InputError as error:
         damage = error.message
     else:
         return None
     committed = git(project.root, "show", "HEAD:./dvc.lock") or b""
     try:
-        read_lock(committed.decode())
+        read_entries(committed.decode())
     except (InputError, UnicodeDecodeError):
         project.lock.unlink()
     else:

@@ -10,7 +10,13 @@ from contextlib import suppress
 from typing import Any, Self
 
 from unlearn.stages.config.params import Params
-from unlearn.stages.dvc.command import RETRY_SECONDS, busy, dvc_environment, dvc_status, pass_on
+from unlearn.stages.dvc.command import (
+    RETRY_SECONDS,
+    busy,
+    dvc_environment,
+    pass_on,
+    pipeline_status,
+)
 from unlearn.stages.dvc.pipeline import stage_names
 from unlearn.stages.dvc.recording import changed_meanwhile, commit
 from unlearn.stages.project.interrupts import without_interrupts
@@ -75,7 +81,7 @@ class Session:
         answer = self._ask({"do": "status", "target": _LAST})
         if answer is not None:
             return set(answer["stale"])
-        found = set(dvc_status(self._project.root, "--with-deps", _LAST))
+        found = set(pipeline_status(self._project.root))
         self._note()
         return found
 

@@ -97,6 +97,43 @@ def check_folder(root: Path, name: str) -> None:
             raise _refusal(root, path)
 
 
+def check_dataset_place(root: Path, name: str) -> None:
+    """Refuse a dataset outside the project that is not in the repository around it.
+
+    Parameters
+    ----------
+    root
+        The project's folder, with no link in its own path.
+    name
+        `dataset.path`. One without `..` is not looked at here.
+
+    Raises
+    ------
+    InputError
+        If it is outside the git repository, or a link leads there; links of DVC to its own cache
+        are accepted.
+    """
+    if ".." not in Path(name).parts:
+        return
+    path = Path(os.path.normpath(root / name))
+    top = next((folder for folder in root.parents if (folder / ".git").exists()), None)
+    if top is None or not path.is_relative_to(top):
+        raise InputError(
+            f"params.yaml: dataset.path: {name} is outside the git repository",
+            "a dataset outside the project is an output of DVC in the same repository",
+        )
+    try:
+        check_folder(top, path.parent.relative_to(top).as_posix())
+        if path.is_symlink():
+            _Links(top).check(path)
+    except InputError:
+        raise InputError(
+            f"params.yaml: dataset.path: {name} is, or is below, a symbolic link that is not one "
+            "of DVC to its own cache",
+            "put the file or folder itself in its place",
+        ) from None
+
+
 def check_row_file(root: Path, path: Path) -> None:
     """Refuse a file or folder of rows that is a link, or below one, but for DVC's own links.
 

@@ -288,13 +288,41 @@ def find_project(start: Path | None = None, *, rekeying: bool = False) -> Projec
     for folder in (here, *here.parents):
         if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
             check_contained(folder)
+            if _is_of_others(folder):
+                continue
             project = Project(folder)
             if not rekeying and project.rekeying.exists():
                 raise InputError(
                     "a rotation of the project key was interrupted", "`unlearn rekey` finishes it"
                 )
             return project
+    below = sorted(
+        path.parent.relative_to(here).as_posix()
+        for pattern in ("*/shards.yaml", "*/*/shards.yaml", "*/schema.yaml", "*/*/schema.yaml")
+        for path in here.glob(pattern)
+        if (path.parent / "data/forget_list.txt").is_file()
+    )
+    if below:
+        raise InputError(
+            f"this folder is not in an unlearn project; there is one in {below[0]}/",
+            f"`cd {below[0]}` and run the command there",
+        )
     raise InputError(
         "this folder is not in an unlearn project: no params.yaml beside a dvc.yaml",
         "`unlearn init --help` explains how to create one",
     )
+
+
+def _is_of_others(folder: Path) -> bool:
+    """Return whether the pipeline in a folder has no stage of this tool and no file of it.
+
+    A project that lost one of them is one all the same, and its errors say what is missing.
+    """
+    names = ("data/forget_list.txt", "schema.yaml", "shards.yaml", ".unlearn", "unlearn.key")
+    if any((folder / name).exists() for name in names):
+        return False
+    try:
+        texts = [(folder / name).read_bytes() for name in ("dvc.yaml", "params.yaml")]
+    except OSError:
+        return False
+    return b"unlearn stage" not in texts[0] and b"key_check" not in texts[1] and any(texts)

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from unlearn.stages.dvc.lockfile import LockStages, read_lock
+from unlearn.stages.dvc.lockfile import LockStages, read_entries
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.log import FOLDER
 from unlearn.stages.project.files import digest_json
@@ -72,7 +72,7 @@ def _commit_before(root: Path, names: tuple[str, ...]) -> str | None:
 
 def _roots(content: bytes, commit: str | None) -> Roots:
     try:
-        lock = read_lock(content.decode())
+        lock = read_entries(content.decode())
     except UnicodeDecodeError:
         raise InputError("dvc.lock is not readable: it was cut short") from None
     return Roots(
@@ -88,7 +88,7 @@ def _digest(lock: LockStages, folders: tuple[str, ...]) -> str:
     found = {
         entry["path"]: entry["md5"]
         for stage in lock.values()
-        for entry in stage["outs"]
-        if any(Path(entry["path"]).is_relative_to(folder) for folder in folders)
+        for entry in stage.get("outs", [])
+        if "md5" in entry and any(Path(entry["path"]).is_relative_to(folder) for folder in folders)
     }
     return digest_json(found)

@@ -15,6 +15,7 @@ from unlearn.stages.errors import UnlearnError
 from unlearn.stages.ledger.log import read_log
 from unlearn.stages.project.files import scratch_folder
 from unlearn.stages.project.git import git, is_shallow
+from unlearn.stages.project.paths import Project
 from unlearn.stages.rows.epochs import split_token
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.scan.array_digests import forgotten_arrays
@@ -30,6 +31,7 @@ ROWS = "rows of forgotten records"
 ROW_DIGEST = "the digest of a forgotten row"
 
 _PROJECT = "the project"
+_REPOSITORY = "the repository"
 _GIT = "git's objects"
 _STATE = "DVC's state"
 
@@ -205,6 +207,9 @@ class ResidueScan:
         stores = find_stores(project)
         residue.unread += [Unread(place.name, None, place.why_not or "") for place in stores.others]
         places = {_PROJECT: project.root, **stores.folders}
+        if ".." in Path(self.context.params.dataset.path).parts:
+            # What the dataset is made of is out there, too.
+            places |= _repository(project)
         places |= {str(path): path for path in self.folders}
         try:
             state = state_folder(self.context.project)
@@ -249,6 +254,12 @@ def _walk(folder: Path, place: str, residue: Residue) -> Iterator[Path]:
             path = Path(top) / name
             if path.is_file():  # no pipe, no socket, no broken link
                 yield path
+
+
+def _repository(project: Project) -> dict[str, Path]:
+    """Return the folder of the repository around a project as a place to search."""
+    found = git(project.root, "rev-parse", "--show-toplevel")
+    return {} if found is None else {_REPOSITORY: Path(os.fsdecode(found.removesuffix(b"\n")))}
 
 
 def _git_folder(context: Context) -> Path | None:

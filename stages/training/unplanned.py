@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from unlearn.stages.config.params import Params
+import yaml
+from unlearn.stages.config.params import Params, parse_yaml
 from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.project.paths import Project
 
@@ -39,11 +40,37 @@ def unplanned_files(project: Project, params: Params) -> list[str]:
         base = project.root / text_options(params.train).base
         folders.add(base)
         own.add(base.with_name(f"{base.name}.dvc"))
+    top = project.final_model.parent
+    # What stages that are not of this tool write is known to be theirs.
+    others = _outs_of_others(project)
+    folders |= others
+    own |= {path.parent / ".gitignore" for path in others}
     return sorted(
         path.relative_to(project.root).as_posix()
-        for path in _files(project.final_model.parent, folders)
-        if path not in own or path.is_symlink()
+        for path in _files(top, folders)
+        if path not in others and (path not in own or path.is_symlink())
     )
+
+
+def _outs_of_others(project: Project) -> set[Path]:
+    """Return what the stages in dvc.yaml write that are not of this tool."""
+    try:
+        content = parse_yaml(project.pipeline.read_text(encoding="utf-8"))
+        stages = dict(content["stages"])
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return set()  # a finding of its own
+    found = set()
+    for stage in stages.values():
+        if not isinstance(stage, dict) or str(stage.get("cmd")).startswith("unlearn stage "):
+            continue
+        entries = [
+            entry for kind in ("outs", "metrics", "plots") for entry in stage.get(kind) or ()
+        ]
+        names = [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
+        folder = project.root / str(stage.get("wdir") or ".")
+        found |= {Path(os.path.normpath(folder / str(name))) for name in names}
+    # One that is above the models of this tool would hide them; DVC refuses it.
+    return {path for path in found if project.final_model.parent in path.parents}
 
 
 def unplanned_problems(project: Project, params: Params, named_before: str = "") -> list[str]:

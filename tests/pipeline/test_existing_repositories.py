@@ -1,17 +1,215 @@
 """A project in a repository that has git, DVC and stages of its own."""
 
 from pathlib import Path
+from typing import Any
 
-from tests.pipeline.team_repository import add_remotes, clone_of, make_team_repository, runs_of
+import pytest
+import yaml
+
+from tests.conftest import Repo
+from tests.pipeline.team_repository import (
+    PIPELINE,
+    add_remotes,
+    clone_of,
+    make_team_repository,
+    runs_of,
+)
+
+#: How the team's output becomes the dataset, with a model that trains in no time.
+ASKED = ("--id", "id", "--target", "label", "--model", "exact_naive_bayes", "--holdout", "0")
+OUTPUT = ("--dataset-out", "data/prepared.csv")
 
 
-def test_a_clone_of_a_team_s_repository_has_all_that_it_needs(tmp_path: Path) -> None:
-    team = make_team_repository(tmp_path / "team")
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Repo:
+    """Return a team's repository whose training stage is not called as one of ours."""
+    return make_team_repository(tmp_path_factory.mktemp("before") / "team", train="fit")
+
+
+@pytest.fixture
+def team(before: Repo, tmp_path: Path) -> Repo:
+    return before.copy(tmp_path / "team")
+
+
+def ok(repo: Repo, *arguments: str) -> str:
+    """Run a command, insist that it succeeds, and return what it printed."""
+    done = repo.inline(*arguments)
+    assert done.code == 0, f"{arguments}: {done.code}\n{done.out}\n{done.err}"
+    return done.out
+
+
+def entries(repo: Repo, *names: str) -> dict[str, Any]:
+    """Return what dvc.lock has of the team's stages."""
+    return {name: repo.lock()[name] for name in names}
+
+
+def test_in_place_the_team_s_lines_stay_and_its_stages_do_not_rerun(team: Repo) -> None:
+    files = team.snapshot()
+
+    ok(team, "init", ".", *OUTPUT, *ASKED)
+
+    after = team.snapshot()
+    changed = {name for name in files if after[name] != files[name]}
+    assert changed == {"dvc.yaml", "params.yaml", ".gitignore"}
+    assert all(
+        after[name].startswith(files[name].rstrip(b"\n") + b"\n")
+        for name in ("params.yaml", ".gitignore")
+    )
+    text = PIPELINE.format(train="fit", key="fit")
+    assert after["dvc.yaml"].decode().startswith(text)
+    assert yaml.safe_load(after["params.yaml"])["dataset"]["path"] == "data/prepared.csv"
+    team.commit("unlearn")
+    lock = entries(team, "prepare", "fit")
+    ok(team, "repro")
+    team.commit("trained")
+    assert "nothing found" in ok(team, "doctor")
+    team.forget(["r0005"])
+    assert "stages: forget, train@s000, aggregate, verify" in ok(team, "plan")
+    ok(team, "repro")
+    team.commit("forgotten")
+
     assert runs_of(team) == ["prepare", "train"]
+    assert entries(team, "prepare", "fit") == lock
+    assert team.git("status", "--porcelain") == ""
+    assert "Data and pipelines are up to date" in team.dvc("status").out
+    assert "verdict: consistent" in ok(team, "audit", "HEAD~1..HEAD")
+    assert "verdict: pass" in ok(team, "verify")
+    assert "models: up to date" in ok(team, "status")
+    assert "the project is up to date" in ok(team, "upgrade", "--dry-run")
+    # A stale stage of the team is its own affair, and no reason for ours to run.
+    (team.root / "train.py").write_text("raise SystemExit(1)\n", encoding="utf-8")
+    assert ok(team, "plan") == "nothing to do\n"
+    assert "no training was necessary" in ok(team, "repro")
+    assert "models: up to date" in ok(team, "status")
+
+
+def test_all_names_that_are_taken_are_said_at_once_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    team = make_team_repository(tmp_path / "team", run=False)
+    (team.root / "data").mkdir()
+    (team.root / "data/prepared.csv").write_text("id,label\n1,a\n", encoding="utf-8")
+    (team.root / "schema.yaml").write_text("the: team's\n", encoding="utf-8")
+    files = team.snapshot()
+
+    done = team.inline("init", ".", *OUTPUT, *ASKED)
+
+    assert done.code == 2
+    assert "dvc.yaml has a stage train" in done.err
+    assert "params.yaml has a setting train" in done.err
+    assert "schema.yaml is there already; nothing was changed" in done.err
+    assert "--into FOLDER" in done.err
+    assert team.snapshot() == files
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("prepare.py", "`dvc add prepare.py` lets DVC track it"),
+        ("../elsewhere.csv", "is not in the git repository"),
+        ("models/missing.json", "is no output of DVC"),
+    ],
+)
+def test_what_is_no_output_of_dvc_is_refused(before: Repo, path: str, said: str) -> None:
+    files = before.snapshot()
+
+    done = before.inline("init", ".", "--into", "unlearn", "--dataset-out", path, *ASKED)
+
+    assert done.code == 2
+    assert said in done.err
+    assert before.snapshot() == files
+
+
+def test_a_folder_elsewhere_is_no_place_for_a_project(before: Repo) -> None:
+    for folder in ("..", ".", "/tmp/unlearn"):  # noqa: S108 - nothing is written there
+        done = before.inline("init", ".", "--into", folder, *OUTPUT, *ASKED)
+        assert done.code == 2
+        assert f"--into {folder} is not a folder below" in done.err
+
+
+@pytest.mark.slow
+def test_three_repositories_and_a_request_for_which_no_stage_of_the_team_reruns(
+    tmp_path: Path,
+) -> None:
+    """A developer adds a project, a clone elsewhere carries a request out, and both agree."""
+    team = make_team_repository(tmp_path / "team")
+    ok(team, "init", ".", "--into", "unlearn", *OUTPUT, *ASKED)
+    project = Repo(team.root / "unlearn")
+    team.commit("unlearn")
+    lock = entries(team, "prepare", "train")
+    assert "prepare" in team.dvc("dag", "unlearn/dvc.yaml:shard").out
+    ok(project, "repro")
+    team.commit("trained")
     add_remotes(team, tmp_path / "remotes")
+    assert runs_of(team) == ["prepare", "train"]
 
+    project.forget(["r0005"], "--ticket", "T-1")
+    team.commit("a request")
+    team.git("push", "--quiet")
     clone = clone_of(team, tmp_path / "clone")
+    there = Repo(clone.root / "unlearn")
+    (there.root / "unlearn.key").write_bytes((project.root / "unlearn.key").read_bytes())
+    assert "first" not in there.inline("repro").err
+    assert "1 applied, verified" in ok(there, "status")
+    clone.commit("T-1 carried out")
+    clone.dvc("push", "--quiet")
+    clone.git("push", "--quiet")
 
-    clone.dvc("repro", "--quiet")
     assert runs_of(clone) == []
-    assert clone.git("status", "--porcelain") == ""
+    assert entries(clone, "prepare", "train") == lock
+    team.git("pull", "--quiet")
+    team.dvc("pull", "--quiet")
+    # The forgotten rows are in nobody's cache, so this machine takes them apart by itself.
+    assert "no training was necessary" in ok(project, "repro")
+    assert team.git("status", "--porcelain") == ""
+    assert runs_of(team) == ["prepare", "train"]
+    assert "1 applied, verified" in ok(project, "status")
+    assert project.files("models") == there.files("models")
+    audited = ok(project, "audit", "HEAD~2..HEAD", "--rerun", "all")
+    assert "1 of 1 shard gave the same model" in audited
+    assert "verdict: consistent" in audited
+    # From the top, all pipelines are up to date, and a change of the team's goes through them.
+    assert "Running stage" not in team.dvc("repro", "--all-pipelines").out
+    params = team.root / "params.yaml"
+    params.write_text(params.read_text(encoding="utf-8").replace("99.0", "98.0"), encoding="utf-8")
+    script = team.root / "prepare.py"
+    text = script.read_text(encoding="utf-8")
+    script.write_text(text.replace('row["income"]', 'row["income"] and row["city"]'), "utf-8")
+    ran = team.dvc("repro", "--all-pipelines").out
+    assert "Running stage 'unlearn/dvc.yaml:shard'" in ran
+    assert runs_of(team) == ["prepare", "train", "prepare", "train"]
+    assert "models: up to date" in ok(project, "status")
+
+
+@pytest.mark.slow
+def test_an_erasure_waits_for_the_team_to_drop_the_rows_where_they_come_from(
+    tmp_path: Path,
+) -> None:
+    team = make_team_repository(tmp_path / "team")
+    ok(team, "init", ".", "--into", "parts/unlearn", *OUTPUT, *ASKED)
+    project = Repo(team.root / "parts/unlearn")
+    ok(project, "repro")
+    team.commit("trained")
+    project.forget(["r0005"])
+    ok(project, "repro")
+    team.commit("forgotten")
+
+    waits = project.inline("erase", "--yes")
+
+    assert waits.code == 1
+    assert "pending: ../../data/prepared.csv: is an out of the stage prepare" in waits.out
+    assert "drop the rows from what prepare reads" in waits.out
+    assert runs_of(team) == ["prepare", "train"]
+    assert "the repository, raw/people.csv" in project.inline("scan").out
+    team.commit("erased, but for the team's own files")
+    raw = team.root / "raw/people.csv"
+    kept = [line for line in raw.read_text("utf-8").splitlines(True) if "r0005" not in line]
+    raw.unlink()
+    raw.write_text("".join(kept), encoding="utf-8")
+    team.dvc("add", "--quiet", "raw/people.csv")
+    team.dvc("repro", "--quiet", "--all-pipelines")
+    ok(project, "repro")
+    team.commit("dropped where it comes from")
+    assert "result: complete" in ok(project, "erase", "--yes")
+    assert "result: nothing was found" in ok(project, "scan")
+    assert runs_of(team) == ["prepare", "train"] * 2

@@ -58,6 +58,30 @@ class Pipelines:
                         return stage, name
         return None
 
+    def output_of(self, path: Path) -> str | None:
+        """Return the stage, or the .dvc file, with an output that a path is, or is in.
+
+        Returns
+        -------
+        str or None
+            In words that name it; None if DVC does not keep the path.
+        """
+        for name in self.names:
+            if Path(name).name == _PIPELINE:
+                for stage, out in self._outs(name):
+                    if _is_in(path, out):
+                        return f"the stage {stage} in {name}"
+            else:
+                content = self._content(name)
+                folder = _folder(self.project.root / name, content)
+                if any(
+                    _is_in(path, folder / str(entry["path"]))
+                    for entry in _entries(content, "outs")
+                    if "path" in entry
+                ):
+                    return name
+        return None
+
     def import_of(self, path: Path) -> tuple[str, str] | None:
         """Return what brought a file or folder into the project, if it is from elsewhere.
 
@@ -136,6 +160,10 @@ def _all_outs(stage: Any) -> list[Any]:
     return [entry for entries in found if isinstance(entries, list) for entry in entries]
 
 
+def _is_in(path: Path, out: Path) -> bool:
+    return path.resolve().is_relative_to(out.resolve())
+
+
 def _overlap(one: Path, other: Path) -> bool:
     first, second = one.resolve(), other.resolve()
     return first.is_relative_to(second) or second.is_relative_to(first)
@@ -192,15 +220,21 @@ def check_files(project: Project, name: str) -> list[Path]:
         cache.
     """
     path = project.root / name
-    if not path.exists() and not path.is_symlink():
-        raise InputError(
-            f"{name} is not here", "`dvc pull` or `dvc checkout` fetches it", facts=Facts(file=name)
-        )
+    check_present(project, name)
     check_row_file(project.root, path)
     files = dataset_files(path, name)
     for file in files:
         check_row_file(project.root, file)
     return files
+
+
+def check_present(project: Project, name: str) -> None:
+    """Raise an InputError if a file or folder of rows is not here."""
+    path = project.root / name
+    if not path.exists() and not path.is_symlink():
+        raise InputError(
+            f"{name} is not here", "`dvc pull` or `dvc checkout` fetches it", facts=Facts(file=name)
+        )
 
 
 def has_been_in_git(project: Project, name: str) -> bool:

@@ -1,7 +1,7 @@
 """Dropping forgotten rows from the dataset's own files."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from unlearn.stages.erasure.dataset.origins import (
     Pipelines,
     check_files,
     check_origin,
+    check_present,
     has_been_in_git,
 )
 from unlearn.stages.erasure.dataset.parquet_rewriting import check_parquet, write_parquet_without
@@ -77,13 +78,37 @@ class Rewritable:
     in_git: tuple[str, ...] = ()
 
 
-def check_rewritable(context: Context) -> Rewritable:
+def rows_of_others(context: Context) -> dict[str, InputError]:
+    """Return the files and folders of rows that something else than this project makes.
+
+    Rows that are dropped from them would come back.
+
+    Returns
+    -------
+    dict
+        By name, what `check_origin` says about them.
+    """
+    pipelines = Pipelines.of(context.project)
+    found = {}
+    for rows in row_files(context):
+        try:
+            check_origin(pipelines, rows.name)
+        except InputError as error:
+            if error.facts is None or error.facts.file != rows.name:
+                raise  # a pipeline that cannot be read
+            found[rows.name] = error
+    return found
+
+
+def check_rewritable(context: Context, kept: Collection[str] = ()) -> Rewritable:
     """Check that listed rows can be dropped from the files that params.yaml names.
 
     Parameters
     ----------
     context
         The project.
+    kept
+        Files and folders of rows that stay as they are; see `rows_of_others`.
 
     Raises
     ------
@@ -94,6 +119,9 @@ def check_rewritable(context: Context) -> Rewritable:
     pipelines = Pipelines.of(context.project)
     in_git = []
     for rows in row_files(context):
+        if rows.name in kept:
+            check_present(context.project, rows.name)
+            continue
         check_origin(pipelines, rows.name)
         path = context.project.root / rows.name
         for file in check_files(context.project, rows.name):
@@ -178,6 +206,7 @@ def rewrite_dataset(
     context: Context,
     advance: Callable[[int], None] = lambda _rows: None,
     forget_list: ForgetList | None = None,
+    kept: Collection[str] = (),
 ) -> Rewritten:
     """Drop all rows that a forget list names from the files that params.yaml names.
 
@@ -195,6 +224,8 @@ def rewrite_dataset(
         Called with numbers of rows that were read.
     forget_list
         The list; None for the project's, as it is now.
+    kept
+        Files and folders of rows that stay as they are, and their pictures; see `rows_of_others`.
 
     Raises
     ------
@@ -204,10 +235,12 @@ def rewrite_dataset(
     ToolError
         If a new file is not as it has to be. It did not replace the old one.
     """
-    rewritable = check_rewritable(context)
+    rewritable = check_rewritable(context, kept)
     search = RowSearch(context.tokenizer, forget_list or context.read_list())
-    changes = _changes(context, search, advance)
-    going = picture_names(context, search, advance).of_listed_rows_alone()
+    changes = _changes(context, search, advance, kept)
+    names = picture_names(context, search, advance)
+    # Tables that stay go on naming their pictures.
+    going = set() if kept else names.of_listed_rows_alone()
     # Pictures first: a run after a kill does not know any more which rows named them.
     pictures = delete_pictures(context.project.root, _folders(context), going)
     # First: a run after a kill does not know any more which files they are about.
@@ -236,7 +269,9 @@ def _folders(context: Context) -> list[Path]:
     return [picture_folder(root / rows.name) for rows in row_files(context)]
 
 
-def _changes(context: Context, search: RowSearch, advance: Callable[[int], None]) -> list[_Change]:
+def _changes(
+    context: Context, search: RowSearch, advance: Callable[[int], None], kept: Collection[str]
+) -> list[_Change]:
     """Return the files to replace, those without a listed row first.
 
     What such a file holds is only known while the rows are there.
@@ -244,6 +279,8 @@ def _changes(context: Context, search: RowSearch, advance: Callable[[int], None]
     with_rows: list[_Change] = []
     others: list[_Change] = []
     for rows in row_files(context):
+        if rows.name in kept:
+            continue
         path = context.project.root / rows.name
         found = search.rows_by_file(path, rows.dataset, rows.name, advance)
         if rows.name == context.params.dataset.path:

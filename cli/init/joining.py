@@ -1,0 +1,235 @@
+"""A project's stages and settings in the dvc.yaml and params.yaml of a repository that has them.
+
+What is there stays byte for byte: blocks are put between its lines, each between two comments that
+say where it begins and ends, so that it can be taken out again.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from unlearn.cli.text_edits import text_of
+from unlearn.stages.config.params import parse_yaml
+from unlearn.stages.errors import InputError
+from unlearn.stages.project.shared import BEGIN, END
+
+#: Stages of both pipelines, and sections of params.yaml; `shards` is a variable of dvc.yaml.
+STAGES = {
+    "sisa": ("recipe", "shard", "forget", "train", "aggregate", "verify"),
+    "posthoc": ("recipe", "shard", "train", "forget", "young", "unlearn", "aggregate", "verify"),
+}
+_SECTIONS = (
+    "algorithm",
+    "key_check",
+    "seed",
+    "dataset",
+    "sharding",
+    "shards",
+    "train",
+    "aggregate",
+    "verify",
+    "ledger",
+    "requests",
+)
+
+INTO = "--into FOLDER puts the project into a folder of its own in this repository"
+
+
+def joins(root: Path) -> bool:
+    """Return whether a folder has files that a project's stages and settings are added to."""
+    return any((root / name).is_file() for name in ("dvc.yaml", "params.yaml"))
+
+
+def taken_names(root: Path, template: str) -> list[str]:
+    """Return a sentence for each file that has names which a project needs for itself.
+
+    Parameters
+    ----------
+    root
+        The folder.
+    template
+        The pipeline that is to be added.
+    """
+    found = []
+    pipeline, settings = _mapping(root / "dvc.yaml"), _mapping(root / "params.yaml")
+    for name, content in (("dvc.yaml", pipeline), ("params.yaml", settings)):
+        if content is None:
+            found.append(f"{name} is there already")
+    stages = (pipeline or {}).get("stages")
+    if isinstance(stages, dict) and (same := [name for name in STAGES[template] if name in stages]):
+        found.append(f"dvc.yaml has {_counted('stage', same)}")
+    sections = (*_SECTIONS, "unlearn") if template == "posthoc" else _SECTIONS
+    if same := [name for name in sections if name in (settings or {})]:
+        found.append(f"params.yaml has {_counted('setting', same)}")
+    return found
+
+
+def _counted(noun: str, names: list[str]) -> str:
+    return f"{'a ' if len(names) == 1 else ''}{noun}{'s' if len(names) > 1 else ''} " + ", ".join(
+        names
+    )
+
+
+def _mapping(path: Path) -> dict[str, Any] | None:
+    """Return what is in a file, nothing if there is none; None if it is no mapping."""
+    if not path.is_file():
+        return {}
+    try:
+        content = parse_yaml(text_of(path))
+    except (yaml.YAMLError, InputError):
+        return None
+    return {} if content is None else content if isinstance(content, dict) else None
+
+
+def joined_pipeline(text: str, own: str) -> str:
+    """Return the text of a dvc.yaml with a project's stages, variables and plots.
+
+    Parameters
+    ----------
+    text
+        The file as it is.
+    own
+        The dvc.yaml of the project alone, as its template has it.
+
+    Raises
+    ------
+    InputError
+        If the file is not written in a way that lines can be added to.
+    """
+    head, _, rest = own.partition("stages:\n")
+    stages, _, plots = rest.partition("\n# Plots for")
+    remarks = "".join(f"  {line}\n" for line in head.splitlines() if line.startswith("#"))
+    blocks = {"stages": remarks + stages}
+    if "vars:\n" in head:
+        blocks["vars"] = head.partition("vars:\n")[2]
+    blocks["plots"] = plots.partition("plots:\n")[2]
+    before, added = _parsed(text, "dvc.yaml"), parse_yaml(own)
+    expected = dict(before)
+    for name in blocks:
+        there, new = before.get(name), added[name]
+        if there is None:
+            expected[name] = new
+        elif isinstance(there, dict):
+            expected[name] = {**there, **new}
+        elif isinstance(there, list):
+            expected[name] = [*there, *new]
+    return _checked(_with_blocks(text, blocks), expected, "dvc.yaml")
+
+
+def joined_params(text: str, own: str) -> str:
+    """Return the text of a params.yaml with a project's settings at its end.
+
+    Parameters
+    ----------
+    text
+        The file as it is.
+    own
+        The params.yaml of the project alone.
+
+    Raises
+    ------
+    InputError
+        If the file is not written in a way that lines can be added to.
+    """
+    expected = {**_parsed(text, "params.yaml"), **parse_yaml(own)}
+    new = f"{_complete(text)}{_block(own, 0, _newline(text))}"
+    return _checked(new, expected, "params.yaml")
+
+
+def joined_lines(text: str, own: str) -> str:
+    """Return the text of a file of patterns, such as .gitignore, with lines at its end.
+
+    Those that it has already are not added again.
+    """
+    there = text.splitlines()
+    missing = [line for line in own.splitlines() if line not in there]
+    if not missing:
+        return text
+    block = "".join(f"{line}\n" for line in missing)
+    return f"{_complete(text)}{_block(block, 0, _newline(text))}"
+
+
+def _parsed(text: str, name: str) -> dict[str, Any]:
+    try:
+        content = parse_yaml(text)
+    except yaml.YAMLError:
+        raise InputError(f"{name} is not readable as YAML") from None
+    return {} if content is None else dict(content)
+
+
+def _checked(text: str, expected: dict[str, Any], name: str) -> str:
+    try:
+        if parse_yaml(text) == expected:
+            return text
+    except yaml.YAMLError:
+        pass
+    raise InputError(
+        f"{name} is not written one entry a line, so that nothing can be added to it; nothing was "
+        "changed",
+        INTO,
+    )
+
+
+def _with_blocks(text: str, blocks: dict[str, str]) -> str:
+    """Return a YAML text with lines at the end of each section, or with the section at its end."""
+    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    sections = {key.value: value for key, value in pairs}
+    newline = _newline(text)
+    places: list[tuple[int, str]] = []
+    for name, lines in blocks.items():
+        section = sections.get(name)
+        if section is None:
+            places.append((len(text), _block(f"{name}:\n{lines}", 0, newline)))
+        elif isinstance(section, yaml.CollectionNode) and not section.flow_style and section.value:
+            first = section.value[0]
+            mark = (first[0] if isinstance(first, tuple) else first).start_mark
+            line = text[text.rfind("\n", 0, mark.index) + 1 : mark.index]
+            column = len(line) - len(line.lstrip(" "))
+            places.append((_end_of_section(text, pairs, section), _block(lines, column, newline)))
+        # Anything else has no place for a line: the content is checked.
+    parts, done = [], 0
+    # Sections that are new come behind all others.
+    for at, block in sorted(places, key=lambda place: place[0]):
+        parts += [_complete(text[done:at]), block]
+        done = at
+    return "".join([*parts, text[done:]])
+
+
+def _end_of_section(text: str, pairs: Any, section: yaml.Node) -> int:
+    """Return where a section ends: above the next one, and above the comments on that."""
+    later = [key.start_mark.index for key, _ in pairs if key.start_mark.index > _start(section)]
+    if not later:
+        return len(text)
+    at = text.rfind("\n", 0, min(later)) + 1
+    while at:
+        start = text.rfind("\n", 0, at - 1) + 1
+        line = text[start:at].rstrip("\r\n")
+        if line and not line.startswith("#"):
+            break
+        at = start
+    return at
+
+
+def _start(node: yaml.Node) -> int:
+    return int(node.start_mark.index)
+
+
+def _block(lines: str, column: int, newline: str) -> str:
+    """Return lines between the comments that mark them, indented to a column.
+
+    Lines of an own file that are indented are so by two spaces.
+    """
+    known = 2 if lines.startswith("  ") else 0
+    prefix = " " * column
+    found = [BEGIN, *(line[known:] for line in lines.rstrip("\n").splitlines()), END]
+    return "".join(f"{prefix if line else ''}{line}{newline}" for line in found)
+
+
+def _complete(text: str) -> str:
+    """Return a text whose last line ends."""
+    return text if not text or text.endswith("\n") else f"{text}{_newline(text)}"
+
+
+def _newline(text: str) -> str:
+    return "\r\n" if "\r\n" in text else "\n"

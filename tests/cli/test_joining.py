@@ -1,0 +1,147 @@
+"""A project's stages and settings in files of a team: every byte that was there stays."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unlearn.cli.init.files import render_pipeline
+from unlearn.cli.init.joining import (
+    joined_lines,
+    joined_params,
+    joined_pipeline,
+    taken_names,
+)
+from unlearn.cli.init.request import Template
+from unlearn.stages.config.params import parse_yaml
+from unlearn.stages.errors import InputError
+
+from tests.properties import tried_on
+
+SETTINGS = "algorithm: 3\n# what is trained\ntrain:\n  model: mlp\n"
+
+#: Between and behind the sections of a dvc.yaml.
+GAPS = st.sampled_from(["", "\n", "# a comment\n", "\n# two\n\n# comments\n"])
+COMMANDS = st.sampled_from(
+    [
+        "cmd: python a.py",
+        "cmd: 'python ''a''.py'  # quoted",
+        'cmd: "python \\"a\\".py"',
+        "cmd: >-\n{0}  python\n{0}  a.py",
+        "cmd: |\n{0}  python a.py\n{0}  # no comment",
+        "cmd:\n{0}- python a.py\n{0}- python b.py",
+    ]
+)
+OUTS = st.sampled_from(
+    [
+        "outs: [a, 'b']",
+        "outs:\n{0}- a:\n{0}    cache: false",
+        "deps: &{1}\n{0}- a.py\n{0}outs: *{1}",
+        "outs: [\n{0}   a,\n{0}   b\n{0}]",
+        "outs:\n{0}  - a\n{0}  # the last comment",
+    ]
+)
+VARS = st.sampled_from(["", "vars: [x.yaml]\n", "vars:\n- x: 1\n", "vars:  # own\n   - own.yaml\n"])
+PLOTS = st.sampled_from(["", "plots:\n- a.csv\n", "plots:\n  - a.csv:\n      x: y  # why\n"])
+
+
+@st.composite
+def pipelines(draw: st.DrawFn) -> str:
+    """Return a dvc.yaml as people write it."""
+    indent = " " * draw(st.sampled_from([1, 2, 4]))
+    stages = ""
+    for name in draw(st.sampled_from([["prepare"], ["prepare", "fit"]])):
+        inner = indent * 2
+        parts = [draw(COMMANDS), draw(OUTS)]
+        stages += f"{indent}{name}:{draw(st.sampled_from(['', '   # why']))}\n"
+        stages += "".join(f"{inner}{part.format(inner, name)}\n" for part in parts)
+        stages += draw(st.sampled_from(["", "\n", f"{indent}# between\n"]))
+    sections = [f"stages:\n{stages}", draw(VARS), draw(PLOTS)]
+    order = draw(st.permutations(sections))
+    text = "".join(f"{draw(GAPS)}{section}" for section in order) + draw(GAPS)
+    if not draw(st.booleans()):
+        text = text.rstrip("\n")
+    return text.replace("\n", draw(st.sampled_from(["\n", "\r\n"])))
+
+
+def without_blocks(text: str) -> str:
+    """Take out what stands between the marks, as docs/existing-repositories.md says."""
+    return re.sub(r"(?ms)^ *# >>> unlearn\r?\n.*?^ *# <<< unlearn\r?\n", "", text)
+
+
+@tried_on(few=20, many=2_000)
+@given(text=pipelines(), template=st.sampled_from(Template))
+def test_without_the_marked_blocks_the_file_is_what_it_was(text: str, template: Template) -> None:
+    own = render_pipeline(template).decode()
+    try:
+        joined = joined_pipeline(text, own)
+    except InputError as error:
+        # A list on one line has no place for a line of its own.
+        assert "vars: [" in text
+        assert error.message.startswith("dvc.yaml is not written one entry a line")
+        return
+
+    newline = "\r\n" if "\r\n" in text else "\n"
+    assert without_blocks(joined) in (text, f"{text}{newline}")
+    assert joined.count("\r\n") == (joined.count("\n") if newline == "\r\n" else 0)
+    before, after = parse_yaml(text), parse_yaml(joined)
+    assert after["stages"] == before["stages"] | parse_yaml(own)["stages"]
+    assert list(after["stages"])[: len(before["stages"])] == list(before["stages"])
+    assert after["plots"][: len(before.get("plots", []))] == before.get("plots", [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "# only a comment",
+        "prepare:\n    a: 1",
+        "prepare: {a: 1}   # kept\r\nother: &x [1, 2]\r\nmore: *x\r\n",
+        "---\nprepare: 0x10\n",
+    ],
+)
+def test_settings_come_behind_those_of_the_team(text: str) -> None:
+    joined = joined_params(text, SETTINGS)
+
+    assert joined.startswith(text)
+    assert parse_yaml(joined) == (parse_yaml(text) or {}) | parse_yaml(SETTINGS)
+    newline = "\r\n" if "\r\n" in text else "\n"
+    assert without_blocks(joined) in (text, f"{text}{newline}")
+
+
+@pytest.mark.parametrize("text", ["{prepare: 1}\n", "prepare: 1\n...\n", "prepare: 1\n---\n"])
+def test_settings_that_no_line_can_follow_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="params.yaml is not") as caught:
+        joined_params(text, SETTINGS)
+
+    assert any("--into FOLDER" in hint for hint in caught.value.hints) or "---" in text
+
+
+def test_stages_on_one_line_are_refused() -> None:
+    with pytest.raises(InputError, match="dvc.yaml is not written one entry a line") as caught:
+        joined_pipeline("stages: {a: {cmd: x}}\n", render_pipeline().decode())
+
+    assert any("--into FOLDER" in hint for hint in caught.value.hints)
+
+
+def test_lines_of_patterns_are_added_once() -> None:
+    once = joined_lines("*.log", "/models\n*.log\n")
+
+    assert once == "*.log\n# >>> unlearn\n/models\n# <<< unlearn\n"
+    assert joined_lines(once, "/models\n*.log\n") == once
+
+
+def test_names_of_the_team_are_compared_with_those_of_the_pipeline(tmp_path: Path) -> None:
+    root = tmp_path
+    (root / "dvc.yaml").write_text("stages:\n  train: {cmd: x}\n  young: {cmd: x}\n", "utf-8")
+    (root / "params.yaml").write_text("train: 1\nseed: 2\nunlearn: 3\n", "utf-8")
+
+    assert taken_names(root, "sisa") == [
+        "dvc.yaml has a stage train",
+        "params.yaml has settings seed, train",
+    ]
+    assert taken_names(root, "posthoc") == [
+        "dvc.yaml has stages train, young",
+        "params.yaml has settings seed, train, unlearn",
+    ]
