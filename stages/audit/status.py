@@ -10,6 +10,7 @@ from unlearn.stages.config.methods import YOUNG
 from unlearn.stages.config.params import Params
 from unlearn.stages.context import load_params
 from unlearn.stages.dvc.lockfile import LockStages, folder_md5, load_lock, lock_gaps, md5_of
+from unlearn.stages.dvc.outputs import recorded_md5
 from unlearn.stages.dvc.pipeline import model_folders
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.check import check_ledger
@@ -120,7 +121,9 @@ def _data_is_another(project: Project, path: str, lock: LockStages) -> bool:
     try:
         tracked = yaml.safe_load(pointer.read_text(encoding="utf-8"))["outs"][0]["md5"]
     except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
-        return False  # a dataset that git itself has, as in the example
+        tracked = recorded_md5(project, path)
+        if tracked is None:
+            return False  # a dataset that git itself has, as in the example
     return bool(tracked != used)
 
 
