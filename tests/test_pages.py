@@ -84,7 +84,8 @@ def test_every_page_with_console_blocks_is_run() -> None:
         for page in (ROOT / "docs").rglob("*.md")
         if console_commands(page.read_text(encoding="utf-8"))
     }
-    assert found == run
+    # This one needs a repository that was there before: tests/pipeline/test_existing_docs.py.
+    assert found == run | {"existing-repositories.md"}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from tests.forked_python import forks_of_python
 from tests.pipeline.team_repository import PARAMS, PIPELINE, make_team_repository, runs_of
-from tests.test_readme import ROOT, Terminal, console_commands, matches
+from website.console import ROOT, Terminal, console_commands, matches
 
 PAGE = ROOT / "docs" / "existing-repositories.md"
 
