@@ -1,19 +1,19 @@
 """Processes that Ctrl-C does not reach."""
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 @contextmanager
 def without_interrupts() -> Iterator[None]:
-    """Let processes that are started here ignore Ctrl-C: who asks them decides when they end."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Let processes that are started here not see Ctrl-C: who asks them decides when they end.
+
+    They inherit that it is held back. In this process it is held back as well, and comes after the
+    block: to ignore it would lose it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
