@@ -1,5 +1,6 @@
 """The console blocks of README.md print what the README shows."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from tests.forked_python import forks_of_python
 from website.console import ROOT, Terminal, run_page
+from website.published import published
 
 
 @pytest.fixture
@@ -30,3 +32,14 @@ def test_the_readme_fits_before_the_fold() -> None:
     assert "    make demo" in first
     assert "    make test" in first
     assert len(lines) < 160
+
+
+def test_the_page_of_a_release_has_no_relative_link() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = published(readme, "https://github.com/a/b", "v1")
+
+    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    assert all(target.startswith("https://") for target in targets)
+    assert "](https://github.com/a/b/raw/v1/docs/assets/request.svg)" in text
+    assert "](https://github.com/a/b/blob/v1/docs/tutorials/tables.md)" in text
+    assert len(targets) == len(re.findall(r"\]\(([^)\s]+)\)", readme))
