@@ -10,7 +10,7 @@ from unlearn.stages.config.methods import MethodSettings
 from unlearn.stages.config.params import Params
 
 from website import pages, settings
-from website.links import ROOT
+from website.links import ROOT, with_pipes_in_code
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +101,15 @@ def test_commands_that_find_something_have_the_exit_code_of_findings() -> None:
         "status",
         "verify",
     }
+
+
+def test_defaults_and_limits_of_options_are_sentences() -> None:
+    text = pages.command_line(COMMANDS)
+    assert "number of processors. Allowed: `x>=1`. |" in text
+    assert "same bytes. Default: `local`. |" in text
+    assert "such as data/receipts. Required. |" in text
+
+
+def test_pipes_in_code_of_tables_have_no_backslash_in_the_site() -> None:
+    shown = with_pipes_in_code("| `a\\|b` | c\\|d |\n\n`a\\|b`")
+    assert shown == "| `a|b` | c\\|d |\n\n`a\\|b`"

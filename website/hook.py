@@ -55,8 +55,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 - MkDocs' interface
-    """Turn links out of `docs/` into links to pages and files of the site."""
-    return links.within_the_site(markdown, page.file.src_uri)
+    """Turn links out of `docs/` into links to pages and files of the site; write tables for it."""
+    return links.with_pipes_in_code(links.within_the_site(markdown, page.file.src_uri))
 
 
 def on_post_build(config: MkDocsConfig) -> None:

@@ -49,6 +49,18 @@ def within_the_site(markdown: str, page: str) -> str:
     return _SCHEMAS.sub(rf"]({up}reference/schemas.md)", markdown)
 
 
+def with_pipes_in_code(markdown: str) -> str:
+    """Return a page whose tables have pipes in code as Python-Markdown reads them.
+
+    GitHub needs a backslash there, which Python-Markdown would show.
+    """
+
+    def line(match: re.Match[str]) -> str:
+        return re.sub(r"(`+).+?\1", lambda code: code[0].replace("\\|", "|"), match[0])
+
+    return re.sub(r"(?m)^\|.*$", line, markdown)
+
+
 def from_the_root(markdown: str) -> str:
     """Return a page of the repository's root as one in `docs/`: its links begin there."""
     return re.sub(

@@ -83,23 +83,35 @@ def _command(name: str, entry: Entry) -> Iterator[str]:
         if record is None:
             continue
         kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
-        required = " Required." if parameter.required else ""
-        rows[kind].append((record[0], record[1] + required))
+        rows[kind].append(record)
     for kind, records in rows.items():
         if not records:
             continue
         yield from ["", f"| {kind.lower().rstrip('s')} | meaning |", "|---|---|"]
         for names, meaning in records:
-            told, _, default = meaning.partition("  [")
-            after = (
-                f" Default: `{default.removeprefix('default: ').rstrip(']')}`." if default else ""
-            )
-            yield f"| `` {cell(names)} `` | {cell(told)}{cell(after)} |"
+            yield f"| `` {cell(names)} `` | {cell(_sentences(meaning))} |"
     # What ends with 1 says so in its code; the other codes are those of errors, which any can have.
     finds = "typer.Exit(1)" in inspect.getsource(declared(entry).function)
     codes = "0, or 1 for a finding" if finds else "0"
     yield from ["", f"Exit code: {codes}; [others](#exit-codes) for errors."]
     yield from ["", "```text", *_example(command), "```"]
+
+
+def _sentences(meaning: str) -> str:
+    """Return the help of a parameter, with what stands in brackets behind it as sentences."""
+    said, _, facts = meaning.partition("  [")
+    found = [said]
+    for fact in filter(None, facts.rstrip("]").split("; ")):
+        name, _, value = fact.partition(": ")
+        if name == "default":
+            found.append(f"Default: `{value}`.")
+        elif name == "env var":
+            found.append(f"Environment variable: `{value}`.")
+        elif name == "required":
+            found.append("Required.")
+        else:
+            found.append(f"Allowed: `{fact}`.")
+    return " ".join(found)
 
 
 def _example(command: Any) -> list[str]:
