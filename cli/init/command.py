@@ -44,7 +44,7 @@ from unlearn.cli.init.request import (
 from unlearn.cli.init.scaffold import DEFAULT_HOLDOUT
 from unlearn.cli.init.setup import write_workflow
 from unlearn.cli.init.tasks import one_target, task_of
-from unlearn.cli.init.workflow import find_workflow
+from unlearn.cli.init.workflow import files_above, find_workflow
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit
 from unlearn.stages.config.params import MAX_SHARDS, MAX_SLICES
@@ -482,8 +482,11 @@ def _set_up(request: InitRequest) -> TableProject | TextProject:
     """Set up the project; return the summary. A table does not wait for torch to be imported."""
     request.check()
     workflow = None if request.ci is None else find_workflow(request.root, request.ci)
+    upstream: list[str] = []
     if workflow is not None:
         workflow.check()
+        if request.is_output and request.dataset is not None:
+            upstream = files_above(workflow, request.dataset)
     summary: TableProject | TextProject
     if request.reads_text:
         # For text alone: torch takes seconds to load.
@@ -506,6 +509,7 @@ def _set_up(request: InitRequest) -> TableProject | TextProject:
             workflow,
             is_text=is_text,
             distributions=() if library is None else library.distributions,
+            upstream=upstream,
         )
         summary = summary.model_copy(update={"ci": workflow.path})
     return summary

@@ -367,7 +367,12 @@ def write_project(root: Path, settings: dict[str, bytes], pipeline_text: bytes) 
 
 
 def write_workflow(
-    root: Path, workflow: Workflow, *, is_text: bool, distributions: Iterable[str] = ()
+    root: Path,
+    workflow: Workflow,
+    *,
+    is_text: bool,
+    distributions: Iterable[str] = (),
+    upstream: Iterable[str] = (),
 ) -> None:
     """Write the workflow of a CI system, and what it installs.
 
@@ -381,9 +386,11 @@ def write_workflow(
         Whether the project trains a language model.
     distributions
         Packages that the model needs besides this tool's own.
+    upstream
+        Files outside of the project that change its dataset.
     """
     write(root / REQUIREMENTS, render_requirements(("llm",) if is_text else (), distributions))
-    write(workflow.top / workflow.path, workflow.render(default_branch_name(root)))
+    write(workflow.top / workflow.path, workflow.render(default_branch_name(root), upstream))
 
 
 def write(path: Path, content: bytes, mode: int | None = None) -> None:

@@ -6,6 +6,7 @@ folder, and a repository with several projects has one workflow for each.
 
 import platform
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,13 +74,15 @@ class Workflow:
                 "init does not overwrite: move the file, or remove it",
             )
 
-    def render(self, branch: str | None) -> bytes:
+    def render(self, branch: str | None, upstream: Iterable[str] = ()) -> bytes:
         """Return the content of the file.
 
         Parameters
         ----------
         branch
             The default branch of the repository; `main` if it is not known.
+        upstream
+            More files that change what the models are made of, from `top`.
         """
         prefix = f"{self.folder}/" if self.folder else ""
         values = {
@@ -88,7 +91,10 @@ class Workflow:
             "path": self.path,
             "included": is_included(self.path),
             "requirements": self.requirements,
-            "paths": [f"{prefix}{name}" for name in (*INPUTS, _REQUESTS[self.system])],
+            "paths": [
+                *(f"{prefix}{name}" for name in (*INPUTS, _REQUESTS[self.system])),
+                *upstream,
+            ],
             "branch": branch or "main",
             "python": _python(),
         }
@@ -134,6 +140,25 @@ def find_workflow(root: Path, system: CiSystem) -> Workflow:
             f"use only letters, digits, '.', '_' and '-' in the folder's name: {folder}",
         )
     return Workflow(system, top, folder, _path(top, folder, system))
+
+
+def files_above(workflow: Workflow, dataset: Path) -> list[str]:
+    """Return the files that say which content an output of other DVC stages has.
+
+    Parameters
+    ----------
+    workflow
+        Of the project.
+    dataset
+        The output that the project takes as its dataset: by a stage of a folder above it, or by a
+        `.dvc` file.
+    """
+    folders = [each for each in dataset.parents if each.is_relative_to(workflow.top)]
+    found = [each / "dvc.lock" for each in folders if (each / "dvc.yaml").is_file()]
+    own = workflow.top / workflow.folder / "data"
+    if dataset.parent != own:  # those are listed anyway
+        found += [each for each in (Path(f"{dataset}.dvc"),) if each.is_file()]
+    return sorted(each.relative_to(workflow.top).as_posix() for each in found)
 
 
 def is_included(path: str) -> bool:

@@ -17,6 +17,7 @@ from tests.ci_checks import ROOT
 from tests.ci_jobs import Job, Runner, read_yaml, run_github, run_github_steps, run_gitlab
 from tests.conftest import Repo, fresh_models, keep_apart, make_frame
 from tests.pipeline.conftest import FORGOTTEN, KEY, Bases, change_a_weight, ids_at
+from tests.pipeline.team_repository import make_team_repository, runs_of
 
 NO_COMMIT = "0" * 40
 
@@ -336,6 +337,60 @@ def test_a_project_in_a_subfolder_makes_its_first_models_and_keeps_out_of_other_
     assert pulled.files("models") == fresh_models(pulled, workspace / "room", [asked])
     changed = set(after.git("diff", "--name-only", before, "HEAD").split())
     assert {name for name in changed if not name.startswith("models/churn/")} == {"docs.md"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("run", "into"), [(on_github, ()), (on_gitlab, ("--into", "parts/unlearn"))]
+)
+def test_a_request_flows_through_ci_and_no_stage_of_the_team_reruns_for_it(
+    workspace: Path, run: Run, into: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team = make_team_repository(workspace / "team", train="fit")
+    team.git("branch", "--quiet", "-M", "main")
+    host = Host(workspace)
+    Repo(workspace).git("init", "--quiet", "--bare", "--initial-branch=main", str(host.origin))
+    team.git("remote", "add", "origin", str(host.origin))
+    team.dvc("remote", "add", "--default", "store", str(workspace / "store"))
+    team.dvc("push", "--quiet")
+    system = "github" if run is on_github else "gitlab"
+    options = ("--dataset-out", "data/prepared.csv", "--id", "id", "--target", "label")
+    model = ("--model", "exact_naive_bayes", "--holdout", "0")
+    monkeypatch.setenv("UNLEARN_KEY", KEY)
+    said = team.inline("init", ".", *into, *options, *model, "--ci", system)
+    assert said.code == 0, said.err
+    monkeypatch.delenv("UNLEARN_KEY")
+    (path,) = [*(team.root / ".github").rglob("*.yml"), *team.root.rglob("*gitlab-ci.yml")]
+    assert "- dvc.lock\n" in path.read_text(encoding="utf-8")
+    team.commit("unlearn")
+    team.git("push", "--quiet", "origin", "HEAD:main")
+    folder = into[1] if into else "."
+    first = host.clone("first", "main")
+    done = run(host, first, name="push", branch="main", before=NO_COMMIT)
+    assert done.code == 0, done.out + done.err
+    assert runs_of(first) == []
+    team.git("pull", "--quiet", "--ff-only", "origin", "main")
+    lock = {name: team.lock()[name] for name in ("prepare", "fit")}
+    team.dvc("pull", "--quiet")
+    project = Repo(team.root / folder)
+    (project.root / "unlearn.key").write_text(KEY, encoding="ascii")
+    team.git("checkout", "--quiet", "-b", "request")
+    project.forget(["r0005"])
+    team.commit("a request")
+    team.git("push", "--quiet", "origin", "request")
+    clone = host.clone("ci", "request")
+
+    done = run(host, clone)
+
+    assert done.code == 0, done.out + done.err
+    assert runs_of(clone) == []
+    after = host.clone("after", "request")
+    assert {name: after.lock()[name] for name in ("prepare", "fit")} == lock
+    after.dvc("pull", "--quiet")
+    there = Repo(after.root / folder)
+    (there.root / "unlearn.key").write_text(KEY, encoding="ascii")
+    assert "1 applied, verified" in there.inline("status").out
+    assert there.files("models") != project.files("models")
 
 
 def test_the_requirements_pin_what_is_installed_here() -> None:
