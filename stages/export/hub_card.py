@@ -92,7 +92,11 @@ def table_card(record: ExportRecord, public: PublicReport, dataset: DatasetParam
         "- A later request changes the project and not this copy: it is to be deleted and exported "
         "again then."
     )
-    lines += ["- The texts of categories are in these files.", *_limits(), "", *_files(record)]
+    texts = "texts"
+    if getattr(dataset, "keys_categories", False):
+        texts = "keyed digests, and not the texts,"
+    lines.append(f"- The {texts} of categories are in these files.")
+    lines += [*_limits(), "", *_files(record)]
     return "\n".join(lines) + "\n"
 
 

@@ -81,7 +81,7 @@ def write_mlflow(final_model: Path, folder: Path, facts: Mapping[str, str]) -> N
             loader_module=LOADER,
             mlflow_model=model,
             signature=_signature(description.dataset),
-            input_example=_example(load_ensemble(final_model)),
+            input_example=_example(load_ensemble(final_model, root=final_model.parents[1])),
             pip_requirements=_requirements(),
         )
     copy_final_model(final_model, folder / _DATA)
@@ -118,8 +118,12 @@ def _signature(dataset: DatasetParams) -> Any:
 
 
 def _example(ensemble: Ensemble) -> pd.DataFrame | None:
-    """Return made-up rows; None where features are arrays, which MLflow does not write."""
-    if any(kind in TENSOR_KINDS for kind in ensemble.dataset.features.values()):
+    """Return made-up rows; None where features are arrays, which MLflow does not write.
+
+    Members with keyed categories know digests, which no dataset has.
+    """
+    has_arrays = any(kind in TENSOR_KINDS for kind in ensemble.dataset.features.values())
+    if has_arrays or getattr(ensemble.dataset, "keys_categories", False):
         return None
     rows = made_up_rows(ensemble, [each.predictor for each in ensemble.members])
     return pd.DataFrame(rows.slice(0, _EXAMPLES).to_pandas())

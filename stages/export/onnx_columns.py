@@ -47,6 +47,12 @@ class Columns:
                     f"feature {name!r} is text that is hashed, which no operation of ONNX does",
                     "the other formats read it: `unlearn export --mlflow` or `--hub`",
                 )
+            elif kind == "categorical" and getattr(self.dataset, "keys_categories", False):
+                raise InputError(
+                    f"the categories of {name!r} are keyed digests, which no operation of ONNX "
+                    "computes",
+                    "the other formats read them: `unlearn export --mlflow` or `--hub`",
+                )
             else:
                 self.graph.add_input(name, STRING if kind in _TEXTS else DOUBLE, (1,))
 
