@@ -14,6 +14,7 @@ import torch
 from sklearn.linear_model._base import LinearClassifierMixin
 from torch import nn
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.boosted.answers import BoostedClassifier, BoostedRegressor
 from unlearn.stages.estimators.packing import COLUMNS
 from unlearn.stages.estimators.perturbed_logistic import PerturbedLogisticPredictor
 from unlearn.stages.estimators.row_sets.base import CodesAnswer
@@ -25,6 +26,7 @@ from unlearn.stages.export.onnx_columns import Columns
 from unlearn.stages.export.onnx_graph import DOUBLE, FLOAT, ML, ML_OPSET, OPSET, Graph
 from unlearn.stages.export.onnx_row_sets import exact_model
 from unlearn.stages.export.onnx_trees import histogram_scores
+from unlearn.stages.export.onnx_xgboost import xgboost_answers
 from unlearn.stages.training.shard_model import RowPredictor
 
 #: Trees of scikit-learn compare numbers that were rounded to float32, but for those of histograms.
@@ -64,6 +66,10 @@ def member(columns: Columns, predictor: RowPredictor, name: str) -> str:
         return _perturbed(graph, model, columns.inputs(transform.columns))
     if isinstance(model, SklearnPredictor | SklearnRegressor):
         return _of_sklearn(graph, model, columns.inputs(transform.columns), transform.width)
+    if isinstance(model, BoostedClassifier | BoostedRegressor) and name.startswith("xgboost"):
+        answers = _of_xgboost(graph, model, columns.inputs(transform.columns))
+        if answers is not None:
+            return answers
     raise InputError(f"a model of {name} cannot be written as ONNX", _OTHER_FORMATS)
 
 
@@ -81,6 +87,17 @@ def _perturbed(graph: Graph, model: PerturbedLogisticPredictor, inputs: str) -> 
     ones = graph.constant(1.0)
     shares = graph.op("Div", ones, graph.op("Add", ones, graph.op("Exp", graph.op("Neg", scores))))
     return graph.op("Div", shares, graph.sum(shares, 1, keep=True))
+
+
+def _of_xgboost(
+    graph: Graph, model: BoostedClassifier | BoostedRegressor, inputs: str
+) -> str | None:
+    found = xgboost_answers(graph, getattr(model.raw, "__self__", None), inputs)
+    if found is None or isinstance(model, BoostedRegressor):
+        return found
+    if len(model.known) == 2:  # noqa: PLR2004 - XGBoost answers with the share of the second
+        found = graph.op("Concat", graph.op("Sub", graph.constant(1.0), found), found, axis=1)
+    return _of_all_classes(graph, found, list(model.known), model.classes)
 
 
 def _of_sklearn(

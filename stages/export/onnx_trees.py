@@ -27,6 +27,10 @@ class Trees:
         Left and right child of each node, shape (2 * nodes,); a leaf is its own child.
     roots
         The first node of each tree.
+    sets
+        Of splits by categories, which go right, shape (nodes, categories + 1); the last column is
+        for all others. None where there are no such splits; a row without any is a split of
+        numbers.
     """
 
     features: Array
@@ -34,6 +38,7 @@ class Trees:
     missing_right: Array
     children: Array
     roots: Array
+    sets: Array | None = None
 
 
 def depth_of(children: Array, roots: Array) -> int:
@@ -65,9 +70,25 @@ def leaves(graph: Graph, trees: Trees, inputs: str) -> str:
         values = graph.op("GatherElements", inputs, graph.take(columns, at), axis=1)
         missing = graph.op("And", graph.op("IsNaN", values), graph.take(missing_right, at))
         beyond = graph.op("Greater", values, graph.take(thresholds, at))
+        if trees.sets is not None:
+            beyond = _by_sets(graph, trees.sets, at, values, beyond)
         right = graph.cast(graph.op("Or", beyond, missing), INT64)
         at = graph.take(below, graph.op("Add", graph.op("Mul", at, two), right))
     return at
+
+
+def _by_sets(graph: Graph, sets: Array, at: str, values: str, beyond: str) -> str:
+    """Return which rows go right, where some splits are by categories."""
+    width = sets.shape[1]
+    zero, last = graph.constant(0.0), graph.constant(float(width - 1))
+    missing = graph.op("IsNaN", values)
+    codes = graph.op("Clip", graph.op("Where", missing, zero, values), zero, last)
+    index = graph.op("Mul", at, graph.constant(width, np.int64))
+    index = graph.op("Add", index, graph.cast(codes, INT64))
+    member = graph.take(graph.constant(sets.reshape(-1), np.bool_), index)
+    is_set = graph.take(graph.constant(sets.any(axis=1), np.bool_), at)
+    # There is no choice between booleans; the row of a split of numbers has no member.
+    return graph.op("Or", member, graph.op("And", graph.op("Not", is_set), beyond))
 
 
 def of_histograms(model: Any) -> tuple[Trees, Array] | None:
