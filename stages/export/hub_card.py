@@ -93,7 +93,7 @@ def table_card(record: ExportRecord, public: PublicReport, dataset: DatasetParam
         "again then."
     )
     texts = "texts"
-    if getattr(dataset, "keys_categories", False):
+    if dataset.keys_categories:
         texts = "keyed digests, and not the texts,"
     lines.append(f"- The {texts} of categories are in these files.")
     lines += [*_limits(), "", *_files(record)]

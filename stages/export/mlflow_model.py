@@ -123,7 +123,7 @@ def _example(ensemble: Ensemble) -> pd.DataFrame | None:
     Members with keyed categories know digests, which no dataset has.
     """
     has_arrays = any(kind in TENSOR_KINDS for kind in ensemble.dataset.features.values())
-    if has_arrays or getattr(ensemble.dataset, "keys_categories", False):
+    if has_arrays or ensemble.dataset.keys_categories:
         return None
     rows = made_up_rows(ensemble, [each.predictor for each in ensemble.members])
     return pd.DataFrame(rows.slice(0, _EXAMPLES).to_pandas())

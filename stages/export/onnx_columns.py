@@ -47,7 +47,7 @@ class Columns:
                     f"feature {name!r} is text that is hashed, which no operation of ONNX does",
                     "the other formats read it: `unlearn export --mlflow` or `--hub`",
                 )
-            elif kind == "categorical" and getattr(self.dataset, "keys_categories", False):
+            elif kind == "categorical" and self.dataset.keys_categories:
                 raise InputError(
                     f"the categories of {name!r} are keyed digests, which no operation of ONNX "
                     "computes",

@@ -82,7 +82,8 @@ def _by_sets(graph: Graph, sets: Array, at: str, values: str, beyond: str) -> st
     width = sets.shape[1]
     zero, last = graph.constant(0.0), graph.constant(float(width - 1))
     missing = graph.op("IsNaN", values)
-    codes = graph.op("Clip", graph.op("Where", missing, zero, values), zero, last)
+    # A missing value is in no set: where it goes is known elsewhere.
+    codes = graph.op("Clip", graph.op("Where", missing, last, values), zero, last)
     index = graph.op("Mul", at, graph.constant(width, np.int64))
     index = graph.op("Add", index, graph.cast(codes, INT64))
     member = graph.take(graph.constant(sets.reshape(-1), np.bool_), index)

@@ -1,6 +1,7 @@
 """A final model as ONNX answers as `predict_proba` and `predict` do, whatever family it is of."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,18 @@ def _families() -> list[Any]:
     return found
 
 
+@pytest.mark.parametrize("classes", [0, 2, 3])
+def test_a_model_of_xgboost_answers_as_its_onnx_file(classes: int) -> None:
+    name = "xgboost.XGBClassifier" if classes else "xgboost.XGBRegressor"
+    options = {"n_estimators": 6} | ({} if classes else {"objective": "count:poisson"})
+    as_it_is = {"preprocessing": {"scale": "none", "impute": "none"}}
+    ensemble = make_ensemble({"model": name, "options": options, **as_it_is}, classes=classes)
+
+    content = onnx_file(ensemble, name, {})
+
+    check(ensemble, content, made_up_rows(ensemble, [each.predictor for each in ensemble.members]))
+
+
 @pytest.mark.parametrize(("train", "classes"), _families())
 def test_a_classifier_answers_as_its_onnx_file(train: dict[str, Any], classes: int) -> None:
     ensemble = make_ensemble(train, classes=classes)
@@ -282,6 +295,14 @@ def test_the_file_has_its_metadata_and_nothing_of_a_converter(tree: tuple[Ensemb
     assert [each.name for each in model.graph.input] == list(_FEATURES)
     assert [each.name for each in model.graph.output] == ["label", "probabilities"]
     assert not any(node.doc_string or node.metadata_props for node in model.graph.node)
+
+
+def test_keyed_categories_are_refused(tree: tuple[Ensemble, bytes]) -> None:
+    ensemble, _ = tree
+    keyed = ensemble.dataset.model_copy(update={"category_texts": "keyed"})
+
+    with pytest.raises(InputError, match="the categories of 'city' are keyed digests"):
+        onnx_file(replace(ensemble, dataset=keyed), "a tree", {})
 
 
 def test_what_no_operation_of_onnx_does_is_refused() -> None:
