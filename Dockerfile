@@ -24,7 +24,7 @@ RUN apt-get update \
 WORKDIR /source
 # Packages first: a change of the sources does not download them again.
 COPY constraints.txt ./
-RUN pip install --index-url https://download.pytorch.org/whl/cpu --constraint constraints.txt torch
+RUN pip install --extra-index-url https://download.pytorch.org/whl/cpu --constraint constraints.txt torch
 COPY pyproject.toml README.md LICENSE ./
 COPY api api
 COPY cli cli
