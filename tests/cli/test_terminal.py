@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unlearn.cli import terminal
 
-from tests.terminals import in_terminal
+from tests.conftest import start_repositories
+from tests.terminals import in_terminal, unlearn_in_terminal
 
 WORDS = st.text(
     st.sampled_from(["a", "b", "/", " ", " ", "-", "木", "é", "7"]), min_size=0, max_size=120
@@ -120,3 +121,26 @@ def test_colours_can_be_had_in_a_pipe_and_an_empty_no_color_is_none(tmp_path: Pa
     assert "\x1b[1;32m" in prints(tmp_path, env={"NO_COLOR": ""})
     prints(tmp_path, redirect=">out.txt", env={"FORCE_COLOR": "1"})
     assert "\x1b[1;32m" in (tmp_path / "out.txt").read_text()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["no-such-command"], ["--debug", "status"]])
+def test_help_errors_and_tracebacks_have_no_colours_where_none_are_wanted(
+    words: list[str], tmp_path: Path
+) -> None:
+    plain = unlearn_in_terminal(tmp_path, *words, env={"NO_COLOR": "1"})
+    coloured = unlearn_in_terminal(tmp_path, *words)
+
+    assert not plain.has_codes
+    assert re.sub(r"\x1b\[[\d;]*m", "", coloured.text) == plain.text
+
+
+def test_colours_of_others_do_not_keep_dvc_from_answering(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = start_repositories(tmp_path / "project")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+
+    # As a process, as users have it: colours are found out when DVC is imported.
+    code = "from pathlib import Path; from unlearn.stages.dvc.command import dvc_status as s"
+    done = repo.run(sys.executable, "-c", f"{code}; print(s(Path('.')))")
+    assert (done.code, done.out) == (0, "{}\n")
