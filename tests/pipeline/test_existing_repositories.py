@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import Repo
+from tests.conftest import Repo, keep_apart, make_frame
 from tests.pipeline.team_repository import (
     PIPELINE,
     add_remotes,
@@ -43,7 +43,7 @@ def entries(repo: Repo, *names: str) -> dict[str, Any]:
     return {name: repo.lock()[name] for name in names}
 
 
-def test_in_place_the_team_s_lines_stay_and_its_stages_do_not_rerun(team: Repo) -> None:
+def test_in_place_the_team_s_lines_stay(team: Repo) -> None:
     files = team.snapshot()
 
     ok(team, "init", ".", *OUTPUT, *ASKED)
@@ -58,6 +58,11 @@ def test_in_place_the_team_s_lines_stay_and_its_stages_do_not_rerun(team: Repo) 
     text = PIPELINE.format(train="fit", key="fit")
     assert after["dvc.yaml"].decode().startswith(text)
     assert yaml.safe_load(after["params.yaml"])["dataset"]["path"] == "data/prepared.csv"
+
+
+@pytest.mark.slow
+def test_in_place_the_team_s_stages_do_not_rerun_for_a_request(team: Repo) -> None:
+    ok(team, "init", ".", *OUTPUT, *ASKED)
     team.commit("unlearn")
     lock = entries(team, "prepare", "fit")
     ok(team, "repro")
@@ -81,6 +86,13 @@ def test_in_place_the_team_s_lines_stay_and_its_stages_do_not_rerun(team: Repo) 
     assert ok(team, "plan") == "nothing to do\n"
     assert "no training was necessary" in ok(team, "repro")
     assert "models: up to date" in ok(team, "status")
+    # Once the dataset is another one, the verdict is about another state.
+    script = (team.root / "prepare.py").read_text(encoding="utf-8")
+    (team.root / "prepare.py").write_text(script.replace("income", "city"), encoding="utf-8")
+    team.dvc("repro", "--quiet", "prepare")
+    stale = team.inline("verify")
+    assert stale.code == 1
+    assert "stale: the dataset has changed" in stale.out
 
 
 def test_all_names_that_are_taken_are_said_at_once_before_anything_is_written(
@@ -213,3 +225,27 @@ def test_an_erasure_waits_for_the_team_to_drop_the_rows_where_they_come_from(
     assert "result: complete" in ok(project, "erase", "--yes")
     assert "result: nothing was found" in ok(project, "scan")
     assert runs_of(team) == ["prepare", "train"] * 2
+
+
+def test_a_dvc_repository_below_git_s_own_ends_the_graph(tmp_path: Path) -> None:
+    top = Repo(tmp_path / "top")
+    (top.root / "ml/raw").mkdir(parents=True)
+    top.git("init", "--quiet")
+    below = Repo(top.root / "ml")
+    below.dvc("init", "--quiet", "--subdir")
+    keep_apart(below.root)
+    make_frame(40).to_csv(below.root / "raw/people.csv", index=False)
+    below.dvc("add", "--quiet", "raw/people.csv")
+    dataset = ("--dataset-out", str(below.root / "raw/people.csv"))
+
+    refused = top.inline("init", ".", "--into", "other", *dataset, *ASKED)
+    ok(top, "init", "ml", "--into", "unlearn", *dataset, *ASKED)
+
+    assert refused.code == 2
+    assert "is in another DVC repository, that of ml/" in refused.err
+    assert not (top.root / "other").exists()
+    assert not (below.root / "unlearn/.dvc").exists()
+    assert "raw/people.csv.dvc" in below.dvc("dag", "unlearn/dvc.yaml:shard").out
+    said = top.inline("status")
+    assert said.code == 2
+    assert "there is one in ml/unlearn/" in said.err

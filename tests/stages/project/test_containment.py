@@ -10,7 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unlearn.cli.app import COMMANDS, run
 from unlearn.stages.errors import InputError
-from unlearn.stages.project.containment import FILES, FOLDERS, check_contained
+from unlearn.stages.project.containment import (
+    FILES,
+    FOLDERS,
+    check_contained,
+    check_dataset_place,
+)
 from unlearn.stages.project.paths import Project, find_project
 
 #: Arguments with which a command would begin its work.
@@ -256,3 +261,41 @@ def test_no_link_at_any_depth_is_overlooked(
 
     with pytest.raises(InputError, match="is a symbolic link"):
         check_contained(root)
+
+
+@pytest.fixture
+def subfolder(tmp_path: Path) -> Path:
+    """Return a project's folder in a git repository that has data beside it, and a cache."""
+    top = (tmp_path / "top").resolve()
+    for name in (".git", ".dvc/cache", "data", "unlearn"):
+        (top / name).mkdir(parents=True)
+    (top / "data/rows.csv").write_text("mine", encoding="utf-8")
+    return top / "unlearn"
+
+
+def test_a_dataset_beside_the_project_is_one_of_the_repository(
+    subfolder: Path, outside: Path
+) -> None:
+    check_dataset_place(subfolder, "../data/rows.csv")
+    check_dataset_place(subfolder, "data/rows.csv")
+    with pytest.raises(InputError, match="is outside the git repository"):
+        check_dataset_place(subfolder, "../../outside/s000.parquet")
+    # In a folder that is no repository, nothing around it is the project's affair.
+    with pytest.raises(InputError, match="is outside the git repository"):
+        check_dataset_place(outside, "../top/data/rows.csv")
+
+
+def test_a_dataset_may_be_a_link_only_to_the_cache(subfolder: Path, outside: Path) -> None:
+    rows = subfolder.parent / "data/rows.csv"
+    held = subfolder.parent / ".dvc/cache" / OBJECT
+    held.parent.mkdir(parents=True)
+    held.touch()
+    replace_by_link(rows, held)
+    check_dataset_place(subfolder, "../data/rows.csv")
+
+    replace_by_link(rows, outside / "s000.parquet")
+    with pytest.raises(InputError, match="is, or is below, a symbolic link"):
+        check_dataset_place(subfolder, "../data/rows.csv")
+    replace_by_link(subfolder.parent / "data", outside)
+    with pytest.raises(InputError, match="is, or is below, a symbolic link"):
+        check_dataset_place(subfolder, "../data/s000.parquet")
