@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import unlearn
 from PIL import Image
 from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.config.train import TrainParams
@@ -47,7 +48,7 @@ def build(shape, classes):
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Ensemble:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("pictures")
     folder = root / "data/dataset"
     folder.mkdir(parents=True)
@@ -64,7 +65,22 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Ensemble:
         "train": TrainParams.model_validate(train),
     }
     run_stages(Context(Project(root), params.model_copy(update=own), KEY))
-    return load_ensemble(root / "models/final_model", trust_code=True)
+    return root / "models/final_model"
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Ensemble:
+    return load_ensemble(folder, trust_code=True)
+
+
+def test_a_classifier_takes_pictures_as_arrays_of_a_table(folder: Path, model: Ensemble) -> None:
+    rows = pd.DataFrame({"photo": list(PHOTOS), "age": AGES})
+    with pytest.raises(InputError, match="in Python with trust_code=True|contains Python code"):
+        unlearn.load_model(folder)
+    found = unlearn.load_model(folder, trust_code=True)
+
+    assert found.predict(rows).tolist() == model.predict(rows)
+    assert found.score(rows, found.predict(rows)) == 1
 
 
 def png(pixels: npt.NDArray[np.uint8]) -> bytes:
