@@ -15,6 +15,7 @@ from unlearn.stages.context import Context, check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.category_key import CATEGORY_KEY_VARIABLE, find_category_key
 from unlearn.stages.final_model.description import read_description
+from unlearn.stages.final_model.ensemble import load_ensemble
 from unlearn.stages.forget import stage as forget_stage
 from unlearn.stages.rows.keyed_categories import PURPOSE
 from unlearn.stages.train import stage as train_stage
@@ -137,6 +138,14 @@ def test_a_model_needs_its_key_and_no_other(
     assert np.array_equal(model.predict_proba(FRAME), expected)
     assert TEXT not in repr(model.get_params()) + repr(vars(model))
     assert find_category_key(read_description(folder), None, None).hex() == TEXT
+
+
+def test_no_onnx_file_is_written_of_it(root: Path) -> None:
+    from unlearn.stages.export.onnx_model import onnx_file
+
+    model = load_ensemble(root / "models/final_model", category_key=TEXT)
+    with pytest.raises(InputError, match="'city' are keyed digests, which no operation of ONNX"):
+        onnx_file(model, "a model", {})
 
 
 def test_projects_without_the_setting_have_no_trace_of_it(tmp_path: Path) -> None:
