@@ -13,34 +13,6 @@ from website import links, pages
 _ELSEWHERE = re.compile(r"https://(?:unpkg\.com|api\.github\.com|\$\{\w+\}/api)/[^\"'`\s]*")
 
 
-#: Pages of the navigation that may be missing.
-_TO_COME = (
-    "existing-repositories.md",
-    "handover.md",
-    "install.md",
-    "python.md",
-)
-
-
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Leave pages out of the navigation that are still to be written."""
-    folder = Path(config.docs_dir)
-    missing = {name for name in _TO_COME if not (folder / name).exists()}
-    config.nav = _without(config.nav or [], missing)
-    return config
-
-
-def _without(items: list[Any], names: set[str]) -> list[Any]:
-    kept = []
-    for item in items:
-        title, inside = next(iter(item.items()))
-        if isinstance(inside, list):
-            kept.append({title: _without(inside, names)})
-        elif inside not in names:
-            kept.append(item)
-    return kept
-
-
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add pages that are made from the code, those of the root, and files that pages link to."""
     for path, text in pages.generated().items():
