@@ -6,11 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.stages.config.methods import UnlearnParams
-from unlearn.stages.config.params import Params, check_sections, read_settings, read_yaml
+from unlearn.stages.config.params import (
+    Params,
+    check_sections,
+    read_settings,
+    read_yaml,
+    refuse_unknown_sections,
+)
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.check import check_model
 from unlearn.stages.project.containment import check_dataset_place
 from unlearn.stages.project.paths import Project
+from unlearn.stages.project.shared import is_shared
 from unlearn.stages.rows.epochs import epoch_in
 from unlearn.stages.rows.forget_list import ForgetList, read_forget_list
 from unlearn.stages.rows.ids import IdRules
@@ -118,10 +125,14 @@ def load_params(path: Path) -> Params:
     Raises
     ------
     InputError
-        On unreadable YAML, an `algorithm` that this tool does not implement, or settings that
-        `check_params` refuses.
+        On unreadable YAML, an `algorithm` that this tool does not implement, an unknown section in a
+        project that shares its folder with no other pipeline, or settings that `check_params`
+        refuses.
     """
-    return check_params(read_settings(path), path.name)
+    raw = read_settings(path)
+    if not is_shared(path.parent):
+        refuse_unknown_sections(raw, path.name)
+    return check_params(raw, path.name)
 
 
 def check_params(raw: dict[str, Any], name: str = "params.yaml") -> Params:

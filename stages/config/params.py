@@ -429,6 +429,22 @@ def parse_yaml(text: str | bytes) -> Any:
     return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
 
 
+def refuse_unknown_sections(raw: dict[str, Any], name: str) -> None:
+    """Refuse sections that this tool does not know, in a file that is the project's alone.
+
+    Raises
+    ------
+    InputError
+        On the first unknown key; the nearest known one is hinted.
+    """
+    unknown = next((str(key) for key in raw if key not in Params.model_fields), None)
+    if unknown is None:
+        return
+    near = difflib.get_close_matches(unknown, Params.model_fields, n=1)
+    hints = [f"did you mean `{near[0]}`?"] if near else []
+    raise InputError(f"{name}: {unknown}: is not a known setting", *hints)
+
+
 def check_sections(raw: dict[str, Any], name: str) -> Params:
     """Check an already parsed configuration, but for what depends on the family of its model.
 

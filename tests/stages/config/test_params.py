@@ -14,6 +14,7 @@ from unlearn.stages.config.train import INCREMENTAL_ON_NEW_ROWS, INCREMENTAL_ON_
 from unlearn.stages.context import check_params, load_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import find_spec
+from unlearn.stages.project.shared import BEGIN, END
 
 from tests.conftest import write_settings
 from tests.stages.conftest import KEY, make_params
@@ -368,3 +369,16 @@ def test_an_algorithm_is_a_whole_number(algorithm: object) -> None:
 
 def test_the_tests_own_settings_are_whole() -> None:
     assert make_params(subject="person").dataset.subject == "person"
+
+
+def test_unknown_sections_are_those_of_others_only_in_a_shared_folder(tmp_path: Path) -> None:
+    write_settings(tmp_path, WHOLE)
+    alone = load_params(tmp_path / "params.yaml")
+    with (tmp_path / "params.yaml").open("a", encoding="utf-8") as file:
+        file.write("epoch: 1\n")
+
+    with pytest.raises(InputError, match=r"^params\.yaml: epoch: is not a known setting$"):
+        load_params(tmp_path / "params.yaml")
+
+    (tmp_path / ".gitignore").write_text(f"*.pyc\n{BEGIN}\n{END}\n", encoding="utf-8")
+    assert load_params(tmp_path / "params.yaml") == alone
