@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-JOBS ?= 2
+# One more than two processors: tests wait for the disk and for processes that end.
+JOBS ?= 3
 # More options of pytest, as in `make test PYTEST=-x`.
 PYTEST ?=
 

@@ -125,8 +125,8 @@ def load_params(path: Path) -> Params:
     Raises
     ------
     InputError
-        On unreadable YAML, an `algorithm` that this tool does not implement, an unknown section in a
-        project that shares its folder with no other pipeline, or settings that `check_params`
+        On unreadable YAML, an `algorithm` that this tool does not implement, an unknown section in
+        a project that shares its folder with no other pipeline, or settings that `check_params`
         refuses.
     """
     raw = read_settings(path)

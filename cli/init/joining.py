@@ -176,21 +176,22 @@ def _with_blocks(text: str, blocks: dict[str, str]) -> str:
     pairs = node.value if isinstance(node, yaml.MappingNode) else []
     sections = {key.value: value for key, value in pairs}
     newline = _newline(text)
-    places: list[tuple[int, str]] = []
+    places: list[tuple[int, bool, str]] = []
     for name, lines in blocks.items():
         section = sections.get(name)
         if section is None:
-            places.append((len(text), _block(f"{name}:\n{lines}", 0, newline)))
+            places.append((len(text), True, _block(f"{name}:\n{lines}", 0, newline)))
         elif isinstance(section, yaml.CollectionNode) and not section.flow_style and section.value:
             first = section.value[0]
             mark = (first[0] if isinstance(first, tuple) else first).start_mark
             line = text[text.rfind("\n", 0, mark.index) + 1 : mark.index]
             column = len(line) - len(line.lstrip(" "))
-            places.append((_end_of_section(text, pairs, section), _block(lines, column, newline)))
+            end = _end_of_section(text, pairs, section)
+            places.append((end, False, _block(lines, column, newline)))
         # Anything else has no place for a line: the content is checked.
     parts, done = [], 0
-    # Sections that are new come behind all others.
-    for at, block in sorted(places, key=lambda place: place[0]):
+    # New sections come after all others: also after the last one, which may end where they begin.
+    for at, _, block in sorted(places, key=lambda place: place[:2]):
         parts += [_complete(text[done:at]), block]
         done = at
     return "".join([*parts, text[done:]])

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from unlearn.cli.init.files import render_pipeline
 from unlearn.cli.init.joining import (
@@ -72,6 +72,8 @@ def without_blocks(text: str) -> str:
 
 @tried_on(few=20, many=2_000)
 @given(text=pipelines(), template=st.sampled_from(Template))
+# The last section is a list, and a new section begins where it ends.
+@example("stages:\n prepare:\n  cmd: python a.py\nplots:\n- a.csv", Template.SISA)
 def test_without_the_marked_blocks_the_file_is_what_it_was(text: str, template: Template) -> None:
     own = render_pipeline(template).decode()
     try:
