@@ -1,6 +1,7 @@
 """The console blocks of README.md print what the README shows."""
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,11 +28,28 @@ def test_the_commands_of_the_readme_print_what_it_shows(tmp_path: Path) -> None:
 def test_the_readme_fits_before_the_fold() -> None:
     """A sentence, a picture and two commands come first."""
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    first = "\n".join(lines[:14])
+    first = "\n".join(lines[:16])
     assert "](docs/assets/request.svg)" in first
     assert "    make demo" in first
     assert "    make test" in first
     assert len(lines) < 160
+
+
+def test_the_badges_are_true() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    python = project["requires-python"].removeprefix(">=")
+    license_name = project["license"].replace("-", " ")
+    facts = {"python": f"Python {python} or newer", "license": f"License: {license_name}"}
+
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert lines[2] == " ".join(
+        f"![{text}](docs/assets/{name}.svg)" for name, text in facts.items()
+    )
+    for name, text in facts.items():
+        picture = (ROOT / f"docs/assets/{name}.svg").read_text(encoding="utf-8")
+        assert f"<title>{text}</title>" in picture
+        shown = re.findall(r"<text[^>]*>([^<]*)</text>", picture)
+        assert shown == [name, text.split(" ", 1)[1]]
 
 
 def test_the_page_of_a_release_has_no_relative_link() -> None:
