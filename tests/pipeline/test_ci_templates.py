@@ -280,6 +280,30 @@ def test_a_model_that_changed_without_a_reason_stops_the_job_and_nothing_is_push
 
 
 @pytest.mark.slow
+def test_a_verdict_that_is_not_pass_stops_the_job_and_nothing_is_pushed(host: Host) -> None:
+    """A file of the final model changes behind the back of the run."""
+    clone = host.clone("ci", "request")
+    (path,) = (clone.root / ".github/workflows").glob("*.yml")
+    mark = "      - name: Audit and verify\n"
+    member = "models/final_model/members/s003/model.safetensors"
+    change = f"rm {member} && echo changed > {member}"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(mark, f"      - run: {change}\n        name: Change\n{mark}"))
+    before = host.heads()
+    stored = {path.name for path in (host.root / "store").rglob("*")}
+
+    done = on_github(host, clone)
+
+    assert done.steps["Run the pipeline"] == done.steps["Change"] == "success"
+    assert done.steps["Audit and verify"] == "failure"
+    assert "verdict: stale" in done.summary
+    assert done.steps["Comment"] == done.steps["actions/upload-artifact"] == "success"
+    assert done.steps["Push data and models"] == "skipped"
+    assert host.heads() == before
+    assert {path.name for path in (host.root / "store").rglob("*")} == stored
+
+
+@pytest.mark.slow
 @SYSTEMS
 def test_a_project_in_a_subfolder_makes_its_first_models_and_keeps_out_of_other_folders(
     workspace: Path, run: Run, monkeypatch: pytest.MonkeyPatch
