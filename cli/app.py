@@ -151,7 +151,7 @@ COMMANDS: Mapping[str, Entry] = {
     ),
     "export": Entry(
         "unlearn.cli.export",
-        "Write a language model as PEFT and transformers load it, with a model card.",
+        "Write the models as other tools load them.",
         _MODEL,
         one_thread=True,
     ),

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ MODULES = sorted(
     f"unlearn.{path.relative_to(ROOT).with_suffix('').as_posix().replace('/', '.')}"
     for folder in ("cli", "stages")
     for path in (ROOT / folder).rglob("*.py")
-    if ">>>" in path.read_text(encoding="utf-8")
+    if re.search(r"(?m)^ *>>> ", path.read_text(encoding="utf-8"))
 )
 
 
