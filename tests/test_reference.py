@@ -1,6 +1,7 @@
 """The references of the site have every command, option and setting, each with a description."""
 
 import re
+import tomllib
 
 import pytest
 import unlearn
@@ -113,3 +114,16 @@ def test_defaults_and_limits_of_options_are_sentences() -> None:
 def test_pipes_in_code_of_tables_have_no_backslash_in_the_site() -> None:
     shown = with_pipes_in_code("| `a\\|b` | c\\|d |\n\n`a\\|b`")
     assert shown == "| `a|b` | c\\|d |\n\n`a\\|b`"
+
+
+def test_the_page_on_installation_has_every_extra_that_users_need() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    text = (ROOT / "docs/install.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| (`[a-z0-9`, ]+) \|", text)
+    found = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    for_developers = {"docs", "lint", "notebook", "test"}
+    assert found == project["optional-dependencies"].keys() - for_developers
+
+
+def test_the_settings_say_where_unknown_keys_are_no_error() -> None:
+    assert "only a `params.yaml` that other stages share" in " ".join(settings.page().split())

@@ -99,8 +99,8 @@ def _command(name: str, entry: Entry) -> Iterator[str]:
 
 def _sentences(meaning: str) -> str:
     """Return the help of a parameter, with what stands in brackets behind it as sentences."""
-    said, _, facts = meaning.partition("  [")
-    found = [said]
+    text, _, facts = meaning.partition("  [")
+    found = [text]
     for fact in filter(None, facts.rstrip("]").split("; ")):
         name, _, value = fact.partition(": ")
         if name == "default":

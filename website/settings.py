@@ -72,7 +72,8 @@ def page() -> str:
         "# Settings",
         "",
         "Every key of `params.yaml`, `schema.yaml` and `shards.yaml`, with its default and the",
-        "values that it may have. This page is made from the program. Unknown keys are an error.",
+        "values that it may have. This page is made from the program. Unknown keys are an error;",
+        "only a `params.yaml` that other stages share may have sections of theirs.",
         "[Data, settings and models](../data.md) shows the files.",
         "",
         "The last column names the projects that read a key: *exact* ones, with shards or exact",
@@ -100,7 +101,11 @@ def sections() -> Iterator[tuple[str, str, list[Setting]]]:
     for options, names in models.items():
         of = ", ".join(f"`{name}`" for name in names)
         heading = f"train.options of {names[0].rpartition('.')[2]}"
-        yield heading, f"Of {of}. {_summary(options)}", list(_settings(options, "train.options."))
+        yield (
+            heading,
+            f"The options of {of}. {_summary(options)}",
+            list(_settings(options, "train.options.")),
+        )
 
 
 def _below(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, list[Setting]]]:
@@ -120,10 +125,10 @@ def _below(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, list
 
 
 def _settings(model: type[BaseModel], prefix: str) -> Iterator[Setting]:
-    said = _meanings(model)
+    meanings = _meanings(model)
     for name, field in model.model_fields.items():
         key = f"{prefix}{name}"
-        meaning = said.get(name) or field.description or ""
+        meaning = meanings.get(name) or field.description or ""
         if not meaning and issubclass(model, BoostedOptions):
             meaning = f"As `{name}` of the library."
         file, _ = file_of(tuple(key.split(".")), "")
@@ -134,7 +139,7 @@ def _settings(model: type[BaseModel], prefix: str) -> Iterator[Setting]:
 
 @cache
 def _meanings(model: type[BaseModel]) -> dict[str, str]:
-    """Return what is said of each field: below it, or in the docstring of its class."""
+    """Return the meaning of each field, from below it or from the docstring of its class."""
     found: dict[str, str] = {}
     for each in reversed(model.__mro__):
         if not issubclass(each, BaseModel) or each is BaseModel:
