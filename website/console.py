@@ -133,17 +133,17 @@ class Terminal:
 def write_visits(terminal: Terminal) -> None:
     """Make the table of the tutorial by the script in docs/data.md."""
     page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
-    (script,) = re.findall(r"(?ms)^## The table of the README$.*?^```python\n(.*?)^```$", page)
+    (script,) = re.findall(r"(?ms)^## The table of the tutorial$.*?^```python\n(.*?)^```$", page)
     (terminal.folder / "visits.py").write_text(script, encoding="utf-8")
     terminal.run("python visits.py && rm visits.py")
 
 
-#: The key that the output of pages was made with, where a project has a key of its own.
+#: The key that the output of pages was written with, where a project has a key of its own.
 OWN_KEY = hashlib.sha256(b"the key of the README").hexdigest()
 
 
 def take_key(project: Path) -> None:
-    """Give a new project the key that the page's output was made with."""
+    """Give a new project the key that the page's output was written with."""
     (project / "unlearn.key").write_text(OWN_KEY + "\n", encoding="utf-8")
     params = project / "params.yaml"
     text = params.read_text(encoding="utf-8")
