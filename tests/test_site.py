@@ -149,3 +149,11 @@ def test_pictures_are_small_and_have_words_for_those_who_cannot_see_them() -> No
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         text = page.read_text(encoding="utf-8")
         assert "![]" not in text, page.name
+
+
+@pytest.mark.slow
+def test_the_reference_of_python_has_public_names_alone(site: Path) -> None:
+    text = (site / "reference/api.html").read_text(encoding="utf-8")
+    names = re.findall(r'id="unlearn\.[\w.]*?(\w+)" class="doc', text)
+    assert "forget" in names
+    assert [name for name in names if name.startswith("_")] == []
