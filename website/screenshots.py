@@ -17,7 +17,7 @@ from PIL import Image
 from rich.console import Console
 from rich.text import Text
 
-from website.console import ROOT, Terminal, console_commands, write_visits
+from website.console import ROOT, Terminal, console_commands, take_key, write_visits
 
 ASSETS = ROOT / "docs/assets"
 
@@ -32,6 +32,7 @@ _SCHEMES = {"light": 1, "dark": 0}
 
 def main() -> None:
     """Make all pictures."""
+    _chromium()  # whose lack is known before minutes of training
     with tempfile.TemporaryDirectory() as folder:
         terminal = Terminal(Path(folder))
         write_visits(terminal)
@@ -64,6 +65,9 @@ def _run_tutorial(terminal: Terminal, name: str) -> None:
         if not shown.command.startswith("pip "):
             sys.stderr.write(f"$ {shown.command}\n")
             terminal.run(shown.command)
+        # The pictures then show the numbers of the page.
+        if shown.command.startswith("unlearn init readmission "):
+            take_key(terminal.folder / "readmission")
 
 
 def _report(terminal: Terminal, project: str, name: str, option: str = "") -> None:
@@ -77,6 +81,10 @@ def _report(terminal: Terminal, project: str, name: str, option: str = "") -> No
                 "--headless",
                 "--no-sandbox",
                 "--disable-gpu",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--no-first-run",
                 "--hide-scrollbars",
                 f"--user-data-dir={terminal.folder}/chromium",
                 f"--blink-settings=preferredColorScheme={number}",
