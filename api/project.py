@@ -30,7 +30,7 @@ class Project:
     """A project of `unlearn`: the folder with its `params.yaml` and `dvc.yaml`.
 
     Each method does what the command of the same name does, and returns the same answer as
-    `--json` prints. The files of the project are read anew each time. Nothing is printed, and the
+    `--json` prints. The files of the project are read again each time. Nothing is printed, and the
     current folder plays no part: messages go to the logger `unlearn`.
 
     Parameters

@@ -13,7 +13,7 @@ _SHARDS, _REASONS = 8, 3
 
 @dataclass
 class _Branch:
-    """A line of the tree, and what hangs on it."""
+    """A line of the tree, and the lines below it."""
 
     text: str
     below: list["_Branch"] = field(default_factory=list)
