@@ -218,9 +218,13 @@ class Screen:
     def _draw_on(self) -> None:
         # A terminal that is gone takes nothing more; what it was to show is lost with it.
         with suppress(OSError):
-            while not self._stopped.wait(_PAUSE):
-                self._draw(self._lines())
-            self._draw([], last=True)
+            try:
+                while not self._stopped.wait(_PAUSE):
+                    self._draw(self._lines())
+            finally:
+                # A bar with an error must not take what others print with it.
+                self._stopped.wait()
+                self._draw([], last=True)
 
     def _lines(self) -> list[str]:
         if time.monotonic() < self._since + _PATIENCE:

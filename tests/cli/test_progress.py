@@ -86,6 +86,30 @@ def test_an_error_comes_after_the_bar_is_gone(tmp_path: Path) -> None:
     assert not any("reading rows" in line for line in done.screen)
 
 
+#: Prints while a bar is shown that cannot be drawn.
+FAULTY = """\
+import os, time
+from unlearn.cli.output import say
+from unlearn.cli.progress import bars
+class Faulty:
+    def lines(self, width, most):
+        raise ValueError("a fault of the bar")
+with bars(Faulty()):
+    time.sleep(.6)
+    say("a message")
+say("after")
+os._exit(0)
+"""
+
+
+def test_a_bar_with_an_error_loses_nothing_that_is_printed(tmp_path: Path) -> None:
+    text = in_terminal([sys.executable, "-c", FAULTY], tmp_path, 80).text
+
+    assert text.startswith("a message")
+    assert "ValueError: a fault of the bar" in text
+    assert text.rstrip().endswith("after")
+
+
 def test_standard_output_that_is_redirected_has_what_was_printed(tmp_path: Path) -> None:
     done = works(tmp_path, redirect=">out.txt")
 
