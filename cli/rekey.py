@@ -61,7 +61,7 @@ def rekey(
 ) -> None:
     """Rotate the project key: tokens get another form, and every model is trained again.
 
-    Everybody on the forget list stays forgotten. The older keys are kept beside the new one,
+    Everybody on the forget list stays forgotten. The older keys are kept with the new one,
     because new rows go through all of them.
     """
     project = find_project(rekeying=True)

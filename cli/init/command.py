@@ -180,8 +180,8 @@ def init(
         list[str] | None,
         typer.Option(
             metavar="TEXT",
-            help="A text that means a missing value in features of a table, besides the usual "
-            "ones. Repeat the option for more texts.",
+            help="A text that means a missing value in features of a table, in addition to the "
+            "usual ones. Repeat the option for more texts.",
             rich_help_panel=panels.DATA,
         ),
     ] = None,
@@ -322,7 +322,7 @@ def init(
     tools: Annotated[
         str | None,
         typer.Option(
-            help="The column of definitions of functions beside chats, for the chat template.",
+            help="The column of definitions of functions, which the chat template gets with chats.",
             rich_help_panel=panels.TEXT,
         ),
     ] = None,

@@ -87,7 +87,7 @@ def find_output(top: Path, root: Path, given: Path) -> Path:
             ".dvc file tracks it",
             f"`dvc add {given}` lets DVC track it; or add it to the `outs` of the stage that "
             "writes it",
-            f"--dataset {given} copies it into the project, apart from DVC's graph",
+            f"--dataset {given} copies it into the project, without a link in DVC's graph",
         )
     if dvc_folder(path.parent) != dvc_folder(there(root)):
         raise InputError(

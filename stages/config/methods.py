@@ -228,7 +228,7 @@ class MethodSettings(Section):
     """The settings of all built-in methods for tables, by name, in the order of tables."""
 
     retrain: RetrainSettings = Field(default_factory=RetrainSettings)
-    """Training anew on the retained rows."""
+    """Training from scratch on the retained rows."""
     gradient_ascent: GradientAscentSettings = Field(default_factory=GradientAscentSettings)
     """Gradient ascent, then repair."""
     finetune: FinetuneSettings = Field(default_factory=FinetuneSettings)

@@ -144,7 +144,7 @@ class Params(Section):
     key_check: str = Field(pattern=r"^(?:(?:[2-9]|[1-9][0-9]{1,2})-)?[0-9a-f]{16}$")
     """Digits that tell the project key from others. `unlearn init` writes them."""
     seed: int = Field(default=0, ge=0)
-    """A number from which random draws start, beside the project key."""
+    """A number from which random draws start, together with the project key."""
     dataset: DatasetParams
     """Where the rows are, and what their columns are."""
     sharding: ShardingParams

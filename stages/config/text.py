@@ -341,7 +341,7 @@ class LanguageMethodSettings(LanguageSettings):
     """What all methods for language models share, and each by its name, in the order of tables."""
 
     retrain: LanguageRetrainSettings = Field(default_factory=LanguageRetrainSettings)
-    """Training anew on the retained rows."""
+    """Training from scratch on the retained rows."""
     npo: NpoSettings = Field(default_factory=NpoSettings)
     """Negative preference optimisation."""
     simnpo: SimNpoSettings = Field(default_factory=SimNpoSettings)

@@ -78,7 +78,7 @@ class PerturbedLogisticOptions(Section):
     sigma: Annotated[float, Field(gt=0, strict=False)] = 10.0
     """The standard deviation of the noise in the objective."""
     regularization: Annotated[float, Field(gt=0, strict=False)] = 1e-3
-    """The weight of the penalty beside the loss of each row."""
+    """The weight of the penalty that is added to the loss of each row."""
     range: Range | dict[str, Range] | None = None
     """The low and high end of numeric features, for all or by column."""
 

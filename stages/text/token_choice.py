@@ -30,7 +30,7 @@ class Sampling:
         The same seed draws the same tokens, whatever else is decoded at the time; None draws
         others each time.
     alternatives
-        How many of the most probable tokens are returned beside each token.
+        How many of the most probable tokens are returned with each token.
     """
 
     most: int
