@@ -14,7 +14,7 @@ from unlearn.cli.init.workflow import Workflow, find_workflow, is_included
 from unlearn.stages.errors import InputError
 
 from tests.ci_checks import ROOT, actionlint_problems, schema_problems, shell_problems
-from tests.ci_jobs import Runner, evaluate, read_yaml, run_github_steps
+from tests.ci_jobs import Runner, evaluate, fill, read_yaml, run_github_steps
 
 FOLDERS = ("", "models/churn")
 
@@ -92,6 +92,35 @@ def test_the_action_and_the_workflow_run_the_same_scripts(
         assert [step.get(key) for step in own] == [step.get(key) for step in theirs], key
     for step in steps:
         assert step.get("shell") == ("bash" if "run" in step else None)
+
+
+@pytest.mark.parametrize(
+    ("event", "base"),
+    [
+        ({"schedule": "23 3 * * *"}, "main"),  # all that GitHub says of a schedule
+        ({"repository": {"default_branch": "main"}}, "main"),
+        ({"pull_request": {"base": {"ref": "next"}}}, "next"),
+    ],
+)
+def test_every_event_has_a_base_branch(event: dict[str, Any], base: str) -> None:
+    steps = read_yaml(ROOT / "action.yml")["runs"]["steps"]
+    found = [step["env"]["BASE"] for step in steps if "BASE" in step.get("env", {})]
+    github = {"event": event, "ref_name": "main"}
+    assert [fill(each, {"github": github}) for each in found] == [base, base]
+
+
+@pytest.mark.parametrize("event", ["pull_request", "pull_request_target"])
+def test_a_fork_is_stopped_before_its_code_is_checked_out(event: str) -> None:
+    first = read_yaml(ROOT / "action.yml")["runs"]["steps"][0]
+
+    def stops(owner: str) -> bool:
+        request = {"head": {"repo": {"full_name": f"{owner}/models"}}}
+        github = {"event_name": event, "event": {"pull_request": request}}
+        return bool(evaluate(first["if"], {"github": {**github, "repository": "team/models"}}))
+
+    assert (stops("fork"), stops("team")) == (True, False)
+    assert "exit 1" in first["run"]
+    assert not evaluate(first["if"], {"github": {"event_name": "push", "event": {}}})
 
 
 def test_only_the_job_that_publishes_can_say_who_it_is() -> None:

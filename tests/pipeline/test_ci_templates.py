@@ -103,7 +103,9 @@ def on_github(_host: Host, repo: Repo, **event: Any) -> Job:
     """Run the workflow in a checkout, for a pull request unless another event is named."""
     name = event.pop("name", "pull_request")
     branch = event.pop("branch", "request")
-    payload: dict[str, Any] = {"repository": {"default_branch": "main"}, **event}
+    payload = dict(event)
+    if name != "schedule":  # GitHub says nothing else of a schedule
+        payload["repository"] = {"default_branch": "main"}
     if name == "pull_request":
         head = {"ref": branch, "repo": {"full_name": "team/models"}, "sha": "0"}
         payload["pull_request"] = {"number": 7, "base": {"ref": "main"}, "head": head}
