@@ -3,7 +3,7 @@
 Names follow from the order of nodes, so that the same model gives the same bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -157,9 +157,10 @@ class Graph:
             name: helper.make_tensor_value_info(name, kind, shape)
             for name, (kind, shape) in infos.items()
         }
-        used = {name for node in self._nodes for name in node.input}
+        nodes = self._needed_nodes(outputs)
+        used = {name for node in nodes for name in node.input}
         graph = helper.make_graph(
-            self._nodes,
+            nodes,
             "unlearn",
             [values[name] for name in self.inputs],
             [values[name] for name in outputs],
@@ -172,3 +173,15 @@ class Graph:
         for name, text in facts.items():
             model.metadata_props.add(key=name, value=text)
         return model
+
+    def _needed_nodes(self, outputs: Iterable[str]) -> list[onnx.NodeProto]:
+        """Return the nodes that outputs follow from.
+
+        Converters also write labels, which are not used, and some fail without rows.
+        """
+        needed, found = set(outputs), []
+        for node in reversed(self._nodes):
+            if needed.intersection(node.output):
+                needed.update(node.input)
+                found.append(node)
+        return found[::-1]

@@ -114,7 +114,7 @@ def _of_sklearn(
     is_linear = isinstance(model, LinearClassifierMixin) and not hasattr(model, "predict_proba")
     if is_linear and isinstance(predictor, SklearnPredictor):
         return _linear_votes(graph, model, inputs, predictor.classes)
-    if kind.startswith(_ROUNDED):
+    if _rounds(model):
         inputs = graph.cast(graph.cast(inputs, FLOAT), DOUBLE)
     options = {id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else {}
     try:
@@ -139,6 +139,14 @@ def _of_sklearn(
     votes = graph.reshape(found[0], -1, 1)
     every = graph.constant(np.arange(predictor.classes)[None], np.int64)
     return graph.cast(graph.op("Equal", votes, every), DOUBLE)
+
+
+def _rounds(model: Any) -> bool:
+    """Return whether an estimator, or one that it holds, compares numbers rounded to float32."""
+    if f"{type(model).__module__}.".startswith(_ROUNDED):
+        return True
+    held = getattr(model, "estimators_", ())
+    return any(_rounds(each) for each in np.array(held, object).reshape(-1))
 
 
 def _linear_votes(graph: Graph, model: Any, inputs: str, classes: int) -> str:

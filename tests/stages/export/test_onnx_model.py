@@ -115,6 +115,10 @@ def check(ensemble: Ensemble, content: bytes, rows: pa.Table) -> None:
     found, wanted = answers_of(content, ensemble, rows), ensemble.answers(rows)
     scale = 1.0 if ensemble.classes else np.maximum(1, np.abs(wanted))
     assert np.abs(found[-1] - wanted).max() <= 1e-5 * np.max(scale)
+    for count in (0, 1):
+        few = answers_of(content, ensemble, rows.slice(0, count))[-1]
+        assert few.shape == wanted[:count].shape
+        assert np.allclose(few, found[-1][:count], rtol=1e-9, atol=1e-9)
     if ensemble.classes:
         ordered = np.sort(wanted, axis=1)
         sure = ordered[:, -1] - ordered[:, -2] > 1e-5
@@ -220,21 +224,31 @@ def test_votes_are_votes_in_the_file_too(model: str) -> None:
 @pytest.fixture(scope="module")
 def tree() -> tuple[Ensemble, bytes]:
     """A tree of scikit-learn, which compares numbers that were rounded to float32."""
-    train = {
-        "model": "sklearn.tree.DecisionTreeClassifier",
-        "preprocessing": {"scale": "none", "impute": "zero"},
-    }
-    ensemble = make_ensemble(train, members=1)
+    return _tree({"model": "sklearn.tree.DecisionTreeClassifier"})
+
+
+@pytest.fixture(scope="module")
+def bag() -> tuple[Ensemble, bytes]:
+    """Such a tree in an ensemble that does not round itself."""
+    options = {"n_estimators": 1}
+    return _tree({"model": "sklearn.ensemble.BaggingClassifier", "options": options})
+
+
+def _tree(train: Mapping[str, Any]) -> tuple[Ensemble, bytes]:
+    as_it_is = {"preprocessing": {"scale": "none", "impute": "zero"}}
+    ensemble = make_ensemble({**train, **as_it_is}, members=1)
     return ensemble, onnx_file(ensemble, "a tree", {})
 
 
 @given(seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=8, deadline=None)
-def test_values_at_thresholds_go_the_same_way(tree: tuple[Ensemble, bytes], seed: int) -> None:
-    ensemble, content = tree
-    model = ensemble.members[0].predictor.model
-    assert model is not None
-    of_tree = model.model.tree_  # type: ignore[union-attr]
+@pytest.mark.parametrize("kind", ["tree", "bag"])
+def test_values_at_thresholds_go_the_same_way(
+    request: pytest.FixtureRequest, kind: str, seed: int
+) -> None:
+    ensemble, content = request.getfixturevalue(kind)
+    model: Any = ensemble.members[0].predictor.model
+    of_tree = (model.model.estimators_[0] if kind == "bag" else model.model).tree_
     draw = np.random.default_rng(seed)
     rows = made_up_rows(ensemble, [each.predictor for each in ensemble.members])
     for place, name in enumerate(("age", "income")):
