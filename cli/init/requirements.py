@@ -16,6 +16,9 @@ _TOOL = "dvc-unlearn"
 #: Where torch is without the gigabytes of CUDA libraries, for machines without a GPU.
 _CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
+#: What torch needs for GPUs; its build for CPUs does without.
+_CUDA = ("nvidia-", "cuda-", "triton", "pytorch-triton")
+
 _HEAD = f"""\
 # Written by `unlearn init --ci`: what the CI job installs, at the versions of the machine that
 # it ran on. Versions are a part of every model's lineage: other ones retrain all models.
@@ -59,8 +62,9 @@ def _needed(extras: tuple[str, ...], more: tuple[str, ...]) -> set[str]:
         except metadata.PackageNotFoundError:
             continue  # an optional package that is not here
         found.add((name, wanted))
-        for line in required:
-            requirement = Requirement(line)
+        for requirement in map(Requirement, required):
+            if name == "torch" and requirement.name.startswith(_CUDA):
+                continue
             marker = requirement.marker
             if marker is None or any(marker.evaluate({"extra": extra}) for extra in (*wanted, "")):
                 below = tuple(sorted(requirement.extras))
@@ -83,6 +87,8 @@ def _source(name: str) -> str | None:
     try:
         text = metadata.distribution(name).read_text("direct_url.json")
         value = json.loads(text or "{}")
+        if value["url"].startswith("file:"):
+            return None  # a folder of this machine, which no job has
         return f"{value['vcs_info']['vcs']}+{value['url']}@{value['vcs_info']['commit_id']}"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None

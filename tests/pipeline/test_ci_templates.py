@@ -1,5 +1,6 @@
 """The CI templates: every shell step is run, against a bare repository and a folder remote."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -430,3 +431,37 @@ def test_the_requirements_pin_what_is_installed_here() -> None:
     assert "transformers" not in pins
     assert "transformers" in render_requirements(("llm",)).decode()
     assert not pins.keys() & {"pytest", "ruff", "mypy"}
+
+
+def test_the_requirements_have_no_packages_for_gpus_and_no_folder_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def install(name: str, *needs: str, origin: str = "") -> None:
+        folder = tmp_path / f"{name.replace('-', '_')}-9.0.dist-info"
+        folder.mkdir()
+        lines = ["Metadata-Version: 2.1", f"Name: {name}", "Version: 9.0"]
+        text = "\n".join([*lines, *(f"Requires-Dist: {each}" for each in needs)])
+        (folder / "METADATA").write_text(text, encoding="ascii")
+        if origin:
+            vcs = {"vcs": "git", "commit_id": "abc"}
+            (folder / "direct_url.json").write_text(json.dumps({"url": origin, "vcs_info": vcs}))
+
+    cuda = ("nvidia-cublas-cu12", "cuda-bindings", "triton")
+    for name in cuda:
+        install(name)
+    install("torch", "filelock", *(f'{name}==9.0; platform_system != "x"' for name in cuda))
+    install("dvc-unlearn", "torch", origin="https://example.org/unlearn")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    lines = render_requirements().decode().splitlines()
+    assert {line.partition("==")[0] for line in lines} & {*cuda, "torch", "filelock"} == {
+        "torch",
+        "filelock",
+    }
+    assert "torch==9.0+cpu" in lines
+    assert "dvc-unlearn @ git+https://example.org/unlearn@abc" in lines
+    url = tmp_path / "dvc_unlearn-9.0.dist-info/direct_url.json"
+    url.write_text(url.read_text().replace("https://example.org", f"file://{tmp_path}"))
+    text = render_requirements().decode()
+    assert "dvc-unlearn==9.0\n" in text
+    assert str(tmp_path) not in text
