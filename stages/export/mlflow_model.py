@@ -5,8 +5,8 @@ MLflow 3 sends statistics of its use unless it is told not to before it is impor
 
 import os
 import warnings
-from collections.abc import Mapping
-from importlib.metadata import version
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec as find_module
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ import pandas as pd
 import yaml
 from unlearn.stages.config.dataset import TENSOR_KINDS, DatasetParams
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.registry import find_spec
 from unlearn.stages.export.made_up_rows import made_up_rows
 from unlearn.stages.export.noted import copy_final_model
 from unlearn.stages.final_model.ensemble import Ensemble, load_ensemble, read_final_model
+from unlearn.stages.training.shard_model import ShardModel
 
 #: What MLflow imports to load the model.
 LOADER = "unlearn.stages.export.mlflow_loader"
@@ -38,24 +40,18 @@ def require_mlflow() -> None:
         raise InputError("mlflow is not installed", "pip install 'dvc-unlearn[mlflow]'")
 
 
-def write_mlflow(final_model: Path, folder: Path, facts: Mapping[str, str]) -> None:
-    """Write a folder that `mlflow.pyfunc.load_model` loads.
-
-    Parameters
-    ----------
-    final_model
-        The folder of the final model.
-    folder
-        The folder to make.
-    facts
-        Metadata: which generation it is, and the verdict on it.
+def check_mlflow(final_model: Path) -> None:
+    """Check that MLflow can load a final model from its folder, before anything is written.
 
     Raises
     ------
     InputError
-        If the model has Python code of the user's own, or needs files outside its folder.
+        If there is no model, it has Python code of the user's own, or it needs files outside its
+        folder.
     """
     description, members = read_final_model(final_model)
+    if not members:
+        raise InputError("the final model has no members: every shard lost all its rows")
     trains = [model.description.get("train", {}) for _, model in members]
     if description.code is not None or any(train.get("trusted_types") for train in trains):
         raise InputError(
@@ -67,6 +63,21 @@ def write_mlflow(final_model: Path, folder: Path, facts: Mapping[str, str]) -> N
             "the final model needs its frozen backbone, which is not in its folder",
             "`unlearn export --onnx` writes both into one file",
         )
+
+
+def write_mlflow(final_model: Path, folder: Path, facts: Mapping[str, str]) -> None:
+    """Write a folder that `mlflow.pyfunc.load_model` loads.
+
+    Parameters
+    ----------
+    final_model
+        The folder of a final model that `check_mlflow` accepts.
+    folder
+        The folder to make.
+    facts
+        Metadata: which generation it is, and the verdict on it.
+    """
+    description, members = read_final_model(final_model)
     # Nothing is sent from a process of ours.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
@@ -82,7 +93,7 @@ def write_mlflow(final_model: Path, folder: Path, facts: Mapping[str, str]) -> N
             mlflow_model=model,
             signature=_signature(description.dataset),
             input_example=_example(load_ensemble(final_model, root=final_model.parents[1])),
-            pip_requirements=_requirements(),
+            pip_requirements=requirements(model for _, model in members),
         )
     copy_final_model(final_model, folder / _DATA)
     _name_data(folder / "MLmodel")
@@ -129,7 +140,19 @@ def _example(ensemble: Ensemble) -> pd.DataFrame | None:
     return pd.DataFrame(rows.slice(0, _EXAMPLES).to_pandas())
 
 
-def _requirements() -> list[str]:
+def requirements(models: Iterable[ShardModel]) -> list[str]:
+    """Return what has to be installed to load models, at the versions of this environment."""
+    names = {each.description["train"]["model"] for each in models if "train" in each.description}
+    extras = [extra for name in names if (extra := find_spec(name).extra) is not None]
+    boosted = [name for extra in extras for name in extra.distributions if _is_installed(name)]
     return [f"dvc-unlearn=={version('dvc-unlearn')}"] + [
-        f"{name}=={version(name).partition('+')[0]}" for name in _LIBRARIES
+        f"{name}=={version(name).partition('+')[0]}" for name in (*_LIBRARIES, *boosted[:1])
     ]
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True

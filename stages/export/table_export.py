@@ -20,6 +20,9 @@ from unlearn.stages.project.files import json_bytes
 
 TableKind = Literal["onnx", "mlflow", "hub"]
 
+#: A figure of rows is in what is handed over: members are checked by digests that cover it.
+_SUBTRACTED = ": those of two generations can be subtracted, so keep no older copy public"
+
 
 @dataclass(frozen=True)
 class WantedTable:
@@ -87,8 +90,11 @@ def export_table(
     content = None
     if wanted.kind != "mlflow":
         content = _onnx(context, ready, say, is_needed=wanted.kind == "onnx")
-    elif not read_description(project.final_model).members:
-        raise InputError("the final model has no members: every shard lost all its rows")
+    else:
+        from unlearn.stages.export.mlflow_model import check_mlflow
+
+        check_mlflow(project.final_model)
+    _say_figures(context, wanted.kind, say)
 
     def write(half: Path) -> None:
         nonlocal record
@@ -123,6 +129,15 @@ def facts_of(ready: Ready) -> dict[str, str]:
         "unlearn.requests": str(state.requests),
         "unlearn.pending": str(state.pending),
     }
+
+
+def _say_figures(context: Context, kind: TableKind, say: Callable[[str], None]) -> None:
+    """Say which figures of rows are handed over."""
+    rule = read_description(context.project.final_model).rule
+    if kind != "onnx":
+        say(f"note: the copy has the number of rows of each shard{_SUBTRACTED}")
+    elif rule == "size_weighted":
+        say(f"note: the weights in the file are the numbers of rows of the shards{_SUBTRACTED}")
 
 
 def _onnx(

@@ -40,7 +40,9 @@ def _nothing_is_sent() -> Iterator[None]:
 
 def export(repo: Repo, *words: str) -> dict[str, Any]:
     """Return what an export says of itself."""
-    found: dict[str, Any] = json.loads(repo.ok("export", *words, "--json").out)["export"]
+    said = repo.ok("export", *words, "--json")
+    found: dict[str, Any] = json.loads(said.out)["export"]
+    assert ("number of rows of each shard" in said.err) is (found["kind"] != "onnx")
     return found
 
 
@@ -120,6 +122,15 @@ def test_exports_answer_as_predict_and_old_ones_are_named(mlp: Repo, workspace: 
     for kind, place in (("onnx", "model.onnx"), ("mlflow", "pyfunc"), ("hub", "hub")):
         assert f"({kind})" in findings
         assert f"{workspace / place}, is older than the last request" in findings
+
+
+def test_a_refusal_is_not_noted(people: Repo, workspace: Path) -> None:
+    refused = people.unlearn("export", "--mlflow", str(workspace / "pyfunc"), "--allow-fail")
+
+    assert refused.code == 2
+    assert "Python code or types of your own" in refused.err
+    assert not (workspace / "pyfunc").exists()
+    assert read_exports(Project(people.root)) == []
 
 
 def check_left(repo: Repo, output: Path) -> None:
