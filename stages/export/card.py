@@ -104,13 +104,11 @@ def _lines(record: ExportRecord, one_model: bool) -> Iterator[str]:
 
 def claims(record: ExportRecord, *, one_model: bool) -> Iterator[str]:
     """Yield what is claimed of a language model, and what is not, as items of a list."""
-    if record.label == "exact":
-        yield (
-            "- It is a function of models that never saw a forgotten row: its weights are byte for "
-            "byte those of a project that never had these rows, in the same environment."
-        )
-    else:
-        yield _APPROXIMATE
+    yield from forgotten_rows(
+        record,
+        "its weights are byte for byte those of a project that never had the forgotten rows, in "
+        "the same environment",
+    )
     yield (
         "- Nothing is claimed of what the base learned in its own pre-training. If the base had "
         "seen the same rows, they are not removed from it."
@@ -121,6 +119,26 @@ def claims(record: ExportRecord, *, one_model: bool) -> Iterator[str]:
         "- A later request changes the project and not this copy: it is to be deleted and exported "
         "again then."
     )
+
+
+def forgotten_rows(record: ExportRecord, claim: str) -> Iterator[str]:
+    """Yield what is claimed of forgotten rows, no more than the verdict says.
+
+    Parameters
+    ----------
+    record
+        What the export says of itself.
+    claim
+        What holds of an exact model, as a clause.
+    """
+    if record.label != "exact":
+        yield _APPROXIMATE
+    elif record.verdict == "pass":
+        yield f"- {claim[0].upper()}{claim[1:]}."
+    else:
+        yield f"- It was not confirmed that {claim}: the verdict is {record.verdict}."
+    if record.generation.pending:
+        yield "- Requests are pending, and the model may hold their rows."
 
 
 def _measured(record: ExportRecord) -> Iterator[str]:

@@ -1,13 +1,13 @@
 """The model card of a repository folder for the Hugging Face hub.
 
 It says what reports/verdict.json says, and no figure of rows: whoever had two cards could subtract
-them.
+them. The final model of a table has such figures itself, and its card says so.
 """
 
 from collections.abc import Iterator
 
 from unlearn.stages.config.dataset import DatasetParams
-from unlearn.stages.export.card import claims
+from unlearn.stages.export.card import claims, forgotten_rows
 from unlearn.stages.export.record import ExportRecord
 from unlearn.stages.verify_report.public import PublicReport
 
@@ -78,16 +78,11 @@ def table_card(record: ExportRecord, public: PublicReport, dataset: DatasetParam
     lines += ["| feature | kind |", "|---|---|"]
     lines += [f"| `{_cell(name)}` | {kind} |" for name, kind in dataset.features.items()]
     lines += ["", *_checked(record, public), "", "## What is claimed, and what is not", ""]
-    if record.label == "exact":
-        lines.append(
-            "- The model is byte for byte what training without the forgotten rows makes, with the "
-            "same key, settings and environment."
-        )
-    else:
-        lines.append(
-            "- It is not a deletion: an approximate method changed a model that had seen the "
-            "forgotten rows."
-        )
+    lines += forgotten_rows(
+        record,
+        "the model is byte for byte what training without the forgotten rows makes, with the same "
+        "key, settings and environment",
+    )
     lines.append(
         "- A later request changes the project and not this copy: it is to be deleted and exported "
         "again then."
@@ -96,6 +91,7 @@ def table_card(record: ExportRecord, public: PublicReport, dataset: DatasetParam
     if dataset.keys_categories:
         texts = "keyed digests, and not the texts,"
     lines.append(f"- The {texts} of categories are in these files.")
+    lines.append(f"- `{MODEL_FOLDER}/` has the number of rows of each part of the training data.")
     lines += [*_limits(), "", *_files(record)]
     return "\n".join(lines) + "\n"
 

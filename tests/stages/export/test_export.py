@@ -8,7 +8,7 @@ from unlearn.stages.context import Context, check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.export.card import model_card
 from unlearn.stages.export.export import Wanted, make_model
-from unlearn.stages.export.hub_card import text_card
+from unlearn.stages.export.hub_card import table_card, text_card
 from unlearn.stages.export.readiness import check_output
 from unlearn.stages.export.record import (
     AttackFacts,
@@ -25,7 +25,7 @@ from unlearn.stages.training.shard_model import ShardModel
 from unlearn.stages.verify_report.public import PublicReport
 
 from tests.language_models import drawn_adapters, language_params, language_train
-from tests.stages.conftest import KEY, put
+from tests.stages.conftest import KEY, make_params, put
 
 Models = list[tuple[str, ShardModel]]
 
@@ -142,6 +142,26 @@ def test_the_card_says_what_is_claimed_and_what_is_not() -> None:
     assert "Note: few rows." in card
     changed = record.model_copy(update={"label": "approximate"})
     assert "It is not a deletion" in model_card(changed, one_model=True)
+
+
+@pytest.mark.parametrize("verdict", ["pass", "inconclusive", "fail"])
+@pytest.mark.parametrize("pending", [0, 2])
+def test_a_card_claims_no_more_than_the_verdict(verdict: str, pending: int) -> None:
+    record = make_record("adapter", None)
+    state = record.generation.model_copy(update={"pending": pending})
+    record = record.model_copy(update={"verdict": verdict, "generation": state})
+    public = PublicReport.model_validate({"kind": "exact", "modality": "text", "verdict": verdict})
+    dataset = make_params().dataset
+
+    for card in (
+        model_card(record, one_model=False),
+        text_card(record, public, one_model=False),
+        table_card(record, public, dataset),
+    ):
+        assert ("\n- It was not confirmed that" in card) is (verdict != "pass")
+        assert (f": the verdict is {verdict}." in card) is (verdict != "pass")
+        assert ("the model may hold their rows" in card) is bool(pending)
+        assert card.count("byte for byte") == 1
 
 
 @pytest.mark.parametrize("kind", ["adapter", "merged", "shards"])
