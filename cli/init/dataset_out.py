@@ -1,6 +1,7 @@
 """An output of DVC in the repository around a new project, which it takes as its dataset."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -101,6 +102,39 @@ def find_output(top: Path, root: Path, given: Path) -> Path:
             "`dvc pull` fetches it, or `dvc repro` makes it",
         )
     return path
+
+
+def outputs_around(root: Path, written: Iterable[str]) -> list[str]:
+    """Return a sentence for each output of DVC that a new project would write into, or over.
+
+    DVC refuses every command where two outputs overlap, also for the stages that were there.
+
+    Parameters
+    ----------
+    root
+        The folder of the new project.
+    written
+        What the project writes in it, relative to the folder.
+
+    Raises
+    ------
+    InputError
+        If a file of DVC in the repository is not readable.
+    """
+    folders = [(root / name).resolve() for name in ("data", "models", "reports")]
+    others = [(root / name).resolve() for name in written]
+    found = []
+    for words, out in Pipelines.of(Project(there(root))).outputs():
+        place = out.resolve()
+        if any(folder.is_relative_to(place) for folder in folders) or any(
+            place.is_relative_to(other) for other in others
+        ):
+            if root.resolve().is_relative_to(place):
+                found.append(f"the folder is in {place.name}/, an output of {words}")
+                continue
+            name = place.relative_to(root.resolve()).as_posix()
+            found.append(f"{name} is an output of {words}, and the project would write there")
+    return list(dict.fromkeys(found))
 
 
 def there(folder: Path) -> Path:

@@ -11,6 +11,7 @@ from unlearn.cli.examples.authors import AUTHORS_PATH, BASE_PATH, GENERIC_PATH
 from unlearn.cli.examples.digits import DIGITS_PATH
 from unlearn.cli.examples.shapes import SHAPES_PATH
 from unlearn.cli.examples.visits import VISITS_PATH
+from unlearn.cli.init.dataset_out import outputs_around
 from unlearn.cli.init.joining import INTO, joins, taken_names
 from unlearn.cli.init.kinds import read_kinds
 from unlearn.cli.init.scaffold import DEFAULT_HOLDOUT
@@ -412,6 +413,7 @@ def _check_folder(request: InitRequest) -> None:
     if request.ci is not None:
         taken.append(REQUIREMENTS)
     found += [f"{name} is there already" for name in dict.fromkeys(taken) if (root / name).exists()]
+    found += outputs_around(root, _WRITTEN)
     if found:
         hint = "init does not overwrite: choose another folder, or move the file"
         raise InputError(f"{'; '.join(found)}; nothing was changed", hint, *_into(root))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import Repo, keep_apart, make_frame
+from tests.conftest import Repo, keep_apart, make_frame, start_repositories
 from tests.pipeline.team_repository import (
     PIPELINE,
     add_remotes,
@@ -112,6 +112,38 @@ def test_all_names_that_are_taken_are_said_at_once_before_anything_is_written(
     assert "schema.yaml is there already; nothing was changed" in done.err
     assert "--into FOLDER" in done.err
     assert team.snapshot() == files
+
+
+@pytest.mark.parametrize(
+    ("out", "into", "said"),
+    [
+        ("data", ".", "data is an output of the stage make in more/dvc.yaml, and the project"),
+        ("models", ".", "models is an output of the stage make"),
+        ("reports/metrics.json", ".", "reports/metrics.json is an output of the stage make"),
+        ("data", "data/unlearn", "the folder is in data/, an output of the stage make"),
+    ],
+)
+def test_an_output_that_the_project_would_write_into_is_refused(
+    tmp_path: Path, out: str, into: str, said: str
+) -> None:
+    # DVC would refuse every command afterwards, also those of the team.
+    repo = start_repositories(tmp_path / "team")
+    for folder in ("more", "raw"):
+        (repo.root / folder).mkdir()
+    make_frame(40).to_csv(repo.root / "raw/people.csv", index=False)
+    repo.dvc("add", "--quiet", "raw/people.csv")
+    stage = {"cmd": "true", "wdir": "..", "outs": ["${out}"]}
+    (repo.root / "more/dvc.yaml").write_text(yaml.safe_dump({"stages": {"make": stage}}), "utf-8")
+    (repo.root / "params.yaml").write_text(f"out: {out}\n", encoding="utf-8")
+    files = repo.snapshot()
+    folder = () if into == "." else ("--into", into)
+
+    done = repo.inline("init", ".", *folder, "--dataset-out", "raw/people.csv", *ASKED)
+
+    assert done.code == 2
+    assert said in done.err
+    assert "nothing was changed" in done.err
+    assert repo.snapshot() == files
 
 
 @pytest.mark.parametrize(

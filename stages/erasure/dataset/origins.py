@@ -66,21 +66,26 @@ class Pipelines:
         str or None
             In words that name it; None if DVC does not keep the path.
         """
+        return next((words for words, out in self.outputs() if _is_in(path, out)), None)
+
+    def outputs(self) -> Iterator[tuple[str, Path]]:
+        """Yield all outputs, each with the stage or the .dvc file of it, in words that name it.
+
+        Raises
+        ------
+        InputError
+            If a file of DVC is not readable.
+        """
         for name in self.names:
             if Path(name).name == _PIPELINE:
                 for stage, out in self._outs(name):
-                    if _is_in(path, out):
-                        return f"the stage {stage} in {name}"
-            else:
-                content = self._content(name)
-                folder = _folder(self.project.root / name, content)
-                if any(
-                    _is_in(path, folder / str(entry["path"]))
-                    for entry in _entries(content, "outs")
-                    if "path" in entry
-                ):
-                    return name
-        return None
+                    yield f"the stage {stage} in {name}", out
+                continue
+            content = self._content(name)
+            folder = _folder(self.project.root / name, content)
+            for entry in _entries(content, "outs"):
+                if "path" in entry:
+                    yield name, folder / str(entry["path"])
 
     def import_of(self, path: Path) -> tuple[str, str] | None:
         """Return what brought a file or folder into the project, if it is from elsewhere.
