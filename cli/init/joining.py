@@ -4,6 +4,7 @@ What is there stays byte for byte: blocks are put between its lines, each betwee
 say where it begins and ends, so that it can be taken out again.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,25 @@ def taken_names(root: Path, template: str) -> list[str]:
     sections = (*_SECTIONS, "unlearn") if template == "posthoc" else _SECTIONS
     if same := [name for name in sections if name in (settings or {})]:
         found.append(f"params.yaml has {_counted('setting', same)}")
+    # DVC refuses a variable that params.yaml has as well.
+    for place, variables in _variables(root, pipeline or {}):
+        if same := [name for name in sections if name in variables]:
+            found.append(f"{place} has {_counted('variable', same)}")
     return found
+
+
+def _variables(root: Path, pipeline: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the variables of a pipeline and of its stages, with the files that have them."""
+    stages = pipeline.get("stages")
+    for part in (pipeline, *(stages.values() if isinstance(stages, dict) else ())):
+        entries = part.get("vars") if isinstance(part, dict) else None
+        for entry in entries if isinstance(entries, list) else ():
+            if isinstance(entry, dict):
+                yield "dvc.yaml", entry
+                continue
+            name = str(entry).partition(":")[0]
+            if name != "params.yaml":
+                yield name, _mapping(root / name) or {}
 
 
 def _counted(noun: str, names: list[str]) -> str:

@@ -147,3 +147,19 @@ def test_names_of_the_team_are_compared_with_those_of_the_pipeline(tmp_path: Pat
         "dvc.yaml has stages train, young",
         "params.yaml has settings seed, train, unlearn",
     ]
+
+
+def test_variables_of_the_team_are_compared_too(tmp_path: Path) -> None:
+    # DVC refuses a dvc.yaml with a variable that params.yaml has.
+    (tmp_path / "dvc.yaml").write_text(
+        "vars:\n- seed: 1\n- other: 2\n- own.yaml:train\n- none.yaml\n- params.yaml\n"
+        "stages:\n  a:\n    cmd: x\n    vars: [{verify: 1}]\n",
+        "utf-8",
+    )
+    (tmp_path / "own.yaml").write_text("train: {rounds: 3}\n", "utf-8")
+
+    assert taken_names(tmp_path, "sisa") == [
+        "dvc.yaml has a variable seed",
+        "own.yaml has a variable train",
+        "dvc.yaml has a variable verify",
+    ]
