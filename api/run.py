@@ -2,10 +2,12 @@
 
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -18,6 +20,9 @@ LOGGER = logging.getLogger("unlearn")
 
 #: How long a run may take to end after an interrupt, in seconds, before it is killed.
 _PATIENCE = 30
+
+#: How long the last messages of a run that has ended may take, in seconds.
+_LAST_WORDS = 5
 
 #: As the command ends after Ctrl-C.
 _INTERRUPTED = 130
@@ -55,6 +60,8 @@ def call(what: str, root: Path, **values: Any) -> dict[str, Any]:
         # -P: the current folder holds no modules of ours.
         [sys.executable, "-P", "-m", "unlearn.cli.own_process"],
         cwd=root,
+        # Notebooks ask for colours also where nothing is a terminal; a log has none.
+        env=os.environ | {"NO_COLOR": "1"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -66,17 +73,25 @@ def call(what: str, root: Path, **values: Any) -> dict[str, Any]:
     listening = Thread(target=_listen, args=(process.stderr,), daemon=True)
     listening.start()
     try:
-        process.stdin.write(json.dumps({"do": what, "root": str(root), "values": values}) + "\n")
-        process.stdin.flush()
+        # One that could not even start reads nothing, and has no answer.
+        with suppress(BrokenPipeError):
+            line = {"do": what, "root": str(root), "values": values}
+            process.stdin.write(json.dumps(line) + "\n")
+            process.stdin.flush()
         text = process.stdout.read()
         code = process.wait()
     except BaseException:
         _end(process)
         raise
     finally:
-        listening.join(_PATIENCE)
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            pipe.close()
+        listening.join(_LAST_WORDS)
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+        process.stdout.close()
+        # A process that the run left behind, such as a shared connection of ssh, may hold it open:
+        # to close it would then wait for that process.
+        if not listening.is_alive():
+            process.stderr.close()
     return _answer(text, code)
 
 

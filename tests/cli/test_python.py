@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import unlearn
-from unlearn import InputError, Project
+from unlearn import InputError, Project, run
 
 from tests.cli.conftest import FRAME, IDS, SECRET, everything, unchanged
 from tests.conftest import Repo
@@ -219,6 +220,37 @@ def test_messages_are_logged(done: Repo, caplog: pytest.LogCaptureFixture) -> No
     assert [(each.name, each.message) for each in caplog.records] == [
         ("unlearn", "line 1 is the name of the column of ids, and was skipped")
     ]
+
+
+def test_a_run_says_notes_without_colours_and_may_leave_a_process_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # As a notebook sets it; and as a shared connection of ssh keeps standard error open.
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-color")
+    monkeypatch.setattr(run, "_LAST_WORDS", 1)
+    python = tmp_path / "python"
+    code = "from unlearn.cli.output import say; say('note: a note')"
+    python.write_text(
+        f'#!/bin/sh\nread line\n{sys.executable} -c "{code}"\nsleep 60 > left &\n'
+        "echo $! > pid\necho '{\"found\": 1}'\n"
+    )
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+
+    started = time.monotonic()
+    with caplog.at_level(logging.INFO, "unlearn"):
+        found = run.call("repro", tmp_path)
+
+    assert found == {"found": 1}
+    assert [(each.levelname, each.message) for each in caplog.records] == [
+        ("WARNING", "note: a note")
+    ]
+    assert time.monotonic() - started < 50
+    os.kill(int((tmp_path / "pid").read_text(encoding="ascii")), signal.SIGKILL)
+    python.write_text("#!/bin/sh\nexit 9\n", encoding="ascii")
+    with pytest.raises(unlearn.ToolError, match=r"without an answer \(exit code 9\)"):
+        run.call("repro", tmp_path)
 
 
 def test_wrong_arguments_change_nothing(done: Repo) -> None:
