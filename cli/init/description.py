@@ -1,5 +1,6 @@
 """What `unlearn init` says about a new project."""
 
+import shlex
 from pathlib import Path
 
 from unlearn.cli.init.answer import KeyName, TableProject, TextProject
@@ -29,7 +30,7 @@ def describe(summary: TableProject | TextProject, directory: Path, dataset: Path
     directory, dataset
         The arguments of the command.
     """
-    go = "" if directory == Path() else f"cd {directory} && "
+    go = "" if directory == Path() else f"cd {shlex.quote(str(directory))} && "
     found = [plural(summary.rows, "row")]
     if isinstance(summary, TextProject):
         found.append(f"base {summary.base}")

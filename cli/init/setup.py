@@ -27,11 +27,12 @@ from unlearn.cli.init.shared_files import (
 from unlearn.cli.init.workflow import Workflow
 from unlearn.cli.output import names, progress, say
 from unlearn.cli.text_edits import replace_file, restored_on_error
+from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.config.params import Params
 from unlearn.stages.context import check_params
 from unlearn.stages.dvc.command import run_dvc
 from unlearn.stages.erasure.dataset.nonce import confirm_nonce, missing_nonces, write_nonce
-from unlearn.stages.erasure.dataset.origins import Pipelines
+from unlearn.stages.erasure.dataset.origins import Pipelines, has_been_in_git
 from unlearn.stages.errors import InputError, ToolError
 from unlearn.stages.ledger.suppressed import SUPPRESSED
 from unlearn.stages.project.files import write_bytes, write_folder_through, write_through
@@ -328,9 +329,20 @@ def put_in_place(
             add_to_dvc(root, copies)
     confirm_nonce(Project(root), tuple(name for name in copies if (root / name).is_dir()))
     _say_about_md5s(root, copies)
-    for why in missing_nonces(Project(root), check_params(parse(settings)).dataset).values():
+    _say_about_outputs(root, outputs, check_params(parse(settings)).dataset)
+
+
+def _say_about_outputs(root: Path, outputs: Collection[str], dataset: DatasetParams) -> None:
+    """Say what git has of rows that stay where they are."""
+    for why in missing_nonces(Project(root), dataset).values():
         if outputs and why.startswith(tuple(outputs)):
             say(f"note: {why}")
+    for name in outputs:
+        if has_been_in_git(Project(root), name):
+            say(
+                f"note: git has {name} with its rows, and `unlearn erase` deletes nothing from "
+                "git's history"
+            )
 
 
 def _say_about_md5s(root: Path, copies: dict[str, Path]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from unlearn.stages.context import load_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.description import Description
-from unlearn.stages.project.paths import Project
+from unlearn.stages.project.paths import Project, find_project
 from unlearn.stages.rows.keyed_categories import PURPOSE, key_check
 from unlearn.stages.rows.tokens import has_key, load_key
 
@@ -68,8 +68,9 @@ def find_category_key(description: Description, root: Path | None, given: str | 
 
 
 def _of_project(root: Path | None) -> str | None:
-    project = Project(root or Path())
-    if not project.params.is_file():
-        return None
+    try:
+        project = find_project(root or Path())
+    except InputError:
+        return None  # a copy of a final model is in no project
     check = load_params(project.params).key_check
     return load_key(project, check).subkey(PURPOSE).hex() if has_key(project, check) else None

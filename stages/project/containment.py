@@ -116,7 +116,7 @@ def check_dataset_place(root: Path, name: str) -> None:
     if ".." not in Path(name).parts:
         return
     path = Path(os.path.normpath(root / name))
-    top = next((folder for folder in root.parents if (folder / ".git").exists()), None)
+    top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), None)
     if top is None or not path.is_relative_to(top):
         raise InputError(
             f"params.yaml: dataset.path: {name} is outside the git repository",

@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 import yaml
+from unlearn.stages.context import open_project
+from unlearn.stages.erasure.dataset.rewrite import check_rewritable
+from unlearn.stages.project.paths import Project
 
 from tests.conftest import Repo, keep_apart, make_frame, start_repositories
 from tests.pipeline.team_repository import (
@@ -162,6 +165,26 @@ def test_what_is_no_output_of_dvc_is_refused(before: Repo, path: str, said: str)
     assert done.code == 2
     assert said in done.err
     assert before.snapshot() == files
+
+
+def test_an_output_in_git_whose_path_is_a_setting_is_taken_with_a_note(tmp_path: Path) -> None:
+    # The stage never ran, so that no dvc.lock has the path.
+    repo = start_repositories(tmp_path / "team")
+    stage = {"cmd": "true", "outs": [{"${paths.out}": {"cache": False}}]}
+    (repo.root / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"make": stage}}), "utf-8")
+    (repo.root / "params.yaml").write_text("paths: {out: out/rows.csv}\n", encoding="utf-8")
+    (repo.root / "out").mkdir()
+    make_frame(40).to_csv(repo.root / "out/rows.csv", index=False)
+    repo.commit("rows")
+
+    done = repo.inline("init", "my project", "--dataset-out", "out/rows.csv", *ASKED)
+
+    assert done.code == 0, done.err
+    assert "note: git has ../out/rows.csv with its rows" in done.err
+    assert "next: cd 'my project' && unlearn repro" in done.out
+    assert check_rewritable(
+        open_project(Project(repo.root / "my project")), {"../out/rows.csv"}
+    ).in_git == ("../out/rows.csv",)
 
 
 def test_a_folder_elsewhere_is_no_place_for_a_project(before: Repo) -> None:

@@ -116,8 +116,11 @@ class Pipelines:
             for entry in _all_outs(settings):
                 out = next(iter(entry)) if isinstance(entry, dict) else entry
                 # With what only DVC knows, such as an item of a matrix, dvc.lock has it.
-                if "${" not in (known := resolved(str(out), self._settings)):
-                    yield str(stage), _folder(self.project.root / name, settings) / known
+                file = self.project.root / name
+                folder = _folder(file, settings)
+                values = {**self._settings(file.parent), **self._settings(folder)}
+                if "${" not in (known := resolved(str(out), values)):
+                    yield str(stage), folder / known
         lock = Path(name).with_suffix(".lock").as_posix()
         ran = self._content(lock).get("stages")
         for stage, entry in ran.items() if isinstance(ran, dict) else ():
@@ -127,13 +130,19 @@ class Pipelines:
                 for out in _entries(entry, "outs"):
                     yield str(stage), folder / str(out.get("path"))
 
+    def _settings(self, folder: Path) -> Mapping[str, Any]:
+        """Return the settings that stages of a folder can name; of an older version as well."""
+        path = folder.resolve() / "params.yaml"
+        if path not in self._read:
+            try:
+                self._read[path] = read_yaml(path)
+            except (InputError, OSError):
+                self._read[path] = {}
+        return self._read[path]
+
     @cached_property
-    def _settings(self) -> Mapping[str, Any]:
-        """Settings that pipelines can name; those of an older version as well."""
-        try:
-            return read_yaml(self.project.params)
-        except InputError:
-            return {}
+    def _read(self) -> dict[Path, Mapping[str, Any]]:
+        return {}
 
     def _content(self, name: str) -> dict[str, Any]:
         try:

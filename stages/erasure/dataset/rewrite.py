@@ -121,6 +121,8 @@ def check_rewritable(context: Context, kept: Collection[str] = ()) -> Rewritable
     for rows in row_files(context):
         if rows.name in kept:
             check_present(context.project, rows.name)
+            if has_been_in_git(context.project, rows.name):
+                in_git.append(rows.name)  # an output with `cache: false`
             continue
         check_origin(pipelines, rows.name)
         path = context.project.root / rows.name

@@ -130,6 +130,10 @@ def test_a_model_needs_its_key_and_no_other(
     with pytest.raises(InputError, match="are keyed, and the key is not at hand") as raised:
         unlearn.load_model(folder)
     assert CATEGORY_KEY_VARIABLE in raised.value.hints[0]
+    # The settings of another tool, where the caller happens to be.
+    (tmp_path / "params.yaml").write_text("lr: 0.1\n", encoding="utf-8")
+    with pytest.raises(InputError, match="are keyed, and the key is not at hand"):
+        unlearn.load_model(folder)
     for wrong in ("00" * 32, "no hex", KEY.text):
         with pytest.raises(InputError, match="is not the one that this final model was made with"):
             unlearn.load_model(folder, category_key=wrong)

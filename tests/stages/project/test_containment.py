@@ -280,6 +280,10 @@ def test_a_dataset_beside_the_project_is_one_of_the_repository(
     check_dataset_place(subfolder, "data/rows.csv")
     with pytest.raises(InputError, match="is outside the git repository"):
         check_dataset_place(subfolder, "../../outside/s000.parquet")
+    # A repository of its own ends where it ends, whatever is around it.
+    (subfolder / ".git").mkdir()
+    with pytest.raises(InputError, match="is outside the git repository"):
+        check_dataset_place(subfolder, "../data/rows.csv")
     # In a folder that is no repository, nothing around it is the project's affair.
     with pytest.raises(InputError, match="is outside the git repository"):
         check_dataset_place(outside, "../top/data/rows.csv")
