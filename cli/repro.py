@@ -148,7 +148,7 @@ COMMAND = Command(repro, example="unlearn repro --jobs 4", answer=ReproAnswer)
 
 @dataclass(frozen=True)
 class RunChoice:
-    """What a run does beside training, by the options of the same names."""
+    """What a run does in addition to training, by the options of the same names."""
 
     now: bool = False
     switch_off: bool = False
@@ -167,7 +167,7 @@ def run_pipeline(
     engine
         Where shards are trained.
     run
-        What is done beside that.
+        What is done in addition to training.
     started
         When the command began, by `time.perf_counter`; now by default.
 

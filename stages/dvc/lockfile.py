@@ -1,4 +1,4 @@
-"""dvc.lock: DVC's record of what ran on what, and whether it hangs together."""
+"""dvc.lock: DVC's record of what ran on what, and whether it is whole."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -23,7 +23,7 @@ LockStages = Mapping[str, LockStage]
 
 
 def is_own(name: str, entry: Any) -> bool:
-    """Return whether an entry of dvc.lock is of a stage of this tool; others may be beside it.
+    """Return whether an entry of dvc.lock is of a stage of this tool; there may be others.
 
     Parameters
     ----------

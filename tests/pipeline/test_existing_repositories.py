@@ -139,9 +139,9 @@ def test_an_output_that_the_project_would_write_into_is_refused(
     (repo.root / "more/dvc.yaml").write_text(yaml.safe_dump({"stages": {"make": stage}}), "utf-8")
     (repo.root / "params.yaml").write_text(f"out: {out}\n", encoding="utf-8")
     files = repo.snapshot()
-    folder = () if into == "." else ("--into", into)
+    place = [] if into == "." else ["--into", into]
 
-    done = repo.inline("init", ".", *folder, "--dataset-out", "raw/people.csv", *ASKED)
+    done = repo.inline("init", ".", *place, "--dataset-out", "raw/people.csv", *ASKED)
 
     assert done.code == 2
     assert said in done.err
