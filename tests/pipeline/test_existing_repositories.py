@@ -266,6 +266,7 @@ def test_an_erasure_waits_for_the_team_to_drop_the_rows_where_they_come_from(
     assert waits.code == 1
     assert "pending: ../../data/prepared.csv: is an out of the stage prepare" in waits.out
     assert "drop the rows from what prepare reads" in waits.out
+    assert "then `dvc repro ../../dvc.yaml:prepare`, and this command" in waits.out
     assert runs_of(team) == ["prepare", "train"]
     assert "the repository, raw/people.csv" in project.inline("scan").out
     team.commit("erased, but for the team's own files")

@@ -201,10 +201,11 @@ def check_origin(pipelines: Pipelines, name: str) -> None:
     path = pipelines.project.root / name
     if (written := pipelines.stage_of(path)) is not None:
         stage, pipeline = written
+        target = stage if pipeline == _PIPELINE else f"{pipeline}:{stage}"
         raise InputError(
             f"{name} is an out of the stage {stage} in {pipeline}, which would bring its rows back",
-            f"drop the rows from what {stage} reads, or in its code; then `dvc repro {stage}`, and "
-            "this command again",
+            f"drop the rows from what {stage} reads, or in its code; then `dvc repro {target}`, "
+            "and this command again",
             facts=Facts(file=name),
         )
     if (imported := pipelines.import_of(path)) is not None:
