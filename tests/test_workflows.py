@@ -10,7 +10,7 @@ import pytest
 import unlearn
 import yaml
 from unlearn.cli.init.request import REQUIREMENTS, CiSystem
-from unlearn.cli.init.workflow import Workflow, find_workflow, is_included
+from unlearn.cli.init.workflow import Workflow, files_above, find_workflow, is_included
 from unlearn.stages.errors import InputError
 
 from tests.ci_checks import ROOT, actionlint_problems, schema_problems, shell_problems
@@ -249,6 +249,17 @@ def test_a_folder_that_path_filters_would_read_as_a_pattern_is_refused(tmp_path:
         with pytest.raises(InputError, match="patterns") as caught:
             find_workflow(tmp_path / name, CiSystem.GITHUB)
         assert name in str(caught.value.hints)
+
+
+def test_a_dataset_that_path_filters_would_read_as_a_pattern_is_refused(tmp_path: Path) -> None:
+    workflow = Workflow(CiSystem.GITHUB, tmp_path, "", "unlearn.yml")
+    for name in ("rows", "rows: [a]", "rows #1"):
+        (tmp_path / f"{name}.dvc").touch()
+    assert files_above(workflow, tmp_path / "rows") == ["rows.dvc"]
+    for name in ("rows: [a]", "rows #1"):
+        with pytest.raises(InputError, match="patterns") as caught:
+            files_above(workflow, tmp_path / name)
+        assert f"{name}.dvc" in str(caught.value.hints)
 
 
 def test_a_branch_of_any_name_stays_one_word() -> None:

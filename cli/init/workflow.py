@@ -134,12 +134,16 @@ def find_workflow(root: Path, system: CiSystem) -> Workflow:
     """
     top = next((each for each in (root, *root.parents) if (each / ".git").exists()), root)
     folder = "" if top == root else root.relative_to(top).as_posix()
-    if not _PLAIN.fullmatch(folder):
+    _check_plain(folder, "folder's name")
+    return Workflow(system, top, folder, _path(top, folder, system))
+
+
+def _check_plain(path: str, what: str) -> None:
+    if not _PLAIN.fullmatch(path):
         raise InputError(
             "--ci: the path filters of a workflow read some characters as patterns",
-            f"use only letters, digits, '.', '_' and '-' in the folder's name: {folder}",
+            f"use only letters, digits, '.', '_' and '-' in the {what}: {path}",
         )
-    return Workflow(system, top, folder, _path(top, folder, system))
 
 
 def files_above(workflow: Workflow, dataset: Path) -> list[str]:
@@ -152,13 +156,21 @@ def files_above(workflow: Workflow, dataset: Path) -> list[str]:
     dataset
         The output that the project takes as its dataset: by a stage of a folder above it, or by a
         `.dvc` file.
+
+    Raises
+    ------
+    InputError
+        If the name of one has characters that path filters read as patterns.
     """
     folders = [each for each in dataset.parents if each.is_relative_to(workflow.top)]
     found = [each / "dvc.lock" for each in folders if (each / "dvc.yaml").is_file()]
     own = workflow.top / workflow.folder / "data"
     if dataset.parent != own:  # those are listed anyway
         found += [each for each in (Path(f"{dataset}.dvc"),) if each.is_file()]
-    return sorted(each.relative_to(workflow.top).as_posix() for each in found)
+    names = sorted(each.relative_to(workflow.top).as_posix() for each in found)
+    for name in names:
+        _check_plain(name, "path")
+    return names
 
 
 def is_included(path: str) -> bool:
