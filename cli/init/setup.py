@@ -5,7 +5,8 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -317,7 +318,9 @@ def put_in_place(
     ]
     if joins(root):
         joined_files(root, settings, pipeline_text)  # an error before anything is written
-    with restored_on_error([root / name for name in SHARED if (root / name).is_file()]):
+    files = [*SHARED, *settings, *_OWN, *(f"{name}.dvc" for name in copies)]
+    new = [root / name for name in copies if not (root / name).exists()]
+    with restored_on_error([root / name for name in files]), _deleted_on_error(new):
         write_ignore_files(root, ignored, hashed)
         start_repositories(root)
         for name, original in copies.items():
@@ -330,6 +333,25 @@ def put_in_place(
     confirm_nonce(Project(root), tuple(name for name in copies if (root / name).is_dir()))
     _say_about_md5s(root, copies)
     _say_about_outputs(root, outputs, check_params(parse(settings)).dataset)
+
+
+#: Files of a new project in addition to its settings. If a failure left them behind, no .gitignore
+#: would keep the key out of git.
+_OWN = ("unlearn.key", "data/forget_list.txt", SUPPRESSED, "models/README.md")
+
+
+@contextmanager
+def _deleted_on_error(copies: Iterable[Path]) -> Iterator[None]:
+    """Delete copies of rows that the block made if it fails."""
+    try:
+        yield
+    except BaseException:
+        for path in copies:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        raise
 
 
 def _say_about_outputs(root: Path, outputs: Collection[str], dataset: DatasetParams) -> None:

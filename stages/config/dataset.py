@@ -280,7 +280,7 @@ class DatasetParams(Section):
     """
 
     path: str
-    """The file or folder of the dataset, inside the project."""
+    """The file or folder of the dataset: in the project, or an output of DVC in its repository."""
     canaries: str | None = None
     """A file of synthetic records, added by `unlearn canary`."""
     held_out: str | None = None

@@ -187,6 +187,21 @@ def test_an_output_in_git_whose_path_is_a_setting_is_taken_with_a_note(tmp_path:
     ).in_git == ("../out/rows.csv",)
 
 
+def test_a_failure_leaves_no_key_and_no_rows(team: Repo, tmp_path: Path) -> None:
+    # DVC refuses to add what git would not have.
+    (team.root / ".gitignore").write_text("*.dvc\n", encoding="utf-8")
+    rows = tmp_path / "rows.csv"
+    make_frame(40).to_csv(rows, index=False)
+    files = team.snapshot()
+
+    done = team.inline("init", ".", "--dataset", str(rows), *ASKED)
+
+    assert done.code == 3
+    assert "`dvc add data/dataset.csv` failed" in done.err
+    assert team.snapshot() == files
+    assert rows.is_file()
+
+
 def test_a_folder_elsewhere_is_no_place_for_a_project(before: Repo) -> None:
     for folder in ("..", ".", "/tmp/unlearn"):  # noqa: S108 - nothing is written there
         done = before.inline("init", ".", "--into", folder, *OUTPUT, *ASKED)
