@@ -12,6 +12,8 @@ from unlearn.stages.final_model.category_key import CATEGORY_KEY_VARIABLE
 from tests.cli.conftest import NAIVE_BAYES, refused, run_all, unchanged
 from tests.conftest import Repo, make_frame, make_project
 
+pytestmark = pytest.mark.slow
+
 FRAME = make_frame(240)
 CITIES = ("Rome", "Oslo", "Lima")
 

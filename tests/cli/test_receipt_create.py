@@ -269,7 +269,8 @@ def test_evidence_that_does_not_pass_makes_a_partial_receipt(erased: Repo, priva
     assert any("forget list has changed" in reason for reason in found.verification.rests_on)
 
 
-@pytest.mark.parametrize("fault", ["kill", pytest.param("disk full", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["kill", "disk full"])
 def test_no_receipt_is_half_or_lost_at_any_file_operation(
     erased: Repo, private: Path, tmp_path: Path, fault: Fault
 ) -> None:

@@ -212,7 +212,8 @@ def test_no_older_commit_brings_a_row_back(world: World) -> None:
     assert seen  # what stands now is there
 
 
-@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 4])
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [1, 4])
 def test_a_kill_at_any_file_operation_loses_nothing_and_is_finished_by_the_next_call(
     world: World, step: int
 ) -> None:
