@@ -29,7 +29,8 @@ _FARTHEST = 1e-5
 
 def require_onnx() -> None:
     """Raise InputError if the libraries that write and read ONNX are not installed."""
-    missing = [name for name in ("onnx", "onnxruntime", "skl2onnx") if find_module(name) is None]
+    needed = ("onnx", "onnxruntime", "onnxscript", "skl2onnx")
+    missing = [name for name in needed if find_module(name) is None]
     if missing:
         raise InputError(f"{missing[0]} is not installed", "pip install 'dvc-unlearn[onnx]'")
 
