@@ -30,8 +30,8 @@ class Project:
     """A project of `unlearn`: the folder with its `params.yaml` and `dvc.yaml`.
 
     Each method does what the command of the same name does, and returns the same answer as
-    `--json` prints. The files of the project are read again each time. Nothing is printed, and the
-    current folder plays no part: messages go to the logger `unlearn`.
+    `--json` prints. The files of the project are read again each time, and the current folder
+    plays no part. Messages go to the logger `unlearn`: notes as warnings, the rest as information.
 
     Parameters
     ----------
@@ -171,6 +171,8 @@ class Project:
         ------
         InputError
             If an id is not in the dataset, or the settings are wrong.
+        BusyError
+            If another plan reads the dataset.
         """
         _check_jobs(jobs)
         wanted = wanted_ids(ids, subjects)

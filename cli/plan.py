@@ -24,6 +24,7 @@ from unlearn.stages.context import Context, open_project
 from unlearn.stages.dvc.command import pipeline_status
 from unlearn.stages.dvc.pipeline import model_folders, stage_names
 from unlearn.stages.project.files import scratch_folder
+from unlearn.stages.project.locks import exclusive
 from unlearn.stages.project.paths import HOLDOUT, find_project
 from unlearn.stages.project.timings import read_timings
 from unlearn.stages.requests.batch import find_batch
@@ -312,7 +313,11 @@ def rows_of_shards(context: Context, *, from_dataset: bool) -> Iterator[Callable
     params = context.params
     path = params.dataset.path
     planted = planted_canaries(context)
-    with scratch_folder(context.project.scratch("plan")) as scratch:
+    # Two plans at a time, as by threads of a program, would write to one folder.
+    with (
+        exclusive(context.project.lock_file("plan"), "another `unlearn plan`"),
+        scratch_folder(context.project.scratch("plan")) as scratch,
+    ):
         spill_dataset(context, scratch, planted=planted)
         yield lambda name: collect(scratch, name, context.layout, path)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ import pyarrow as pa
 import pytest
 import unlearn
 from unlearn import InputError, Project, run
+from unlearn.cli.plan import rows_of_shards
+from unlearn.stages.context import open_project
+from unlearn.stages.project.paths import find_project
 
 from tests.cli.conftest import FRAME, IDS, SECRET, everything, unchanged
 from tests.conftest import Repo
@@ -251,6 +255,26 @@ def test_a_run_says_notes_without_colours_and_may_leave_a_process_behind(
     python.write_text("#!/bin/sh\nexit 9\n", encoding="ascii")
     with pytest.raises(unlearn.ToolError, match=r"without an answer \(exit code 9\)"):
         run.call("repro", tmp_path)
+
+
+def test_plans_of_two_threads_take_turns_with_their_folder(done: Repo) -> None:
+    context = open_project(find_project(done.root))
+    inside, most = [], []
+
+    def rows() -> int:
+        with rows_of_shards(context, from_dataset=True) as rows_of:
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.2)
+            count: int = rows_of("s000").num_rows
+            inside.pop()
+        return count
+
+    with ThreadPoolExecutor(2) as pool:
+        found = [pool.submit(rows) for _ in range(2)]
+
+    assert found[0].result() == found[1].result() > 0
+    assert most == [1, 1]
 
 
 def test_wrong_arguments_change_nothing(done: Repo) -> None:
