@@ -148,5 +148,7 @@ def _describe(answer: KeygenAnswer, private: Path | None) -> str:
     if answer.previous is not None:
         lines.append(f"follows {answer.previous}, which may not sign any more")
     if private is not None:
-        lines.append(f"the private key is in {private}: keep it and its passphrase in different places")
+        lines.append(
+            f"the private key is in {private}: keep it and its passphrase in different places"
+        )
     return "\n".join([*lines, f"next: git add {answer.file}"])

@@ -19,9 +19,16 @@ PRIVATE = (
 
 
 def is_shared(root: Path) -> bool:
-    """Return whether a project was added to the files of a folder that had some before."""
+    """Return whether a project was added to the files of a folder that had some before.
+
+    One marked block is enough: others may have been deleted.
+    """
+    return any(_has_block(root / name) for name in (".gitignore", "dvc.yaml", "params.yaml"))
+
+
+def _has_block(path: Path) -> bool:
     try:
-        lines = (root / ".gitignore").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return False
-    return BEGIN in lines
+    return any(line.strip() == BEGIN for line in lines)

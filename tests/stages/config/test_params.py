@@ -380,5 +380,7 @@ def test_unknown_sections_are_those_of_others_only_in_a_shared_folder(tmp_path: 
     with pytest.raises(InputError, match=r"^params\.yaml: epoch: is not a known setting$"):
         load_params(tmp_path / "params.yaml")
 
-    (tmp_path / ".gitignore").write_text(f"*.pyc\n{BEGIN}\n{END}\n", encoding="utf-8")
-    assert load_params(tmp_path / "params.yaml") == alone
+    for name in (".gitignore", "dvc.yaml"):
+        (tmp_path / name).write_text(f"a:\n  {BEGIN}\n  {END}\n", encoding="utf-8")
+        assert load_params(tmp_path / "params.yaml") == alone
+        (tmp_path / name).unlink()
