@@ -135,7 +135,7 @@ def write_visits(terminal: Terminal) -> None:
     page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
     (script,) = re.findall(r"(?ms)^## The table of the tutorial$.*?^```python\n(.*?)^```$", page)
     (terminal.folder / "visits.py").write_text(script, encoding="utf-8")
-    terminal.run("python visits.py && rm visits.py")
+    terminal.run("python visits.py\nrm visits.py")
 
 
 #: The key that the output of pages was written with, where a project has a key of its own.

@@ -6,6 +6,7 @@ minutes. The pictures are written to `docs/assets`; commit them.
 """
 
 import io
+import os
 import re
 import shutil
 import subprocess
@@ -33,6 +34,8 @@ _SCHEMES = {"light": 1, "dark": 0}
 def main() -> None:
     """Make all pictures."""
     _chromium()  # whose lack is known before minutes of training
+    # The commands of the environment that this module runs in, also where it is not activated.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     with tempfile.TemporaryDirectory() as folder:
         terminal = Terminal(Path(folder))
         write_visits(terminal)

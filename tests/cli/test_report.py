@@ -95,7 +95,7 @@ def test_a_clone_without_data_models_and_key_has_a_page(done: Repo, tmp_path: Pa
     done.git("clone", "--quiet", str(done.root), str(tmp_path / "clone"))
     clone = Repo(tmp_path / "clone")
     assert not (clone.root / "unlearn.key").exists()
-    assert not (clone.root / "models").exists()
+    assert [path.name for path in (clone.root / "models").iterdir()] == ["README.md"]
     page = page_of(clone, clone.inline("report"))
 
     assert re.search(r"</svg>Pass\b", page)
