@@ -198,7 +198,7 @@ def _facts(contents: Contents) -> list[Fact]:
         listed,
         Fact(
             formatting.count(report.exactness.touched),
-            "shards touched",
+            "shard touched" if report.exactness.touched == 1 else "shards touched",
             f"of {len(contents.shards):,}" if contents.shards else "by the forget list",
         ),
         Fact(
