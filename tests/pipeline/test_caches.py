@@ -24,7 +24,8 @@ def test_a_repeated_request_changes_no_byte(forgotten: Repo) -> None:
 def test_without_any_persisted_out_the_same_bytes_come_out(forgotten: Repo) -> None:
     before = forgotten.snapshot()
     # DVC's copies as well: nothing is left to bring anything back from.
-    for folder in ("data/retain_set", "data/forget_set", "models", ".dvc/cache"):
+    models = ("models/shard_models", "models/final_model")
+    for folder in ("data/retain_set", "data/forget_set", *models, ".dvc/cache"):
         shutil.rmtree(forgotten.root / folder)
 
     forgotten.ok("repro", "-j", "1")
