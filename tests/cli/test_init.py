@@ -65,7 +65,9 @@ def test_a_new_folder_becomes_a_whole_project(tmp_path: Path) -> None:
     repo.git("add", "-A")
     staged = set(repo.git("diff", "--cached", "--name-only").split())
     assert {"params.yaml", "dvc.yaml", "data/dataset.csv.dvc", "data/forget_list.txt"} <= staged
-    assert not any(name.startswith(("models/", ".unlearn/")) for name in staged)
+    assert {name for name in staged if name.startswith(("models/", ".unlearn/"))} == {
+        "models/README.md"
+    }
     assert {name for name in staged if name.startswith("data/")} == {
         "data/dataset.csv.dvc",
         "data/forget_list.txt",

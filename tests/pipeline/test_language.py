@@ -221,6 +221,7 @@ def test_git_is_given_neither_rows_nor_weights(language: Repo) -> None:
     tracked = set(language.git("ls-files").split())
     assert {"models/base.dvc", f"{PATH}.dvc", "params.yaml", "dvc.lock"} <= tracked
     assert without_log(name for name in tracked if name.startswith(("data/", "models/"))) == {
+        "models/README.md",
         "models/base.dvc",
         f"{PATH}.dvc",
         "data/forget_list.txt",

@@ -109,7 +109,9 @@ def test_a_network_answers_as_its_onnx_file(
 
     content = onnx_file(ensemble, train["model"], {})
 
-    check(ensemble, content, made_up_rows(ensemble, [each.predictor for each in ensemble.members]))
+    rows = made_up_rows(ensemble, [each.predictor for each in ensemble.members])
+    # What torch writes for normalised groups of channels has no shape without rows.
+    check(ensemble, content, rows, (1,) if train["model"] == "resnet" else (0, 1))
     assert str(tmp_path).encode() not in content
     assert b"torch" not in content
     again = load_ensemble(tmp_path / "models/final_model", trust_code=True)
