@@ -205,7 +205,7 @@ def progress(
     description
         What is done.
     total
-        How many steps there are; None if nobody knows.
+        How many steps there are; None if that is not known.
     unit
         What a step is, as a plural, for the rate: `rows`.
 

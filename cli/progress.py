@@ -1,9 +1,10 @@
 """Bars at the bottom of a terminal, with rates and the time that is left.
 
-While bars are shown, what is printed comes out above them, whoever prints it: this process, a
-library in C, or a process that was started. For that, standard error, and standard output where it
-is a terminal, stand for a file in memory meanwhile, which is copied to the terminal ten times a
-second. A pipe would not do: who fills it waits, and may hold what its reader needs.
+While bars are shown, all output is printed above them, whether it is from this process, from a
+library in C, or from a process that was started. For that, standard error, and standard output if
+it is a terminal, are replaced by a file in memory, which is copied to the terminal ten times a
+second. A pipe would not do: a writer waits when it is full, and may hold a lock that the reader
+needs.
 """
 
 import os
@@ -45,7 +46,7 @@ class Bar:
     description
         What is done.
     total
-        How many steps there are, or about how many; None if nobody knows.
+        How many steps there are, or about how many; None if that is not known.
     unit
         What a step is, as a plural.
     """
@@ -321,7 +322,7 @@ def _encoding() -> str:
 
 
 def _file_in_memory() -> int:
-    """Return a file that exists as long as it is open; whoever writes to it writes to its end."""
+    """Return a file that exists as long as it is open; every write is added at its end."""
     if hasattr(os, "memfd_create"):
         import fcntl  # noqa: PLC0415 - of systems that have it
 

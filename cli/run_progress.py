@@ -115,7 +115,7 @@ class ShownRun(RunProgress):
         return lines
 
     def _left(self, now: float) -> float | None:
-        """Return the seconds that the run will still take; None while nobody knows."""
+        """Return the seconds that the run will still take; None while that is not known."""
         # What `forget` will change decides which shards train.
         if not self._to_run or "forget" in self._to_run or "shard" in self._to_run:
             return None
