@@ -400,6 +400,13 @@ def _check_folder(request: InitRequest) -> None:
     if root.exists() and not root.is_dir():
         raise InputError(f"{root.name} is a file")
     check_contained(root)
+    hint = "init does not overwrite: choose another folder, or move the file"
+    if all((root / name).exists() for name in ("schema.yaml", "shards.yaml")):
+        raise InputError(
+            "a project is in this folder: schema.yaml is there already; nothing was changed",
+            hint,
+            *_into(root),
+        )
     taken = ["schema.yaml", "shards.yaml", "unlearn.key", "data/forget_list.txt", SUPPRESSED]
     taken += ["data/requests", *_DATASETS.get(request.example, ())]
     found = []
@@ -415,7 +422,6 @@ def _check_folder(request: InitRequest) -> None:
     found += [f"{name} is there already" for name in dict.fromkeys(taken) if (root / name).exists()]
     found += outputs_around(root, _WRITTEN)
     if found:
-        hint = "init does not overwrite: choose another folder, or move the file"
         raise InputError(f"{'; '.join(found)}; nothing was changed", hint, *_into(root))
 
 

@@ -256,7 +256,7 @@ CASES = {
         "there is no folder", ("predict", "--input", "data/dataset.csv", "--output", "no/o.csv")
     ),
     "init where a project is": Case(
-        "is there already; nothing was changed",
+        "a project is in this folder: schema.yaml is there already; nothing was changed",
         ("init", ".", "--dataset", "data/dataset.csv", "--id", "id", "--target", "label"),
     ),
 }
