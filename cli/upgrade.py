@@ -10,15 +10,12 @@ import typer
 import yaml
 from pydantic import ValidationError
 from unlearn.cli.answers import Answer
-from unlearn.cli.init.files import (
-    parse,
-    render_ledger,
-    render_schema,
-    render_shards,
-)
-from unlearn.cli.init.request import Identity, InitRequest
-from unlearn.cli.init.roles import find_roles
-from unlearn.cli.init.shared_files import default_branch_name, pattern_files
+from unlearn.cli.init.dataset.roles import find_roles
+from unlearn.cli.init.files.settings import parse, render_ledger, render_schema, render_shards
+from unlearn.cli.init.repository.ignore_files import pattern_files
+from unlearn.cli.init.repository.shared_files import default_branch_name
+from unlearn.cli.init.request.choices import Identity
+from unlearn.cli.init.request.request import InitRequest
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names
 from unlearn.cli.text_edits import (

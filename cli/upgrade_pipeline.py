@@ -4,14 +4,9 @@ import re
 from typing import Any
 
 import yaml
-from unlearn.cli.init.files import render_pipeline
-from unlearn.cli.init.request import Template
-from unlearn.cli.text_edits import (
-    stage_block,
-    with_dependency,
-    with_stages,
-    with_variables,
-)
+from unlearn.cli.init.files.pipeline import render_pipeline
+from unlearn.cli.init.request.choices import Template
+from unlearn.cli.text_edits import stage_block, with_dependency, with_stages, with_variables
 from unlearn.stages.config.methods import YOUNG
 from unlearn.stages.config.params import Params
 from unlearn.stages.config.settings_files import SHARDS_FILE

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import unlearn
 import yaml
-from unlearn.cli.init.request import REQUIREMENTS, CiSystem
-from unlearn.cli.init.workflow import Workflow, files_above, find_workflow, is_included
+from unlearn.cli.init.files.requirements import REQUIREMENTS
+from unlearn.cli.init.files.workflow import Workflow, files_above, find_workflow, is_included
+from unlearn.cli.init.request.choices import CiSystem
 from unlearn.stages.errors import InputError
 
 from tests.ci_checks import ROOT, actionlint_problems, schema_problems, shell_problems

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from unlearn.cli.answers import Answer
-from unlearn.cli.init.request import Identity, Template
+from unlearn.cli.init.request.choices import Identity, Template
 from unlearn.stages.config.dataset import CsvParams, IdType
 from unlearn.stages.config.section import Task
 

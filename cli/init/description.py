@@ -4,10 +4,11 @@ import shlex
 from pathlib import Path
 
 from unlearn.cli.init.answer import KeyName, TableProject, TextProject
-from unlearn.cli.init.csv_format import describe_csv, has_gzip
-from unlearn.cli.init.request import REQUIREMENTS, Template
+from unlearn.cli.init.dataset.csv_format import describe_csv, has_gzip
+from unlearn.cli.init.files.requirements import REQUIREMENTS
+from unlearn.cli.init.files.workflow import is_included
+from unlearn.cli.init.request.choices import Template
 from unlearn.cli.init.scaffold import BREAK_EVEN
-from unlearn.cli.init.workflow import is_included
 from unlearn.cli.output import plural
 
 _KEYS: dict[KeyName, str] = {

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from unlearn.cli.examples import shapes, visits
 from unlearn.cli.examples.digits import CLASSES, DIGITS_PATH, PIXELS, ROWS, digits_csv
-from unlearn.cli.init.files import TableParams
-from unlearn.cli.init.request import Example
-from unlearn.cli.init.roles import Roles
+from unlearn.cli.init.dataset.roles import Roles
+from unlearn.cli.init.files.params import TableParams
+from unlearn.cli.init.request.choices import Example
 from unlearn.cli.init.scaffold import Plan
 
 

@@ -10,32 +10,30 @@ import pyarrow as pa
 from unlearn.cli.canary import plant
 from unlearn.cli.examples import visits
 from unlearn.cli.init.answer import KeyName, TableProject
-from unlearn.cli.init.csv_format import find_csv
-from unlearn.cli.init.exact_models import EXACT_MODELS, choose_model, first_options, is_of_sets
-from unlearn.cli.init.file_notes import check_files, say_about_files
-from unlearn.cli.init.files import (
-    TableParams,
-    copies_of,
-    outputs_of,
-    parse,
-    render_pipeline,
-    render_table_params,
+from unlearn.cli.init.checks.options import check_template
+from unlearn.cli.init.checks.rows import check_rows
+from unlearn.cli.init.dataset.csv_format import find_csv
+from unlearn.cli.init.dataset.file_notes import check_files, say_about_files
+from unlearn.cli.init.dataset.ranges import columns_with_ranges, find_ranges
+from unlearn.cli.init.dataset.roles import find_roles
+from unlearn.cli.init.files.params import TableParams
+from unlearn.cli.init.files.pipeline import render_pipeline
+from unlearn.cli.init.files.settings import parse, render_table_params
+from unlearn.cli.init.key import choose_key
+from unlearn.cli.init.model.exact_models import (
+    EXACT_MODELS,
+    choose_model,
+    first_options,
+    is_of_sets,
 )
-from unlearn.cli.init.own_estimators import look_at, needs_trial, try_model
-from unlearn.cli.init.ranges import columns_with_ranges, find_ranges
-from unlearn.cli.init.request import Example, Identity, InitRequest
-from unlearn.cli.init.roles import find_roles
+from unlearn.cli.init.model.own_estimators import look_at, needs_trial, try_model
+from unlearn.cli.init.repository.copies import copies_of, outputs_of, write_dataset
+from unlearn.cli.init.repository.ignore_files import write_ignore_files
+from unlearn.cli.init.repository.placing import put_in_place, write_project
+from unlearn.cli.init.repository.repositories import add_to_dvc, start_repositories
+from unlearn.cli.init.request.choices import Example, Identity
+from unlearn.cli.init.request.request import InitRequest
 from unlearn.cli.init.scaffold import Plan, suggest, suggest_by_time
-from unlearn.cli.init.setup import (
-    add_to_dvc,
-    check_rows,
-    choose_key,
-    put_in_place,
-    start_repositories,
-    write_dataset,
-    write_ignore_files,
-    write_project,
-)
 from unlearn.cli.init.table_examples import EXAMPLES
 from unlearn.cli.output import say
 from unlearn.stages.columns.column_notes import notes_on_kinds
@@ -139,7 +137,7 @@ def init_table(request: InitRequest) -> TableProject:
     source = request.dataset
     if source is None or request.id is None or request.target is None:
         raise InputError("--dataset needs --id and --target; for text and chats --id and --base")
-    request.check_template()
+    check_template(request)
     check_files(request)
     root = request.root
     key, key_name = choose_key("unlearn.key")

@@ -8,37 +8,23 @@ import torch
 from unlearn.cli.examples.authors import AUTHORS_PATH, BASE_PATH, GENERIC_PATH, PERTURBED
 from unlearn.cli.examples.tiny_base import CONTEXT, MEMORISED, SIZES, Example, example_files
 from unlearn.cli.init.answer import KeyName, TextProject
-from unlearn.cli.init.csv_format import find_csv
-from unlearn.cli.init.file_notes import check_files, say_about_files
-from unlearn.cli.init.files import (
-    TextParams,
-    copies_of,
-    outputs_of,
-    parse,
-    render_pipeline,
-    render_text_params,
-)
-from unlearn.cli.init.request import (
-    AdapterRule,
-    Identity,
-    InitRequest,
-    TooLong,
-    given_options,
-)
-from unlearn.cli.init.roles import Roles, find_roles
+from unlearn.cli.init.checks.options import check_template, given_options
+from unlearn.cli.init.checks.rows import check_rows
+from unlearn.cli.init.dataset.csv_format import find_csv
+from unlearn.cli.init.dataset.file_notes import check_files, say_about_files
+from unlearn.cli.init.dataset.roles import Roles, find_roles
+from unlearn.cli.init.dataset.text_columns import say_about_columns, with_text_columns
+from unlearn.cli.init.files.params import TextParams
+from unlearn.cli.init.files.pipeline import render_pipeline
+from unlearn.cli.init.files.settings import parse, render_text_params
+from unlearn.cli.init.key import choose_key
+from unlearn.cli.init.repository.copies import copies_of, outputs_of
+from unlearn.cli.init.repository.ignore_files import write_ignore_files
+from unlearn.cli.init.repository.placing import put_in_place, write_project
+from unlearn.cli.init.repository.repositories import add_to_dvc, refuse_tracked, start_repositories
+from unlearn.cli.init.request.choices import AdapterRule, Identity, TooLong
+from unlearn.cli.init.request.request import InitRequest
 from unlearn.cli.init.scaffold import Plan, suggest_text
-from unlearn.cli.init.setup import (
-    add_to_dvc,
-    check_rows,
-    choose_key,
-    put_in_place,
-    refuse_tracked,
-    start_repositories,
-    write,
-    write_ignore_files,
-    write_project,
-)
-from unlearn.cli.init.text_columns import say_about_columns, with_text_columns
 from unlearn.cli.output import plural, say
 from unlearn.stages.config.params import Params
 from unlearn.stages.config.text import LoraOptions
@@ -46,7 +32,7 @@ from unlearn.stages.context import check_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.layer_groups import layer_groups
 from unlearn.stages.estimators.registry import find_spec, specs, text_options
-from unlearn.stages.project.files import scratch_folder
+from unlearn.stages.project.files import scratch_folder, write_bytes
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.rows.tokens import Key
 from unlearn.stages.shard.chats import chat_problems
@@ -178,12 +164,12 @@ def init_authors(request: InitRequest) -> TextProject:
         example = example_files(scratch / "base", size, _EXAMPLE_SEED)
         files = pin_files(scratch / "base", "the base")
         for name in files:
-            write(root / BASE_PATH / name, (scratch / "base" / name).read_bytes())
+            write_bytes(root / BASE_PATH / name, (scratch / "base" / name).read_bytes())
     settings = render_text_params(key.check, _example_params(request, files, example))
     start_repositories(root)
-    write(root / AUTHORS_PATH, example.dataset)
+    write_bytes(root / AUTHORS_PATH, example.dataset)
     if request.is_posthoc:
-        write(root / GENERIC_PATH, example.generic)
+        write_bytes(root / GENERIC_PATH, example.generic)
     pipeline_text = render_pipeline(
         request.template,
         is_text=True,
@@ -241,7 +227,7 @@ def _params(request: InitRequest, id_: str) -> TextParams:
     if find_spec(model).modality != "text":
         reading = [name for spec in specs() if spec.modality == "text" for name in spec.models]
         raise InputError(f"--model {model} does not read text: use {' or '.join(reading)}")
-    request.check_template()
+    check_template(request)
     if options.rule is not None and request.is_posthoc:
         raise InputError("--rule is for the adapters of shards, and --template posthoc has none")
     base = _name_of(root, options.base)

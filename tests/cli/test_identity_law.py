@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unlearn.cli.init.request import Identity, InitRequest
-from unlearn.cli.init.roles import find_roles
+from unlearn.cli.init.dataset.roles import find_roles
+from unlearn.cli.init.request.choices import Identity
+from unlearn.cli.init.request.request import InitRequest
 from unlearn.stages.config.params import ALGORITHM, shard_names
 from unlearn.stages.context import Context, check_params
 from unlearn.stages.errors import InputError

@@ -8,12 +8,9 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from unlearn.cli.init.files import (
-    aggregation_rule,
-    render_dockerignore,
-    render_gitattributes,
-    render_pipeline,
-)
+from unlearn.cli.init.files.patterns import render_dockerignore, render_gitattributes
+from unlearn.cli.init.files.pipeline import render_pipeline
+from unlearn.cli.init.files.settings import aggregation_rule
 from unlearn.stages.config.methods import METHODS, MethodSettings
 from unlearn.stages.context import check_params
 from unlearn.stages.dvc.pipeline import stage_names

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unlearn.cli.init.kinds import TABLE_KINDS, read_kinds
+from unlearn.cli.init.request.kinds import TABLE_KINDS, read_kinds
 from unlearn.stages.errors import InputError
 
 from tests.cli.conftest import SECRET, init, refused, unchanged

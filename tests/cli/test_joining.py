@@ -6,14 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from unlearn.cli.init.files import render_pipeline
-from unlearn.cli.init.joining import (
-    joined_lines,
-    joined_params,
-    joined_pipeline,
-    taken_names,
-)
-from unlearn.cli.init.request import Template
+from unlearn.cli.init.checks.taken import taken_names
+from unlearn.cli.init.files.pipeline import render_pipeline
+from unlearn.cli.init.repository.joining import joined_lines, joined_params, joined_pipeline
+from unlearn.cli.init.request.choices import Template
 from unlearn.stages.config.params import parse_yaml
 from unlearn.stages.errors import InputError
 

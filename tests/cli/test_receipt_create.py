@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from unlearn.cli.init.files import render_gitignore
+from unlearn.cli.init.files.patterns import render_gitignore
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.log import read_log
 from unlearn.stages.project.git import ignored

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from unlearn.cli.init.files import render_pipeline
-from unlearn.cli.init.request import Template
+from unlearn.cli.init.files.pipeline import render_pipeline
+from unlearn.cli.init.request.choices import Template
 from unlearn.cli.text_edits import stage_block
 from unlearn.stages.config.params import ALGORITHM
 from unlearn.stages.dvc.pipeline import YOUNG_FOLDER

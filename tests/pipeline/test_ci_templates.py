@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unlearn.cli.init.request import REQUIREMENTS, CiSystem
-from unlearn.cli.init.requirements import render_requirements
-from unlearn.cli.init.setup import write_workflow
-from unlearn.cli.init.workflow import find_workflow
+from unlearn.cli.init.files.requirements import REQUIREMENTS, render_requirements
+from unlearn.cli.init.files.workflow import find_workflow
+from unlearn.cli.init.repository.placing import write_workflow
+from unlearn.cli.init.request.choices import CiSystem
 
 from tests.ci_checks import ROOT
 from tests.ci_jobs import Job, Runner, read_yaml, run_github, run_github_steps, run_gitlab

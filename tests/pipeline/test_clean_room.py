@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from unlearn.cli.init.files import render_pipeline
+from unlearn.cli.init.files.pipeline import render_pipeline
 
 from tests.conftest import Repo, clean_room, fresh_models, make_frame, make_project
 from tests.pipeline.conftest import FORGOTTEN, KEY, SGD, ids_at

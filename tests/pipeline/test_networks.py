@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from unlearn.cli.init.files import render_pipeline
+from unlearn.cli.init.files.pipeline import render_pipeline
 from unlearn.stages.estimators.resnet import build_resnet
 from unlearn.stages.reading.png import png_bytes
 from unlearn.stages.training import slices

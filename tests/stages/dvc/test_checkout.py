@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from unlearn.cli.init.files import render_gitignore, render_pipeline
+from unlearn.cli.init.files.patterns import render_gitignore
+from unlearn.cli.init.files.pipeline import render_pipeline
 from unlearn.stages.context import Context
 from unlearn.stages.dvc.checkout import Remotes, absent, check_out, needed, restore
 from unlearn.stages.errors import BusyError, InputError

@@ -12,8 +12,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from unlearn.cli.init.files import render_pipeline
-from unlearn.cli.init.request import Template
+from unlearn.cli.init.files.pipeline import render_pipeline
+from unlearn.cli.init.request.choices import Template
 from unlearn.stages.aggregate import stage as aggregate_stage
 from unlearn.stages.context import Context, check_params
 from unlearn.stages.errors import InputError

@@ -4,34 +4,13 @@ What is there stays byte for byte: blocks are put between its lines, each betwee
 say where it begins and ends, so that it can be taken out again.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
-from unlearn.cli.text_edits import text_of
 from unlearn.stages.config.params import parse_yaml
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.shared import BEGIN, END
-
-#: Stages of both pipelines, and sections of params.yaml; `shards` is a variable of dvc.yaml.
-STAGES = {
-    "sisa": ("recipe", "shard", "forget", "train", "aggregate", "verify"),
-    "posthoc": ("recipe", "shard", "train", "forget", "young", "unlearn", "aggregate", "verify"),
-}
-_SECTIONS = (
-    "algorithm",
-    "key_check",
-    "seed",
-    "dataset",
-    "sharding",
-    "shards",
-    "train",
-    "aggregate",
-    "verify",
-    "ledger",
-    "requests",
-)
 
 INTO = "--into FOLDER puts the project into a folder of its own in this repository"
 
@@ -39,65 +18,6 @@ INTO = "--into FOLDER puts the project into a folder of its own in this reposito
 def joins(root: Path) -> bool:
     """Return whether a folder has files that a project's stages and settings are added to."""
     return any((root / name).is_file() for name in ("dvc.yaml", "params.yaml"))
-
-
-def taken_names(root: Path, template: str) -> list[str]:
-    """Return a sentence for each file that has names which a project needs for itself.
-
-    Parameters
-    ----------
-    root
-        The folder.
-    template
-        The pipeline that is to be added.
-    """
-    found = []
-    pipeline, settings = _mapping(root / "dvc.yaml"), _mapping(root / "params.yaml")
-    for name, content in (("dvc.yaml", pipeline), ("params.yaml", settings)):
-        if content is None:
-            found.append(f"{name} is there already")
-    stages = (pipeline or {}).get("stages")
-    if isinstance(stages, dict) and (same := [name for name in STAGES[template] if name in stages]):
-        found.append(f"dvc.yaml has {_counted('stage', same)}")
-    sections = (*_SECTIONS, "unlearn") if template == "posthoc" else _SECTIONS
-    if same := [name for name in sections if name in (settings or {})]:
-        found.append(f"params.yaml has {_counted('setting', same)}")
-    # DVC refuses a variable that params.yaml has as well.
-    for place, variables in _variables(root, pipeline or {}):
-        if same := [name for name in sections if name in variables]:
-            found.append(f"{place} has {_counted('variable', same)}")
-    return found
-
-
-def _variables(root: Path, pipeline: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the variables of a pipeline and of its stages, with the files that have them."""
-    stages = pipeline.get("stages")
-    for part in (pipeline, *(stages.values() if isinstance(stages, dict) else ())):
-        entries = part.get("vars") if isinstance(part, dict) else None
-        for entry in entries if isinstance(entries, list) else ():
-            if isinstance(entry, dict):
-                yield "dvc.yaml", entry
-                continue
-            name = str(entry).partition(":")[0]
-            if name != "params.yaml":
-                yield name, _mapping(root / name) or {}
-
-
-def _counted(noun: str, names: list[str]) -> str:
-    return f"{'a ' if len(names) == 1 else ''}{noun}{'s' if len(names) > 1 else ''} " + ", ".join(
-        names
-    )
-
-
-def _mapping(path: Path) -> dict[str, Any] | None:
-    """Return what is in a file, nothing if there is none; None if it is no mapping."""
-    if not path.is_file():
-        return {}
-    try:
-        content = parse_yaml(text_of(path))
-    except (yaml.YAMLError, InputError):
-        return None
-    return {} if content is None else content if isinstance(content, dict) else None
 
 
 def joined_pipeline(text: str, own: str) -> str:

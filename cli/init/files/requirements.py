@@ -11,6 +11,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+#: What a CI job installs, in a project.
+REQUIREMENTS = "requirements-unlearn.txt"
+
 _TOOL = "dvc-unlearn"
 
 #: Where torch is without the gigabytes of CUDA libraries, for machines without a GPU.

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from unlearn.cli.csv_options import chosen_csv, csv_files
-from unlearn.cli.init.request import InitRequest
+from unlearn.cli.init.request.request import InitRequest
 from unlearn.stages.config.dataset import CsvParams
 from unlearn.stages.reading.csv_dialect import find_format
 from unlearn.stages.reading.csv_text import MARK_NAMES

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
-from unlearn.cli.init.files import read_template
-from unlearn.cli.init.request import REQUIREMENTS, CiSystem
+from unlearn.cli.init.files.requirements import REQUIREMENTS
+from unlearn.cli.init.files.templates import read_template
+from unlearn.cli.init.request.choices import CiSystem
 from unlearn.stages.errors import InputError
 from unlearn.stages.project.containment import check_folder
 

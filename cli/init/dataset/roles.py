@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from unlearn.cli.init.request import Identity, InitRequest
+from unlearn.cli.init.request.choices import Identity
+from unlearn.cli.init.request.request import InitRequest
 from unlearn.cli.output import progress
 from unlearn.stages.config.dataset import CsvParams, IdType
 from unlearn.stages.errors import Facts, InputError

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from unlearn.cli.init.array_models import model_of_arrays
-from unlearn.cli.init.ranges import PROVISIONAL, columns_with_ranges
-from unlearn.cli.init.request import InitRequest
+from unlearn.cli.init.dataset.ranges import PROVISIONAL, columns_with_ranges
+from unlearn.cli.init.model.array_models import model_of_arrays
+from unlearn.cli.init.request.request import InitRequest
 from unlearn.stages.estimators.registry import find_spec
 from unlearn.stages.estimators.row_sets.forest_share import default_share
 from unlearn.stages.estimators.spec import RowSetTraining

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from unlearn.cli.init.csv_format import find_csv
-from unlearn.cli.init.request import InitRequest
+from unlearn.cli.init.dataset.csv_format import find_csv
+from unlearn.cli.init.request.request import InitRequest
 from unlearn.cli.output import say
 from unlearn.stages.errors import InputError
 from unlearn.stages.reading.reading import Reading

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from unlearn.cli.init.request import InitRequest
+from unlearn.cli.init.request.request import InitRequest
 from unlearn.cli.output import plural, say
 from unlearn.stages.config.dataset import CsvParams
 from unlearn.stages.errors import InputError

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping
 
-from unlearn.cli.init.request import InitRequest
+from unlearn.cli.init.request.request import InitRequest
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import find_spec
 from unlearn.stages.estimators.spec import FeatureTraining

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from unlearn.cli.init.request import InitRequest
+from unlearn.cli.init.request.request import InitRequest
 from unlearn.cli.output import say
 from unlearn.stages.config.methods import own_code
 from unlearn.stages.config.params import AggregationRule, Params

@@ -1,0 +1,1 @@
+"""What `unlearn init` finds out about a dataset's files and columns."""

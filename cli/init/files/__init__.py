@@ -1,0 +1,1 @@
+"""The files that `unlearn init` makes, as bytes."""
