@@ -26,7 +26,8 @@ from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, plural, progress, say
 from unlearn.stages.config.dataset import CsvParams
 from unlearn.stages.errors import InputError
-from unlearn.stages.final_model.ensemble import load_ensemble, load_own_ensemble, modality_of
+from unlearn.stages.final_model.ensemble import load_ensemble, load_own_ensemble
+from unlearn.stages.final_model.files import modality_of
 from unlearn.stages.final_model.new_rows import NewRows, check_encoding, with_csv
 from unlearn.stages.final_model.predictions import OUTPUT_FORMATS, predict_file
 from unlearn.stages.project.paths import find_project

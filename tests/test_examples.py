@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from unlearn.stages.config.params import Params
 from unlearn.stages.context import check_params
-from unlearn.stages.final_model.ensemble import final_model_files
+from unlearn.stages.final_model.files import final_model_files
 from unlearn.stages.training.recipe import Recipe
 from unlearn.stages.training.shard_model import ShardModel
 from unlearn.stages.training.slices import plan_shard, train_shard

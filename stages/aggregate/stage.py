@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
-from unlearn.stages.final_model.ensemble import check_rule, final_model_files
+from unlearn.stages.final_model.files import check_rule, final_model_files
 from unlearn.stages.project.files import write_files
 from unlearn.stages.training.lineage import read_lineage, seal
 from unlearn.stages.training.method_record import WHOLE, is_genuine, read_record

@@ -76,7 +76,8 @@ def _lines(record: ExportRecord, one_model: bool) -> Iterator[str]:
     yield f"| generation: commit of git | {_code(state.commit)} |"
     yield f"| generation: SHA-256 of dvc.lock | `{state.lock}` |"
     yield f"| digest of the models it was made of | `{state.models}` ({state.members}) |"
-    yield f"| requests honoured | {state.requests} |"
+    if state.requests is not None:
+        yield f"| requests honoured | {state.requests} |"
     if state.pending:
         yield f"| lines of the forget list that are not honoured yet | {state.pending} |"
     yield f"| label | {record.label} |"
@@ -137,7 +138,7 @@ def forgotten_rows(record: ExportRecord, claim: str) -> Iterator[str]:
         yield f"- {claim[0].upper()}{claim[1:]}."
     else:
         yield f"- It was not confirmed that {claim}: the verdict is {record.verdict}."
-    if record.generation.pending:
+    if not record.generation.honours_all:
         yield "- Requests are pending, and the model may hold their rows."
 
 

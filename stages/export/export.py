@@ -31,13 +31,14 @@ from unlearn.stages.export.whole_model import (
     merge_into_base,
     write_whole_model,
 )
-from unlearn.stages.final_model.ensemble import read_final_model
+from unlearn.stages.final_model.files import read_final_model
 from unlearn.stages.final_model.one_adapter import (
     PEFT_CONFIG,
     config_for_peft,
     merge_members,
     public_name,
 )
+from unlearn.stages.final_model.published import published_digest
 from unlearn.stages.project.files import digest_json, json_bytes
 from unlearn.stages.text.adapters import Shape
 from unlearn.stages.text.base import require_libraries
@@ -258,7 +259,9 @@ def _record(
     options = text_options(context.params.train)
     described = {} if made.one is None else made.one.description
     rank = described["adapter"]["rank"] if "adapter" in described else None
-    members = {"members": len(made.members)}
+    generation = ready.generation.model_copy(update={"members": len(made.members)})
+    if wanted.public:
+        generation = generation.published(published_digest(made.members))
     return ExportRecord(
         kind=wanted.kind,
         label=ready.label,
@@ -268,7 +271,7 @@ def _record(
             revision=options.revision,
             digest=digest_json(options.files),
         ),
-        generation=ready.generation.model_copy(update=members),
+        generation=generation,
         precision=None if made.whole is None else _precision(made.whole),
         rank=rank,
         compression=made.compression,

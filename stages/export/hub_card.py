@@ -1,7 +1,7 @@
 """The model card of a repository folder for the Hugging Face hub.
 
-It says what reports/verdict.json says, and no figure of rows: whoever had two cards could subtract
-them. The final model of a table has such figures itself, and its card says so.
+It says what reports/verdict.json says, and no figure of rows or requests: whoever had two cards
+could subtract them. What models themselves tell of such figures, the card names.
 """
 
 from collections.abc import Iterator
@@ -46,7 +46,9 @@ def text_card(record: ExportRecord, public: PublicReport, *, one_model: bool) ->
     return "\n".join(lines) + "\n"
 
 
-def table_card(record: ExportRecord, public: PublicReport, dataset: DatasetParams) -> str:
+def table_card(
+    record: ExportRecord, public: PublicReport, dataset: DatasetParams, *, weighs_rows: bool
+) -> str:
     """Return the card of the final model of a table; see `text_card`.
 
     Parameters
@@ -55,6 +57,8 @@ def table_card(record: ExportRecord, public: PublicReport, dataset: DatasetParam
         As `text_card` takes them.
     dataset
         The features and the target.
+    weighs_rows
+        Whether answers are weighted by the rows of each shard.
     """
     has_onnx = ONNX_NAME in record.files
     task = "regression" if dataset.task == "regression" else "classification"
@@ -91,7 +95,17 @@ def table_card(record: ExportRecord, public: PublicReport, dataset: DatasetParam
     if dataset.keys_categories:
         texts = "keyed digests, and not the texts,"
     lines.append(f"- The {texts} of categories are in these files.")
-    lines.append(f"- `{MODEL_FOLDER}/` has the number of rows of each part of the training data.")
+    lines.append(
+        "- No number of rows is stated"
+        + (
+            ", but for the weights of the members: the rule `size_weighted` takes the number of "
+            "rows of each part of the training data."
+            if weighs_rows
+            else "."
+        )
+        + " What models learned can tell it: trees, naive Bayes and exact models hold counts of "
+        "rows, or shares of them."
+    )
     lines += [*_limits(), "", *_files(record)]
     return "\n".join(lines) + "\n"
 
@@ -137,9 +151,7 @@ def _checked(record: ExportRecord, public: PublicReport) -> Iterator[str]:
     found = public.membership
     if found is not None:
         yield f"| membership attack | {found.attack or 'none'}: {found.verdict or 'no verdict'} |"
-    yield f"| requests to forget that are honoured | {state.requests} |"
-    if state.pending:
-        yield f"| lines of the forget list that are not honoured yet | {state.pending} |"
+    yield f"| every request to forget is honoured | {'yes' if state.honours_all else 'no'} |"
     yield f"| generation: commit of git | {_code(state.commit)} |"
     yield f"| generation: SHA-256 of dvc.lock | `{state.lock}` |"
     yield f"| digest of the models it was made of | `{state.models}` |"

@@ -5,7 +5,7 @@ MLflow 3 sends statistics of its use unless it is told not to before it is impor
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec as find_module
 from pathlib import Path
@@ -17,8 +17,10 @@ from unlearn.stages.config.dataset import TENSOR_KINDS, DatasetParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import find_spec
 from unlearn.stages.export.made_up_rows import made_up_rows
-from unlearn.stages.export.noted import copy_final_model
-from unlearn.stages.final_model.ensemble import Ensemble, load_ensemble, read_final_model
+from unlearn.stages.export.noted import write_published
+from unlearn.stages.final_model.description import Description
+from unlearn.stages.final_model.ensemble import Ensemble, load_ensemble
+from unlearn.stages.final_model.files import read_final_model
 from unlearn.stages.training.shard_model import ShardModel
 
 #: What MLflow imports to load the model.
@@ -40,8 +42,13 @@ def require_mlflow() -> None:
         raise InputError("mlflow is not installed", "pip install 'dvc-unlearn[mlflow]'")
 
 
-def check_mlflow(final_model: Path) -> None:
+def check_mlflow(description: Description, members: Sequence[tuple[str, ShardModel]]) -> None:
     """Check that MLflow can load a final model from its folder, before anything is written.
+
+    Parameters
+    ----------
+    description, members
+        As `read_final_model` returns them.
 
     Raises
     ------
@@ -49,7 +56,6 @@ def check_mlflow(final_model: Path) -> None:
         If there is no model, it has Python code of the user's own, or it needs files outside its
         folder.
     """
-    description, members = read_final_model(final_model)
     if not members:
         raise InputError("the final model has no members: every shard lost all its rows")
     trains = [model.description.get("train", {}) for _, model in members]
@@ -95,7 +101,7 @@ def write_mlflow(final_model: Path, folder: Path, facts: Mapping[str, str]) -> N
             input_example=_example(load_ensemble(final_model, root=final_model.parents[1])),
             pip_requirements=requirements(model for _, model in members),
         )
-    copy_final_model(final_model, folder / _DATA)
+    write_published(final_model, folder / _DATA)
     _name_data(folder / "MLmodel")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from unlearn.stages.audit.exports import ExportNote, append_note, honoured_list, utc_now
 from unlearn.stages.errors import InputError
 from unlearn.stages.export.record import Generation
+from unlearn.stages.final_model.published import published_files
 from unlearn.stages.project.files import digest_file
 from unlearn.stages.project.paths import Project
 
@@ -87,14 +88,12 @@ def digests(path: Path) -> dict[str, str]:
     }
 
 
-def copy_final_model(final_model: Path, target: Path) -> None:
-    """Copy a final model's files: contents, and neither links to DVC's cache nor permissions."""
-    shutil.copytree(
-        final_model,
-        target,
-        copy_function=shutil.copyfile,
-        ignore=shutil.ignore_patterns(".gitignore"),
-    )
+def write_published(final_model: Path, target: Path) -> None:
+    """Write a table's final model into a folder, as a copy for publication; see `published.py`."""
+    for name, content in published_files(final_model):
+        path = target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_synced(path, content)
 
 
 def write_synced(path: Path, content: bytes) -> None:

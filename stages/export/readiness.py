@@ -122,6 +122,7 @@ def check_ready(context: Context, *, allow_pending: bool, allow_fail: bool) -> R
         members=len(found.public.models) if params.kind == "exact" else 1,
         requests=_honoured(context),
         pending=pending,
+        honours_all=pending == 0,
     )
     return Ready(found.public.label or params.kind, verdict, generation)
 

@@ -44,21 +44,35 @@ class Generation(_Part):
     lock
         SHA-256 of dvc.lock.
     models
-        Digest of the models that the export was made of.
+        Digest of the models that the export was made of. In copies for publication it is over what
+        these hold of them, and not over the numbers of rows.
     members
         How many models these are.
     requests
-        Requests to forget that were filed and not taken back.
+        Requests to forget that were filed and not taken back; null in copies for publication.
     pending
-        Lines of the forget list that these models may still hold the rows of.
+        Lines of the forget list that these models may still hold the rows of; likewise.
+    honours_all
+        Whether there are no such lines.
     """
 
     commit: str | None
     lock: str
     models: str
     members: int
-    requests: int
-    pending: int
+    requests: int | None
+    pending: int | None
+    honours_all: bool
+
+    def published(self, models: str) -> "Generation":
+        """Return what a copy for publication says: no number of requests, of lines or of rows.
+
+        Parameters
+        ----------
+        models
+            The digest of the models as the copy has them.
+        """
+        return self.model_copy(update={"models": models, "requests": None, "pending": None})
 
 
 class Compression(_Part):

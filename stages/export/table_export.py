@@ -1,6 +1,6 @@
 """The final model of a table for other tools: an ONNX file, a folder of MLflow, one for the hub."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -11,17 +11,15 @@ from unlearn.stages.audit.reports import read_found
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.export.hub_card import MODEL_FOLDER, ONNX_NAME, table_card
-from unlearn.stages.export.noted import copy_final_model, digests, write_noted, write_synced
+from unlearn.stages.export.noted import digests, write_noted, write_published, write_synced
 from unlearn.stages.export.readiness import Ready, check_output, check_ready
-from unlearn.stages.export.record import CARD_NAME, FILE_NAME, ExportRecord
-from unlearn.stages.final_model.description import read_description
+from unlearn.stages.export.record import CARD_NAME, FILE_NAME, ExportRecord, Generation
 from unlearn.stages.final_model.ensemble import load_ensemble
+from unlearn.stages.final_model.files import read_final_model
+from unlearn.stages.final_model.published import published_digest
 from unlearn.stages.project.files import json_bytes
 
 TableKind = Literal["onnx", "mlflow", "hub"]
-
-#: A figure of rows is in what is handed over: members are checked by digests that cover it.
-_SUBTRACTED = ": those of two generations can be subtracted, so keep no older copy public"
 
 
 @dataclass(frozen=True)
@@ -76,12 +74,15 @@ def export_table(
 
         require_onnx()
     ready = check_ready(context, allow_pending=wanted.allow_pending, allow_fail=wanted.allow_fail)
+    description, members = read_final_model(project.final_model)
+    generation = ready.generation.published(published_digest(members))
+    facts = _facts(ready, generation)
     record = ExportRecord(
         kind=wanted.kind,
         label=ready.label,
         verdict=ready.verdict,
         base=None,
-        generation=ready.generation,
+        generation=generation,
         precision=None,
         rank=None,
         compression=None,
@@ -89,12 +90,17 @@ def export_table(
     )
     content = None
     if wanted.kind != "mlflow":
-        content = _onnx(context, ready, say, is_needed=wanted.kind == "onnx")
+        content = _onnx(context, facts, say, is_needed=wanted.kind == "onnx")
     else:
         from unlearn.stages.export.mlflow_model import check_mlflow
 
-        check_mlflow(project.final_model)
-    _say_figures(context, wanted.kind, say)
+        check_mlflow(description, members)
+    weighs_rows = description.rule == "size_weighted"
+    if weighs_rows:
+        say(
+            "note: the copy has the number of rows of each shard, which answers are weighted by: "
+            "those of two generations can be subtracted, so keep no older copy public"
+        )
 
     def write(half: Path) -> None:
         nonlocal record
@@ -103,12 +109,14 @@ def export_table(
         elif wanted.kind == "mlflow":
             from unlearn.stages.export.mlflow_model import write_mlflow
 
-            write_mlflow(project.final_model, half, facts_of(ready))
+            write_mlflow(project.final_model, half, facts)
         else:
             _write_hub(context, half, content)
         record = record.model_copy(update={"files": digests(half)})
         if wanted.kind == "hub":
-            card = table_card(record, read_found(project).public, context.params.dataset)
+            card = table_card(
+                record, read_found(project).public, context.params.dataset, weighs_rows=weighs_rows
+            )
             (half / FILE_NAME).write_bytes(json_bytes(record.model_dump(mode="json")))
             (half / CARD_NAME).write_text(card, encoding="utf-8")
 
@@ -116,9 +124,8 @@ def export_table(
     return record, note
 
 
-def facts_of(ready: Ready) -> dict[str, str]:
-    """Return what an export says of its state, by name, as texts."""
-    state = ready.generation
+def _facts(ready: Ready, state: Generation) -> dict[str, str]:
+    """Return what a copy says of its state, by name, as texts."""
     return {
         "unlearn.version": version("dvc-unlearn"),
         "unlearn.verdict": ready.verdict,
@@ -126,22 +133,12 @@ def facts_of(ready: Ready) -> dict[str, str]:
         "unlearn.commit": state.commit or "not committed",
         "unlearn.lock": state.lock,
         "unlearn.models": state.models,
-        "unlearn.requests": str(state.requests),
-        "unlearn.pending": str(state.pending),
+        "unlearn.honours_all": "yes" if state.honours_all else "no",
     }
 
 
-def _say_figures(context: Context, kind: TableKind, say: Callable[[str], None]) -> None:
-    """Say which figures of rows are handed over."""
-    rule = read_description(context.project.final_model).rule
-    if kind != "onnx":
-        say(f"note: the copy has the number of rows of each shard{_SUBTRACTED}")
-    elif rule == "size_weighted":
-        say(f"note: the weights in the file are the numbers of rows of the shards{_SUBTRACTED}")
-
-
 def _onnx(
-    context: Context, ready: Ready, say: Callable[[str], None], *, is_needed: bool
+    context: Context, facts: Mapping[str, str], say: Callable[[str], None], *, is_needed: bool
 ) -> bytes | None:
     """Return the ONNX file; None where it cannot be made, if it need not be."""
     from unlearn.stages.export.onnx_model import onnx_file, require_onnx
@@ -156,7 +153,7 @@ def _onnx(
             own_types=train.trusted_types,
             root=project.root,
         )
-        return onnx_file(ensemble, train.model, facts_of(ready))
+        return onnx_file(ensemble, train.model, facts)
     except InputError as error:
         if is_needed:
             raise
@@ -166,6 +163,6 @@ def _onnx(
 
 def _write_hub(context: Context, half: Path, content: bytes | None) -> None:
     half.mkdir()
-    copy_final_model(context.project.final_model, half / MODEL_FOLDER)
+    write_published(context.project.final_model, half / MODEL_FOLDER)
     if content is not None:
         write_synced(half / ONNX_NAME, content)

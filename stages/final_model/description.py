@@ -1,12 +1,13 @@
 """ensemble.json: what a final model's folder says of itself."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.config.params import AggregationRule
 from unlearn.stages.errors import InputError
+from unlearn.stages.training.shard_model import PUBLIC_VERSION
 
 FILE_NAME = "ensemble.json"
 
@@ -17,9 +18,11 @@ class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class _MemberEntry(_Entry):
+class MemberEntry(_Entry):
+    """One member: `rows` is how many its shard has."""
+
     shard: str = Field(pattern=r"^s\d{3,}$")
-    rows: int = Field(ge=1)
+    rows: int | None = Field(default=None, ge=1)
     digest: str
 
 
@@ -36,17 +39,34 @@ class Description(_Entry):
     By the rule `merged`, `adapter` is the digest of the one adapter in the folder, and the members
     are what it was made of; their own files are not there. If categories are keyed,
     `category_check` tells the key from others.
+
+    Version 2 is that of a copy for publication; see `published.py`. It has numbers of rows only
+    where the rule weighs by them.
     """
 
-    schema_version: Literal[1]
+    schema_version: Literal[1, 2]
     rule: AggregationRule
     dataset: DatasetParams
     has_probabilities: bool
-    members: list[_MemberEntry]
+    members: list[MemberEntry]
     empty: list[str]
     code: CodeEntry | None
     adapter: str | None = None
     category_check: str | None = None
+
+    @property
+    def is_public(self) -> bool:
+        """Whether the folder is a copy for publication."""
+        return self.schema_version == PUBLIC_VERSION
+
+    @model_validator(mode="after")
+    def _rows_are_where_they_belong(self) -> Self:
+        has_rows = not self.is_public or self.rule == "size_weighted"
+        if any((entry.rows is not None) is not has_rows for entry in self.members):
+            raise ValueError("rows: are missing, or there are too many")
+        if self.is_public and (self.dataset.modality == "text" or self.adapter is not None):
+            raise ValueError("schema_version: 2 is for tables")
+        return self
 
 
 def read_description(folder: Path) -> Description:

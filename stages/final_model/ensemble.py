@@ -1,7 +1,7 @@
 """The final model: shard models that answer as one."""
 
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,44 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from unlearn.stages.config.dataset import (
-    ID_SETTINGS,
-    READING_SETTINGS,
-    TASK_SETTINGS,
-    TRAINING_SETTINGS,
-    DatasetParams,
-)
-from unlearn.stages.config.params import AggregationRule, Params
-from unlearn.stages.config.section import Modality, Task
+from unlearn.stages.config.dataset import DatasetParams
+from unlearn.stages.config.params import AggregationRule
+from unlearn.stages.config.section import Task
 from unlearn.stages.context import load_params
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.category_key import find_category_key
 from unlearn.stages.final_model.combination import Combination, Probabilities, RowAnswers
-from unlearn.stages.final_model.description import (
-    FILE_NAME,
-    CodeEntry,
-    Description,
-    read_description,
-)
+from unlearn.stages.final_model.description import CodeEntry, read_description
+from unlearn.stages.final_model.files import checked_members
 from unlearn.stages.final_model.members import Member, StoredMember
 from unlearn.stages.final_model.new_rows import NewRows, as_table, with_csv
-from unlearn.stages.final_model.one_adapter import (
-    NAME,
-    PEFT_CONFIG,
-    adapter_files,
-    config_for_peft,
-    merge_members,
-)
-from unlearn.stages.project.files import digest_file, json_bytes
+from unlearn.stages.project.files import digest_file
 from unlearn.stages.project.paths import Project
-from unlearn.stages.rows.keyed_categories import key_check
-from unlearn.stages.rows.shard_file import Layout
-from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
-from unlearn.stages.training.shard_model import (
-    ShardModel,
-    digest_code,
-    read_shard_model,
-)
+from unlearn.stages.training.shard_model import ShardModel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -221,107 +197,6 @@ class Ensemble:
         return [self.classes[index] for index in probabilities.argmax(axis=1)]
 
 
-def check_rule(params: Params, model: ShardModel) -> None:
-    """Make sure that the chosen rule can combine a model.
-
-    Raises
-    ------
-    InputError
-        If it needs probabilities and the model gives none.
-    """
-    if params.aggregate.rule != "majority_vote" and not model.has_probabilities:
-        raise InputError(
-            f"{params.train.model} gives no probabilities, but aggregate.rule: "
-            f"{params.aggregate.rule} needs",
-            "set `aggregate.rule: majority_vote`",
-        )
-
-
-def final_model_files(
-    params: Params, root: Path, models: Iterable[tuple[str, ShardModel]]
-) -> Iterator[tuple[str, bytes]]:
-    """Yield relative path and content of each file of a final model's folder.
-
-    ensemble.json is the last one. No more than one of the models is held at a time, but for
-    adapters that become one.
-
-    Parameters
-    ----------
-    params
-        The project's settings.
-    root
-        The project's folder, for the user's own module.
-    models
-        Name and model of each shard, in the order of shards.yaml; empty ones become no members.
-
-    Raises
-    ------
-    InputError
-        If the chosen rule needs probabilities and a model gives none.
-    """
-    code = None
-    if params.train.code_path is not None:
-        path = root / params.train.code_path
-        code = {"name": path.name, "sha256": digest_code(path)}
-        yield path.name, path.read_bytes()
-    members, empty = [], []
-    together: list[tuple[str, ShardModel]] = []
-    for shard, model in models:
-        check_rule(params, model)
-        if model.kind == "empty":
-            empty.append(shard)
-            continue
-        members.append({"shard": shard, "rows": model.description["rows"], "digest": model.digest})
-        if params.aggregate.rule == "merged":
-            together.append((shard, model))
-            continue
-        yield f"members/{shard}/{MODEL_FILE}", json_bytes(model.description)
-        if model.weights is not None:
-            yield f"members/{shard}/{model.description['file']}", model.weights
-        if "adapter" in model.description:
-            # So that the member's folder is one that PEFT loads by itself.
-            yield f"members/{shard}/{PEFT_CONFIG}", json_bytes(config_for_peft(model))
-    keyed = params.dataset.keys_categories
-    own = {"category_check": key_check(params.dataset.category_key)} if keyed else {}
-    merged: dict[str, str] = {}
-    if together:
-        one = merge_members(together)
-        merged = {"adapter": one.digest}
-        yield from adapter_files(one)
-    description = json_bytes(
-        {
-            "schema_version": 1,
-            "rule": params.aggregate.rule,
-            # Where the training data is, and how its ids are read, is not needed for prediction.
-            # Each member knows its categories.
-            "dataset": params.dataset.model_dump(
-                mode="json",
-                exclude={
-                    "canaries",
-                    "contact",
-                    "held_out",
-                    "missing_columns",
-                    "weight",
-                    *ID_SETTINGS,
-                    *READING_SETTINGS,
-                    *TASK_SETTINGS,
-                    *TRAINING_SETTINGS,
-                },
-            )
-            | params.dataset.own_reading
-            | params.dataset.own_task
-            | {"path": "the input"},
-            "has_probabilities": params.aggregate.rule != "majority_vote",
-            "members": members,
-            "empty": empty,
-            "code": code,
-        }
-        | merged
-        | own
-    )
-    yield FILE_NAME, description
-
-
 def load_ensemble(
     folder: str | Path,
     *,
@@ -379,10 +254,11 @@ def load_ensemble(
     files = (code, root or Path(), base)
     members = []
     features = tuple(description.dataset.features)
-    for shard, model in _checked_members(folder, description):
+    for entry, model in checked_members(folder, description):
         features = tuple(model.layout.features)
         types = model.trusted_types if trust_code else tuple(own_types)
-        members.append(_member(folder, (shard, model), files, types, keep=keep))
+        named = (entry.shard, entry.rows or 1, model)
+        members.append(_member(folder, named, files, types, keep=keep))
     dataset = description.dataset
     if dataset.keys_categories:
         dataset = dataset.with_category_key(find_category_key(description, root, category_key))
@@ -423,94 +299,26 @@ def load_own_ensemble(
     )
 
 
-def modality_of(folder: Path) -> Modality:
-    """Return what the final model in a folder reads; see `load_ensemble` for errors."""
-    return read_description(folder).dataset.modality
-
-
-def read_final_model(folder: Path) -> tuple[Description, list[tuple[str, ShardModel]]]:
-    """Read a final model's folder, and check every member against what the folder says of it.
-
-    Parameters
-    ----------
-    folder
-        `models/final_model`, or a copy of it.
-
-    Returns
-    -------
-    tuple
-        What ensemble.json says; and shard and model of each member, or by the rule `merged` the
-        name and the model of the one adapter.
-
-    Raises
-    ------
-    InputError
-        If the folder is not a whole final model, or was changed after it was made.
-    """
-    description = read_description(folder)
-    if description.rule == "merged":
-        return description, _checked_adapter(folder, description)
-    return description, list(_checked_members(folder, description))
-
-
 def _member(
     folder: Path,
-    named: tuple[str, ShardModel],
+    named: tuple[str, int, ShardModel],
     files: tuple[Path | None, Path, Path | None],
     trusted: tuple[str, ...],
     *,
     keep: bool,
 ) -> Member | StoredMember:
-    (shard, model), (code, root, base) = named, files
+    (shard, rows, model), (code, root, base) = named, files
     if foreign := [name for name in model.trusted_types if name not in trusted]:
         raise InputError(
             f"this final model loads types of other packages, such as {foreign[0]}",
             "allow them with --trust-code, in Python with trust_code=True, if you trust who made "
             "it",
         )
-    rows, probable = int(model.description["rows"]), model.has_probabilities
+    probable = model.has_probabilities
     if keep:
         return Member(shard, rows, model.predictor(code, trusted, root, base), probable)
     stored = folder / "members" / shard
     return StoredMember(shard, rows, probable, stored, model.digest, code, trusted, root, base)
-
-
-def _checked_members(folder: Path, description: Description) -> Iterator[tuple[str, ShardModel]]:
-    """Yield shard and model of each member, one at a time; see `read_final_model`."""
-    layout = Layout.of(description.dataset)
-    for entry in description.members:
-        name = f"member {entry.shard} of the final model"
-        model = read_shard_model(folder / "members" / entry.shard, name)
-        try:
-            unchanged = model.digest == entry.digest and model.description["rows"] == entry.rows
-        except InputError as error:
-            raise InputError(f"{name}: {error.message}") from None
-        if not unchanged or not _same_answers(model.layout, layout):
-            raise InputError(f"{name} was changed after it was made")
-        yield entry.shard, model
-
-
-def _checked_adapter(folder: Path, description: Description) -> list[tuple[str, ShardModel]]:
-    """Return name and model of the one adapter, if there is one; see `read_final_model`."""
-    if not description.members:
-        return []
-    name = "the adapter of the final model"
-    model = read_shard_model(folder, name)
-    rows = sum(entry.rows for entry in description.members)
-    if model.digest != description.adapter or model.description["rows"] != rows:
-        raise InputError(f"{name} was changed after it was made")
-    if not _same_answers(model.layout, Layout.of(description.dataset)):
-        raise InputError(f"{name} was changed after it was made")
-    return [(NAME, model)]
-
-
-def _same_answers(one: Layout, other: Layout) -> bool:
-    """Return whether two layouts name the same features, and the same target in the same way."""
-    return (one.features, one.classes, one.outputs) == (
-        other.features,
-        other.classes,
-        other.outputs,
-    )
 
 
 def _trusted_code(

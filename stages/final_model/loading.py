@@ -5,7 +5,7 @@ from typing import Any
 
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.description import FILE_NAME
-from unlearn.stages.final_model.ensemble import modality_of
+from unlearn.stages.final_model.files import modality_of
 from unlearn.stages.project.paths import Project, find_project
 
 

@@ -11,7 +11,7 @@ from unlearn.stages.config.train import TrainParams
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.causal import LoraEstimator
 from unlearn.stages.estimators.registry import make_text_estimator
-from unlearn.stages.final_model.ensemble import read_final_model
+from unlearn.stages.final_model.files import read_final_model
 from unlearn.stages.final_model.text_ensemble import LanguageEnsemble, LanguageMember
 from unlearn.stages.rows.shard_file import Layout
 from unlearn.stages.text import adapters

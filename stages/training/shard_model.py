@@ -39,6 +39,9 @@ from unlearn.stages.rows.tokens import Key
 
 FILE_NAME = "model.json"
 
+#: The schema_version of files in a copy for publication, which have no number of rows.
+PUBLIC_VERSION = 2
+
 #: In place of the project key, where nothing is drawn.
 _NO_KEY = Key("0" * 64)
 
@@ -305,7 +308,9 @@ def read_shard_model(folder: Path, name: str) -> ShardModel:
     """
     try:
         description = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
-        if not {"kind", "rows", "layout", "has_probabilities"} <= description.keys():
+        if not {"kind", "layout", "has_probabilities"} <= description.keys():
+            raise ValueError
+        if "rows" not in description and description.get("schema_version") != PUBLIC_VERSION:
             raise ValueError
         if description.get("file") is None:
             return ShardModel(description, None)

@@ -22,6 +22,7 @@ from unlearn.stages.project.paths import Project
 from tests.conftest import Repo
 from tests.file_faults import Killed, fault_at
 from tests.pipeline.conftest import ids_at
+from tests.stages.export.documented import documented, undocumented
 
 #: Each loads torch, onnx or MLflow; MLflow takes seconds.
 pytestmark = pytest.mark.slow
@@ -42,7 +43,7 @@ def export(repo: Repo, *words: str) -> dict[str, Any]:
     """Return what an export says of itself."""
     said = repo.ok("export", *words, "--json")
     found: dict[str, Any] = json.loads(said.out)["export"]
-    assert ("number of rows of each shard" in said.err) is (found["kind"] != "onnx")
+    assert "number of rows" not in said.err
     return found
 
 
@@ -64,6 +65,19 @@ def of_onnx(file: Path, frame: pd.DataFrame, numbers: list[str]) -> list[Any]:
             column.to_numpy(np.float64) if is_number else column.fillna("").to_numpy(object)
         )
     return list(session.run(None, inputs))
+
+
+def check_names(workspace: Path, facts: set[str]) -> None:
+    """Check that the page has all names in the copies, and that none of them counts rows."""
+    import onnx
+
+    copies = [*(workspace / "hub").rglob("*.json"), *(workspace / "pyfunc/model").rglob("*.json")]
+    assert len(copies) > 5
+    for path in copies:
+        assert undocumented(path.name, path.read_bytes()) == set(), path
+        assert b'"rows"' not in path.read_bytes(), path
+    assert facts == {each.key for each in onnx.load(workspace / "model.onnx").metadata_props}
+    assert facts == {name for name in documented("model.onnx") if name.startswith("unlearn.")}
 
 
 def test_exports_answer_as_predict_and_old_ones_are_named(mlp: Repo, workspace: Path) -> None:
@@ -109,6 +123,8 @@ def test_exports_answer_as_predict_and_old_ones_are_named(mlp: Repo, workspace: 
     assert "license" not in card.data.to_dict()
     assert "| verdict | pass |" in card.text
     assert record["measurement"] is None
+    assert record["generation"]["requests"] is record["generation"]["pending"] is None
+    check_names(workspace, set(loaded.metadata.metadata))
     onnx = (workspace / "hub/model.onnx").read_bytes()
     assert onnx == (workspace / "model.onnx").read_bytes(), "the same bytes in another process"
 

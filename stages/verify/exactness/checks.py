@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
-from unlearn.stages.final_model.ensemble import final_model_files
+from unlearn.stages.final_model.files import final_model_files
 from unlearn.stages.project.files import digest_file
 from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.rows.applied import read_applied

@@ -12,7 +12,7 @@ import pyarrow as pa
 from unlearn.stages.config.methods import YOUNG, gives_certificate
 from unlearn.stages.context import PosthocContext
 from unlearn.stages.errors import InputError
-from unlearn.stages.final_model.ensemble import final_model_files
+from unlearn.stages.final_model.files import final_model_files
 from unlearn.stages.project.paths import HOLDOUT
 from unlearn.stages.rows.forget_list import ForgetList
 from unlearn.stages.rows.shard_file import in_order

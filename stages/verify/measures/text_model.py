@@ -8,7 +8,7 @@ from unlearn.stages.config.params import AggregationRule
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.final_model.description import Description
-from unlearn.stages.final_model.ensemble import read_final_model
+from unlearn.stages.final_model.files import read_final_model
 from unlearn.stages.final_model.text_ensemble import LanguageEnsemble, LanguageMember
 from unlearn.stages.final_model.text_loading import load_language_model, open_language_models
 from unlearn.stages.training.shard_model import ShardModel, read_shard_model

@@ -19,7 +19,7 @@ from unlearn.stages.export.record import (
     Measurement,
     Quality,
 )
-from unlearn.stages.final_model.ensemble import final_model_files
+from unlearn.stages.final_model.files import final_model_files
 from unlearn.stages.project.paths import Project
 from unlearn.stages.training.shard_model import ShardModel
 from unlearn.stages.verify_report.public import PublicReport
@@ -94,7 +94,13 @@ def make_record(kind: Kind, measurement: Measurement | None) -> ExportRecord:
         verdict="pass",
         base=BaseFacts(name="org/base", revision="c0ffee", digest="1" * 64),
         generation=Generation(
-            commit="abc", lock="2" * 64, models="3" * 64, members=3, requests=7, pending=0
+            commit="abc",
+            lock="2" * 64,
+            models="3" * 64,
+            members=3,
+            requests=7,
+            pending=0,
+            honours_all=True,
         ),
         precision=None,
         rank=12,
@@ -148,7 +154,8 @@ def test_the_card_says_what_is_claimed_and_what_is_not() -> None:
 @pytest.mark.parametrize("pending", [0, 2])
 def test_a_card_claims_no_more_than_the_verdict(verdict: str, pending: int) -> None:
     record = make_record("adapter", None)
-    state = record.generation.model_copy(update={"pending": pending})
+    known = record.generation.model_copy(update={"pending": pending, "honours_all": not pending})
+    state = known.published("5" * 64)
     record = record.model_copy(update={"verdict": verdict, "generation": state})
     public = PublicReport.model_validate({"kind": "exact", "modality": "text", "verdict": verdict})
     dataset = make_params().dataset
@@ -156,12 +163,14 @@ def test_a_card_claims_no_more_than_the_verdict(verdict: str, pending: int) -> N
     for card in (
         model_card(record, one_model=False),
         text_card(record, public, one_model=False),
-        table_card(record, public, dataset),
+        table_card(record, public, dataset, weighs_rows=bool(pending)),
     ):
         assert ("\n- It was not confirmed that" in card) is (verdict != "pass")
         assert (f": the verdict is {verdict}." in card) is (verdict != "pass")
         assert ("the model may hold their rows" in card) is bool(pending)
         assert card.count("byte for byte") == 1
+        assert "requests honoured" not in card
+    assert ("the number of rows of each part" in card) is bool(pending)
 
 
 @pytest.mark.parametrize("kind", ["adapter", "merged", "shards"])

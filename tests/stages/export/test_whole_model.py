@@ -12,7 +12,7 @@ from unlearn.stages.config.params import Params
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.export.whole_model import Precision, merge_into_base, write_whole_model
-from unlearn.stages.final_model.ensemble import final_model_files
+from unlearn.stages.final_model.files import final_model_files
 from unlearn.stages.final_model.one_adapter import adapter_files, merge_members
 from unlearn.stages.final_model.text_loading import load_language_model
 from unlearn.stages.text.base import pin_files

@@ -12,7 +12,7 @@ import pytest
 import unlearn
 from unlearn.stages.config.params import AggregationRule
 from unlearn.stages.errors import InputError
-from unlearn.stages.final_model.ensemble import final_model_files
+from unlearn.stages.final_model.files import final_model_files
 from unlearn.stages.final_model.language_model import LanguageModel, load_language
 from unlearn.stages.final_model.text_loading import open_language_models
 from unlearn.stages.rows.chats import chat_text

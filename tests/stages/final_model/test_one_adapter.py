@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load as load_tensors
 from unlearn.stages.config.params import Params
 from unlearn.stages.errors import InputError
-from unlearn.stages.final_model.ensemble import final_model_files, read_final_model
+from unlearn.stages.final_model.files import final_model_files, read_final_model
 from unlearn.stages.final_model.one_adapter import (
     config_for_peft,
     mean_update,

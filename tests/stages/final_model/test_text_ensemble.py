@@ -16,7 +16,8 @@ from unlearn.stages.config.params import Params
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.causal import CausalEstimator
 from unlearn.stages.estimators.registry import make_text_estimator
-from unlearn.stages.final_model.ensemble import final_model_files, load_ensemble
+from unlearn.stages.final_model.ensemble import load_ensemble
+from unlearn.stages.final_model.files import final_model_files
 from unlearn.stages.final_model.text_ensemble import LanguageEnsemble, route_of
 from unlearn.stages.final_model.text_loading import load_language_model, open_language_models
 from unlearn.stages.text.scoring import TokenScores

@@ -12,7 +12,7 @@ from unlearn.stages.config.text import AdapterOptions
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators.causal import LoraEstimator, TextSlice, tuned_weights
 from unlearn.stages.estimators.torch_state import module_bytes
-from unlearn.stages.final_model.ensemble import final_model_files
+from unlearn.stages.final_model.files import final_model_files
 from unlearn.stages.text import adapters
 from unlearn.stages.text.adapters import Shape
 from unlearn.stages.training.shard_model import ShardModel

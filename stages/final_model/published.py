@@ -1,0 +1,106 @@
+"""A copy of a final model for publication: all that prediction reads, and no number of rows.
+
+Who has two copies could subtract such numbers, and learn how many rows of which shard were deleted
+between them. The project's own folder keeps them, and its digests cover them: a copy has digests of
+its own, because a digest over a number that is left out confirms a guess of that number.
+
+With the rule `size_weighted` the numbers stay: they are the weights of the answers, and any factor
+of them gives the same numbers away.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from unlearn.stages.errors import InputError
+from unlearn.stages.estimators.formats import SAFETENSORS
+from unlearn.stages.final_model.description import FILE_NAME, read_description
+from unlearn.stages.final_model.files import checked_members
+from unlearn.stages.project.files import digest_json, json_bytes
+from unlearn.stages.training.shard_model import FILE_NAME as MODEL_FILE
+from unlearn.stages.training.shard_model import PUBLIC_VERSION, ShardModel, spec_of
+
+#: What BatchNorm counts in training and does not read to answer: steps, which follow from rows.
+_COUNTER = "num_batches_tracked"
+
+
+def published_model(model: ShardModel) -> ShardModel:
+    """Return a member as a copy for publication has it; it answers the same.
+
+    Parameters
+    ----------
+    model
+        The member.
+    """
+    description = {name: value for name, value in model.description.items() if name != "rows"}
+    description["schema_version"] = PUBLIC_VERSION
+    return ShardModel(description, _without_counters(model))
+
+
+def published_digest(models: Iterable[tuple[str, ShardModel]]) -> str:
+    """Return the digest of models as copies for publication have them.
+
+    Parameters
+    ----------
+    models
+        Shard and model of each member.
+    """
+    return digest_json([[shard, published_model(model).digest] for shard, model in models])
+
+
+def published_files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield path and content of each file of a copy for publication; ensemble.json is the last.
+
+    No more than one member is held at a time.
+
+    Parameters
+    ----------
+    folder
+        The folder of the final model of a table.
+
+    Raises
+    ------
+    InputError
+        If the folder is not a whole final model, or was changed after it was made.
+    """
+    description = read_description(folder)
+    if description.code is not None:
+        yield description.code.name, (folder / description.code.name).read_bytes()
+    members: list[dict[str, Any]] = []
+    for entry, model in checked_members(folder, description):
+        copy = published_model(model)
+        name = f"members/{entry.shard}"
+        yield f"{name}/{MODEL_FILE}", json_bytes(copy.description)
+        if copy.weights is not None:
+            yield f"{name}/{copy.description['file']}", copy.weights
+        weight = {"rows": entry.rows} if description.rule == "size_weighted" else {}
+        members.append({"shard": entry.shard, "digest": copy.digest, **weight})
+    whole: dict[str, Any] = json.loads((folder / FILE_NAME).read_bytes())
+    # Which shards lost all their rows is of no use to answer.
+    public = {"schema_version": PUBLIC_VERSION, "members": members, "empty": []}
+    yield FILE_NAME, json_bytes(whole | public)
+
+
+def _without_counters(model: ShardModel) -> bytes | None:
+    """Return the weights of a member, with 0 for numbers of steps."""
+    content = model.weights
+    if content is None or _COUNTER.encode() not in content:
+        return content
+    if spec_of(model.description).format is not SAFETENSORS:
+        return content
+    # Torch, for networks alone.
+    import torch
+    from safetensors.torch import load, save
+
+    try:
+        tensors = load(content)
+    except SafetensorError:
+        raise InputError("a model's weights are not readable") from None
+    return save(
+        {
+            name: torch.zeros_like(value) if name.endswith(_COUNTER) else value
+            for name, value in tensors.items()
+        }
+    )
