@@ -2,7 +2,8 @@
 #
 #     docker build --tag unlearn .
 #     docker run --rm --user "$(id -u):$(id -g)" --volume "$PWD:/project" unlearn status
-#     docker run --publish 8000:8000 --volume "$PWD:/project" unlearn serve --host 0.0.0.0
+#     docker run --publish 8000:8000 --env UNLEARN_SERVE_TOKEN --volume "$PWD:/project" \
+#         unlearn serve --host 0.0.0.0
 #
 # The project key comes with `--env UNLEARN_KEY`; it is never part of the image.
 FROM python:3.11.9-slim-bookworm
@@ -34,11 +35,15 @@ RUN pip install --constraint constraints.txt '.[llm,receipts,s3,serve]'
 USER unlearn
 WORKDIR /project
 
-# A server answers for itself; any other command is well if the package can be loaded.
+# A server answers for itself, at the port of its command line or of UNLEARN_LISTEN_PORT, as
+# `unlearn serve` reads them; any other command is well if the package can be loaded.
 HEALTHCHECK --interval=1m --timeout=30s --start-period=2m --retries=3 \
-    CMD if tr '\0' '\n' < /proc/1/cmdline | grep --quiet --line-regexp serve; \
-        then python -c "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health')"; \
-        else unlearn --version; fi
+    CMD words="$(tr '\0' '\n' < /proc/1/cmdline)"; \
+        if ! printf '%s\n' "$words" | grep --quiet --line-regexp serve; \
+        then unlearn --version; exit; fi; \
+        port="$(printf '%s\n' "$words" | sed -n -e 's/^--port=//p' -e '/^--port$/{n;p}' | tail -n 1)"; \
+        python -c "import sys, urllib.request as r; r.urlopen(f'http://127.0.0.1:{sys.argv[1]}/health')" \
+            "${port:-${UNLEARN_LISTEN_PORT:-8000}}"
 
 ENTRYPOINT ["unlearn"]
 CMD ["--help"]

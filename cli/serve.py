@@ -13,6 +13,7 @@ from unlearn.stages.errors import InputError
 from unlearn.stages.project.paths import find_project
 from unlearn.stages.serving.gate import check_text
 from unlearn.stages.serving.settings import (
+    PORT_VARIABLE,
     TOKEN_VARIABLE,
     Limits,
     Settings,
@@ -37,7 +38,10 @@ def serve(
         typer.Option(
             min=0,
             max=65_535,
-            help="The port; 0 takes a free one.",
+            envvar=PORT_VARIABLE,
+            show_envvar=False,
+            help="The port; 0 takes a free one. The environment variable "
+            f"{PORT_VARIABLE} can have it instead.",
             rich_help_panel=panels.ADDRESS,
         ),
     ] = 8000,

@@ -1,13 +1,21 @@
 """The Docker image: what its file says, and the image itself where Docker runs."""
 
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import threading
 import tomllib
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import typer
+from typer.main import get_command
+from unlearn.cli.serve import serve
+from unlearn.stages.serving.settings import PORT_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -57,18 +65,64 @@ def test_it_is_slim_pinned_and_runs_as_nobody_special() -> None:
     assert set(wanted.split(",")) <= set(extras["project"]["optional-dependencies"])
 
 
-def test_its_health_check_asks_the_server_or_the_command(tmp_path: Path) -> None:
-    """The check is a line of shell; `/proc/1/cmdline` is replaced by a file."""
-    (health,) = of("HEALTHCHECK")
-    script = health.partition("CMD ")[2]
+@pytest.fixture
+def health(tmp_path: Path) -> Iterator[Callable[..., int]]:
+    """Yield what runs the health check for a command line, and returns its exit code.
+
+    The check is a line of shell, in which `/proc/1/cmdline` is replaced by a file. A server listens
+    at the port SERVED of that line.
+    """
+
+    class Health(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/health" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    (arguments,) = of("HEALTHCHECK")
     command = tmp_path / "cmdline"
-    script = script.replace("/proc/1/cmdline", str(command))
-    for words, outcome in (((b"unlearn", b"repro"), 0), ((b"unlearn", b"serve"), 1)):
-        command.write_bytes(b"\0".join(words) + b"\0")
-        # No server listens there.
-        quiet = script.replace(":8000/", ":9/")
-        done = subprocess.run(["sh", "-c", quiet], capture_output=True, check=False)
-        assert done.returncode == outcome, done.stderr
+    script = arguments.partition("CMD ")[2].replace("/proc/1/cmdline", str(command))
+    with HTTPServer(("127.0.0.1", 0), Health) as server:
+        served = str(server.server_port)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+
+        def check(line: str, **variables: str) -> int:
+            words = line.replace("SERVED", served).split()
+            command.write_bytes("\0".join(words).encode() + b"\0")
+            given = {name: value.replace("SERVED", served) for name, value in variables.items()}
+            environment = {**os.environ, **given}
+            done = subprocess.run(["sh", "-c", script], env=environment, check=False)
+            return done.returncode
+
+        yield check
+        server.shutdown()
+
+
+def test_its_health_check_asks_the_server_at_its_port(health: Callable[..., int]) -> None:
+    serve = "python /usr/local/bin/unlearn serve --host 0.0.0.0"
+    assert health(f"{serve} --port SERVED") == 0
+    assert health(f"{serve} --port=SERVED --slots 2", UNLEARN_LISTEN_PORT="9") == 0
+    assert health(serve, UNLEARN_LISTEN_PORT="SERVED") == 0
+    # Nothing listens at port 9.
+    assert health(f"{serve} --port 9", UNLEARN_LISTEN_PORT="SERVED") == 1
+    assert health(serve, UNLEARN_LISTEN_PORT="9") == 1
+
+
+def test_its_health_check_asks_other_commands_for_nothing_but_their_version(
+    health: Callable[..., int],
+) -> None:
+    assert health("unlearn repro --port 9") == 0
+
+
+def test_the_port_of_the_health_check_is_the_one_that_the_command_reads() -> None:
+    (arguments,) = of("HEALTHCHECK")
+    app = typer.Typer()
+    app.command()(serve)
+    (option,) = [each for each in get_command(app).params if each.name == "port"]
+    assert option.envvar == PORT_VARIABLE
+    assert f"${{{PORT_VARIABLE}:-{option.default}}}" in arguments
 
 
 @pytest.mark.slow

@@ -11,6 +11,10 @@ from unlearn.stages.errors import InputError
 #: Where the token is, if no file is named.
 TOKEN_VARIABLE: Final = "UNLEARN_SERVE_TOKEN"  # noqa: S105 - a name, no token
 
+#: Where the port is, if none is given. Not UNLEARN_PORT: Kubernetes sets a variable of that name
+#: to a URL where a service is called unlearn.
+PORT_VARIABLE: Final = "UNLEARN_LISTEN_PORT"
+
 #: A shorter token can be guessed (characters).
 _TOKEN_LENGTH: Final = 16
 
