@@ -24,6 +24,7 @@ from unlearn.stages.ledger.log import Filing
 from unlearn.stages.project import paths
 from unlearn.stages.requests.id_file import understand
 from unlearn.stages.requests.incoming import Incoming
+from unlearn.wording import in_python
 
 
 class Project:
@@ -84,6 +85,7 @@ class Project:
         """Return how the project is opened again."""
         return f"Project({str(self.root)!r})"
 
+    @in_python
     def forget(
         self,
         ids: Ids | None = None,
@@ -148,6 +150,7 @@ class Project:
             )
             return record_request(context, Incoming(wanted, notes=tuple(notes)), handling)
 
+    @in_python
     def plan(
         self, ids: Ids | None = None, subjects: Ids | None = None, *, jobs: int | None = None
     ) -> PlanAnswer:
@@ -179,6 +182,7 @@ class Project:
         with self._context() as context:
             return make_plan(context, wanted, jobs=jobs or os.cpu_count() or 1)
 
+    @in_python
     def repro(
         self,
         *,
@@ -244,6 +248,7 @@ class Project:
         )
         return ReproAnswer.model_validate(answer)
 
+    @in_python
     def verify(self, *, full: bool = False, before: str | None = None) -> VerifyAnswer:
         """Return the evidence of the last run, and whether it belongs to the present state.
 
@@ -270,6 +275,7 @@ class Project:
         with heard_by(hear):
             return find_shown(self._found, full=full, before=before).answer()
 
+    @in_python
     def audit(
         self,
         old: str = "HEAD",
@@ -309,6 +315,7 @@ class Project:
         with heard_by(hear):
             return compare_states(self._found, old, new)
 
+    @in_python
     def load_model(self, *, trust_code: bool = False) -> Any:
         """Return the final model, as `unlearn.load_model` does.
 

@@ -311,8 +311,7 @@ def _member(
     if foreign := [name for name in model.trusted_types if name not in trusted]:
         raise InputError(
             f"this final model loads types of other packages, such as {foreign[0]}",
-            "allow them with --trust-code, in Python with trust_code=True, if you trust who made "
-            "it",
+            "allow them with --trust-code (in Python trust_code=True), if you trust who made it",
         )
     probable = model.has_probabilities
     if keep:
@@ -334,7 +333,7 @@ def _trusted_code(
     if not (trust_code or own):
         raise InputError(
             "this final model contains Python code, which prediction would run",
-            f"read {path.name} in its folder; then allow it with --trust-code, in Python with "
-            "trust_code=True",
+            f"read {path.name} in its folder; then allow it with --trust-code "
+            "(in Python trust_code=True)",
         )
     return path

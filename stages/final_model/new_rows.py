@@ -196,8 +196,8 @@ def _other_notation(where: Facts) -> InputError:
         "2024-01-31 for 2024-01-31 00:00",
         "write the column as the dataset of the training has it; programs such as pandas turn text "
         "into numbers when they read a file",
-        "if it is another category, which the model does not know: --as-written, and in Python "
-        "as_written=True",
+        "if it is another category, which the model does not know: --as-written "
+        "(in Python as_written=True)",
         facts=where,
     )
 

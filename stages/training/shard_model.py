@@ -242,7 +242,7 @@ class ShardModel:
 def _with_backbone(train: TrainParams, base: Path) -> TrainParams:
     """Return the settings with the file of the backbone elsewhere; its digest stays pinned."""
     if train.freeze is None:
-        raise InputError("--base is for language models, and for networks with train.freeze")
+        raise InputError("a base is for language models, and for networks with train.freeze")
     freeze = train.freeze.model_copy(update={"weights": base.name})
     return train.model_copy(update={"freeze": freeze})
 

@@ -196,6 +196,10 @@ def test_ids_may_come_from_anywhere_but_from_one_text(people: Repo) -> None:
             with pytest.raises(InputError, match=message) as raised:
                 project.forget(ids=values)
             assert SECRET not in "".join((str(raised.value), *raised.value.hints))
+        with pytest.raises(InputError) as raised:
+            project.forget(ids=[SECRET])
+        assert any(hint.startswith('unknown="skip" skips') for hint in raised.value.hints)
+        assert 'unknown="suppress" lists them' in "".join(raised.value.hints)
         with pytest.raises(InputError, match="no records to forget: give ids or subjects"):
             project.forget()
         with pytest.raises(InputError, match="unknown: is one of"):
@@ -284,7 +288,7 @@ def test_wrong_arguments_change_nothing(done: Repo) -> None:
         wrong = [
             (lambda: project.repro(jobs=0), "jobs: is a whole number"),
             (lambda: project.repro(engine="slurm"), "engine: is one of"),
-            (lambda: project.repro(command="x"), "--command belongs to"),
+            (lambda: project.repro(command="x"), 'command belongs to engine="command"'),
             (lambda: project.plan(jobs=True), "jobs: is a whole number"),
             (lambda: project.audit("--all"), "old: is no git revision"),
             (lambda: project.audit("HEAD", ""), "new: is no git revision"),
@@ -292,8 +296,9 @@ def test_wrong_arguments_change_nothing(done: Repo) -> None:
             (lambda: project.audit("nowhere"), "nowhere"),
         ]
         for call, message in wrong:
-            with pytest.raises(InputError, match=message):
+            with pytest.raises(InputError, match=message) as raised:
                 call()
+            assert "--" not in "".join(raised.value.hints)
 
 
 @pytest.mark.slow

@@ -75,7 +75,7 @@ def model(folder: Path) -> Ensemble:
 
 def test_a_classifier_takes_pictures_as_arrays_of_a_table(folder: Path, model: Ensemble) -> None:
     rows = pd.DataFrame({"photo": list(PHOTOS), "age": AGES})
-    with pytest.raises(InputError, match="in Python with trust_code=True|contains Python code"):
+    with pytest.raises(InputError, match="in Python trust_code=True|contains Python code"):
         unlearn.load_model(folder)
     found = unlearn.load_model(folder, trust_code=True)
 
