@@ -1,6 +1,7 @@
 """Projects for tests: real git, real DVC, in temporary folders of their own."""
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -35,11 +36,21 @@ from unlearn.stages.rows.tokens import (
     place,
 )
 
+from tests.compiled import pytest_configure  # noqa: F401 - a hook
 from tests.forked_dvc import Forking, call_dvc
 
 # No law fails by the clock: other processes slow a test down.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
+
+# Modules and tests are there to stay: the collector would look through them again and again.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was collected out of every collection of garbage that follows."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -14,14 +14,16 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from openai import OpenAI
 from unlearn.cli.examples.authors import jsonl, make_authors
 
 from tests.conftest import Repo, start_repositories, use_key
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 #: In prompts and tokens; no log may have it.
 SECRET = "Zanzibar"
@@ -53,8 +55,10 @@ class Served:
         """Its port."""
         return int(self.address.rpartition(":")[2])
 
-    def client(self, token: str = "none", **more: Any) -> OpenAI:  # noqa: S107 - it is none
+    def client(self, token: str = "none", **more: Any) -> "OpenAI":  # noqa: S107 - it is none
         """Return the official client."""
+        from openai import OpenAI  # only slow tests ask for it
+
         more = {"max_retries": 0, "timeout": 60} | more
         return OpenAI(base_url=f"{self.address}/v1", api_key=token, **more)
 

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from openai import OpenAI
 
 from tests.stages.serving.conftest import SECRET, Served
 
@@ -224,7 +223,7 @@ def test_a_client_that_does_not_read_loses_its_connection(served: Served) -> Non
 
 
 def test_too_many_requests_are_told_to_come_back(served: Served) -> None:
-    client: OpenAI = served.client()
+    client = served.client()
     asked: dict[str, Any] = CHAT | {"max_tokens": 20, "n": 30, "temperature": 1}
 
     def one(_number: int) -> int:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
-import openai
 import pytest
 from unlearn.stages.serving.protocol import QuietServer
 
@@ -110,6 +109,8 @@ def guarded(tuned: Repo, tmp_path: Path) -> Iterator[tuple[Repo, Served]]:
 def test_a_request_to_forget_is_waited_for_then_honoured(
     guarded: tuple[Repo, Served],
 ) -> None:
+    import openai
+
     repo, served = guarded
     for token in ("wrong" * 5, TOKEN[:-1], ""):
         with pytest.raises(openai.AuthenticationError):

@@ -3,14 +3,15 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import openai
 import pytest
-from openai import OpenAI
 
 from tests.conftest import Repo
 from tests.stages.serving.conftest import AUTHORS, SECRET, Served
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 #: The server takes longer to start than all of its tests.
 pytestmark = pytest.mark.slow
@@ -22,18 +23,18 @@ Arguments = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def client(served: Served) -> OpenAI:
+def client(served: Served) -> "OpenAI":
     """Return the official client of the server."""
     return served.client()
 
 
-def chat(client: OpenAI, **more: Any) -> Any:
+def chat(client: "OpenAI", **more: Any) -> Any:
     """Return the most probable answer, of few tokens."""
     asked: Arguments = {"model": MODEL, "messages": QUESTION, "temperature": 0, "max_tokens": 12}
     return client.chat.completions.create(**(asked | more))
 
 
-def complete(client: OpenAI, **more: Any) -> Any:
+def complete(client: "OpenAI", **more: Any) -> Any:
     """Return the most probable continuation, of few tokens."""
     asked: Arguments = {"model": MODEL, "prompt": "Ada", "temperature": 0, "max_tokens": 12}
     return client.completions.create(**(asked | more))
@@ -45,7 +46,7 @@ def text_of(events: Any) -> str:
 
 
 def test_the_model_says_which_generation_it_is_and_its_verdict(
-    client: OpenAI, project: Repo
+    client: "OpenAI", project: Repo
 ) -> None:
     (model,) = client.models.list().data
     outs = project.lock()["aggregate"]["outs"]
@@ -63,7 +64,7 @@ def test_the_model_says_which_generation_it_is_and_its_verdict(
 
 
 def test_greedy_answers_are_those_of_predict_and_of_python(
-    client: OpenAI, project: Repo, tmp_path: Path
+    client: "OpenAI", project: Repo, tmp_path: Path
 ) -> None:
     from unlearn import load_model
     from unlearn.stages.text.token_choice import Sampling
@@ -85,7 +86,7 @@ def test_greedy_answers_are_those_of_predict_and_of_python(
     assert {answer.usage.completion_tokens for answer in answers} == {12}
 
 
-def test_a_stream_is_the_answer_in_pieces(client: OpenAI) -> None:
+def test_a_stream_is_the_answer_in_pieces(client: "OpenAI") -> None:
     whole = chat(client, logprobs=True)
 
     events = list(chat(client, stream=True, stream_options={"include_usage": True}, logprobs=True))
@@ -99,7 +100,7 @@ def test_a_stream_is_the_answer_in_pieces(client: OpenAI) -> None:
     assert tokens == [token.token for token in whole.choices[0].logprobs.content]
 
 
-def test_a_stop_string_ends_the_answer_before_it(client: OpenAI) -> None:
+def test_a_stop_string_ends_the_answer_before_it(client: "OpenAI") -> None:
     whole = chat(client).choices[0].message.content
     stop = whole[5:8]
     events = list(chat(client, stop=[stop, "never"], stream=True))
@@ -110,7 +111,7 @@ def test_a_stop_string_ends_the_answer_before_it(client: OpenAI) -> None:
     assert answer.usage.completion_tokens < 12
 
 
-def test_a_seed_draws_the_same_tokens_again(client: OpenAI) -> None:
+def test_a_seed_draws_the_same_tokens_again(client: "OpenAI") -> None:
     def drawn(seed: int | None) -> list[str]:
         choices = chat(client, temperature=1.5, top_p=0.9, seed=seed, n=2).choices
         return [choice.message.content for choice in choices]
@@ -122,7 +123,7 @@ def test_a_seed_draws_the_same_tokens_again(client: OpenAI) -> None:
     )
 
 
-def test_log_probabilities_come_with_alternatives(client: OpenAI) -> None:
+def test_log_probabilities_come_with_alternatives(client: "OpenAI") -> None:
     content = chat(client, logprobs=True, top_logprobs=3).choices[0].logprobs.content
 
     assert len(content) == 12
@@ -132,7 +133,7 @@ def test_log_probabilities_come_with_alternatives(client: OpenAI) -> None:
         assert token.bytes is None or bytes(token.bytes).decode() == token.token
 
 
-def test_completions_take_texts_and_tokens(client: OpenAI) -> None:
+def test_completions_take_texts_and_tokens(client: "OpenAI") -> None:
     texts = complete(client, prompt=["Ada", "Bo"], n=2, logprobs=2)
     single = complete(client, prompt="Bo")
     first = complete(client, prompt=[1, 40, 41])
@@ -148,7 +149,7 @@ def test_completions_take_texts_and_tokens(client: OpenAI) -> None:
     assert "".join(found.tokens)[: found.text_offset[1]] == found.tokens[0]
 
 
-def test_fifty_streams_at_once_all_end_well(client: OpenAI, served: Served) -> None:
+def test_fifty_streams_at_once_all_end_well(client: "OpenAI", served: Served) -> None:
     alone = chat(client).choices[0].message.content
 
     def one(number: int) -> str:
@@ -191,8 +192,10 @@ def test_fifty_streams_at_once_all_end_well(client: OpenAI, served: Served) -> N
     ],
 )
 def test_what_is_not_supported_is_refused_by_name(
-    client: OpenAI, asked: Arguments, status: int, param: str
+    client: "OpenAI", asked: Arguments, status: int, param: str
 ) -> None:
+    import openai
+
     with pytest.raises(openai.APIStatusError) as caught:
         chat(client, **asked)
 
@@ -200,7 +203,9 @@ def test_what_is_not_supported_is_refused_by_name(
     assert caught.value.type == "invalid_request_error"
 
 
-def test_a_prompt_that_is_too_long_says_so(client: OpenAI) -> None:
+def test_a_prompt_that_is_too_long_says_so(client: "OpenAI") -> None:
+    import openai
+
     for text in ("a b " * 600, "x" * 15_000):
         with pytest.raises(openai.BadRequestError) as caught:
             chat(client, messages=[{"role": "user", "content": text}], max_tokens=None)
@@ -209,7 +214,7 @@ def test_a_prompt_that_is_too_long_says_so(client: OpenAI) -> None:
         complete(client, prompt=[600])
 
 
-def test_what_asks_for_nothing_is_taken(client: OpenAI) -> None:
+def test_what_asks_for_nothing_is_taken(client: "OpenAI") -> None:
     parts = [{"type": "text", "text": AUTHORS[0].prompt}]
     same: Arguments = {
         "messages": [{"role": "user", "content": parts}],
