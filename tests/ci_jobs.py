@@ -224,6 +224,27 @@ def run_gitlab(checkout: Path, job: Mapping[str, Any], values: Mapping[str, str]
     return Job(result.returncode, result.stdout, result.stderr, runner.read("log"))
 
 
+def agrees(job: Mapping[str, Any], values: Mapping[str, str]) -> bool:
+    """Return whether the rules of a job of GitLab let it run; `changes` are taken as given.
+
+    Parameters
+    ----------
+    job
+        The parsed job. Its conditions compare variables with texts, joined by `&&`.
+    values
+        The variables of the pipeline.
+    """
+
+    def holds(condition: str) -> bool:
+        name, _, text = (part.strip() for part in condition.partition("=="))
+        if not text:
+            return bool(values.get(name.removeprefix("$")))
+        wanted = values.get(text[1:]) if text.startswith("$") else text.strip('"')
+        return values.get(name.removeprefix("$")) == wanted
+
+    return any(all(map(holds, rule["if"].split("&&"))) for rule in job["rules"])
+
+
 def read_yaml(path: Path) -> Any:
     """Return a parsed file; in YAML 1.1 the key `on` would be true."""
     text = path.read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from unlearn.cli.init.request.choices import CiSystem
 from unlearn.stages.errors import InputError
 
 from tests.ci_checks import ROOT, actionlint_problems, schema_problems, shell_problems
-from tests.ci_jobs import Runner, evaluate, fill, read_yaml, run_github_steps
+from tests.ci_jobs import Runner, agrees, evaluate, fill, read_yaml, run_github_steps
 
 FOLDERS = ("", "models/churn")
 
@@ -194,6 +194,41 @@ def test_they_run_on_requests_on_pushes_on_a_schedule_and_by_hand(
         assert job["rules"][0]["changes"] == job["rules"][1]["changes"]
 
 
+@pytest.mark.parametrize(
+    ("source", "values", "runs"),
+    [
+        ("schedule", {"UNLEARN_SCHEDULE": "1"}, True),
+        ("schedule", {}, False),  # it is meant for other jobs
+        ("web", {}, True),
+        ("push", {}, True),
+        ("push", {"CI_COMMIT_BRANCH": "request"}, False),
+        ("merge_request_event", {"CI_COMMIT_BRANCH": ""}, True),
+        # A tag is no branch that could be pushed to.
+        ("web", {"CI_COMMIT_BRANCH": "", "CI_COMMIT_TAG": "v1"}, False),
+        ("schedule", {"UNLEARN_SCHEDULE": "1", "CI_COMMIT_BRANCH": ""}, False),
+    ],
+)
+def test_a_job_of_gitlab_runs_for_the_pipelines_that_are_meant_for_it(
+    written: dict[CiSystem, list[Path]], source: str, values: dict[str, str], *, runs: bool
+) -> None:
+    of_branch = {"CI_COMMIT_BRANCH": "main", "CI_DEFAULT_BRANCH": "main"}
+    for path in written[CiSystem.GITLAB]:
+        (job,) = read_yaml(path).values()
+        assert agrees(job, {"CI_PIPELINE_SOURCE": source, **of_branch, **values}) is runs
+
+
+def test_a_run_for_a_tag_stops_before_anything_is_checked_out() -> None:
+    steps = read_yaml(ROOT / "action.yml")["runs"]["steps"]
+    (stop,) = [step for step in steps if step.get("name") == "Stop for tags"]
+    assert "exit 1" in stop["run"]
+    assert not any("uses" in step for step in steps[: steps.index(stop)])
+    kinds = {
+        kind: bool(evaluate(stop["if"], {"github": {"ref_type": kind}}))
+        for kind in ("tag", "branch")
+    }
+    assert kinds == {"tag": True, "branch": False}
+
+
 def test_two_projects_of_one_repository_share_nothing(
     written: dict[CiSystem, list[Path]],
 ) -> None:
@@ -203,6 +238,10 @@ def test_two_projects_of_one_repository_share_nothing(
     assert below["defaults"]["run"]["working-directory"] == "models/churn"
     top, below = (read_yaml(path) for path in written[CiSystem.GITLAB])
     assert not set(top) & set(below)
+    # A folder of a folder is not the one whose name looks like both.
+    similar = Workflow(CiSystem.GITLAB, Path(), "models-churn", "unlearn.yml")
+    (alike,) = yaml.safe_load(similar.render("main"))
+    assert alike not in below
     (job,) = below.values()
     assert "cd models/churn" in job["script"]
     assert job["artifacts"]["paths"] == ["models/churn/unlearn-report.html"]

@@ -177,6 +177,11 @@ SYSTEMS = pytest.mark.parametrize("run", [on_github, on_gitlab])
 @pytest.mark.parametrize("run", [on_github, on_gitlab, with_action])
 def test_a_request_on_a_branch_is_carried_out_and_pushed(host: Host, run: Run) -> None:
     repo = host.clone("ci", "request")
+    # While the job runs, somebody else pushes what starts no run.
+    author = host.author()
+    (author.root / "docs.md").write_text("news", encoding="ascii")
+    author.commit("docs")
+    author.git("push", "--quiet", "origin", "HEAD:request")
 
     done = run(host, repo)
 
@@ -189,6 +194,7 @@ def test_a_request_on_a_branch_is_carried_out_and_pushed(host: Host, run: Run) -
     after = host.clone("after", "request")
     after.dvc("pull", "--quiet")
     assert after.files("models") == host.room
+    assert (after.root / "docs.md").is_file()
     assert after.git("log", "--format=%P", "-2").split()  # the merge is there
     assert after.inline("verify", "--public").code == 0
     tracked = after.git("ls-files").split()
