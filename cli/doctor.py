@@ -14,8 +14,10 @@ from unlearn.cli.doctor_answer import DoctorAnswer, PlaceEntry
 from unlearn.cli.examples.authors import AUTHORS_PATH
 from unlearn.cli.examples.digits import DIGITS_PATH
 from unlearn.cli.examples.visits import VISITS_PATH
+from unlearn.cli.init.repository.joining import stands_apart
 from unlearn.cli.lazy import Command
 from unlearn.cli.output import JsonFlag, emit, names, plural, progress
+from unlearn.cli.text_edits import text_of
 from unlearn.stages.audit.copies import Search, store_megabytes
 from unlearn.stages.audit.estimator_types import notes_on_types, stored_rows
 from unlearn.stages.audit.exports import EXPORTS, exports_place, read_exports
@@ -45,7 +47,7 @@ from unlearn.stages.project.files import TEMPORARY_PREFIX
 from unlearn.stages.project.git import git
 from unlearn.stages.project.git import ignored as ignored_files
 from unlearn.stages.project.paths import Project, find_project
-from unlearn.stages.project.shared import is_shared
+from unlearn.stages.project.shared import BEGIN, END, is_shared
 from unlearn.stages.rows.tokens import DEMO_KEY, Key
 from unlearn.stages.text.base import find_base, require_libraries
 from unlearn.stages.training.method_record import other_models
@@ -103,7 +105,12 @@ def doctor(as_json: JsonFlag = False) -> None:
         findings=findings,
         healthy=not findings,
         testable_md5s=testable.md5s,
-        notes=[*testable.notes, *_notes_on_types(project), *notes_on_exports],
+        notes=[
+            *testable.notes,
+            *_notes_on_types(project),
+            *notes_on_exports,
+            *_notes_on_marks(project),
+        ],
         places=[
             PlaceEntry(
                 name=place.name,
@@ -122,6 +129,21 @@ def doctor(as_json: JsonFlag = False) -> None:
 
 
 COMMAND = Command(doctor, example="unlearn doctor", answer=DoctorAnswer)
+
+
+def _notes_on_marks(project: Project) -> list[str]:
+    """Say if the comments around stages in dvc.yaml were moved."""
+    try:
+        if not is_shared(project.root) or stands_apart(text_of(project.pipeline)):
+            return []
+    except (OSError, InputError):
+        return []  # a finding of its own
+    note = (
+        f"dvc.yaml: the comments `{BEGIN}` and `{END}` do not stand around the stages of unlearn "
+        "alone: DVC or a formatter moved them. No command needs them; who removes unlearn has to "
+        "take its stages out by their names"
+    )
+    return [note]
 
 
 def _is_language(project: Project) -> bool:

@@ -18,17 +18,25 @@ PRIVATE = (
 )
 
 
+#: A line that .gitignore has in shared folders alone: elsewhere one covers all of data/.
+_LINE_OF_SHARED = "/data/retain_set"
+
+
 def is_shared(root: Path) -> bool:
     """Return whether a project was added to the files of a folder that had some before.
 
-    One marked block is enough: others may have been deleted.
+    One marked block is enough: others may have been deleted. Without any, because a formatter took
+    the comments out, .gitignore tells by what it ignores.
     """
-    return any(_has_block(root / name) for name in (".gitignore", "dvc.yaml", "params.yaml"))
+    return any(_has(root / name, BEGIN) for name in (".gitignore", "dvc.yaml", "params.yaml")) or (
+        _has(root / ".gitignore", _LINE_OF_SHARED)
+    )
 
 
-def _has_block(path: Path) -> bool:
+def _has(path: Path, wanted: str) -> bool:
+    """Return whether a file has a line, indented or not."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return False
-    return any(line.strip() == BEGIN for line in lines)
+    return any(line.strip() == wanted for line in lines)

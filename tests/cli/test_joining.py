@@ -4,11 +4,17 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 from unlearn.cli.init.checks.taken import taken_names
 from unlearn.cli.init.files.pipeline import render_pipeline
-from unlearn.cli.init.repository.joining import joined_lines, joined_params, joined_pipeline
+from unlearn.cli.init.repository.joining import (
+    joined_lines,
+    joined_params,
+    joined_pipeline,
+    stands_apart,
+)
 from unlearn.cli.init.request.choices import Template
 from unlearn.stages.config.params import parse_yaml
 from unlearn.stages.errors import InputError
@@ -87,6 +93,35 @@ def test_without_the_marked_blocks_the_file_is_what_it_was(text: str, template: 
     assert after["stages"] == before["stages"] | parse_yaml(own)["stages"]
     assert list(after["stages"])[: len(before["stages"])] == list(before["stages"])
     assert after["plots"][: len(before.get("plots", []))] == before.get("plots", [])
+    assert stands_apart(joined)
+
+
+OURS = render_pipeline(Template.SISA).decode()
+JOINED = joined_pipeline("stages:\n  prepare:\n    cmd: python a.py\n", OURS)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        # What `dvc freeze prepare`, `dvc stage add` and `dvc remove` did.
+        ("  recipe:\n", "    frozen: true\n  recipe:\n"),
+        ("  # <<< unlearn\n", "  later:\n    cmd: python b.py\n  # <<< unlearn\n"),
+        ("  # >>> unlearn\n", ""),
+        ("# <<< unlearn\n", ""),
+    ],
+)
+def test_marks_that_were_moved_do_not_stand_around_the_stages_alone(old: str, new: str) -> None:
+    assert stands_apart(JOINED)
+    moved = JOINED.replace(old, new, 1)
+    assert moved != JOINED
+    assert not stands_apart(moved)
+
+
+def test_a_formatter_that_takes_comments_out_leaves_no_marks() -> None:
+    assert not stands_apart(yaml.safe_dump(yaml.safe_load(JOINED), sort_keys=False))
+    # Without other stages there is nothing to tell apart.
+    assert stands_apart(yaml.safe_dump(yaml.safe_load(OURS)))
+    assert stands_apart("stages:\n  prepare:\n    cmd: python a.py\n")
 
 
 @pytest.mark.parametrize(

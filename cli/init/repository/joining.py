@@ -88,6 +88,40 @@ def joined_lines(text: str, own: str) -> str:
     return f"{_complete(text)}{_block(block, 0, _newline(text))}"
 
 
+def stands_apart(text: str) -> bool:
+    """Return whether a dvc.yaml without its marked blocks is one without this tool's stages.
+
+    DVC and formatters that write the file anew move comments: then another stage can come between
+    them, or one of this tool's out of them. A file without other stages needs no marks.
+    """
+    before = _stages(text)
+    others = {name: stage for name, stage in before.items() if not _is_own(stage)}
+    if not others or len(others) == len(before):
+        return True
+    kept, inside = [], False
+    for line in text.splitlines():
+        if line.strip() in (BEGIN, END):
+            if inside == (line.strip() == BEGIN):
+                return False
+            inside = not inside
+        elif not inside:
+            kept.append(line)
+    try:
+        return not inside and _stages("\n".join(kept)) == others
+    except InputError:
+        return False
+
+
+def _stages(text: str) -> dict[str, Any]:
+    stages = _parsed(text, "dvc.yaml").get("stages")
+    return dict(stages) if isinstance(stages, dict) else {}
+
+
+def _is_own(stage: Any) -> bool:
+    command = stage.get("cmd") if isinstance(stage, dict) else None
+    return isinstance(command, str) and command.startswith("unlearn stage ")
+
+
 def _parsed(text: str, name: str) -> dict[str, Any]:
     try:
         content = parse_yaml(text)
