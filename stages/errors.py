@@ -87,6 +87,10 @@ class InputError(UnlearnError):
     exit_code = 2
 
 
+class RowsError(InputError, ValueError):
+    """Rows that were given to a final model in Python: a ValueError too, as of scikit-learn."""
+
+
 class ToolError(UnlearnError):
     """A tool below failed: dvc, git or the engine (exit code 3)."""
 

@@ -18,6 +18,7 @@ from unlearn.stages.config.dataset import CsvParams, DatasetParams
 from unlearn.stages.errors import Facts, InputError
 from unlearn.stages.final_model.same_values import SameValues
 from unlearn.stages.reading.csv_text import is_other_utf8
+from unlearn.stages.reading.needed_columns import require_names
 from unlearn.stages.reading.picture_files import PictureFolder
 from unlearn.stages.reading.records import place_of_row
 from unlearn.stages.rows.schema import feature_columns
@@ -208,14 +209,15 @@ def as_table(frame: "pd.DataFrame | pa.Table", needed: Iterable[str], name: str)
     Raises
     ------
     InputError
-        If a column is there twice, or has values of several types.
+        If a column is missing, is there twice, or has values of several types.
     """
     if isinstance(frame, pa.Table):
         return frame
+    needed = list(needed)
+    # Here, where all columns are known: the table has no others.
+    require_names([str(column) for column in frame.columns], needed, name)
     columns = {}
     for column in needed:
-        if column not in frame.columns:
-            continue  # the reader names all that are missing
         values = frame[column]
         if values.ndim != 1:
             raise InputError(

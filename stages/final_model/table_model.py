@@ -1,6 +1,8 @@
 """A final model of tables in Python, as scikit-learn knows classifiers and regressors."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Self
 
@@ -11,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted
 from unlearn.stages.config.dataset import TENSOR_KINDS
-from unlearn.stages.errors import InputError
+from unlearn.stages.errors import InputError, RowsError
 from unlearn.stages.estimators.base import UnansweredRowError
 from unlearn.stages.final_model.description import FILE_NAME
 from unlearn.stages.final_model.ensemble import Ensemble, load_ensemble, load_own_ensemble
@@ -114,17 +116,29 @@ class TableModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         """Return what the ensemble answers to rows, and warn of what it ignores of them."""
         check_is_fitted(self)
         rows = self.ensemble.new_rows(as_written=self.as_written)
-        names: list[str] = list(self.feature_names_in_)
-        table = as_table(X, names, _INPUT) if hasattr(X, "columns") else self._by_order(X)
-        typed = rows.typed(table, _INPUT, 1)
-        if not isinstance(X, pa.Table):
-            rows.see_columns(getattr(X, "columns", names))
-        _warn(rows)
-        try:
-            return self.ensemble.answers(typed)
-        except UnansweredRowError as error:
-            place = "" if error.row is None else f", data row {error.row + 1}"
-            raise InputError(f"{_INPUT}{place}: {error.reason}", *error.hints) from error
+        with _errors_of_rows():
+            typed = rows.typed(self._table(X), _INPUT, 1)
+            if not isinstance(X, pa.Table | pa.RecordBatch):
+                rows.see_columns(getattr(X, "columns", self.feature_names_in_))
+            _warn(rows)
+            try:
+                return self.ensemble.answers(typed)
+            except UnansweredRowError as error:
+                place = "" if error.row is None else f", data row {error.row + 1}"
+                raise InputError(f"{_INPUT}{place}: {error.reason}", *error.hints) from error
+
+    def _table(self, X: Any) -> pa.Table:  # noqa: N803
+        """Return rows of any form that has the features, by name or by order."""
+        if hasattr(X, "iloc") and hasattr(X, "columns"):  # pandas, which need not be imported
+            return as_table(X, list(self.feature_names_in_), _INPUT)
+        if isinstance(X, np.ndarray | list | tuple):
+            return self._by_order(X)
+        if isinstance(X, pa.Table | pa.RecordBatch):
+            return pa.table(X)
+        raise TypeError(
+            "rows are a pandas DataFrame, a PyArrow table, or an array of shape (rows, "
+            f"{self.n_features_in_}), and not of type {type(X).__name__}"
+        )
 
     def _by_order(self, X: Any) -> pa.Table:  # noqa: N803
         """Return an array, or lists of rows, with the names of the features."""
@@ -139,10 +153,9 @@ class TableModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         elif values.ndim == _COLUMNS and values.shape[1] == len(names):
             frame = pd.DataFrame(values, columns=names)
         else:
-            shape = "x".join(map(str, values.shape))
             raise InputError(
-                f"{_INPUT}: an array of shape {shape or 'a single value'}, and the model has "
-                f"{len(names)} features",
+                f"{_INPUT}: an array of shape {values.shape}, and the model has {len(names)} "
+                "features",
                 "give one column for each of `feature_names_in_`, or a table with their names",
             )
         return as_table(frame, names, _INPUT)
@@ -168,7 +181,27 @@ class TableModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         return hasattr(self, "ensemble")
 
     def __sklearn_clone__(self) -> Self:
-        # A copy without the weights could not be trained.
+        # A copy without the weights could not be trained. One with settings of its own shares them.
+        copy = type(self)(**self.get_params(deep=False))
+        copy.__dict__.update(self.__dict__)
+        return copy
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, and load the model again if they name another folder.
+
+        Parameters
+        ----------
+        **params
+            See the class.
+
+        Raises
+        ------
+        InputError
+            If that folder has no whole final model, or one for another task.
+        """
+        super().set_params(**params)
+        if params.keys() - {"as_written"} and hasattr(self, "ensemble"):
+            self._take(_ensemble(self))
         return self
 
     def __sklearn_tags__(self) -> Any:
@@ -301,8 +334,9 @@ class TableClassifier(ClassifierMixin, TableModel):  # type: ignore[misc]
             If a label is no class of the model, or `X` is refused by `predict`.
         """
         dataset = self.ensemble.dataset
-        labels = pa.table({str(dataset.target): pa.array(np.asarray(y).tolist())})
-        truth = target_column(labels, dataset, "y", 1).to_numpy()
+        labels = pa.table({str(dataset.target): pa.array(_targets(y).tolist())})
+        with _errors_of_rows():
+            truth = target_column(labels, dataset, "y", 1).to_numpy()
         found: float = accuracy_score(truth, self.predict(X), sample_weight=sample_weight)
         return found
 
@@ -358,9 +392,12 @@ class TableRegressor(RegressorMixin, TableModel):  # type: ignore[misc]
         sample_weight
             The weight of each row.
         """
-        found: float = r2_score(
-            np.asarray(y, np.float64), self.predict(X), sample_weight=sample_weight
-        )
+        try:
+            truth = np.asarray(_targets(y), np.float64)
+        except (TypeError, ValueError):
+            # NumPy's own error would have the value.
+            raise RowsError("y: a value is not a number") from None
+        found: float = r2_score(truth, self.predict(X), sample_weight=sample_weight)
         return found
 
 
@@ -407,3 +444,22 @@ def _warn(rows: NewRows) -> None:
     """Warn of columns and categories that the model does not know, where the caller stands."""
     for note in (*rows.notes_on_columns(), *rows.notes_on_categories()):
         warnings.warn(note, stacklevel=4)
+
+
+def _targets(y: Any) -> npt.NDArray[Any]:
+    """Return targets as an array of shape (rows,); scikit-learn takes one column as well."""
+    values = np.asarray(y)
+    if values.ndim == _COLUMNS and values.shape[1] == 1:
+        return values[:, 0]
+    if values.ndim != 1:
+        raise RowsError(f"y: an array of shape {values.shape}, and each row has one target")
+    return values
+
+
+@contextmanager
+def _errors_of_rows() -> Iterator[None]:
+    """Make errors of rows ones that scikit-learn's callers expect, too."""
+    try:
+        yield
+    except InputError as error:
+        raise RowsError(error.message, *error.hints, facts=error.facts) from error.__cause__

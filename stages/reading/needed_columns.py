@@ -35,11 +35,15 @@ def require_column(batch: pa.Table, column: str, name: str) -> None:
 
 
 def require_columns(batch: pa.Table, needed: Iterable[str], name: str) -> None:
-    """Raise an InputError if `batch` lacks columns, with those that it has.
+    """Raise an InputError if `batch` lacks columns; see `require_names`."""
+    require_names(batch.column_names, needed, name)
+
+
+def require_names(columns: Sequence[str], needed: Iterable[str], name: str) -> None:
+    """Raise an InputError if rows lack columns, with those that they have.
 
     The error names all that are missing, and for each the one whose name is most like it.
     """
-    columns = batch.column_names
     there = set(columns)
     missing = [column for column in needed if column not in there]
     if not missing:

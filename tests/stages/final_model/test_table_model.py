@@ -69,7 +69,8 @@ def test_it_answers_as_unlearn_predict_does(root: Path, model: Any, tmp_path: Pa
 
     table = pd.read_csv(source, dtype=str, keep_default_na=False)[list(FEATURES)]
     expected = found[[f"probability_{name}" for name in model.classes_]].to_numpy()
-    by_column = [table, ROWS, pa.Table.from_pandas(ROWS), ROWS[list(FEATURES)[::-1]]]
+    arrow = pa.Table.from_pandas(ROWS)
+    by_column = [table, ROWS, arrow, arrow.to_batches()[0], ROWS[list(FEATURES)[::-1]]]
     for rows in (*by_column, table.to_numpy(), ROWS.to_numpy(), ROWS.to_numpy().tolist()):
         assert model.predict_proba(rows).tobytes() == expected.tobytes()
         assert model.predict(rows).tolist() == found["prediction"].tolist()
@@ -97,7 +98,8 @@ def test_scikit_learn_takes_it_for_a_fitted_classifier(model: Any) -> None:
     check_is_fitted(model)
     assert is_classifier(model)
     assert not is_regressor(model)
-    assert clone(model) is model
+    copy = clone(model).set_params(as_written=True)
+    assert (copy.ensemble is model.ensemble, model.as_written) == (True, False)
     assert model.get_params().keys() == {"path", "trust_code", "as_written", "root", "base"}
     assert (model.n_features_in_, model.feature_names_in_.tolist()) == (4, list(FEATURES))
     assert model.classes_.tolist() == list(CLASSES)
@@ -166,9 +168,37 @@ def test_rows_that_do_not_fit_are_refused_by_name(model: Any) -> None:
     with pytest.raises(InputError, match=r"column 'age' is numeric: .*data row 2") as raised:
         model.predict(ROWS.astype({"age": object}).assign(age=["1", "secret", *["2"] * 88]))
     assert "secret" not in str(raised.value)
-    for values in (ROWS.to_numpy()[:, :3], ROWS.to_numpy()[0]):
-        with pytest.raises(InputError, match="and the model has 4 features"):
+    for values in (ROWS.to_numpy()[:, :3], ROWS.to_numpy()[0], [], [[1.0], [1.0, 2.0]]):
+        with pytest.raises(ValueError, match=r"shape \(.*\), and the model has 4 features"):
             model.predict(values)
+    with pytest.raises(InputError, match="has no column 'age'") as raised:
+        model.predict(ROWS.rename(columns={"age": "Age"}))
+    assert raised.value.hints[0] == "did you mean 'Age'?"
+    for other in (None, "x", 5, ROWS["age"], ROWS.to_dict("list"), ROWS.to_records(index=False)[0]):
+        with pytest.raises(TypeError, match="rows are a pandas DataFrame, a PyArrow table, or an"):
+            model.predict(other)
+
+
+def test_labels_that_do_not_fit_are_refused(model: Any) -> None:
+    labels = FRAME["label"]
+    assert model.score(ROWS, FRAME[["label"]]) == model.score(ROWS, labels)
+    for wrong, message in (
+        (None, r"y: an array of shape \(\)"),
+        (FRAME[["label", "id"]], r"y: an array of shape \(90, 2\)"),
+        ([None] * 90, "y: column 'label': a class is missing"),
+        (labels[:5], "inconsistent numbers of samples"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.score(ROWS, wrong)
+
+
+def test_another_folder_is_another_model(root: Path, forest: Path) -> None:
+    model = unlearn.load_model(root)
+    model.set_params(path=forest / "models/final_model")
+
+    assert np.array_equal(model.predict(ROWS), unlearn.load_model(forest).predict(ROWS))
+    with pytest.raises(InputError, match="there is no final model in"):
+        model.set_params(path=root)
 
 
 def test_what_it_ignores_is_a_warning_where_it_was_called(model: Any) -> None:
@@ -236,5 +266,7 @@ def test_numbers_are_predicted_by_a_regressor(tmp_path: Path) -> None:
     expected = load_ensemble(context.project.final_model).predict(frame)
     assert np.array_equal(model.predict(rows), expected)
     assert model.score(rows, frame["amount"]) > 0.5
+    with pytest.raises(ValueError, match="^y: a value is not a number$"):
+        model.score(rows, ["secret"] * len(rows))
     assert model.feature_importances_.sum() == pytest.approx(1)
     assert not hasattr(model, "predict_proba")
