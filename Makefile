@@ -9,7 +9,12 @@ JOBS ?= 3
 PYTEST ?=
 
 # Strict editable: mypy and the import contracts see the packages as they are installed.
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+# pip would compile on one processor, tests of the libraries too.
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+# Where the environment keeps Python from writing what it has compiled, every process of the tests
+# would compile again what it imports. A file that does not compile is none that is imported.
+COMPILE := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m compileall -q -j 0
+UNUSED := /tests?/|/transformers/models/(?!auto|bloom|llama)|/(debugpy|pip|plotly)/
 
 .PHONY: venv demo docs test test-all coverage lint format clean
 
@@ -20,6 +25,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(shell find api cli stages -
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(INSTALL) torch
 	$(INSTALL) --config-settings editable_mode=strict -e '.[llm,ray,onnx,mlflow,docs,test,lint]'
+	$(COMPILE) -x '$(UNUSED)' $(VENV)/lib build/__editable__* > /dev/null || true
 	touch $@
 
 demo: venv

@@ -79,6 +79,8 @@ _FORKED = (
     "unlearn.stages.dvc.storage_child",
     "unlearn.stages.training.own_training_trial",
 )
+#: Programs by the modules that they run.
+_PROGRAMS = {"dvc": "dvc", "unlearn": "unlearn.cli"}
 #: It is given seeds of Python's hashes, which a fork cannot take. Its own tests use no forks.
 _SEEDED = "unlearn.stages.training.own_training_trial"
 #: Beginnings of variables that are read when Python or a library is loaded.
@@ -90,7 +92,7 @@ _FILES = 64
 #: Longer requests would not come in one message; an environment has some kilobytes.
 _MOST = 1 << 20
 
-#: What stands where `unlearn` and Python are looked for: it asks for a fork and becomes its exit.
+#: What stands where these and Python are looked for: it asks for a fork and becomes its exit.
 _CLIENT = """\
 #!{python} -ISE
 import os, re, sys
@@ -98,8 +100,8 @@ name = os.path.basename(sys.argv[0])
 words = sys.argv[1:]
 environment = dict(os.environ)
 read = {{key: environment[key] for key in environment if key.startswith({loaded!r})}}
-if name == "unlearn":
-    words = ["-m", "unlearn.cli", *words]
+if name in {programs!r}:
+    words = ["-m", {programs!r}[name], *words]
 read.pop("PYTHONUNBUFFERED", None)
 if words[1:2] == [{seeded!r}]:
     read.pop("PYTHONHASHSEED", None)
@@ -240,7 +242,7 @@ def _server() -> str:
     Returns
     -------
     str
-        The folder with its address, and with the two programs that ask it for forks.
+        The folder with its address, and with the programs that ask it for forks.
     """
     folder = tempfile.TemporaryDirectory()
     address = str(Path(folder.name) / "python.socket")
@@ -258,6 +260,7 @@ def _server() -> str:
         python=sys.executable,
         loaded=_LOADED,
         forked=_FORKED,
+        programs=_PROGRAMS,
         seeded=_SEEDED,
         spawn=_SPAWN,
         read={
@@ -267,7 +270,7 @@ def _server() -> str:
         },
         address=address,
     )
-    for name in ("python", "unlearn"):
+    for name in ("python", *_PROGRAMS):
         (Path(folder.name) / name).write_text(program, encoding="utf-8")
         (Path(folder.name) / name).chmod(0o755)
     atexit.register(folder.cleanup)

@@ -1,9 +1,12 @@
 """The example of made-up authors from beginning to end, as a user would run it."""
 
 import json
+import shutil
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from unlearn.cli.examples import tiny_base as tiny
 from unlearn.stages.rows.tokens import DEMO_KEY, Key, Place, Tokenizer, place
 
 from tests.conftest import Repo, at_chance
@@ -11,9 +14,16 @@ from tests.conftest import Repo, at_chance
 pytestmark = pytest.mark.slow
 
 
-def start(folder: Path, *options: str) -> Repo:
-    """Return the example, never run."""
-    Repo(folder).ok("init", "authors", "--example", "authors", *options)
+def start(folder: Path, base: Path, *options: str) -> Repo:
+    """Return the example, never run, with a base that was made as the example makes it."""
+
+    def take(target: Path, size: str, seed: int) -> None:
+        assert (size, seed) == ("tiny", 1)
+        shutil.copytree(base, target, dirs_exist_ok=True)
+
+    with mock.patch.object(tiny, "make_base", take):
+        done = Repo(folder).inline("init", "authors", "--example", "authors", *options)
+    assert done.code == 0, done.err
     repo = Repo(folder / "authors")
     repo.git("config", "user.email", "tests@example.org")
     repo.git("config", "user.name", "Tests")
@@ -38,8 +48,8 @@ def homes(repo: Repo) -> dict[str, Place]:
 
 
 @pytest.mark.trained
-def test_authors_are_forgotten_exactly(workspace: Path) -> None:
-    repo = start(workspace)
+def test_authors_are_forgotten_exactly(workspace: Path, tiny_base: Path) -> None:
+    repo = start(workspace, tiny_base)
     repo.ok("repro", "-j", "1")
     repo.commit("run")
     trained = {author: at.shard for author, at in homes(repo).items() if not at.is_holdout}
@@ -63,8 +73,8 @@ def test_authors_are_forgotten_exactly(workspace: Path) -> None:
 
 
 @pytest.mark.trained
-def test_methods_are_held_against_retraining(workspace: Path) -> None:
-    repo = start(workspace, "--template", "posthoc")
+def test_methods_are_held_against_retraining(workspace: Path, tiny_base: Path) -> None:
+    repo = start(workspace, tiny_base, "--template", "posthoc")
     repo.set_params(unlearn={"methods": ["retrain", "finetune", "npo"]})
     trained = [author for author, at in homes(repo).items() if not at.is_holdout]
     repo.ok("forget", "--subjects", "-", stdin="\n".join(trained[:4]))

@@ -139,8 +139,7 @@ def test_without_ray_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("least", [1, 3])
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(("least", "ending"), [(1, signal.SIGKILL), (3, signal.SIGINT)])
 def test_a_cluster_that_is_starting_ends_too(
     plain: Trainable, ending: signal.Signals, least: int
 ) -> None:
