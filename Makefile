@@ -16,7 +16,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -
 COMPILE := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m compileall -q -j 0
 UNUSED := /tests?/|/transformers/models/(?!auto|bloom|llama)|/(debugpy|pip|plotly)/
 
-.PHONY: venv demo docs test test-all coverage lint format clean
+.PHONY: venv demo docs test test-all coverage lint lint-format lint-types lint-layers format clean
 
 venv: $(VENV)/.installed
 
@@ -47,11 +47,18 @@ coverage: venv
 	UNLEARN_TESTS_MANY_EXAMPLES=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=
 	$(BIN)/coverage report
 
-lint: venv
+lint: lint-format lint-types lint-layers
+
+lint-format: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# The second reads what the first has found out.
+lint-types: venv
 	$(BIN)/mypy -p unlearn
 	$(BIN)/mypy tests benchmarks website
+
+lint-layers: venv
 	$(BIN)/lint-imports
 
 format: venv
