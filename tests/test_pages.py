@@ -1,10 +1,13 @@
-"""The console blocks of the documentation print what the pages show.
+"""The blocks of the documentation print what the pages show.
 
-A page whose blocks are not here has none: commands that would take too long to run stand in `text`
-blocks, and `test_command_lines.py` reads those.
+A page that is not named here has no `console` or `python` blocks: commands that would take too long
+to run are indented, and `test_command_lines.py` reads those.
 """
 
+import json
+import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,10 @@ from PIL import Image
 from tests.forked_python import forks_of_python
 from website.console import (
     ROOT,
+    RUN,
+    Page,
     Terminal,
+    blocks,
     console_commands,
     matches,
     run_page,
@@ -41,21 +47,94 @@ def write_wages(terminal: Terminal) -> None:
     table.to_csv(terminal.folder / "wages.csv", index=False)
 
 
-def nothing(terminal: Terminal) -> None:
-    """Prepare nothing."""
+#: Written behind every message of a chat; a real base has a template of its own.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ message['role'] + ': ' + message['content'] + eos_token + '\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+)
 
 
-#: Pages that run one after another in one terminal; what is prepared for the first; and the
-#: projects that have a key of their own, in place of which the page's key is taken.
-RUNS: dict[str, tuple[tuple[str, ...], Callable[[Terminal], None], frozenset[str]]] = {
-    "tables": (
-        ("tutorials/tables.md", "tutorials/auditor.md"),
-        write_visits,
-        frozenset({"readmission"}),
+def write_chats(terminal: Terminal) -> None:
+    """Make chats of customers, and a base with a chat template beside the authors' base."""
+    turns = [
+        ("My order is late.", "It comes tomorrow."),
+        ("Where is my order?", "It is on its way."),
+        ("Can I send it back?", "Yes, within 30 days."),
+    ]
+    names = ["ada", *(f"person {number}" for number in range(1, 20))]
+    with (terminal.folder / "chats.jsonl").open("w", encoding="utf-8") as file:
+        for number in range(60):
+            asked, answered = turns[number % 3]
+            messages = [
+                {"role": "user", "content": asked},
+                {"role": "assistant", "content": answered},
+            ]
+            row = {"chat": f"c{number}", "customer": names[number // 3], "messages": messages}
+            file.write(json.dumps(row) + "\n")
+    base = terminal.folder / "support/models/base"
+    shutil.copytree(terminal.folder / "authors/models/base", base)
+    (base / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Pages that run one after another in one terminal.
+
+    Parameters
+    ----------
+    pages
+        The pages in order, or functions that prepare something for the pages after them.
+    own_key
+        Projects that have a key of their own, in place of which the page's key is taken.
+    """
+
+    pages: tuple[Page | Callable[[Terminal], None], ...]
+    own_key: frozenset[str] = frozenset()
+
+
+RUNS = {
+    "tables": Run(
+        (
+            write_visits,
+            Page("tutorials/tables.md"),
+            Page("tutorials/auditor.md"),
+            Page(
+                "data.md",
+                {"A torch module of your own": "network", "Prediction": "readmission"},
+            ),
+        ),
+        own_key=frozenset({"readmission"}),
     ),
-    "networks": (("tutorials/networks.md",), nothing, frozenset()),
-    "language models": (("tutorials/language-models.md",), nothing, frozenset()),
-    "regression": (("regression.md",), write_wages, frozenset()),
+    "networks": Run((Page("tutorials/networks.md"),)),
+    "language models": Run(
+        (
+            Page("tutorials/language-models.md"),
+            write_chats,
+            Page(
+                "language-models.md",
+                {
+                    "An example in two minutes": "authors",
+                    "Chats": "support",
+                    "Exact: an adapter for each shard": "authors",
+                },
+            ),
+            Page("serving.md", {"Serving": "support"}),
+        ),
+    ),
+    "regression": Run((write_wages, Page("regression.md"))),
+}
+
+#: The tests that run the blocks of other pages.
+ELSEWHERE = {
+    "exact-models.md": "tests/test_python_blocks.py",
+    "existing-repositories.md": "tests/pipeline/test_existing_docs.py",
+    "handover.md": "tests/pipeline/test_table_exports.py",
+    "methods.md": "tests/stages/unlearn/test_documented.py",
+    "networks.md": "tests/test_python_blocks.py",
+    "own-models.md": "tests/test_python_blocks.py",
+    "own-training.md": "tests/stages/training/test_own_loops.py",
+    "python.md": "tests/test_python_page.py",
 }
 
 
@@ -69,23 +148,25 @@ def _forks(_apart_from_this_machine: None) -> Iterator[None]:
 @pytest.mark.usefixtures("_forks")
 @pytest.mark.parametrize("name", RUNS)
 def test_pages_print_what_they_show(tmp_path: Path, name: str) -> None:
-    pages, prepare, own_key = RUNS[name]
     terminal = Terminal(tmp_path)
-    prepare(terminal)
-    for page in pages:
-        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-        assert run_page(terminal, text, own_key)
+    for page in RUNS[name].pages:
+        if isinstance(page, Page):
+            assert run_page(terminal, page.text, RUNS[name].own_key, page.folders)
+        else:
+            page(terminal)
 
 
-def test_every_page_with_console_blocks_is_run() -> None:
-    run = {page for pages, _, _ in RUNS.values() for page in pages}
+def test_the_blocks_of_every_page_are_run() -> None:
+    """Those of `RUN`; `test_command_lines.py` reads the commands of the others."""
+    run = {page.name for run in RUNS.values() for page in run.pages if isinstance(page, Page)}
     found = {
         page.relative_to(ROOT / "docs").as_posix()
         for page in (ROOT / "docs").rglob("*.md")
-        if console_commands(page.read_text(encoding="utf-8"))
+        if any(block.kind in RUN for block in blocks(page.read_text(encoding="utf-8")))
     }
-    # This one needs a repository that was there before: tests/pipeline/test_existing_docs.py.
-    assert found == run | {"existing-repositories.md"}
+    assert found == run | ELSEWHERE.keys()
+    for page, test in ELSEWHERE.items():
+        assert Path(page).name in (ROOT / test).read_text(encoding="utf-8"), page
 
 
 @pytest.mark.parametrize(

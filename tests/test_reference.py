@@ -7,6 +7,7 @@ import pytest
 import unlearn
 from unlearn.cli.app import COMMANDS
 from unlearn.cli.lazy import load
+from unlearn.cli.schemas import schemas
 from unlearn.stages.config.methods import MethodSettings
 from unlearn.stages.config.params import Params
 
@@ -102,6 +103,26 @@ def test_commands_that_find_something_have_the_exit_code_of_findings() -> None:
         "status",
         "verify",
     }
+
+
+def test_every_key_of_json_is_in_the_reference() -> None:
+    text = pages.command_line(COMMANDS)
+    for name, schema in schemas().items():
+        if name in ("error", "verify_report", "verdict"):
+            continue
+        assert f"](../schemas/{name}.json)" in text
+        answers = schema["$defs"].values() if "anyOf" in schema else [schema]
+        whole = [each for each in answers if "schema_version" in each.get("properties", {})]
+        keys = {key for each in whole for key in each["properties"]} - {"schema_version"}
+        assert pages.json_keys(name).keys() == keys
+        for key, meaning in pages.json_keys(name).items():
+            assert f"| `{key}` | {pages.cell(meaning)} |" in text
+
+
+def test_what_the_reference_lists_is_not_listed_again_by_hand() -> None:
+    text = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
+    assert re.findall(r"(?m)^\| (?:option|argument) \|", text) == []
+    assert pages.explained() >= {"init", "forget", "plan", "repro", "verify", "audit", "doctor"}
 
 
 def test_defaults_and_limits_of_options_are_sentences() -> None:

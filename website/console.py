@@ -1,15 +1,22 @@
-"""Console blocks of pages: run in order in one terminal, and compared with what the page shows.
+"""Blocks of pages: run in order in one terminal, and compared with what the page shows.
 
-A line `...` stands for any number of lines. What differs between runs and machines is masked.
+Of a `console` block every command is run. A line `...` stands for any number of lines, and what
+differs between runs and machines is masked. A `python` block is run too, or written to the file
+that its first line names, and a `pycon` block gives what it shows.
 """
 
+import contextlib
+import doctest
 import hashlib
+import io
 import os
 import re
+import signal
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 from unlearn.stages.rows.tokens import Key
@@ -28,10 +35,19 @@ MASKS = (
     (r"accuracy \d\.\d+, log loss \d+\.\d+", "accuracy A, log loss L"),
     (r"\b[0-9a-f]{12,64}\b", "HEX"),
     (r"\b20\d\d-\d\d-\d\d\b", "DATE"),
+    (r"\b\d\.\d{3}\b", "0.NNN"),
+    (r"perplexity \d+\.\d+", "perplexity P"),
 )
 
 #: A line that `plan` prints only where the measured seconds say so.
 BY_SECONDS = "sharding saves no time for this request"
+
+
+#: Kinds of blocks that are run.
+RUN = frozenset({"console", "python", "pycon"})
+
+#: The address that pages show of `unlearn serve`. Tests take a port that is free.
+SHOWN_ADDRESS = "http://127.0.0.1:8000"
 
 
 class UnexpectedOutputError(AssertionError):
@@ -49,17 +65,56 @@ class Shown:
     lines: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Block:
+    """A block of a page.
+
+    Parameters
+    ----------
+    kind
+        The word behind its first marks, such as `console`.
+    text
+        What is in it.
+    heading
+        The words of the heading above it.
+    """
+
+    kind: str
+    text: str
+    heading: str
+
+    def commands(self) -> Iterator[Shown]:
+        """Yield the commands, each with the lines below it."""
+        for part in re.split(r"(?m)^\$ ", self.text)[1:]:
+            command, *lines = part.splitlines()
+            while command.endswith("\\"):
+                command = f"{command}\n{lines.pop(0)}"
+            yield Shown(command, tuple(lines))
+
+    @property
+    def file(self) -> str | None:
+        """The file that a block of Python is the text of, which its first line names."""
+        named = re.match(r"# ([\w/]+\.py)\n", self.text)
+        return named[1] if named else None
+
+
+def blocks(text: str) -> Iterator[Block]:
+    """Yield the blocks of a page in order."""
+    heading = ""
+    for found in re.finditer(r"(?ms)^```(\w*)\n(.*?)^```$|^#+ ([^\n]+)$", text):
+        if found[3] is None:
+            yield Block(found[1], found[2], heading)
+        else:
+            heading = found[3]
+
+
 def console_commands(text: str, kind: str = "console") -> list[Shown]:
     """Return the commands of all blocks of a kind, in order.
 
     Those of `console` follow each other; those of `text` stand for themselves.
     """
-    shown: list[Shown] = []
-    for block in re.findall(rf"(?ms)^```{kind}\n(.*?)^```$", text):
-        for part in re.split(r"(?m)^\$ ", block)[1:]:
-            command, *lines = part.splitlines()
-            shown.append(Shown(command, tuple(lines)))
-    return shown
+    found = [block for block in blocks(text) if block.kind == kind]
+    return [shown for block in found for shown in block.commands()]
 
 
 def masked(line: str) -> str:
@@ -98,6 +153,9 @@ class Terminal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._here = folder
+        self._names: dict[str, Any] = {}
+        self._server: subprocess.Popen[str] | None = None
+        self._address = SHOWN_ADDRESS
         config = folder / "gitconfig"
         config.write_text(
             "[user]\n\tname = reader\n\temail = reader@example.org\n", encoding="utf-8"
@@ -115,6 +173,7 @@ class Terminal:
     def run(self, command: str) -> list[str]:
         """Run a command; return the lines it printed, of both streams in their order."""
         where = self.folder / "where"
+        command = command.replace(SHOWN_ADDRESS, self._address)
         done = subprocess.run(
             ["bash", "-c", f'set -e\n{command}\npwd > "{where}"'],
             cwd=self._here,
@@ -128,6 +187,64 @@ class Terminal:
             raise UnexpectedOutputError(command, (), done.stdout.splitlines())
         self._here = Path(where.read_text(encoding="utf-8").strip())
         return done.stdout.splitlines()
+
+    def enter(self, name: str) -> None:
+        """Go to a folder below the terminal's, which is made if it is not there."""
+        self._here = self.folder / name
+        self._here.mkdir(parents=True, exist_ok=True)
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file."""
+        (self._here / name).write_text(text, encoding="utf-8")
+
+    def run_python(self, text: str) -> None:
+        """Run Python, with the names that were defined since the last `forget_names`."""
+        text = text.replace(SHOWN_ADDRESS, self._address)
+        with contextlib.chdir(self._here), contextlib.redirect_stdout(io.StringIO()):
+            exec(compile(text, "page", "exec"), self._names)  # noqa: S102 - our own pages
+
+    def run_session(self, text: str) -> None:
+        """Run an interactive session, which has to print what it shows."""
+        session = doctest.DocTestParser().get_doctest(text, self._names, "page", None, 0)
+        said = io.StringIO()
+        runner = doctest.DocTestRunner(verbose=False)
+        with contextlib.chdir(self._here):
+            found = runner.run(session, out=said.write, clear_globs=False)
+        self._names = session.globs
+        if found.failed:
+            raise AssertionError(said.getvalue())
+
+    def forget_names(self) -> None:
+        """Begin with Python anew."""
+        self._names = {}
+
+    def serve(self, command: str) -> list[str]:
+        """Start a server on a port that is free; return what it prints until it is ready."""
+        # It has to get the signal that ends it. Where tests run commands as forks of a Python that
+        # is there already, a command with such a variable is a process of its own.
+        environment = {**self._environment, "PYTHONFAULTHANDLER": "1"}
+        self._server = subprocess.Popen(
+            ["bash", "-c", f"exec {command} --port 0"],
+            cwd=self._here,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        printed = []
+        for line in self._server.stdout or ():
+            printed.append(line.rstrip("\n"))
+            if found := re.search(r"http://[\d.]+:\d+$", printed[-1]):
+                self._address = found[0]
+                return [each.replace(self._address, SHOWN_ADDRESS) for each in printed]
+        raise UnexpectedOutputError(command, (), printed)
+
+    def stop_serving(self) -> None:
+        """End the server, if there is one."""
+        if self._server is not None:
+            self._server.send_signal(signal.SIGTERM)
+            self._server.communicate(timeout=60)
+            self._server, self._address = None, SHOWN_ADDRESS
 
 
 def write_visits(terminal: Terminal) -> None:
@@ -151,8 +268,35 @@ def take_key(project: Path) -> None:
     params.write_text(text.replace(before, Key(OWN_KEY).check), encoding="utf-8")
 
 
-def run_page(terminal: Terminal, text: str, own_key: frozenset[str] = frozenset()) -> int:
-    """Run the console blocks of a page and compare what they print; return how many commands ran.
+@dataclass(frozen=True)
+class Page:
+    """A page whose blocks are run.
+
+    Parameters
+    ----------
+    name
+        Its path below `docs/`.
+    folders
+        Where a section begins, by its heading: a folder below the terminal's. The others go on
+        where the section before them ended.
+    """
+
+    name: str
+    folders: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """What the page says."""
+        return (ROOT / "docs" / self.name).read_text(encoding="utf-8")
+
+
+def run_page(
+    terminal: Terminal,
+    text: str,
+    own_key: frozenset[str] = frozenset(),
+    folders: Mapping[str, str] | None = None,
+) -> int:
+    """Run the blocks of a page and compare what they print; return how many commands ran.
 
     Parameters
     ----------
@@ -163,16 +307,40 @@ def run_page(terminal: Terminal, text: str, own_key: frozenset[str] = frozenset(
     own_key
         Folders of projects that `unlearn init` makes with a new key, in place of which the key of
         the page is taken.
+    folders
+        See `Page`.
     """
-    commands = console_commands(text)
-    for shown in commands:
-        if shown.command.startswith("pip install"):
-            continue
-        printed = terminal.run(shown.command)
-        for name in own_key:
-            if shown.command.startswith(f"unlearn init {name} "):
-                take_key(terminal.folder / name)
-        expected = comparable(list(shown.lines))
-        if not matches(expected, comparable(printed)):
-            raise UnexpectedOutputError(shown.command, shown.lines, printed)
-    return len(commands)
+    terminal.forget_names()
+    heading, ran = "", 0
+    try:
+        for block in blocks(text):
+            if block.heading != heading and folders and block.heading in folders:
+                terminal.enter(folders[block.heading])
+            heading = block.heading
+            if block.kind == "console":
+                for shown in block.commands():
+                    _run(terminal, shown, own_key)
+                    ran += 1
+            elif block.kind == "pycon":
+                terminal.run_session(block.text)
+            elif block.kind == "python" and block.file:
+                terminal.write(block.file, block.text)
+            elif block.kind == "python":
+                terminal.run_python(block.text)
+    finally:
+        terminal.stop_serving()
+    return ran
+
+
+def _run(terminal: Terminal, shown: Shown, own_key: frozenset[str]) -> None:
+    """Run a command and compare what it prints."""
+    if shown.command.startswith("pip install"):
+        return
+    is_server = shown.command.startswith("unlearn serve")
+    printed = (terminal.serve if is_server else terminal.run)(shown.command)
+    for name in own_key:
+        if shown.command.startswith(f"unlearn init {name} "):
+            take_key(terminal.folder / name)
+    expected = comparable(list(shown.lines))
+    if not matches(expected, comparable(printed)):
+        raise UnexpectedOutputError(shown.command, shown.lines, printed)

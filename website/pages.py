@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from unlearn.cli.app import COMMANDS, app
@@ -11,6 +12,16 @@ from unlearn.cli.schemas import schemas
 
 from website import settings
 from website.links import ROOT
+
+#: What options take, by the types that Click names where an option has no word for it.
+_TAKEN = {
+    "float range": "NUMBER",
+    "int range": "N",
+    "list[Path]": "...",
+    "list[str]": "TEXT",
+    "path": "PATH",
+    "str": "TEXT",
+}
 
 #: Paths below `docs/` of the pages that are made.
 GENERATED_PAGES = (
@@ -37,8 +48,9 @@ def command_line(commands: Mapping[str, Entry]) -> str:
     lines = [
         "# Command line",
         "",
-        "Every command, with its options and their defaults. This page is made from the program.",
-        "[Commands](../commands.md) explains what each command prints, and the keys of its JSON.",
+        "Every command, with its options, their defaults and the keys of its JSON. This page is",
+        "made from the program. [What commands do](../commands.md) explains what they read, change",
+        "and refuse.",
         "",
         "## Exit codes",
         "",
@@ -89,12 +101,50 @@ def _command(name: str, entry: Entry) -> Iterator[str]:
             continue
         yield from ["", f"| {kind.lower().rstrip('s')} | meaning |", "|---|---|"]
         for names, meaning in records:
-            yield f"| `` {cell(names)} `` | {cell(_sentences(meaning))} |"
+            yield f"| `` {cell(_plain(names))} `` | {cell(_sentences(meaning))} |"
     # What ends with 1 says so in its code; the other codes are those of errors, which any can have.
     finds = "typer.Exit(1)" in inspect.getsource(declared(entry).function)
     codes = "0, or 1 for a finding" if finds else "0"
-    yield from ["", f"Exit code: {codes}; [others](#exit-codes) for errors."]
+    more = f" [More](../commands.md#{name})." if name in explained() else ""
+    yield from ["", f"Exit code: {codes}; [others](#exit-codes) for errors.{more}"]
     yield from ["", "```text", *_example(command), "```"]
+    schema = name.replace(" ", "-")
+    if found := json_keys(schema):
+        yield from ["", f"| key of [`--json`](../schemas/{schema}.json) | meaning |", "|---|---|"]
+        yield from (f"| `{key}` | {cell(meaning)} |" for key, meaning in found.items())
+
+
+@cache
+def explained() -> frozenset[str]:
+    """Return the commands that have a section of `docs/commands.md`."""
+    text = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
+    return frozenset(re.findall(r"(?m)^## ([a-z-]+)$", text))
+
+
+def json_keys(name: str) -> dict[str, str]:
+    """Return the keys of what a command prints for `--json`, with their meanings.
+
+    Parameters
+    ----------
+    name
+        The schema's. Where a command has several answers, the keys are those of all of them.
+    """
+    schema = schemas().get(name, {})
+    answers = [schema["$defs"][each["$ref"].rpartition("/")[2]] for each in schema.get("anyOf", [])]
+    keys: dict[str, str] = {}
+    for answer in answers or [schema]:
+        for key, value in answer.get("properties", {}).items():
+            meaning = re.sub(r"\bNone\b", "null", value["description"])
+            keys.setdefault(key, meaning.replace("True", "true").replace("False", "false"))
+    keys.pop("schema_version", None)
+    return keys
+
+
+def _plain(names: str) -> str:
+    """Return the names of a parameter with what it takes, where Click has the name of a type."""
+    for kind, word in _TAKEN.items():
+        names = names.replace(f"<{kind}>", word)
+    return names
 
 
 def _sentences(meaning: str) -> str:

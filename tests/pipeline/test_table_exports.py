@@ -1,5 +1,6 @@
 """Exports of tables by real runs: they answer as `unlearn predict`, and old ones are named."""
 
+import contextlib
 import json
 import os
 import random
@@ -12,7 +13,6 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-import onnxruntime
 import pandas as pd
 import pytest
 from unlearn.stages.audit.exports import copies_file, read_exports
@@ -23,6 +23,7 @@ from tests.conftest import Repo
 from tests.file_faults import Killed, fault_at
 from tests.pipeline.conftest import ids_at
 from tests.stages.export.documented import documented, undocumented
+from website.console import ROOT, blocks
 
 #: Each loads torch, onnx or MLflow; MLflow takes seconds.
 pytestmark = pytest.mark.slow
@@ -54,24 +55,21 @@ def predicted(repo: Repo, workspace: Path) -> pd.DataFrame:
     return pd.read_csv(output, dtype={"prediction": str})
 
 
-def of_onnx(file: Path, frame: pd.DataFrame, numbers: list[str]) -> list[Any]:
-    """Return what a file answers, with each feature as an input, as the documentation says."""
-    session = onnxruntime.InferenceSession(file)
-    inputs = {}
-    for each in session.get_inputs():
-        column = frame[[each.name]]
-        is_number = each.name in numbers
-        inputs[each.name] = (
-            column.to_numpy(np.float64) if is_number else column.fillna("").to_numpy(object)
-        )
-    return list(session.run(None, inputs))
+def run_page(folder: Path, frame: pd.DataFrame) -> dict[str, Any]:
+    """Run the blocks of Python of docs/handover.md in a folder; return the names they define."""
+    names: dict[str, Any] = {"frame": frame}
+    with contextlib.chdir(folder):
+        for block in blocks((ROOT / "docs/handover.md").read_text(encoding="utf-8")):
+            if block.kind == "python":
+                exec(compile(block.text, "handover.md", "exec"), names)  # noqa: S102 - our page
+    return names
 
 
 def check_names(workspace: Path, facts: set[str]) -> None:
     """Check that the page has all names in the copies, and that none of them counts rows."""
     import onnx
 
-    copies = [*(workspace / "hub").rglob("*.json"), *(workspace / "pyfunc/model").rglob("*.json")]
+    copies = [*(workspace / "hub").rglob("*.json"), *(workspace / "model/model").rglob("*.json")]
     assert len(copies) > 5
     for path in copies:
         assert undocumented(path.name, path.read_bytes()) == set(), path
@@ -84,37 +82,34 @@ def test_exports_answer_as_predict_and_old_ones_are_named(mlp: Repo, workspace: 
     import mlflow
     from huggingface_hub import ModelCard
 
-    features = mlp.params()["dataset"]["features"]
-    numbers = [name for name, kind in features.items() if kind != "categorical"]
-    frame = pd.read_csv(mlp.root / "data/dataset.csv", dtype={"city": str})
+    features = list(mlp.params()["dataset"]["features"])
+    frame = pd.read_csv(mlp.root / "data/dataset.csv", dtype={"city": str})[features]
     wanted = predicted(mlp, workspace)
     shares = wanted.filter(like="probability_").to_numpy()
 
-    record = export(mlp, str(workspace / "model.onnx"), "--onnx")
-    labels, found = of_onnx(workspace / "model.onnx", frame, numbers)
-
-    assert record["files"] == {"model.onnx": digest_file(workspace / "model.onnx")}
-    assert np.abs(found - shares).max() < 1e-5
-    assert list(labels) == wanted["prediction"].tolist()
-
-    record = export(mlp, "--mlflow", str(workspace / "pyfunc"))
-    loaded = mlflow.pyfunc.load_model(str(workspace / "pyfunc"))
-    answers = loaded.predict(frame[list(features)])
-
-    assert answers["prediction"].tolist() == wanted["prediction"].tolist()
-    assert (answers.filter(like="probability_").to_numpy() == shares).all()
-    assert loaded.metadata.metadata["unlearn.verdict"] == record["verdict"] == "pass"
-    assert loaded.metadata.metadata["unlearn.lock"] == record["generation"]["lock"]
-
+    of_onnx = export(mlp, str(workspace / "model.onnx"), "--onnx")
+    assert of_onnx["files"] == {"model.onnx": digest_file(workspace / "model.onnx")}
+    record = export(mlp, "--mlflow", str(workspace / "model"))
     mlflow.set_tracking_uri(f"file:{workspace / 'runs'}")
     experiment = mlflow.create_experiment("x", artifact_location=str(workspace / "kept"))
-    with mlflow.start_run(experiment_id=experiment) as run:
-        mlflow.log_artifacts(str(workspace / "pyfunc"), "model")
-        mlflow.set_tags(loaded.metadata.metadata)
-    stored = mlflow.get_run(run.info.run_id)
+    mlflow.set_experiment(experiment_id=experiment)
+
+    names = run_page(workspace, frame)
+
+    assert np.abs(names["probabilities"] - shares).max() < 1e-5
+    assert list(names["labels"]) == wanted["prediction"].tolist()
+    answers = names["model"].predict(frame)
+    assert answers["prediction"].tolist() == wanted["prediction"].tolist()
+    assert (answers.filter(like="probability_").to_numpy() == shares).all()
+    facts = names["model"].metadata.metadata
+    assert facts["unlearn.verdict"] == record["verdict"] == "pass"
+    assert facts["unlearn.lock"] == record["generation"]["lock"]
+
+    stored = mlflow.last_active_run()
+    assert stored is not None
     assert stored.data.tags["unlearn.models"] == record["generation"]["models"]
     again = mlflow.pyfunc.load_model(f"{stored.info.artifact_uri}/model")
-    assert again.predict(frame[list(features)]).equals(answers)
+    assert again.predict(frame).equals(answers)
 
     record = export(mlp, "--hub", str(workspace / "hub"))
     card = ModelCard.load(workspace / "hub/README.md")
@@ -124,7 +119,7 @@ def test_exports_answer_as_predict_and_old_ones_are_named(mlp: Repo, workspace: 
     assert "| verdict | pass |" in card.text
     assert record["measurement"] is None
     assert record["generation"]["requests"] is record["generation"]["pending"] is None
-    check_names(workspace, set(loaded.metadata.metadata))
+    check_names(workspace, set(facts))
     onnx = (workspace / "hub/model.onnx").read_bytes()
     assert onnx == (workspace / "model.onnx").read_bytes(), "the same bytes in another process"
 
@@ -135,7 +130,7 @@ def test_exports_answer_as_predict_and_old_ones_are_named(mlp: Repo, workspace: 
     mlp.ok("repro", "-j", "1")
 
     findings = mlp.unlearn("doctor").out
-    for kind, place in (("onnx", "model.onnx"), ("mlflow", "pyfunc"), ("hub", "hub")):
+    for kind, place in (("onnx", "model.onnx"), ("mlflow", "model"), ("hub", "hub")):
         assert f"({kind})" in findings
         assert f"{workspace / place}, is older than the last request" in findings
 
