@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.site_layout import CHROMIUM, WIDTHS, measured
 from website.screenshots import MOST_BYTES, request_picture
 
 ROOT = Path(__file__).resolve().parents[1]
+
+seen = pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium to look with")
 
 #: Attributes with an address that a browser loads without being asked to.
 LOADED = {"src", "srcset", "poster", "data", "background"}
@@ -157,3 +160,26 @@ def test_the_reference_of_python_has_public_names_alone(site: Path) -> None:
     names = re.findall(r'id="unlearn\.[\w.]*?(\w+)" class="doc', text)
     assert "forget" in names
     assert [name for name in names if name.startswith("_")] == []
+
+
+@pytest.mark.slow
+@seen
+def test_no_page_is_wider_than_the_window(site: Path, tmp_path: Path) -> None:
+    # The page of missing pages has addresses from the root of a server.
+    found_pages = (path.relative_to(site).as_posix() for path in site.rglob("*.html"))
+    pages = sorted(name for name in found_pages if name != "404.html")
+    found = measured(site, pages, tmp_path)
+    assert len(found) == len(pages) * len(WIDTHS)
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
+@pytest.mark.slow
+@seen
+def test_what_is_too_wide_or_missing_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text("<p style='width: 800px'>a</p>", encoding="utf-8")
+    (tmp_path / "b.html").write_text("<img src='c.png' width=9 height=9>", encoding="utf-8")
+    found = measured(tmp_path, ["a.html", "b.html"], tmp_path / "profile")
+    wide = "the page is 808 wide"
+    missing = f"missing: {(tmp_path / 'c.png').as_uri()}"
+    assert [found[f"a.html {width}"] for width in WIDTHS] == [[wide], [wide], []]
+    assert [found[f"b.html {width}"] for width in WIDTHS] == [[missing]] * 3
