@@ -48,6 +48,7 @@ def describe(summary: TableProject | TextProject, directory: Path, dataset: Path
         *([] if isinstance(summary, TextProject) else _reason(summary)),
         *([] if summary.csv is None else [describe_csv(summary.csv, compressed=compressed)]),
         _KEYS[summary.key],
+        *_pipelines_above(Path(summary.root)),
         f"next: {go}unlearn repro",
     ]
     if summary.ci is not None:
@@ -59,6 +60,18 @@ def describe(summary: TableProject | TextProject, directory: Path, dataset: Path
         if is_included(summary.ci):
             lines.insert(3, f'GitLab runs it once .gitlab-ci.yml has `include: "{summary.ci}"`')
     return "\n".join(lines)
+
+
+def _pipelines_above(root: Path) -> list[str]:
+    """Return how the project's stages run with those of folders above, if there are any.
+
+    A plain `dvc repro` runs the dvc.yaml of its own folder, and what that depends on.
+    """
+    top = next((folder for folder in (root, *root.parents) if (folder / ".dvc").is_dir()), root)
+    above = [folder for folder in root.parents if folder.is_relative_to(top)]
+    if not any((folder / "dvc.yaml").is_file() for folder in above):
+        return []
+    return ["`dvc repro --all-pipelines` runs it with the other pipelines; `dvc repro` does not"]
 
 
 def _reason(summary: TableProject) -> list[str]:

@@ -340,6 +340,24 @@ def test_columns_and_classes_of_any_name(repositories: Repo, tmp_path: Path) -> 
     assert len(list((repositories.root / "data/retain_set").glob("*.parquet"))) == 3
 
 
+@pytest.mark.parametrize("name", ["dvc.yaml", "params.yaml", ".gitignore"])
+def test_a_link_to_a_file_of_the_team_stays_a_link(
+    repositories: Repo, tmp_path: Path, name: str
+) -> None:
+    (repositories.root / "ours").write_text("", encoding="utf-8")
+    path = repositories.root / name
+    path.unlink(missing_ok=True)
+    path.symlink_to("ours")
+    before = repositories.files(".")
+
+    done = init(repositories, ".", "--dataset", str(table(tmp_path)), *ASKED)
+
+    assert done.code == 2
+    assert f"error: {name}: a symbolic link cannot be added to; nothing was changed" in done.err
+    assert path.is_symlink()
+    assert repositories.files(".") == before
+
+
 @pytest.mark.parametrize("system", ["github", "gitlab"])
 def test_a_workflow_that_is_there_is_not_overwritten(
     repositories: Repo, tmp_path: Path, system: str

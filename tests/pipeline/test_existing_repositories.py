@@ -215,7 +215,8 @@ def test_three_repositories_and_a_request_for_which_no_stage_of_the_team_reruns(
 ) -> None:
     """A developer adds a project, a clone elsewhere carries a request out, and both agree."""
     team = make_team_repository(tmp_path / "team")
-    ok(team, "init", ".", "--into", "unlearn", *OUTPUT, *ASKED)
+    said = ok(team, "init", ".", "--into", "unlearn", *OUTPUT, *ASKED)
+    assert "`dvc repro --all-pipelines` runs it with the other pipelines" in said
     project = Repo(team.root / "unlearn")
     team.commit("unlearn")
     lock = entries(team, "prepare", "train")

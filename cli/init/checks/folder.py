@@ -10,8 +10,10 @@ from unlearn.cli.examples.visits import VISITS_PATH
 from unlearn.cli.init.checks.taken import outputs_around, taken_names
 from unlearn.cli.init.files.requirements import REQUIREMENTS
 from unlearn.cli.init.repository.joining import INTO, joins
+from unlearn.cli.init.repository.shared_files import SHARED
 from unlearn.cli.init.request.choices import Example
 from unlearn.cli.init.request.request import InitRequest
+from unlearn.cli.output import names
 from unlearn.stages.errors import InputError
 from unlearn.stages.ledger.suppressed import SUPPRESSED
 from unlearn.stages.project.containment import check_contained
@@ -47,6 +49,7 @@ def check_folder(request: InitRequest) -> None:
     if root.exists() and not root.is_dir():
         raise InputError(f"{root.name} is a file")
     check_contained(root)
+    _refuse_links(root)
     hint = "init does not overwrite: choose another folder, or move the file"
     if all((root / name).exists() for name in ("schema.yaml", "shards.yaml")):
         raise InputError(
@@ -70,6 +73,19 @@ def check_folder(request: InitRequest) -> None:
     found += outputs_around(root, _WRITTEN)
     if found:
         raise InputError(f"{'; '.join(found)}; nothing was changed", hint, *_into(root))
+
+
+def _refuse_links(root: Path) -> None:
+    """Refuse links in the place of files that lines are added to: a write would replace the link.
+
+    Git does not even read a .gitignore that is one.
+    """
+    if links := [name for name in SHARED if (root / name).is_symlink()]:
+        raise InputError(
+            f"{names(links)}: a symbolic link cannot be added to; nothing was changed",
+            "put the file itself in the place of the link",
+            *_into(root),
+        )
 
 
 def _into(root: Path) -> list[str]:
