@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from safetensors.torch import load as load_tensors
@@ -14,11 +15,9 @@ from unlearn.stages.estimators.registry import text_options
 from unlearn.stages.export.card import model_card
 from unlearn.stages.export.hub_card import text_card
 from unlearn.stages.export.measurement import measure_adapter, measure_deployed
-from unlearn.stages.export.noted import digests, write_noted
+from unlearn.stages.export.noted import write_noted, write_record
 from unlearn.stages.export.readiness import Ready, check_output, check_ready
 from unlearn.stages.export.record import (
-    CARD_NAME,
-    FILE_NAME,
     BaseFacts,
     Compression,
     ExportRecord,
@@ -135,20 +134,16 @@ def export(
     measured = _measure(context, wanted, made, ready)
     _check_membership(measured, wanted)
     record = _record(context, wanted, made, ready, measured)
-    final = record
+    final, of_one = record, len(made.members) == 1
 
     def write(half: Path) -> None:
         nonlocal final
         half.mkdir()
         _write(half, made)
-        final = record.model_copy(update={"files": digests(half)})
-        (half / FILE_NAME).write_bytes(json_bytes(final.model_dump(mode="json")))
-        of_one = len(made.members) == 1
+        card = partial(model_card, one_model=of_one)
         if wanted.hub:
-            card = text_card(final, read_found(project).public, one_model=of_one)
-        else:
-            card = model_card(final, one_model=of_one)
-        (half / CARD_NAME).write_text(card, encoding="utf-8")
+            card = partial(text_card, public=read_found(project).public, one_model=of_one)
+        final = write_record(half, record, card)
 
     kind = "hub" if wanted.hub else wanted.kind
     note = write_noted(project, whole, kind, ready.generation, write)

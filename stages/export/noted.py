@@ -8,9 +8,9 @@ from pathlib import Path
 
 from unlearn.stages.audit.exports import ExportNote, append_note, honoured_list, utc_now
 from unlearn.stages.errors import InputError
-from unlearn.stages.export.record import Generation
+from unlearn.stages.export.record import CARD_NAME, FILE_NAME, ExportRecord, Generation
 from unlearn.stages.final_model.published import published_files
-from unlearn.stages.project.files import digest_file
+from unlearn.stages.project.files import digest_file, json_bytes
 from unlearn.stages.project.paths import Project
 
 
@@ -86,6 +86,26 @@ def digests(path: Path) -> dict[str, str]:
         for file in sorted(path.rglob("*"))
         if file.is_file()
     }
+
+
+def write_record(
+    half: Path, record: ExportRecord, card: Callable[[ExportRecord], str]
+) -> ExportRecord:
+    """Write export.json and the model card beside the other files; return the record with these.
+
+    Parameters
+    ----------
+    half
+        The folder, with all other files.
+    record
+        What the export says of itself, without files.
+    card
+        Returns the model card.
+    """
+    whole = record.model_copy(update={"files": digests(half)})
+    (half / FILE_NAME).write_bytes(json_bytes(whole.model_dump(mode="json")))
+    (half / CARD_NAME).write_text(card(whole), encoding="utf-8")
+    return whole
 
 
 def write_published(final_model: Path, target: Path) -> None:

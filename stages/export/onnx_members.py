@@ -24,6 +24,7 @@ from unlearn.stages.estimators.torch_predictors import TorchPredictor, TorchRegr
 from unlearn.stages.estimators.unpacking import Unpack
 from unlearn.stages.export.onnx_columns import Columns
 from unlearn.stages.export.onnx_graph import DOUBLE, FLOAT, ML, ML_OPSET, OPSET, Graph
+from unlearn.stages.export.onnx_lightgbm import lightgbm_answers
 from unlearn.stages.export.onnx_row_sets import exact_model
 from unlearn.stages.export.onnx_trees import histogram_scores
 from unlearn.stages.export.onnx_xgboost import xgboost_answers
@@ -66,8 +67,8 @@ def member(columns: Columns, predictor: RowPredictor, name: str) -> str:
         return _perturbed(graph, model, columns.inputs(transform.columns))
     if isinstance(model, SklearnPredictor | SklearnRegressor):
         return _of_sklearn(graph, model, columns.inputs(transform.columns), transform.width)
-    if isinstance(model, BoostedClassifier | BoostedRegressor) and name.startswith("xgboost"):
-        answers = _of_xgboost(graph, model, columns.inputs(transform.columns))
+    if isinstance(model, BoostedClassifier | BoostedRegressor):
+        answers = _of_boosted(graph, model, columns.inputs(transform.columns), name)
         if answers is not None:
             return answers
     raise InputError(f"a model of {name} cannot be written as ONNX", _OTHER_FORMATS)
@@ -89,13 +90,18 @@ def _perturbed(graph: Graph, model: PerturbedLogisticPredictor, inputs: str) -> 
     return graph.op("Div", shares, graph.sum(shares, 1, keep=True))
 
 
-def _of_xgboost(
-    graph: Graph, model: BoostedClassifier | BoostedRegressor, inputs: str
+def _of_boosted(
+    graph: Graph, model: BoostedClassifier | BoostedRegressor, inputs: str, name: str
 ) -> str | None:
-    found = xgboost_answers(graph, getattr(model.raw, "__self__", None), inputs)
+    raw: Any = model.raw
+    found = None
+    if name.startswith("xgboost"):
+        found = xgboost_answers(graph, raw.__self__, inputs)
+    elif name.startswith("lightgbm"):
+        found = lightgbm_answers(graph, raw.func.__self__, inputs)
     if found is None or isinstance(model, BoostedRegressor):
         return found
-    if len(model.known) == 2:  # noqa: PLR2004 - XGBoost answers with the share of the second
+    if len(model.known) == 2:  # noqa: PLR2004 - of two classes, the share of the second
         found = graph.op("Concat", graph.op("Sub", graph.constant(1.0), found), found, axis=1)
     return _of_all_classes(graph, found, list(model.known), model.classes)
 

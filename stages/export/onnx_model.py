@@ -66,7 +66,8 @@ def onnx_file(ensemble: Ensemble, name: str, facts: Mapping[str, str]) -> bytes:
         onnx.checker.check_model(model)
         content = bytes(model.SerializeToString(deterministic=True))
     except (ValueError, onnx.checker.ValidationError) as error:
-        reason = "it is larger than 2 GiB" if "2GB" in str(error) or "2GiB" in str(error) else "it"
+        is_large = "2GB" in str(error) or "2GiB" in str(error)
+        reason = "it is larger than 2 GiB" if is_large else f"{type(error).__name__}"
         raise InputError(f"the model cannot be written as one ONNX file: {reason}") from error
     _compare(ensemble, predictors, content, list(outputs))
     return content

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -11,13 +12,18 @@ from unlearn.stages.audit.reports import read_found
 from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.export.hub_card import MODEL_FOLDER, ONNX_NAME, table_card
-from unlearn.stages.export.noted import digests, write_noted, write_published, write_synced
+from unlearn.stages.export.noted import (
+    digests,
+    write_noted,
+    write_published,
+    write_record,
+    write_synced,
+)
 from unlearn.stages.export.readiness import Ready, check_output, check_ready
-from unlearn.stages.export.record import CARD_NAME, FILE_NAME, ExportRecord, Generation
+from unlearn.stages.export.record import ExportRecord, Generation
 from unlearn.stages.final_model.ensemble import load_ensemble
 from unlearn.stages.final_model.files import read_final_model
 from unlearn.stages.final_model.published import published_digest
-from unlearn.stages.project.files import json_bytes
 
 TableKind = Literal["onnx", "mlflow", "hub"]
 
@@ -112,13 +118,16 @@ def export_table(
             write_mlflow(project.final_model, half, facts)
         else:
             _write_hub(context, half, content)
-        record = record.model_copy(update={"files": digests(half)})
         if wanted.kind == "hub":
-            card = table_card(
-                record, read_found(project).public, context.params.dataset, weighs_rows=weighs_rows
+            card = partial(
+                table_card,
+                public=read_found(project).public,
+                dataset=context.params.dataset,
+                weighs_rows=weighs_rows,
             )
-            (half / FILE_NAME).write_bytes(json_bytes(record.model_dump(mode="json")))
-            (half / CARD_NAME).write_text(card, encoding="utf-8")
+            record = write_record(half, record, card)
+        else:
+            record = record.model_copy(update={"files": digests(half)})
 
     note = write_noted(project, whole, wanted.kind, ready.generation, write)
     return record, note

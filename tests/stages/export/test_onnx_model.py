@@ -65,12 +65,15 @@ def _rows(layout: Layout, count: int, seed: int, classes: int) -> pa.Table:
     def some() -> npt.NDArray[np.bool_]:
         return draw.random(count) < 0.1
 
-    target = [f"c{value}" for value in label] if classes else label * 9.0 + draw.normal(size=count)
+    target = (
+        [f"c{value}" for value in label] if classes else label * 9.0 + 5.0 + draw.normal(size=count)
+    )
     table = pa.table(
         {
             RECORD: pa.array([token_of(f"r{seed}-{n}") for n in range(count)]),
             "age": pa.array(np.round(label * 2.0 + draw.normal(size=count), 1), mask=some()),
-            "income": pa.array(draw.normal(size=count) * 1000, mask=some()),
+            # Without missing values, which rows to predict have.
+            "income": pa.array(draw.normal(size=count) * 1000),
             "nothing": pa.array(np.full(count, 7.0)),
             "member": pa.array(draw.random(count) < 0.5, mask=some()),
             "city": pa.array(draw.choice(_PINNED["city"], count), pa.string(), mask=some()),
@@ -175,6 +178,39 @@ def test_a_model_of_xgboost_answers_as_its_onnx_file(classes: int) -> None:
     content = onnx_file(ensemble, name, {})
 
     check(ensemble, content, made_up_rows(ensemble, [each.predictor for each in ensemble.members]))
+
+
+@pytest.mark.parametrize(
+    ("classes", "options"),
+    [
+        (0, {}),
+        (0, {"objective": "poisson"}),
+        (2, {}),
+        (3, {"boosting_type": "dart"}),
+    ],
+)
+def test_a_model_of_lightgbm_answers_as_its_onnx_file(
+    classes: int, options: dict[str, Any]
+) -> None:
+    name = "lightgbm.LGBMClassifier" if classes else "lightgbm.LGBMRegressor"
+    small = {"n_estimators": 6, "min_child_samples": 2, "min_data_per_group": 2, "cat_smooth": 0.1}
+    as_it_is = {"preprocessing": {"scale": "none", "impute": "none"}}
+    train = {"model": name, "options": small | options, **as_it_is}
+    ensemble = make_ensemble(train, classes=classes)
+    model: Any = ensemble.members[0].predictor.model
+    kinds = {each["decision_type"] for each in splits_of(model.raw.func.__self__.dump_model())}
+    assert kinds == ({"<="} if classes == 2 else {"<=", "=="})
+
+    content = onnx_file(ensemble, name, {})
+
+    check(ensemble, content, made_up_rows(ensemble, [each.predictor for each in ensemble.members]))
+
+
+def splits_of(value: Any) -> list[dict[str, Any]]:
+    """Return the splits in what LightGBM dumps."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    found = [split for part in parts for split in splits_of(part)]
+    return [value, *found] if isinstance(value, dict) and "split_index" in value else found
 
 
 @pytest.mark.parametrize(("train", "classes"), _families())
