@@ -1,7 +1,9 @@
 """A project's stages and settings in files of a team: every byte that was there stays."""
 
 import re
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -72,12 +74,19 @@ def without_blocks(text: str) -> str:
     return re.sub(r"(?ms)^ *# >>> unlearn\r?\n.*?^ *# <<< unlearn\r?\n", "", text)
 
 
-@tried_on(few=20, many=2_000)
+@cache
+def _own(template: Template) -> tuple[str, dict[str, Any]]:
+    """Return a template's pipeline, and its stages."""
+    text = render_pipeline(template).decode()
+    return text, parse_yaml(text)["stages"]
+
+
+@tried_on(few=20, many=800)
 @given(text=pipelines(), template=st.sampled_from(Template))
 # The last section is a list, and a new section begins where it ends.
 @example("stages:\n prepare:\n  cmd: python a.py\nplots:\n- a.csv", Template.SISA)
 def test_without_the_marked_blocks_the_file_is_what_it_was(text: str, template: Template) -> None:
-    own = render_pipeline(template).decode()
+    own, own_stages = _own(template)
     try:
         joined = joined_pipeline(text, own)
     except InputError as error:
@@ -90,7 +99,7 @@ def test_without_the_marked_blocks_the_file_is_what_it_was(text: str, template: 
     assert without_blocks(joined) in (text, f"{text}{newline}")
     assert joined.count("\r\n") == (joined.count("\n") if newline == "\r\n" else 0)
     before, after = parse_yaml(text), parse_yaml(joined)
-    assert after["stages"] == before["stages"] | parse_yaml(own)["stages"]
+    assert after["stages"] == before["stages"] | own_stages
     assert list(after["stages"])[: len(before["stages"])] == list(before["stages"])
     assert after["plots"][: len(before.get("plots", []))] == before.get("plots", [])
     assert stands_apart(joined)

@@ -5,6 +5,7 @@ import gzip
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +110,15 @@ def write_pyarrow(path: Path, rows: list[Row], form: Dialect) -> None:
         pacsv.write_csv(as_arrow(rows), out, options)
 
 
+@cache
+def _duckdb() -> duckdb.DuckDBPyConnection:
+    """Return a database in memory, whose start takes longer than to write a file."""
+    return duckdb.connect()
+
+
 def write_duckdb(path: Path, rows: list[Row], form: Dialect) -> None:
     table = as_arrow(rows)
-    with duckdb.connect() as connection:
+    with _duckdb().cursor() as connection:
         connection.register("rows_to_write", table)
         connection.table("rows_to_write").write_csv(
             str(path),
