@@ -68,7 +68,7 @@ def test_a_stage_ends_with_the_same_bytes_after_a_fault_at_any_file_operation(
 def test_a_request_that_was_acknowledged_survives_real_kills(
     forgotten: Repo, workspace: Path
 ) -> None:
-    """Ten kills of `unlearn forget`, at moments spread over its whole run."""
+    """Six kills of `unlearn forget`, at moments spread over its whole run."""
     raw = next(raw for raw in ("r0001", "r0002", "r0003") if raw not in FORGOTTEN)
     unhurt = forgotten.copy(workspace / "unhurt")
     began = time.monotonic()
@@ -79,9 +79,9 @@ def test_a_request_that_was_acknowledged_survives_real_kills(
     log = len(read_log(Project(forgotten.root)).entries)
     draw = random.Random("kills of forget")  # noqa: S311 - moments, not secrets
     repo = forgotten.copy(workspace / "hurt")
-    for number in range(10):
+    for number in range(6):
         # Most writes are in the last third.
-        moment = length * (0.4 + 0.7 * (number + draw.random()) / 10)
+        moment = length * (0.4 + 0.7 * (number + draw.random()) / 6)
         run = repo.start("forget", "--id", raw, "--ticket", "T-9")
         time.sleep(moment)
         run.send_signal(signal.SIGKILL)
