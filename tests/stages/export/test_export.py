@@ -1,5 +1,6 @@
 """What is exported of which project, and what its card says."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from unlearn.stages.export.record import (
     Quality,
 )
 from unlearn.stages.final_model.files import final_model_files
+from unlearn.stages.final_model.published import published_digest
 from unlearn.stages.project.paths import Project
 from unlearn.stages.training.shard_model import ShardModel
 from unlearn.stages.verify_report.public import PublicReport
@@ -55,6 +57,9 @@ def test_one_model_is_exported_as_it_is(models: Models, blank_base: Path, tmp_pa
 
     assert made.one is not None
     assert made.one.weights == models[0][1].weights
+    more = replace(models[0][1], description={**models[0][1].description, "rows": 1_009})
+    assert more.digest != models[0][1].digest
+    assert published_digest([("s000", more)]) == published_digest(models[:1])
     for wanted in (Wanted("shards"), Wanted("adapter", rank=2)):
         with pytest.raises(InputError, match="one model|one adapter"):
             make_model(context, wanted)
