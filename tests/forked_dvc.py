@@ -230,30 +230,20 @@ def _text(file: IO[bytes]) -> str:
 
 @cache
 def _server() -> str:
-    """Start the process that is forked, once for each process of pytest; return its address."""
-    folder = tempfile.TemporaryDirectory()
-    address = str(Path(folder.name) / "dvc")
+    """Start the process that is forked, once for each session of pytest; return its address."""
+    from tests.session_server import share
+
     # It runs none of our code, so there is nothing for coverage to measure.
     environment = {name: os.environ[name] for name in os.environ if not name.startswith("COV")}
-    process = subprocess.Popen(
-        [sys.executable, __file__, address],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert process.stdin is not None
-    assert process.stdout.readline() == b"ready\n"
-    process.stdout.close()
-    atexit.register(folder.cleanup)
-    atexit.register(process.wait)
-    atexit.register(process.stdin.close)  # the first of the three: it ends when its input does
-    return address
+    return str(share(__file__, environment, lambda _folder: None) / "socket")
 
 
-def _serve(address: str) -> None:
+def _serve(folder: str) -> None:
+    # This file's folder is where Python looks first.
+    server = importlib.import_module("session_server")
+    end = server.end_of_session()
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(address)
+        listening.bind(str(Path(folder) / "socket"))
         listening.listen()
         for name in _MODULES:
             with suppress(ImportError):  # another version of DVC
@@ -264,12 +254,14 @@ def _serve(address: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
         while True:
-            ready, _, _ = select.select([listening.fileno(), 0], [], [])
-            if 0 in ready:
+            ready, _, _ = select.select([listening.fileno(), end], [], [])
+            if end in ready:
+                server.remove_folder()
                 return
             connection, _ = listening.accept()
             if os.fork() == 0:
                 listening.close()
+                os.close(end)
                 _answer(connection)
             connection.close()
 

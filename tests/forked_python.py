@@ -223,6 +223,20 @@ def forks_of_python() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def forked_workers() -> Iterator[None]:
+    """Let the processes that multiprocessing starts in the block, by "spawn", be forks."""
+    if any(name.startswith("COV") for name in os.environ):
+        yield
+        return
+    before = spawn.get_executable()
+    spawn.set_executable(str(Path(_server()) / "python"))
+    try:
+        yield
+    finally:
+        spawn.set_executable(before)
+
+
 @pytest.fixture(scope="package", autouse=True)
 def _forks_of_python(_apart_from_this_machine: None) -> Iterator[None]:
     """Use forks in a package of tests; its conftest.py imports this."""
@@ -237,25 +251,20 @@ def _text(file: IO[bytes]) -> str:
 
 @cache
 def _server() -> str:
-    """Start the process that is forked, once for each process of pytest.
+    """Start the process that is forked, once for each session of pytest.
 
     Returns
     -------
     str
         The folder with its address, and with the programs that ask it for forks.
     """
-    folder = tempfile.TemporaryDirectory()
-    address = str(Path(folder.name) / "python.socket")
-    process = subprocess.Popen(
-        [sys.executable, __file__, folder.name],
-        env=os.environ | {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert process.stdin is not None
-    assert process.stdout.readline() == b"ready\n"
-    process.stdout.close()
+    from tests.session_server import share
+
+    threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
+    return str(share(__file__, os.environ | threads, _write_programs))
+
+
+def _write_programs(folder: Path) -> None:
     program = _CLIENT.format(
         python=sys.executable,
         loaded=_LOADED,
@@ -268,18 +277,17 @@ def _server() -> str:
             for name in os.environ
             if name.startswith(_LOADED) and name != "PYTHONUNBUFFERED"
         },
-        address=address,
+        address=str(folder / "python.socket"),
     )
     for name in ("python", *_PROGRAMS):
-        (Path(folder.name) / name).write_text(program, encoding="utf-8")
-        (Path(folder.name) / name).chmod(0o755)
-    atexit.register(folder.cleanup)
-    atexit.register(process.wait)
-    atexit.register(process.stdin.close)  # the first of the three: it ends when its input does
-    return folder.name
+        (folder / name).write_text(program, encoding="utf-8")
+        (folder / name).chmod(0o755)
 
 
 def _serve(folder: str) -> None:
+    # This file's folder is where Python looks first.
+    server = importlib.import_module("session_server")
+    end = server.end_of_session()
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(Path(folder) / "python.socket"))
         listening.listen()
@@ -293,9 +301,10 @@ def _serve(folder: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         callers: dict[int, socket.socket] = {}
         while True:
-            waited: list[Any] = [listening, 0, ended, *callers.values()]
+            waited: list[Any] = [listening, end, ended, *callers.values()]
             ready = select.select(waited, [], [])[0]
-            if 0 in ready:
+            if end in ready:
+                server.remove_folder()
                 return
             if ended in ready:
                 os.read(ended, 1 << 12)
@@ -314,8 +323,8 @@ def _serve(folder: str) -> None:
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     for file in (listening, connection, *callers.values()):
                         file.close()
-                    os.close(ended)
-                    os.close(on_end)
+                    for number in (end, ended, on_end):
+                        os.close(number)
                     _answer(request, streams, folder)
                 for stream in streams:
                     os.close(stream)

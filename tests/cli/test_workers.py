@@ -1,6 +1,7 @@
 """Shards retrained side by side: the same lineages, in order, whatever becomes of a process."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from unlearn.stages.shard import stage as shard_stage
 from unlearn.stages.verify.exactness.checks import retrain_shards
 
 from tests.conftest import make_frame
+from tests.forked_python import forked_workers
 from tests.stages.conftest import make_context, make_params
 
 #: A user's own torch module that says who ran it, and does what a file beside it says.
@@ -32,6 +34,12 @@ def build(inputs, classes):
         os.kill(os.getpid(), signal.SIGKILL)
     return nn.Linear(inputs, classes)
 """
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forked_workers() -> Iterator[None]:
+    with forked_workers():
+        yield
 
 
 @pytest.fixture
