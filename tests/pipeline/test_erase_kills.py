@@ -49,14 +49,14 @@ def _journal(repo: Repo) -> Path:
 def test_an_erasure_goes_on_after_a_fault_at_any_file_operation(
     start: Callable[[str], Repo], fault: Fault
 ) -> None:
-    """Four operations spread over the whole command; each step's own tests try every one."""
+    """Six operations spread over the whole command; each step's own tests try every one."""
     unhurt = start("unhurt")
     with fault_at(_MOST, unhurt.root.parent, fault) as seen:
         assert unhurt.inline("erase", "--yes", *EVERYWHERE).code == 0
     expected = outcome(unhurt)
     draw = random.Random(f"faults of erase: {fault}")  # noqa: S311 - moments, not secrets
-    for quarter in range(4):
-        number = 1 + int((seen.count - 1) * (quarter + draw.random()) / 4)
+    for part in range(6):
+        number = 1 + int((seen.count - 1) * (part + draw.random()) / 6)
         repo = start("hurt")
         try:
             with fault_at(number, repo.root.parent, fault):
