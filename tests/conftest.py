@@ -38,9 +38,15 @@ from unlearn.stages.rows.tokens import (
 
 from tests.compiled import pytest_configure  # noqa: F401 - a hook
 from tests.forked_dvc import Forking, call_dvc
+from tests.properties import USUAL, pytest_collection_modifyitems  # noqa: F401 - a hook
 
 # No law fails by the clock: other processes slow a test down.
-settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "tests",
+    deadline=None,
+    max_examples=USUAL,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("tests")
 
 # Modules and tests are there to stay: the collector would look through them again and again.

@@ -1,16 +1,32 @@
 """Properties that are tried on few examples by `make test`, and on many by `.ci/run`."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.detection import is_hypothesis_test
 
 #: The environment variable that `.ci/run` sets to 1 when it runs the tests marked `property`.
 MANY = "UNLEARN_TESTS_MANY_EXAMPLES"
 
 Test = TypeVar("Test", bound=Callable[..., Any])
+
+#: How many examples a property is tried on that says nothing of its own; see `MANY`.
+USUAL = 100 if os.environ.get(MANY) == "1" else 40
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Mark properties that are tried on the usual number of examples."""
+    for item in items:
+        test = getattr(item, "obj", None)
+        if is_hypothesis_test(test):
+            # Absent where a test has no settings of its own, and takes those of the profile.
+            own = getattr(test, "_hypothesis_internal_use_settings", None)
+            if own is None or own.max_examples == USUAL:
+                item.add_marker(pytest.mark.property)
 
 
 def tried_on(*, few: int, many: int) -> Callable[[Test], Test]:
