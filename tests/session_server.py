@@ -67,7 +67,10 @@ def _session() -> int:
 
 @cache
 def _folder() -> Path:
+    # A killed session may have left the folder of another process of this number.
+    session = _session()
+    began = Path(f"/proc/{session}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
     # The address of a socket has about a hundred characters at most.
-    folder = Path(tempfile.gettempdir()) / f"forks-{os.getuid()}-{_session()}"
+    folder = Path(tempfile.gettempdir()) / f"forks-{os.getuid()}-{session}-{began}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
