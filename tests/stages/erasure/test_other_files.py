@@ -46,6 +46,29 @@ def test_going_on_without_owned_leaves_what_no_commit_names_and_says_so(world: W
     assert not foreign.exists()
 
 
+def test_what_was_known_before_an_interruption_goes_without_the_lists_that_named_it(
+    world: World,
+) -> None:
+    world.commit(OLD)
+    world.commit(NEW)
+    begun = Journal(forget_list="", heads=(), objects=find_objects(world.context, Choice()))
+    # It is killed after it has deleted the lists of folders.
+    for name in world.names(OLD) - world.names(NEW):
+        if name.endswith(".dir"):
+            world.path(name).unlink()
+    found = find_objects(world.context, Choice())
+    forgotten = set(begun.objects.candidates) - set(found.candidates)
+    assert forgotten & world.here()
+
+    places = {
+        place.name: place
+        for place in purge(world.project, begun.going_on(found).objects, lambda _count: None)
+    }
+
+    assert not pending(places)
+    assert not forgotten & world.here()
+
+
 @pytest.mark.slow
 def test_what_no_commit_names_is_looked_for_again_after_deletion(world: World) -> None:
     world.commit(OLD)
