@@ -115,7 +115,7 @@ files = [0, 1, 2]
 parent = 0
 if is_worker:
     parent = os.getppid()
-    for name in os.listdir("/proc/self/fd"):
+    for name in os.listdir("/dev/fd"):
         try:
             if int(name) > 2 and os.get_inheritable(int(name)):
                 files.append(int(name))
@@ -309,14 +309,15 @@ def _serve(folder: str) -> None:
             if ended in ready:
                 os.read(ended, 1 << 12)
                 _report_ends(callers)
-            for pid in [pid for pid, caller in callers.items() if caller in ready]:
-                os.kill(pid, signal.SIGKILL)  # who asked for it was killed
-                callers.pop(pid).close()
+            _end_forks(callers, ready)
             if listening in ready:
                 connection, _ = listening.accept()
                 # Read here: what can be read from a connection later on is its end.
-                size, streams, _, _ = socket.recv_fds(connection, 4, _FILES)
-                request = _exactly(connection, int.from_bytes(size))
+                asked = _read_request(connection)
+                if asked is None:
+                    connection.close()
+                    continue
+                request, streams = asked
                 pid = os.fork()
                 if pid == 0:
                     signal.set_wakeup_fd(-1)
@@ -331,12 +332,31 @@ def _serve(folder: str) -> None:
                 callers[pid] = connection
 
 
+def _read_request(connection: socket.socket) -> tuple[bytes, list[int]] | None:
+    """Return a request and its files; None if the process that asks was killed on the way."""
+    streams: list[int] = []
+    with suppress(EOFError, ConnectionError):
+        size, streams, _, _ = socket.recv_fds(connection, 4, _FILES)
+        if size:
+            return _exactly(connection, int.from_bytes(size)), streams
+    for stream in streams:
+        os.close(stream)
+    return None
+
+
 def _import_all() -> None:
     # This file's folder is where Python looks first.
     of_dvc = importlib.import_module("forked_dvc")._MODULES  # noqa: SLF001 - of the tests too
     for name in (*_MODULES, *of_dvc):
         with suppress(ImportError):  # an extra, or another version of DVC
             importlib.import_module(name)
+
+
+def _end_forks(callers: dict[int, socket.socket], ready: Sequence[Any]) -> None:
+    """End the forks whose callers were killed: their connections can be read from."""
+    for pid in [pid for pid, caller in callers.items() if caller in ready]:
+        os.kill(pid, signal.SIGKILL)
+        callers.pop(pid).close()
 
 
 def _report_ends(callers: dict[int, socket.socket]) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Done, Repo
-from tests.forked_python import call_python, forks_of_python
+from tests.forked_python import _server, call_python, forks_of_python
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -110,3 +111,14 @@ def test_a_fork_ends_when_its_caller_is_killed(tmp_path: Path) -> None:
     while fork.exists():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def test_a_caller_that_is_killed_while_it_asks_ends_no_server(tmp_path: Path) -> None:
+    address = str(Path(_server()) / "python.socket")
+    for parts in ([], [(100).to_bytes(4, "big")], [(100).to_bytes(4, "big"), b"half"]):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(address)
+            for part in parts:
+                connection.sendall(part)
+
+    assert call_python("unlearn.cli.app", [], tmp_path, os.environ) == (0, "", "")
