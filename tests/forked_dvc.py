@@ -262,6 +262,7 @@ def _serve(folder: str) -> None:
             if os.fork() == 0:
                 listening.close()
                 os.close(end)
+                server.leave_server()
                 _answer(connection)
             connection.close()
 

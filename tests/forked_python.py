@@ -326,6 +326,7 @@ def _serve(folder: str) -> None:
                         file.close()
                     for number in (end, ended, on_end):
                         os.close(number)
+                    server.leave_server()
                     _answer(request, streams, folder)
                 for stream in streams:
                     os.close(stream)

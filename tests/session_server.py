@@ -3,10 +3,13 @@
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -48,15 +51,33 @@ def share(program: str, environment: Mapping[str, str], prepare: Callable[[Path]
 
 
 def end_of_session() -> int:
-    """Return, in a server, a file that can be read when the session has ended."""
-    return os.pidfd_open(int(sys.argv[2]))
+    """Return, in a server, a file that can be read when the session has ended.
+
+    From now on, only that end is the end of the server: Ctrl-C reaches all processes of a terminal,
+    and would leave the folder behind.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    session = int(sys.argv[2])
+    with suppress(AttributeError, OSError):
+        return os.pidfd_open(session)
+    # macOS and older versions of Linux have no such files. The output of a shell ends with it.
+    watch = f"while kill -0 {session} 2> /dev/null; do sleep 1; done"
+    shell = subprocess.Popen(["sh", "-c", watch], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    _STARTED.append(shell)
+    assert shell.stdout is not None
+    return shell.stdout.fileno()
+
+
+def leave_server() -> None:
+    """Let Ctrl-C end, in a fork of a server, this process."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def remove_folder() -> None:
     """Remove, in a server that ends, the folder; the last server removes what is around it."""
     folder = Path(sys.argv[1])
     shutil.rmtree(folder)
-    if not any(folder.parent.iterdir()):
+    with suppress(OSError):  # another server is there, or has just removed it
         folder.parent.rmdir()
 
 
@@ -67,10 +88,21 @@ def _session() -> int:
 
 @cache
 def _folder() -> Path:
-    # A killed session may have left the folder of another process of this number.
     session = _session()
-    began = Path(f"/proc/{session}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
     # The address of a socket has about a hundred characters at most.
-    folder = Path(tempfile.gettempdir()) / f"forks-{os.getuid()}-{session}-{began}"
+    folder = Path(tempfile.gettempdir()) / f"forks-{os.getuid()}-{session}-{_began(session)}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+def _began(process: int) -> str:
+    """Return what tells a process from earlier ones of the same number: when it began.
+
+    A killed session may have left the folder of another process of this number.
+    """
+    stat = Path(f"/proc/{process}/stat")
+    if stat.exists():
+        return stat.read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    command = ["ps", "-o", "lstart=", "-p", str(process)]  # macOS has no such files
+    done = subprocess.run(command, text=True, capture_output=True, check=True)
+    return f"{zlib.crc32(done.stdout.encode()):x}"
