@@ -109,7 +109,7 @@ def doctor(as_json: JsonFlag = False) -> None:
             *testable.notes,
             *_notes_on_types(project),
             *notes_on_exports,
-            *_notes_on_marks(project),
+            *notes_on_marks(project),
         ],
         places=[
             PlaceEntry(
@@ -131,7 +131,7 @@ def doctor(as_json: JsonFlag = False) -> None:
 COMMAND = Command(doctor, example="unlearn doctor", answer=DoctorAnswer)
 
 
-def _notes_on_marks(project: Project) -> list[str]:
+def notes_on_marks(project: Project) -> list[str]:
     """Say if the comments around stages in dvc.yaml were moved."""
     try:
         if not is_shared(project.root) or stands_apart(text_of(project.pipeline)):
@@ -139,9 +139,9 @@ def _notes_on_marks(project: Project) -> list[str]:
     except (OSError, InputError):
         return []  # a finding of its own
     note = (
-        f"dvc.yaml: the comments `{BEGIN}` and `{END}` do not stand around the stages of unlearn "
-        "alone: DVC or a formatter moved them. No command needs them; who removes unlearn has to "
-        "take its stages out by their names"
+        f"dvc.yaml: DVC or a formatter moved the comments `{BEGIN}` and `{END}`, which marked the "
+        "stages of unlearn. No command needs them. To remove unlearn, delete its stages by their "
+        "names"
     )
     return [note]
 

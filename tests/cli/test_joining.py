@@ -9,6 +9,7 @@ import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
+from unlearn.cli.doctor import notes_on_marks
 from unlearn.cli.init.checks.taken import taken_names
 from unlearn.cli.init.files.pipeline import render_pipeline
 from unlearn.cli.init.repository.joining import (
@@ -20,6 +21,7 @@ from unlearn.cli.init.repository.joining import (
 from unlearn.cli.init.request.choices import Template
 from unlearn.stages.config.params import parse_yaml
 from unlearn.stages.errors import InputError
+from unlearn.stages.project.paths import Project
 
 from tests.properties import tried_on
 
@@ -124,6 +126,24 @@ def test_marks_that_were_moved_do_not_stand_around_the_stages_alone(old: str, ne
     moved = JOINED.replace(old, new, 1)
     assert moved != JOINED
     assert not stands_apart(moved)
+
+
+@pytest.mark.parametrize(
+    ("text", "notes"),
+    [
+        (JOINED, 0),
+        (JOINED.replace("  recipe:\n", "    frozen: true\n  recipe:\n", 1), 1),
+        # Findings of their own.
+        ("# >>> unlearn\n- a\n", 0),
+        ("# >>> unlearn\nstages: [\n", 0),
+    ],
+    ids=["joined", "moved", "list", "broken"],
+)
+def test_doctor_notes_marks_that_were_moved(tmp_path: Path, text: str, notes: int) -> None:
+    (tmp_path / "dvc.yaml").write_text(text, encoding="utf-8")
+    found = notes_on_marks(Project(tmp_path))
+    assert len(found) == notes
+    assert all("delete its stages by their names" in note for note in found)
 
 
 def test_a_formatter_that_takes_comments_out_leaves_no_marks() -> None:

@@ -91,8 +91,13 @@ def joined_lines(text: str, own: str) -> str:
 def stands_apart(text: str) -> bool:
     """Return whether a dvc.yaml without its marked blocks is one without this tool's stages.
 
-    DVC and formatters that write the file anew move comments: then another stage can come between
-    them, or one of this tool's out of them. A file without other stages needs no marks.
+    DVC, and formatters that rewrite the file, move comments. Then a stage of the team can get into
+    a block, or one of this tool's out of it. A file without other stages needs no marks.
+
+    Raises
+    ------
+    InputError
+        If the file is not readable as YAML, or no mapping.
     """
     before = _stages(text)
     others = {name: stage for name, stage in before.items() if not _is_own(stage)}
@@ -127,7 +132,9 @@ def _parsed(text: str, name: str) -> dict[str, Any]:
         content = parse_yaml(text)
     except yaml.YAMLError:
         raise InputError(f"{name} is not readable as YAML") from None
-    return {} if content is None else dict(content)
+    if not isinstance(content, dict | None):
+        raise InputError(f"{name} is not a mapping")
+    return content or {}
 
 
 def _checked(text: str, expected: dict[str, Any], name: str) -> str:
