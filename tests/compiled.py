@@ -76,9 +76,15 @@ def _package() -> Iterator[Path]:
 
 
 def write_rewritten(path: Path, config: Config) -> None:
-    """Write the bytecode of a test whose assertions pytest rewrites, if it is missing or old."""
+    """Write the bytecode of a test whose assertions pytest rewrites, if it is missing or old.
+
+    A test that is no Python has none: pytest says so when it collects it.
+    """
     target = rewritten(path)
     # A checkout that cannot be written to has no bytecode of its own.
     if rewrite._read_pyc(path, target) is None and rewrite.try_makedirs(target.parent):  # noqa: SLF001
-        source_hash, code = rewrite._rewrite_test(path, config)  # noqa: SLF001
+        try:
+            source_hash, code = rewrite._rewrite_test(path, config)  # noqa: SLF001
+        except (SyntaxError, ValueError):  # the latter of null bytes
+            return
         rewrite._write_pyc(config.stash[rewrite.assertstate_key], code, source_hash, target)  # noqa: SLF001

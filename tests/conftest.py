@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -49,14 +49,19 @@ settings.register_profile(
 )
 settings.load_profile("tests")
 
-# Modules and tests are there to stay: the collector would look through them again and again.
-gc.disable()
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Leave tests and modules, which stay, out of every collection of garbage.
 
-def pytest_collection_finish() -> None:
-    """Leave what was collected out of every collection of garbage that follows."""
-    gc.freeze()
-    gc.enable()
+    The process that starts workers collects no tests, and is to collect garbage all the same.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")
