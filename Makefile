@@ -11,8 +11,8 @@ PYTEST ?=
 # Strict editable: mypy and the import contracts see the packages as they are installed.
 # pip would compile on one processor, tests of the libraries too.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
-# Where the environment keeps Python from writing what it has compiled, every process of the tests
-# would compile again what it imports. A file that does not compile is none that is imported.
+# With PYTHONDONTWRITEBYTECODE, every process of the tests would compile what it imports once more.
+# Errors do not matter: nothing imports a file that does not compile.
 COMPILE := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m compileall -q -j 0
 UNUSED := /tests?/|/transformers/models/(?!auto|bloom|llama)|/(debugpy|pip|plotly)/
 

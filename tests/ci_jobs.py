@@ -237,11 +237,13 @@ def agrees(job: Mapping[str, Any], values: Mapping[str, str]) -> bool:
 
     def holds(condition: str) -> bool:
         name, _, text = (part.strip() for part in condition.partition("=="))
+        assert re.fullmatch(r"\$\w+", name), f"not understood: {condition}"
         if not text:
             return bool(values.get(name.removeprefix("$")))
         wanted = values.get(text[1:]) if text.startswith("$") else text.strip('"')
         return values.get(name.removeprefix("$")) == wanted
 
+    assert not any("when" in rule for rule in job["rules"])
     return any(all(map(holds, rule["if"].split("&&"))) for rule in job["rules"])
 
 

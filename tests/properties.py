@@ -13,7 +13,7 @@ MANY = "UNLEARN_TESTS_MANY_EXAMPLES"
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 
-#: How many examples a property is tried on that says nothing of its own; see `MANY`.
+#: How many examples a property without a number of its own is tried on; see `MANY`.
 USUAL = 100 if os.environ.get(MANY) == "1" else 40
 
 
