@@ -304,6 +304,7 @@ def _serve(folder: str) -> None:
             waited: list[Any] = [listening, end, ended, *callers.values()]
             ready = select.select(waited, [], [])[0]
             if end in ready:
+                _end_forks(callers, list(callers.values()))
                 server.remove_folder()
                 return
             if ended in ready:

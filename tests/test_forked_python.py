@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -91,26 +91,75 @@ def test_a_fork_that_was_killed_is_an_error(tmp_path: Path) -> None:
     assert call_python("own", [], tmp_path, os.environ)[0] == -signal.SIGKILL
 
 
-def test_a_fork_ends_when_its_caller_is_killed(tmp_path: Path) -> None:
+def write_sleeper(folder: Path) -> Path:
+    """Write the module `own`, which sleeps; return the file that it writes its process id to."""
     body = "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\n"
-    (tmp_path / "own.py").write_text(f"{body}time.sleep(60)\n", encoding="ascii")
+    (folder / "own.py").write_text(f"{body}time.sleep(300)\n", encoding="ascii")
+    return folder / "pid"
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 200  # a server of its own may start before
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def is_written(note: Path) -> bool:
+    return note.is_file() and note.read_text(encoding="ascii") != ""
+
+
+def has_ended(note: Path) -> bool:
+    stat = Path("/proc") / note.read_text(encoding="ascii") / "stat"
+    try:
+        return stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def test_a_fork_ends_when_its_caller_is_killed(tmp_path: Path) -> None:
+    note = write_sleeper(tmp_path)
     pid = os.fork()
     if pid == 0:
         with suppress(BaseException):
             call_python("own", [], tmp_path, os.environ)
         os._exit(0)
-    note = tmp_path / "pid"
-    deadline = time.monotonic() + 60
-    while not note.is_file() or not note.read_text(encoding="ascii"):
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_for(lambda: is_written(note))
+
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
 
-    fork = Path("/proc") / note.read_text(encoding="ascii")
-    while fork.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_for(lambda: has_ended(note))
+
+
+_WORKER = """\
+import os, sys
+from pathlib import Path
+from tests.forked_python import call_python
+call_python("own", [], Path(sys.argv[1]), os.environ)
+"""
+
+_SESSION = """\
+import os, subprocess, sys
+environment = os.environ | {"PYTEST_XDIST_WORKER": "gw0"}
+subprocess.run([sys.executable, "-c", *sys.argv[1:]], env=environment)
+"""
+
+
+@pytest.mark.slow
+def test_a_fork_ends_when_the_session_is_killed_and_no_worker_is(tmp_path: Path) -> None:
+    note = write_sleeper(tmp_path)
+    session = subprocess.Popen(
+        [sys.executable, "-c", _SESSION, _WORKER, str(tmp_path)],
+        cwd=Path(__file__).parents[1],
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(lambda: is_written(note))
+
+    session.kill()
+    session.wait()
+
+    wait_for(lambda: has_ended(note))
 
 
 def test_a_caller_that_is_killed_while_it_asks_ends_no_server(tmp_path: Path) -> None:
