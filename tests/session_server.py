@@ -29,12 +29,20 @@ def share(program: str, environment: Mapping[str, str], prepare: Callable[[Path]
         All of its environment.
     prepare
         Called with the folder, once, when the server is ready.
+
+    Raises
+    ------
+    RuntimeError
+        If the server ended before it was ready.
     """
     folder = _folder() / Path(program).stem
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "ready").exists():
+            for left in folder.iterdir():  # by a server that did not get ready
+                if left.name != "lock":
+                    left.unlink()
             process = subprocess.Popen(
                 [sys.executable, program, str(folder), str(_session())],
                 env=dict(environment),
@@ -42,8 +50,12 @@ def share(program: str, environment: Mapping[str, str], prepare: Callable[[Path]
                 stdout=subprocess.PIPE,
             )
             assert process.stdout is not None
-            assert process.stdout.readline() == b"ready\n"
+            line = process.stdout.readline()
             process.stdout.close()
+            if line != b"ready\n":
+                process.kill()
+                process.wait()
+                raise RuntimeError(f"{Path(program).name} did not start; it says why on its stderr")
             _STARTED.append(process)
             prepare(folder)
             (folder / "ready").touch()
@@ -76,7 +88,7 @@ def leave_server() -> None:
 def remove_folder() -> None:
     """Remove, in a server that ends, the folder; the last server removes what is around it."""
     folder = Path(sys.argv[1])
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):  # another server is there, or has just removed it
         folder.parent.rmdir()
 

@@ -79,3 +79,50 @@ def test_one_server_for_all_workers_ends_with_the_session(
     while folder.exists():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+_FAILING = """\
+import os, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+Path(sys.argv[1], "socket").touch(exist_ok=False)
+start = Path({start!r})
+if not start.exists():
+    start.touch()
+    sys.exit("an import failed")
+import select, session_server
+end = session_server.end_of_session()
+os.write(1, b"ready\\n")
+select.select([end], [], [])
+session_server.remove_folder()
+"""
+
+_TWICE = """\
+import os, sys
+from tests.session_server import share
+os.environ.pop("PYTEST_XDIST_WORKER", None)
+for _ in range(2):
+    try:
+        share(sys.argv[1], os.environ, lambda folder: None)
+        print("ready")
+    except RuntimeError as error:
+        print(error)
+"""
+
+
+def test_a_server_that_failed_says_so_and_can_be_started_again(tmp_path: Path) -> None:
+    program = tmp_path / "toy.py"
+    text = _FAILING.format(tests=str(ROOT / "tests"), start=str(tmp_path / "start"))
+    program.write_text(text, encoding="utf-8")
+
+    done = subprocess.run(
+        [sys.executable, "-c", _TWICE, str(program)],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+
+    assert done.stdout == "toy.py did not start; it says why on its stderr\nready\n"
+    assert done.stderr == "an import failed\n"
