@@ -17,7 +17,8 @@ _OTHERWISE = {
 
 _QUOTED = re.compile(r"(`[^`]*`)")
 _COMMAND = re.compile(r"`unlearn (\w+)([^`]*)`")
-_OPTION = re.compile(r"(--[a-z][a-z-]*)(?: \(in Python ([^)]*)\))?(?:[ =]([\w-]+))?")
+#: Two hyphens inside a word, such as in the name of a file, are no option.
+_OPTION = re.compile(r"(?<![\w./-])(--[a-z][a-z-]*)(?: \(in Python ([^)]*)\))?(?:[ =](\w[\w-]*))?")
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -92,12 +93,18 @@ def _call(quoted: str, command: str, words: str) -> str:
         return quoted
     parameters = inspect.signature(_METHODS[command]).parameters
     try:
-        given = [_parameter(found, parameters) for found in _OPTION.finditer(words)]
+        given = [_argument(found, parameters) for found in _OPTION.finditer(words)]
     except _NoPythonFormError:
         return quoted
     if _OPTION.sub("", words).strip():
         return quoted
     return f"`project.{command}({', '.join(given)})`"
+
+
+def _argument(found: re.Match[str], parameters: _Parameters) -> str:
+    """Return an option of a command in the form that a call has it."""
+    words = _parameter(found, parameters)
+    return words if "=" in words else f"{words.partition(' ')[0]}=..."
 
 
 def _parameter(found: re.Match[str], parameters: _Parameters) -> str:

@@ -28,6 +28,15 @@ ROOT = Path(__file__).parents[2]
         ("load_model", "allow it with --trust-code (in Python trust_code=True)", "allow it with t"),
         ("plan", "--debug shows where", None),
         ("audit", "--rerun takes a number", "rerun takes a number"),
+        ("repro", "`unlearn repro --jobs 4`", "`project.repro(jobs=...)`"),
+        ("repro", "`unlearn repro --now --jobs 4`", "`project.repro(now=True, jobs=...)`"),
+        (
+            "forget",
+            "starts like this: `unlearn forget --id`",
+            "starts like this: `project.forget(ids=",
+        ),
+        ("verify", "data/a--full.csv: no rows", "data/a--full.csv: no rows"),
+        ("verify", "data/a--debug.csv: no rows", "data/a--debug.csv: no rows"),
     ],
 )
 def test_options_are_parameters(method: str, said: str, expected: str | None) -> None:
