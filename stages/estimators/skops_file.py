@@ -9,7 +9,7 @@ import importlib
 import io
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,10 @@ from unlearn.stages.project.files import canonical_json
 
 _SCHEMA = "schema.json"
 _STAMP = (1980, 1, 1, 0, 0, 0)
+
+#: What scikit-learn's estimators count in training and do not read to answer: steps over rows of
+#: SGD and perceptrons, and rows of forests and bagging.
+_COUNTS = frozenset({"t_", "_n_samples", "_n_samples_bootstrap", "_max_samples"})
 
 #: Beside skops' own list, a file may name classes of this package: parts of its estimators. Not
 #: its functions, and nothing of numpy or scipy, which hold some that run code or write files.
@@ -57,6 +61,47 @@ def dump(estimator: Any, *, ordered: bool = False) -> bytes:
             if name in renamed.files
         }
     members[_SCHEMA] = _as_text(renamed.schema) if ordered else canonical_json(renamed.schema)
+    return _zipped(members)
+
+
+def without_counts(content: bytes) -> bytes:
+    """Return a file that `dump` wrote, with 0 for counts of rows and steps that training left.
+
+    Only training reads these attributes; see `_COUNTS`.
+
+    Raises
+    ------
+    InputError
+        If the content is not in the skops format.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(unpacked(content))) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        schema = json.loads(members[_SCHEMA])
+    except InputError:
+        raise
+    except Exception:  # noqa: BLE001 - a damaged file makes zipfile and json raise anything
+        raise InputError("a model file is not in the skops format") from None
+    _clear_counts(schema)
+    return _zipped(members | {_SCHEMA: _as_text(schema)})
+
+
+def _clear_counts(node: Any) -> None:
+    if isinstance(node, list):
+        for item in node:
+            _clear_counts(item)
+    elif isinstance(node, dict):
+        # `t` alone could be anything: it is the number of steps where Adam's settings are, too.
+        names = _COUNTS | {"t"} if "beta_1" in node else _COUNTS
+        for name, value in node.items():
+            is_json = isinstance(value, dict) and value.get("__loader__") == "JsonNode"
+            if name in names and is_json and value["content"] != "null":
+                value["content"] = "0"
+            else:
+                _clear_counts(value)
+
+
+def _zipped(members: Mapping[str, bytes]) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(members):

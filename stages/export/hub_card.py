@@ -1,10 +1,10 @@
 """The model card of a repository folder for the Hugging Face hub.
 
-It says what reports/verdict.json says, and no figure of rows or requests: whoever had two cards
-could subtract them. What models themselves tell of such figures, the card names.
+It says what reports/verdict.json says, and no figure of rows or requests: a person with two cards
+could subtract them. The card names what models themselves tell of such figures.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from unlearn.stages.config.dataset import DatasetParams
 from unlearn.stages.export.card import claims, forgotten_rows
@@ -47,7 +47,12 @@ def text_card(record: ExportRecord, public: PublicReport, *, one_model: bool) ->
 
 
 def table_card(
-    record: ExportRecord, public: PublicReport, dataset: DatasetParams, *, weighs_rows: bool
+    record: ExportRecord,
+    public: PublicReport,
+    dataset: DatasetParams,
+    *,
+    weighs_rows: bool,
+    stored: Sequence[str] = (),
 ) -> str:
     """Return the card of the final model of a table; see `text_card`.
 
@@ -59,6 +64,8 @@ def table_card(
         The features and the target.
     weighs_rows
         Whether answers are weighted by the rows of each shard.
+    stored
+        Sentences on rows of the training that the models store.
     """
     has_onnx = ONNX_NAME in record.files
     task = "regression" if dataset.task == "regression" else "classification"
@@ -106,6 +113,7 @@ def table_card(
         + " What models learned can tell it: trees, naive Bayes and exact models hold counts of "
         "rows, or shares of them."
     )
+    lines += [f"- {sentence}." for sentence in stored]
     lines += [*_limits(), "", *_files(record)]
     return "\n".join(lines) + "\n"
 

@@ -91,7 +91,7 @@ def digests(path: Path) -> dict[str, str]:
 def write_record(
     half: Path, record: ExportRecord, card: Callable[[ExportRecord], str]
 ) -> ExportRecord:
-    """Write export.json and the model card beside the other files; return the record with these.
+    """Write export.json and the model card into an export; return the record with its files.
 
     Parameters
     ----------

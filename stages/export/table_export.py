@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
+from unlearn.stages.audit.estimator_types import stored_rows
 from unlearn.stages.audit.exports import ExportNote
 from unlearn.stages.audit.reports import read_found
 from unlearn.stages.context import Context
@@ -26,6 +27,11 @@ from unlearn.stages.final_model.files import read_final_model
 from unlearn.stages.final_model.published import published_digest
 
 TableKind = Literal["onnx", "mlflow", "hub"]
+
+_WEIGHTS = (
+    "the copy has the number of rows of each shard, which answers are weighted by: those of two "
+    "generations can be subtracted, so keep no older copy public"
+)
 
 
 @dataclass(frozen=True)
@@ -102,11 +108,9 @@ def export_table(
 
         check_mlflow(description, members)
     weighs_rows = description.rule == "size_weighted"
-    if weighs_rows:
-        say(
-            "note: the copy has the number of rows of each shard, which answers are weighted by: "
-            "those of two generations can be subtracted, so keep no older copy public"
-        )
+    stored = list(stored_rows(project, context.params))
+    for note_on_rows in (*([_WEIGHTS] if weighs_rows else []), *stored):
+        say(f"note: {note_on_rows}")
 
     def write(half: Path) -> None:
         nonlocal record
@@ -124,6 +128,7 @@ def export_table(
                 public=read_found(project).public,
                 dataset=context.params.dataset,
                 weighs_rows=weighs_rows,
+                stored=stored,
             )
             record = write_record(half, record, card)
         else:

@@ -1,8 +1,8 @@
 """A copy of a final model for publication: all that prediction reads, and no number of rows.
 
-Who has two copies could subtract such numbers, and learn how many rows of which shard were deleted
-between them. The project's own folder keeps them, and its digests cover them: a copy has digests of
-its own, because a digest over a number that is left out confirms a guess of that number.
+A person with two copies could subtract such numbers, and learn how many rows of which shard were
+deleted between them. The project's own folder keeps them, and its digests cover them: a copy has
+digests of its own, because a digest over a number that is left out confirms a guess of that number.
 
 With the rule `size_weighted` the numbers stay: they are the weights of the answers, and any factor
 of them gives the same numbers away.
@@ -15,7 +15,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from unlearn.stages.errors import InputError
-from unlearn.stages.estimators.formats import SAFETENSORS
+from unlearn.stages.estimators.formats import SAFETENSORS, SKOPS
 from unlearn.stages.final_model.description import FILE_NAME, read_description
 from unlearn.stages.final_model.files import checked_members
 from unlearn.stages.project.files import digest_json, json_bytes
@@ -84,11 +84,16 @@ def published_files(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _without_counters(model: ShardModel) -> bytes | None:
-    """Return the weights of a member, with 0 for numbers of steps."""
+    """Return the weights of a member, with 0 for numbers of steps and rows."""
     content = model.weights
-    if content is None or _COUNTER.encode() not in content:
-        return content
-    if spec_of(model.description).format is not SAFETENSORS:
+    if content is None:
+        return None
+    form = spec_of(model.description).format
+    if form is SKOPS:
+        from unlearn.stages.estimators.skops_file import without_counts
+
+        return without_counts(content)
+    if form is not SAFETENSORS or _COUNTER.encode() not in content:
         return content
     # Torch, for networks alone.
     import torch

@@ -19,7 +19,7 @@ from unlearn.stages.audit.exports import copies_file, read_exports
 from unlearn.stages.project.files import digest_file
 from unlearn.stages.project.paths import Project
 
-from tests.conftest import Repo
+from tests.conftest import Repo, make_frame, make_project
 from tests.file_faults import Killed, fault_at
 from tests.pipeline.conftest import ids_at
 from tests.stages.export.documented import documented, undocumented
@@ -133,6 +133,26 @@ def test_exports_answer_as_predict_and_old_ones_are_named(mlp: Repo, workspace: 
     for kind, place in (("onnx", "model.onnx"), ("mlflow", "model"), ("hub", "hub")):
         assert f"({kind})" in findings
         assert f"{workspace / place}, is older than the last request" in findings
+
+
+def test_rows_that_a_copy_has_are_named_in_notes_and_on_the_card(workspace: Path) -> None:
+    neighbours = {"model": "sklearn.neighbors.KNeighborsClassifier", "options": {"n_neighbors": 3}}
+    repo = make_project(
+        workspace / "p", make_frame(120), "--shards", "2", "--slices", "1", train=neighbours
+    )
+    repo.set_params(aggregate={"rule": "size_weighted"})
+    assert repo.inline("repro", "-j", "1").code == 0
+    repo.commit("run")
+
+    done = repo.inline("export", "--hub", str(workspace / "hub"))
+
+    assert done.code == 0, done.err
+    card = (workspace / "hub/README.md").read_text(encoding="utf-8")
+    stored = "sklearn.neighbors.KNeighborsClassifier stores training rows inside the model"
+    assert f"note: {stored}" in done.err
+    assert f"- {stored}" in card
+    assert "note: the copy has the number of rows of each shard" in done.err
+    assert "the rule `size_weighted` takes the number of rows" in card
 
 
 def test_a_refusal_is_not_noted(people: Repo, workspace: Path) -> None:

@@ -168,7 +168,7 @@ def test_a_card_claims_no_more_than_the_verdict(verdict: str, pending: int) -> N
     for card in (
         model_card(record, one_model=False),
         text_card(record, public, one_model=False),
-        table_card(record, public, dataset, weighs_rows=bool(pending)),
+        table_card(record, public, dataset, weighs_rows=bool(pending), stored=["x stores rows"]),
     ):
         assert ("\n- It was not confirmed that" in card) is (verdict != "pass")
         assert (f": the verdict is {verdict}." in card) is (verdict != "pass")
@@ -176,6 +176,7 @@ def test_a_card_claims_no_more_than_the_verdict(verdict: str, pending: int) -> N
         assert card.count("byte for byte") == 1
         assert "requests honoured" not in card
     assert ("the number of rows of each part" in card) is bool(pending)
+    assert "\n- x stores rows.\n" in card
 
 
 @pytest.mark.parametrize("kind", ["adapter", "merged", "shards"])

@@ -1,7 +1,9 @@
 """Copies for publication: they answer the same, and say nothing of how many rows shards have."""
 
 import json
+import re
 import shutil
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,11 @@ import torch
 import unlearn
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from sklearn.ensemble import BaggingClassifier
+from sklearn.linear_model import SGDClassifier
+from sklearn.neural_network import MLPClassifier
 from unlearn.stages.errors import InputError
+from unlearn.stages.estimators import skops_file
 from unlearn.stages.export.noted import write_published
 from unlearn.stages.final_model.files import read_final_model
 from unlearn.stages.final_model.published import published_digest, published_model
@@ -145,6 +151,32 @@ def test_a_changed_copy_is_refused(
 
     with pytest.raises(InputError, match="is not readable|was changed after it was made"):
         unlearn.load_model(tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        SGDClassifier(max_iter=3, tol=None),
+        MLPClassifier((2,), max_iter=2),
+        BaggingClassifier(SGDClassifier(max_iter=3, tol=None), 2),
+    ],
+)
+def test_rows_and_steps_that_scikit_learn_counted_are_left_out(estimator: Any) -> None:
+    inputs = np.random.default_rng(1).normal(size=(709, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimator.fit(inputs, inputs[:, 0] > 0)
+    content = skops_file.dump(estimator)
+    train = {"model": "sklearn.linear_model.SGDClassifier"}
+    description = {"kind": "sklearn", "train": train, "file": "model.skops", "rows": 709}
+
+    found = published_model(ShardModel(description, content)).weights or b""
+
+    counts = re.compile(rb'"(709|709\.0|1418|1419|2127|2128|2128\.0)"')
+    assert counts.search(content)
+    assert not counts.search(found)
+    again = skops_file.load(found)
+    assert again.predict(inputs).tobytes() == estimator.predict(inputs).tobytes()
 
 
 def test_steps_that_a_network_counted_are_left_out() -> None:
