@@ -179,7 +179,8 @@ def checked_members(
     layout = Layout.of(description.dataset)
     for entry in description.members:
         name = f"member {entry.shard} of the final model"
-        model = read_shard_model(folder / "members" / entry.shard, name)
+        place = folder / "members" / entry.shard
+        model = read_shard_model(place, name, public=description.is_public)
         try:
             unchanged = model.digest == entry.digest and _same_rows(description, entry, model)
         except InputError as error:

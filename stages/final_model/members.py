@@ -67,7 +67,7 @@ class StoredMember:
             If it has changed since the final model was opened.
         """
         name = f"member {self.shard} of the final model"
-        model = read_shard_model(self.folder, name)
+        model = read_shard_model(self.folder, name, public=True)
         if model.digest != self.digest:
             raise InputError(f"{name} changed while it was read")
         return model.predictor(self.code, self.trusted, self.root, self.base)

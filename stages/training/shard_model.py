@@ -291,7 +291,7 @@ class RowPredictor:
         return self.answers(rows)
 
 
-def read_shard_model(folder: Path, name: str) -> ShardModel:
+def read_shard_model(folder: Path, name: str, *, public: bool = False) -> ShardModel:
     """Read the model in a folder.
 
     Parameters
@@ -300,6 +300,8 @@ def read_shard_model(folder: Path, name: str) -> ShardModel:
         A shard model's folder, or a member's in the final model.
     name
         What errors call it.
+    public
+        Whether it may be a member of a copy for publication, which has no number of rows.
 
     Raises
     ------
@@ -310,7 +312,8 @@ def read_shard_model(folder: Path, name: str) -> ShardModel:
         description = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
         if not {"kind", "layout", "has_probabilities"} <= description.keys():
             raise ValueError
-        if "rows" not in description and description.get("schema_version") != PUBLIC_VERSION:
+        is_public = public and description.get("schema_version") == PUBLIC_VERSION
+        if "rows" not in description and not is_public:
             raise ValueError
         if description.get("file") is None:
             return ShardModel(description, None)

@@ -17,16 +17,27 @@ from safetensors.torch import save as save_tensors
 from sklearn.ensemble import BaggingClassifier
 from sklearn.linear_model import SGDClassifier
 from sklearn.neural_network import MLPClassifier
+from unlearn.stages.context import Context
 from unlearn.stages.errors import InputError
 from unlearn.stages.estimators import skops_file
 from unlearn.stages.export.noted import write_published
 from unlearn.stages.final_model.files import read_final_model
 from unlearn.stages.final_model.published import published_digest, published_model
 from unlearn.stages.project.files import json_bytes
-from unlearn.stages.training.shard_model import ShardModel, model_digest
+from unlearn.stages.project.paths import Project
+from unlearn.stages.training.shard_model import ShardModel, model_digest, read_shard_model
+from unlearn.stages.verify.exactness.checks import check_exactness, derive_rows
 
 from tests.conftest import make_frame
-from tests.stages.conftest import EXACT, MLP, NAIVE_BAYES, make_context, make_params, run_stages
+from tests.stages.conftest import (
+    EXACT,
+    KEY,
+    MLP,
+    NAIVE_BAYES,
+    make_context,
+    make_params,
+    run_stages,
+)
 from tests.stages.export.documented import undocumented
 
 FRAME = make_frame(90)
@@ -151,6 +162,23 @@ def test_a_changed_copy_is_refused(
 
     with pytest.raises(InputError, match="is not readable|was changed after it was made"):
         unlearn.load_model(tmp_path / "copy")
+
+
+def test_a_copy_is_no_part_of_a_project(made: Path, tmp_path: Path) -> None:
+    """Its parts are refused as shard models, and its folder is not the project's final model."""
+    root = shutil.copytree(made.parents[1], tmp_path / "project")
+    write_published(made, tmp_path / "copy")
+    with pytest.raises(InputError, match=r"^x: model\.json is not readable$"):
+        read_shard_model(tmp_path / "copy/members/s000", "x")
+
+    shutil.rmtree(root / "models/final_model")
+    shutil.copytree(tmp_path / "copy", root / "models/final_model")
+    params = make_params(shards=2, train=NAIVE_BAYES, rule="mean_probability")
+    context = Context(Project(root), params, KEY)
+    none = context.read_list()
+    found = check_exactness(context, none, lambda name: derive_rows(context, name, none))
+
+    assert [*found.problems] == ["models/final_model is not made of the shard models as they stand"]
 
 
 @pytest.mark.parametrize(
