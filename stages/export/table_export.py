@@ -87,7 +87,8 @@ def export_table(
         require_onnx()
     ready = check_ready(context, allow_pending=wanted.allow_pending, allow_fail=wanted.allow_fail)
     description, members = read_final_model(project.final_model)
-    generation = ready.generation.published(published_digest(members))
+    weighs_rows = description.rule == "size_weighted"
+    generation = ready.generation.published(published_digest(members, weighs_rows=weighs_rows))
     facts = _facts(ready, generation)
     record = ExportRecord(
         kind=wanted.kind,
@@ -107,7 +108,6 @@ def export_table(
         from unlearn.stages.export.mlflow_model import check_mlflow
 
         check_mlflow(description, members)
-    weighs_rows = description.rule == "size_weighted"
     stored = list(stored_rows(project, context.params))
     for note_on_rows in (*([_WEIGHTS] if weighs_rows else []), *stored):
         say(f"note: {note_on_rows}")

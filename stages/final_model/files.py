@@ -182,18 +182,14 @@ def checked_members(
         place = folder / "members" / entry.shard
         model = read_shard_model(place, name, public=description.is_public)
         try:
-            unchanged = model.digest == entry.digest and _same_rows(description, entry, model)
+            # In a copy for publication neither has rows, unless answers are weighted by them.
+            same_rows = model.description.get("rows") == entry.rows
+            unchanged = model.digest == entry.digest and same_rows
         except InputError as error:
             raise InputError(f"{name}: {error.message}") from None
         if not unchanged or not _same_answers(model.layout, layout):
             raise InputError(f"{name} was changed after it was made")
         yield entry, model
-
-
-def _same_rows(description: Description, entry: MemberEntry, model: ShardModel) -> bool:
-    """Return whether a member has the number of rows that it should have; in a copy, none."""
-    rows = None if description.is_public else entry.rows
-    return model.description.get("rows") == rows
 
 
 def _checked_adapter(folder: Path, description: Description) -> list[tuple[str, ShardModel]]:

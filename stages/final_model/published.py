@@ -26,28 +26,35 @@ from unlearn.stages.training.shard_model import PUBLIC_VERSION, ShardModel, spec
 _COUNTER = "num_batches_tracked"
 
 
-def published_model(model: ShardModel) -> ShardModel:
+def published_model(model: ShardModel, *, weighs_rows: bool = False) -> ShardModel:
     """Return a member as a copy for publication has it; it answers the same.
 
     Parameters
     ----------
     model
         The member.
+    weighs_rows
+        Whether answers are weighted by the rows of each shard. The number stays then, so that the
+        digest covers it.
     """
-    description = {name: value for name, value in model.description.items() if name != "rows"}
-    description["schema_version"] = PUBLIC_VERSION
+    description = {**model.description, "schema_version": PUBLIC_VERSION}
+    if not weighs_rows:
+        description.pop("rows", None)
     return ShardModel(description, _without_counters(model))
 
 
-def published_digest(models: Iterable[tuple[str, ShardModel]]) -> str:
+def published_digest(models: Iterable[tuple[str, ShardModel]], *, weighs_rows: bool = False) -> str:
     """Return the digest of models as copies for publication have them.
 
     Parameters
     ----------
     models
         Shard and model of each member.
+    weighs_rows
+        As `published_model` takes it.
     """
-    return digest_json([[shard, published_model(model).digest] for shard, model in models])
+    copies = ((shard, published_model(model, weighs_rows=weighs_rows)) for shard, model in models)
+    return digest_json([[shard, copy.digest] for shard, copy in copies])
 
 
 def published_files(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -69,13 +76,14 @@ def published_files(folder: Path) -> Iterator[tuple[str, bytes]]:
     if description.code is not None:
         yield description.code.name, (folder / description.code.name).read_bytes()
     members: list[dict[str, Any]] = []
+    weighs_rows = description.rule == "size_weighted"
     for entry, model in checked_members(folder, description):
-        copy = published_model(model)
+        copy = published_model(model, weighs_rows=weighs_rows)
         name = f"members/{entry.shard}"
         yield f"{name}/{MODEL_FILE}", json_bytes(copy.description)
         if copy.weights is not None:
             yield f"{name}/{copy.description['file']}", copy.weights
-        weight = {"rows": entry.rows} if description.rule == "size_weighted" else {}
+        weight = {"rows": entry.rows} if weighs_rows else {}
         members.append({"shard": entry.shard, "digest": copy.digest, **weight})
     whole: dict[str, Any] = json.loads((folder / FILE_NAME).read_bytes())
     # Which shards lost all their rows is of no use to answer.
