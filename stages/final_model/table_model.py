@@ -181,7 +181,8 @@ class TableModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         return hasattr(self, "ensemble")
 
     def __sklearn_clone__(self) -> Self:
-        # A copy without the weights could not be trained. One with settings of its own shares them.
+        # A copy without the weights could not be trained, so it shares them. Its settings are its
+        # own.
         copy = type(self)(**self.get_params(deep=False))
         copy.__dict__.update(self.__dict__)
         return copy
@@ -197,11 +198,17 @@ class TableModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         Raises
         ------
         InputError
-            If that folder has no whole final model, or one for another task.
+            If that folder has no whole final model, or one for another task. The model is then as
+            it was.
         """
+        before = dict(self.__dict__)
         super().set_params(**params)
         if params.keys() - {"as_written"} and hasattr(self, "ensemble"):
-            self._take(_ensemble(self))
+            try:
+                self._take(_ensemble(self))
+            except Exception:
+                self.__dict__ = before
+                raise
         return self
 
     def __sklearn_tags__(self) -> Any:

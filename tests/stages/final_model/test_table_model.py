@@ -198,7 +198,8 @@ def test_another_folder_is_another_model(root: Path, forest: Path) -> None:
 
     assert np.array_equal(model.predict(ROWS), unlearn.load_model(forest).predict(ROWS))
     with pytest.raises(InputError, match="there is no final model in"):
-        model.set_params(path=root)
+        model.set_params(path=root, as_written=True)
+    assert model.get_params() == unlearn.load_model(forest).get_params()
 
 
 def test_what_it_ignores_is_a_warning_where_it_was_called(model: Any) -> None:
