@@ -10,6 +10,12 @@ from unlearn.stages.export.onnx_trees import Trees, leaves
 _EXPONENTIAL = ("poisson", "gamma", "tweedie")
 _IDENTITY = ("regression", "regression_l1", "huber", "fair", "quantile", "mape")
 
+#: LightGBM reads numbers up to this as 0 (`kZeroThreshold`, in float32).
+_ZERO = float(np.float32(1e-35))
+
+#: What its JSON says of infinity.
+_INFINITE = 1e300
+
 
 def lightgbm_answers(graph: Graph, booster: Any, inputs: str) -> str | None:
     """Add a model; return what LightGBM predicts, shape (rows, outputs); None if it cannot be.
@@ -33,6 +39,8 @@ def lightgbm_answers(graph: Graph, booster: Any, inputs: str) -> str | None:
     if found is None:
         return None
     trees, values = found
+    is_zero = graph.op("LessOrEqual", graph.op("Abs", inputs), graph.constant(_ZERO, np.float64))
+    inputs = graph.op("Where", is_zero, graph.constant(0.0, np.float64), inputs)
     at = leaves(graph, trees, inputs)
     scores = graph.sum(graph.take(graph.constant(values, np.float64), at), 1)
     if name in _EXPONENTIAL:
@@ -73,7 +81,7 @@ def _trees(infos: list[dict[str, Any]], outputs: int) -> tuple[Trees, Array] | N
     ]
     is_set = [split is not None and split["decision_type"] == "==" for split in splits]
     thresholds = [
-        0.0 if split is None or by_set else float(split["threshold"])
+        0.0 if split is None or by_set else _threshold(split)
         for split, by_set in zip(splits, is_set, strict=True)
     ]
     trees = Trees(
@@ -90,6 +98,11 @@ def _trees(infos: list[dict[str, Any]], outputs: int) -> tuple[Trees, Array] | N
         _sets(splits, is_set),
     )
     return trees, values
+
+
+def _threshold(split: dict[str, Any]) -> float:
+    found = float(split["threshold"])
+    return np.inf if found >= _INFINITE else found
 
 
 def _missing_right(split: dict[str, Any], threshold: float, *, by_set: bool) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -203,7 +203,23 @@ def test_a_model_of_lightgbm_answers_as_its_onnx_file(
 
     content = onnx_file(ensemble, name, {})
 
-    check(ensemble, content, made_up_rows(ensemble, [each.predictor for each in ensemble.members]))
+    rows = made_up_rows(ensemble, [each.predictor for each in ensemble.members])
+    check(ensemble, content, rows)
+    splits = [
+        split
+        for each in ensemble.members
+        for split in splits_of(cast("Any", each.predictor.model).raw.func.__self__.dump_model())
+    ]
+    for place, feature in ((0, "age"), (1, "income")):
+        ends = [
+            float(split["threshold"])
+            for split in splits
+            if split["split_feature"] == place and split["decision_type"] == "<="
+        ]
+        near = [1.1e300, 1e-36, -float(np.float32(1e-35))]
+        near += [found for end in ends for found in (end, np.nextafter(end, np.inf))]
+        column = pa.chunked_array([pa.array(np.resize(near, rows.num_rows))])
+        check(ensemble, content, rows.set_column(rows.column_names.index(feature), feature, column))
 
 
 def splits_of(value: Any) -> list[dict[str, Any]]:
