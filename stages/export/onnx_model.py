@@ -67,7 +67,7 @@ def onnx_file(ensemble: Ensemble, name: str, facts: Mapping[str, str]) -> bytes:
         content = bytes(model.SerializeToString(deterministic=True))
     except (ValueError, onnx.checker.ValidationError) as error:
         is_large = "2GB" in str(error) or "2GiB" in str(error)
-        reason = "it is larger than 2 GiB" if is_large else f"{type(error).__name__}"
+        reason = "it is larger than 2 GiB" if is_large else type(error).__name__
         raise InputError(f"the model cannot be written as one ONNX file: {reason}") from error
     _compare(ensemble, predictors, content, list(outputs))
     return content
