@@ -88,7 +88,9 @@ def export_table(
     ready = check_ready(context, allow_pending=wanted.allow_pending, allow_fail=wanted.allow_fail)
     description, members = read_final_model(project.final_model)
     weighs_rows = description.rule == "size_weighted"
-    generation = ready.generation.published(published_digest(members, weighs_rows=weighs_rows))
+    digest = published_digest(members, weighs_rows=weighs_rows)
+    # A shard that lost all its rows has no member, and is not counted.
+    generation = ready.generation.model_copy(update={"members": len(members)}).published(digest)
     facts = _facts(ready, generation)
     record = ExportRecord(
         kind=wanted.kind,

@@ -19,7 +19,7 @@ from unlearn.stages.audit.exports import copies_file, read_exports
 from unlearn.stages.project.files import digest_file
 from unlearn.stages.project.paths import Project
 
-from tests.conftest import Repo, make_frame, make_project
+from tests.conftest import Repo, make_frame, make_project, places
 from tests.file_faults import Killed, fault_at
 from tests.pipeline.conftest import ids_at
 from tests.stages.export.documented import documented, undocumented
@@ -135,18 +135,24 @@ def test_exports_answer_as_predict_and_old_ones_are_named(mlp: Repo, workspace: 
         assert f"{workspace / place}, is older than the last request" in findings
 
 
-def test_rows_that_a_copy_has_are_named_in_notes_and_on_the_card(workspace: Path) -> None:
+def test_rows_that_a_copy_has_are_named_and_shards_without_any_are_not_counted(
+    workspace: Path,
+) -> None:
     neighbours = {"model": "sklearn.neighbors.KNeighborsClassifier", "options": {"n_neighbors": 3}}
     repo = make_project(
         workspace / "p", make_frame(120), "--shards", "2", "--slices", "1", train=neighbours
     )
     repo.set_params(aggregate={"rule": "size_weighted"})
+    gone = [raw for raw, place in places(repo).items() if place.shard == "s001"]
+    assert repo.inline("forget", "--ids", "-", stdin="\n".join(gone)).code == 0
     assert repo.inline("repro", "-j", "1").code == 0
     repo.commit("run")
 
-    done = repo.inline("export", "--hub", str(workspace / "hub"))
+    done = repo.inline("export", "--hub", str(workspace / "hub"), "--json")
 
     assert done.code == 0, done.err
+    assert done.json["export"]["generation"]["members"] == 1
+    assert [path.name for path in (workspace / "hub/model/members").iterdir()] == ["s000"]
     card = (workspace / "hub/README.md").read_text(encoding="utf-8")
     stored = "sklearn.neighbors.KNeighborsClassifier stores training rows inside the model"
     assert f"note: {stored}" in done.err
