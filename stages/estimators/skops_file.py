@@ -9,7 +9,7 @@ import importlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,10 @@ _SCHEMA = "schema.json"
 _STAMP = (1980, 1, 1, 0, 0, 0)
 
 #: What scikit-learn's estimators count in training and do not read to answer: steps over rows of
-#: SGD and perceptrons, and rows of forests and bagging.
-_COUNTS = frozenset({"t_", "_n_samples", "_n_samples_bootstrap", "_max_samples"})
+#: SGD and perceptrons, and rows of forests, bagging, scalers and principal components.
+_COUNTS = frozenset(
+    {"t_", "_n_samples", "_n_samples_bootstrap", "_max_samples", "n_samples_", "n_samples_seen_"}
+)
 
 #: Beside skops' own list, a file may name classes of this package: parts of its estimators. Not
 #: its functions, and nothing of numpy or scipy, which hold some that run code or write files.
@@ -82,23 +84,29 @@ def without_counts(content: bytes) -> bytes:
         raise
     except Exception:  # noqa: BLE001 - a damaged file makes zipfile and json raise anything
         raise InputError("a model file is not in the skops format") from None
-    _clear_counts(schema)
+    for file in _clear_counts(schema):
+        zeros = io.BytesIO()
+        np.save(zeros, np.zeros_like(_read_array(members[file])), allow_pickle=False)
+        members[file] = zeros.getvalue()
     return _zipped(members | {_SCHEMA: _as_text(schema)})
 
 
-def _clear_counts(node: Any) -> None:
+def _clear_counts(node: Any) -> Iterator[str]:
+    """Set counts in a schema to 0, and yield the files of those that are arrays."""
     if isinstance(node, list):
         for item in node:
-            _clear_counts(item)
+            yield from _clear_counts(item)
     elif isinstance(node, dict):
         # `t` alone could be anything: it is the number of steps where Adam's settings are, too.
         names = _COUNTS | {"t"} if "beta_1" in node else _COUNTS
         for name, value in node.items():
-            is_json = isinstance(value, dict) and value.get("__loader__") == "JsonNode"
-            if name in names and is_json and value["content"] != "null":
+            loader = value.get("__loader__") if name in names and isinstance(value, dict) else None
+            if loader == "JsonNode" and value["content"] != "null":
                 value["content"] = "0"
+            elif loader == "NdArrayNode" and value["type"] == "numpy":
+                yield value["file"]
             else:
-                _clear_counts(value)
+                yield from _clear_counts(value)
 
 
 def _zipped(members: Mapping[str, bytes]) -> bytes:
