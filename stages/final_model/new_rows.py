@@ -214,8 +214,11 @@ def as_table(frame: "pd.DataFrame | pa.Table", needed: Iterable[str], name: str)
     if isinstance(frame, pa.Table):
         return frame
     needed = list(needed)
-    # Here, where all columns are known: the table has no others.
-    require_names([str(column) for column in frame.columns], needed, name)
+    # Here, where all columns are known: the table has no others. Features are named by texts.
+    columns_there = [
+        column if isinstance(column, str) else f"{column} (not text)" for column in frame.columns
+    ]
+    require_names(columns_there, needed, name)
     columns = {}
     for column in needed:
         values = frame[column]

@@ -158,6 +158,12 @@ def test_all_missing_columns_are_named_with_the_nearest_ones() -> None:
     assert up.value.facts.nearest == "Age"
 
 
+def test_columns_named_by_numbers_are_no_features() -> None:
+    with pytest.raises(InputError, match="^the input has no column '0'$") as raised:
+        as_table(pd.DataFrame([[1.0]]), ["0"], "the input")
+    assert raised.value.hints[-1] == "its columns: '0 (not text)'"
+
+
 class TestFrames:
     """Rows in Python."""
 
