@@ -299,14 +299,14 @@ def test_bad_input_is_named_and_changes_nothing(done: Repo, name: str) -> None:
     assert SECRET not in answer.err
 
 
-@pytest.mark.parametrize("option", ["--base", "--tokens"])
-def test_predict_refuses_what_is_of_language_models(done: Repo, option: str) -> None:
+@pytest.mark.parametrize(("option", "named"), [("--base", "a base"), ("--tokens", "--tokens")])
+def test_predict_refuses_what_is_of_language_models(done: Repo, option: str, named: str) -> None:
     with unchanged(done.root):
         answer = done.inline(
             "predict", "--input", "data/dataset.csv", "--output", "o.csv", option, "64"
         )
 
-    assert f"{option} is for language models" in refused(answer)
+    assert f"{named} is for language models" in refused(answer)
 
 
 @pytest.mark.slow

@@ -86,6 +86,7 @@ class Workflow:
             More files that change what the models are made of, from `top`.
         """
         prefix = f"{self.folder}/" if self.folder else ""
+        upstream = list(upstream)
         values = {
             "folder": self.folder,
             "slug": _slug(self.folder),
@@ -96,6 +97,7 @@ class Workflow:
                 *(f"{prefix}{name}" for name in (*INPUTS, _REQUESTS[self.system])),
                 *upstream,
             ],
+            "upstream": upstream,
             "branch": branch or "main",
             "python": _python(),
         }
