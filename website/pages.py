@@ -4,6 +4,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import groupby
 from typing import Any
 
 from unlearn.cli.app import COMMANDS, app
@@ -50,7 +51,7 @@ def command_line(commands: Mapping[str, Entry]) -> str:
         "",
         "Every command, with its options, their defaults and the keys of its JSON. This page is",
         "made from the program. [What commands do](../commands.md) explains what they read, change",
-        "and refuse.",
+        "and refuse. The schema above each table of keys also has the keys of the objects within.",
         "",
         "## Exit codes",
         "",
@@ -101,7 +102,10 @@ def _command(name: str, entry: Entry) -> Iterator[str]:
             continue
         yield from ["", f"| {kind.lower().rstrip('s')} | meaning |", "|---|---|"]
         for names, meaning in records:
-            yield f"| `` {cell(_plain(names))} `` | {cell(_sentences(meaning))} |"
+            shown = _plain(names)
+            if kind == "Arguments":  # its name says what it takes
+                shown = names.split()[0].upper() + (" ..." if shown.endswith("...") else "")
+            yield f"| `` {cell(shown)} `` | {cell(_sentences(meaning))} |"
     # What ends with 1 says so in its code; the other codes are those of errors, which any can have.
     finds = "typer.Exit(1)" in inspect.getsource(declared(entry).function)
     codes = "0, or 1 for a finding" if finds else "0"
@@ -111,7 +115,8 @@ def _command(name: str, entry: Entry) -> Iterator[str]:
     schema = name.replace(" ", "-")
     if found := json_keys(schema):
         yield from ["", f"| key of [`--json`](../schemas/{schema}.json) | meaning |", "|---|---|"]
-        yield from (f"| `{key}` | {cell(meaning)} |" for key, meaning in found.items())
+        for meaning, keys in groupby(found, key=found.__getitem__):
+            yield f"| {', '.join(f'`{key}`' for key in keys)} | {cell(meaning)} |"
 
 
 @cache
