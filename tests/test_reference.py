@@ -2,10 +2,13 @@
 
 import re
 import tomllib
+from pathlib import Path
 
 import pytest
 import unlearn
 from unlearn.cli.app import COMMANDS
+from unlearn.cli.init.checks.taken import STAGES, taken_names
+from unlearn.cli.init.files.workflow import INPUTS
 from unlearn.cli.lazy import load
 from unlearn.cli.schemas import schemas
 from unlearn.stages.config.methods import MethodSettings
@@ -105,6 +108,17 @@ def test_commands_that_find_something_have_the_exit_code_of_findings() -> None:
     }
 
 
+def _table_of_keys(text: str, name: str) -> str:
+    """Return what comes after the link to a schema, up to the next command."""
+    return text.partition(f"](../schemas/{name}.json)")[2].partition("\n### ")[0]
+
+
+def test_keys_with_one_meaning_are_in_one_row() -> None:
+    text = pages.command_line(COMMANDS)
+    assert "\n| `trained_on`, `left_out` | How many of them" in text
+    assert text.count("| Shards, and slices of each. |") == 1
+
+
 def test_every_key_of_json_is_in_the_reference() -> None:
     text = pages.command_line(COMMANDS)
     for name, schema in schemas().items():
@@ -115,14 +129,45 @@ def test_every_key_of_json_is_in_the_reference() -> None:
         whole = [each for each in answers if "schema_version" in each.get("properties", {})]
         keys = {key for each in whole for key in each["properties"]} - {"schema_version"}
         assert pages.json_keys(name).keys() == keys
-        for key, meaning in pages.json_keys(name).items():
-            assert f"| `{key}` | {pages.cell(meaning)} |" in text
+        rows = dict(
+            re.findall(r"(?m)^\| (`\w+`(?:, `\w+`)*) \| (.*) \|$", _table_of_keys(text, name))
+        )
+        shown = {key: rows[cell] for cell in rows for key in re.findall(r"\w+", cell)}
+        assert shown == {key: pages.cell(say) for key, say in pages.json_keys(name).items()}
 
 
 def test_what_the_reference_lists_is_not_listed_again_by_hand() -> None:
     text = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
     assert re.findall(r"(?m)^\| (?:option|argument) \|", text) == []
     assert pages.explained() >= {"init", "forget", "plan", "repro", "verify", "audit", "doctor"}
+
+
+def test_the_page_on_ci_names_every_file_that_starts_a_run() -> None:
+    text = (ROOT / "docs/ci.md").read_text(encoding="utf-8")
+    assert [name for name in (*INPUTS, "data/requests") if f"`{name}`" not in text] == []
+
+
+def test_the_page_on_existing_repositories_has_the_names_that_are_taken(tmp_path: Path) -> None:
+    text = (ROOT / "docs/existing-repositories.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"(?m)^\| `(sisa|posthoc)` \| (.*) \|$", text))
+    stages, sections = (re.findall(r"`(\w+)`", cell) for cell in rows["sisa"].split("|"))
+    assert set(stages) == set(STAGES["sisa"])
+    assert rows["posthoc"] == "also `young` and `unlearn` | also `unlearn`"
+    assert set(STAGES["posthoc"]) - set(stages) == {"young", "unlearn"}
+    for template, names in (("sisa", sections), ("posthoc", [*sections, "unlearn"])):
+        # Every top-level name that there could be: those that are refused are those of the page.
+        every = {*Params.model_fields, *STAGES["posthoc"], "shards", "schema"}
+        (tmp_path / "params.yaml").write_text("".join(f"{name}: 1\n" for name in sorted(every)))
+        (said,) = taken_names(tmp_path, template)
+        refused = said.removeprefix("params.yaml has settings ").split(", ")
+        assert sorted(refused) == sorted(names)
+
+
+def test_an_argument_is_called_what_it_takes() -> None:
+    text = pages.command_line(COMMANDS)
+    names = set(re.findall(r"\| argument \| meaning \|\n\|---\|---\|\n\| `` (.*?) `` \|", text))
+    assert {"DIRECTORY", "METHOD", "OLD..NEW", "FILE", "FILE ...", "PATH", "PATH ..."} <= names
+    assert [name for name in names if " " in name.removesuffix(" ...")] == []
 
 
 def test_defaults_and_limits_of_options_are_sentences() -> None:
