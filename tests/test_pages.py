@@ -1,10 +1,11 @@
 """The blocks of the documentation print what the pages show.
 
-A page that is not named here has no `console` or `python` blocks: commands that would take too long
-to run are indented, and `test_command_lines.py` reads those.
+A page that is not named here has no `console`, `python` or `pycon` blocks: commands that would take
+too long to run are indented, or in `text` and `sh` blocks. `test_command_lines.py` reads those.
 """
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ def write_wages(terminal: Terminal) -> None:
     table.to_csv(terminal.folder / "wages.csv", index=False)
 
 
-#: Written behind every message of a chat; a real base has a template of its own.
+#: How a chat is written as text; a real base has a template of its own.
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{{ message['role'] + ': ' + message['content'] + eos_token + '\\n' }}"
@@ -56,7 +57,7 @@ CHAT_TEMPLATE = (
 
 
 def write_chats(terminal: Terminal) -> None:
-    """Make chats of customers, and a base with a chat template beside the authors' base."""
+    """Make chats of customers, and a copy of the authors' base with a chat template."""
     turns = [
         ("My order is late.", "It comes tomorrow."),
         ("Where is my order?", "It is on its way."),
@@ -125,17 +126,21 @@ RUNS = {
     "regression": Run((write_wages, Page("regression.md"))),
 }
 
-#: The tests that run the blocks of other pages.
+#: The tests that run the blocks of other pages, and the one kind of block that each runs.
 ELSEWHERE = {
-    "exact-models.md": "tests/test_python_blocks.py",
-    "existing-repositories.md": "tests/pipeline/test_existing_docs.py",
-    "handover.md": "tests/pipeline/test_table_exports.py",
-    "methods.md": "tests/stages/unlearn/test_documented.py",
-    "networks.md": "tests/test_python_blocks.py",
-    "own-models.md": "tests/test_python_blocks.py",
-    "own-training.md": "tests/stages/training/test_own_loops.py",
-    "python.md": "tests/test_python_page.py",
+    "exact-models.md": ("tests/test_python_blocks.py", "python"),
+    "existing-repositories.md": ("tests/pipeline/test_existing_docs.py", "console"),
+    "handover.md": ("tests/pipeline/test_table_exports.py", "python"),
+    "methods.md": ("tests/stages/unlearn/test_documented.py", "python"),
+    "networks.md": ("tests/test_python_blocks.py", "python"),
+    "own-models.md": ("tests/test_python_blocks.py", "python"),
+    "own-training.md": ("tests/stages/training/test_own_loops.py", "python"),
+    "python.md": ("tests/test_python_page.py", "pycon"),
 }
+
+#: All pages with blocks, and what each kind of block that is run begins with.
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BEGINNINGS = {"console": "$ ", "pycon": ">>> "}
 
 
 @pytest.fixture
@@ -158,15 +163,31 @@ def test_pages_print_what_they_show(tmp_path: Path, name: str) -> None:
 
 def test_the_blocks_of_every_page_are_run() -> None:
     """Those of `RUN`; `test_command_lines.py` reads the commands of the others."""
-    run = {page.name for run in RUNS.values() for page in run.pages if isinstance(page, Page)}
-    found = {
-        page.relative_to(ROOT / "docs").as_posix()
-        for page in (ROOT / "docs").rglob("*.md")
-        if any(block.kind in RUN for block in blocks(page.read_text(encoding="utf-8")))
+    pages = [page for run in RUNS.values() for page in run.pages if isinstance(page, Page)]
+    kinds = {
+        page.relative_to(ROOT / "docs").as_posix(): {
+            block.kind for block in blocks(page.read_text(encoding="utf-8")) if block.kind in RUN
+        }
+        for page in PAGES[1:]  # README.md has a test of its own
     }
-    assert found == run | ELSEWHERE.keys()
-    for page, test in ELSEWHERE.items():
-        assert Path(page).name in (ROOT / test).read_text(encoding="utf-8"), page
+    found = {name for name, some in kinds.items() if some}
+    assert found == {page.name for page in pages} | ELSEWHERE.keys()
+    for name, (test, kind) in ELSEWHERE.items():
+        assert Path(name).name in (ROOT / test).read_text(encoding="utf-8"), name
+        assert kinds[name] == {kind}, name
+    for page in pages:
+        headings = {block.heading for block in blocks(page.text) if block.kind in RUN}
+        assert page.folders.keys() <= headings, page.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_block_is_passed_over(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    found = list(blocks(text))
+    assert len(re.findall(r"(?m)^ *(?:```|~~~)", text)) == 2 * len(found)
+    assert {block.kind for block in found} <= RUN | {"", "sh", "text", "yaml"}
+    for block in found:
+        assert block.text.startswith(BEGINNINGS.get(block.kind, "")), block.text
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Blocks of pages: run in order in one terminal, and compared with what the page shows.
 
-Of a `console` block every command is run. A line `...` stands for any number of lines, and what
-differs between runs and machines is masked. A `python` block is run too, or written to the file
-that its first line names, and a `pycon` block gives what it shows.
+Every command of a `console` block is run. A line `...` stands for any number of lines, and what
+differs between runs and machines is masked. A `python` block is run, or written to the file that
+its first line names. A `pycon` block has to print what it shows.
 """
 
 import contextlib
@@ -72,7 +72,7 @@ class Block:
     Parameters
     ----------
     kind
-        The word behind its first marks, such as `console`.
+        The word after its first marks, such as `console`.
     text
         What is in it.
     heading
@@ -215,7 +215,7 @@ class Terminal:
             raise AssertionError(said.getvalue())
 
     def forget_names(self) -> None:
-        """Begin with Python anew."""
+        """Forget all names of earlier blocks of Python."""
         self._names = {}
 
     def serve(self, command: str) -> list[str]:
