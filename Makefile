@@ -33,7 +33,7 @@ demo: venv
 
 # The documentation site, in build/site. Needs no network.
 docs: venv
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 	@echo "open build/site/index.html"
 
 test: venv

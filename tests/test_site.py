@@ -114,7 +114,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("material")
     folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
+        # Not `--quiet`: warnings that are not printed do not count as errors.
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
         cwd=ROOT,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1", "https_proxy": "http://127.0.0.1:9"},
         text=True,
@@ -123,7 +124,18 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=False,
     )
     assert done.returncode == 0, done.stdout
+    assert "Documentation built" in done.stdout
     return folder
+
+
+def test_nothing_hides_the_warnings_of_a_build() -> None:
+    """MkDocs counts the warnings that it prints, so a quiet build passes with broken links."""
+    lines = (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
+    (line,) = [line for line in lines if "mkdocs build" in line]
+    assert "-q" not in line.replace("--", "-")
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert "\nstrict: true" in text
+    assert "anchors: warn" in text
 
 
 @pytest.mark.slow
