@@ -86,12 +86,9 @@ class Run:
     ----------
     pages
         The pages in order, or functions that prepare something for the pages after them.
-    own_key
-        Projects that have a key of their own, in place of which the page's key is taken.
     """
 
     pages: tuple[Page | Callable[[Terminal], None], ...]
-    own_key: frozenset[str] = frozenset()
 
 
 RUNS = {
@@ -105,7 +102,6 @@ RUNS = {
                 {"A torch module of your own": "network", "Prediction": "readmission"},
             ),
         ),
-        own_key=frozenset({"readmission"}),
     ),
     "networks": Run((Page("tutorials/networks.md"),)),
     "language models": Run(
@@ -156,7 +152,7 @@ def test_pages_print_what_they_show(tmp_path: Path, name: str) -> None:
     terminal = Terminal(tmp_path)
     for page in RUNS[name].pages:
         if isinstance(page, Page):
-            assert run_page(terminal, page.text, RUNS[name].own_key, page.folders)
+            assert run_page(terminal, page.text, page.folders)
         else:
             page(terminal)
 

@@ -148,11 +148,11 @@ def matches(shown: list[str], printed: list[str]) -> bool:
 
 
 class Terminal:
-    """A bash whose folder is kept from one command to the next."""
+    """A bash whose folder, `here`, is kept from one command to the next."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._here = folder
+        self.here = folder
         self._names: dict[str, Any] = {}
         self._server: subprocess.Popen[str] | None = None
         self._address = SHOWN_ADDRESS
@@ -176,7 +176,7 @@ class Terminal:
         command = command.replace(SHOWN_ADDRESS, self._address)
         done = subprocess.run(
             ["bash", "-c", f'set -e\n{command}\npwd > "{where}"'],
-            cwd=self._here,
+            cwd=self.here,
             env=self._environment,
             text=True,
             stdout=subprocess.PIPE,
@@ -185,22 +185,22 @@ class Terminal:
         )
         if done.returncode:
             raise UnexpectedOutputError(command, (), done.stdout.splitlines())
-        self._here = Path(where.read_text(encoding="utf-8").strip())
+        self.here = Path(where.read_text(encoding="utf-8").strip())
         return done.stdout.splitlines()
 
     def enter(self, name: str) -> None:
         """Go to a folder below the terminal's, which is made if it is not there."""
-        self._here = self.folder / name
-        self._here.mkdir(parents=True, exist_ok=True)
+        self.here = self.folder / name
+        self.here.mkdir(parents=True, exist_ok=True)
 
     def write(self, name: str, text: str) -> None:
         """Write a file."""
-        (self._here / name).write_text(text, encoding="utf-8")
+        (self.here / name).write_text(text, encoding="utf-8")
 
     def run_python(self, text: str) -> None:
         """Run Python, with the names that were defined since the last `forget_names`."""
         text = text.replace(SHOWN_ADDRESS, self._address)
-        with contextlib.chdir(self._here), contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.chdir(self.here), contextlib.redirect_stdout(io.StringIO()):
             exec(compile(text, "page", "exec"), self._names)  # noqa: S102 - our own pages
 
     def run_session(self, text: str) -> None:
@@ -208,7 +208,7 @@ class Terminal:
         session = doctest.DocTestParser().get_doctest(text, self._names, "page", None, 0)
         said = io.StringIO()
         runner = doctest.DocTestRunner(verbose=False)
-        with contextlib.chdir(self._here):
+        with contextlib.chdir(self.here):
             found = runner.run(session, out=said.write, clear_globs=False)
         self._names = session.globs
         if found.failed:
@@ -225,7 +225,7 @@ class Terminal:
         environment = {**self._environment, "PYTHONFAULTHANDLER": "1"}
         self._server = subprocess.Popen(
             ["bash", "-c", f"exec {command} --port 0"],
-            cwd=self._here,
+            cwd=self.here,
             env=environment,
             text=True,
             stdout=subprocess.PIPE,
@@ -255,7 +255,10 @@ def write_visits(terminal: Terminal) -> None:
     terminal.run("python visits.py\nrm visits.py")
 
 
-#: The key that the output of pages was written with, where a project has a key of its own.
+#: A command that creates a project whose key is drawn at random. Examples have a known one.
+_DRAWS_KEY = re.compile(r"unlearn init (\S+) (?!.*--example)")
+#: The key that the output of pages was written with, in place of such a key: which rows are held
+#: out, and in which shard a row is, follows from it.
 OWN_KEY = hashlib.sha256(b"the key of the README").hexdigest()
 
 
@@ -266,6 +269,13 @@ def take_key(project: Path) -> None:
     text = params.read_text(encoding="utf-8")
     before = yaml.safe_load(text)["key_check"]
     params.write_text(text.replace(before, Key(OWN_KEY).check), encoding="utf-8")
+
+
+def settle_key(terminal: Terminal, command: str) -> None:
+    """Give the project that a command has created the key of the pages, if its key was drawn."""
+    if created := _DRAWS_KEY.match(command):
+        into = re.search(r" --into (\S+)", command)
+        take_key(terminal.here / created[1] / (into[1] if into else ""))
 
 
 @dataclass(frozen=True)
@@ -293,7 +303,6 @@ class Page:
 def run_page(
     terminal: Terminal,
     text: str,
-    own_key: frozenset[str] = frozenset(),
     folders: Mapping[str, str] | None = None,
 ) -> int:
     """Run the blocks of a page and compare what they print; return how many commands ran.
@@ -304,9 +313,6 @@ def run_page(
         Where they run.
     text
         The page.
-    own_key
-        Folders of projects that `unlearn init` makes with a new key, in place of which the key of
-        the page is taken.
     folders
         See `Page`.
     """
@@ -319,7 +325,7 @@ def run_page(
             heading = block.heading
             if block.kind == "console":
                 for shown in block.commands():
-                    _run(terminal, shown, own_key)
+                    _run(terminal, shown)
                     ran += 1
             elif block.kind == "pycon":
                 terminal.run_session(block.text)
@@ -332,15 +338,13 @@ def run_page(
     return ran
 
 
-def _run(terminal: Terminal, shown: Shown, own_key: frozenset[str]) -> None:
+def _run(terminal: Terminal, shown: Shown) -> None:
     """Run a command and compare what it prints."""
     if shown.command.startswith("pip install"):
         return
     is_server = shown.command.startswith("unlearn serve")
     printed = (terminal.serve if is_server else terminal.run)(shown.command)
-    for name in own_key:
-        if shown.command.startswith(f"unlearn init {name} "):
-            take_key(terminal.folder / name)
+    settle_key(terminal, shown.command)
     expected = comparable(list(shown.lines))
     if not matches(expected, comparable(printed)):
         raise UnexpectedOutputError(shown.command, shown.lines, printed)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.forked_python import forks_of_python
 from tests.pipeline.team_repository import PARAMS, PIPELINE, make_team_repository, runs_of
-from website.console import ROOT, Terminal, console_commands, matches
+from website.console import ROOT, Terminal, console_commands, matches, settle_key
 
 PAGE = ROOT / "docs" / "existing-repositories.md"
 
@@ -37,6 +37,7 @@ def test_the_page_prints_what_it_shows_and_leaves_the_team_as_it_was(tmp_path: P
             params = (team.root / "params.yaml").read_text(encoding="utf-8")
             assert params == PARAMS.format(key="fit")
         printed = terminal.run(shown.command)
+        settle_key(terminal, shown.command)
         lines = [line.rstrip() for line in printed]
         assert matches([line.rstrip() for line in shown.lines], lines) or _ends(shown.lines, lines)
 
